@@ -1,0 +1,178 @@
+"""Errors are data: a diagnostic says what is wrong, where, and how to get out. It is rendered here only."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dlc.runtime.failures import Error
+
+from .source import Span
+
+
+@dataclass(frozen=True)
+class Label:
+    """Text beside an underlined span. Several lines of text stand under each other."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One problem. `labels[0]` is the place; further labels point at what it conflicts with."""
+
+    code: str
+    message: str
+    labels: tuple[Label, ...] = ()
+    notes: tuple[str, ...] = ()
+    help: str | None = None
+
+    @property
+    def severity(self) -> str:
+        return "warning" if self.code.startswith("W") else "error"
+
+    @property
+    def where(self) -> str | None:
+        return str(self.labels[0].span) if self.labels else None
+
+    def render(self) -> str:
+        """The text shown to people, as Rust's compiler lays it out."""
+        lines = [f"{self.severity}[{self.code}]: {self.message}"]
+        if self.labels:
+            width = max(len(str(label.span.line)) for label in self.labels)
+            pad = " " * width
+            previous: str | None = None
+            for label in self.labels:
+                name = label.span.source.name
+                arrow = "-->" if previous is None else ":::"
+                if name != previous or label is self.labels[0]:
+                    lines.append(f"{pad} {arrow} {label.span}")
+                    lines.append(f"{pad}  |")
+                previous = name
+                lines += _excerpt(label, width)
+            margin = pad
+        else:
+            margin = ""
+        lines += [f"{margin}  = {note}" for note in self.notes]
+        if self.help:
+            lines.append(f"{margin}  = help: {self.help}")
+        return "\n".join(lines)
+
+    def record(self) -> dict[str, object]:
+        """The same as data, for `--json`."""
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "message": self.message,
+            "where": self.where,
+            "labels": [{"where": str(label.span), "text": label.text} for label in self.labels],
+            "notes": list(self.notes),
+            "help": self.help,
+        }
+
+
+def _excerpt(label: Label, width: int) -> list[str]:
+    """The source line and the carets under it; of a span over several lines only the first is drawn."""
+    line, column = label.span.source.position(label.span.start)
+    text = label.span.source.line(line)
+    # A tab is drawn as one blank, so that the carets stand under what they mean.
+    shown = text.replace("\t", " ")
+    length = max(1, min(label.span.end - label.span.start, len(text) - column + 1))
+    if len(shown) > 200:  # a very long line is cut around the place
+        first = max(0, column - 60)
+        shown = ("…" if first else "") + shown[first : first + 180] + "…"
+        column = column - first + (1 if first else 0)
+        length = max(1, min(length, len(shown) - column))
+    carets = " " * (column - 1) + "^" * length
+    texts = label.text.split("\n")
+    lines = [f"{line:>{width}} |  {shown}", f"{' ' * width} |  {carets} {texts[0]}".rstrip()]
+    lines += [f"{' ' * width} |  {' ' * len(carets)} {text}" for text in texts[1:]]
+    return lines
+
+
+class CompileError(Error):
+    """One or several diagnostics of a spec."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        first = self.diagnostics[0]
+        super().__init__(
+            first.code, first.message, where=first.where, notes=first.notes, help=first.help
+        )
+
+    def render(self) -> str:
+        return "\n\n".join(diagnostic.render() for diagnostic in self.diagnostics)
+
+    def records(self) -> list[dict[str, object]]:
+        return [diagnostic.record() for diagnostic in self.diagnostics]
+
+
+class InternalError(Exception):
+    """A fault of dlc itself; the message asks for the spec."""
+
+
+def error(
+    code: str,
+    message: str,
+    span: Span | None = None,
+    label: str = "",
+    *,
+    more: Iterable[tuple[Span | None, str]] = (),
+    notes: Iterable[str] = (),
+    help: str | None = None,
+) -> CompileError:
+    """A `CompileError` of one diagnostic, to be raised."""
+    labels = [Label(span, label)] if span else []
+    labels += [Label(place, text) for place, text in more if place]
+    return CompileError([Diagnostic(code, message, tuple(labels), tuple(notes), help)])
+
+
+class Problems:
+    """Collects diagnostics so that several independent errors are reported in one run."""
+
+    LIMIT = 20
+
+    def __init__(self) -> None:
+        self.errors: list[Diagnostic] = []
+        self.warnings: list[Diagnostic] = []
+
+    def add(self, problem: CompileError | Diagnostic) -> None:
+        for diagnostic in problem.diagnostics if isinstance(problem, CompileError) else (problem,):
+            target = self.warnings if diagnostic.severity == "warning" else self.errors
+            if diagnostic not in target:
+                target.append(diagnostic)
+
+    def raise_if_any(self) -> None:
+        if self.errors:
+            raise CompileError(self.errors[: self.LIMIT])
+
+
+def distance(a: str, b: str) -> int:
+    """Edits (insert, delete, replace, swap of neighbours) from a to b (Damerau 1964, restricted)."""
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, previous, row = previous if i > 1 else [], row, [i] + [0] * len(b)
+        for j, y in enumerate(b, 1):
+            row[j] = min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                row[j] = min(row[j], before[j - 2] + 1)
+    return row[-1]
+
+
+def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """The known names nearest to `name`, nearest first: what "did you mean" may offer."""
+    scored = []
+    for candidate in dict.fromkeys(known):
+        edits = 0.5 if candidate.lower() == name.lower() else distance(name, candidate)
+        if edits <= max(1, len(name) // 3):
+            scored.append((edits, candidate))
+    return [candidate for _, candidate in sorted(scored)][:limit]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A help line that offers the nearest known names, or None."""
+    near = nearest(name, known)
+    if not near:
+        return None
+    return "did you mean " + " or ".join(f"`{candidate}`" for candidate in near) + "?"

@@ -1,0 +1,1 @@
+"""The standard library, example specs and their data."""
