@@ -1,0 +1,266 @@
+"""The intermediate form: a directed graph of primitive operations.
+
+    graph = node*                            every node belongs to one graph
+    node  = op inputs attrs : type           op is an entry of `ops.OPS`; inputs are nodes, in order
+    attr  = None | bool | int | float | str | Size | array | tuple of attrs
+    leaf  = constant(value) | input(name) | variable(path) | seed() | size(dim)
+
+Equal nodes are one node: `add` returns the one that exists (so common subexpressions never arise), and
+`replace` keeps it so. networkx holds the edges; the order of operands is on the node, since a DiGraph keeps
+one edge for `x * x`. A node remembers the scope (the path of the layer instance) and the source span that
+made it first.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+import numpy as np
+
+from .diagnostics import InternalError
+from .source import Span
+from .tensor_type import Dim, Shape, TensorType
+
+if TYPE_CHECKING:
+    from .ops.registry import Op
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Node:
+    """One value. Arithmetic on nodes and numbers makes more nodes: `x * 2 + y`, `-x`, `a @ b`."""
+
+    __slots__ = ("attrs", "graph", "id", "inputs", "key", "op", "scope", "span", "type")
+
+    def __init__(
+        self, graph: Graph, id: int, op: Op, inputs: tuple[Node, ...], attrs: Mapping[str, Any],
+        type: TensorType, key: tuple[Any, ...], scope: str, span: Span | None,
+    ) -> None:
+        self.graph, self.id, self.op, self.inputs, self.attrs = graph, id, op, inputs, attrs
+        self.type, self.key, self.scope, self.span = type, key, scope, span
+
+    @property
+    def shape(self) -> Shape:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.type.dtype
+
+    @property
+    def rank(self) -> int:
+        return len(self.type.shape)
+
+    def __repr__(self) -> str:
+        return f"<{self.id} {self.op.name}: {self.type}>"
+
+    def __add__(self, other: Node | float) -> Node:
+        return _operators().add(self, other)
+
+    def __radd__(self, other: float) -> Node:
+        return _operators().add(other, self)
+
+    def __sub__(self, other: Node | float) -> Node:
+        return _operators().sub(self, other)
+
+    def __rsub__(self, other: float) -> Node:
+        return _operators().sub(other, self)
+
+    def __mul__(self, other: Node | float) -> Node:
+        return _operators().mul(self, other)
+
+    def __rmul__(self, other: float) -> Node:
+        return _operators().mul(other, self)
+
+    def __truediv__(self, other: Node | float) -> Node:
+        return _operators().div(self, other)
+
+    def __rtruediv__(self, other: float) -> Node:
+        return _operators().div(other, self)
+
+    def __neg__(self) -> Node:
+        return _operators().neg(self)
+
+    def __matmul__(self, other: Node) -> Node:
+        return _operators().matmul(self, other)
+
+
+def _operators() -> Any:
+    from . import ops
+
+    return ops
+
+
+def attr_key(value: Any) -> Any:
+    """A hashable stand-in for an attribute; arrays by their bytes, so that -0.0 and 0.0 differ."""
+    if isinstance(value, np.ndarray):
+        return (value.dtype.str, value.shape, value.tobytes())
+    if isinstance(value, tuple):
+        return tuple(attr_key(item) for item in value)
+    if isinstance(value, float):
+        return ("float", value.hex())
+    if isinstance(value, bool):
+        return ("bool", value)
+    return value
+
+
+class Graph:
+    """Nodes and the edges between them. Deterministic: the order of nodes is the order of making."""
+
+    def __init__(self) -> None:
+        self.dag: nx.DiGraph[Node] = nx.DiGraph()
+        self.scope = ""
+        self.span: Span | None = None
+        self.outputs: dict[str, Node] = {}  # named roots; `replace` and `prune` know them
+        self._known: dict[tuple[Any, ...], Node] = {}
+        self._next = 0
+
+    # --- making
+
+    @contextmanager
+    def at(self, scope: str | None = None, span: Span | None = None) -> Iterator[None]:
+        """Nodes made inside carry this scope and span."""
+        before = self.scope, self.span
+        self.scope = self.scope if scope is None else scope
+        self.span = self.span if span is None else span
+        try:
+            yield
+        finally:
+            self.scope, self.span = before
+
+    def add(self, op: Op, inputs: Sequence[Node] = (), attrs: Mapping[str, Any] | None = None) -> Node:
+        """The node `op(*inputs, **attrs)`: the one that exists, or a new one. TypeProblem if ill-typed."""
+        attrs = dict(attrs or {})
+        key = self._key(op, inputs, attrs)
+        node = self._known.get(key)
+        if node is None:
+            type = op.infer(*[node.type for node in inputs], **attrs)
+            node = Node(self, self._next, op, tuple(inputs), attrs, type, key, self.scope, self.span)
+            self._next += 1
+            self._known[key] = node
+            self.dag.add_node(node)
+            self.dag.add_edges_from((source, node) for source in inputs)
+        return node
+
+    @staticmethod
+    def _key(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
+        ids = [node.id for node in inputs]
+        if op.commutative:
+            ids.sort()
+        return (op.name, *ids, *((name, attr_key(attrs[name])) for name in sorted(attrs)))
+
+    def __len__(self) -> int:
+        return len(self.dag)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All nodes, in the order of making (not a topological order once something was replaced)."""
+        return list(self.dag)
+
+    def users(self, node: Node) -> list[Node]:
+        return list(self.dag.successors(node))
+
+    # --- changing
+
+    def replace(self, old: Node, new: Node) -> list[Node]:
+        """Every use of `old` becomes a use of `new`; returns the nodes whose inputs changed.
+
+        A user that thereby equals another node is merged into it, and so on down the graph.
+        """
+        changed: list[Node] = []
+        work = [(old, new)]
+        while work:
+            old, new = work.pop()
+            if old is new or old not in self.dag:
+                continue
+            if old.type.dtype != new.type.dtype or old.type.shape != new.type.shape:
+                raise InternalError(f"a rewrite changes a type: {old} -> {new}")
+            for name, node in self.outputs.items():
+                if node is old:
+                    self.outputs[name] = new
+            for user in self.users(old):
+                if self._known.get(user.key) is user:
+                    del self._known[user.key]
+                user.inputs = tuple(new if node is old else node for node in user.inputs)
+                user.key = self._key(user.op, user.inputs, user.attrs)
+                self.dag.remove_edge(old, user)
+                self.dag.add_edge(new, user)
+                twin = self._known.setdefault(user.key, user)
+                if twin is not user:
+                    work.append((user, twin))
+                else:
+                    changed.append(user)
+            self._remove(old)
+        return changed
+
+    def _remove(self, node: Node) -> None:
+        if self._known.get(node.key) is node:
+            del self._known[node.key]
+        self.dag.remove_node(node)
+
+    def prune(self) -> int:
+        """Removes what no output needs; returns how many nodes went."""
+        alive = dict.fromkeys(self.order(self.outputs.values()))
+        dead = [node for node in self.dag if node not in alive]
+        for node in dead:
+            self._remove(node)
+        return len(dead)
+
+    # --- reading
+
+    def order(self, roots: Iterable[Node]) -> list[Node]:
+        """The roots and all they need, inputs first, in one deterministic order. Linear, not recursive."""
+        done: dict[Node, None] = {}
+        for root in roots:
+            if root in done:
+                continue
+            stack = [(root, iter(root.inputs))]
+            open_ = {root}
+            while stack:
+                node, rest = stack[-1]
+                for source in rest:
+                    if source not in done:
+                        if source in open_:
+                            raise InternalError(f"the graph has a cycle through {source}")
+                        open_.add(source)
+                        stack.append((source, iter(source.inputs)))
+                        break
+                else:
+                    stack.pop()
+                    open_.discard(node)
+                    done[node] = None
+        return list(done)
+
+    def view(self, roots: Iterable[Node]) -> nx.DiGraph[Node]:
+        """A networkx view of the roots and all they need."""
+        view: nx.DiGraph[Node] = self.dag.subgraph(self.order(roots))
+        return view
+
+    def text(self, roots: Iterable[Node] | None = None) -> str:
+        """The graph as text, one node a line: what golden files and `--emit graph` show."""
+        roots = list(self.outputs.values()) if roots is None else list(roots)
+        number: dict[Node, int] = {}
+        lines = []
+        for node in self.order(roots):
+            number[node] = len(number)
+            shown = [f"%{number[source]}" for source in node.inputs]
+            shown += [f"{name}={show_attr(value)}" for name, value in sorted(node.attrs.items())]
+            lines.append(f"%{number[node]} = {node.op.name}({', '.join(shown)}) : {node.type}")
+        lines += [f"{name} <- %{number[node]}" for name, node in self.outputs.items() if node in number]
+        return "\n".join(lines) + "\n"
+
+
+def show_attr(value: Any) -> str:
+    """An attribute as short text."""
+    if isinstance(value, np.ndarray):
+        flat = value.reshape(-1)
+        body = ", ".join(f"{x:.6g}" if value.dtype.kind == "f" else str(x) for x in flat[:6])
+        body += ", ..." if flat.size > 6 else ""
+        return body if value.ndim == 0 else f"[{body}]"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(show_attr(item) for item in value) + "]"
+    if isinstance(value, Dim):
+        return str(value)
+    return repr(value) if isinstance(value, str) else str(value)

@@ -1,0 +1,62 @@
+"""What the stages hand on: one graph with named roots, and what the roots and leaves mean.
+
+The roots live in `graph.outputs`, under these names, so that every pass keeps them true:
+
+    output/NAME          a value of the predicting graph
+    loss, metric/NAME    of one batch, in the training pass
+    next/PATH            a variable after the step
+    initial/PATH         a variable's start value, from the leaf `seed` alone
+    evaluate/part/K      one batch's contribution to a total
+    evaluate/value/NAME  closing arithmetic: `loss` or a metric from the totals (variables `evaluate/total/K`)
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .graph import Graph, Node
+from .tensor_type import TensorType
+
+
+@dataclass
+class Variable:
+    """Something a step reads that is not data.
+
+    kind: "parameter" (learned), "state" (of a layer), "optimizer" (its state), "counter" (`step`, `key`, `steps`,
+    `observations`), or "total" (`evaluate/total/K`).
+    """
+
+    path: str
+    kind: str
+    node: Node  # the leaf
+
+    @property
+    def type(self) -> TensorType:
+        return self.node.type
+
+
+@dataclass
+class Module:
+    """A spec after elaboration, and after every later pass: they change `graph` in place."""
+
+    name: str
+    graph: Graph
+    inputs: list[Node] = field(default_factory=list)  # leaves, in the order of the text
+    targets: list[Node] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    metrics: list[str] = field(default_factory=list)
+    variables: dict[str, Variable] = field(default_factory=dict)  # in the order of making
+    reduces: list[str] = field(default_factory=list)  # of each evaluate/part/K: "sum" | "min" | "max"
+    ranges: dict[str, tuple[int, int]] = field(default_factory=dict)  # of inputs used as indices, half-open
+    batch: str | None = None  # the dimension that counts rows
+    trains: bool = False
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # "model" and "train", as in the file
+    sources: dict[str, str] = field(default_factory=dict)  # name -> text, the spec first
+
+    def roots(self, *prefixes: str) -> dict[str, Node]:
+        """The roots whose names are one of, or begin with one of (when it ends in "/"), the prefixes."""
+        return {
+            name: node
+            for name, node in self.graph.outputs.items()
+            if any(name == prefix or (prefix.endswith("/") and name.startswith(prefix)) for prefix in prefixes)
+        }

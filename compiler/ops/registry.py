@@ -1,0 +1,126 @@
+"""One call of `define` per primitive operation: its type rule, derivative, ONNX form, NumPy meaning and samples."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ..graph import Array, Graph, Node
+from ..tensor_type import Shape, Size, TensorType
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+class _None:
+    """The derivative of an input that has none: integers, indices, booleans, piecewise constant operations."""
+
+    def __repr__(self) -> str:
+        return "NONE"
+
+
+NONE = _None()
+
+
+class Emitter(Protocol):
+    """What a lowering rule writes with; `lower/emit.py` implements it."""
+
+    precision: str  # "float32" | "float64" | "float16" | "bfloat16": what `float` means in this file
+
+    def node(self, op_type: str, inputs: Sequence[str], **attributes: Any) -> str:
+        """Writes one ONNX node and returns the name of its only output."""
+
+    def constant(self, value: Any, dtype: str) -> str:
+        """The name of an initializer (shared if equal). dtype: "float" "int" "bool" "key" or an ONNX name like "float32"."""
+
+    def size(self, size: Size) -> str:
+        """The name of an int64 scalar that holds a size."""
+
+    def shape(self, shape: Shape) -> str:
+        """The name of an int64 vector that holds a shape."""
+
+    def cast(self, name: str, dtype: str) -> str:
+        """A Cast node. dtype as in `constant`."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Inputs and attributes on which an operation is tested. Float inputs keep 1e-3 away from kinks."""
+
+    inputs: tuple[Array, ...]
+    attrs: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """A primitive operation; calling it makes a node.
+
+    infer(*types, **attrs) -> TensorType, or TypeProblem.
+    grad(g, y, *inputs, **attrs) -> for each input the adjoint (of the input's dtype, of a shape that
+        broadcasting made from the input's: the differentiate loop sums it back) or NONE. Kinks and ties
+        are decided here, in words.
+    lower(emitter, node, *names) -> name. names are those of the inputs.
+    reference(*arrays, **attrs) -> array. Sizes among the attrs have become ints. Floats are float64.
+    samples(rng) -> Sample: a random one at each call, over shapes and values.
+    """
+
+    name: str
+    infer: Callable[..., TensorType]
+    grad: Callable[..., Sequence[Node | _None]]
+    lower: Callable[..., str]
+    reference: Callable[..., Any]
+    samples: Callable[[Generator], Sample] | None
+    commutative: bool = False
+
+    def __call__(self, *inputs: Any, **attrs: Any) -> Node:
+        """The node of this operation on nodes and numbers. Mixed dtypes meet in the operations that say so."""
+        graph = next(value.graph for value in inputs if isinstance(value, Node))
+        return graph.add(self, [lift(graph, value, inputs) for value in inputs], attrs)
+
+    def __repr__(self) -> str:
+        return f"Op({self.name})"
+
+
+OPS: dict[str, Op] = {}
+
+
+def define(name: str, **rules: Any) -> Op:
+    """Makes an operation and registers it. Every rule of `Op` must be given."""
+    if name in OPS:
+        raise ValueError(f"operation {name!r} is defined twice")
+    OPS[name] = Op(name, **rules)
+    return OPS[name]
+
+
+def lift(graph: Graph, value: Any, beside: Sequence[Any] = ()) -> Node:
+    """A number as a constant of the dtype of the nodes beside it (a float makes an int meet as float)."""
+    if isinstance(value, Node):
+        return value
+    dtypes = [node.dtype for node in beside if isinstance(node, Node)]
+    if isinstance(value, bool):
+        dtype = "bool"
+    elif isinstance(value, int) and "float" not in dtypes:
+        dtype = "int"
+    else:
+        dtype = "float"
+    return constant(graph, value, dtype)
+
+
+NUMPY = {"float": np.dtype(np.float64), "int": np.dtype(np.int64), "bool": np.dtype(np.bool_), "key": np.dtype(np.uint64)}
+
+
+def constant(graph: Graph, value: Any, dtype: str) -> Node:
+    """A constant node; `value` is a number or an array."""
+    return graph.add(OPS["constant"], (), {"value": np.asarray(value, NUMPY[dtype]), "dtype": dtype})
+
+
+def no_gradient(count: int) -> Callable[..., Sequence[_None]]:
+    """The grad rule of an operation none of whose inputs has a derivative."""
+    return lambda g, y, *inputs, **attrs: [NONE] * count
+
+
+def onnx(op_type: str, **attributes: Any) -> Callable[..., str]:
+    """The lowering rule of an operation that is one ONNX operator on the same inputs."""
+    return lambda out, node, *names: out.node(op_type, names, **attributes)
