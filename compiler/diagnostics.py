@@ -75,8 +75,8 @@ def _excerpt(label: Label, width: int) -> list[str]:
     """The source line and the carets under it; of a span over several lines only the first is drawn."""
     line, column = label.span.source.position(label.span.start)
     text = label.span.source.line(line)
-    # A tab is drawn as one blank, so that the carets stand under what they mean.
-    shown = text.replace("\t", " ")
+    # A tab or control character is drawn as one blank, so that the carets stand under what they mean.
+    shown = "".join(c if c.isprintable() else " " for c in text)
     length = max(1, min(label.span.end - label.span.start, len(text) - column + 1))
     if len(shown) > 200:  # a very long line is cut around the place
         first = max(0, column - 60)

@@ -11,6 +11,7 @@ Newlines end statements by three small rules, with no look-ahead in the lexer:
 
 A `;` ends a statement wherever it stands.
 """
+
 from __future__ import annotations
 
 import os
@@ -136,7 +137,7 @@ class Parser:
         except CompileError as problem:
             return None, [*self.builder.problems, problem], None
         except UnexpectedInput as unexpected:
-            return None, self.builder.problems, Failure.of(unexpected, source, self.newlines.open)
+            return None, self.builder.problems, Failure.of(unexpected, source, text)
 
     def run(self, source: Source, start: str) -> Any:
         """The tree, or all the problems found: after one, reading goes on at the next declaration."""
@@ -148,8 +149,8 @@ class Parser:
                 found += problems
                 if failure is None:
                     break
-                found.append(explain(failure, self.examples()))
-                onward = _DECLARATION.search(text, failure.start)
+                found.append(explain(failure, self.examples(), self.lark))
+                onward = _DECLARATION.search(text, failure.resume)
                 if start != "file" or onward is None or len(found) >= Problems.LIMIT:
                     break
                 text = re.sub(r"[^\n]", " ", text[: onward.start()]) + text[onward.start() :]

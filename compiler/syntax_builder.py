@@ -3,6 +3,7 @@
 The LALR parser calls these bottom-up, so no tree of the grammar is ever built or walked and depth costs
 no stack. A rule's children come with every token in place; an absent `[x]` is None for each of its parts.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -131,7 +132,9 @@ class Builder:
             )
         elif not math.isfinite(value):
             self.problems.append(
-                error("E0109", "a number is too large", span, "a float is at most 1.8e308", help="write `inf`")
+                error(
+                    "E0109", "a number is too large", span, "a float is at most 1.8e308", help="write `inf`"
+                )
             )
         return s.Number(span, value)
 
@@ -271,7 +274,12 @@ class Builder:
         name = "".join(words)
         if span.end - span.start != len(name):
             self.problems.append(
-                error("E0130", "a blank inside a part of a path", span, help=f"write `{name}`")
+                error(
+                    "E0130",
+                    "a blank inside a part of a path",
+                    span,
+                    help=f"write `{name}`, or `,` between two paths",
+                )
             )
         places = kind(c, Parts)
         return s.Segment(self._span(c), unicodedata.normalize("NFKC", name), tuple(p.items for p in places))
@@ -340,9 +348,7 @@ class Builder:
 
     def typed(self, c: list[Any]) -> s.Typed:
         name, _, type, _, value = c
-        return self._level(
-            s.Typed(self._span(c), self._name(name), self._at(name), type, value), (value,)
-        )
+        return self._level(s.Typed(self._span(c), self._name(name), self._at(name), type, value), (value,))
 
     def assign(self, c: list[Any]) -> s.Assign:
         sign = next(i for i, child in enumerate(c) if isinstance(child, Token) and child == "=")
