@@ -1,0 +1,364 @@
+"""Writes nodes of our graph as ONNX nodes: the emitter that every lowering rule writes with.
+
+Names are deterministic. A node is named `SCOPE/OP_NUMBER` and so is its only output, except that the value of
+a root carries the root's name. Numbers, constants, sizes and shapes are shared within a file: a graph that
+reads another one's values (`algorithm` reads the main graph's) is made with `beside=` that other emitter.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
+
+from ..diagnostics import InternalError, error
+from ..graph import Array, Node
+from ..source import Span
+from ..tensor_type import Dim, Shape, Size, TensorType, walk
+from .kernels import MISSING, OPERAND, VERSION
+
+PRECISIONS = ("float32", "float64", "float16", "bfloat16")
+
+# ONNX element type and array type of every dtype a file holds.
+ELEMENT = {
+    "float32": (TensorProto.FLOAT, np.dtype(np.float32)),
+    "float64": (TensorProto.DOUBLE, np.dtype(np.float64)),
+    "float16": (TensorProto.FLOAT16, np.dtype(np.float16)),
+    "bfloat16": (TensorProto.BFLOAT16, np.dtype(ml_dtypes.bfloat16)),
+    "int32": (TensorProto.INT32, np.dtype(np.int32)),
+    "int64": (TensorProto.INT64, np.dtype(np.int64)),
+    "uint64": (TensorProto.UINT64, np.dtype(np.uint64)),
+    "bool": (TensorProto.BOOL, np.dtype(np.bool_)),
+}
+_BY_NUMBER = {number: name for name, (number, _) in ELEMENT.items()}
+_NUMPY = {array: name for name, (_, array) in ELEMENT.items()}
+_FIXED = {"int": "int64", "bool": "bool", "key": "uint64"}
+
+# The element type of an operator's result, where it is not that of the operand which chooses the kernel.
+_INT_RESULT = {"Shape", "Size", "ArgMax", "ArgMin", "NonZero"}
+_BOOL_RESULT = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "IsNaN", "IsInf"}
+
+
+def element(dtype: str, precision: str) -> str:
+    """The element type in the file of a dtype of the graph ("float" is the file's precision)."""
+    return precision if dtype == "float" else _FIXED.get(dtype, dtype)
+
+
+def tensor(name: str, value: Any, dtype: str) -> TensorProto:
+    """A TensorProto of an element type; values beyond its range become infinite as IEEE 754 says."""
+    number, array_type = ELEMENT[dtype]
+    with np.errstate(over="ignore"):
+        array = np.asarray(value).astype(array_type)
+    return TensorProto(name=name, data_type=number, dims=array.shape, raw_data=array.tobytes())
+
+
+def value_info(name: str, type: TensorType, precision: str) -> ValueInfoProto:
+    """The declaration of an input or output; a size that is not a number is a dim_param of its text."""
+    info = ValueInfoProto(name=name)
+    declared = info.type.tensor_type
+    declared.elem_type = ELEMENT[element(type.dtype, precision)][0]
+    declared.shape.SetInParent()
+    for size in type.shape:
+        dim = declared.shape.dim.add()
+        if isinstance(size, Dim):
+            dim.dim_param = str(size)
+        else:
+            dim.dim_value = size
+    return info
+
+
+class Emitter:
+    """Fills `graph`, a GraphProto. `data` are the leaves that sizes may be read from, best first."""
+
+    def __init__(
+        self, graph: GraphProto, precision: str, *, data: Iterable[Node] = (), reserved: Iterable[str] = (),
+        beside: Emitter | None = None,
+    ) -> None:
+        self.graph, self.precision = graph, precision
+        self.data = list(data)
+        self.used: dict[str, None] = {}  # names of the data this graph reads, in order of first use
+        self.reserved = beside.reserved if beside else set(reserved)
+        self.count = beside.count if beside else _Counter()
+        self.names: dict[Node, str] = dict(beside.names) if beside else {}
+        self.dtypes: dict[str, str] = dict(beside.dtypes) if beside else {}
+        self._shared: dict[Any, str] = dict(beside._shared) if beside else {}
+        self._pinned: set[str] = set(beside._pinned) if beside else set()
+        self._places: dict[tuple[str, Span | None], bytes] = beside._places if beside else {}
+        self._node: Node | None = None
+        self._place = b""
+
+    # --- whole nodes of our graph
+
+    def leaf(self, node: Node, name: str) -> None:
+        """The node is an input or an initializer of this name."""
+        self.names[node] = name
+        self.dtypes[name] = element(node.dtype, self.precision)
+        self._pinned.add(name)
+
+    def write(self, nodes: Iterable[Node], wanted: Mapping[Node, str]) -> None:
+        """Writes nodes in their order (inputs first). `wanted` gives some results a name; leaves keep theirs."""
+        add_names = self.names
+        for node in nodes:
+            if node in add_names:
+                continue
+            self._node = node
+            self._place = self._metadata(node)
+            before = len(self.graph.node)
+            try:
+                name = node.op.lower(self, node, *[add_names[source] for source in node.inputs])
+            except KeyError as problem:
+                raise InternalError(f"{node} cannot be lowered: {problem}") from problem
+            if node in wanted:
+                name = self._rename(name, wanted[node], before)
+            add_names[node] = name
+
+    def alias(self, name: str, node: Node) -> str:
+        """A second name for a value that exists: an Identity."""
+        self._node, self._place = node, self._metadata(node)
+        made = self.node("Identity", [self.names[node]])
+        return self._rename(made, name, len(self.graph.node) - 1)
+
+    def _rename(self, name: str, wanted: str, before: int) -> str:
+        """Gives the value just made its wanted name; a value that others may read is copied under it."""
+        if len(self.graph.node) == before or self.graph.node[-1].output[0] != name or name in self._pinned:
+            name = self.node("Identity", [name])
+        self.graph.node[-1].output[0] = wanted
+        self.dtypes[wanted] = self.dtypes[name]
+        self._pinned.add(wanted)
+        return wanted
+
+    def _metadata(self, node: Node) -> bytes:
+        """The serialized metadata_props of a node: one merge is faster than four assignments."""
+        key = (node.scope, node.span)
+        known = self._places.get(key)
+        if known is None:
+            proto = NodeProto()
+            proto.metadata_props.add(key="dlc.scope", value=node.scope)
+            if node.span is not None:
+                proto.metadata_props.add(key="dlc.source", value=str(node.span))
+            known = self._places[key] = proto.SerializeToString(deterministic=True)
+        return known
+
+    # --- what lowering rules write with
+
+    def node(self, op_type: str, inputs: Sequence[str], **attributes: Any) -> str:
+        """Writes one ONNX node and returns the name of its only output. An input left out is ""."""
+        dtype = self._result_dtype(op_type, inputs, attributes)
+        name = self._fresh(op_type)
+        proto = self.graph.node.add()
+        if self._place:
+            proto.MergeFromString(self._place)
+        proto.op_type = op_type
+        proto.name = name
+        proto.input.extend(inputs)
+        proto.output.append(name)
+        for key, value in attributes.items():
+            _attribute(proto.attribute.add(), key, value)
+        self.dtypes[name] = dtype
+        return name
+
+    def constant(self, value: Any, dtype: str) -> str:
+        """The name of an initializer, shared by type, shape and bytes."""
+        kind = element(dtype, self.precision)
+        if dtype == "int" and isinstance(value, int | tuple):  # the common case, without making an array
+            quick: Any = ("int", value)
+            if quick in self._shared:
+                return self._shared[quick]
+        else:
+            quick = None
+        proto = tensor("", value, kind)
+        key = (kind, tuple(proto.dims), proto.raw_data)
+        name = self._shared.get(key)
+        if name is None:
+            name = f"constant/{self.count.next_constant()}"
+            while name in self.reserved:
+                name = f"constant/{self.count.next_constant()}"
+            proto.name = name
+            self.graph.initializer.append(proto)
+            self._share(key, name, kind)
+        if quick is not None:
+            self._shared[quick] = name
+        return name
+
+    def size(self, size: Size) -> str:
+        """The name of an int64 scalar that holds a size."""
+        if not isinstance(size, Dim):
+            return self.constant(int(size), "int")
+        key = ("scalar", size)
+        if key not in self._shared:
+            vector = self._vector(size)
+            self._share(key, self.node("Reshape", [vector, self._numbers(())]), "int64")
+        return self._shared[key]
+
+    def shape(self, shape: Shape) -> str:
+        """The name of an int64 vector that holds a shape."""
+        if not any(isinstance(size, Dim) for size in shape):
+            return self._numbers(tuple(int(size) for size in shape))  # type: ignore[arg-type]
+        key = ("shape", tuple(shape))
+        if key not in self._shared:
+            parts: list[str] = []
+            run: list[int] = []
+            for size in shape:
+                if not isinstance(size, Dim):
+                    run.append(int(size))
+                    continue
+                if run:
+                    parts.append(self._numbers(tuple(run)))
+                    run = []
+                parts.append(self._vector(size))
+            if run:
+                parts.append(self._numbers(tuple(run)))
+            name = parts[0] if len(parts) == 1 else self.node("Concat", parts, axis=0)
+            self._share(key, name, "int64")
+        return self._shared[key]
+
+    def cast(self, name: str, dtype: str) -> str:
+        """The value in another element type; itself when it has it already."""
+        wanted = element(dtype, self.precision)
+        if self.dtypes[name] == wanted:
+            return name
+        return self.node("Cast", [name], to=ELEMENT[wanted][0])
+
+    # --- sizes
+
+    def _numbers(self, values: tuple[int, ...]) -> str:
+        key = ("vector", values)
+        if key not in self._shared:
+            self._shared[key] = self.constant(np.array(values, np.int64), "int")
+        return self._shared[key]
+
+    def _vector(self, size: Size) -> str:
+        """An int64 vector of one entry."""
+        return walk(
+            size,
+            self._named,
+            lambda number: self._numbers((number,)),
+            lambda a, b: self._arithmetic("Add", a, b),
+            lambda a, b: self._arithmetic("Mul", a, b),
+            lambda a, b: self._arithmetic("Div", a, b),
+        )
+
+    def _arithmetic(self, op_type: str, a: str, b: str) -> str:
+        key = (op_type, a, b)
+        if key not in self._shared:
+            self._share(key, self.node(op_type, [a, b]), "int64")
+        return self._shared[key]
+
+    def _named(self, dim: str) -> str:
+        """A free dimension name, read off the first data leaf whose shape tells it."""
+        key = ("dim", dim)
+        if key not in self._shared:
+            leaf, axis, factor, offset = self._where(dim)
+            name = self.names[leaf]
+            self.used[name] = None
+            vector = self.node("Shape", [name], start=axis, end=axis + 1)
+            if offset:
+                vector = self.node("Sub", [vector, self._numbers((offset,))])
+            if factor != 1:
+                vector = self.node("Div", [vector, self._numbers((factor,))])
+            self._share(key, vector, "int64")
+        return self._shared[key]
+
+    def _where(self, dim: str) -> tuple[Node, int, int, int]:
+        """Leaf and axis with size = factor * dim + offset; plainly the name where there is such an axis."""
+        indirect = None
+        for leaf in self.data:
+            for axis, size in enumerate(leaf.shape):
+                line = _line(size, dim)
+                if line == (1, 0):
+                    return leaf, axis, 1, 0
+                if line and indirect is None:
+                    indirect = leaf, axis, *line
+        if indirect is None:
+            raise error(
+                "E0350", f"the size `{dim}` cannot be read off any input when the file runs",
+                self._node.span if self._node else None, f"`{dim}` is needed here",
+                help=f"give it a number, or name it in the shape of an input: `input x: float[{dim}, ...]`",
+            )
+        return indirect
+
+    # --- small parts
+
+    def _share(self, key: Any, name: str, dtype: str) -> None:
+        self._shared[key] = name
+        self._pinned.add(name)
+        self.dtypes[name] = dtype
+
+    def _fresh(self, op_type: str) -> str:
+        scope = self._node.scope if self._node is not None else ""
+        prefix = f"{scope}/{op_type}_" if scope else f"{op_type}_"
+        name = f"{prefix}{self.count.next_node()}"
+        while name in self.reserved:
+            name = f"{prefix}{self.count.next_node()}"
+        return name
+
+    def _result_dtype(self, op_type: str, inputs: Sequence[str], attributes: Mapping[str, Any]) -> str:
+        """The element type of the result. An error when ONNX Runtime has no kernel for the operands'."""
+        if op_type == "ConstantOfShape":
+            value = attributes.get("value")
+            return "float32" if value is None else _NUMPY[np.asarray(value).dtype]
+        operand = self.dtypes[inputs[OPERAND.get(op_type, 0)]]
+        if (op_type, operand) in MISSING:
+            span = self._node.span if self._node else None
+            what = self._node.op.name if self._node else op_type
+            raise error(
+                "E0810",
+                f"ONNX Runtime has no kernel for `{what}` in {operand} (operator {op_type})",
+                span, f"`{what}` in {operand}",
+                notes=[f"kernels as of ONNX Runtime {VERSION}"],
+                help="compile in another precision, or write the operation from others",
+            )
+        if op_type == "Cast":
+            return _BY_NUMBER[attributes["to"]]
+        if op_type in _INT_RESULT:
+            return "int64"
+        return "bool" if op_type in _BOOL_RESULT else operand
+
+
+class _Counter:
+    """The numbers in names; one for a file."""
+
+    def __init__(self) -> None:
+        self.nodes = self.constants = -1
+
+    def next_node(self) -> int:
+        self.nodes += 1
+        return self.nodes
+
+    def next_constant(self) -> int:
+        self.constants += 1
+        return self.constants
+
+
+def _line(size: Size, dim: str) -> tuple[int, int] | None:
+    """(a, b) when size = a * dim + b, a > 0 and nothing else; None otherwise."""
+    if not isinstance(size, Dim) or size.names() != [dim]:
+        return None
+    terms: dict[Any, int] = dict(size.terms)
+    offset = terms.pop((), 0)
+    factor = terms.pop((dim,), 0)
+    return (factor, offset) if factor > 0 and not terms else None
+
+
+def _attribute(proto: AttributeProto, name: str, value: Any) -> None:
+    proto.name = name
+    if isinstance(value, bool | int | np.integer):
+        proto.type, proto.i = AttributeProto.INT, int(value)
+    elif isinstance(value, float):
+        proto.type, proto.f = AttributeProto.FLOAT, value
+    elif isinstance(value, str):
+        proto.type, proto.s = AttributeProto.STRING, value.encode()
+    elif isinstance(value, np.ndarray | np.generic):
+        array: Array = np.asarray(value)
+        proto.type = AttributeProto.TENSOR
+        proto.t.CopyFrom(numpy_helper.from_array(array))
+    elif all(isinstance(item, int | np.integer) for item in value):
+        proto.type = AttributeProto.INTS
+        proto.ints.extend(int(item) for item in value)
+    elif all(isinstance(item, float) for item in value):
+        proto.type = AttributeProto.FLOATS
+        proto.floats.extend(value)
+    else:
+        raise InternalError(f"attribute {name} = {value!r} has no ONNX form")

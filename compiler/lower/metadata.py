@@ -1,0 +1,88 @@
+"""`metadata_props` of the model: what docs/file-format.md lists under Metadata."""
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from typing import Any
+
+from ..graph import Node
+from ..module import Module
+from ..tensor_type import Shape
+
+FORMAT = "1"
+LANGUAGE = "1"
+
+
+def version() -> str:
+    """The version of dlc that is installed."""
+    return importlib.metadata.version("dlc-compiler")
+
+
+def metadata(module: Module, precision: str) -> dict[str, str]:
+    props = {
+        "dlc.format": FORMAT,
+        "dlc.language": LANGUAGE,
+        "dlc.compiler": version(),
+        "dlc.model": module.name,
+        "dlc.precision": precision,
+        "dlc.settings": _json({"model": {}, "train": {}, **module.settings}),
+        "dlc.sources": _json({"main": next(iter(module.sources), None), "files": module.sources}),
+        "dlc.signature": _json(signature(module)),
+    }
+    if module.trains:
+        props["dlc.evaluate"] = _json(evaluation(module))
+    return props
+
+
+def signature(module: Module) -> dict[str, Any]:
+    """What goes in and out and what is held, for the checks of a runtime and for people."""
+    variables = module.variables.items()
+    return {
+        "inputs": [_data(module, leaf) for leaf in module.inputs],
+        "targets": [_data(module, leaf) for leaf in module.targets],
+        "outputs": [
+            {"name": name, "dtype": node.dtype, "shape": _shape(node.shape)}
+            for name in module.outputs
+            for node in [module.graph.outputs[f"output/{name}"]]
+        ],
+        "parameters": [
+            {"name": path, "shape": _shape(variable.type.shape)}
+            for path, variable in variables
+            if variable.kind == "parameter"
+        ],
+        "states": [
+            {"name": path, "shape": _shape(variable.type.shape), "dtype": variable.type.dtype}
+            for path, variable in variables
+            if variable.kind in ("state", "optimizer") or f"next/{path}" in module.graph.outputs
+            and variable.kind == "counter"
+        ],
+        "batch": module.batch,
+    }
+
+
+def evaluation(module: Module) -> dict[str, Any]:
+    prefix = "evaluate/value/"
+    return {
+        "parts": [
+            {"part": f"evaluate/part/{k}", "total": f"evaluate/total/{k}", "reduce": reduce}
+            for k, reduce in enumerate(module.reduces)
+        ],
+        "values": {root.removeprefix(prefix): root for root in module.graph.outputs if root.startswith(prefix)},
+    }
+
+
+def _data(module: Module, leaf: Node) -> dict[str, Any]:
+    name = leaf.attrs["name"]
+    entry = {"name": name, "dtype": leaf.dtype, "shape": _shape(leaf.shape)}
+    if name in module.ranges:
+        entry["range"] = list(module.ranges[name])
+    return entry
+
+
+def _shape(shape: Shape) -> list[int | str]:
+    return [size if isinstance(size, int) else str(size) for size in shape]
+
+
+def _json(value: Any) -> str:
+    """Keys keep their order, which is that of the text."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=True, separators=(", ", ": "))

@@ -1,0 +1,114 @@
+"""The main graph (what predicts), the names of a file, and the start values of its state."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from onnx import GraphProto
+
+from .. import interpret
+from ..diagnostics import InternalError, error
+from ..graph import Array, Node
+from ..module import Module, Variable
+from ..ops.registry import NUMPY
+from .emit import Emitter, element, tensor, value_info
+
+# What counters hold before anyone set them; docs/file-format.md says who does.
+COUNTERS = {"step": 0, "steps": 1000, "observations": 1}
+
+
+def main_graph(module: Module, precision: str, start: dict[str, Array]) -> tuple[GraphProto, Emitter]:
+    """What the outputs need. The emitter knows the names of its values, for the algorithm to read."""
+    roots = {name: module.graph.outputs[f"output/{name}"] for name in module.outputs}
+    order = module.graph.order(roots.values())
+    needed = set(order)
+    for target in module.targets:
+        if target in needed:
+            raise InternalError(f"an output needs the target {target.attrs['name']}")
+    graph = GraphProto(name=module.name)
+    inputs = [leaf for leaf in module.inputs if leaf in needed]
+    others = [leaf for leaf in module.inputs if leaf not in needed]
+    emitter = Emitter(graph, precision, data=inputs + others, reserved=reserved(module))
+    for leaf in module.inputs:
+        emitter.leaf(leaf, leaf.attrs["name"])
+    held = [variable for variable in module.variables.values() if variable.node in needed]
+    hold(emitter, held, start)
+    write_roots(emitter, order, {name: node for name, node in roots.items()})
+    # An input may be needed for its shape alone.
+    graph.input.extend(
+        value_info(leaf.attrs["name"], leaf.type, precision)
+        for leaf in module.inputs
+        if leaf in needed or leaf.attrs["name"] in emitter.used
+    )
+    return graph, emitter
+
+
+def hold(emitter: Emitter, variables: Iterable[Variable], start: dict[str, Array]) -> None:
+    """Variables as initializers of the emitter's graph, with their start values."""
+    for variable in variables:
+        emitter.leaf(variable.node, variable.path)
+        kind = element(variable.type.dtype, emitter.precision)
+        emitter.graph.initializer.append(tensor(variable.path, start[variable.path], kind))
+
+
+def write_roots(emitter: Emitter, order: list[Node], roots: dict[str, Node]) -> None:
+    """Writes the nodes, then declares the roots as outputs under their names, in order.
+
+    A value has one name: a root that is a leaf, a value of another graph or another root too is copied.
+    """
+    wanted: dict[Node, str] = {}
+    for name, node in roots.items():
+        if node not in emitter.names:
+            wanted.setdefault(node, name)
+    emitter.write(order, wanted)
+    for name, node in roots.items():
+        if wanted.get(node) != name:
+            emitter.alias(name, node)
+        emitter.graph.output.append(value_info(name, node.type, emitter.precision))
+
+
+def reserved(module: Module) -> list[str]:
+    """Every name of a step that has a meaning. E0290 when two things have one name."""
+    owner: dict[str, str] = {}
+    for what, node, name in _meanings(module):
+        if name in owner:
+            raise error(
+                "E0290", f"the {owner[name]} and the {what} have one name, `{name}`", node.span,
+                f"`{name}` is used twice", help="values of a compiled file are told apart by name: rename one",
+            )
+        owner[name] = what
+    return list(owner)
+
+
+def _meanings(module: Module) -> Iterable[tuple[str, Node, str]]:
+    for leaf in module.inputs:
+        yield "input", leaf, leaf.attrs["name"]
+    for leaf in module.targets:
+        yield "target", leaf, leaf.attrs["name"]
+    for path, variable in module.variables.items():
+        yield variable.kind, variable.node, path
+    for root, node in module.graph.outputs.items():
+        kind, _, rest = root.partition("/")
+        if kind in ("output", "metric"):
+            yield kind, node, rest
+        elif kind != "initial":
+            yield "reported value", node, root
+
+
+def start_values(module: Module, seed: int) -> dict[str, Array]:
+    """What every variable holds before the first step, by path: its initial root's value for this seed, or the
+    counters' documented values, or zeros."""
+    roots = module.roots("initial/")
+    values = interpret.evaluate(module.graph, roots, seed=seed) if roots else {}
+    start: dict[str, Array] = {}
+    for path, variable in module.variables.items():
+        root = f"initial/{path}"
+        dtype = NUMPY[variable.type.dtype]
+        if root in values:
+            start[path] = np.asarray(values[root], dtype)
+        else:
+            shape = tuple(size for size in variable.type.shape if isinstance(size, int))
+            if len(shape) != variable.type.rank:
+                raise InternalError(f"the size of variable {path} is not known: {variable.type}")
+            start[path] = np.full(shape, COUNTERS.get(path, 0) if variable.kind == "counter" else 0, dtype)
+    return start

@@ -1,0 +1,91 @@
+"""`training_info`: the step, evaluation and initialisation beside the main graph."""
+from __future__ import annotations
+
+import numpy as np
+from onnx import GraphProto, StringStringEntryProto, TrainingInfoProto
+
+from ..graph import Array, Node
+from ..module import Module
+from .emit import Emitter, tensor, value_info
+from .model import hold, write_roots
+
+
+def training_info(
+    module: Module, precision: str, main: GraphProto, beside: Emitter, start: dict[str, Array]
+) -> TrainingInfoProto:
+    """What the step and evaluation need beyond the main graph, whose values they read by name."""
+    info = TrainingInfoProto()
+    info.algorithm.CopyFrom(_algorithm(module, precision, main, beside, start))
+    info.initialization.CopyFrom(_initialization(module, precision))
+    info.update_binding.extend(_bindings(module, "next/"))
+    info.initialization_binding.extend(_bindings(module, "initial/"))
+    return info
+
+
+def _bindings(module: Module, prefix: str) -> list[StringStringEntryProto]:
+    return [
+        StringStringEntryProto(key=path, value=prefix + path)
+        for path in module.variables
+        if prefix + path in module.graph.outputs
+    ]
+
+
+def step_roots(module: Module) -> dict[str, Node]:
+    """The outputs of `algorithm` by name, in the order of the format."""
+    outputs = module.graph.outputs
+    names = ["loss", *(f"metric/{name}" for name in module.metrics)]
+    names += [f"next/{path}" for path in module.variables if f"next/{path}" in outputs]
+    names += [f"evaluate/part/{k}" for k in range(len(module.reduces))]
+    names += [name for name in outputs if name.startswith("evaluate/value/")]
+    return {name.removeprefix("metric/"): outputs[name] for name in names}
+
+
+def _algorithm(
+    module: Module, precision: str, main: GraphProto, beside: Emitter, start: dict[str, Array]
+) -> GraphProto:
+    graph = GraphProto(name="train")
+    roots = step_roots(module)
+    order = module.graph.order(roots.values())
+    needed = set(order)
+    there = {info.name for info in main.input}
+    data = [*module.inputs, *module.targets]
+    # Sizes come from the data that is fed anyway, that of the main graph first.
+    likely = [leaf for leaf in data if leaf.attrs["name"] in there]
+    likely += [leaf for leaf in data if leaf in needed and leaf.attrs["name"] not in there]
+    rest = [leaf for leaf in data if leaf not in needed and leaf.attrs["name"] not in there]
+    emitter = Emitter(graph, precision, data=likely + rest, beside=beside)
+    for leaf in data:
+        emitter.leaf(leaf, leaf.attrs["name"])
+    held = {tensor.name for tensor in main.initializer}
+    # Counters that nothing reads and nothing changes are left out; other state is kept, so that it can be saved.
+    hold(
+        emitter,
+        [
+            variable
+            for path, variable in module.variables.items()
+            if path not in held
+            and (variable.kind != "counter" or variable.node in needed or f"next/{path}" in roots)
+        ],
+        start,
+    )
+    write_roots(emitter, order, roots)
+    graph.input.extend(
+        value_info(leaf.attrs["name"], leaf.type, precision)
+        for leaf in data
+        if leaf.attrs["name"] not in there and (leaf in needed or leaf.attrs["name"] in emitter.used)
+    )
+    return graph
+
+
+def _initialization(module: Module, precision: str) -> GraphProto:
+    graph = GraphProto(name="initialize")
+    outputs = module.graph.outputs
+    roots = {f"initial/{path}": outputs[f"initial/{path}"] for path in module.variables if f"initial/{path}" in outputs}
+    order = module.graph.order(roots.values())
+    emitter = Emitter(graph, precision, reserved=["seed", *roots])
+    graph.initializer.append(tensor("seed", np.uint64(0), "uint64"))
+    for node in order:
+        if node.op.name == "seed":
+            emitter.leaf(node, "seed")
+    write_roots(emitter, order, roots)
+    return graph
