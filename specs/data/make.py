@@ -1,0 +1,79 @@
+"""Writes the data beside it, the same bytes at every run: `python specs/data/make.py` (needs scikit-learn).
+
+The digits come from scikit-learn; everything else is drawn here from a fixed seed. Sources: LICENSES.md.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = Path(__file__).parent
+
+
+def digits() -> None:
+    """1,797 handwritten digits of 8 x 8 pixels: x [1797, 64] in [0, 1], y [1797]."""
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    np.savez_compressed(FOLDER / "digits.npz", x=(x / 16).astype(np.float32), y=y.astype(np.int64))
+
+
+def xor() -> None:
+    rows = [[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]]
+    _csv("xor.csv", "x0,x1,y", rows, ["%d"] * 3)
+
+
+def logistic() -> None:
+    """400 rows of 4 standard normal features; y = 1 with probability sigmoid(x w + b)."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((400, 4))
+    z = x @ [1.5, -2.0, 0.0, 0.7] - 0.3
+    y = rng.uniform(size=400) < 1 / (1 + np.exp(-z))
+    _csv("logistic.csv", "x0,x1,x2,x3,y", np.column_stack([x, y]), ["%.6f"] * 4 + ["%d"])
+
+
+def linear() -> None:
+    """200 rows of 8 features, two of them nearly the same; y = x w + b + noise of standard deviation 0.5."""
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((200, 8))
+    x[:, 7] = x[:, 6] + 0.1 * x[:, 7]
+    y = x @ [1.0, -1.0, 0.5, 0.0, 2.0, 0.0, 1.0, 1.0] + 0.7 + 0.5 * rng.standard_normal(200)
+    np.savez_compressed(FOLDER / "linear.npz", x=x.astype(np.float32), y=y.astype(np.float32))
+
+
+def poisson() -> None:
+    """300 counts whose logarithm of the rate is linear in 3 features."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-1, 1, (300, 3))
+    y = rng.poisson(np.exp(x @ [0.8, -0.5, 0.3] + 1.0))
+    _csv("poisson.csv", "x0,x1,x2,y", np.column_stack([x, y]), ["%.6f"] * 3 + ["%d"])
+
+
+def force() -> None:
+    """600 points of the Müller-Brown surface (Müller and Brown 1979, figure 1) where it is below 100, with its
+    energy and force in units of 100."""
+    rng = np.random.default_rng(4)
+    height, a, b, c = [-200, -100, -170, 15], [-1, -1, -6.5, 0.7], [0, 0, 11, 0.6], [-10, -10, -6.5, 0.7]
+    center_x, center_y = [1, 0, -0.5, -1], [0, 0.5, 1.5, 1]
+    x = rng.uniform([-1.5, -0.5], [1.2, 2.0], (2000, 2))
+    energy, force = np.zeros(len(x)), np.zeros(x.shape)
+    for k in range(4):
+        u, v = x[:, 0] - center_x[k], x[:, 1] - center_y[k]
+        hill = height[k] * np.exp(a[k] * u**2 + b[k] * u * v + c[k] * v**2)
+        energy += hill
+        force -= hill[:, None] * np.stack([2 * a[k] * u + b[k] * v, b[k] * u + 2 * c[k] * v], axis=1)
+    low = np.flatnonzero(energy < 100)[:600]
+    np.savez_compressed(
+        FOLDER / "force.npz", x=x[low].astype(np.float32), e=(energy[low] / 100).astype(np.float32),
+        f=(force[low] / 100).astype(np.float32),
+    )
+
+
+def _csv(name: str, header: str, rows: object, formats: list[str]) -> None:
+    np.savetxt(FOLDER / name, np.asarray(rows), fmt=formats, delimiter=",", header=header, comments="")
+
+
+if __name__ == "__main__":
+    for write in (digits, xor, logistic, linear, poisson, force):
+        write()
