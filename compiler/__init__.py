@@ -1,5 +1,47 @@
-"""dlc: state a model in a small language, get one .onnx file that predicts and trains anywhere."""
+"""dlc: state a model in a small language, get one .onnx file that predicts and trains anywhere.
+
+    program = dlc.compile("specs/digits.dl", hidden=256)
+    program.save("digits.onnx")
+    trainer = dlc.Trainer(program)
+    trainer.fit("specs/data/digits.npz")
+
+Importing this is light: the compiler, ONNX and ONNX Runtime load when they are used.
+"""
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 if __name__ == "compiler":
     raise ImportError("the package is `dlc`; this folder is its source (run from elsewhere, or `pip install -e .`)")
+
+if TYPE_CHECKING:
+    from dlc.runtime.failures import Error
+    from dlc.runtime.train import Trainer
+
+    from .diagnostics import Diagnostic, InternalError
+    from .program import Program, compile, load
+
+__version__ = "0.1.0"
+__all__ = ["Diagnostic", "Error", "InternalError", "Program", "Trainer", "__version__", "check", "compile", "load"]
+
+_HOMES = {
+    "Diagnostic": "dlc.diagnostics", "InternalError": "dlc.diagnostics", "Error": "dlc.runtime.failures",
+    "Program": "dlc.program", "compile": "dlc.program", "load": "dlc.program", "Trainer": "dlc.runtime.train",
+}
+
+
+def check(path_or_text: Any, **options: Any) -> list[Diagnostic]:
+    """Checks every name and shape of a spec; returns the warnings, raises dlc.Error with the errors."""
+    from .pipeline import check as check_source
+    from .pipeline import source_of
+
+    source, folder = source_of(path_or_text)
+    return check_source(source, folder, **options)[1]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'dlc' has no attribute {name!r}")

@@ -1,1 +1,292 @@
-""""""
+"""Syntax -> module: names, layers, shapes, static control flow; every pass of a model in one graph.
+
+The text of a model runs up to three times, once for each pass: training, evaluation (targets, but dropout off) and
+predicting. Nodes that are equal are one node, so passes share what they share; a pass that cannot differ is not run.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .. import ops, syntax
+from ..diagnostics import CompileError, Problems, did_you_mean, error
+from ..graph import Node
+from ..module import Module
+from ..source import Source, Span
+from ..tensor_type import Dim
+from . import expressions, parts, statements, train, types
+from .context import Context
+from .library import Library, train_block
+from .likelihood import Pass
+from .scope import Frame
+from .values import POISON, kind
+
+MAX_NODES = 200_000
+
+
+def elaborate(
+    source: Source, *, folder: Path | None = None, model: str | None = None, overrides: Mapping[str, Any] | None = None,
+    max_nodes: int = MAX_NODES, problems: Problems | None = None,
+) -> Module:
+    """The module of a spec. `folder` is where its imports are looked for; `overrides` are hyperparameters and
+    settings by name, `model.x` or `train.x` when both have it. Raises CompileError with all that was found."""
+    problems = problems if problems is not None else Problems()
+    with _room():
+        try:
+            module = _elaborate(source, folder, model, dict(overrides or {}), max_nodes, problems)
+        except CompileError as problem:
+            problems.add(problem)
+            problems.raise_if_any()
+            raise
+        except RecursionError:
+            raise error("E0219", "definitions are nested too deeply", None, help="split long expressions over several names") from None
+    problems.raise_if_any()
+    return module
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Applications within applications take several Python frames each; Python's own bound is for runaways."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 12_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _elaborate(
+    source: Source, folder: Path | None, model: str | None, overrides: dict[str, Any], max_nodes: int, problems: Problems
+) -> Module:
+    library = Library(problems, folder)
+    unit = library.load(source, folder=folder)
+    declaration = _choose(source, unit, model)
+    block = train_block(unit, declaration, [d for d in unit.declarations.values() if isinstance(d, syntax.Model)])
+    c = Context(declaration.name, library, problems, max_nodes)
+    c.module.settings = {"model": {}, "train": {}}
+    of_model, of_train = _assign_overrides(declaration, block, overrides)
+    # The train block's arguments first: a mistake there is worth reporting even if the model is broken.
+    frame = Frame("train", unit, "", block.span if block else source_span(source))
+    if block is not None:
+        _arguments(c, frame, block.configuration, of_train, c.module.settings["train"])
+        c.module.settings["train"].update(train.DEFAULTS)
+
+    main = _passes(c, unit, declaration, of_model, block is not None)
+    if block is not None:
+        plan = train.read(c, block, frame, of_train)
+        problems.raise_if_any()
+        train.update(c, plan, lambda name, span: _objective(main["training"], name, span))
+        _finish_step(c, main["training"])
+    problems.raise_if_any()
+    _finish(c, main)
+    c.module.sources = library.sources
+    return c.module
+
+
+def source_span(source: Source) -> Span:
+    return Span(source, 0, 0)
+
+
+def _choose(source: Source, unit: Any, wanted: str | None) -> syntax.Model:
+    models = [d for d in unit.declarations.values() if isinstance(d, syntax.Model)]
+    names = [m.name for m in models]
+    if not models:
+        raise error("E0202", "the file holds no model", source_span(source), "",
+                    help="write `model NAME() { ... }`")
+    if wanted is None:
+        if len(models) > 1:
+            raise error("E0208", f"the file holds {len(models)} models: which one?", models[1].name_span, "the second",
+                        notes=["models are " + ", ".join(names)], help=f"--model {names[0]}")
+        return models[0]
+    for candidate in models:
+        if candidate.name == wanted:
+            return candidate
+    raise error("E0209", f"there is no model `{wanted}`", source_span(source), "", notes=["models are " + ", ".join(names)],
+                help=did_you_mean(wanted, names))
+
+
+def _assign_overrides(
+    model: syntax.Model, block: syntax.Train | None, overrides: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Which override goes where: `x`, or `model.x` and `train.x` when both have it."""
+    of_model: dict[str, Any] = {}
+    of_train: dict[str, Any] = {}
+    in_model = [p.name for p in model.configuration]
+    in_train = ([p.name for p in block.configuration] if block else []) + list(train.DEFAULTS)
+    for name, value in overrides.items():
+        side, _, bare = name.rpartition(".")
+        hits = [place for place, names, word in ((of_model, in_model, "model"), (of_train, in_train, "train"))
+                if bare in names and side in ("", word)]
+        if not hits:
+            known = in_model + in_train
+            raise error("E0210", f"there is nothing named `{name}` to set", None, notes=["known are " + ", ".join(known)],
+                        help=did_you_mean(bare, known))
+        if len(hits) > 1:
+            raise error("E0243", f"both the model and the train block have `{bare}`", None,
+                        help=f"write `model.{bare}` or `train.{bare}`")
+        hits[0][bare] = value
+    return of_model, of_train
+
+
+def _arguments(
+    c: Context, frame: Frame, parameters: tuple[syntax.Parameter, ...], given: Mapping[str, Any], settings: dict[str, Any]
+) -> None:
+    """The first list of a model or train block: defaults, or what was set from outside."""
+    for parameter in parameters:
+        try:
+            if parameter.name in given:
+                value = given[parameter.name]
+                default = expressions.evaluate(c, frame, parameter.default) if parameter.default else None
+                if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+                    value = float(value)
+                if parameter.type is not None:
+                    value = types.check_value(c, frame, value, parameter.type, f"`{parameter.name}`", parameter.span)
+                elif default is not None and not isinstance(value, type(default)) and isinstance(value, bool | int | float | str) \
+                        and isinstance(default, bool | int | float | str):
+                    raise error("E0302", f"`{parameter.name}` takes {_like(default)}", parameter.span,
+                                f"it is set to {value!r} from outside")
+            elif parameter.default is None:
+                raise error("E0217", f"`{parameter.name}` has no value", parameter.span, "no default and not set",
+                            help=f"--set {parameter.name}=...")
+            else:
+                value = expressions.evaluate(c, frame, parameter.default)
+                if parameter.type is not None:
+                    value = types.check_value(c, frame, value, parameter.type, f"`{parameter.name}`", parameter.default.span)
+        except CompileError as problem:
+            c.problems.add(problem)
+            value = POISON
+        frame.names[parameter.name] = value
+        settings[parameter.name] = value if isinstance(value, bool | int | float | str | None) else kind(value)
+
+
+def _like(default: Any) -> str:
+    if isinstance(default, bool):
+        return "`true` or `false`"
+    return "a text" if isinstance(default, str) else "a whole number" if isinstance(default, int) else "a number"
+
+
+# --- the passes
+
+
+def _passes(
+    c: Context, unit: Any, declaration: syntax.Model, given: Mapping[str, Any], trains: bool
+) -> dict[str, Pass]:
+    """Runs the model's text for each pass that can differ."""
+    results: dict[str, Pass] = {}
+    settings = c.module.settings["model"]
+
+    def run(name: str, training: bool, predicting: bool) -> Pass:
+        frame = Frame("model", unit, "", declaration.name_span, None, training, predicting)
+        c.current, c.draws = Pass(), 0
+        c.moving = {} if training else c.moving
+        moving = c.moving
+        if not training:
+            c.moving = {}
+        _arguments(c, frame, declaration.configuration, given, settings)
+        c.problems.raise_if_any()
+        statements.run(c, frame, declaration.body)
+        c.problems.raise_if_any()
+        c.moving = moving
+        results[name] = c.current
+        return c.current
+
+    if trains:
+        c.checking_outputs = True
+        run("training", True, False)
+        c.checking_outputs = False
+        asked, draws = dict(c.read), c.draws
+        if not ("training" in asked or "draw" in asked or "move" in asked):
+            results["evaluation"] = results["training"]
+        else:
+            run("evaluation", False, False)
+        results["predicting"] = results["evaluation"]
+        if "predicting" in c.read:
+            run("predicting", False, True)
+        c.draws, c.current = draws, results["training"]
+    else:
+        results["evaluation"] = run("evaluation", False, False)
+        results["predicting"] = run("predicting", False, True) if "predicting" in c.read else results["evaluation"]
+    return results
+
+
+def _objective(current: Pass, name: str, span: Span) -> Node | None:
+    names = [n for n, _, _ in current.losses if n]
+    node = current.total(priors=True, only=None if name == "loss" else name)
+    if node is None:
+        if name == "loss":
+            raise error("E0510", "the model has no loss to minimize", span, "nothing adds to it",
+                        help="write `y ~ categorical(logits = z)`, or `loss = ...`")
+        raise error("E0510", f"the model has no loss `{name}`", span, "not known",
+                    notes=["losses are " + ", ".join(["loss", *names])], help=did_you_mean(name, ["loss", *names]))
+    return node
+
+
+def _finish_step(c: Context, current: Pass) -> None:
+    """The roots of a training step."""
+    outputs = c.graph.outputs
+    loss = current.total(priors=False)
+    outputs["loss"] = loss if loss is not None else ops.constant(c.graph, 0.0, "float")
+    for name, node in current.metrics.items():
+        outputs[f"metric/{name}"] = node
+    for path, node in c.moving.items():
+        outputs[f"next/{path}"] = node
+    outputs["next/step"] = c.step()
+    c.module.trains = True
+
+
+def _finish(c: Context, passes: dict[str, Pass]) -> None:
+    """Outputs, evaluation, and what the file says about itself."""
+    module, outputs = c.module, c.graph.outputs
+    targets = {leaf.attrs["name"] for leaf in module.targets}
+    for name, node in passes["predicting"].outputs.items():
+        needs = [leaf.attrs["name"] for leaf in c.graph.order([node]) if leaf.op.name == "input" and leaf.attrs["name"] in targets]
+        if needs:
+            raise error("E0340", f"the output `{name}` depends on the target `{needs[0]}`", passes["predicting"].places.get(name),
+                        "there is no target when the model predicts", help="a `metric` may use the target")
+        outputs[f"output/{name}"] = node
+        module.outputs.append(name)
+    module.batch = _batch(module)
+    evaluation = passes["evaluation"]
+    module.metrics = list(evaluation.metrics)
+    clash = [name for name in module.metrics if name in module.outputs or name == "loss"]
+    if clash:
+        raise error("E0203", f"`{clash[0]}` is defined twice", evaluation.places.get(clash[0]), "an output has the same name")
+    if module.trains:
+        totals: dict[Node, Node] = {}
+        loss = evaluation.total(priors=False)
+        values = {**({"loss": loss} if loss is not None else {}), **evaluation.metrics}
+        for name, node in values.items():
+            span = evaluation.places.get(name)
+            outputs[f"evaluate/value/{name}"] = (
+                parts.split(c, name, node, module.batch, span, totals) if module.batch else node
+            )
+        if "key" in module.variables:
+            outputs["initial/key"] = ops.seed_key(c.graph)
+    _ranges(c, module)
+
+
+def _batch(module: Module) -> str | None:
+    """The dimension that counts rows: `batch` if there is one, else the first free one."""
+    free = [size for leaf in [*module.inputs, *module.targets] for size in leaf.shape if isinstance(size, Dim)]
+    names = [name for size in free for name in size.names()]
+    return "batch" if "batch" in names else names[0] if names else None
+
+
+def _ranges(c: Context, module: Module) -> None:
+    """Inputs used as indices, with the sizes they index: labels are checked against them before the first step."""
+    for node in c.graph.nodes:
+        if node.op.name in ("pick", "gather", "one_hot"):
+            index = node.inputs[-1]
+            size = node.attrs["depth"] if node.op.name == "one_hot" else (
+                node.inputs[0].shape[node.attrs["axis"] if node.op.name == "gather" else -1])
+            if index.op.name == "input" and isinstance(size, int):
+                name = index.attrs["name"]
+                low = -size if node.op.name == "gather" else 0
+                before = module.ranges.get(name, (low, size))
+                module.ranges[name] = (max(low, before[0]), min(size, before[1]))
+
+
+__all__ = ["MAX_NODES", "elaborate"]

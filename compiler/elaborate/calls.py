@@ -1,0 +1,400 @@
+"""Calls: binding arguments, and applying functions, layers, distributions and optimizers."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import ops, syntax
+from ..diagnostics import CompileError, Diagnostic, Label, did_you_mean, error
+from ..graph import Node
+from ..source import Span
+from . import expressions, statements, types
+from .context import Context, poisoned, to_node
+from .scope import Frame
+from .values import (
+    POISON,
+    Argument,
+    Builtin,
+    Declared,
+    Distributed,
+    Instance,
+    Partial,
+    Parts,
+    Tensor,
+    Updater,
+    Value,
+    kind,
+)
+
+EQUATIONS = ("log_density", "draw", "support")
+RULE = ("theta", "g", "t", "loss")  # what an optimizer may take, in the order an application gives it
+
+
+def arguments(c: Context, frame: Frame, given: Sequence[syntax.Argument]) -> list[Argument]:
+    return [Argument(a.name, expressions.evaluate(c, frame, a.value), a.span) for a in given]
+
+
+def is_maker(value: Value) -> bool:
+    """Whether the first list is still open: a layer, distribution or optimizer by its bare name."""
+    return isinstance(value, Declared) and not isinstance(value.declaration, syntax.Fn)
+
+
+def call(c: Context, frame: Frame, callee: Value, given: list[Argument], span: Span, callee_span: Span | None = None) -> Value:
+    """callee(given), whatever the callee is."""
+    if poisoned(callee, *(argument.value for argument in given)):
+        return POISON
+    if isinstance(callee, Partial):
+        head, tail = given[:1], given[1:]
+        return call(c, frame, callee.function, [*head, *callee.arguments, *tail], span, callee_span)
+    if isinstance(callee, Builtin):
+        return _builtin(c, frame, callee, given, span)
+    if isinstance(callee, Instance):
+        return apply_layer(c, frame, callee, given, span)
+    if isinstance(callee, Updater):
+        return apply_nested(c, frame, callee, given, span)
+    if isinstance(callee, Declared):
+        declaration = callee.declaration
+        if isinstance(declaration, syntax.Fn):
+            return apply_fn(c, frame, callee, given, span)
+        if isinstance(declaration, syntax.Model):
+            raise error("E0212", f"`{declaration.name}` is a model: it is compiled, not called", callee_span or span,
+                        "called here", help="make its body a `layer` to use it inside another")
+        return _make(c, frame, declaration, callee, given, span)
+    raise error("E0213", f"{kind(callee)} cannot be called", callee_span or span, f"this is {kind(callee)}")
+
+
+# --- binding
+
+
+def bind(
+    c: Context, inner: Frame, parameters: Sequence[syntax.Parameter], given: Sequence[Argument], what: str, span: Span,
+    extra: Sequence[str] = (),
+) -> tuple[dict[str, Argument], str | None]:
+    """Matches arguments to parameters by position and name. Returns them and the first required one left open."""
+    names = [parameter.name for parameter in parameters]
+    bound: dict[str, Argument] = {}
+    position = 0
+    for argument in given:
+        if argument.name is None:
+            if position >= len(names):
+                many = f"{len(names)} argument{'s' * (len(names) != 1)}"
+                raise error("E0214", f"{what} takes {many}, and more are given", argument.span, "one too many",
+                            notes=[f"it takes ({', '.join(names)})"])
+            name = names[position]
+            position += 1
+        else:
+            name = argument.name
+            if name not in names and name not in extra:
+                raise error("E0215", f"{what} has no argument `{name}`", argument.span, "not known",
+                            notes=[f"it takes ({', '.join(names)})"], help=did_you_mean(name, [*names, *extra]))
+        if name in bound:
+            raise error("E0216", f"`{name}` is given twice", argument.span, "again here",
+                        more=[(bound[name].span, "first here")])
+        bound[name] = argument
+    for parameter in parameters:
+        if parameter.name not in bound and parameter.default is None:
+            return bound, parameter.name
+    return bound, None
+
+
+def settle(
+    c: Context, inner: Frame, parameters: Sequence[syntax.Parameter], bound: dict[str, Argument], what: str,
+) -> None:
+    """Puts bound arguments and defaults into the frame, in the order of the list, checking types."""
+    for parameter in parameters:
+        if parameter.name in bound:
+            argument = bound[parameter.name]
+            value, place = argument.value, argument.span
+        else:
+            assert parameter.default is not None
+            value, place = expressions.evaluate(c, inner, parameter.default), parameter.default.span
+        if parameter.type is not None and parameter.type.dtype == "vector" and isinstance(value, Parts | Tensor):
+            pass  # a clip sees the whole gradient
+        elif parameter.type is not None:
+            value = types.check_value(c, inner, value, parameter.type, f"`{parameter.name}` of {what}", place)
+        inner.names[parameter.name] = value
+
+
+def require(missing: str | None, what: str, parameters: Sequence[syntax.Parameter], span: Span) -> None:
+    if missing is not None:
+        names = ", ".join(parameter.name for parameter in parameters)
+        raise error("E0217", f"{what} lacks its argument `{missing}`", span, f"`{missing}` is not given",
+                    notes=[f"it takes ({names})"])
+
+
+def _from_library(problem: CompileError, inner: Frame, span: Span, what: str) -> CompileError:
+    """An error inside a library definition is shown where the user called it, and where in the library."""
+    caller = inner.caller
+    if not inner.unit.standard or caller is None or caller.unit.standard:
+        return problem
+    shown = []
+    for d in problem.diagnostics:
+        own = d.labels and d.labels[0].span.source is caller.unit.source
+        labels = d.labels if own else (Label(span, f"in this use of {what}"), *d.labels)
+        shown.append(Diagnostic(d.code, d.message, labels, d.notes, d.help))
+    return CompileError(shown)
+
+
+# --- functions
+
+
+def apply_fn(c: Context, frame: Frame, callee: Declared, given: list[Argument], span: Span) -> Value:
+    declaration = callee.declaration
+    assert isinstance(declaration, syntax.Fn)
+    what = f"`{declaration.name}`"
+    inner = Frame("fn", callee.unit, frame.path, span, frame, frame.training, frame.predicting,
+                  conditional=frame.conditional)
+    bound, missing = bind(c, inner, declaration.configuration, given, what, span)
+    if missing is not None:
+        if missing == declaration.configuration[0].name or len(declaration.configuration) > 1:
+            return Partial(callee, tuple(given), missing, span)
+        require(missing, what, declaration.configuration, span)
+    return _run(c, inner, declaration.configuration, bound, what, declaration.returns, declaration.body, span)
+
+
+def _run(
+    c: Context, inner: Frame, parameters: Sequence[syntax.Parameter], bound: dict[str, Argument], what: str,
+    returns: Sequence[syntax.Type] | None, body: Sequence[syntax.Statement], span: Span,
+) -> Value:
+    """Runs a body that returns values, in its own frame; the result has the caller's dimension names."""
+    try:
+        with c.deeper(what, span):
+            with c.at(inner, span):
+                settle(c, inner, parameters, bound, what)
+            statements.run(c, inner, body)
+            return _result(c, inner, what, returns, span)
+    except CompileError as problem:
+        raise _from_library(problem, inner, span, what) from None
+
+
+def _result(c: Context, inner: Frame, what: str, returns: Sequence[syntax.Type] | None, span: Span) -> Value:
+    values = inner.result
+    if values is None:
+        raise error("E0218", f"{what} returns nothing", span, "its value is used here",
+                    help="end its body with `return VALUE`")
+    if returns is not None:
+        if len(returns) != len(values):
+            raise error("E0325", f"{what} declares {len(returns)} results and returns {len(values)}", returns[0].span,
+                        "declared here")
+        values = [types.check_value(c, inner, value, type, f"the result of {what}", type.span)
+                  for value, type in zip(values, returns, strict=True)]
+    values = [outward(inner, value) for value in values]
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def outward(inner: Frame, value: Value) -> Value:
+    """A value as it leaves a frame."""
+    if isinstance(value, Tensor) and value.labels:
+        return Tensor(value.node, inner.outward(value.labels), value.along)
+    if isinstance(value, list | tuple):
+        return type(value)(outward(inner, item) for item in value)
+    return value
+
+
+def _builtin(c: Context, frame: Frame, callee: Builtin, given: list[Argument], span: Span) -> Value:
+    names = [name for name, _ in callee.parameters]
+    parameters = [
+        syntax.Parameter(span, name, None, None if required else syntax.Constant(span, None))
+        for name, required in callee.parameters
+    ]
+    bound, missing = bind(c, frame, parameters, given, f"`{callee.name}`", span)
+    if missing is not None:
+        if len(names) > 1 or not given:
+            return Partial(callee, tuple(given), missing, span)
+        require(missing, f"`{callee.name}`", parameters, span)
+    return callee.run(c, frame, span, **bound)
+
+
+# --- layers and other makers
+
+
+def _make(
+    c: Context, frame: Frame, declaration: syntax.Declaration, callee: Declared, given: list[Argument], span: Span
+) -> Value:
+    what = f"`{declaration.name}`"
+    inner = Frame("configuration", callee.unit, frame.path, span, frame, frame.training, frame.predicting)
+    bound, missing = bind(c, inner, declaration.configuration, given, what, span)
+    require(missing, what, declaration.configuration, span)
+    try:
+        with c.at(inner, span):
+            settle(c, inner, declaration.configuration, bound, what)
+    except CompileError as problem:
+        raise _from_library(problem, inner, span, what) from None
+    if isinstance(declaration, syntax.Distribution):
+        return Distributed(declaration, callee.unit, inner.names)
+    if isinstance(declaration, syntax.Optimizer):
+        return Updater(declaration, callee.unit, inner.names)
+    assert isinstance(declaration, syntax.Layer)
+    owner = frame
+    while owner.kind in ("configuration",) and owner.caller:
+        owner = owner.caller
+    if owner.kind not in ("model", "layer"):
+        raise error("E0221", f"a layer cannot be made in {_article(owner.kind)}", span, f"{what} would be made here",
+                    help="make it in a layer or model and pass it in" if owner.kind == "fn" else None)
+    if owner.conditional:
+        raise error("E0222", "nothing may be made inside this `if`: the training and the predicting graph would not share it",
+                    span, f"{what} is made here", more=[(owner.conditional, "under this condition")],
+                    help="make it before the `if`: `f = " + f"{declaration.name}(...)`")
+    return Instance(declaration, callee.unit, inner.names, owner, span)
+
+
+def _article(kind_: str) -> str:
+    return {"fn": "an `fn`: it has no parameters", "train": "the train block", "optimizer": "an optimizer",
+            "distribution": "a distribution"}.get(kind_, f"a {kind_}")
+
+
+def settle_path(instance: Instance, name: str | None = None) -> str:
+    """The path of an instance: the name it is bound to, else its layer's name, numbered by its owner."""
+    if instance.path is None:
+        instance.path = instance.maker.take_name(name or instance.declaration.name)
+    return instance.path
+
+
+def apply_layer(c: Context, frame: Frame, instance: Instance, given: list[Argument], span: Span) -> Value:
+    declaration = instance.declaration
+    what = f"`{declaration.name}`"
+    path = settle_path(instance)
+    inner = Frame("layer", instance.unit, path, span, frame, frame.training, frame.predicting,
+                  conditional=None if frame.conditional is None else frame.conditional)
+    inner.names.update(instance.configuration)
+    own = statements.made_names(declaration.body)
+    bound, missing = bind(c, inner, declaration.flow, given, what, span, extra=("training", *own))
+    require(missing, what, declaration.flow, span)
+    flows = {parameter.name for parameter in declaration.flow}
+    for name in [name for name in bound if name not in flows]:
+        argument = bound.pop(name)
+        if name == "training":
+            if not isinstance(argument.value, bool):
+                raise error("E0302", f"`training` of {what} takes a value of type `bool`", argument.span,
+                            f"this is {kind(argument.value)}")
+            inner.training = argument.value
+        else:
+            inner.replaced[name] = argument
+    return _run(c, inner, declaration.flow, bound, what, declaration.returns, declaration.body, span)
+
+
+def part(c: Context, instance: Instance, name: str, span: Span) -> Value:
+    """`f.W`: a parameter, a state or a configured value of an instance."""
+    path = settle_path(instance)
+    variable = c.module.variables.get(f"{path}.{name}")
+    if variable is not None:
+        return Tensor(c.moving.get(variable.path, variable.node))
+    if name in instance.configuration:
+        return instance.configuration[name]
+    own = statements.made_names(instance.declaration.body)
+    if name in own:
+        raise error("E0223", f"`{path}` has no `{name}` yet: its shape is known once the layer was applied", span,
+                    "read before the first application", help="apply the layer above this line")
+    raise error("E0211", f"the layer `{instance.declaration.name}` has no part `{name}`", span, "not found",
+                notes=["it has " + ", ".join([*own, *instance.configuration])] if own or instance.configuration else [],
+                help=did_you_mean(name, [*own, *instance.configuration]))
+
+
+# --- distributions
+
+
+def equation(
+    c: Context, frame: Frame, value: Distributed, name: str, span: Span, subject: Argument | None = None
+) -> Value:
+    """An equation of a distribution (`log_density` and `draw` need the subject), or one of its parameters."""
+    if name in value.configuration and subject is None:
+        return value.configuration[name]
+    declaration = value.declaration
+    what = f"`{declaration.name}`"
+    names = [s.targets[0].name for s in declaration.body
+             if isinstance(s, syntax.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], syntax.Name)]
+    if name not in names:
+        known = [n for n in names if n not in ("support",)] + list(value.configuration)
+        raise error("E0224", f"the distribution {what} has no `{name}`", span, "not defined there",
+                    notes=["it has " + ", ".join(known)], help=did_you_mean(name, known))
+    inner = Frame("distribution", value.unit, frame.path, span, frame, frame.training, frame.predicting)
+    inner.names.update(value.configuration)
+    try:
+        with c.deeper(what, span):
+            if subject is not None and declaration.flow:
+                with c.at(inner, span):
+                    settle(c, inner, declaration.flow[:1], {declaration.flow[0].name: subject}, what)
+            for statement in declaration.body:
+                target = statement.targets[0] if isinstance(statement, syntax.Assign) else None
+                if isinstance(target, syntax.Name) and target.name in EQUATIONS and target.name != name:
+                    continue
+                statements.execute(c, inner, statement)
+                if isinstance(target, syntax.Name) and target.name == name:
+                    break
+    except CompileError as problem:
+        raise _from_library(problem, inner, span, what) from None
+    return outward(inner, inner.names[name])
+
+
+def draw(c: Context, frame: Frame, value: Distributed, like: Tensor, span: Span) -> Tensor:
+    """A draw from a distribution, of the shape of `like`."""
+    drawn = equation(c, frame, value, "draw", span, Argument(None, like, span))
+    node = to_node(c, drawn, like.node.dtype)
+    if node is None:
+        raise error("E0301", "a draw must be a tensor", span, f"this is {kind(drawn)}")
+    if node.shape != like.node.shape:
+        node = c.make(ops.broadcast_to, [node], [span], span, shape=like.node.shape)
+    return Tensor(node, like.labels)
+
+
+# --- optimizers
+
+
+def apply_nested(c: Context, frame: Frame, updater: Updater, given: list[Argument], span: Span) -> Value:
+    """A wrapper applies the optimizer it was given: `inner(theta, g, t)` is the new theta."""
+    if frame.kind != "optimizer":
+        raise error("E0225", f"the optimizer `{updater.declaration.name}` is applied by a train block", span, "applied here",
+                    help="write `minimize loss using ...` in a train block")
+    parameters = [syntax.Parameter(span, name, None, None) for name in RULE[: max(len(given), 2)]]
+    bound, missing = bind(c, frame, parameters, given, f"`{updater.declaration.name}`", span)
+    require(missing, f"`{updater.declaration.name}`", parameters, span)
+    key = id(updater)
+    if key not in frame.nested:
+        name = updater.declaration.name
+        taken = list(frame.nested.values())
+        frame.nested[key] = name if name not in taken else f"{name}[{sum(n.split('[')[0] == name for n in taken)}]"
+    values: dict[str, Any] = {name: to_node(c, argument.value) for name, argument in bound.items()}
+    if values.get("t") is None:
+        values["t"] = frame.names["t"].node
+    return Tensor(apply_updater(c, frame, updater, values, f"{frame.path}/{frame.nested[key]}", frame.subject, span))
+
+
+def apply_updater(
+    c: Context, frame: Frame, updater: Updater, values: dict[str, Node], path: str, subject: str, span: Span
+) -> Node:
+    """The new theta of one parameter (path `subject`). States live at `path/STATE/subject`.
+
+    A schedule in the configuration follows this optimizer's own t: where t is not the step, it is put in its place.
+    """
+    declaration = updater.declaration
+    what = f"`{declaration.name}`"
+    inner = Frame("optimizer", updater.unit, path, span, frame, True, subject=subject, conditional=frame.conditional)
+    step = c.step()
+    for name, value in updater.configuration.items():
+        if isinstance(value, Tensor) and values["t"] is not step:
+            value = Tensor(c.substitute(value.node, {step: values["t"]}))
+        inner.names[name] = value
+    inner.names["t"] = Tensor(values["t"])
+    for parameter in declaration.flow:
+        if parameter.name not in RULE:
+            raise error("E0226", f"an optimizer takes theta, g, t and loss, not `{parameter.name}`", parameter.span, "here",
+                        help=did_you_mean(parameter.name, RULE))
+        if parameter.name == "loss":
+            raise error("E0522", "asking for the objective elsewhere, `loss(theta + e)`, is not in this version",
+                        parameter.span, "`loss` taken here")
+        value = Tensor(values[parameter.name])
+        if parameter.type is not None:
+            value = types.check_value(c, inner, value, parameter.type, f"`{parameter.name}` of {what}", span)
+        inner.names[parameter.name] = value
+    theta = values["theta"]
+    try:
+        with c.deeper(what, span):
+            statements.run(c, inner, declaration.body)
+            result = inner.names["theta"]
+    except CompileError as problem:
+        raise _from_library(problem, inner, span, what) from None
+    node = to_node(c, result, "float")
+    if node is None or node.shape != theta.shape:
+        raise error("E0326", f"{what} gives theta another shape", span,
+                    f"theta is `{theta.type}`, the update `{node.type if node else kind(result)}`")
+    return node

@@ -1,0 +1,168 @@
+"""What one elaboration carries along: the graph, the variables, the draws, the passes."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from .. import ops
+from ..diagnostics import CompileError, Diagnostic, Label, Problems, error
+from ..graph import Graph, Node
+from ..module import Module, Variable
+from ..source import Span
+from ..tensor_type import Dim, TensorType, TypeProblem
+from .library import Library
+from .scope import Frame
+from .values import POISON, Tensor, Value
+
+if TYPE_CHECKING:
+    from .likelihood import Pass
+
+MAX_DEPTH = 200  # applications within applications
+
+
+class Context:
+    def __init__(self, name: str, library: Library, problems: Problems, max_nodes: int) -> None:
+        self.graph = Graph()
+        self.module = Module(name, self.graph)
+        self.library = library
+        self.problems = problems
+        self.max_nodes = max_nodes
+        self.depth = 0
+        self.draws = 0  # draws of this pass so far: the place of the next one
+        self.starts = 0  # the same for start values
+        self.starting = False  # start values are being made
+        self.moving: dict[str, Node] = {}  # states that moved in this training pass
+        self.read: dict[str, None] = {}  # what of the pass was asked for: "training", "predicting", "draw", "move"
+        self.current: Pass  # what the pass that runs has given so far
+        self.checking_outputs = False  # outputs are evaluated in the training pass too
+
+    # --- variables
+
+    def variable(self, path: str, kind: str, type: TensorType, span: Span | None = None) -> Variable:
+        """The variable of that path, made on first sight. E0312-like trouble if it changes its type."""
+        known = self.module.variables.get(path)
+        if known is not None:
+            if known.type != type:
+                raise error("E0317", f"`{path}` has two types", span, f"here it is `{type}`",
+                            notes=[f"it was made as `{known.type}`"],
+                            help="a layer applied twice shares its parameters: make a second instance for other sizes")
+            return known
+        variable = Variable(path, kind, ops.make_variable(self.graph, path, type))
+        self.module.variables[path] = variable
+        return variable
+
+    def counter(self, name: str) -> Node:
+        """One of the variables `step`, `key`, `steps`, `observations`."""
+        if name not in self.module.variables:
+            self.variable(name, "counter", TensorType("key" if name == "key" else "int", ()))
+        return self.module.variables[name].node
+
+    def step(self) -> Node:
+        """The number of the update that a step makes, from 1."""
+        return self.counter("step") + 1
+
+    def start(self, path: str) -> Node:
+        """The start value of a variable, in terms of the seed."""
+        return self.graph.outputs[f"initial/{path}"]
+
+    def draw_key(self) -> Node:
+        """The key of the next draw: folded from the seed, the step and the place in the spec."""
+        self.read["draw"] = None
+        if self.starting:
+            place, self.starts = self.starts, self.starts + 1
+            return ops.fold(ops.fold(ops.seed_key(self.graph), 0), place)
+        place, self.draws = self.draws, self.draws + 1
+        return ops.fold(ops.fold(self.counter("key"), self.step()), place)
+
+    # --- making nodes
+
+    def make(
+        self, operation: Callable[..., Any], operands: Sequence[Any], spans: Sequence[Span | None], span: Span | None,
+        **attrs: Any,
+    ) -> Any:
+        """operation(*operands, **attrs) with type problems turned into diagnostics at the operands' places."""
+        if len(self.graph) > self.max_nodes:
+            raise too_many(len(self.graph), self.max_nodes, span)
+        try:
+            return operation(*operands, **attrs)
+        except TypeProblem as problem:
+            raise located(problem, spans, span) from None
+        except OverflowError:
+            raise error("E0303", "a number is too large for an int of 64 bits", span, "here") from None
+
+    @contextmanager
+    def at(self, frame: Frame, span: Span | None) -> Iterator[None]:
+        """Nodes made inside belong to the frame's owner and to this place, unless it lies in the library."""
+        with self.graph.at(frame.path, None if frame.unit.standard else span):
+            yield
+
+    def substitute(self, root: Node, mapping: Mapping[Node, Node]) -> Node:
+        """`root` computed with other values for some nodes: everything between is made again."""
+        done: dict[Node, Node] = dict(mapping)
+        for node in self.graph.order([root]):
+            if node in done:
+                continue
+            inputs = [done[source] for source in node.inputs]
+            if all(new is old for new, old in zip(inputs, node.inputs, strict=True)):
+                done[node] = node
+            else:
+                with self.graph.at(node.scope, node.span):
+                    done[node] = self.graph.add(node.op, inputs, node.attrs)
+        return done[root]
+
+    @contextmanager
+    def deeper(self, what: str, span: Span | None) -> Iterator[None]:
+        """Bounds applications within applications: a definition that calls itself never ends."""
+        self.depth += 1
+        try:
+            if self.depth > MAX_DEPTH:
+                raise error("E0219", f"{what} is applied inside itself more than {MAX_DEPTH} times", span,
+                            "a definition that calls itself without end?",
+                            help="use `for` for a fixed number of turns")
+            yield
+        finally:
+            self.depth -= 1
+
+
+def too_many(count: int, limit: int, span: Span | None) -> CompileError:
+    return error("E0220", f"the spec unrolls to {count:,} operations; the limit is {limit:,}", span,
+                 "made here", help=f"use fewer turns, or allow more: --max-nodes {max(count, limit) * 2}")
+
+
+def located(problem: TypeProblem, spans: Sequence[Span | None], span: Span | None) -> CompileError:
+    """A diagnostic of a type problem, each operand underlined where it stands."""
+    labels = [
+        Label(place, text) for number, text in problem.operands.items()
+        if number < len(spans) and (place := spans[number]) is not None
+    ]
+    notes: list[str] = []
+    if not labels:
+        labels = [Label(span, "\n".join(problem.operands.values()))] if span else []
+    elif span is not None and len({label.span for label in labels}) < len(labels):
+        notes = [label.text for label in labels]
+        labels = [Label(span, "")]
+    return CompileError([Diagnostic(problem.code, str(problem), tuple(labels), tuple(notes), problem.help)])
+
+
+def poisoned(*values: Value) -> bool:
+    """Whether a value comes from a statement that was already in error."""
+    return any(
+        value is POISON or (isinstance(value, list | tuple) and poisoned(*value)) for value in values
+    )
+
+
+def to_node(c: Context, value: Value, dtype: str | None = None) -> Node | None:
+    """A tensor, number, truth value or size as a node; None for anything else."""
+    if isinstance(value, Tensor):
+        return value.node if dtype is None or value.node.dtype == dtype else ops.cast(value.node, dtype=dtype)
+    if isinstance(value, Dim):
+        node = ops.make_size(c.graph, Dim(value.terms))
+        return node if dtype in (None, "int") else ops.cast(node, dtype=dtype)
+    if isinstance(value, bool):
+        return ops.constant(c.graph, value, dtype or "bool")
+    if isinstance(value, int):
+        return ops.constant(c.graph, int(value), dtype or "int")
+    if isinstance(value, float):
+        return ops.constant(c.graph, value, dtype or "float")
+    return None

@@ -1,0 +1,462 @@
+"""Expressions: numbers and sizes are worked out here, everything else becomes nodes."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import ops, syntax
+from ..diagnostics import did_you_mean, error
+from ..source import Span
+from ..tensor_type import Dim
+from . import builtins, calls, indexing
+from .context import Context, poisoned, to_node
+from .scope import Frame
+from .values import (
+    POISON,
+    Argument,
+    Declared,
+    Distributed,
+    Instance,
+    Label,
+    Parts,
+    Range,
+    Tensor,
+    Value,
+    kind,
+    named_size,
+    plain,
+)
+
+CONSTANTS = {"pi": math.pi, "inf": math.inf, "nan": math.nan}
+BINARY = {
+    "+": ops.add, "-": ops.sub, "*": ops.mul, "/": ops.div, "//": ops.floordiv, "%": ops.mod, "^": ops.pow_,
+    "==": ops.eq, "!=": ops.ne, "<": ops.lt, "<=": ops.le, ">": ops.gt, ">=": ops.ge, "and": ops.and_, "or": ops.or_,
+}
+
+
+def evaluate(c: Context, frame: Frame, expr: syntax.Expr) -> Value:
+    """The value of an expression. POISON where it uses something already reported."""
+    if isinstance(expr, syntax.Binary):
+        return _chain(c, frame, expr)
+    if isinstance(expr, syntax.Pipe):
+        return _pipes(c, frame, expr)
+    return _EVALUATE[type(expr)](c, frame, expr)
+
+
+def _chain(c: Context, frame: Frame, expr: syntax.Binary) -> Value:
+    """`a + b + c ...` leans to the left and may be long: the left side is walked, not recursed into."""
+    spine: list[syntax.Binary] = []
+    left: syntax.Expr = expr
+    while isinstance(left, syntax.Binary):
+        spine.append(left)
+        left = left.left
+    value = evaluate(c, frame, left)
+    for step in reversed(spine):
+        if step.op in ("and", "or") and isinstance(value, bool) and value == (step.op == "or"):
+            continue  # decided: the right side need not even make sense (`size(x, 0) > 0 and ...`)
+        right = evaluate(c, frame, step.right)
+        value = binary(c, frame, step.op, value, right, step.span, (step.left.span, step.right.span))
+    return value
+
+
+def _pipes(c: Context, frame: Frame, expr: syntax.Pipe) -> Value:
+    spine: list[syntax.Pipe] = []
+    left: syntax.Expr = expr
+    while isinstance(left, syntax.Pipe):
+        spine.append(left)
+        left = left.left
+    value = evaluate(c, frame, left)
+    for step in reversed(spine):
+        value = pipe(c, frame, Argument(None, value, step.left.span), step.right, step.span)
+    return value
+
+
+def pipe(c: Context, frame: Frame, first: Argument, right: syntax.Expr, span: Span) -> Value:
+    """`first |> right`: first goes first into the last argument list of what stands right."""
+    function, extra = right, None
+    if isinstance(right, syntax.Call):
+        callee = evaluate(c, frame, right.function)
+        extra = calls.arguments(c, frame, right.arguments)
+        if poisoned(callee, first.value, *(argument.value for argument in extra)):
+            return POISON
+        if calls.is_maker(callee):  # `dense(64)`: the instance first, then the value through it
+            callee, extra = calls.call(c, frame, callee, extra, right.span), []
+    else:
+        callee, extra = evaluate(c, frame, function), []
+        if poisoned(callee, first.value):
+            return POISON
+        if calls.is_maker(callee):  # `layer_norm` without a list is `layer_norm()`
+            callee = calls.call(c, frame, callee, [], right.span)
+    return calls.call(c, frame, callee, [first, *extra], span, right.span)
+
+
+# --- operators
+
+
+def binary(
+    c: Context, frame: Frame, op: str, left: Value, right: Value, span: Span, spans: tuple[Span | None, Span | None]
+) -> Value:
+    """left op right on numbers, sizes, texts, tensors and parts."""
+    if poisoned(left, right):
+        return POISON
+    if op in ("==", "!=") and (left is None or right is None or isinstance(left, str | list | tuple)):
+        return (left == right) == (op == "==")
+    if isinstance(left, Parts) or isinstance(right, Parts):
+        return _on_parts(c, frame, lambda a, b: binary(c, frame, op, a, b, span, spans), [left, right], span)
+    if isinstance(left, int | float | Dim) and isinstance(right, int | float | Dim) and op != "@":
+        value = _static(op, left, right, span)
+        if value is not NotImplemented:
+            return value
+    operands = []
+    for value, place in ((left, spans[0]), (right, spans[1])):
+        if not isinstance(value, Tensor | int | float | Dim):
+            raise error("E0301", f"`{op}` takes tensors and numbers, not {kind(value)}", place, f"this is {kind(value)}",
+                        help=_application_help(value))
+        operands.append(value)
+    if op == "@":
+        return _matmul(c, frame, operands, span, spans)
+    return elementwise(c, frame, BINARY[op], operands, span, spans)
+
+
+def _application_help(value: Value) -> str | None:
+    if isinstance(value, Instance):
+        return "apply the layer to a value: `layer(x)` or `x |> layer`"
+    if isinstance(value, Declared):
+        return f"call it: `{value.declaration.name}(...)`"
+    return None
+
+
+def elementwise(
+    c: Context, frame: Frame, operation: Any, operands: list[Value], span: Span, spans: tuple[Span | None, ...],
+    **attrs: Any,
+) -> Value:
+    """An operation on each element, with broadcasting, `v[c]` alignment and named dimensions."""
+    if any(isinstance(value, Parts) for value in operands):
+        return _on_parts(
+            c, frame, lambda *parts: elementwise(c, frame, operation, list(parts), span, spans, **attrs), operands, span
+        )
+    operands, along = _aligned(operands, spans)
+    labels = _merge_labels(operands, span, spans)
+    with c.at(frame, span):
+        nodes = [_lifted(c, value, operands) for value in operands]
+        node = c.make(operation, nodes, spans, span, **attrs)
+    return Tensor(node, labels if len(labels) == node.rank else (), along)
+
+
+def _lifted(c: Context, value: Value, beside: list[Value]) -> Any:
+    """Numbers stay numbers beside a tensor, so that they take its dtype; sizes become nodes."""
+    if isinstance(value, Tensor):
+        return value.node
+    if isinstance(value, Dim) or not any(isinstance(other, Tensor | Dim) for other in beside):
+        return to_node(c, value)
+    return plain(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _on_parts(c: Context, frame: Frame, operation: Any, operands: list[Value], span: Span) -> Value:
+    counts = {len(value.items) for value in operands if isinstance(value, Parts)}
+    if len(counts) > 1 or any(isinstance(value, Tensor) and value.node.rank for value in operands):
+        raise error("E0316", "a gradient of several parts meets only numbers and its own parts", span, "here")
+    return Parts(tuple(
+        operation(*[value.items[i] if isinstance(value, Parts) else value for value in operands])
+        for i in range(counts.pop())
+    ))
+
+
+def _aligned(operands: list[Value], spans: tuple[Span | None, ...]) -> tuple[list[Value], Label | None]:
+    """Reshapes every `v[c]` to lie along dimension c of the widest other operand; or keeps `along` if there is none."""
+    tensors = [value for value in operands if isinstance(value, Tensor)]
+    if not any(tensor.along for tensor in tensors):
+        return operands, None
+    wide = [tensor for tensor in tensors if tensor.along is None and tensor.node.rank > 0]
+    alongs = {tensor.along for tensor in tensors if tensor.along}
+    if not wide:
+        return operands, alongs.pop() if len(alongs) == 1 else None
+    host = max(wide, key=lambda tensor: tensor.node.rank)
+    result: list[Value] = []
+    for value, place in zip(operands, spans, strict=False):
+        if isinstance(value, Tensor) and value.along:
+            name = value.along[1]
+            if value.along not in host.names:
+                raise error("E0315", f"no dimension of the other value is `{name}`", place, f"lies along `{name}`",
+                            notes=[f"the other value is `{host.node.type}` with the dimensions "
+                                   + show_labels(host.names)])
+            axis = host.names.index(value.along)
+            shape = (value.node.shape[0],) + (1,) * (host.node.rank - axis - 1)
+            value = Tensor(ops.reshape(value.node, shape=shape), (value.along,) + (None,) * (len(shape) - 1))
+        result.append(value)
+    return result, None
+
+
+def show_labels(labels: tuple[Label | None, ...]) -> str:
+    return "[" + ", ".join(label[1] if label else "?" for label in labels) + "]"
+
+
+def _merge_labels(operands: list[Value], span: Span, spans: tuple[Span | None, ...]) -> tuple[Label | None, ...]:
+    """Named dimensions of a broadcast result. Two different names of one scope never meet: E0313."""
+    tensors = [(value, place) for value, place in zip(operands, spans, strict=False) if isinstance(value, Tensor)]
+    rank = max((value.node.rank for value, _ in tensors), default=0)
+    merged: list[Label | None] = [None] * rank
+    owner: list[Span | None] = [None] * rank
+    for value, place in tensors:
+        for i, label in enumerate(value.names, rank - value.node.rank):
+            if label is None or value.node.shape[i - rank] == 1:
+                continue
+            seen = merged[i]
+            if seen is not None and seen != label and seen[0] == label[0]:
+                raise error("E0313", f"dimension `{seen[1]}` meets dimension `{label[1]}`", owner[i],
+                            f"dimension {i - rank} is `{seen[1]}`",
+                            more=[(place, f"dimension {i - rank} is `{label[1]}`")],
+                            notes=["both have the same size here, but two different names never meet"],
+                            help=f"`v[{label[1]}]` lays a vector along the dimension `{label[1]}`")
+            if seen is None:
+                merged[i], owner[i] = label, place
+    return tuple(merged)
+
+
+def _matmul(
+    c: Context, frame: Frame, operands: list[Value], span: Span, spans: tuple[Span | None, Span | None]
+) -> Value:
+    """NumPy's `@`: vectors are rows on the left and columns on the right."""
+    a, b = operands
+    for value, place in zip(operands, spans, strict=True):
+        if not isinstance(value, Tensor) or value.node.rank == 0:
+            raise error("E0318", "`@` multiplies matrices and vectors", place, f"this is {kind(value)}",
+                        help="use `*` for numbers")
+    x, y = a.names[-1], b.names[-2 if b.node.rank > 1 else -1]
+    if x and y and x != y and x[0] == y[0] and a.node.shape[-1] == b.node.shape[-2 if b.node.rank > 1 else -1]:
+        raise error("E0313", f"dimension `{x[1]}` meets dimension `{y[1]}`", spans[0], f"its last dimension is `{x[1]}`",
+                    more=[(spans[1], f"its first is `{y[1]}`")],
+                    notes=["both have the same size here, but two different names never meet"])
+    with c.at(frame, span):
+        left = ops.expand_dims(a.node, 0) if a.node.rank == 1 else a.node
+        right = ops.expand_dims(b.node, 1) if b.node.rank == 1 else b.node
+        node = c.make(ops.matmul, [left, right], spans, span)
+        labels = [None] * (node.rank - 2) + [a.names[-2] if a.node.rank > 1 else None, b.names[-1] if b.node.rank > 1 else None]
+        if a.node.rank >= b.node.rank:
+            labels[:-2] = a.names[:-2]
+        if a.node.rank == 1:
+            node, labels = ops.squeeze(node, -2), labels[:-2] + labels[-1:]
+        if b.node.rank == 1:
+            node, labels = ops.squeeze(node, -1), labels[:-1]
+    return Tensor(node, tuple(labels))
+
+
+def _static(op: str, left: Any, right: Any, span: Span) -> Value:
+    """Arithmetic on numbers and sizes; NotImplemented where only the running file knows the result."""
+    free = isinstance(left, Dim) or isinstance(right, Dim)
+    if op in ("and", "or"):
+        if isinstance(left, bool) and isinstance(right, bool):
+            return (left and right) if op == "and" else (left or right)
+        raise error("E0301", f"`{op}` takes truth values", span, f"{kind(left)} {op} {kind(right)}")
+    left, right = plain(left), plain(right)
+    if free:
+        if isinstance(left, float) or isinstance(right, float) or op in ("/", "^"):
+            return NotImplemented
+        if op in ("==", "!="):
+            return (op == "==") if left == right else NotImplemented
+        if op in ("<", "<=", ">", ">="):
+            return NotImplemented
+    if op in ("/", "//", "%") and not free and right == 0:
+        raise error("E0304", "division by zero", span, "the right side is 0")
+    if isinstance(left, bool | int) and isinstance(right, bool | int) and op == "^":
+        return _power(int(left), int(right), span)
+    try:
+        value = _ARITHMETIC[op](left, right)
+    except OverflowError:
+        value = math.inf
+    except ZeroDivisionError:
+        raise error("E0304", "division by zero", span, "a negative power of 0") from None
+    if isinstance(value, complex):
+        return math.nan
+    return _bounded(value, span)
+
+
+def _power(base: int, exponent: int, span: Span) -> Value:
+    if exponent < 0:
+        if base == 0:
+            raise error("E0304", "division by zero", span, "a negative power of 0")
+        return float(base) ** exponent
+    if abs(base) > 1 and exponent * abs(base).bit_length() > 4096:
+        raise error("E0303", "a number is too large for an int of 64 bits", span, "here", help="write `2.0` for a float")
+    return _bounded(base**exponent, span)
+
+
+def _bounded(value: Any, span: Span) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
+        raise error("E0303", "a number is too large for an int of 64 bits", span, "here", help="write `2.0` for a float")
+    return value
+
+
+_ARITHMETIC: dict[str, Any] = {
+    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,
+    "//": lambda a, b: a // b, "%": lambda a, b: a % b, "^": lambda a, b: a**b, "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+}
+
+
+def _unary(c: Context, frame: Frame, expr: syntax.Unary) -> Value:
+    value = evaluate(c, frame, expr.operand)
+    if value is POISON:
+        return POISON
+    if expr.op == "not":
+        if isinstance(value, bool):
+            return not value
+        if isinstance(value, Tensor) and value.node.dtype == "bool":
+            return elementwise(c, frame, ops.not_, [value], expr.span, (expr.operand.span,))
+        raise error("E0301", f"`not` takes truth values, not {kind(value)}", expr.operand.span, f"this is {kind(value)}")
+    if isinstance(value, int | float | Dim):
+        return plain(value) if expr.op == "+" else _bounded(-plain(value), expr.span)
+    if isinstance(value, Tensor | Parts):
+        return value if expr.op == "+" else elementwise(c, frame, ops.neg, [value], expr.span, (expr.operand.span,))
+    raise error("E0301", f"`{expr.op}` takes tensors and numbers, not {kind(value)}", expr.operand.span,
+                f"this is {kind(value)}", help=_application_help(value))
+
+
+# --- names
+
+
+def _name(c: Context, frame: Frame, expr: syntax.Name) -> Value:
+    value = lookup(c, frame, expr.name, expr.span)
+    if value is None:
+        known = list(frame.names) + list(frame.dims) + c.library.known(frame.unit) + list(builtins.BUILTINS)
+        raise error("E0201", f"`{expr.name}` is not defined", expr.span, "not found here",
+                    help=did_you_mean(expr.name, known))
+    return None if value is NOTHING else value
+
+
+NOTHING = object()  # the value `none`, where None means not found
+
+
+def lookup(c: Context, frame: Frame, name: str, span: Span | None) -> Value:
+    """What a name means: local, dimension, pass, declaration, builtin, a term of the model. None if nothing."""
+    if name in frame.names:
+        value = frame.names[name]
+        return NOTHING if value is None else value
+    if name in frame.states:
+        slot = frame.states[name]
+        return Tensor(slot.value, slot.labels)
+    if name in frame.dims:
+        return named_size(frame.dims[name], frame.label(name))
+    if name in CONSTANTS:
+        return CONSTANTS[name]
+    if name in ("training", "predicting"):
+        c.read[name] = None
+        return getattr(frame, name)
+    if name == "step":
+        return Tensor(c.step())
+    if name in ("steps", "observations"):
+        return Tensor(c.counter(name))
+    found = c.library.find(name, frame.unit)
+    if found:
+        return Declared(*found)
+    if name in builtins.BUILTINS:
+        return builtins.BUILTINS[name]
+    if name in frame.terms:
+        return frame.terms[name]
+    return None
+
+
+def _attribute(c: Context, frame: Frame, expr: syntax.Attribute) -> Value:
+    if isinstance(expr.value, syntax.Name):
+        unit = c.library.qualified(expr.value.name, frame.unit)
+        if unit is not None and expr.value.name not in frame.names:
+            found = unit.find(expr.name)
+            if found is None:
+                raise error("E0201", f"`{expr.value.name}` has no `{expr.name}`", expr.name_span, "not found",
+                            help=did_you_mean(expr.name, unit.visible()))
+            return Declared(*found)
+    value = evaluate(c, frame, expr.value)
+    if value is POISON:
+        return POISON
+    if isinstance(value, Instance):
+        return calls.part(c, value, expr.name, expr.name_span)
+    if isinstance(value, Distributed):
+        return calls.equation(c, frame, value, expr.name, expr.name_span)
+    raise error("E0211", f"{kind(value)} has no parts", expr.name_span, f"`.{expr.name}` reads a part of a layer or distribution",
+                help="write `size(x, 0)` for a size, `transpose(x)` for a transpose" if isinstance(value, Tensor) else None)
+
+
+# --- the rest
+
+
+def _choice(c: Context, frame: Frame, expr: syntax.Choice) -> Value:
+    condition = evaluate(c, frame, expr.condition)
+    if condition is POISON:
+        return POISON
+    if isinstance(condition, bool):
+        return evaluate(c, frame, expr.yes if condition else expr.no)
+    condition = runtime_condition(condition, expr.condition.span)
+    return choose(c, frame, condition, evaluate(c, frame, expr.yes), evaluate(c, frame, expr.no), expr.span)
+
+
+def runtime_condition(value: Value, span: Span) -> Tensor:
+    """A condition that the running file decides: a bool scalar."""
+    if not isinstance(value, Tensor) or value.node.dtype != "bool":
+        raise error("E0305", f"a condition is a truth value, not {kind(value)}", span, f"this is {kind(value)}",
+                    help="compare it with something: `x > 0`")
+    if value.node.rank:
+        raise error("E0306", "`if` takes one truth value, not one per element", span, f"this is `{value.node.type}`",
+                    help="`where(condition, a, b)` chooses per element; `any(...)` and `all(...)` make one of many")
+    return value
+
+
+def choose(c: Context, frame: Frame, condition: Tensor, yes: Value, no: Value, span: Span) -> Value:
+    """The value of a run-time `if`: both sides are computed and one is taken."""
+    if poisoned(yes, no):
+        return POISON
+    if yes is no or (type(yes) is type(no) and not isinstance(yes, Tensor) and yes == no):
+        return yes
+    if isinstance(yes, tuple | list) and isinstance(no, tuple | list) and len(yes) == len(no):
+        return type(yes)(choose(c, frame, condition, a, b, span) for a, b in zip(yes, no, strict=True))
+    for value in (yes, no):
+        if not isinstance(value, Tensor | int | float | Dim):
+            raise error("E0307", f"a run-time `if` cannot choose {kind(value)}", span, "depends on a value of the run",
+                        help="only tensors and numbers can be chosen while the file runs")
+    return elementwise(c, frame, ops.where, [condition, yes, no], span, (span, span, span))
+
+
+def _call(c: Context, frame: Frame, expr: syntax.Call) -> Value:
+    """f(a)(b)(c) leans to the left like a chain of operators."""
+    spine: list[syntax.Call] = []
+    function: syntax.Expr = expr
+    while isinstance(function, syntax.Call):
+        spine.append(function)
+        function = function.function
+    value = evaluate(c, frame, function)
+    for call in reversed(spine):
+        arguments = calls.arguments(c, frame, call.arguments)
+        if poisoned(value, *(argument.value for argument in arguments)):
+            return POISON
+        value = calls.call(c, frame, value, arguments, call.span, call.function.span)
+    return value
+
+
+def _range(c: Context, frame: Frame, expr: syntax.Range) -> Value:
+    return Range(evaluate(c, frame, expr.start), evaluate(c, frame, expr.stop))
+
+
+def static_int(c: Context, frame: Frame, expr: syntax.Expr, what: str) -> int:
+    """An int known now. E0308 otherwise."""
+    value = evaluate(c, frame, expr)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise error("E0308", f"{what} must be a whole number that is known before the file runs", expr.span,
+                    f"this is {kind(value)}")
+    return int(value)
+
+
+_EVALUATE: dict[type, Any] = {
+    syntax.Number: lambda c, frame, expr: expr.value,
+    syntax.Text: lambda c, frame, expr: expr.value,
+    syntax.Constant: lambda c, frame, expr: expr.value,
+    syntax.Ellipsis: lambda c, frame, expr: ...,
+    syntax.Name: _name,
+    syntax.Tuple: lambda c, frame, expr: tuple(evaluate(c, frame, item) for item in expr.items),
+    syntax.List: lambda c, frame, expr: [evaluate(c, frame, item) for item in expr.items],
+    syntax.Unary: _unary,
+    syntax.Range: _range,
+    syntax.Choice: _choice,
+    syntax.Call: _call,
+    syntax.Index: lambda c, frame, expr: indexing.index(c, frame, expr),
+    syntax.Attribute: _attribute,
+}

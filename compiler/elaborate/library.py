@@ -1,0 +1,178 @@
+"""Where names come from: the spec, what it imports, and the standard library, of which only the files
+that a spec uses are read and parsed."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from .. import syntax
+from ..diagnostics import Problems, did_you_mean, error
+from ..parse import parse, read_source
+from ..source import Source
+
+
+def standard_folder() -> Path:
+    """The folder of the standard library, whether installed or used from a checkout."""
+    import dlc.specs
+
+    return Path(next(iter(dlc.specs.__path__))) / "std"
+
+
+@cache
+def standard_index() -> dict[str, Path]:
+    """Which file of the library defines a name: found by the beginnings of lines, without parsing."""
+    index: dict[str, Path] = {}
+    for path in sorted(standard_folder().rglob("*.dl")):
+        for match in re.finditer(r"^(?:fn|layer|optimizer|distribution)[ \t]+(\w+)", path.read_text("utf-8"), re.M):
+            index[match.group(1)] = path
+    return index
+
+
+@dataclass(eq=False)
+class Unit:
+    """One parsed file with the declarations that its text can see."""
+
+    source: Source
+    standard: bool
+    declarations: dict[str, syntax.Declaration] = field(default_factory=dict)
+    imports: list[tuple[str | None, Unit]] = field(default_factory=list)
+    trains: list[syntax.Train] = field(default_factory=list)
+
+    def find(self, name: str, seen: tuple[Unit, ...] = ()) -> tuple[syntax.Declaration, Unit] | None:
+        """A declaration of this file or of what it imports."""
+        if name in self.declarations:
+            return self.declarations[name], self
+        for alias, unit in self.imports:
+            if alias is None and unit not in seen:
+                found = unit.find(name, (*seen, self))
+                if found:
+                    return found
+        return None
+
+    def visible(self) -> list[str]:
+        """The names it can see, its own first."""
+        names = list(self.declarations)
+        for _, unit in self.imports:
+            names += list(unit.declarations)
+        return names
+
+
+class Library:
+    """The files of one compilation."""
+
+    def __init__(self, problems: Problems, root: Path | None) -> None:
+        self.problems = problems
+        self.root = root  # imports stay under this folder; None when the spec is a text without a place
+        self.units: dict[str, Unit] = {}
+        self._standard: dict[Path, Unit] = {}
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Every text that was read, by the name it is known under."""
+        return {unit.source.name: unit.source.text for unit in self.units.values()}
+
+    def load(self, source: Source, standard: bool = False, folder: Path | None = None) -> Unit:
+        """Parses a source and what it imports."""
+        unit = Unit(source, standard)
+        self.units[source.name] = unit
+        for declaration in parse(source).declarations:
+            if isinstance(declaration, syntax.Train):
+                unit.trains.append(declaration)
+            elif isinstance(declaration, syntax.Import):
+                self._import(unit, declaration, folder)
+            else:
+                before = unit.declarations.get(declaration.name)
+                if before is not None:
+                    self.problems.add(error(
+                        "E0203", f"`{declaration.name}` is defined twice", declaration.name_span, "here again",
+                        more=[(before.name_span, "first here")], help="give one of them another name",
+                    ))
+                elif not standard and declaration.name in standard_index() and not isinstance(declaration, syntax.Model):
+                    self.problems.add(error(
+                        "W0202", f"`{declaration.name}` hides the definition of the standard library",
+                        declaration.name_span, "this one is used in this file",
+                    ))
+                unit.declarations.setdefault(declaration.name, declaration)
+        return unit
+
+    def _import(self, unit: Unit, statement: syntax.Import, folder: Path | None) -> None:
+        try:
+            imported = self._imported(statement, folder)
+        except Exception as problem:
+            from ..diagnostics import CompileError
+
+            if not isinstance(problem, CompileError):
+                raise
+            self.problems.add(problem)
+            return
+        if imported is not None:
+            unit.imports.append((statement.alias, imported))
+
+    def _imported(self, statement: syntax.Import, folder: Path | None) -> Unit | None:
+        if statement.module is not None:
+            if statement.module[0] != "std" or len(statement.module) < 2:
+                raise error("E0205", f"there is no module `{'.'.join(statement.module)}`", statement.span,
+                            "modules without quotes are those of the library", help='write `import std.NAME` or `import "file.dl"`')
+            path = standard_folder().joinpath(*statement.module[1:]).with_suffix(".dl")
+            if not path.is_file():
+                known = sorted(".".join(p.relative_to(standard_folder()).with_suffix("").parts)
+                               for p in standard_folder().rglob("*.dl"))
+                raise error("E0205", f"the standard library has no file `{'.'.join(statement.module[1:])}`",
+                            statement.span, "not found", notes=["it has " + ", ".join(known)],
+                            help=did_you_mean(".".join(statement.module[1:]), known))
+            return self.standard(path)
+        assert statement.path is not None
+        if folder is None or self.root is None:
+            raise error("E0206", "a spec given as text cannot import files", statement.span, "no folder to look in",
+                        help="save the spec as a file and compile that")
+        target = (folder / statement.path).resolve()
+        if not target.is_relative_to(self.root.resolve()):
+            raise error("E0207", f'the import "{statement.path}" leaves the folder of the spec', statement.span,
+                        "imports stay inside the folder of the main spec and below",
+                        help="move the file below the spec, or the spec above the file")
+        name = target.relative_to(self.root.resolve()).as_posix()
+        for unit in self.units.values():
+            if unit.source.name == name and not unit.standard:
+                return unit  # also breaks circles: both files see each other
+        if not target.is_file():
+            raise error("E0204", f'the imported file "{statement.path}" does not exist', statement.span, "not found",
+                        notes=[f"looked for {name} beside the main spec"])
+        text = read_source(target)
+        return self.load(Source(name, text.text), folder=target.parent)
+
+    def standard(self, path: Path) -> Unit:
+        """A parsed file of the standard library."""
+        unit = self._standard.get(path)
+        if unit is None:
+            name = "std/" + path.relative_to(standard_folder()).as_posix()
+            unit = self._standard[path] = self.load(Source(name, read_source(path).text), standard=True)
+        return unit
+
+    def find(self, name: str, unit: Unit) -> tuple[syntax.Declaration, Unit] | None:
+        """A declaration by name: of the file, of its imports, of the standard library."""
+        found = unit.find(name)
+        if found is None and name in standard_index():
+            found = self.standard(standard_index()[name]).find(name)
+        return found
+
+    def qualified(self, alias: str, unit: Unit) -> Unit | None:
+        """The unit imported `as alias`."""
+        return next((imported for name, imported in unit.imports if name == alias), None)
+
+    def known(self, unit: Unit) -> list[str]:
+        return unit.visible() + list(standard_index())
+
+
+def train_block(unit: Unit, model: syntax.Model, models: list[syntax.Model]) -> syntax.Train | None:
+    """The train block of a model: the one with its name, or the nameless one of a file with one model."""
+    blocks = [block for block in unit.trains
+              if block.name == model.name or (block.name is None and len(models) == 1)]
+    if len(blocks) > 1:
+        raise error("E0501", f"`{model.name}` has {len(blocks)} train blocks: blocks that run one after another are "
+                    "not in this version", blocks[1].span, "the second block",
+                    more=[(blocks[0].span, "the first")], help="keep one block")
+    return blocks[0] if blocks else None
+
+

@@ -1,0 +1,147 @@
+"""Losses, metrics, outputs, and `~`: what a model adds up and shows."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .. import ops, syntax
+from ..diagnostics import error
+from ..graph import Node
+from ..source import Span
+from . import calls, expressions
+from .context import Context, to_node
+from .scope import Frame
+from .values import POISON, Argument, Distributed, Tensor, Value, kind
+
+
+@dataclass
+class Pass:
+    """What one pass through the model's text gave."""
+
+    losses: list[tuple[str | None, Node, bool]] = field(default_factory=list)  # name, value, whether it is a prior
+    metrics: dict[str, Node] = field(default_factory=dict)
+    outputs: dict[str, Node] = field(default_factory=dict)
+    places: dict[str, Span] = field(default_factory=dict)  # where each metric and output stands
+    rows: list[tuple[Node, Span]] = field(default_factory=list)  # log densities of the likelihoods
+    priors: list[Span] = field(default_factory=list)
+
+    def total(self, *, priors: bool, only: str | None = None) -> Node | None:
+        """The sum of the losses, with or without the priors."""
+        terms = [node for name, node, prior in self.losses
+                 if (priors or not prior) and (only is None or name == only)]
+        if not terms:
+            return None
+        result = terms[0]
+        for term_ in terms[1:]:
+            result = result + term_
+        return result
+
+
+def scalar(c: Context, value: Value, what: str, span: Span, dtype: str | None = "float") -> Node:
+    """A value that must be a single number. E0332 otherwise."""
+    node = to_node(c, value)
+    if node is None or node.rank or node.dtype == "key":
+        raise error("E0332", f"{what} is a single number", span,
+                    f"this is {kind(value)}" if node is None else f"this is `{node.type}`",
+                    help="`mean(...)` or `sum(...)` over all of it makes one number")
+    return node if dtype is None or node.dtype == dtype else ops.cast(node, dtype=dtype)
+
+
+def term(c: Context, frame: Frame, statement: syntax.Term) -> None:
+    """`loss [NAME] = e`, `metric NAME = e`, `output NAME = e`."""
+    current = c.current
+    if statement.kind == "output" and frame.training and not c.checking_outputs:
+        return  # the training pass needs no outputs
+    if statement.kind == "metric" and frame.predicting:
+        return
+    value = expressions.evaluate(c, frame, statement.value)
+    if value is POISON:
+        return
+    name, span = statement.name, statement.value.span
+    if name is not None and (name in current.places or name == "loss"):
+        raise error("E0203", f"`{name}` is defined twice", statement.name_span, "again here",
+                    more=[(current.places.get(name), "first here")])
+    if name is not None:
+        current.places[name] = statement.name_span
+    if statement.kind == "output":
+        node = to_node(c, value)
+        if node is None or node.dtype == "key":
+            raise error("E0333", f"an output is a tensor, not {kind(value)}", span, f"this is {kind(value)}")
+        current.outputs[name or "output"] = node
+        frame.terms[name or "output"] = Tensor(node)
+        return
+    node = scalar(c, value, f"a {statement.kind}", span)
+    if statement.kind == "metric":
+        current.metrics[name or "metric"] = node
+        frame.terms[name or "metric"] = Tensor(node)
+    else:
+        add_loss(c, frame, name, node, prior=False)
+
+
+def add_loss(c: Context, frame: Frame, name: str | None, node: Node, *, prior: bool) -> None:
+    c.current.losses.append((name, node, prior))
+    model: Frame | None = frame
+    while model is not None and model.kind != "model":
+        model = model.caller
+    if model is not None:
+        if name is not None:
+            model.terms[name] = Tensor(node)
+        total = c.current.total(priors=False)
+        model.terms["loss"] = Tensor(total if total is not None else node)
+
+
+def depends_on_data(c: Context, node: Node) -> bool:
+    return any(leaf.op.name == "input" for leaf in c.graph.order([node]))
+
+
+def observe(c: Context, frame: Frame, left: Value, right: Value, left_span: Span, span: Span) -> None:
+    """`left ~ right`: the negative log density joins the loss; a mean over observations, or a prior over the data set."""
+    if calls.is_maker(right):
+        right = calls.call(c, frame, right, [], span)
+    if not isinstance(right, Distributed):
+        raise error("E0236", f"`~` takes a distribution, not {kind(right)}", span, f"this is {kind(right)}",
+                    help="write `y ~ normal(mean, std)` or another distribution of the library")
+    if to_node(c, left) is None:
+        raise error("E0301", f"`~` says how a tensor is distributed, not {kind(left)}", left_span, f"this is {kind(left)}")
+    if frame.predicting:
+        return
+    subject = left if isinstance(left, Tensor) else Tensor(to_node(c, left, "float"))  # type: ignore[arg-type]
+    density = log_density(c, frame, right, subject, left_span, span)
+    if depends_on_data(c, subject.node):
+        current = c.current
+        if right.joint and density.rank > 1:
+            density = ops.reduce_sum(density, axes=tuple(range(1, density.rank)), keepdims=False)
+        if right.weights is not None:
+            weights = c.make(ops.broadcast_to, [ops.cast(right.weights.node, dtype="float")], [span], span, shape=density.shape)
+            axes = tuple(range(density.rank))
+            total = ops.reduce_sum(density * weights, axes=axes, keepdims=False) / ops.reduce_sum(weights, axes=axes, keepdims=False)
+        else:
+            total = ops.mean(density, tuple(range(density.rank)))
+            current.rows.append((density, span))
+        add_loss(c, frame, None, -total, prior=False)
+        if current.priors:
+            _same_rows(current)
+        return
+    total = ops.reduce_sum(density, axes=tuple(range(density.rank)), keepdims=False) if density.rank else density
+    with c.at(frame, span):
+        count = ops.cast(c.counter("observations"), dtype="float")
+        add_loss(c, frame, None, -total / count, prior=True)
+    c.current.priors.append(span)
+    _same_rows(c.current)
+
+
+def _same_rows(current: Pass) -> None:
+    """Beside a prior an observation is a row: a likelihood of several values a row must say `joint`."""
+    for density, span in current.rows:
+        if density.rank != 1:
+            raise error("E0502", "beside a prior it must be clear what one observation is", span,
+                        f"this likelihood has log densities of shape `{density.type}`",
+                        more=[(current.priors[0], "the prior is shared among the observations")],
+                        help="`joint(...)` makes all of a row one observation")
+
+
+def log_density(c: Context, frame: Frame, value: Distributed, subject: Tensor, left_span: Span, span: Span) -> Node:
+    density = calls.equation(c, frame, value, "log_density", span, Argument(None, subject, left_span))
+    node = to_node(c, density, "float")
+    if node is None:
+        raise error("E0301", "a log density is a tensor", span, f"this is {kind(density)}")
+    return node

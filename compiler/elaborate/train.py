@@ -1,0 +1,271 @@
+"""The train block: settings, objective, penalties, clipping, optimizers, and the state after a step."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import ops, syntax
+from ..diagnostics import CompileError, did_you_mean, error
+from ..graph import Node
+from ..source import Span
+from . import calls, expressions, paths, statements
+from .context import Context, to_node
+from .scope import Frame
+from .values import POISON, Argument, Declared, Partial, Parts, Tensor, Updater, Value, kind, plain
+
+DEFAULTS: dict[str, Any] = {
+    "batch": 32, "epochs": 10, "steps": None, "data": None, "validate": None, "stop": None, "seed": None, "columns": None,
+}
+LATER = {"load": "E0511", "ensemble": "E0512"}
+REPEATED = ("penalty", "clip")
+
+
+@dataclass
+class Plan:
+    """A train block read, before its gradients are made."""
+
+    frame: Frame
+    minimizes: list[syntax.Minimize] = field(default_factory=list)
+    penalties: list[syntax.Setting] = field(default_factory=list)
+    clips: list[syntax.Setting] = field(default_factory=list)
+
+
+def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, Any]) -> Plan:
+    """Reads a train block: its arguments and settings go to the module's settings."""
+    plan = Plan(frame)
+    settings = c.module.settings["train"]
+    for statement in block.body:
+        try:
+            with c.at(frame, statement.span):
+                if isinstance(statement, syntax.Setting):
+                    _setting(c, plan, statement, settings, overrides)
+                elif isinstance(statement, syntax.Minimize):
+                    if statement.every is not None:
+                        raise error("E0514", "losses that take turns are not in this version", statement.every.span, "`every` here")
+                    plan.minimizes.append(statement)
+                elif isinstance(statement, syntax.Sample):
+                    raise error("E0513", "sampling a posterior is not in this version", statement.span, "`sample` here",
+                                help="`minimize loss using ...` finds the most probable parameters")
+                elif isinstance(statement, syntax.Freeze):
+                    raise error("E0515", "`freeze` is not in this version", statement.span, "here",
+                                help="`minimize loss over PATTERN` trains only what the pattern names")
+                else:
+                    statements.execute(c, frame, statement)
+        except CompileError as problem:
+            c.problems.add(problem)
+            for name in statements._assigned([statement]):
+                frame.names[name] = POISON
+    for name, value in overrides.items():
+        if name in DEFAULTS:
+            settings[name] = check(name, value, None)
+    if settings["steps"] is not None and settings["epochs"] is not DEFAULTS["epochs"] and "epochs" not in overrides:
+        settings["epochs"] = None
+    return plan
+
+
+def _setting(
+    c: Context, plan: Plan, statement: syntax.Setting, settings: dict[str, Any], overrides: Mapping[str, Any]
+) -> None:
+    name = statement.name
+    if name in LATER:
+        raise error(LATER[name], f"`{name}:` is not in this version", statement.span, "here")
+    if name in REPEATED:
+        if statement.on is not None and name == "clip":
+            raise error("E0505", "`clip:` sees the whole gradient: it takes no `on`", statement.on.span, "here")
+        (plan.penalties if name == "penalty" else plan.clips).append(statement)
+        return
+    if name not in DEFAULTS:
+        known = [*DEFAULTS, *REPEATED]
+        raise error("E0506", f"there is no setting `{name}`", statement.name_span, "not known",
+                    notes=["settings are " + ", ".join(known)], help=did_you_mean(name, known))
+    if statement.on is not None:
+        raise error("E0505", f"`{name}:` takes no `on`", statement.on.span, "here")
+    if name in overrides:
+        return
+    if name == "stop":
+        settings[name] = _patience(c, plan.frame, statement.value)
+    elif name == "batch" and isinstance(statement.value, syntax.Name) and statement.value.name == "all":
+        settings[name] = "all"
+    else:
+        settings[name] = check(name, expressions.evaluate(c, plan.frame, statement.value), statement.value.span)
+
+
+def check(name: str, value: Any, span: Span | None) -> Any:
+    """A setting's value, if it makes sense: E0507 otherwise."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = plain(value) if isinstance(value, int) else value
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    good, wanted = {
+        "batch": ((whole and value > 0) or value == "all", "a whole number above 0, or `all`"),
+        "epochs": ((whole and value >= 0) or value is None, "a whole number"),
+        "steps": ((whole and value >= 0) or value is None, "a whole number"),
+        "data": (isinstance(value, str) or value is None, 'a file, as in "data/digits.npz"'),
+        "validate": (value is None or isinstance(value, str) or (isinstance(value, float) and 0 < value < 1),
+                     "a share between 0 and 1, or a file"),
+        "stop": (value is None or isinstance(value, dict), "`patience(5, on = validation.loss)`"),
+        "seed": ((whole and 0 <= value < 2**63) or value is None, "a whole number, not negative"),
+        "columns": (value is None or isinstance(value, list), 'a list of column names, as in ["a", "b"]'),
+    }[name]
+    if not good:
+        raise error("E0507", f"`{name}:` takes {wanted}", span, f"this is {kind(value)}" if span else "",
+                    notes=[] if span else [f"found {value!r}"])
+    return value
+
+
+def _patience(c: Context, frame: Frame, expr: syntax.Expr) -> dict[str, Any] | None:
+    """`patience(5, on = validation.loss, mode = "min")`"""
+    if isinstance(expr, syntax.Constant) and expr.value is None:
+        return None
+    if not (isinstance(expr, syntax.Call) and isinstance(expr.function, syntax.Name) and expr.function.name == "patience"):
+        raise error("E0507", "`stop:` takes `patience(5, on = validation.loss)`", expr.span, "found something else")
+    result: dict[str, Any] = {"patience": None, "on": "validation.loss", "mode": None}
+    for number, argument in enumerate(expr.arguments):
+        name = argument.name or ("patience", "on", "mode")[min(number, 2)]
+        if name not in result:
+            raise error("E0215", f"`patience` has no argument `{name}`", argument.span, "not known",
+                        notes=["it takes (patience, on, mode)"], help=did_you_mean(name, result))
+        if name == "on":
+            text = argument.value.span.text.replace(" ", "")
+            side, _, metric = text.partition(".")
+            known = ["loss", *c.current.metrics]
+            if side not in ("train", "validation") or metric not in known:
+                offers = [f"{a}.{b}" for a in ("validation", "train") for b in known]
+                raise error("E0508", f"there is no figure `{text}` to watch", argument.value.span, "not known",
+                            notes=["there are " + ", ".join(offers)], help=did_you_mean(text, offers))
+            result["on"] = text
+        else:
+            result[name] = expressions.evaluate(c, frame, argument.value)
+    if isinstance(result["patience"], bool) or not isinstance(result["patience"], int) or result["patience"] < 1:
+        raise error("E0507", "`patience` takes a whole number of epochs above 0", expr.span, "here")
+    if result["mode"] is None:
+        result["mode"] = "max" if result["on"].split(".")[1] in ("accuracy", "precision", "recall", "f1", "auc") else "min"
+    if result["mode"] not in ("min", "max"):
+        raise error("E0507", '`mode` of `patience` is "min" or "max"', expr.span, "here")
+    return {**result, "patience": int(result["patience"])}
+
+
+# --- the update
+
+
+def update(c: Context, plan: Plan, objective_of: Any) -> None:
+    """Gradients, penalties, clips, optimizers: sets the root `next/PATH` of every variable that moves."""
+    if not plan.minimizes:
+        raise error("E0509", "the train block minimizes nothing", plan.frame.span, "this block",
+                    help="write `minimize loss using adam(1e-3)`")
+    known = [path for path, v in c.module.variables.items() if v.kind == "parameter"]
+    names = {(_objective_name(m), m.objective.span) for m in plan.minimizes}
+    if len({name for name, _ in names}) > 1:
+        raise error("E0514", "losses that take turns are not in this version", plan.minimizes[1].objective.span,
+                    "another loss than the first", more=[(plan.minimizes[0].objective.span, "the first")],
+                    help="several `minimize` lines of one loss train groups of parameters")
+    first = plan.minimizes[0]
+    objective: Node | None = objective_of(_objective_name(first), first.objective.span)
+    if objective is None:
+        return
+    groups = _groups(c, plan, known)
+    trained = [path for group in groups for path in group[1]]
+    for setting in plan.penalties:
+        with c.at(plan.frame, setting.span):
+            objective = _penalized(c, plan.frame, setting, objective, trained)
+    reached = {leaf.attrs["path"] for leaf in c.graph.order([objective]) if leaf.op.name == "variable"}
+    untouched = [path for path in trained if path not in reached]
+    if untouched and not any(m.over for m in plan.minimizes):
+        trained = [path for path in trained if path in reached]
+    if not trained or (untouched and any(m.over for m in plan.minimizes)):
+        raise error("E0401", f"the loss does not depend on {', '.join(f'`{p}`' for p in untouched[:4])}", first.span,
+                    "minimized here", help="leave it out with `over`, or use it in the model")
+    gradients = [Tensor(c.make(ops.gradient, [objective, c.module.variables[path].node], [first.objective.span] * 2, first.span))
+                 for path in trained]
+    for setting in plan.clips:
+        with c.at(plan.frame, setting.span):
+            gradients = _clipped(c, plan.frame, setting, gradients)
+    by_path = dict(zip(trained, gradients, strict=True))
+    for statement, group, updater in groups:
+        with c.at(plan.frame, statement.span):
+            for path in group:
+                if path in by_path:
+                    _apply(c, plan.frame, updater, path, by_path[path].node, statement.using.span)
+
+
+def _objective_name(statement: syntax.Minimize) -> str:
+    if not isinstance(statement.objective, syntax.Name):
+        raise error("E0510", "`minimize` takes the name of a loss", statement.objective.span, "this is an expression",
+                    help="`minimize loss`, or the NAME of `loss NAME = ...` in the model")
+    return statement.objective.name
+
+
+def _groups(c: Context, plan: Plan, known: list[str]) -> list[tuple[syntax.Minimize, list[str], Updater]]:
+    """Each `minimize` with its parameters, which no other has, and its optimizer."""
+    taken: dict[str, syntax.Minimize] = {}
+    groups = []
+    for statement in plan.minimizes:
+        chosen = _select(c, plan.frame, statement.over, known, "`over`")
+        for path in chosen:
+            if path in taken:
+                raise error("E0516", f"`{path}` is trained by two statements", statement.span, "here",
+                            more=[(taken[path].span, "and here")], help="make the patterns disjoint: `over *.W` and `over not *.W`")
+            taken[path] = statement
+        value = expressions.evaluate(c, plan.frame, statement.using)
+        if calls.is_maker(value):
+            value = calls.call(c, plan.frame, value, [], statement.using.span)
+        if not isinstance(value, Updater):
+            raise error("E0517", f"`using` takes an optimizer, not {kind(value)}", statement.using.span, f"this is {kind(value)}",
+                        help="write `using adam(1e-3)`")
+        groups.append((statement, chosen, value))
+    return groups
+
+
+def _select(c: Context, frame: Frame, pattern: syntax.Pattern | None, known: list[str], what: str) -> list[str]:
+    chosen = paths.select(pattern, known, lambda expr: expressions.static_int(c, frame, expr, "an index in a path"))
+    if pattern is not None and not chosen:
+        text = pattern.span.text
+        raise error("E0518", f"{what} `{text}` names no parameter", pattern.span, "nothing matches",
+                    notes=["parameters are " + ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")],
+                    help=did_you_mean(text, known))
+    return chosen
+
+
+def _penalized(c: Context, frame: Frame, setting: syntax.Setting, objective: Node, trained: list[str]) -> Node:
+    chosen = _select(c, frame, setting.on, trained, "`penalty: ... on`")
+    rule = expressions.evaluate(c, frame, setting.value)
+    for path in chosen:
+        theta = Argument(None, Tensor(c.module.variables[path].node), setting.value.span)
+        value = _through(c, frame, rule, theta, setting, "a penalty")
+        node = to_node(c, value, "float")
+        if node is None or node.rank:
+            raise error("E0519", "a penalty is a single number", setting.value.span, f"this is {kind(value)}",
+                        help="end it with `sum(...)`")
+        objective = objective + node
+    return objective
+
+
+def _through(c: Context, frame: Frame, rule: Value, subject: Argument, setting: syntax.Setting, what: str) -> Value:
+    if not isinstance(rule, Partial | Declared):
+        raise error("E0519", f"{what} is a function, not {kind(rule)}", setting.value.span, f"this is {kind(rule)}",
+                    help="`penalty: l2(1e-4) on *.W`" if setting.name == "penalty" else "`clip: global_norm(1.0)`")
+    return calls.call(c, frame, rule, [subject], setting.value.span)
+
+
+def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Sequence[Tensor]) -> list[Tensor]:
+    """A clip whose first parameter is `vector[n]` sees all gradients as one vector, any other sees each by itself."""
+    rule = expressions.evaluate(c, frame, setting.value)
+    function = rule.function if isinstance(rule, Partial) else rule
+    whole = False
+    if isinstance(function, Declared) and isinstance(function.declaration, syntax.Fn):
+        parameters = function.declaration.configuration
+        whole = bool(parameters) and parameters[0].type is not None and parameters[0].type.dtype == "vector"
+    subjects: list[Any] = [Parts(tuple(gradients))] if whole else list(gradients)
+    results: list[Tensor] = []
+    for subject in subjects:
+        value = _through(c, frame, rule, Argument(None, subject, setting.value.span), setting, "a clip")
+        results += value.items if isinstance(value, Parts) else [value] if isinstance(value, Tensor) else []
+    if len(results) != len(gradients) or any(a.node.shape != b.node.shape for a, b in zip(results, gradients, strict=True)):
+        raise error("E0520", "a clip gives the gradient another shape", setting.value.span, "here")
+    return results
+
+
+def _apply(c: Context, frame: Frame, updater: Updater, path: str, gradient: Node, span: Span) -> None:
+    theta = c.module.variables[path].node
+    values = {"theta": theta, "g": gradient, "t": c.step()}
+    c.graph.outputs[f"next/{path}"] = calls.apply_updater(c, frame, updater, values, updater.declaration.name, path, span)

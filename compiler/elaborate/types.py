@@ -1,0 +1,184 @@
+"""Type annotations: checking a value against `float[batch, n, ...]` and binding the names that are new."""
+from __future__ import annotations
+
+from .. import ops, syntax
+from ..diagnostics import did_you_mean, error
+from ..source import Span
+from ..tensor_type import Dim, Shape, Size, TensorType, show_shape
+from . import expressions
+from .context import Context, to_node
+from .scope import Frame
+from .values import POISON, Label, Tensor, Value, kind, plain
+
+DTYPES = ("float", "int", "bool")
+
+
+def check_dtype(type: syntax.Type) -> str:
+    """The dtype of an annotation. `vector` waits for a later version."""
+    if type.dtype == "vector":
+        raise error("E0521", "rules over all parameters as one vector are not in this version", type.span,
+                    "`vector[n]` here", help="`theta` without a type is one parameter at a time")
+    if type.dtype not in DTYPES:
+        raise error("E0309", f"there is no type `{type.dtype}`", type.span, "not a type",
+                    notes=["types are float, int and bool"], help=did_you_mean(type.dtype, DTYPES))
+    return type.dtype
+
+
+def dimension(c: Context, frame: Frame, expr: syntax.Expr) -> Size:
+    """A size written in a type, all of whose names are known."""
+    value = expressions.evaluate(c, frame, expr)
+    if isinstance(value, Dim):
+        return plain(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise error("E0319", f"a dimension is a whole number, not {kind(value)}", expr.span, f"this is {kind(value)}")
+    if value < 0:
+        raise error("E0320", f"a dimension cannot be negative: {value}", expr.span, f"this is {value}")
+    return int(value)
+
+
+def known_size(frame: Frame, name: str) -> Size | None:
+    """The size a dimension name already has: bound by a type, or an int argument of that name."""
+    if name in frame.dims:
+        return frame.dims[name]
+    value = frame.names.get(name)
+    if isinstance(value, int | Dim) and not isinstance(value, bool):
+        return plain(value)
+    return None
+
+
+def declared_shape(c: Context, frame: Frame, type: syntax.Type, *, free: bool = False) -> tuple[Shape, tuple[Label | None, ...]]:
+    """The shape of something made here (a param, a state, an input). With `free`, new names are free dimensions."""
+    shape: list[Size] = []
+    labels: list[Label | None] = []
+    for expr in type.dims or ():
+        if isinstance(expr, syntax.Ellipsis):
+            raise error("E0321", "`...` stands for dimensions of a value that exists", expr.span,
+                        "what is made here needs every dimension")
+        if isinstance(expr, syntax.Name):
+            size = known_size(frame, expr.name)
+            if size is None and free:
+                size = Dim.name(expr.name)
+                frame.dims[expr.name] = size
+            if size is None and expr.name not in expressions.CONSTANTS:
+                size = dimension(c, frame, expr)
+            labels.append(frame.label(expr.name))
+            shape.append(size if size is not None else dimension(c, frame, expr))
+            if isinstance(shape[-1], int) and shape[-1] < 0:
+                raise error("E0320", f"a dimension cannot be negative: {shape[-1]}", expr.span, f"`{expr.name}` is {shape[-1]}")
+        else:
+            shape.append(dimension(c, frame, expr))
+            labels.append(None)
+    return tuple(shape), tuple(labels)
+
+
+def declared(c: Context, frame: Frame, type: syntax.Type, *, free: bool = False) -> tuple[TensorType, tuple[Label | None, ...]]:
+    """The type of something made here."""
+    dtype = check_dtype(type)
+    shape, labels = declared_shape(c, frame, type, free=free)
+    return TensorType(dtype, shape), labels
+
+
+def check_value(c: Context, frame: Frame, value: Value, type: syntax.Type, what: str, span: Span | None) -> Value:
+    """A value that must have an annotated type: checked, its dimensions named, new names bound in the frame.
+
+    A bare `int`, `float` or `bool` also takes a number known before the file runs, and leaves it one.
+    """
+    if value is POISON:
+        return POISON
+    dtype = check_dtype(type)
+    if type.dims is None:
+        return _check_scalar(c, value, dtype, type, what, span)
+    if not isinstance(value, Tensor):
+        node = to_node(c, value)
+        if node is None:
+            raise error("E0301", f"{what} takes a tensor, not {kind(value)}", span, f"this is {kind(value)}",
+                        more=[(type.span, "declared here")])
+        value = Tensor(node)
+    value = _convert(c, value, dtype, type, what, span)
+    return Tensor(value.node, _match(c, frame, value, type, what, span))
+
+
+def _check_scalar(c: Context, value: Value, dtype: str, type: syntax.Type, what: str, span: Span | None) -> Value:
+    if isinstance(value, Tensor):
+        if value.node.rank:
+            raise error("E0322", f"{what} is a single {dtype}, not a tensor", span, f"this is `{value.node.type}`",
+                        more=[(type.span, "declared here")])
+        return _convert(c, value, dtype, type, what, span)
+    fits = {
+        "bool": isinstance(value, bool),
+        "int": isinstance(value, int | Dim) and not isinstance(value, bool),
+        "float": isinstance(value, int | float | Dim) and not isinstance(value, bool),
+    }[dtype]
+    if not fits:
+        raise error("E0302", f"{what} takes a value of type `{dtype}`", span, f"this is {kind(value)}",
+                    more=[(type.span, "declared here")])
+    return float(value) if dtype == "float" and isinstance(value, int) else value
+
+
+def _convert(c: Context, value: Tensor, dtype: str, type: syntax.Type, what: str, span: Span | None) -> Tensor:
+    """bool meets int as int, int meets float as float; never the other way."""
+    order = ("bool", "int", "float")
+    if value.node.dtype == dtype:
+        return value
+    if value.node.dtype not in order or order.index(value.node.dtype) > order.index(dtype):
+        raise error("E0302", f"{what} takes a value of type `{dtype}`", span, f"this is `{value.node.type}`",
+                    more=[(type.span, "declared here")],
+                    help="`round(x)`, `floor(x)` and `argmax` give whole numbers; a comparison gives a bool")
+    return Tensor(ops.cast(value.node, dtype=dtype), value.labels, value.along)
+
+
+def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str, span: Span | None) -> tuple[Label | None, ...]:
+    dims = type.dims or ()
+    shape = value.node.shape
+    gaps = [i for i, expr in enumerate(dims) if isinstance(expr, syntax.Ellipsis)]
+    if len(gaps) > 1:
+        raise error("E0323", "`...` stands at most once in a type", dims[gaps[1]].span, "the second one")
+    fixed = len(dims) - len(gaps)
+    if len(shape) < fixed or (not gaps and len(shape) != fixed):
+        at_least = "at least " if gaps else ""
+        raise error(
+            "E0324", f"{what} needs {at_least}{fixed} dimension{'s' * (fixed != 1)}, found {len(shape)}", span,
+            f"this is `{value.node.type}`", more=[(type.span, f"`{type.span.text}` declared here")],
+        )
+    rest = len(shape) - fixed
+    labels: list[Label | None] = []
+    position = 0
+    # Plain names bind first, so that `float[2 * n, n]` finds n whatever its place.
+    late: list[tuple[syntax.Expr, Size]] = []
+    for expr in dims:
+        if isinstance(expr, syntax.Ellipsis):
+            labels += [frame.label("...")] * rest
+            position += rest
+            continue
+        size = shape[position]
+        if isinstance(expr, syntax.Name):
+            _bind(frame, expr, size, value, position, what, span)
+            label = frame.label(expr.name)
+            labels.append(label)
+            frame.came_from.setdefault(label, value.names[position])
+        else:
+            labels.append(None)
+            late.append((expr, size))
+        position += 1
+    for expr, size in late:
+        expected = dimension(c, frame, expr)
+        if expected != size:
+            raise error("E0311", f"{what} has a dimension of {size} where {expected} is declared", span,
+                        f"this is `{value.node.type}`", more=[(expr.span, f"declared as {expected}")])
+    if gaps:
+        start = gaps[0]
+        for label in value.names[start : start + rest]:
+            frame.came_from.setdefault(frame.label("..."), label if rest == 1 else None)
+    return tuple(labels)
+
+
+def _bind(frame: Frame, expr: syntax.Name, size: Size, value: Tensor, position: int, what: str, span: Span | None) -> None:
+    known = known_size(frame, expr.name)
+    if known is None:
+        frame.dims[expr.name] = plain(size)
+    elif known != size:
+        raise error("E0311", f"dimension `{expr.name}` has two sizes: {known} and {size}", span,
+                    f"dimension {position} of {show_shape(value.node.shape)} is {size}",
+                    more=[(expr.span, f"`{expr.name}` is {known} here")])
+    else:
+        frame.dims.setdefault(expr.name, known)

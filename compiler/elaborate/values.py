@@ -1,0 +1,201 @@
+"""What an expression of the language can be while a spec is elaborated.
+
+    static value = bool | int | float | str | none | Dim | tuple | list | Range
+    value        = static value | Tensor | Parts | Indexed
+                 | Function | Partial | Maker | Instance | Distributed | Updater
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .. import syntax
+from ..graph import Node
+from ..source import Span
+from ..tensor_type import Dim, Size
+
+if TYPE_CHECKING:
+    from .library import Unit
+    from .scope import Frame
+
+Value = Any  # one of the kinds above
+
+# Dimensions carry the name they were declared with, beside their size: (number of the frame, name). Names check
+# (`c` never meets `h`, though both be 64), and `axis = c` or `v[c]` find a dimension by it.
+Label = tuple[int, str]
+
+
+class NamedInt(int):
+    """The size of a named dimension that is a number; remembers which dimension."""
+
+    label: Label
+
+
+class NamedDim(Dim):
+    """The size of a named dimension that is free; remembers which dimension."""
+
+    __slots__ = ("label",)
+    label: Label
+
+
+def named_size(size: Size, label: Label) -> Size:
+    result: NamedInt | NamedDim = NamedInt(size) if isinstance(size, int) else NamedDim(size.terms)
+    result.label = label
+    return result
+
+
+def plain(size: Size) -> Size:
+    """A size without its name."""
+    if isinstance(size, NamedInt):
+        return int(size)
+    return Dim(size.terms) if isinstance(size, NamedDim) else size
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensor:
+    """A node with the names of its dimensions. `along` is set by `v[c]`: the vector lies along that dimension
+    of whatever it meets."""
+
+    node: Node
+    labels: tuple[Label | None, ...] = ()
+    along: Label | None = None
+
+    @property
+    def names(self) -> tuple[Label | None, ...]:
+        """One entry for each dimension."""
+        return self.labels if len(self.labels) == self.node.rank else (None,) * self.node.rank
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """Several tensors seen as one long vector (`g: vector[n]` of a clip): elementwise operations act on each
+    part, a sum over everything on all of them."""
+
+    items: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Range:
+    start: Any
+    stop: Any
+
+
+@dataclass(slots=True, eq=False)
+class Indexed:
+    """`name[i] = value` in a `for`: one value for each turn, in the order of the turns."""
+
+    entries: dict[tuple[Any, ...], Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Builtin:
+    """A function of the compiler: `call(elaborator, arguments)`."""
+
+    name: str
+    parameters: tuple[tuple[str, bool], ...]  # name, whether it must be given
+    run: Callable[..., Value]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Declared:
+    """A declaration as a value: an fn, or the maker of layers, distributions and optimizers."""
+
+    declaration: syntax.Declaration
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partial:
+    """A call of an fn that left its first parameter open: it waits for a value to be piped in."""
+
+    function: Declared | Builtin
+    arguments: tuple[Argument, ...]
+    missing: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Argument:
+    """An evaluated argument of a call."""
+
+    name: str | None
+    value: Value
+    span: Span
+
+
+@dataclass(slots=True, eq=False)
+class Instance:
+    """A layer with its first list given. `path` is settled when it is bound to a name or first applied."""
+
+    declaration: syntax.Layer
+    unit: Unit
+    configuration: dict[str, Value]
+    maker: Frame  # the frame whose text made it: its owner
+    span: Span
+    path: str | None = None
+    types: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Distributed:
+    """A distribution with its parameters. `joint` counts a whole row as one observation; `weights` count some
+    or in part."""
+
+    declaration: syntax.Distribution
+    unit: Unit
+    configuration: dict[str, Value]
+    joint: bool = False
+    weights: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Updater:
+    """An optimizer with its configuration: the update rule of one parameter."""
+
+    declaration: syntax.Optimizer
+    unit: Unit
+    configuration: dict[str, Value]
+
+
+class Poison:
+    """The value of a name whose definition was in error: whatever uses it stays silent."""
+
+    def __repr__(self) -> str:
+        return "POISON"
+
+
+POISON = Poison()
+
+
+def kind(value: Value) -> str:
+    """What a value is, in the words of a message."""
+    if isinstance(value, bool):
+        return f"the truth value `{str(value).lower()}`"
+    if isinstance(value, int | float):
+        return f"the number {value:g}" if isinstance(value, float) else f"the number {int(value)}"
+    if isinstance(value, Tensor):
+        return f"a value of type `{value.node.type}`"
+    if isinstance(value, Declared):
+        what = type(value.declaration).__name__.lower()
+        return f"the {what} `{value.declaration.name}`"
+    if isinstance(value, Instance):
+        return f"an instance of the layer `{value.declaration.name}`"
+    if isinstance(value, Distributed):
+        return f"the distribution `{value.declaration.name}`"
+    if isinstance(value, Updater):
+        return f"the optimizer `{value.declaration.name}`"
+    if isinstance(value, Partial):
+        name = value.function.name if isinstance(value.function, Builtin) else value.function.declaration.name
+        return f"`{name}` still without its argument `{value.missing}`"
+    if isinstance(value, Builtin):
+        return f"the function `{value.name}`"
+    if isinstance(value, Dim):
+        return f"the size `{value}`"
+    if value is None:
+        return "`none`"
+    if value is Ellipsis:
+        return "`...`"
+    names = {str: "a text", list: "a list", tuple: "a tuple", Range: "a range", Indexed: "an indexed name",
+             Parts: "a gradient of several parts"}
+    return names.get(type(value), "a value of another kind")

@@ -1,0 +1,59 @@
+"""The whole compiler on one page: every stage in order."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from .diagnostics import Diagnostic, Problems
+from .differentiate import expand
+from .elaborate import MAX_NODES, elaborate
+from .lower import lower
+from .module import Module
+from .optimize import fuse, simplify
+from .parse import read_source
+from .source import Source
+
+STAGES = ("syntax", "graph", "gradient", "optimized", "onnx")
+
+
+def source_of(path_or_text: str | Path) -> tuple[Source, Path | None]:
+    """A spec and the folder its imports and data are relative to. A string with a newline or `{` is text."""
+    if isinstance(path_or_text, str) and ("\n" in path_or_text or "{" in path_or_text):
+        return Source("<text>", path_or_text), None
+    path = Path(path_or_text)
+    return read_source(path), path.resolve().parent
+
+
+def check(
+    source: Source, folder: Path | None = None, *, model: str | None = None, set: Mapping[str, Any] | None = None,
+    max_nodes: int = MAX_NODES,
+) -> tuple[Module, list[Diagnostic]]:
+    """text -> graph, with every name and shape checked. Returns the module and the warnings."""
+    problems = Problems()
+    module = elaborate(source, folder=folder, model=model, overrides=set, max_nodes=max_nodes, problems=problems)
+    return module, problems.warnings
+
+
+def differentiate(module: Module) -> None:
+    """graph -> graph with its derivatives: simplified before each round, so that stable forms are differentiated."""
+    simplify(module.graph)
+    while expand(module.graph):
+        simplify(module.graph)
+
+
+def optimize(module: Module) -> None:
+    """graph -> the graph that runs: fewer and larger nodes."""
+    simplify(module.graph, final=True)
+    fuse(module.graph)
+
+
+def compile_module(module: Module, precision: str = "float32", seed: int | None = None) -> onnx.ModelProto:
+    """graph -> ONNX. `seed` is that of the start values in the file: before the spec's own, before 0."""
+    differentiate(module)
+    optimize(module)
+    if seed is None:
+        seed = module.settings.get("train", {}).get("seed") or 0
+    return lower(module, precision, seed)

@@ -1,0 +1,100 @@
+"""The Python face of the compiler: `compile` and what it gives."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .diagnostics import Diagnostic, error
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import onnx
+
+    from .graph import Node
+    from .module import Module
+
+PRECISIONS = ("float32", "float64", "float16", "bfloat16")
+
+
+class Program:
+    """A compiled spec: its graphs, and the ONNX model. Thread-safe; make one Trainer a thread from it."""
+
+    def __init__(self, module: Module, precision: str, seed: int | None, warnings: list[Diagnostic], folder: Path | None) -> None:
+        self.module, self.precision, self.warnings, self.folder = module, precision, warnings, folder
+        self._seed = seed
+        self._proto: onnx.ModelProto | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        return self.module.name
+
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Every hyperparameter and train setting, resolved: {"model": {...}, "train": {...}}."""
+        return self.module.settings
+
+    def model_proto(self) -> onnx.ModelProto:
+        """The file's content. The first call differentiates, optimizes and lowers; later ones return the same."""
+        with self._lock:
+            if self._proto is None:
+                from .pipeline import compile_module
+
+                self._proto = compile_module(self.module, self.precision, self._seed)
+            return self._proto
+
+    @property
+    def graphs(self) -> dict[str, nx.DiGraph[Node]]:
+        """networkx graphs of the compiled spec: "predict", and if it trains "step" and "initialize"."""
+        self.model_proto()
+        of = {"predict": ("output/",), "step": ("loss", "metric/", "next/"), "initialize": ("initial/",)}
+        return {
+            name: self.module.graph.view(roots.values())
+            for name, prefixes in of.items()
+            if (roots := self.module.roots(*prefixes))
+        }
+
+    @property
+    def graph(self) -> nx.DiGraph[Node]:
+        """The training step's graph; the predicting one of a spec that does not train."""
+        graphs = self.graphs
+        return graphs.get("step", graphs["predict"])
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the .onnx file (and `NAME.onnx.data` beside it when the state is larger than 1.5 GB)."""
+        from dlc.runtime.file import CompiledFile
+
+        target = Path(path)
+        CompiledFile(self.model_proto()).save(target)
+        return target
+
+    def __repr__(self) -> str:
+        return f"<dlc.Program {self.name}, {self.precision}>"
+
+
+def compile(
+    path_or_text: str | Path, model: str | None = None, precision: str = "float32", set: Mapping[str, Any] | None = None,
+    *, seed: int | None = None, max_nodes: int = 200_000, **hyperparameters: Any,
+) -> Program:
+    """Compiles a spec: a path, or the text itself (a string with a newline or `{`).
+
+    `set` and keyword arguments give hyperparameters and train settings by name (`model.x`, `train.x` when both
+    have one). Raises dlc.Error with every problem found.
+    """
+    from .pipeline import check, source_of
+
+    if precision not in PRECISIONS:
+        raise error("E0801", f"there is no precision `{precision}`", None, notes=["precisions are " + ", ".join(PRECISIONS)])
+    source, folder = source_of(path_or_text)
+    overrides = {**(set or {}), **hyperparameters}
+    module, warnings = check(source, folder, model=model, set=overrides, max_nodes=max_nodes)
+    return Program(module, precision, seed, warnings, folder)
+
+
+def load(path: str | Path) -> Any:
+    """A compiled .onnx file, ready for `Trainer` (dlc.runtime.file.CompiledFile)."""
+    from dlc.runtime.file import CompiledFile
+
+    return CompiledFile.load(Path(path))
