@@ -12,6 +12,7 @@ made it first.
 """
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,33 @@ def attr_key(value: Any) -> Any:
     return value
 
 
+class Roots(UserDict[str, Node]):
+    """Nodes by name, in the order of naming. It also knows the names of each, so that `replace` need not look."""
+
+    def __init__(self) -> None:
+        self._names: dict[Node, dict[str, None]] = {}
+        super().__init__()
+
+    def __setitem__(self, name: str, node: Node) -> None:
+        if name in self.data:
+            self._forget(name)
+        self.data[name] = node
+        self._names.setdefault(node, {})[name] = None
+
+    def __delitem__(self, name: str) -> None:
+        self._forget(name)
+        del self.data[name]
+
+    def _forget(self, name: str) -> None:
+        names = self._names[self.data[name]]
+        del names[name]
+        if not names:
+            del self._names[self.data[name]]
+
+    def names(self, node: Node) -> list[str]:
+        return list(self._names.get(node, ()))
+
+
 class Graph:
     """Nodes and the edges between them. Deterministic: the order of nodes is the order of making."""
 
@@ -113,7 +141,7 @@ class Graph:
         self.dag: nx.DiGraph[Node] = nx.DiGraph()
         self.scope = ""
         self.span: Span | None = None
-        self.outputs: dict[str, Node] = {}  # named roots; `replace` and `prune` know them
+        self.outputs = Roots()  # named roots; `replace` and `prune` know them
         self._known: dict[tuple[Any, ...], Node] = {}
         self._next = 0
 
@@ -177,9 +205,8 @@ class Graph:
                 continue
             if old.type.dtype != new.type.dtype or old.type.shape != new.type.shape:
                 raise InternalError(f"a rewrite changes a type: {old} -> {new}")
-            for name, node in self.outputs.items():
-                if node is old:
-                    self.outputs[name] = new
+            for name in self.outputs.names(old):
+                self.outputs[name] = new
             for user in self.users(old):
                 if self._known.get(user.key) is user:
                     del self._known[user.key]

@@ -29,14 +29,11 @@ def lower(module: Module, precision: str = "float32", seed: int = 0) -> ModelPro
         raise InternalError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
 
     start = start_values(module, seed)
-    model = ModelProto(
-        ir_version=IR_VERSION, producer_name="dlc", producer_version=version()
-    )
+    model = ModelProto(ir_version=IR_VERSION, producer_name="dlc", producer_version=version())
     model.opset_import.add(domain="", version=OPSET)
-    graph, emitter = main_graph(module, precision, start)
+    emitter = main_graph(model.graph, module, precision, start)
     if module.trains:
-        model.training_info.append(training_info(module, precision, graph, emitter, start))
-    model.graph.CopyFrom(graph)
+        training_info(model.training_info.add(), module, emitter, start)
     model.metadata_props.extend(
         StringStringEntryProto(key=key, value=value) for key, value in metadata(module, precision).items()
     )
@@ -45,7 +42,8 @@ def lower(module: Module, precision: str = "float32", seed: int = 0) -> ModelPro
 
 def serialize(model: ModelProto) -> bytes:
     """The bytes of the file: the same for the same model, in every process."""
-    return model.SerializeToString(deterministic=True)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
 
 
 def export_inference(model: ModelProto) -> ModelProto:

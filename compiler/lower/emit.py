@@ -79,8 +79,8 @@ class Emitter:
         self.graph, self.precision = graph, precision
         self.data = list(data)
         self.used: dict[str, None] = {}  # names of the data this graph reads, in order of first use
-        self.reserved = beside.reserved if beside else set(reserved)
-        self.count = beside.count if beside else _Counter()
+        self.reserved: set[str] = beside.reserved if beside else set(reserved)
+        self.count: _Counter = beside.count if beside else _Counter()
         self.names: dict[Node, str] = dict(beside.names) if beside else {}
         self.dtypes: dict[str, str] = dict(beside.dtypes) if beside else {}
         self._shared: dict[Any, str] = dict(beside._shared) if beside else {}
@@ -98,21 +98,21 @@ class Emitter:
         self._pinned.add(name)
 
     def write(self, nodes: Iterable[Node], wanted: Mapping[Node, str]) -> None:
-        """Writes nodes in their order (inputs first). `wanted` gives some results a name; leaves keep theirs."""
-        add_names = self.names
+        """Writes nodes in their order, inputs first. `wanted` names some results; leaves keep theirs."""
+        names = self.names
         for node in nodes:
-            if node in add_names:
+            if node in names:
                 continue
             self._node = node
             self._place = self._metadata(node)
             before = len(self.graph.node)
             try:
-                name = node.op.lower(self, node, *[add_names[source] for source in node.inputs])
+                name = node.op.lower(self, node, *[names[source] for source in node.inputs])
             except KeyError as problem:
                 raise InternalError(f"{node} cannot be lowered: {problem}") from problem
             if node in wanted:
                 name = self._rename(name, wanted[node], before)
-            add_names[node] = name
+            names[node] = name
 
     def alias(self, name: str, node: Node) -> str:
         """A second name for a value that exists: an Identity."""

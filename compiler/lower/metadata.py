@@ -53,8 +53,8 @@ def signature(module: Module) -> dict[str, Any]:
         "states": [
             {"name": path, "shape": _shape(variable.type.shape), "dtype": variable.type.dtype}
             for path, variable in variables
-            if variable.kind in ("state", "optimizer") or f"next/{path}" in module.graph.outputs
-            and variable.kind == "counter"
+            if variable.kind in ("state", "optimizer")
+            or (variable.kind == "counter" and f"next/{path}" in module.graph.outputs)
         ],
         "batch": module.batch,
     }
@@ -62,12 +62,13 @@ def signature(module: Module) -> dict[str, Any]:
 
 def evaluation(module: Module) -> dict[str, Any]:
     prefix = "evaluate/value/"
+    values = [root for root in module.graph.outputs if root.startswith(prefix)]
     return {
         "parts": [
             {"part": f"evaluate/part/{k}", "total": f"evaluate/total/{k}", "reduce": reduce}
             for k, reduce in enumerate(module.reduces)
         ],
-        "values": {root.removeprefix(prefix): root for root in module.graph.outputs if root.startswith(prefix)},
+        "values": {root.removeprefix(prefix): root for root in values},
     }
 
 

@@ -17,15 +17,15 @@ from .emit import Emitter, element, tensor, value_info
 COUNTERS = {"step": 0, "steps": 1000, "observations": 1}
 
 
-def main_graph(module: Module, precision: str, start: dict[str, Array]) -> tuple[GraphProto, Emitter]:
-    """What the outputs need. The emitter knows the names of its values, for the algorithm to read."""
+def main_graph(graph: GraphProto, module: Module, precision: str, start: dict[str, Array]) -> Emitter:
+    """Fills `graph` with what the outputs need. The emitter knows its values, for the algorithm to read."""
     roots = {name: module.graph.outputs[f"output/{name}"] for name in module.outputs}
     order = module.graph.order(roots.values())
     needed = set(order)
     for target in module.targets:
         if target in needed:
             raise InternalError(f"an output needs the target {target.attrs['name']}")
-    graph = GraphProto(name=module.name)
+    graph.name = module.name
     inputs = [leaf for leaf in module.inputs if leaf in needed]
     others = [leaf for leaf in module.inputs if leaf not in needed]
     emitter = Emitter(graph, precision, data=inputs + others, reserved=reserved(module))
@@ -33,14 +33,14 @@ def main_graph(module: Module, precision: str, start: dict[str, Array]) -> tuple
         emitter.leaf(leaf, leaf.attrs["name"])
     held = [variable for variable in module.variables.values() if variable.node in needed]
     hold(emitter, held, start)
-    write_roots(emitter, order, {name: node for name, node in roots.items()})
+    write_roots(emitter, order, roots)
     # An input may be needed for its shape alone.
     graph.input.extend(
         value_info(leaf.attrs["name"], leaf.type, precision)
         for leaf in module.inputs
         if leaf in needed or leaf.attrs["name"] in emitter.used
     )
-    return graph, emitter
+    return emitter
 
 
 def hold(emitter: Emitter, variables: Iterable[Variable], start: dict[str, Array]) -> None:
@@ -74,7 +74,7 @@ def reserved(module: Module) -> list[str]:
         if name in owner:
             raise error(
                 "E0290", f"the {owner[name]} and the {what} have one name, `{name}`", node.span,
-                f"`{name}` is used twice", help="values of a compiled file are told apart by name: rename one",
+                f"`{name}` is used twice", help="a compiled file tells its values apart by name: rename one",
             )
         owner[name] = what
     return list(owner)
@@ -96,8 +96,8 @@ def _meanings(module: Module) -> Iterable[tuple[str, Node, str]]:
 
 
 def start_values(module: Module, seed: int) -> dict[str, Array]:
-    """What every variable holds before the first step, by path: its initial root's value for this seed, or the
-    counters' documented values, or zeros."""
+    """What every variable holds before the first step, by path: its initial root for this seed, or what
+    the format documents for a counter, or zeros."""
     roots = module.roots("initial/")
     values = interpret.evaluate(module.graph, roots, seed=seed) if roots else {}
     start: dict[str, Array] = {}

@@ -10,16 +10,12 @@ from .emit import Emitter, tensor, value_info
 from .model import hold, write_roots
 
 
-def training_info(
-    module: Module, precision: str, main: GraphProto, beside: Emitter, start: dict[str, Array]
-) -> TrainingInfoProto:
-    """What the step and evaluation need beyond the main graph, whose values they read by name."""
-    info = TrainingInfoProto()
-    info.algorithm.CopyFrom(_algorithm(module, precision, main, beside, start))
-    info.initialization.CopyFrom(_initialization(module, precision))
+def training_info(info: TrainingInfoProto, module: Module, beside: Emitter, start: dict[str, Array]) -> None:
+    """Fills `info` with what the step and evaluation need beyond the main graph, which `beside` wrote."""
+    _algorithm(info.algorithm, module, beside, start)
+    _initialization(info.initialization, module, beside.precision)
     info.update_binding.extend(_bindings(module, "next/"))
     info.initialization_binding.extend(_bindings(module, "initial/"))
-    return info
 
 
 def _bindings(module: Module, prefix: str) -> list[StringStringEntryProto]:
@@ -40,10 +36,9 @@ def step_roots(module: Module) -> dict[str, Node]:
     return {name.removeprefix("metric/"): outputs[name] for name in names}
 
 
-def _algorithm(
-    module: Module, precision: str, main: GraphProto, beside: Emitter, start: dict[str, Array]
-) -> GraphProto:
-    graph = GraphProto(name="train")
+def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: dict[str, Array]) -> None:
+    graph.name = "train"
+    main, precision = beside.graph, beside.precision
     roots = step_roots(module)
     order = module.graph.order(roots.values())
     needed = set(order)
@@ -57,7 +52,7 @@ def _algorithm(
     for leaf in data:
         emitter.leaf(leaf, leaf.attrs["name"])
     held = {tensor.name for tensor in main.initializer}
-    # Counters that nothing reads and nothing changes are left out; other state is kept, so that it can be saved.
+    # Counters that nothing reads and nothing changes are left out; other state is kept, to be saved.
     hold(
         emitter,
         [
@@ -74,13 +69,13 @@ def _algorithm(
         for leaf in data
         if leaf.attrs["name"] not in there and (leaf in needed or leaf.attrs["name"] in emitter.used)
     )
-    return graph
 
 
-def _initialization(module: Module, precision: str) -> GraphProto:
-    graph = GraphProto(name="initialize")
+def _initialization(graph: GraphProto, module: Module, precision: str) -> None:
+    graph.name = "initialize"
     outputs = module.graph.outputs
-    roots = {f"initial/{path}": outputs[f"initial/{path}"] for path in module.variables if f"initial/{path}" in outputs}
+    names = [f"initial/{path}" for path in module.variables]
+    roots = {name: outputs[name] for name in names if name in outputs}
     order = module.graph.order(roots.values())
     emitter = Emitter(graph, precision, reserved=["seed", *roots])
     graph.initializer.append(tensor("seed", np.uint64(0), "uint64"))
@@ -88,4 +83,3 @@ def _initialization(module: Module, precision: str) -> GraphProto:
         if node.op.name == "seed":
             emitter.leaf(node, "seed")
     write_roots(emitter, order, roots)
-    return graph

@@ -29,7 +29,7 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
                 with graph.at(node.scope, node.span):
                     new = rule(node)
                 if new is not None:
-                    fusing.replace(node, new)
+                    graph.replace(node, new)
     graph.prune()
 
 
@@ -45,21 +45,10 @@ class _Scaled:
 class _Fusing:
     def __init__(self, graph: Graph, precision: str) -> None:
         self.graph, self.precision = graph, precision
-        self.roots = set(graph.outputs.values())
-
-    def replace(self, old: Node, new: Node) -> None:
-        before = len(self.graph)
-        rooted = old in self.roots
-        self.graph.replace(old, new)
-        if len(self.graph) != before - 1:  # users were merged; perhaps roots
-            self.roots = set(self.graph.outputs.values())
-        elif rooted:
-            self.roots.discard(old)
-            self.roots.add(new)
 
     def once(self, node: Node) -> bool:
         """Whether one node alone reads it."""
-        return node not in self.roots and self.graph.dag.out_degree(node) == 1
+        return not self.graph.outputs.names(node) and self.graph.dag.out_degree(node) == 1
 
     # --- rules: the new node, or None
 
@@ -68,12 +57,13 @@ class _Fusing:
         if node.op.name != "matmul":
             return None
         (a, b), ta, tb = node.inputs, node.attrs["ta"], node.attrs["tb"]
-        turned_a, turned_b = _is_transposed(a), _is_transposed(b)
-        if not turned_a and not turned_b:
+        if not _is_transposed(a) and not _is_transposed(b):
             return None
-        return ops.matmul(
-            a.inputs[0] if turned_a else a, b.inputs[0] if turned_b else b, ta=ta != turned_a, tb=tb != turned_b
-        )
+        if _is_transposed(a):
+            a, ta = a.inputs[0], not ta
+        if _is_transposed(b):
+            b, tb = b.inputs[0], not tb
+        return ops.matmul(a, b, ta=ta, tb=tb)
 
     def column_sum(self, node: Node) -> Node | None:
         """sum over rows = ones @ x: half the time of ReduceSum, and the product can then absorb an update"""
@@ -136,7 +126,7 @@ class _Fusing:
         return ops.reshape(c, shape=node.shape) if row else c
 
     def _peel(self, node: Node, factor: float) -> _Scaled:
-        """The node without the scalars that multiply it, as long as nothing else reads what is passed over."""
+        """The node without the scalars that multiply it, while nothing else reads what is passed over."""
         scalars: list[Node] = []
         while self.once(node):
             if node.op.name == "neg":
@@ -165,15 +155,18 @@ class _Fusing:
         return self.precision != "float64" or float(np.float32(factor)) == factor
 
     def _scale(self, a: Node, b: Node, whole: Node, scalars: tuple[Node, ...]) -> tuple[Node, Node] | None:
-        """The operands with the scalars in the smaller one; None when that is more work than on the product."""
+        """The operands with the scalars in the smaller one; None where scaling the product is less work."""
         costs = [_elements(a), _elements(b)]
         side = 0 if costs[0] < costs[1] else 1
-        if costs[side] > 2 * _elements(whole):
+        if costs[side] > 2 * _elements(whole) + _NODE:
             return None
         pair = [a, b]
         for scalar in scalars:
             pair[side] = ops.mul(pair[side], scalar)
         return pair[0], pair[1]
+
+
+_NODE = 4096  # a node costs about as much as a pass over so many numbers
 
 
 def _elements(node: Node) -> int:

@@ -1,0 +1,177 @@
+"""Every rule of the fusing pass: the interpreter gives the same before and after, and so does ONNX Runtime."""
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import onnxruntime
+import pytest
+from dlc import interpret, ops
+from dlc.graph import Graph
+from dlc.lower import lower
+from dlc.module import Module, Variable
+from dlc.ops.leaf import make_input, make_variable
+from dlc.optimize.fuse import fuse
+from dlc.tensor_type import Dim, TensorType
+
+BATCH = Dim.name("batch")
+
+
+class Case:
+    """A graph under construction with inputs x: [batch, 4], dz: [batch, 3] and parameters W: [4, 3], b: [3]."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self.x, self.dz = self.input("x", BATCH, 4), self.input("dz", BATCH, 3)
+        self.W, self.b = self.variable("W", 4, 3), self.variable("b", 3)
+        self.rate = self.variable("rate")
+
+    def input(self, name, *shape):
+        return make_input(self.graph, name, TensorType("float", shape))
+
+    def variable(self, path, *shape):
+        return make_variable(self.graph, path, TensorType("float", shape))
+
+    def values(self, rows: int = 5) -> dict[str, np.ndarray]:
+        draw = np.random.default_rng(1)
+        shapes = {"x": (rows, 4), "dz": (rows, 3), "W": (4, 3), "b": (3,), "rate": ()}
+        return {name: draw.normal(size=shape) for name, shape in shapes.items()}
+
+    def evaluate(self) -> dict[str, np.ndarray]:
+        return interpret.evaluate(
+            self.graph, self.graph.outputs, inputs=self.values(), variables=self.values()
+        )
+
+    def run(self, precision: str) -> dict[str, np.ndarray]:
+        """What ONNX Runtime computes; the variables become inputs, so that nothing is folded."""
+        module = Module("case", self.graph, inputs=[self.x, self.dz], batch="batch")
+        for leaf in (self.W, self.b, self.rate):
+            module.variables[leaf.attrs["path"]] = Variable(leaf.attrs["path"], "parameter", leaf)
+        module.outputs = [root.removeprefix("output/") for root in self.graph.outputs]
+        model = lower(module, precision)
+        values = {name: value.astype(precision) for name, value in self.values().items()}
+        for tensor in model.graph.initializer:
+            if tensor.name in values:
+                tensor.raw_data = values[tensor.name].tobytes()
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        fed = {value.name: values[value.name] for value in session.get_inputs()}
+        return dict(zip(self.graph.outputs, session.run(None, fed), strict=True))
+
+
+def dx(case: Case):
+    dy = ops.relu(case.x)
+    return dy + ops.matmul(case.dz, case.W, tb=True)
+
+
+# name -> (graph, operations that the fused graph has: how many of each)
+CASES = {
+    "product and bias": (lambda c: c.x @ c.W + c.b, {"gemm": 1, "add": 0}),
+    "bias first": (lambda c: c.b + c.x @ c.W, {"gemm": 1, "add": 0}),
+    "minus a product": (lambda c: c.dz - c.x @ c.W, {"gemm": 1, "sub": 0}),
+    "product minus": (lambda c: c.x @ c.W - c.b, {"gemm": 1, "sub": 0}),
+    "two products": (lambda c: c.x @ c.W + ops.relu(c.x) @ c.W, {"gemm": 1, "matmul": 1}),
+    "three terms": (lambda c: (c.dz + c.x @ c.W) + ops.relu(c.x) @ c.W, {"gemm": 2, "matmul": 0}),
+    "transposed left": (lambda c: ops.transpose(c.x, perm=(1, 0)) @ c.dz, {"matmul": 1, "transpose": 0}),
+    "transposed right": (lambda c: c.dz @ ops.transpose(c.W, perm=(1, 0)), {"matmul": 1, "transpose": 0}),
+    "sgd": (lambda c: c.W - 0.1 * ops.matmul(c.x, c.dz, ta=True), {"gemm": 1, "sub": 0}),
+    "sgd, negated": (lambda c: c.W + -(ops.matmul(c.x, c.dz, ta=True) * 0.1), {"gemm": 1, "add": 0, "neg": 0}),
+    "sgd, divided": (lambda c: c.W - ops.matmul(c.x, c.dz, ta=True) / 8.0, {"gemm": 1, "div": 0}),
+    "sgd by a schedule": (lambda c: c.W - c.rate * ops.matmul(c.x, c.dz, ta=True), {"gemm": 1, "sub": 0}),
+    "momentum": (lambda c: 0.9 * c.W + ops.matmul(c.x, c.dz, ta=True), {"gemm": 1, "add": 0}),
+    "average": (lambda c: 0.9 * c.W + 0.1 * ops.matmul(c.x, c.dz, ta=True), {"gemm": 1, "add": 0}),
+    "gradient of the input": (dx, {"gemm": 1, "add": 0}),
+    "column sums": (lambda c: ops.reduce_sum(c.dz, axes=(0,)), {"matmul": 1, "reduce_sum": 0}),
+    "column sums kept": (lambda c: ops.reduce_sum(c.dz, axes=(0,), keepdims=True), {"matmul": 1, "reshape": 0}),
+    "bias by sgd": (lambda c: c.b - 0.1 * ops.reduce_sum(c.dz, axes=(0,)), {"gemm": 1, "reduce_sum": 0, "sub": 0}),
+    "bias by a schedule": (lambda c: c.b - c.rate * ops.reduce_sum(c.dz, axes=(0,)), {"gemm": 1, "sub": 0}),
+    "relu mask": (lambda c: ops.where(ops.gt(ops.relu(c.x), 0.0), c.x * 3.0, 0.0), {"gt": 0, "where": 1}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_rule(name, precision):
+    build, expected = CASES[name]
+    case = Case()
+    case.graph.outputs["output/y"] = build(case)
+    before = case.evaluate()["output/y"]
+    fuse(case.graph, precision)
+    case.graph.outputs["output/y"] = case.graph.outputs["output/y"]
+    np.testing.assert_allclose(case.evaluate()["output/y"], before, rtol=1e-14, atol=1e-14)
+    tolerance = 1e-5 if precision == "float32" else 1e-14
+    np.testing.assert_allclose(case.run(precision)["output/y"], before, rtol=tolerance, atol=tolerance)
+    found = [node.op.name for node in case.graph.order(case.graph.outputs.values())]
+    if precision == "float32":
+        assert {op: found.count(op) for op in expected} == expected
+
+
+def test_what_something_else_reads_is_not_absorbed():
+    case = Case()
+    product = case.x @ case.W
+    case.graph.outputs.update({"output/y": product + case.b, "output/z": ops.relu(product)})
+    gradient = ops.matmul(case.x, case.dz, ta=True)
+    case.graph.outputs.update({"output/g": gradient, "output/w": case.W - 0.1 * gradient})
+    text = case.graph.text()
+    fuse(case.graph)
+    assert case.graph.text() == text
+
+
+def test_a_product_of_higher_rank_is_left_alone():
+    case = Case()
+    deep = ops.reshape(case.x, shape=(BATCH, 2, 2))
+    case.graph.outputs["output/y"] = deep @ deep + deep
+    text = case.graph.text()
+    fuse(case.graph)
+    assert case.graph.text() == text
+
+
+def test_factors_that_float32_cannot_hold_stay_exact_in_float64():
+    for factor, alpha in ((0.1, -1.0), (0.25, -0.25)):
+        case = Case()
+        case.graph.outputs["output/y"] = case.W - factor * ops.matmul(case.x, case.dz, ta=True)
+        fuse(case.graph, "float64")
+        [gemm] = [node for node in case.graph.nodes if node.op.name == "gemm"]
+        assert gemm.attrs["alpha"] == alpha
+
+
+def residual(layers: int) -> Graph:
+    """A residual perceptron with its backward pass and sgd by hand: x + relu(x @ W + b), width 64."""
+    graph = Graph()
+    x = make_input(graph, "x", TensorType("float", (BATCH, 64)))
+    kept = []
+    for i in range(layers):
+        W = make_variable(graph, f"{i}.W", TensorType("float", (64, 64)))
+        b = make_variable(graph, f"{i}.b", TensorType("float", (64,)))
+        hidden = ops.relu(x @ W + b)
+        kept.append((x, W, b, hidden))
+        x = x + hidden
+    dy = x
+    for i, (before, W, b, hidden) in reversed(list(enumerate(kept))):
+        dz = ops.where(ops.gt(hidden, 0.0), dy, 0.0)
+        graph.outputs[f"next/{i}.W"] = W - 0.01 * ops.matmul(before, dz, ta=True)
+        graph.outputs[f"next/{i}.b"] = b - 0.01 * ops.reduce_sum(dz, axes=(0,))
+        dy = dy + ops.matmul(dz, W, tb=True)
+    graph.outputs["output/dx"] = dy
+    return graph
+
+
+def test_a_residual_layer_takes_nine_nodes():
+    short, long = residual(3), residual(13)
+    for graph in (short, long):
+        fuse(graph)
+    found = [node.op.name for node in long.nodes]
+    assert found.count("gemm") == 4 * 13 and "matmul" not in found and "reduce_sum" not in found
+    leaves = 2 * 10  # W and b of ten layers
+    # forward gemm, relu, add; backward cast, where, gemm, two updates, and the reshape of the bias
+    assert len(long) - len(short) == 9 * 10 + leaves
+
+
+def test_fusing_is_linear():
+    def seconds(layers: int) -> float:
+        graph = residual(layers)
+        start = time.perf_counter()
+        fuse(graph)
+        return time.perf_counter() - start
+
+    short, long = (min(seconds(layers) for _ in range(2)) for layers in (200, 2000))
+    assert long < 15 * short + 0.1
