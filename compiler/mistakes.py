@@ -19,85 +19,9 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput
 from lark.parsers.lalr_analysis import Shift
 
 from .diagnostics import CompileError, error
+from .foreign import LOOKALIKES, OPERATORS, WORDS
 from .source import Source, Span
 from .syntax_builder import RESERVED, reserved
-
-# Signs of other languages, and what this one says.
-_OPERATORS = {
-    "**": "`^` is the power: `x^2`",
-    "&&": "write `and`",
-    "&": "write `and`",
-    "||": "write `or`",
-    "|": "write `or`, or `|>` to pass a value on",
-    "!": "write `not`",
-    "!==": "write `!=`",
-    "===": "write `==`",
-    "<>": "write `!=`",
-    "=<": "write `<=`",
-    "=>": "write `=` for the value of a function, `->` for its type, `>=` to compare",
-    ":=": "a name is given a value with `=`, a state with `<-`",
-    "~=": "write `!=` to compare, `~` for how a value is distributed",
-    "?": "write `a if c else b`",
-    "::": "write `.`",
-    "%>%": "write `|>`",
-    "\\": "a line goes on by itself after an operator and inside brackets",
-    **{
-        f"{op}=": f"write `x = x {op} ...` for a name, `x <- x {op} ...` for a state"
-        for op in ("+", "-", "*", "/", "//", "%", "@", "^")
-    },
-    "**=": "write `x = x^...`",
-    "++": "write `x = x + 1`",
-    "--": "write `x = x - 1`",
-}
-
-# Words that begin a statement in other languages.
-_WORDS = {
-    "def": "a function is declared with `fn f(x) = ...`",
-    "function": "a function is declared with `fn f(x) = ...`",
-    "func": "a function is declared with `fn f(x) = ...`",
-    "lambda": "a function has a name: `fn f(x) = ...` at the top of the file",
-    "class": "what has parameters is declared with `layer name(...)(x) { ... }`",
-    "struct": "what has parameters is declared with `layer name(...)(x) { ... }`",
-    "elif": "write `else if`",
-    "elseif": "write `else if`",
-    "elsif": "write `else if`",
-    "while": "loops are `for i in 0..n { ... }`, unrolled, and `scan t over 0..n { ... }`, run",
-    "switch": "write `if ... { } else if ... { }`",
-    "match": "write `if ... { } else if ... { }`",
-    "let": "a name is given a value with `name = value`",
-    "var": "a name is given a value with `name = value`",
-    "const": "a name is given a value with `name = value`",
-    "auto": "a name is given a value with `name = value`",
-    "from": 'write `import std.vision` or `import "blocks.dl"`',
-    "include": 'write `import std.vision` or `import "blocks.dl"`',
-    "print": "what a model computes is shown with `output name = ...` or `metric name = ...`",
-    "pass": "an empty block is `{ }`",
-    "break": "a loop takes all its turns; `where` chooses values",
-    "continue": "a loop takes all its turns; `where` chooses values",
-    "try": "nothing is caught at run time; `where` keeps values in range",
-}
-
-# Characters that look like one of the language, by editors and word processors.
-_LOOKALIKES = {
-    "'": 'texts stand in double quotes: `"..."`',
-    "`": 'texts stand in double quotes: `"..."`',
-    **dict.fromkeys("“”„«»‘’", 'texts stand in straight double quotes: `"..."`'),
-    **dict.fromkeys("−–—", "write `-`"),
-    **dict.fromkeys("×·∙⋅∗", "write `*`"),
-    **dict.fromkeys("÷∕", "write `/`"),
-    "≤": "write `<=`",
-    "≥": "write `>=`",
-    "≠": "write `!=`",
-    "←": "write `<-`",
-    "→": "write `->`",
-    "…": "write `...`",
-    "√": "write `sqrt(x)`",
-    "∑": "write `sum(x)`",
-    "²": "write `^2`",
-    "³": "write `^3`",
-    "∞": "write `inf`",
-    "$": "names are letters, digits and `_`",
-}
 
 _SIGNS = "-+*/%@^~<>=!&|:?\\"
 _RUN = re.compile(rf"[{re.escape(_SIGNS)}]+")
@@ -170,7 +94,7 @@ class Failure:
 
     @property
     def resume(self) -> int:
-        """Where to look for the next declaration: one that begins the line in an open block is next itself."""
+        """Where to look for the next declaration: one that begins this line in an open block comes next."""
         line = _line_start(self.text, self.start)
         return line if _scan(self.text, line)[0] else self.start
 
@@ -222,11 +146,11 @@ class Advice:
 
     code: str
     title: str
-    label: str
-    help: str | None
+    fields: dict[str, str]
     texts: tuple[str, ...]
 
 
+_ANY = -1
 Key = tuple[int, str, str, str]
 Examples = dict[Key, Advice]
 
@@ -241,6 +165,8 @@ def _keys(failure: Failure, before: tuple[int, int] | None) -> list[Key]:
         *([(state, type, "construct", failure.construct)] if failure.construct else []),
         *([(state, type, "statement", failure.statement)] if failure.statement else []),
         (state, type, "", ""),
+        *([(_ANY, type, "construct", failure.construct)] if failure.construct else []),
+        (state, "any", "", ""),
     ]
 
 
@@ -255,7 +181,7 @@ def read_advice() -> list[Advice]:
         code, title = lines[0].split(" ", 1)
         fields = dict(line.split(": ", 1) for line in lines[1:] if not line.startswith(" "))
         texts = tuple(line.strip() for line in lines[1:] if line.startswith(" "))
-        entries.append(Advice(code, title, fields.get("label", ""), fields.get("help"), texts))
+        entries.append(Advice(code, title, fields, texts))
     return entries
 
 
@@ -267,7 +193,8 @@ def read_examples(stop: Callable[[Source], Failure | None]) -> Examples:
             failure = stop(Source("mistakes.txt", text))
             if failure is not None:
                 for key in _keys(failure, _scan(text, failure.start)[1]):
-                    examples.setdefault(key, advice)
+                    if (key[0] != _ANY or "state" in advice.fields) and (key[1] != "any" or "token" in advice.fields):
+                        examples.setdefault(key, advice)
     return examples
 
 
@@ -314,9 +241,7 @@ def _foreign(failure: Failure, before: tuple[int, int] | None) -> CompileError |
     """An operator or a comment of another language around the place."""
     text, first = failure.source.text, _line_start(failure.text, failure.start)
     comment = re.compile(r"[ \t]*(//|/\*|--|%)[ \t]*\w").match(text, first)
-    comment = comment or re.compile(r"[^#\"\n]*?[ \t{](//|/\*)[ \t]+[^\W\d]\w*[ \t]+(?=\w)").match(
-        text, first
-    )
+    comment = comment or re.compile(r"[^#\"\n]*?[ \t{](//|/\*)[ \t]+[^\W\d]\w*[ \t]+(?=\w)").match(text, first)
     if comment and comment.start(1) <= failure.start <= comment.end():
         span = Span(failure.source, *comment.span(1))
         return error("E0141", "a comment begins with `#`", span, help="write `# ...`")
@@ -327,14 +252,14 @@ def _foreign(failure: Failure, before: tuple[int, int] | None) -> CompileError |
     while start > 0 and text[start - 1] in _SIGNS:
         start -= 1
     run = _RUN.match(text, start)
-    if run and run[0] not in _OPERATORS and failure.type == "":
+    if run and run[0] not in OPERATORS and failure.type == "":
         run = _RUN.match(text, failure.start)
-    if run and run[0] in _OPERATORS and run.end() > failure.start:
+    if run and run[0] in OPERATORS and run.end() > failure.start:
         return error(
             "E0113",
             f"there is no operator `{run[0]}`",
             Span(failure.source, *run.span()),
-            help=_OPERATORS[run[0]],
+            help=OPERATORS[run[0]],
         )
     return None
 
@@ -360,7 +285,7 @@ def _character(failure: Failure) -> CompileError:
     shown = character if character.isprintable() else f"U+{ord(character):04X}"
     name = unicodedata.name(character, "a control character").lower()
     label = "" if character.isascii() and character.isprintable() else name
-    help = _LOOKALIKES.get(character) or _OPERATORS.get(character)
+    help = LOOKALIKES.get(character) or OPERATORS.get(character)
     if help is None and not character.isprintable():
         help = "delete it; blanks between words are plain spaces"
     return error("E0101", f"`{shown}` begins nothing in the language", failure.span, label, help=help)
@@ -447,13 +372,13 @@ def _word(failure: Failure, before: tuple[int, int] | None) -> CompileError | No
     source = failure.source
     place = failure.span
     last = _before(failure, before)
-    if place.text not in _WORDS and last is not None and last.text in _WORDS:
+    if place.text not in WORDS and last is not None and last.text in WORDS:
         head = source.text[_line_start(source.text, last.start) : last.start].rstrip()
         if not head or head[-1] in "{;}":
             place = last
-    if place.text not in _WORDS:
+    if place.text not in WORDS:
         return None
-    return error("E0117", f"there is no `{place.text}` in the language", place, help=_WORDS[place.text])
+    return error("E0117", f"there is no `{place.text}` in the language", place, help=WORDS[place.text])
 
 
 def _advise(advice: Advice, failure: Failure, before: tuple[int, int] | None) -> CompileError:
@@ -464,20 +389,25 @@ def _advise(advice: Advice, failure: Failure, before: tuple[int, int] | None) ->
     def fill(text: str) -> str:
         return re.sub(r"\{\w+\}", lambda match: words.get(match[0], match[0]), text)
 
-    return error(
-        advice.code,
-        fill(advice.title),
-        failure.span,
-        fill(advice.label),
-        help=fill(advice.help) if advice.help else None,
-    )
+    place, label = _place(failure, last, fill(advice.fields.get("label", "")))
+    if last is not None and "at" in advice.fields:
+        place = last
+    help = advice.fields.get("help")
+    return error(advice.code, fill(advice.title), place, label, help=help and fill(help))
+
+
+def _place(failure: Failure, last: Span | None, label: str) -> tuple[Span, str]:
+    """Where to point: at the end of the line before, when what stopped the parser is on a later one."""
+    if failure.type in ("_END", "$END"):
+        return failure.span, label.removesuffix(" before this")
+    if last is None or "\n" not in failure.source.text[last.end : failure.start]:
+        return failure.span, label
+    return Span(failure.source, last.end, last.end), label.removesuffix(" before this")
 
 
 def _declares(failure: Failure) -> str:
     """The word that begins the declaration of the place."""
-    heads = re.findall(
-        r"\b(model|layer|optimizer|distribution|fn|train)\b", failure.source.text[: failure.start]
-    )
+    heads = re.findall(r"\b(model|layer|optimizer|distribution|fn|train)\b", failure.source.text[: failure.start])
     return {"fn": "function", "train": "train block"}.get(heads[-1], heads[-1]) if heads else "declaration"
 
 

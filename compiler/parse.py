@@ -34,7 +34,7 @@ from .syntax_builder import DEPTH, Builder, too_deep
 MAX_BYTES = 16 * 2**20
 
 _GRAMMAR = ("dl.lark", "expr.lark")
-_CONTINUES = re.compile(
+CONTINUES = re.compile(
     r"\|>|->|\.\.(?!\.)|[-+*/%@^~{=]|<-(?=\s)|!=|[<>]"
     r"|(?:and|or|else)\b|(?:over|using|every|on|init)\b(?!\s*(?:[=:,\[.(~]|<-))"
 )
@@ -87,6 +87,7 @@ class Newlines:
     def begin(self, source: Source) -> None:
         self.source = source
         self.open: list[Token] = []
+        self.seen: list[Token] = []  # what went on to the parser, for the formatter
 
     def process(self, stream: Iterator[Token]) -> Iterator[Token]:
         for token in stream:
@@ -95,7 +96,7 @@ class Newlines:
                 if ";" not in re.sub(r"#[^\n]*", "", token):
                     if self.open and self.open[-1] != "{":
                         continue
-                    if _CONTINUES.match(self.source.text, token.end_pos):
+                    if CONTINUES.match(self.source.text, token.end_pos):
                         continue
             elif token in ("(", "[", "{"):
                 self.open.append(token)
@@ -104,6 +105,7 @@ class Newlines:
                     raise too_deep(Span(self.source, token.start_pos, token.start_pos + 1))
             elif token in (")", "]", "}") and self.open:
                 self.open.pop()
+            self.seen.append(token)
             yield token
 
 
@@ -111,7 +113,7 @@ class Parser:
     """The grammar, built once a process. Its callbacks hold the parse in hand, so parses take turns."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.turn = threading.RLock()
         self._examples: Examples | None = None
         self.builder, self.newlines = Builder(), Newlines()
         texts = (resources.files("dlc.grammar").joinpath(name).read_text("utf-8") for name in _GRAMMAR)
@@ -143,7 +145,7 @@ class Parser:
         """The tree, or all the problems found: after one, reading goes on at the next declaration."""
         found: list[CompileError] = []
         text = source.text
-        with self.lock:
+        with self.turn:
             while True:
                 tree, problems, failure = self.attempt(source, start, text)
                 found += problems
@@ -181,6 +183,14 @@ def parse(source: Source) -> s.File:
     """The syntax tree of a file. Raises CompileError with everything found wrong in its text (E01xx)."""
     tree: s.File = _get_parser().run(source, "file")
     return tree
+
+
+def tokens(source: Source) -> list[Token]:
+    """The tokens of a file that parses; of the newlines, only those that end statements (`_END`)."""
+    parser = _get_parser()
+    with parser.turn:
+        parser.run(source, "file")
+        return parser.newlines.seen
 
 
 def parse_expression(source: Source | str) -> s.Expr:

@@ -148,7 +148,7 @@ class Builder:
                 self.problems.append(
                     error(
                         "E0107",
-                        f"unknown escape `{match[0]}` in a string",
+                        f"unknown escape `{match[0]}` in a text",
                         Span(self.source, start, start + 2),
                         help='the escapes are `\\n`, `\\t`, `\\"` and `\\\\`; a path is written with `/`',
                     )
@@ -278,7 +278,7 @@ class Builder:
                     "E0130",
                     "a blank inside a part of a path",
                     span,
-                    help=f"write `{name}`, or `,` between two paths",
+                    help=f"write `,` between two paths, or `{name}` as one part",
                 )
             )
         places = kind(c, Parts)

@@ -1,0 +1,50 @@
+"""Each tests/errors/*.dl is a broken spec and, below the line `#### expected`, its message word for word.
+
+`pytest tests/test_errors.py --accept` writes the messages of today into the files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from dlc.diagnostics import CompileError
+from dlc.parse import make_source, parse
+from dlc.source import Source
+
+HERE = Path(__file__).parent
+MARK = "#### expected\n"
+FILES = sorted((HERE / "errors").glob("*.dl"))
+PAGES = HERE.parent / "docs" / "errors"
+
+
+def message(source: Source) -> tuple[str, list[str]]:
+    """What a person is told about a source, and the codes in it."""
+    try:
+        parse(source)
+        if not source.name.startswith("E01"):
+            from dlc.pipeline import check
+
+            warnings = check(source)[1]
+            return "\n\n".join(w.render() for w in warnings), [w.code for w in warnings]
+    except CompileError as problem:
+        return problem.render(), [diagnostic.code for diagnostic in problem.diagnostics]
+    return "", []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_message(path: Path, accept: bool) -> None:
+    text, _, expected = path.read_text("utf-8").partition(MARK)
+    rendered, codes = message(make_source(text, path.name))
+    assert path.stem[:5] in codes
+    if accept:
+        path.write_text(f"{text}{MARK}{rendered}\n", "utf-8")
+    else:
+        assert rendered + "\n" == expected
+
+
+def test_each_code_has_one_page() -> None:
+    for path in FILES:
+        page = (PAGES / f"{path.stem[:5]}.md").read_text("utf-8")
+        assert page.startswith(f"# {path.stem[:5]}: ")
+        assert len(page.splitlines()) >= 5
