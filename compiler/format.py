@@ -18,6 +18,7 @@ from .source import Source
 INDENT = 4
 
 _GAP = re.compile(r"#[^\n]*|\n|;")
+_JOINTS = frozenset(("=", "<-", "~", "->", "|>"))  # aligned with their like only
 _VALUES = frozenset(("NAME", "NUMBER", "STRING", "TRUE", "FALSE", "NONE"))
 
 
@@ -181,13 +182,9 @@ def _align(lines: list[_Line]) -> None:
         columns = {cell.column: k for k, cell in enumerate(above.cells) if k and cell.blanks}
         for k, cell in enumerate(below.cells):
             j = columns.get(cell.column)
-            if (
-                not k
-                or not cell.blanks
-                or cell.text[0] == "#"
-                or j is None
-                or not (cell.loose or above.cells[j].loose)
-            ):
+            if not k or not cell.blanks or cell.text[0] == "#" or j is None or not (cell.loose or above.cells[j].loose):
+                continue
+            if cell.text != above.cells[j].text and _JOINTS & {cell.text, above.cells[j].text}:
                 continue
             members = group.get((i - 1, j))
             if members is None:

@@ -76,6 +76,7 @@ class Failure:
         going_on = _shifts(table[state]) | ({"COMMA"} if commas else set())
         if "NAME" in (stopped := _shifts(table[parser.state_stack[-1]])):
             going_on |= stopped
+        going_on = going_on or frozenset({"$END"})
         token: Any = getattr(unexpected, "token", None)
         if token is None:
             assert isinstance(unexpected, UnexpectedCharacters)

@@ -128,9 +128,7 @@ class Parser:
             postlex=self.newlines,
         )
 
-    def attempt(
-        self, source: Source, start: str, text: str
-    ) -> tuple[Any, list[CompileError], Failure | None]:
+    def attempt(self, source: Source, start: str, text: str) -> tuple[Any, list[CompileError], Failure | None]:
         """Parse `text`, which has the offsets of `source`: the tree, problems of sense, where it stopped."""
         self.builder.begin(source)
         self.newlines.begin(source)
@@ -144,7 +142,7 @@ class Parser:
     def run(self, source: Source, start: str) -> Any:
         """The tree, or all the problems found: after one, reading goes on at the next declaration."""
         found: list[CompileError] = []
-        text = source.text
+        text = source.text if start == "file" else source.text.rstrip()
         with self.turn:
             while True:
                 tree, problems, failure = self.attempt(source, start, text)

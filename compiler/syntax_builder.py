@@ -108,7 +108,7 @@ class Builder:
         """The comment lines that stand directly above a declaration."""
         line = self.source.position(self._at(token).start)[0] - 1
         found: list[str] = []
-        while line >= 1 and (text := self.source.line(line).strip()).startswith("#"):
+        while line >= 1 and (text := self.source.line(line).lstrip("; \t")).startswith("#"):
             found.append(text.lstrip("#").strip())
             line -= 1
         return "\n".join(reversed(found))
@@ -127,14 +127,10 @@ class Builder:
         else:
             value = float(text)
         if isinstance(value, int) and value >= 2**63:
-            self.problems.append(
-                error("E0109", "a number is too large", span, "an int is at most 9223372036854775807")
-            )
+            self.problems.append(error("E0109", "a number is too large", span, "an int is at most 9223372036854775807"))
         elif not math.isfinite(value):
             self.problems.append(
-                error(
-                    "E0109", "a number is too large", span, "a float is at most 1.8e308", help="write `inf`"
-                )
+                error("E0109", "a number is too large", span, "a float is at most 1.8e308", help="write `inf`")
             )
         return s.Number(span, value)
 
