@@ -3,18 +3,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import onnx
+from typing import TYPE_CHECKING, Any
 
 from .diagnostics import Diagnostic, Problems
 from .differentiate import expand
 from .elaborate import MAX_NODES, elaborate
-from .lower import lower
 from .module import Module
 from .optimize import fuse, simplify
 from .parse import read_source
 from .source import Source
+
+if TYPE_CHECKING:
+    import onnx
 
 STAGES = ("syntax", "graph", "gradient", "optimized", "onnx")
 
@@ -52,6 +52,8 @@ def optimize(module: Module) -> None:
 
 def compile_module(module: Module, precision: str = "float32", seed: int | None = None) -> onnx.ModelProto:
     """graph -> ONNX. `seed` is that of the start values in the file: before the spec's own, before 0."""
+    from .lower import lower  # ONNX takes as long to import as a check takes
+
     differentiate(module)
     optimize(module)
     if seed is None:

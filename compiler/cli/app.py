@@ -1,0 +1,85 @@
+"""The command `dlc`: its commands, and how every ending becomes an exit status."""
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+
+from dlc import __version__
+from dlc.runtime.failures import Error
+
+from . import report
+
+# name -> what it does, in the order of `dlc --help`. The module `dlc.cli.NAME` defines the function of that name.
+COMMANDS = {
+    "check": "Check every name and shape of a spec, or the inside of a .onnx file.",
+    "compile": "Write the .onnx file of a spec.",
+    "train": "Train a spec or a compiled file.",
+    "evaluate": "Loss and metrics of a trained file over a data set.",
+    "predict": "The outputs of a file for rows of data.",
+    "export": "Write the predicting part of a file alone.",
+    "decompile": "Give back the spec that a file was compiled from.",
+    "summary": "A table of layers, parameters, shapes and counts.",
+    "graph": "Draw the graph of a spec.",
+    "grad": "A derivative as a formula.",
+    "fmt": "Lay out the text of specs in the standard form.",
+    "explain": "The page of an error code.",
+    "doctor": "Look at the installation: versions, devices, what is in the way.",
+}
+
+
+def make_app() -> App:
+    app = App(
+        name="dlc",
+        help="State a model in a small language; get one .onnx file that predicts and trains anywhere.",
+        version=__version__,
+        help_format="plaintext",
+        default_parameter=Parameter(negative=()),
+        suppress_keyboard_interrupt=False,
+    )
+    for name, purpose in COMMANDS.items():
+        app.command(f"dlc.cli.{name}:{name}", name=name, help=purpose)  # imported when it is called
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit status: 0, 2 bad input, 70 our own fault, 130 interrupted."""
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in tokens
+    try:
+        status = make_app()(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except CycloptsError as problem:
+        return report.failed(_command_line(problem), as_json)
+    except Error as problem:
+        return report.failed(problem, as_json)
+    except KeyboardInterrupt:
+        report.note("interrupted")
+        return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        return report.failed(Error("E0797", "there is not enough memory for this",
+                                   help="make the model, the batch or the data smaller"), as_json)
+    except OSError as problem:
+        return report.failed(_system(problem), as_json)
+    except Exception as problem:
+        return report.fault(problem, as_json, "--debug" in tokens)
+
+
+def _command_line(problem: CycloptsError) -> Error:
+    """A mistake of the command line in our own form."""
+    command = next((token for token in problem.command_chain or ()), None)
+    usage = f"dlc {command} --help" if command else "dlc --help"
+    message, _, rest = str(problem).rstrip(".").partition(". ")
+    notes = [line for line in rest.split("\n") if line]
+    return Error("E0790", message[:1].lower() + message[1:], notes=notes, help=usage)
+
+
+def _system(problem: OSError) -> Error:
+    place = str(problem.filename) if problem.filename is not None else None
+    return Error("E0796", (problem.strerror or str(problem) or type(problem).__name__).lower(), where=place)

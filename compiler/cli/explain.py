@@ -1,0 +1,44 @@
+"""dlc explain"""
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from dlc.runtime.failures import Error
+
+from .options import Output
+
+
+def explain(
+    code: Annotated[str | None, Parameter(help="Such as E0312; without it, all codes are listed.")] = None, /, *,
+    output: Output = Output(),
+) -> None:
+    """The page of an error code: what it means, a wrong example, how to mend it."""
+    known = pages()
+    if code is None:
+        titles = {name: text.split("\n", 1)[0].partition(": ")[2] for name, text in known.items()}
+        print(json.dumps(titles) if output.json else "\n".join(f"{name}  {title}" for name, title in titles.items()))
+        return
+    name = code.strip().strip("[]").upper()
+    name = name if name[:1] in ("E", "W") else f"E{name.zfill(4)}"
+    if name not in known:
+        near = sorted(known, key=lambda other: (other[0] != name[0], _far(name, other), other))[:3]
+        raise Error("E0793", f"there is no code `{code}`", notes=["the nearest are " + ", ".join(near)],
+                    help="`dlc explain` lists all of them")
+    print(json.dumps({"code": name, "page": known[name]}) if output.json else known[name].rstrip())
+
+
+def _far(name: str, other: str) -> int:
+    digits = name[1:], other[1:]
+    return abs(int(digits[0]) - int(digits[1])) if digits[0].isdecimal() and digits[1].isdecimal() else 0
+
+
+def pages() -> dict[str, str]:
+    """Every page by its code, in order."""
+    from importlib import resources
+
+    folder = resources.files("dlc.errors")
+    found = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".md")), key=lambda entry: entry.name)
+    return {entry.name.removesuffix(".md"): entry.read_text("utf-8") for entry in found}

@@ -1,0 +1,19 @@
+"""Writing what a command makes: whole or not at all."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from dlc.runtime.atomic import replacing
+from dlc.runtime.failures import Error
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Writes a file under a temporary name and renames it. Raises E0739."""
+    try:
+        with replacing(path) as out:
+            out.write(content.encode("utf-8") if isinstance(content, str) else content)
+    except OSError as problem:
+        raise Error(
+            "E0739", f"cannot write `{path}`", notes=[problem.strerror or str(problem)],
+            help="nothing was changed; check that the folder is there, can be written and has room",
+        ) from None

@@ -1,0 +1,49 @@
+"""dlc fmt"""
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from dlc.runtime.failures import Error
+
+from . import report
+from .files import write
+from .options import Output
+
+
+def fmt(
+    *files: Annotated[Path, Parameter(help="Specs; - is the standard input, given back formatted.")],
+    check: Annotated[bool, Parameter(help="Change nothing; status 2 if a file would change.")] = False,
+    output: Output = Output(),
+) -> None:
+    """Lay out the text of specs in the standard form. Only white space changes."""
+    from dlc.format import format_source
+    from dlc.parse import make_source, read_source
+
+    if not files:
+        raise Error("E0790", "`dlc fmt` needs a file", help="dlc fmt specs/digits.dl, or `-` for the standard input")
+    changed: list[str] = []
+    for path in files:
+        if str(path) == "-":
+            text = sys.stdin.read()
+            new = format_source(make_source(text, "<stdin>"))
+            if not check:
+                sys.stdout.write(new)
+        else:
+            source = read_source(path)
+            new, text = format_source(source), path.read_bytes().decode("utf-8")
+            if new != text and not check:
+                write(path, new)
+        if new != text:
+            changed.append(str(path))
+    if output.json:
+        print(json.dumps({"files": len(files), "changed": changed}))
+    if check and changed:
+        raise Error("E0794", f"{len(changed)} of {len(files)} files are not in the standard form",
+                    notes=changed, help="dlc fmt " + " ".join(changed[:3]))
+    if changed and not output.json and "-" not in changed:
+        report.note("formatted " + ", ".join(changed))

@@ -1,0 +1,27 @@
+"""dlc grad"""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from .options import Compilation, Output
+
+
+def grad(
+    spec: Annotated[Path, Parameter(help="A .dl spec.")], /, *,
+    of: Annotated[str, Parameter(help="A loss, metric or scalar output.")] = "loss",
+    wrt: Annotated[str, Parameter(help="A parameter's path, or an input.")],
+    latex: Annotated[bool, Parameter(help="LaTeX instead of text.")] = False,
+    compilation: Compilation = Compilation(), output: Output = Output(),
+) -> None:
+    """A derivative as a formula that a person reads."""
+    from dlc.formula import derivative
+
+    formula = derivative(compilation.program(spec, output).module, of, wrt)
+    if output.json:
+        print(json.dumps({"of": of, "wrt": wrt, "text": formula.text, "latex": formula.latex}, ensure_ascii=False))
+    else:
+        print(formula.latex if latex else formula.text)

@@ -1,0 +1,36 @@
+"""dlc graph"""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from . import report
+from .files import write
+from .options import Compilation, Output
+
+
+def graph(
+    spec: Annotated[Path, Parameter(help="A .dl spec.")], /, *,
+    out: Annotated[Path | None, Parameter(name=("--output", "-o"), help="NAME.svg, .html or .dot. Default: NAME.svg here.")] = None,
+    stage: Annotated[Literal["graph", "step", "predict"], Parameter(
+        help="graph: the model as written; predict and step: what runs.")] = "graph",
+    compilation: Compilation = Compilation(), output: Output = Output(),
+) -> None:
+    """Draw the graph of a spec: nested by layer, with the shapes on the edges."""
+    from dlc.picture import content, draw
+    from dlc.pipeline import differentiate, optimize
+
+    target = out or Path(f"{spec.stem}.svg")
+    module = compilation.program(spec, output).module
+    if stage != "graph":
+        differentiate(module)
+        optimize(module)
+    picture = draw(module, stage)
+    write(target, content(picture, target))
+    if output.json:
+        print(json.dumps({"file": str(target), "boxes": picture.number_of_nodes(), "arrows": picture.number_of_edges()}))
+    else:
+        report.note(f"{target}: {picture.number_of_nodes():,} boxes")

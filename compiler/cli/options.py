@@ -1,0 +1,124 @@
+"""Options that several commands share, and what they mean."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from dlc.runtime.failures import Error
+
+from . import report
+
+if TYPE_CHECKING:
+    from dlc.program import Program
+    from dlc.runtime.file import CompiledFile
+
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], Parameter(help="Where it runs; cuda fails where there is no CUDA.")
+]
+Data = Annotated[Path | None, Parameter(help="An .npz or .csv file; before the one the spec names.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What every command takes."""
+
+    json: Annotated[bool, Parameter(help="Write JSON lines, for programs.", show_default=False)] = False
+    debug: Annotated[bool, Parameter(help="Show the traceback of an internal error.", show_default=False)] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Compilation:
+    """How a spec is compiled."""
+
+    set: Annotated[
+        tuple[str, ...],
+        Parameter(help="name=value: a hyperparameter or train setting. Repeatable.", show_default=False),
+    ] = ()
+    model: Annotated[str | None, Parameter(help="Which model of a file with several.")] = None
+    precision: Annotated[Literal["float32", "float64"], Parameter(help="What `float` means.")] = "float32"
+    seed: Annotated[int | None, Parameter(help="Of start values, draws and the order of rows; before the spec's.")] = None
+    max_nodes: Annotated[int, Parameter(help="How many operations a spec may unroll to.")] = 200_000
+
+    def overrides(self) -> dict[str, Any]:
+        """`--set`, with `--seed` as the setting of that name."""
+        return dict(setting(text) for text in self.set)
+
+    def given(self) -> list[str]:
+        """The options that differ from their defaults, as they are written."""
+        plain = Compilation()
+        return [f"--{name.replace('_', '-')}" for name in ("set", "model", "precision", "seed", "max_nodes")
+                if getattr(self, name) != getattr(plain, name)]
+
+    def program(self, spec: Path, output: Output) -> Program:
+        """The spec compiled as far as a graph; its warnings are shown."""
+        import dlc
+
+        if self.seed is not None:
+            check_seed(self.seed)
+        program: Program = dlc.compile(
+            spec, model=self.model, precision=self.precision, set=self.overrides(), seed=self.seed,
+            max_nodes=self.max_nodes,
+        )
+        report.warn(program.warnings, output.json)
+        return program
+
+    def file(self, path: Path, output: Output) -> CompiledFile:
+        """The compiled file of a spec or of a .onnx file, which `--set` and its like cannot change."""
+        from dlc.runtime.file import CompiledFile
+
+        if is_spec(path):
+            return CompiledFile.of(self.program(path, output))
+        self.refuse(path)
+        return CompiledFile.load(path)
+
+    def refuse(self, path: Path, *but: str) -> None:
+        """An option of compiling means nothing for a file that is compiled."""
+        meaningless = [option for option in self.given() if option not in but]
+        if meaningless:
+            raise Error("E0790", f"`{meaningless[0]}` is for specs: `{path}` is compiled already",
+                        help="compile the spec again with it; `dlc decompile` gives the spec back")
+
+
+def check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise Error("E0790", "`--seed` takes a whole number, not negative", notes=[f"found {seed}"])
+
+
+def is_spec(path: Path) -> bool:
+    """Whether a path is a spec and not a compiled file: anything but .onnx."""
+    return path.suffix.lower() != ".onnx"
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """`name=value`; the value is a literal of the language, or else a text."""
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip():
+        raise Error("E0790", f"`--set {text}` lacks a {'value' if name.strip() else 'name'}",
+                    notes=["it takes name=value"], help="--set hidden=256 --set lr=3e-4")
+    return name.strip(), literal(value.strip())
+
+
+def literal(text: str) -> Any:
+    """A number, `true`, `false`, `none`, "text" or [list] as the language writes them; anything else is a text."""
+    from dlc import syntax
+    from dlc.diagnostics import CompileError
+    from dlc.parse import parse_expression
+
+    def value(expr: syntax.Expr) -> Any:
+        if isinstance(expr, syntax.Number | syntax.Constant | syntax.Text):
+            return expr.value
+        if isinstance(expr, syntax.Unary) and expr.op in "+-" and isinstance(expr.operand, syntax.Number):
+            return expr.operand.value if expr.op == "+" else -expr.operand.value
+        if isinstance(expr, syntax.List):
+            return [value(item) for item in expr.items]
+        raise ValueError
+
+    try:
+        return value(parse_expression(text))
+    except (CompileError, ValueError):
+        return text

@@ -1,0 +1,95 @@
+"""What goes to stderr: diagnostics, coloured on a terminal only; and our own faults."""
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from dlc.runtime.failures import Error
+
+if TYPE_CHECKING:
+    from dlc.diagnostics import Diagnostic
+
+BAD_INPUT, OUR_FAULT = 2, 70
+_STYLES = (  # of a rendered diagnostic: pattern, SGR codes for its groups
+    (re.compile(r"^(error\[\w+\])(:.*)$"), ("1;31", "1")),
+    (re.compile(r"^(warning\[\w+\])(:.*)$"), ("1;33", "1")),
+    (re.compile(r"^( *(?:-->|:::))(.*)$"), ("1;34", "0")),
+    (re.compile(r"^( *\|  *)(\^+.*)$"), ("1;34", "1;31")),
+    (re.compile(r"^( *\d* \|)(.*)$"), ("1;34", "0")),
+    (re.compile(r"^( *= help:)(.*)$"), ("1;36", "0")),
+)
+
+
+def coloured(stream: object = None) -> bool:
+    """Whether a stream takes colour: a terminal, unless NO_COLOR says otherwise (https://no-color.org)."""
+    stream = stream or sys.stderr
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty and isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str) -> str:
+    """A rendered diagnostic with terminal colours."""
+    return "\n".join(_paint_line(line) for line in text.split("\n"))
+
+
+def _paint_line(line: str) -> str:
+    for pattern, styles in _STYLES:
+        match = pattern.match(line)
+        if match:
+            return "".join(f"\x1b[{style}m{part}\x1b[0m" for style, part in zip(styles, match.groups(), strict=True))
+    return line
+
+
+def note(text: str) -> None:
+    """A line for people; a stderr that is gone is no reason to fail."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (BrokenPipeError, ValueError):
+        pass
+
+
+def failed(problem: Error, as_json: bool) -> int:
+    """Shows bad input; the exit status."""
+    if as_json:
+        for record in problem.records():
+            note(json.dumps(record, ensure_ascii=False))
+    else:
+        text = problem.render()
+        note(paint(text) if coloured() else text)
+    return BAD_INPUT
+
+
+def warn(warnings: Iterable[Diagnostic], as_json: bool) -> None:
+    for warning in warnings:
+        if as_json:
+            note(json.dumps(warning.record(), ensure_ascii=False))
+        else:
+            note((paint(warning.render()) if coloured() else warning.render()) + "\n")
+
+
+def fault(problem: Exception, as_json: bool, debug: bool) -> int:
+    """Shows a fault of our own, its traceback in a file or, with --debug, on stderr; the exit status."""
+    trace = "".join(traceback.format_exception(problem))
+    summary = f"{type(problem).__name__}: {problem}".split("\n")[0]
+    place = None
+    if not debug and not os.environ.get("DLC_DEBUG"):
+        try:
+            handle, place = tempfile.mkstemp(prefix="dlc-fault-", suffix=".txt")
+            with open(handle, "w", encoding="utf-8") as file:
+                file.write(trace)
+        except OSError:
+            place = None
+    if as_json:
+        note(json.dumps({"severity": "internal", "message": summary, "traceback": place or trace}, ensure_ascii=False))
+        return OUR_FAULT
+    lines = [f"internal error: {summary}", "  = this is a fault of dlc, not of what you gave it"]
+    lines.append(f"  = traceback: {place}" if place else trace.rstrip())
+    lines.append("  = help: please report it with the command, the spec and the traceback")
+    note("\n".join(lines))
+    return OUR_FAULT

@@ -1,0 +1,102 @@
+"""dlc summary"""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from .options import Compilation, Output
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
+
+    from dlc.runtime.file import CompiledFile
+
+
+@dataclass
+class Row:
+    """One layer instance: what it holds, and how many nodes it is in each graph."""
+
+    layer: str
+    parameters: list[tuple[str, str, int]]  # name, shape, values
+    states: list[tuple[str, str, int]]
+    predicting: int
+    training: int
+
+
+def summary(
+    file: Annotated[Path, Parameter(help="A .dl spec or a .onnx file.")], /, *,
+    compilation: Compilation = Compilation(), output: Output = Output(),
+) -> None:
+    """A table of layers, parameters, shapes and counts."""
+    compiled = compilation.file(file, output)
+    rows, totals = rows_of(compiled), totals_of(compiled)
+    if output.json:
+        print(json.dumps({"model": compiled.title, "layers": [asdict(row) for row in rows], **totals}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("layer", "holds", "shape", "values", "nodes: predict", "train"):
+        table.add_column(name, justify="left" if name in ("layer", "holds", "shape") else "right", no_wrap=True)
+    for row in rows:
+        held = [(name, shape, f"{values:,}") for name, shape, values in row.parameters]
+        held += [(f"{name} (state)", shape, f"{values:,}") for name, shape, values in row.states]
+        held = held or [("", "", "")]
+        table.add_row(row.layer or "(model)", *held[0], f"{row.predicting:,}", f"{row.training:,}")
+        for more in held[1:]:
+            table.add_row("", *more)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{compiled.title}\n", markup=False)
+    console.print(table)
+    console.print(
+        f"\n{totals['values']:,} values in {totals['parameters']} parameters; "
+        f"{totals['predicting']:,} nodes predict, {totals['training']:,} more train; "
+        f"{totals['optimizer_values']:,} values of optimizer state", markup=False,
+    )
+
+
+def rows_of(file: CompiledFile) -> list[Row]:
+    """One row for each layer instance that holds something or makes nodes, in the order of the text."""
+    rows: dict[str, Row] = {}
+
+    def row(layer: str) -> Row:
+        return rows.setdefault(layer, Row(layer, [], [], 0, 0))
+
+    for graph, field in [(file.main, "predicting"), *((part.algorithm, "training") for part in file.parts)]:
+        for node in graph.node:
+            found = row(_scope(node))
+            setattr(found, field, getattr(found, field) + 1)
+    learned = set(file.parameters)
+    states = {str(entry["name"]) for entry in file.signature.get("states", []) if isinstance(entry, dict)}
+    for slot in file.slots:
+        layer, _, name = slot.name.rpartition(".")
+        if slot.name in learned or slot.name in states:
+            entry = (name, _shape(slot.shape), prod(slot.shape))
+            (row(layer).parameters if slot.name in learned else row(layer).states).append(entry)
+    return list(rows.values())
+
+
+def totals_of(file: CompiledFile) -> dict[str, Any]:
+    learned = set(file.parameters)
+    return {
+        "parameters": len(learned),
+        "values": sum(prod(slot.shape) for slot in file.slots if slot.name in learned),
+        "optimizer_values": sum(prod(slot.shape) for slot in file.slots if "/" in slot.name),
+        "predicting": len(file.main.node),
+        "training": sum(len(part.algorithm.node) for part in file.parts),
+    }
+
+
+def _scope(node: NodeProto) -> str:
+    return next((entry.value for entry in node.metadata_props if entry.key == "dlc.scope"), "")
+
+
+def _shape(shape: Iterable[int]) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"
