@@ -40,6 +40,9 @@ _FIXED = {"int": "int64", "bool": "bool", "key": "uint64"}
 _INT_RESULT = {"Shape", "Size", "ArgMax", "ArgMin", "NonZero"}
 _BOOL_RESULT = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "IsNaN", "IsInf"}
 
+# Operators whose result's shape is the value of an operand.
+_SHAPED_BY_VALUE = {"Expand", "Reshape", "ConstantOfShape", "Range", "Slice", "Pad", "Tile", "Resize"}
+
 
 def element(dtype: str, precision: str) -> str:
     """The element type in the file of a dtype of the graph ("float" is the file's precision)."""
@@ -112,6 +115,8 @@ class Emitter:
                 raise InternalError(f"{node} cannot be lowered: {problem}") from problem
             if node in wanted:
                 name = self._rename(name, wanted[node], before)
+            elif len(self.graph.node) > before and self.graph.node[-1].op_type in _SHAPED_BY_VALUE:
+                self._declare(name, node.type)
             names[node] = name
 
     def alias(self, name: str, node: Node) -> str:
@@ -128,6 +133,15 @@ class Emitter:
         self.dtypes[wanted] = self.dtypes[name]
         self._pinned.add(wanted)
         return wanted
+
+    def _declare(self, name: str, type: TensorType) -> None:
+        """Says the shape of a value where it depends on another value.
+
+        ONNX Runtime cannot infer it, and then it neither reuses the memory of what follows nor loads a deep
+        graph fast: 1.9 s against 0.7 for a residual perceptron of 1,000 layers.
+        """
+        if any(isinstance(size, Dim) for size in type.shape):
+            self.graph.value_info.append(value_info(name, type, self.precision))
 
     def _metadata(self, node: Node) -> bytes:
         """The serialized metadata_props of a node: one merge is faster than four assignments."""
