@@ -10,7 +10,9 @@ value of its own.
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -23,7 +25,12 @@ from ..tensor_type import evaluate, names_of, product
 def fuse(graph: Graph, precision: str = "float32") -> None:
     """Rewrites the graph in place for a file of this precision. Linear in its nodes."""
     fusing = _Fusing(graph, precision)
-    for rule in (fusing.transposed, fusing.column_sum, fusing.relu_mask, fusing.multiply_add):
+    rules = (
+        fusing.transposed, fusing.column_sum, fusing.relu_mask, fusing.multiply_add,
+        # after products took the scalars they can hold
+        fusing.root_of_quotient, fusing.scalars,
+    )
+    for rule in rules:
         for node in graph.order(graph.outputs.values()):
             if node in graph.dag:
                 with graph.at(node.scope, node.span):
@@ -35,11 +42,18 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
 
 @dataclass(frozen=True)
 class _Scaled:
-    """factor * scalars[0] * ... * node, the scalars being nodes of rank 0."""
+    """factor * times[0] * ... / over[0] / ... * node; `times` and `over` are nodes of rank 0, `passed` how many
+    operations the node was reached through."""
 
     factor: float
-    scalars: tuple[Node, ...]
+    times: tuple[Node, ...]
+    over: tuple[Node, ...]
     node: Node
+    passed: int
+
+    @property
+    def plain(self) -> bool:
+        return not self.times and not self.over
 
 
 class _Fusing:
@@ -100,6 +114,37 @@ class _Fusing:
                 return made
         return None
 
+    def scalars(self, node: Node) -> Node | None:
+        """s * (x / t) = x * (s / t): one pass over x, and the scalar is shared by all that use it"""
+        if node.op.name not in ("mul", "div") or node.dtype != "float":
+            return None
+        found = self._peel(node, 1.0, first=True)
+        if found.passed < 2:
+            return None
+        if found.plain and abs(found.factor) == 1.0:
+            return found.node if found.factor > 0 else -found.node
+        return found.node * self._scalar(found, found.factor)
+
+    def root_of_quotient(self, node: Node) -> Node | None:
+        """x / (sqrt(v / c) + e) = x * sqrt(c) / (sqrt(v) + e * sqrt(c)) for scalars c and e: no pass for v / c
+
+        The denominator of Adam; where c < 0 both sides are NaN.
+        """
+        if node.op.name != "div" or node.inputs[1].op.name != "add" or not self.once(node.inputs[1]):
+            return None
+        x, total = node.inputs
+        root, e = total.inputs if total.inputs[1].rank == 0 else total.inputs[::-1]
+        if root.op.name != "sqrt" or e.rank != 0 or not self.once(root):
+            return None
+        [quotient] = root.inputs
+        if quotient.op.name != "div" or not self.once(quotient):
+            return None
+        v, c = quotient.inputs
+        if c.rank != 0 or v.rank == 0:
+            return None
+        scale = ops.sqrt(c)
+        return x * scale / (ops.sqrt(v) + e * scale)
+
     def _absorb(self, node: Node, term: _Scaled, bias: _Scaled, other: Node, h: float) -> Node | None:
         matmul = term.node
         row = matmul.op.name == "reshape" and node.rank == 1  # [1, n] seen as [n]
@@ -111,59 +156,66 @@ class _Fusing:
             return None
         if matmul.shape != ((1, *node.shape) if row else node.shape):
             return None
-        (a, b), ta, tb = matmul.inputs, matmul.attrs["ta"], matmul.attrs["tb"]
-        factor, scalars = term.factor, term.scalars
-        if not self._holds(factor):
-            scalars, factor = (*scalars, constant(self.graph, abs(factor), "float")), float(np.sign(factor))
-        if scalars:
-            scaled = self._scale(a, b, matmul, scalars)
-            if scaled is None:
+        a, b = matmul.inputs
+        if not term.plain or not self._holds(term.factor):
+            pair = self._scale(a, b, matmul, self._scalar(term, abs(term.factor)))
+            if pair is None:
                 return None
-            a, b = scaled
-        if bias.scalars or not self._holds(bias.factor):  # only the sign is taken from it
-            bias = _Scaled(h, (), other)
-        c = ops.gemm(a, b, bias.node, alpha=factor, beta=bias.factor, ta=ta, tb=tb)
+            (a, b), term = pair, _Scaled(math.copysign(1.0, term.factor), (), (), matmul, 0)
+        if not bias.plain or not self._holds(bias.factor):  # only the sign is taken from it
+            bias = _Scaled(h, (), (), other, 0)
+        c = ops.gemm(a, b, bias.node, alpha=term.factor, beta=bias.factor, **matmul.attrs)
         return ops.reshape(c, shape=node.shape) if row else c
 
-    def _peel(self, node: Node, factor: float) -> _Scaled:
-        """The node without the scalars that multiply it, while nothing else reads what is passed over."""
-        scalars: list[Node] = []
-        while self.once(node):
+    def _peel(self, node: Node, factor: float, first: bool = False) -> _Scaled:
+        """The node without the scalars that multiply it, while nothing else reads what is passed over
+        (`first`: but the node itself)."""
+        times: list[Node] = []
+        over: list[Node] = []
+        passed = 0
+        while first or self.once(node):
+            first = False
             if node.op.name == "neg":
                 factor, node = -factor, node.inputs[0]
-                continue
-            if node.op.name not in ("mul", "div"):
-                break
-            x, y = node.inputs
-            if node.op.name == "mul" and x.rank == 0 and y.rank != 0:
-                x, y = y, x
-            if y.rank != 0 or x.rank == 0:
-                break
-            number = _number(y)
-            if number is not None and node.op.name == "mul":
-                factor *= number
-            elif number is not None and number != 0.0:
-                factor /= number
-            elif number is None and node.op.name == "mul":
-                scalars.append(y)
+            elif node.op.name in ("mul", "div"):
+                x, y = node.inputs
+                if node.op.name == "mul" and x.rank == 0:
+                    x, y = y, x
+                if y.rank != 0 or x.rank == 0:
+                    break
+                number = _number(y)
+                if number is None:
+                    (times if node.op.name == "mul" else over).append(y)
+                elif node.op.name == "mul":
+                    factor *= number
+                elif number != 0.0:
+                    factor /= number
+                else:
+                    break
+                node = x
             else:
                 break
-            node = x
-        return _Scaled(factor, tuple(scalars), node)
+            passed += 1
+        return _Scaled(factor, tuple(times), tuple(over), node, passed)
+
+    def _scalar(self, scaled: _Scaled, number: float) -> Node:
+        """The scalars and a number in one."""
+        if not scaled.times:
+            result = constant(self.graph, number, "float")
+        else:
+            result = reduce(ops.mul, scaled.times)
+            result = result if number == 1.0 else result * number
+        return reduce(ops.div, scaled.over, result)
 
     def _holds(self, factor: float) -> bool:
         return self.precision != "float64" or float(np.float32(factor)) == factor
 
-    def _scale(self, a: Node, b: Node, whole: Node, scalars: tuple[Node, ...]) -> tuple[Node, Node] | None:
-        """The operands with the scalars in the smaller one; None where scaling the product is less work."""
-        costs = [_elements(a), _elements(b)]
-        side = 0 if costs[0] < costs[1] else 1
-        if costs[side] > 2 * _elements(whole) + _NODE:
+    def _scale(self, a: Node, b: Node, whole: Node, scalar: Node) -> tuple[Node, Node] | None:
+        """The operands, the smaller one scaled; None where scaling the product is less work."""
+        small, large = _elements(a), _elements(b)
+        if min(small, large) > 2 * _elements(whole) + _NODE:
             return None
-        pair = [a, b]
-        for scalar in scalars:
-            pair[side] = ops.mul(pair[side], scalar)
-        return pair[0], pair[1]
+        return (a * scalar, b) if small < large else (a, b * scalar)
 
 
 _NODE = 4096  # a node costs about as much as a pass over so many numbers
