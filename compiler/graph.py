@@ -160,7 +160,7 @@ class Graph:
 
     def add(self, op: Op, inputs: Sequence[Node] = (), attrs: Mapping[str, Any] | None = None) -> Node:
         """The node `op(*inputs, **attrs)`: the one that exists, or a new one. TypeProblem if ill-typed."""
-        attrs = dict(attrs or {})
+        attrs = {**op.defaults, **(attrs or {})}
         key = self._key(op, inputs, attrs)
         node = self._known.get(key)
         if node is None:

@@ -22,7 +22,7 @@ from .context import Context
 from .library import Library, train_block
 from .likelihood import Pass
 from .scope import Frame
-from .values import POISON, kind
+from .values import POISON, Tensor, kind
 
 MAX_NODES = 200_000
 
@@ -190,6 +190,9 @@ def _passes(
         statements.run(c, frame, declaration.body)
         c.problems.raise_if_any()
         c.moving = moving
+        for known, value in frame.names.items():
+            if isinstance(value, Tensor):
+                c.module.names.setdefault(known, value.node)
         results[name] = c.current
         return c.current
 

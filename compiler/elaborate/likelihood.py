@@ -23,6 +23,7 @@ class Pass:
     places: dict[str, Span] = field(default_factory=dict)  # where each metric and output stands
     rows: list[tuple[Node, Span]] = field(default_factory=list)  # log densities of the likelihoods
     priors: list[Span] = field(default_factory=list)
+    believed: dict[str, None] = field(default_factory=dict)  # parameters whose own priors are in
 
     def total(self, *, priors: bool, only: str | None = None) -> Node | None:
         """The sum of the losses, with or without the priors."""

@@ -193,7 +193,7 @@ def _param(c: Context, frame: Frame, statement: syntax.Param) -> None:
     value = Tensor(variable.node, labels)
     prior = expressions.evaluate(c, frame, statement.prior) if statement.prior else None
     if prior is not None and not isinstance(prior, Distributed) and prior is not POISON:
-        prior = calls.call(c, frame, prior, [], statement.prior.span) if calls.is_maker(prior) else prior  # type: ignore[union-attr]
+        prior = calls.call(c, frame, prior, [], statement.span) if calls.is_maker(prior) else prior
     if fresh:
         rule: Value = 0.0
         span = statement.span
@@ -208,8 +208,9 @@ def _param(c: Context, frame: Frame, statement: syntax.Param) -> None:
             rule = expressions.Declared(*found) if found else 0.0
         c.graph.outputs[f"initial/{path}"] = start_value(c, frame, rule, type, span)
     frame.names[statement.name] = value
-    if prior is not None:
-        likelihood.observe(c, frame, value, prior, statement.span, statement.prior.span)  # type: ignore[union-attr]
+    if prior is not None and statement.prior is not None and path not in c.current.believed:
+        c.current.believed[path] = None  # a layer applied twice has its prior once
+        likelihood.observe(c, frame, value, prior, statement.span, statement.prior.span)
 
 
 class _starting:

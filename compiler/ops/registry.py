@@ -1,8 +1,8 @@
 """One call of `define` per primitive operation: its type rule, derivative, ONNX form, NumPy meaning and samples."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -73,6 +73,7 @@ class Op:
     reference: Callable[..., Any]
     samples: Callable[[Generator], Sample] | None
     commutative: bool = False
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # of attributes that may be left out
 
     def __call__(self, *inputs: Any, **attrs: Any) -> Node:
         """The node of this operation on nodes and numbers. Mixed dtypes meet in the operations that say so."""
