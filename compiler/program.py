@@ -86,7 +86,7 @@ def compile(
     from .pipeline import check, source_of
 
     if precision not in PRECISIONS:
-        raise error("E0801", f"there is no precision `{precision}`", None, notes=["precisions are " + ", ".join(PRECISIONS)])
+        raise error("E0807", f"there is no precision `{precision}`", None, notes=["precisions are " + ", ".join(PRECISIONS)])
     source, folder = source_of(path_or_text)
     overrides = {**(set or {}), **hyperparameters}
     module, warnings = check(source, folder, model=model, set=overrides, max_nodes=max_nodes)
