@@ -99,7 +99,8 @@ def start_values(module: Module, seed: int) -> dict[str, Array]:
     """What every variable holds before the first step, by path: its initial root for this seed, or what
     the format documents for a counter, or zeros."""
     roots = module.roots("initial/")
-    values = interpret.evaluate(module.graph, roots, seed=seed) if roots else {}
+    found = interpret.evaluate(list(roots.values()), {"seed": np.uint64(seed)})
+    values = dict(zip(roots, found, strict=True))
     start: dict[str, Array] = {}
     for path, variable in module.variables.items():
         root = f"initial/{path}"

@@ -88,7 +88,7 @@ class _Fusing:
             return None
         one = constant(self.graph, 1.0, "float")
         total = ops.matmul(ops.broadcast_to(one, shape=(1, x.shape[0])), x, ta=False, tb=False)
-        return total if node.attrs["keepdims"] else ops.reshape(total, shape=node.shape)
+        return total if total.shape == node.shape else ops.reshape(total, shape=node.shape)
 
     def relu_mask(self, node: Node) -> Node | None:
         """where(relu(x) > 0, g, 0) = where(bool(relu(x)), g, 0): a cast is cheaper than a comparison"""
