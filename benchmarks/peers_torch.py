@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 
 from .workloads import Workload, batches, data, weights
 
+sys.setrecursionlimit(100_000)   # torch.compile walks the graph of 1,000 layers recursively
 torch.set_num_threads(2)
 torch.set_flush_denormal(True)
 
