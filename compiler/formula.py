@@ -98,15 +98,10 @@ def derivative(module: Module, of: str, wrt: str) -> Formula:
     names = dict(module.names)
     if by.op.name not in ("input", "variable"):
         leaf = ops.cut(by)
-        mapping = {by: leaf}
-        for node in graph.order([target, *names.values()]):
-            if node not in mapping and node is not leaf:
-                inputs = [mapping.get(source, source) for source in node.inputs]
-                changed = any(a is not b for a, b in zip(inputs, node.inputs, strict=True))
-                mapping[node] = graph.add(node.op, inputs, node.attrs) if changed else node
-        target, by = mapping[target], leaf
-        names = {n: mapping.get(node, node) for n, node in names.items()}
-    graph.outputs = {"derivative": ops.gradient(target, by), **{f"name/{n}": node for n, node in names.items()}}
+        target, *values_ = graph.substitute([target, *names.values()], {by: leaf})
+        by, names = leaf, dict(zip(names, values_, strict=True))
+    graph.outputs.clear()
+    graph.outputs.update({"derivative": ops.gradient(target, by), **{f"name/{n}": node for n, node in names.items()}})
     simplify(graph)
     while expand(graph):
         simplify(graph)

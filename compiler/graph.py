@@ -179,6 +179,20 @@ class Graph:
             ids.sort()
         return (op.name, *ids, *((name, attr_key(attrs[name])) for name in sorted(attrs)))
 
+    def substitute(self, roots: Sequence[Node], mapping: Mapping[Node, Node]) -> list[Node]:
+        """The roots computed with other values for some nodes: everything between is made again, the rest shared."""
+        done = dict(mapping)
+        for node in self.order(roots):
+            if node in done:
+                continue
+            inputs = [done[source] for source in node.inputs]
+            if all(new is old for new, old in zip(inputs, node.inputs, strict=True)):
+                done[node] = node
+            else:
+                with self.at(node.scope, node.span):
+                    done[node] = self.add(node.op, inputs, node.attrs)
+        return [done[root] for root in roots]
+
     def __len__(self) -> int:
         return len(self.dag)
 

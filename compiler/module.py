@@ -6,6 +6,7 @@ The roots live in `graph.outputs`, under these names, so that every pass keeps t
     loss, metric/NAME    of one batch, in the training pass
     next/PATH            a variable after the step
     initial/PATH         a variable's start value, from the leaf `seed` alone
+    whole/NAME           `loss` or a metric over the whole data set, until `evaluation.split` makes of it
     evaluate/part/K      one batch's contribution to a total
     evaluate/value/NAME  closing arithmetic: `loss` or a metric from the totals (variables `evaluate/total/K`)
 """

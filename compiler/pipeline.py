@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import evaluation
 from .diagnostics import Diagnostic, Problems
 from .differentiate import expand
 from .elaborate import MAX_NODES, elaborate
 from .module import Module
-from .optimize import fuse, simplify
-from .parse import read_source
+from .optimize import simplify
+from .optimize.fuse import fuse
+from .parse import make_source, read_source
 from .source import Source
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ STAGES = ("syntax", "graph", "gradient", "optimized", "onnx")
 def source_of(path_or_text: str | Path) -> tuple[Source, Path | None]:
     """A spec and the folder its imports and data are relative to. A string with a newline or `{` is text."""
     if isinstance(path_or_text, str) and ("\n" in path_or_text or "{" in path_or_text):
-        return Source("<text>", path_or_text), None
+        return make_source(path_or_text), None
     path = Path(path_or_text)
     return read_source(path), path.resolve().parent
 
@@ -31,9 +33,10 @@ def check(
     source: Source, folder: Path | None = None, *, model: str | None = None, set: Mapping[str, Any] | None = None,
     max_nodes: int = MAX_NODES,
 ) -> tuple[Module, list[Diagnostic]]:
-    """text -> graph, with every name and shape checked. Returns the module and the warnings."""
+    """text -> graph with derivatives: every name, shape and derivative checked. Returns the module and the warnings."""
     problems = Problems()
     module = elaborate(source, folder=folder, model=model, overrides=set, max_nodes=max_nodes, problems=problems)
+    differentiate(module)
     return module, problems.warnings
 
 
@@ -42,20 +45,22 @@ def differentiate(module: Module) -> None:
     simplify(module.graph)
     while expand(module.graph):
         simplify(module.graph)
+    evaluation.split(module)
 
 
-def optimize(module: Module) -> None:
+def optimize(module: Module, precision: str) -> None:
     """graph -> the graph that runs: fewer and larger nodes."""
     simplify(module.graph, final=True)
-    fuse(module.graph)
+    fuse(module.graph, precision)
 
 
 def compile_module(module: Module, precision: str = "float32", seed: int | None = None) -> onnx.ModelProto:
-    """graph -> ONNX. `seed` is that of the start values in the file: before the spec's own, before 0."""
+    """checked graph -> ONNX. `seed` is that of the start values in the file: before the spec's own, before 0."""
     from .lower import lower  # ONNX takes as long to import as a check takes
 
-    differentiate(module)
-    optimize(module)
+    optimize(module, precision)
+    from .lower import lower  # ONNX is loaded only when a file is made
+
     if seed is None:
         seed = module.settings.get("train", {}).get("seed") or 0
     return lower(module, precision, seed)

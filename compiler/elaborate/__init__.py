@@ -17,7 +17,7 @@ from ..graph import Node
 from ..module import Module
 from ..source import Source, Span
 from ..tensor_type import Dim
-from . import expressions, parts, statements, train, types
+from . import expressions, statements, train, types
 from .context import Context
 from .library import Library, train_block
 from .likelihood import Pass
@@ -258,14 +258,9 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
     if clash:
         raise error("E0203", f"`{clash[0]}` is defined twice", evaluation.places.get(clash[0]), "an output has the same name")
     if module.trains:
-        totals: dict[Node, Node] = {}
         loss = evaluation.total(priors=False)
         values = {**({"loss": loss} if loss is not None else {}), **evaluation.metrics}
-        for name, node in values.items():
-            span = evaluation.places.get(name)
-            outputs[f"evaluate/value/{name}"] = (
-                parts.split(c, name, node, module.batch, span, totals) if module.batch else node
-            )
+        outputs.update({f"whole/{name}": node for name, node in values.items()})
         if "key" in module.variables:
             outputs["initial/key"] = ops.seed_key(c.graph)
     _ranges(c, module)

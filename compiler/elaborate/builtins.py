@@ -469,13 +469,13 @@ def grad(c: Context, frame: Frame, span: Span, y: Argument, x: Argument) -> Valu
     if by.node.dtype != "float":
         raise error("E0404", "a derivative is taken by a float value", x.span, f"this is `{by.node.type}`")
     if not isinstance(x.value, Tensor) or by.node not in c.graph.order([target.node]):
-        raise error("E0401", "the value does not depend on what it is to be derived by", y.span,
-                    f"does not depend on `{x.span.text}`", more=[(x.span, "derived by this")],
-                    help="a derivative that is always zero is taken for a mistake")
+        raise error("E0401", f"the value does not depend on `{x.span.text}`", y.span, "this value",
+                    more=[(x.span, "its derivative by this would always be zero")],
+                    help="derive by something that it is computed from")
     node, leaf = target.node, by.node
     if leaf.op.name not in ("input", "variable"):  # an intermediate value: no rewrite may look through it
         leaf = ops.cut(leaf)
-        node = c.substitute(node, {by.node: leaf})
+        node = c.graph.substitute([node], {by.node: leaf})[0]
     with c.at(frame, span):
         return Tensor(c.make(ops.gradient, [node, leaf], [y.span, x.span], span), by.labels)
 
@@ -522,7 +522,8 @@ def log_density(c: Context, frame: Frame, span: Span, distribution: Argument, va
 
 LATER = {
     "jacobian": "derivatives of tensors", "hessian": "second derivatives as tensors", "hvp": "Hessian-vector products",
-    "jvp": "forward derivatives", "vjp": "vector-Jacobian products", "einsum": "einsum", "rearrange": "rearrange",
+    "jvp": "forward derivatives", "vjp": "vector-Jacobian products", "einsum": "products and sums over named indices",
+    "rearrange": "splitting and merging dimensions",
     "conv": "convolution", "max_pool": "pooling", "top": "the k greatest", "sort": "sorting", "cumsum": "cumulative sums",
     "reverse": "`scan` backwards", "tile": "tiling", "roll": "rolling", "pad": "padding",
 }

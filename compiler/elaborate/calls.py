@@ -372,13 +372,13 @@ def apply_updater(
     step = c.step()
     for name, value in updater.configuration.items():
         if isinstance(value, Tensor) and values["t"] is not step:
-            value = Tensor(c.substitute(value.node, {step: values["t"]}))
+            value = Tensor(c.graph.substitute([value.node], {step: values["t"]})[0])
         inner.names[name] = value
     inner.names["t"] = Tensor(values["t"])
     for parameter in declaration.flow:
         if parameter.name not in RULE:
-            raise error("E0226", f"an optimizer takes theta, g, t and loss, not `{parameter.name}`", parameter.span, "here",
-                        help=did_you_mean(parameter.name, RULE))
+            raise error("E0226", f"an optimizer takes theta, g, t and loss, not `{parameter.name}`", parameter.span,
+                        "none of these", help=did_you_mean(parameter.name, RULE) or "what configures the rule goes into the first list")
         if parameter.name == "loss":
             raise error("E0522", "asking for the objective elsewhere, `loss(theta + e)`, is not in this version",
                         parameter.span, "`loss` taken here")

@@ -1,7 +1,7 @@
 """What one elaboration carries along: the graph, the variables, the draws, the passes."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -96,20 +96,6 @@ class Context:
         """Nodes made inside belong to the frame's owner and to this place, unless it lies in the library."""
         with self.graph.at(frame.path, None if frame.unit.standard else span):
             yield
-
-    def substitute(self, root: Node, mapping: Mapping[Node, Node]) -> Node:
-        """`root` computed with other values for some nodes: everything between is made again."""
-        done: dict[Node, Node] = dict(mapping)
-        for node in self.graph.order([root]):
-            if node in done:
-                continue
-            inputs = [done[source] for source in node.inputs]
-            if all(new is old for new, old in zip(inputs, node.inputs, strict=True)):
-                done[node] = node
-            else:
-                with self.graph.at(node.scope, node.span):
-                    done[node] = self.graph.add(node.op, inputs, node.attrs)
-        return done[root]
 
     @contextmanager
     def deeper(self, what: str, span: Span | None) -> Iterator[None]:

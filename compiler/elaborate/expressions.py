@@ -277,13 +277,13 @@ def _power(base: int, exponent: int, span: Span) -> Value:
             raise error("E0304", "division by zero", span, "a negative power of 0")
         return float(base) ** exponent
     if abs(base) > 1 and exponent * abs(base).bit_length() > 4096:
-        raise error("E0303", "a number is too large for an int of 64 bits", span, "here", help="write `2.0` for a float")
+        raise error("E0303", "a number is too large for an int of 64 bits", span, "here", help="a float may be larger: write `10.0^40`")
     return _bounded(base**exponent, span)
 
 
 def _bounded(value: Any, span: Span) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
-        raise error("E0303", "a number is too large for an int of 64 bits", span, "here", help="write `2.0` for a float")
+        raise error("E0303", "a number is too large for an int of 64 bits", span, "here", help="a float may be larger: write `10.0^40`")
     return value
 
 

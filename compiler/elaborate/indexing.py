@@ -109,7 +109,8 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
                 starts[axis], stops[axis] = _element(plain(at), size, place.span)
             elif isinstance(at, Tensor) and at.node.dtype == "int":
                 if arrays:
-                    raise error("E0241", "one integer array indexes at a time", place.span, "the second array")
+                    raise error("E0241", "one integer array indexes at a time", place.span, "the second array",
+                                help="`pick(x, index)` takes one entry of each row")
                 arrays.append((axis, at, place.span))
                 shape.append(None)
                 names.append(None)
@@ -135,7 +136,7 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
 def _element(at: Size, size: Size, span: Span) -> tuple[Size, Size]:
     if isinstance(at, int) and isinstance(size, int):
         if not -size <= at < size:
-            raise error("E0238", f"index {at} is outside a dimension of {size}", span, f"{at} of {size}")
+            raise error("E0238", f"index {at} is outside a dimension of {size}", span, f"inside are 0 to {size - 1}")
         at = at % size
     elif isinstance(at, int) and at < 0:
         at = size + at

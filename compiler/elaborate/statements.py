@@ -13,18 +13,8 @@ from . import calls, expressions, indexing, likelihood, types
 from .context import Context, poisoned, to_node, too_many
 from .scope import Frame, StateSlot
 from .values import (
-    POISON,
-    Argument,
-    Distributed,
-    Indexed,
-    Instance,
-    Label,
-    Partial,
-    Range,
-    Tensor,
-    Value,
-    kind,
-    plain,
+    POISON, Argument, Builtin, Declared, Distributed, Indexed, Instance, Label, Partial, Range, Tensor, Value,
+    kind, plain,
 )
 
 
@@ -205,7 +195,7 @@ def _param(c: Context, frame: Frame, statement: syntax.Param) -> None:
             rule = prior
         else:
             found = c.library.find("glorot_uniform" if len(type.shape) > 1 else "zeros", frame.unit)
-            rule = expressions.Declared(*found) if found else 0.0
+            rule = Declared(*found) if found else 0.0
         c.graph.outputs[f"initial/{path}"] = start_value(c, frame, rule, type, span)
     frame.names[statement.name] = value
     if prior is not None and statement.prior is not None and path not in c.current.believed:
@@ -236,7 +226,7 @@ def start_value(c: Context, frame: Frame, rule: Value, type: TensorType, span: S
             rule = calls.call(c, frame, rule, [], span)
         if isinstance(rule, Distributed):
             value: Value = calls.draw(c, frame, rule, template, span)
-        elif isinstance(rule, Partial | expressions.Declared | expressions.Builtin):
+        elif isinstance(rule, Partial | Declared | Builtin):
             value = calls.call(c, frame, rule, [Argument(None, template, span)], span)
         else:
             value = rule
@@ -255,7 +245,7 @@ def start_value(c: Context, frame: Frame, rule: Value, type: TensorType, span: S
                 raise error("E0330", "a start value cannot depend on the data or on the step", span, "here",
                             help="use a number or an initialiser")
             starts[leaf] = start
-        return c.substitute(node, starts)
+        return c.graph.substitute([node], starts)[0]
 
 
 def _state(c: Context, frame: Frame, statement: syntax.State) -> None:

@@ -19,7 +19,8 @@ def check_dtype(type: syntax.Type) -> str:
         raise error("E0521", "rules over all parameters as one vector are not in this version", type.span,
                     "`vector[n]` here", help="`theta` without a type is one parameter at a time")
     if type.dtype not in DTYPES:
-        raise error("E0309", f"there is no type `{type.dtype}`", type.span, "not a type",
+        word = Span(type.span.source, type.span.start, type.span.start + len(type.dtype))
+        raise error("E0309", f"there is no type `{type.dtype}`", word, "not a type",
                     notes=["types are float, int and bool"], help=did_you_mean(type.dtype, DTYPES))
     return type.dtype
 

@@ -13,7 +13,8 @@ from .leaf import input_, make_input, make_size, make_variable, seed, size, vari
 from .linalg import gemm, matmul
 from .random import fold, random_normal, random_uniform, seed_key
 from .reduction import (
-    all_, any_, argmax, argmin, logsumexp, mean, reduce_max, reduce_min, reduce_prod, reduce_sum, softmax, sum_to,
+    all_, any_, argmax, argmin, logsumexp, mean, reduce_max, reduce_min, reduce_prod, reduce_sum, reduce_sum_square,
+    softmax, sum_to,
 )
 from .registry import NONE, OPS, Op, Sample, constant, lift
 from .shaping import (
@@ -26,7 +27,8 @@ __all__ = [
     "expm1", "flip", "floor", "floordiv", "fold", "gather", "ge", "gemm", "gradient", "gt", "input_", "le", "lift",
     "log", "log1p", "logsumexp", "lt", "make_arange", "make_input", "make_size", "make_variable", "matmul", "maximum",
     "mean", "minimum", "mod", "mul", "narrow", "ne", "neg", "not_", "one_hot", "or_", "pick", "pow_",
-    "random_normal", "random_uniform", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "relu", "reshape",
+    "random_normal", "random_uniform", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
+    "reduce_sum_square", "relu", "reshape",
     "round_", "scatter_add", "seed", "seed_key", "sigmoid", "sign", "sin", "size", "slice_", "softmax", "softplus",
     "sqrt", "squeeze", "stop_gradient", "sub", "sum_to", "swap_last", "tanh", "transpose", "unslice", "variable",
     "where",

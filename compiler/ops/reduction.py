@@ -70,6 +70,21 @@ reduce_sum = define(
 )
 
 
+def _square_samples(rng: Generator) -> Sample:
+    shape = tuple(int(size) for size in rng.integers(1, 5, int(rng.integers(1, 4))))
+    axes = tuple(range(int(rng.integers(1, len(shape) + 1))))
+    return Sample((rng.uniform(-3, 3, shape),), {"axes": axes, "keepdims": bool(rng.random() < 0.5)})
+
+
+reduce_sum_square = define(  # sum of x^2 over at least one axis; made by fusing only
+    "reduce_sum_square", infer=_infer("sum", ("float",)),
+    grad=lambda g, y, x, axes, keepdims=False: [2.0 * x * spread(g, x, axes, keepdims)],
+    lower=_axes_input("ReduceSumSquare"), defaults={"keepdims": False},
+    reference=lambda x, axes, keepdims=False: np.sum(x * x, axis=axes, keepdims=keepdims),
+    samples=_square_samples,
+)
+
+
 def _prod_grad(g: Node, y: Node, x: Node, axes: tuple[int, ...], keepdims: bool = False) -> list[Node]:
     """The product of the other factors: y / x where no factor is 0; where one is, the product of the rest for it
     and 0 for the others; where two are, 0."""
