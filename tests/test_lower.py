@@ -400,7 +400,7 @@ def test_half_precision_files_are_well_formed(precision):
     assert value.type.tensor_type.elem_type == getattr(onnx.TensorProto, precision.upper())
 
 
-def test_lowering_is_fast_and_linear():
+def test_sixty_thousand_nodes_take_less_than_two_seconds():
     def seconds(count: int) -> float:
         module, graph = tiny()
         z = module.inputs[0]
@@ -409,8 +409,8 @@ def test_lowering_is_fast_and_linear():
                 z = z + ops.exp(z)
         graph.outputs["output/z"] = z
         module.outputs = ["z"]
-        start = time.perf_counter()
+        start = time.process_time()
         assert len(lower(module).graph.node) == 2 * count
-        return time.perf_counter() - start
+        return time.process_time() - start
 
-    assert min(seconds(30_000) for _ in range(3)) < 2
+    assert seconds(30_000) < 2
