@@ -9,6 +9,9 @@ from dlc.runtime.failures import Error
 from .source import Span
 
 
+CUT = 200  # characters of a source line that are shown whole
+
+
 @dataclass(frozen=True)
 class Label:
     """Text beside an underlined span. Several lines of text stand under each other."""
@@ -41,15 +44,16 @@ class Diagnostic:
         if self.labels:
             width = max(len(str(label.span.line)) for label in self.labels)
             pad = " " * width
-            previous: str | None = None
+            previous: tuple[str, int] | None = None
             for label in self.labels:
-                name = label.span.source.name
+                name, line = label.span.source.name, label.span.line
                 arrow = "-->" if previous is None else ":::"
-                if name != previous or label is self.labels[0]:
+                if previous is None or name != previous[0]:
                     lines.append(f"{pad} {arrow} {label.span}")
                     lines.append(f"{pad}  |")
-                previous = name
-                lines += _excerpt(label, width)
+                shown = _excerpt(label, width)
+                lines += shown[1:] if (name, line) == previous and len(shown[0]) < CUT else shown
+                previous = (name, line)
             margin = pad
         else:
             margin = ""
@@ -78,15 +82,15 @@ def _excerpt(label: Label, width: int) -> list[str]:
     # A tab or control character is drawn as one blank, so that the carets stand under what they mean.
     shown = "".join(c if c.isprintable() else " " for c in text)
     length = max(1, min(label.span.end - label.span.start, len(text) - column + 1))
-    if len(shown) > 200:  # a very long line is cut around the place
+    if len(shown) > CUT:  # a very long line is cut around the place
         first = max(0, column - 60)
         shown = ("…" if first else "") + shown[first : first + 180] + "…"
         column = column - first + (1 if first else 0)
         length = max(1, min(length, len(shown) - column))
     carets = " " * (column - 1) + "^" * length
     texts = label.text.split("\n")
-    lines = [f"{line:>{width}} |  {shown}", f"{' ' * width} |  {carets} {texts[0]}".rstrip()]
-    lines += [f"{' ' * width} |  {' ' * len(carets)} {text}" for text in texts[1:]]
+    lines = [f" {line:>{width}} | {shown}", f" {' ' * width} | {carets} {texts[0]}".rstrip()]
+    lines += [f" {' ' * width} | {' ' * len(carets)} {text}" for text in texts[1:]]
     return lines
 
 

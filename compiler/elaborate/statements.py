@@ -9,7 +9,7 @@ from ..diagnostics import CompileError, error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, TensorType
-from . import calls, expressions, indexing, likelihood, types
+from . import builtins, calls, expressions, indexing, likelihood, types
 from .context import Context, poisoned, to_node, too_many
 from .scope import Frame, StateSlot
 from .values import (
@@ -136,7 +136,7 @@ def assign(c: Context, frame: Frame, target: syntax.Expr, value: Value) -> None:
         calls.settle_path(value, name)
     if value is expressions.NOTHING:
         value = None
-    if not frame.unit.standard and name not in frame.names and c.library.find(name, frame.unit):
+    if not frame.unit.standard and name not in frame.names and (name in builtins.BUILTINS or c.library.find(name, frame.unit)):
         c.problems.add(error("W0201", f"the name `{name}` hides the function of that name", target.span,
                              "from here on it is this value", help="choose another name, or ignore this"))
     frame.names[name] = value

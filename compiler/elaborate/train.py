@@ -17,7 +17,10 @@ from .values import POISON, Argument, Declared, Partial, Parts, Tensor, Updater,
 DEFAULTS: dict[str, Any] = {
     "batch": 32, "epochs": 10, "steps": None, "data": None, "validate": None, "stop": None, "seed": None, "columns": None,
 }
-LATER = {"load": "E0511", "ensemble": "E0512"}
+LATER = {
+    "load": ("E0511", "`dlc train FILE.onnx` goes on from a trained file"),
+    "ensemble": ("E0512", "train with several seeds: --seed 0, --seed 1, ..."),
+}
 REPEATED = ("penalty", "clip")
 
 
@@ -42,7 +45,8 @@ def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, 
                     _setting(c, plan, statement, settings, overrides)
                 elif isinstance(statement, syntax.Minimize):
                     if statement.every is not None:
-                        raise error("E0514", "losses that take turns are not in this version", statement.every.span, "`every` here")
+                        raise error("E0514", "losses that take turns are not in this version", statement.every.span, "`every` here",
+                                    help="several `minimize` lines of one loss train groups of parameters in one update")
                     plan.minimizes.append(statement)
                 elif isinstance(statement, syntax.Sample):
                     raise error("E0513", "sampling a posterior is not in this version", statement.span, "`sample` here",
@@ -69,7 +73,8 @@ def _setting(
 ) -> None:
     name = statement.name
     if name in LATER:
-        raise error(LATER[name], f"`{name}:` is not in this version", statement.span, "here")
+        code, instead = LATER[name]
+        raise error(code, f"`{name}:` is not in this version", statement.span, "here", help=instead)
     if name in REPEATED:
         if statement.on is not None and name == "clip":
             raise error("E0505", "`clip:` sees the whole gradient: it takes no `on`", statement.on.span, "here")
@@ -220,14 +225,14 @@ def _select(c: Context, frame: Frame, pattern: syntax.Pattern | None, known: lis
     chosen = paths.select(pattern, known, lambda expr: expressions.static_int(c, frame, expr, "an index in a path"))
     if pattern is not None and not chosen:
         text = pattern.span.text
-        raise error("E0518", f"{what} `{text}` names no parameter", pattern.span, "nothing matches",
+        raise error("E0518", f"the pattern `{text}` names no parameter", pattern.span, f"after {what}",
                     notes=["parameters are " + ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")],
                     help=did_you_mean(text, known))
     return chosen
 
 
 def _penalized(c: Context, frame: Frame, setting: syntax.Setting, objective: Node, trained: list[str]) -> Node:
-    chosen = _select(c, frame, setting.on, trained, "`penalty: ... on`")
+    chosen = _select(c, frame, setting.on, trained, "`on`")
     rule = expressions.evaluate(c, frame, setting.value)
     for path in chosen:
         theta = Argument(None, Tensor(c.module.variables[path].node), setting.value.span)
@@ -261,7 +266,8 @@ def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Seque
         value = _through(c, frame, rule, Argument(None, subject, setting.value.span), setting, "a clip")
         results += value.items if isinstance(value, Parts) else [value] if isinstance(value, Tensor) else []
     if len(results) != len(gradients) or any(a.node.shape != b.node.shape for a, b in zip(results, gradients, strict=True)):
-        raise error("E0520", "a clip gives the gradient another shape", setting.value.span, "here")
+        raise error("E0520", "a clip gives the gradient another shape", setting.value.span, "its result is not shaped like what it got",
+                    help="a clip returns the gradient, changed: `g * (limit / maximum(norm(g), limit))`")
     return results
 
 
