@@ -67,6 +67,10 @@ def adam(case: Case):
     return case.rate * (m / c) / (ops.sqrt(v / c) + 1e-8)
 
 
+def rectifier(case: Case):
+    return ops.maximum(case.x, 0.0) + ops.where(ops.gt(case.x, 0.0), ops.exp(case.x), 0.0)
+
+
 # name -> (graph, operations that the fused graph has: how many of each)
 CASES = {
     "product and bias": (lambda c: c.x @ c.W + c.b, {"gemm": 1, "add": 0}),
@@ -93,6 +97,8 @@ CASES = {
     "denominator of adam": (adam, {"sqrt": 2, "div": 2, "mul": 4}),
     "sum of squares": (lambda c: ops.reduce_sum(c.x * c.x, axes=(0, 1)), {"reduce_sum_square": 1, "mul": 0}),
     "sums of squares": (lambda c: ops.reduce_sum(c.x * c.x, axes=(1,), keepdims=True), {"reduce_sum_square": 1}),
+    "maximum": (lambda c: ops.maximum(0.0, c.x), {"relu": 1, "maximum": 0}),
+    "maximum's mask": (rectifier, {"relu": 1, "gt": 0, "maximum": 0}),
     "relu mask": (lambda c: ops.where(ops.gt(ops.relu(c.x), 0.0), c.x * 3.0, 0.0), {"gt": 0, "where": 1}),
 }
 

@@ -26,7 +26,8 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
     """Rewrites the graph in place for a file of this precision. Linear in its nodes."""
     fusing = _Fusing(graph, precision)
     rules = (
-        fusing.transposed, fusing.sum_of_squares, fusing.column_sum, fusing.relu_mask, fusing.multiply_add,
+        fusing.transposed, fusing.sum_of_squares, fusing.column_sum, fusing.rectified, fusing.relu_mask,
+        fusing.multiply_add,
         # after products took the scalars they can hold
         fusing.root_of_quotient, fusing.scalars,
     )
@@ -99,13 +100,21 @@ class _Fusing:
         total = ops.matmul(ops.broadcast_to(one, shape=(1, x.shape[0])), x, ta=False, tb=False)
         return total if total.shape == node.shape else ops.reshape(total, shape=node.shape)
 
+    def rectified(self, node: Node) -> Node | None:
+        """maximum(x, 0) = relu(x), which is a cheaper kernel; both keep NaN"""
+        if node.op.name != "maximum" or node.dtype != "float":
+            return None
+        x, zero = node.inputs if _number(node.inputs[1]) == 0.0 else node.inputs[::-1]
+        return ops.relu(x) if _number(zero) == 0.0 and x.rank else None
+
     def relu_mask(self, node: Node) -> Node | None:
-        """where(relu(x) > 0, g, 0) = where(bool(relu(x)), g, 0): a cast is cheaper than a comparison"""
+        """where(x > 0, a, b) = where(bool(relu(x)), a, b): a cast is cheaper, and x need not be kept"""
         if node.op.name != "where" or node.inputs[0].op.name not in ("gt", "lt"):
             return None
         left, right = node.inputs[0].inputs
-        y, zero = (left, right) if node.inputs[0].op.name == "gt" else (right, left)
-        if y.op.name != "relu" or _number(zero) != 0.0:
+        x, zero = (left, right) if node.inputs[0].op.name == "gt" else (right, left)
+        y = x if x.op.name == "relu" else next((u for u in self.graph.users(x) if u.op.name == "relu"), None)
+        if y is None or _number(zero) != 0.0:
             return None
         return ops.where(ops.cast(y, dtype="bool"), *node.inputs[1:])
 
