@@ -2,6 +2,8 @@
 found and expected, and a way out. The compiler raises a subclass that holds several diagnostics."""
 from __future__ import annotations
 
+import re
+
 
 class Error(Exception):
     """Bad input, never a fault of ours. `code` is like "E0612" and is never reused.
@@ -48,3 +50,33 @@ class Error(Exception):
 
     def __str__(self) -> str:
         return self.render()
+
+
+def _closest_node(name: str, nodes: dict[str, str]) -> str:
+    """The longest known name that `name` begins with: fused nodes carry a first part's name and more."""
+    while name and name not in nodes:
+        cut = max(name.rfind("/"), name.rfind("_"))
+        name = name[:cut] if cut > 0 else ""
+    return name
+
+
+def at_run_time(problem: Exception, sources: dict[str, str]) -> Error:
+    """An ONNX Runtime failure as an `Error` that names the line of the spec.
+
+    `sources` is node name -> `file:line:column` (or "" where a node says nothing). ONNX Runtime prints the
+    node's name verbatim.
+    """
+    text = " ".join(str(problem).split())
+    found = re.search(r"[Nn]ame: ?'([^']*)'|[Nn]ode \(([^)]*)\)|[Nn]ode: ?'?([^'\s]+)", text)
+    node = _closest_node(next((g for g in found.groups() if g), "") if found else "", sources)
+    reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    notes = [f"node: {node}"] if node else []
+    if re.search(r"NOT_IMPLEMENTED|Could not find an implementation|Failed to find kernel", text):
+        return Error(
+            "E0806", "ONNX Runtime has no kernel for an operation of this model", where=sources.get(node) or None,
+            notes=[*notes, reason], help="try another --precision or --device",
+        )
+    return Error(
+        "E0804", "ONNX Runtime failed while it ran the model", where=sources.get(node) or None,
+        notes=[*notes, reason],
+    )

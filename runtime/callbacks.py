@@ -1,0 +1,96 @@
+"""What may listen to a training run. The library never prints: whoever wants lines brings a callback."""
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .atomic import replacing
+
+Figures = Mapping[str, float]
+Record = dict[str, Any]  # {"epoch", "step", "seconds", "train": figures, "validation": figures or None}
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run is about to do. `step` and `epoch` are what was done before, `steps` and `epochs` where it ends
+    (`epochs` is None when the end was given in steps)."""
+
+    title: str
+    device: str
+    seed: int
+    rows: int
+    validation_rows: int
+    batch: int
+    step: int
+    steps: int
+    epoch: int
+    epochs: int | None
+    run: Path | None
+
+
+@dataclass
+class History:
+    """What a run did: one record per epoch, the last one short where `steps` ended within an epoch."""
+
+    epochs: list[Record] = field(default_factory=list)
+    best: int | None = None  # the epoch, from 1, whose state was restored
+    steps: int = 0  # updates done in all
+    seconds: float = 0.0  # wall time of training
+    stopped: bool = False  # patience ran out
+    run: Path | None = None
+
+    @property
+    def final(self) -> Record | None:
+        """The record of the state that the trainer now has: the best epoch's where it was restored."""
+        if self.best is not None:
+            return next(record for record in self.epochs if record["epoch"] == self.best)
+        return self.epochs[-1] if self.epochs else None
+
+
+class Callback:
+    """A listener that does nothing; override what is wanted."""
+
+    def on_start(self, start: Start) -> None:
+        """Before the first step."""
+
+    def on_step(self, step: int, figures: Figures) -> None:
+        """After update number `step`. Costs nothing where it is not overridden."""
+
+    def on_epoch(self, record: Record) -> None:
+        """After each epoch and its validation."""
+
+    def on_end(self, history: History) -> None:
+        """After training, the best state restored. Not called when training failed or was interrupted."""
+
+
+class MetricsFile(Callback):
+    """One JSON object a line for each epoch. `known` are the records that a resumed run starts from."""
+
+    def __init__(self, path: Path, known: list[Record]) -> None:
+        self.path = path
+        with replacing(path) as out:  # epochs after the checkpoint are done again, so their lines go
+            out.write(b"".join(_line(record) for record in known))
+
+    def on_epoch(self, record: Record) -> None:
+        with self.path.open("ab") as out:
+            out.write(_line(record))
+
+
+def _line(record: Record) -> bytes:
+    return (json.dumps(record) + "\n").encode()
+
+
+class Log(Callback):
+    """Each epoch as a line of the logger `dlc.train`."""
+
+    logger = logging.getLogger("dlc.train")
+
+    def on_epoch(self, record: Record) -> None:
+        parts = [f"epoch {record['epoch']}", f"step {record['step']}"]
+        for name in ("train", "validation"):
+            parts += [f"{name}.{key} {value:.6g}" for key, value in (record[name] or {}).items()]
+        self.logger.info("%s", "  ".join(parts))

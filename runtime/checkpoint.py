@@ -1,0 +1,237 @@
+"""Checkpoints and run folders. A file appears whole or not at all; nothing is ever unpickled.
+
+    runs/NAME-YYYYMMDD-HHMMSS[-n]/
+        spec/...               the spec and every source it used
+        settings.json          the resolved settings, seed, data, device
+        metrics.jsonl          one line an epoch
+        checkpoints/           last.safetensors, best-000012.safetensors
+        NAME.onnx              the file as compiled; at the end, as trained
+"""
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from .atomic import replacing
+from .callbacks import Record
+from .data.check import nearest
+from .failures import Error
+from .file import CompiledFile, Slot
+
+VERSION = 1
+LAST = "last.safetensors"
+
+
+@dataclass
+class Progress:
+    """Where training stands, all that is not in the tensors of state. `epoch` counts those finished, `cursor` the
+    rows of the running one that are done; `sums` are the running epoch's figures times rows."""
+
+    epoch: int = 0
+    cursor: int = 0
+    step: int = 0
+    sums: list[float] = field(default_factory=list)
+    history: list[Record] = field(default_factory=list)
+    best: int | None = None  # epoch, from 1
+    score: float | None = None
+    seconds: float = 0.0
+    finished: bool = True  # nothing is left of the last plan
+    stopped: bool = False
+
+
+@dataclass
+class Plan:
+    """What a fit was asked for, resolved; a resumed run goes on with it. Ends are counted from the beginning."""
+
+    batch: int | str = 32
+    epochs: int | None = None
+    steps: int | None = None
+    stop: dict[str, Any] | None = None
+    validate: float | str | None = None
+    data: str | None = None
+    seed: int = 0
+    rows: int = 0
+
+
+@dataclass
+class Checkpoint:
+    """All that is needed to go on: state by path, and where training stood."""
+
+    state: dict[str, np.ndarray]
+    progress: Progress
+    plan: Plan
+    model: str
+
+    def save(self, path: Path) -> None:
+        """Raises `Error` E0748."""
+        metadata = {
+            "dlc.checkpoint": str(VERSION),
+            "model": self.model,
+            "progress": json.dumps(asdict(self.progress)),
+            "plan": json.dumps(asdict(self.plan)),
+        }
+        tensors = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in self.state.items()}
+        try:
+            with replacing(path) as out:
+                out.write(save(tensors, metadata))
+        except OSError as problem:
+            raise _cannot_write(path, problem) from None
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Raises `Error` E0740 for what cannot be read, E0741 for a newer one."""
+        try:
+            with safe_open(str(path), framework="numpy") as found:
+                metadata = dict(found.metadata() or {})
+                state = {name: found.get_tensor(name) for name in found.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as problem:
+            raise _unreadable(path, str(problem)) from None
+        version = metadata.get("dlc.checkpoint", "")
+        if version.isdigit() and int(version) > VERSION:
+            raise Error(
+                "E0741", f"the checkpoint has version {version}, this dlc reads up to {VERSION}", where=str(path),
+                help="install a newer dlc-compiler",
+            )
+        try:
+            progress = Progress(**json.loads(metadata["progress"]))
+            plan = Plan(**json.loads(metadata["plan"]))
+        except (KeyError, ValueError, TypeError, RecursionError):
+            raise _unreadable(path, "it holds tensors, but does not say where training stood") from None
+        return cls(state, progress, plan, metadata.get("model", ""))
+
+    def check(self, slots: Mapping[str, Slot], path: Path) -> None:
+        """Whether the state is that of a file. Raises `Error` E0742 (names) and E0743 (shapes and dtypes)."""
+        missing = [name for name in slots if name not in self.state]
+        extra = [name for name in self.state if name not in slots]
+        if missing or extra:
+            notes = [f"the checkpoint has no {_some(missing)}"] if missing else []
+            notes += [f"the model has no {_some(extra)}"] if extra else []
+            raise Error(
+                "E0742", "the checkpoint is of another model", where=str(path), notes=notes,
+                help=nearest(missing[0], extra) if missing and extra else "resume with the file that it was made with",
+            )
+        for name, slot in slots.items():
+            found = self.state[name]
+            if found.shape != slot.shape or found.dtype != slot.dtype:
+                raise Error(
+                    "E0743", f"`{name}` differs between checkpoint and model", where=str(path),
+                    notes=[f"checkpoint: {found.dtype} {list(found.shape)}", f"model: {slot.dtype} {list(slot.shape)}"],
+                    help="resume with the file that it was made with",
+                )
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:3])
+    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _unreadable(path: Path, why: str) -> Error:
+    return Error("E0740", f"cannot read the checkpoint `{path}`", notes=[why], help="give a run folder or a .safetensors file")
+
+
+def _cannot_write(path: Path, problem: OSError) -> Error:
+    return Error(
+        "E0748", f"cannot write `{path}`", notes=[problem.strerror or str(problem)],
+        help="check that the folder can be written and has room",
+    )
+
+
+class Run:
+    """A run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.checkpoints = folder / "checkpoints"
+        self.metrics = folder / "metrics.jsonl"
+
+    @classmethod
+    def create(cls, parent: Path, file: CompiledFile, settings: Mapping[str, Any]) -> Run:
+        """A new folder under `parent`, with the spec, the settings and the file as compiled. Raises `Error` E0748."""
+        title = re.sub(r"[^\w.-]+", "_", file.title).strip(".") or "model"
+        base = f"{title}-{time.strftime('%Y%m%d-%H%M%S')}"
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            run = cls(_new_folder(parent, base))
+            run.checkpoints.mkdir()
+            for name, text in file.sources.get("files", {}).items():
+                run._source(str(name), str(text))
+            with replacing(run.folder / "settings.json") as out:
+                out.write((json.dumps(settings, indent=2) + "\n").encode())
+        except OSError as problem:
+            raise _cannot_write(parent, problem) from None
+        file.save(run.folder / f"{title}.onnx")
+        return run
+
+    def _source(self, name: str, text: str) -> None:
+        """Writes one source of the spec; names from a file must not lead out of the folder."""
+        parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..", ".") and "\0" not in part]
+        path = self.folder / "spec" / Path(*(part.replace("\\", "_").replace(":", "_") for part in parts or ["spec.dl"]))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    @property
+    def model(self) -> Path:
+        """The .onnx file. Raises `Error` E0744 where the folder is no run."""
+        found = sorted(self.folder.glob("*.onnx"))
+        if len(found) != 1:
+            raise Error(
+                "E0744", f"`{self.folder}` is not a run folder", notes=[f"found {len(found)} .onnx files, expected 1"],
+                help="give the folder that `dlc train` printed",
+            )
+        return found[0]
+
+    def best(self, epoch: int) -> Path:
+        return self.checkpoints / f"best-{epoch:06d}.safetensors"
+
+    def write(self, last: Checkpoint, best: Checkpoint | None) -> None:
+        """Writes the best state first, then `last`, which names it, then drops older best ones: a kill in between
+        leaves a pair that belongs together."""
+        keep = None
+        if best is not None and best.progress.best is not None:
+            keep = self.best(best.progress.best)
+            if not keep.exists():
+                best.save(keep)
+        last.save(self.checkpoints / LAST)
+        for old in sorted(self.checkpoints.glob("best-*.safetensors")):
+            if old != keep:
+                with suppress(OSError):
+                    old.unlink()
+
+
+def _new_folder(parent: Path, base: str) -> Path:
+    turn = 1
+    while True:
+        folder = parent / (base if turn == 1 else f"{base}-{turn}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            turn += 1
+
+
+def find(path: Path) -> tuple[Path, Run | None]:
+    """The checkpoint that a path means, and the run it belongs to. Raises `Error` E0740, E0744, E0745."""
+    if path.is_dir():
+        run = Run(path.parent if path.name == "checkpoints" else path)
+        last = run.checkpoints / LAST
+        if not last.is_file():
+            run.model  # noqa: B018  (says so where the folder is no run at all)
+            raise Error(
+                "E0745", f"the run `{run.folder}` has no checkpoint yet",
+                help="it ended before the first one was written; train again",
+            )
+        return last, run
+    if not path.is_file():
+        raise _unreadable(path, "there is no such file or folder")
+    inside = path.parent.name == "checkpoints" and any(path.parent.parent.glob("*.onnx"))
+    return path, Run(path.parent.parent) if inside else None

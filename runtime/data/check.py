@@ -1,0 +1,175 @@
+"""Data against the fields a graph takes: each thing that can be wrong has its own error, before the first step."""
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..failures import Error
+from .fields import Field
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Checked data in the graph's dtypes: every array of `fields` by name, `rows` of them."""
+
+    fields: tuple[Field, ...]
+    arrays: Mapping[str, np.ndarray]
+    rows: int
+    where: str
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """A help line with the known names nearest to `name`, or None."""
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return "did you mean " + " or ".join(f"`{candidate}`" for candidate in near) + "?" if near else None
+
+
+def check(data: Mapping[str, object], fields: tuple[Field, ...], where: str) -> Columns:
+    """Data as the graph takes it; arrays that no field asks for are left out.
+
+    A lossless conversion is silent (uint8 to float, int32 to int64); float64 becomes the precision of the
+    file, which was chosen when it was compiled. Raises `Error` E0609 to E0626.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for field in fields:
+        if field.name not in data:
+            raise _missing(field, data, where)
+        arrays[field.name] = _array(field, data[field.name], where)
+    sizes: dict[str, tuple[int, str]] = {}
+    for field in fields:
+        _check_shape(field, arrays[field.name], sizes, where)
+    rows = _rows(fields, arrays, where)
+    return Columns(fields, {f.name: _convert(f, arrays[f.name], where) for f in fields}, rows, where)
+
+
+def _missing(field: Field, data: Mapping[str, object], where: str) -> Error:
+    names = sorted(str(name) for name in data)
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return Error(
+        "E0609", f"the data have no `{field.name}`", where=where,
+        notes=[f"expected `{field.name}: {field}`", f"found {shown or 'nothing'}"],
+        help=nearest(field.name, names),
+    )
+
+
+def _array(field: Field, value: object, where: str) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError):
+        raise Error(
+            "E0626", f"`{field.name}` is no rectangular array", where=where,
+            notes=[f"expected `{field}`", "its rows differ in length"], help="pad the rows to one length",
+        ) from None
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        raise Error(
+            "E0614", f"`{field.name}` does not hold numbers", where=where,
+            notes=[f"found dtype {array.dtype}", f"expected `{field}`"],
+            help="give words and categories as whole numbers, one for each",
+        )
+    return array
+
+
+def _check_shape(field: Field, array: np.ndarray, sizes: dict[str, tuple[int, str]], where: str) -> None:
+    found = list(array.shape)
+    if array.ndim != len(field.shape):
+        raise Error(
+            "E0610", f"`{field.name}` has {array.ndim} dimensions where {len(field.shape)} are expected", where=where,
+            notes=[f"found shape {found}", f"expected `{field}`"],
+            help="reshape it, for example with `array.reshape(rows, -1)` or `array.squeeze()`",
+        )
+    for axis, (size, wanted) in enumerate(zip(array.shape, field.shape, strict=True)):
+        if axis == field.rows:
+            continue
+        if isinstance(wanted, int) and size != wanted:
+            raise Error(
+                "E0611", f"dimension {axis} of `{field.name}` is {size} where {wanted} is expected", where=where,
+                notes=[f"found shape {found}", f"expected `{field}`"],
+            )
+        if isinstance(wanted, str) and wanted.isidentifier():
+            known, by = sizes.setdefault(wanted, (size, field.name))
+            if known != size:
+                raise Error(
+                    "E0612", f"the dimension `{wanted}` has two sizes", where=where,
+                    notes=[f"`{by}` says {known}", f"`{field.name}`, of shape {found}, says {size}"],
+                )
+
+
+def _rows(fields: tuple[Field, ...], arrays: Mapping[str, np.ndarray], where: str) -> int:
+    counts = {f.name: arrays[f.name].shape[f.rows] for f in fields if f.rows is not None}
+    if len(set(counts.values())) > 1:
+        raise Error(
+            "E0617", "the arrays differ in their number of rows", where=where,
+            notes=[f"`{name}` has {count}" for name, count in counts.items()],
+        )
+    rows = next(iter(counts.values()), 1)
+    if rows == 0:
+        raise Error("E0618", "the data have no rows", where=where, notes=["found 0 rows"])
+    return rows
+
+
+def _convert(field: Field, array: np.ndarray, where: str) -> np.ndarray:
+    """The array in the graph's dtype, contiguous, its values checked."""
+    kind, wanted = array.dtype.kind, field.dtype.kind
+    if kind == "f" and wanted in "iub":
+        raise Error(
+            "E0613", f"`{field.name}` holds {array.dtype} where {field.kind} is expected", where=where,
+            notes=[f"expected `{field}`"],
+            help=f"if they are whole numbers, convert them: `{field.name}.astype(\"int64\")`",
+        )
+    if kind in "iu" and wanted == "b" and not np.isin(array, (0, 1)).all():
+        raise Error(
+            "E0615", f"`{field.name}` holds numbers other than 0 and 1 where bool is expected", where=where,
+            notes=[_first(array, ~np.isin(array, (0, 1)))],
+        )
+    if kind == "f" and not np.isfinite(array).all():
+        raise Error(
+            "E0616", f"`{field.name}` holds NaN or infinity", where=where, notes=[_first(array, ~np.isfinite(array))],
+            help="leave these rows out, or fill the gaps",
+        )
+    with np.errstate(over="ignore"):
+        made = np.ascontiguousarray(array, field.dtype).reshape(array.shape)
+    if wanted == "f" and not np.isfinite(made).all():
+        raise Error(
+            "E0621", f"`{field.name}` holds numbers beyond the range of {field.dtype}", where=where,
+            notes=[_first(array, ~np.isfinite(made))], help="scale them, or compile with --precision float64",
+        )
+    if kind in "iu" and wanted in "fiu" and made.dtype != array.dtype:
+        _check_exact(field, array, made, where)
+    if field.range is not None:
+        low, high = field.range
+        outside = (made < low) | (made >= high)
+        if outside.any():
+            raise Error(
+                "E0620", f"`{field.name}` holds labels out of range", where=where,
+                notes=[_first(array, outside), f"expected whole numbers from {low} to {high - 1}"],
+                help="labels count from 0; the range comes from the size that they index",
+            )
+    return made
+
+
+def _check_exact(field: Field, array: np.ndarray, made: np.ndarray, where: str) -> None:
+    """Whole numbers that the graph's dtype does not hold exactly (2**24 + 1 as float32, 2**63 as int64)."""
+    if made.dtype.kind == "f":
+        limit = 2 ** (np.finfo(made.dtype).nmant + 1)
+        # Larger numbers may still be exact (powers of two), so those alone are compared, as Python's integers.
+        large = (array > limit) | (array < -limit if array.dtype.kind == "i" else False)
+        lost = np.zeros(array.shape, bool)
+        lost[large] = [int(a) != int(b) for a, b in zip(array[large], made[large], strict=True)]
+    else:
+        info = np.iinfo(made.dtype)
+        lost = (array > info.max) | (array < info.min)
+    if lost.any():
+        raise Error(
+            "E0622", f"`{field.name}` holds whole numbers that {field.dtype} cannot hold exactly", where=where,
+            notes=[_first(array, lost)], help="scale or shift them, or compile with --precision float64",
+        )
+
+
+def _first(array: np.ndarray, wrong: np.ndarray) -> str:
+    at = np.unravel_index(int(np.argmax(wrong)), array.shape) if array.ndim else ()
+    count = int(np.count_nonzero(wrong))
+    place = f"at [{', '.join(str(int(i)) for i in at)}]"
+    return f"found {array[at]} {place}" + (f", and {count - 1} more" if count > 1 else "")

@@ -1,0 +1,72 @@
+"""What data a graph takes: from `dlc.signature`, or, in a foreign file, from the graph inputs themselves."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import graphs
+from ..failures import Error
+from ..file import CompiledFile
+
+KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool"}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of the data. `shape` holds sizes, names, or None where any size will do; `rows` is the axis that
+    counts rows, None for an array that is the same in every batch. `range` is half-open."""
+
+    name: str
+    dtype: np.dtype[np.generic]
+    shape: tuple[int | str | None, ...]
+    rows: int | None
+    range: tuple[int, int] | None = None
+
+    @property
+    def kind(self) -> str:
+        return KINDS.get(self.dtype.kind, str(self.dtype))
+
+    def __str__(self) -> str:
+        return f"{self.kind}[{', '.join('any' if d is None else str(d) for d in self.shape)}]"
+
+
+def fields(file: CompiledFile, names: Iterable[str]) -> tuple[Field, ...]:
+    """The fields of the named graph inputs, in that order. Raises `Error` E0733 for an input of unknown rank."""
+    values = {value.name: value for value in graphs.inputs(file.main)}
+    for part in file.parts:
+        values.update((value.name, value) for value in graphs.inputs(part.algorithm))
+    entries = {
+        str(entry["name"]): entry
+        for kind in ("inputs", "targets")
+        for entry in file.signature.get(kind, [])
+        if isinstance(entry, dict) and "name" in entry
+    }
+    batch = file.signature.get("batch") if file.ours else _common(graphs.shape_of(v) for v in values.values())
+    found = []
+    for name in names:
+        value = values[name]
+        shape = graphs.shape_of(value)
+        if shape is None:
+            raise Error("E0733", f"the input `{name}` has no shape, so data cannot be checked", where=file.name)
+        # The graph knows `batch` and `time` by name too, but not the range of labels.
+        span = entries.get(name, {}).get("range")
+        limits = (int(span[0]), int(span[1])) if isinstance(span, list) and len(span) == 2 else None
+        rows = shape.index(batch) if batch is not None and batch in shape else None
+        if rows is None and not file.ours and shape and (shape[0] is None or batch is None):
+            rows = 0
+        found.append(Field(name, graphs.dtype_of(value.type.tensor_type.elem_type), shape, rows, limits))
+    return tuple(found)
+
+
+def _common(shapes: Iterable[graphs.Shape | None]) -> str | None:
+    """A foreign file's name for the rows: the first dimension's, where one has a name."""
+    return next((shape[0] for shape in shapes if shape and isinstance(shape[0], str)), None)
+
+
+def figure_batch(found: Iterable[Field]) -> int | None:
+    """The one batch size that a graph of fixed sizes takes, or None where any will do."""
+    sizes = [field.shape[field.rows] for field in found if field.rows is not None]
+    fixed = [size for size in sizes if isinstance(size, int)]
+    return fixed[0] if fixed else None

@@ -1,0 +1,130 @@
+"""Figures over a whole data set, and predictions: sessions cut from the same file by the outputs they ask for."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from . import graphs
+from .data import ArraySource, Columns, Field, check, fields, figure_batch
+from .failures import Error
+from .file import CompiledFile
+from .session import Session
+from .state import State, figure_names, promoted
+
+BYTES = 1 << 20  # data of one evaluation batch, where the training batch is not larger
+LARGEST = 1024  # rows
+COMBINE = {"sum": lambda a, b: a + b, "min": min, "max": max}
+
+
+def batch_for(columns: Columns, batch: int) -> int:
+    """Rows of an evaluation batch: few calls, little memory."""
+    size = max(1, sum(a.nbytes for a in columns.arrays.values()) // columns.rows)
+    return max(batch, min(LARGEST, BYTES // size))
+
+
+def fit_batch(columns: Columns, batch: int) -> int:
+    """`batch`, or the one size that the graph takes. Raises `Error` E0632 where rows would be left over."""
+    fixed = figure_batch(columns.fields)
+    if fixed is None:
+        return batch
+    if columns.rows % fixed:
+        raise Error(
+            "E0632", f"the file takes batches of exactly {fixed} rows, {columns.rows} cannot be divided so",
+            where=columns.where, notes=[f"{columns.rows % fixed} rows would be left over"],
+            help=f"give a multiple of {fixed} rows, or write the file with a free batch dimension",
+        )
+    return fixed
+
+
+class Evaluator:
+    """The loss and the metrics over a data set, from parts that add up over batches (docs/file-format.md).
+
+    A foreign file says nothing of evaluation: there the numbers a step reports are averaged over rows.
+    """
+
+    def __init__(self, file: CompiledFile, state: State, device: str, threads: int | None = None) -> None:
+        if not file.parts:
+            raise Error(
+                "E0715", "this file predicts only: it has no training_info", where=file.name,
+                help="compile the spec with a `train` block, and do not `export --inference` it",
+            )
+        self.state, self.plan = state, file.evaluation
+        outputs = [part for part, _, _ in self.plan.parts] if self.plan else figure_names(file.parts[0])
+        holder = next(
+            (p for p in file.parts if {v.name for v in p.algorithm.output}.issuperset(outputs)), file.parts[0]
+        )
+        self.part = holder.index
+        promote = promoted(file, self.part)
+        model = graphs.concatenate(file.model, holder.algorithm, outputs, promote)
+        self.session = Session(model, device, threads)
+        self.outputs = outputs
+        self.names = list(self.plan.values) if self.plan else outputs
+        data = [name for name in self.session.inputs if state.name(self.part, name) is None]
+        self.fields: tuple[Field, ...] = fields(file, data)
+        self.closing: Session | None = None
+        if self.plan:
+            promote = promote | {total for _, total, _ in self.plan.parts}
+            asked = dict.fromkeys(self.plan.values.values())
+            closing = graphs.concatenate(file.model, holder.algorithm, asked, promote)
+            self.closing = Session(closing, "cpu", 1)
+
+    def run(self, columns: Columns, batch: int) -> dict[str, float]:
+        """Each figure over all rows; parts are combined in float64, then closed by the file's own arithmetic."""
+        source = ArraySource(columns, fit_batch(columns, batch_for(columns, batch)))
+        held = self.state.feeds(self.part, self.session.inputs)
+        results = [
+            ([float(np.reshape(v, ())) for v in self.session.run(self.outputs, {**held, **part.arrays})], part.rows)
+            for part in source.batches(0)
+        ]
+        if self.plan is None or self.closing is None:
+            return {
+                name: sum(values[i] * rows for values, rows in results) / columns.rows
+                for i, name in enumerate(self.names)
+            }
+        totals: dict[str, np.ndarray] = {}
+        for i, (_, total, reduce) in enumerate(self.plan.parts):
+            combine, value = COMBINE[reduce], results[0][0][i]
+            for values, _ in results[1:]:
+                value = combine(value, values[i])
+            totals[total] = np.array(value, self.closing.types.get(total, np.dtype("float64")))
+        state = {n: self.state.read(s) for n in self.closing.inputs if (s := self.state.name(self.part, n))}
+        asked = list(dict.fromkeys(self.plan.values.values()))
+        closed = dict(zip(asked, self.closing.run(asked, {**state, **totals}), strict=True))
+        return {name: float(closed[output]) for name, output in self.plan.values.items()}
+
+
+class Predictor:
+    """The main graph's outputs for rows of data."""
+
+    def __init__(self, file: CompiledFile, state: State, device: str, threads: int | None = None) -> None:
+        self.state = state
+        self.outputs = [value.name for value in file.main.output]
+        model = graphs.concatenate(file.model, None, self.outputs, promoted(file, None))
+        self.session = Session(model, device, threads)
+        data = [name for name in self.session.inputs if state.name(None, name) is None]
+        self.fields = fields(file, data)
+        names = {f.shape[f.rows] for f in self.fields if f.rows is not None}
+        self.rows = {v.name: _row_axis(graphs.shape_of(v), names) for v in file.main.output}
+
+    def run(self, data: Mapping[str, object], where: str, batch: int) -> dict[str, np.ndarray]:
+        """Outputs by name, each with its row dimension over all rows."""
+        columns = check(data, self.fields, where)
+        # What has no row dimension is over all rows together, so they go in one batch.
+        whole = None in self.rows.values()
+        source = ArraySource(columns, fit_batch(columns, columns.rows if whole else batch_for(columns, batch)))
+        held = self.state.feeds(None, self.session.inputs)
+        results = [self.session.run(self.outputs, {**held, **part.arrays}) for part in source.batches(0)]
+        made = {}
+        for i, name in enumerate(self.outputs):
+            axis = self.rows[name]
+            parts = [result[i] for result in results]
+            made[name] = parts[0] if axis is None or len(parts) == 1 else np.concatenate(parts, axis=axis)
+        return made
+
+
+def _row_axis(shape: graphs.Shape | None, names: set[int | str | None]) -> int | None:
+    """Where the rows are in an output: the dimension that has the inputs' name for them."""
+    if not shape:
+        return None
+    return next((axis for axis, size in enumerate(shape) if size in names), 0 if shape[0] is None else None)

@@ -1,0 +1,119 @@
+"""ONNX external data: tensors in a file beside the model. No location may leave the model's folder."""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PureWindowsPath
+from typing import BinaryIO
+
+from onnx import ModelProto, TensorProto, external_data_helper
+
+from . import graphs
+from .atomic import replacing
+from .failures import Error
+
+ALIGNMENT = 4096
+SMALL = 1024  # bytes; smaller tensors stay in the model
+
+
+def model_tensors(model: ModelProto) -> Iterator[TensorProto]:
+    """Every tensor of the main graph and of the graphs of `training_info`."""
+    yield from graphs.tensors(model.graph)
+    for info in model.training_info:
+        yield from graphs.tensors(info.algorithm)
+        yield from graphs.tensors(info.initialization)
+
+
+def inline(model: ModelProto, folder: Path | None, name: str) -> None:
+    """Reads every external tensor into the model. Sizes are checked before a byte is read.
+
+    Raises `Error` E0716 for a location outside `folder` (None: nothing may lie outside), E0717 for data that
+    are missing, too short, or not as long as the tensor.
+    """
+    for tensor in model_tensors(model):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        path = locate(entries.get("location", ""), folder, tensor.name, name)
+        data = _read(tensor, path, entries, name)
+        del tensor.external_data[:]
+        tensor.data_location = TensorProto.DEFAULT
+        tensor.raw_data = data
+
+
+def locate(location: str, folder: Path | None, tensor: str, name: str) -> Path:
+    """The file that a location means; symbolic links are followed before the folder is compared."""
+    unsafe = Error(
+        "E0716", f"the data of `{tensor}` lie outside the model's folder", where=name,
+        notes=[f"location: {location!r}"],
+        help="do not trust this file; external data must be a file in the model's own folder",
+    )
+    if folder is None or not location or "\0" in location or "\\" in location:
+        raise unsafe
+    if os.path.isabs(location) or PureWindowsPath(location).drive or ".." in Path(location).parts:
+        raise unsafe
+    root = folder.resolve()
+    path = (root / location).resolve()
+    if not path.is_relative_to(root):
+        raise unsafe
+    return path
+
+
+def _read(tensor: TensorProto, path: Path, entries: dict[str, str], name: str) -> bytes:
+    def broken(why: str) -> Error:
+        return Error(
+            "E0717", f"the data of `{tensor.name}` cannot be read from `{path.name}`", where=name, notes=[why],
+            help="keep NAME.onnx and NAME.onnx.data together, from the same save",
+        )
+
+    try:
+        offset, length = int(entries.get("offset", "0")), int(entries.get("length", "-1"))
+    except ValueError:
+        raise broken("its offset or length is no number") from None
+    try:
+        item = graphs.dtype_of(tensor.data_type).itemsize
+    except KeyError:
+        raise broken(f"element type {tensor.data_type} is unknown") from None
+    size = item
+    for dim in tensor.dims:
+        if dim < 0:
+            raise broken("a dimension is negative")
+        size *= dim
+    if length == -1:
+        length = size
+    if length != size:
+        raise broken(f"found a length of {length} bytes, expected {size} for shape {list(tensor.dims)}")
+    try:
+        if not path.is_file():
+            raise broken("there is no such file")
+        if offset < 0 or offset + length > path.stat().st_size:
+            raise broken(f"found {path.stat().st_size} bytes, expected {length} at offset {offset}")
+        with path.open("rb") as data:
+            data.seek(offset)
+            return data.read(length)
+    except OSError as problem:
+        raise broken(problem.strerror or str(problem)) from None
+
+
+def externalize(model: ModelProto, path: Path, threshold: int) -> None:
+    """Moves tensors of `model` to `NAME.onnx.data` beside `path` when they pass `threshold` bytes in all.
+
+    Raises OSError.
+    """
+    large = [t for t in model_tensors(model) if t.HasField("raw_data") and len(t.raw_data) >= SMALL]
+    if sum(len(t.raw_data) for t in large) <= threshold:
+        return
+    beside = path.with_name(path.name + ".data")
+    with replacing(beside) as out:
+        for tensor in large:
+            _append(tensor, out, beside.name)
+
+
+def _append(tensor: TensorProto, out: BinaryIO, location: str) -> None:
+    offset = -(-out.tell() // ALIGNMENT) * ALIGNMENT
+    out.write(b"\0" * (offset - out.tell()))
+    length = len(tensor.raw_data)
+    out.write(tensor.raw_data)
+    external_data_helper.set_external_data(tensor, location, offset, length)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL

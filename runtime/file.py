@@ -1,0 +1,300 @@
+"""The compiled file: graphs, bindings, metadata and start values. docs/file-format.md is the contract."""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, numpy_helper
+
+from . import external, graphs
+from .atomic import replacing
+from .failures import Error
+
+FORMAT, LANGUAGE = 1, 1  # the newest that this runtime reads
+RESERVED = ("step", "key", "steps", "observations")  # state that every compiled file may have
+LARGE = 1_500_000_000  # bytes of tensors in one file; beyond it they go beside the file
+TRAINED = "dlc.trained"  # metadata: a trainer wrote these values, so training goes on from them
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One tensor of state: `name` is its path, unique in the file; `tensor` its name in the graph.
+
+    `part` is the index of the training_info that holds it, None for the main graph.
+    """
+
+    name: str
+    tensor: str
+    part: int | None
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One `TrainingInfoProto`: the graphs and what is bound to what."""
+
+    index: int
+    algorithm: GraphProto
+    initialization: GraphProto | None
+    updates: Mapping[str, str]  # state -> output of algorithm
+    initials: Mapping[str, str]  # state -> output of initialization
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`dlc.evaluate`: parts are (output, total, "sum" | "min" | "max"), values are figure -> output."""
+
+    parts: tuple[tuple[str, str, str], ...]
+    values: Mapping[str, str]
+
+
+class CompiledFile:
+    """A `.onnx` file, ours or foreign. Never changed after it is made, so threads may share it."""
+
+    def __init__(self, model: ModelProto, name: str = "<memory>", *, check: bool = True) -> None:
+        """Takes `model` as it is; `check` runs the strict validator. Raises `Error` E07xx."""
+        self.model, self.name = model, name
+        self.metadata = {entry.key: entry.value for entry in model.metadata_props}
+        self.ours = "dlc.format" in self.metadata
+        if self.ours:
+            self._refuse_newer("dlc.format", FORMAT, "E0712")
+            self._refuse_newer("dlc.language", LANGUAGE, "E0713")
+        if check:
+            from .validate import validate
+
+            validate(self)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, check: bool = True) -> CompiledFile:
+        """Reads a file and the data beside it. Raises `Error` E0710, E0711, E0716, E0717 and the validator's."""
+        path = Path(path)
+        try:
+            data = path.read_bytes()
+        except OSError as problem:
+            raise Error(
+                "E0710", f"cannot read `{path}`", notes=[problem.strerror or str(problem)],
+                help="give the path of a .onnx file",
+            ) from None
+        model = _parse(data, str(path))
+        external.inline(model, path.parent, str(path))
+        return cls(model, str(path), check=check)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str = "<bytes>", *, check: bool = True) -> CompiledFile:
+        """The same from bytes, which can have no data beside them."""
+        model = _parse(data, name)
+        external.inline(model, None, name)
+        return cls(model, name, check=check)
+
+    @classmethod
+    def of(cls, program: object) -> CompiledFile:
+        """A compiled file from a path, bytes, a `ModelProto` or a program of the compiler."""
+        if isinstance(program, cls):
+            return program
+        if isinstance(program, ModelProto):
+            return cls(program)
+        if isinstance(program, bytes):
+            return cls.from_bytes(program)
+        if isinstance(program, str | os.PathLike):
+            return cls.load(program)
+        proto = getattr(program, "model_proto", None)
+        if callable(proto):  # the compiler has checked what it made
+            return cls(proto(), check=False)
+        raise TypeError(f"neither a program nor a .onnx file: {type(program).__name__}")
+
+    def save(
+        self, path: str | os.PathLike[str], values: Mapping[str, np.ndarray] | None = None,
+        *, trained: int | None = None, threshold: int = LARGE,
+    ) -> None:
+        """Writes the file, whole or not at all.
+
+        `values` (slot name -> array) replaces state; `trained` notes the updates done. Tensors of more than
+        `threshold` bytes in all go to `NAME.onnx.data` beside it. Raises `Error` E0739.
+        """
+        path = Path(path)
+        model = ModelProto()
+        model.CopyFrom(self.model)
+        if values:
+            _write(model, self.slots, values)
+        if trained is not None:
+            others = [entry for entry in model.metadata_props if entry.key != TRAINED]
+            del model.metadata_props[:]
+            model.metadata_props.extend(others)
+            model.metadata_props.add(key=TRAINED, value=str(trained))
+        try:
+            external.externalize(model, path, threshold)
+            with replacing(path) as out:
+                out.write(model.SerializeToString(deterministic=True))
+        except OSError as problem:
+            raise Error(
+                "E0739", f"cannot write `{path}`", notes=[problem.strerror or str(problem)],
+                help="nothing was changed; check that the folder is there, can be written and has room",
+            ) from None
+
+    # --- what is inside
+
+    @property
+    def main(self) -> GraphProto:
+        return self.model.graph
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        return tuple(_part(i, info) for i, info in enumerate(self.model.training_info))
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """`dlc.settings["train"]`; empty for a foreign file."""
+        found = self._json("dlc.settings", {}).get("train", {})
+        return found if isinstance(found, dict) else {}
+
+    @cached_property
+    def signature(self) -> dict[str, Any]:
+        """`dlc.signature`; empty for a foreign file."""
+        return self._json("dlc.signature", {})
+
+    @cached_property
+    def sources(self) -> dict[str, Any]:
+        """`dlc.sources`; empty for a foreign file."""
+        return self._json("dlc.sources", {})
+
+    @cached_property
+    def evaluation(self) -> Evaluation | None:
+        found = self._json("dlc.evaluate", {})
+        if not found:
+            return None
+        try:
+            parts = tuple((str(p["part"]), str(p["total"]), str(p["reduce"])) for p in found["parts"])
+            return Evaluation(parts, {str(k): str(v) for k, v in found["values"].items()})
+        except (KeyError, TypeError, AttributeError):
+            raise self._broken("dlc.evaluate", "`parts` or `values` is not as docs/file-format.md says") from None
+
+    @property
+    def trained(self) -> bool:
+        """Whether a trainer wrote the values that the file holds."""
+        return TRAINED in self.metadata
+
+    @property
+    def title(self) -> str:
+        """The model's name, for run folders."""
+        return self.metadata.get("dlc.model") or Path(self.name).stem.strip("<>") or "model"
+
+    @cached_property
+    def slots(self) -> tuple[Slot, ...]:
+        """All state, the main graph's first, each in the order of the file."""
+        keys = {name for part in self.parts for bound in (part.updates, part.initials) for name in bound}
+        keys.update(str(entry.get("name")) for kind in ("parameters", "states") for entry in self._entries(kind))
+        found = [_slot(held, None) for held in self.main.initializer if held.name in keys]
+        for part in self.parts:
+            own = set(part.updates) | set(part.initials) | (keys if part.index == 0 else set())
+            if self.ours:
+                own.update(RESERVED)
+            found += [_slot(held, part.index) for held in part.algorithm.initializer if held.name in own]
+        return tuple(found)
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of what is learned: the signature's, or what a foreign file's main graph has updated."""
+        held = {slot.name for slot in self.slots}
+        if self.ours:
+            return tuple(str(p["name"]) for p in self._entries("parameters") if p["name"] in held)
+        updated = {name for part in self.parts for name in part.updates}
+        return tuple(slot.name for slot in self.slots if slot.part is None and slot.name in updated)
+
+    def values(self) -> dict[str, np.ndarray]:
+        """The state that the file holds, by slot name."""
+        wanted = {(slot.part, slot.tensor): slot.name for slot in self.slots}
+        return {
+            wanted[part, held.name]: numpy_helper.to_array(held)
+            for part, held in _initializers(self.model)
+            if (part, held.name) in wanted
+        }
+
+    # --- metadata
+
+    def _entries(self, kind: str) -> list[dict[str, Any]]:
+        entries = self.signature.get(kind, [])
+        if not isinstance(entries, list) or not all(isinstance(e, dict) and "name" in e for e in entries):
+            raise self._broken("dlc.signature", f"`{kind}` is not a list of objects with a name")
+        return entries
+
+    def _json(self, key: str, default: dict[str, Any]) -> dict[str, Any]:
+        text = self.metadata.get(key)
+        if text is None:
+            return default
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            raise self._broken(key, "it is not JSON") from None
+        if not isinstance(found, dict):
+            raise self._broken(key, "it is not a JSON object")
+        return found
+
+    def _broken(self, key: str, why: str) -> Error:
+        return Error(
+            "E0714", f"the metadata `{key}` cannot be read: {why}", where=self.name,
+            help="compile the spec again",
+        )
+
+    def _refuse_newer(self, key: str, known: int, code: str) -> None:
+        text = self.metadata.get(key, "1")
+        if not (text.isascii() and text.isdigit()):
+            raise self._broken(key, f"`{text}` is not a version number")
+        if int(text) > known:
+            raise Error(
+                code, f"the file has {key} {text}, this dlc reads up to {known}", where=self.name,
+                help="install a newer dlc-compiler",
+            )
+
+
+def _parse(data: bytes, name: str) -> ModelProto:
+    model = ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        broken = True
+    else:
+        broken = not model.HasField("graph") or not model.ir_version
+    if broken:
+        raise Error(
+            "E0711", "this is not an ONNX model, or it was cut short", where=name,
+            notes=[f"found {len(data)} bytes"], help="a .dl spec is compiled first: dlc compile SPEC.dl",
+        )
+    return model
+
+
+def _part(index: int, info: TrainingInfoProto) -> Part:
+    return Part(
+        index,
+        info.algorithm,
+        info.initialization if info.HasField("initialization") else None,
+        {entry.key: entry.value for entry in info.update_binding},
+        {entry.key: entry.value for entry in info.initialization_binding},
+    )
+
+
+def _slot(held: TensorProto, part: int | None) -> Slot:
+    # Each training_info sees only itself and the main graph, so two may use one name: the later is numbered.
+    name = held.name if not part else f"{held.name}@{part}"
+    return Slot(name, held.name, part, graphs.dtype_of(held.data_type), tuple(held.dims))
+
+
+def _initializers(model: ModelProto) -> Iterator[tuple[int | None, TensorProto]]:
+    yield from ((None, held) for held in model.graph.initializer)
+    for index, info in enumerate(model.training_info):
+        yield from ((index, held) for held in info.algorithm.initializer)
+
+
+def _write(model: ModelProto, slots: tuple[Slot, ...], values: Mapping[str, np.ndarray]) -> None:
+    wanted = {(slot.part, slot.tensor): values[slot.name] for slot in slots if slot.name in values}
+    for part, held in _initializers(model):
+        array = wanted.get((part, held.name))
+        if array is not None:
+            held.CopyFrom(graphs.tensor(held.name, array))

@@ -1,0 +1,153 @@
+"""Plain functions on ONNX graphs: what a node reads, the two graphs of a step as one, and the cut to what is asked."""
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+Shape = tuple["int | str | None", ...]
+
+
+def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    """The bodies of If, Loop and Scan."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def reads(node: NodeProto) -> Iterator[str]:
+    """Names that a node reads, those that its bodies take from outside included."""
+    for name in node.input:
+        if name:
+            yield name
+    for body in subgraphs(node):
+        yield from free_names(body)
+
+
+def free_names(graph: GraphProto) -> Iterator[str]:
+    """Names that a body reads and does not define."""
+    own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    own.update(name for node in graph.node for name in node.output)
+    for node in graph.node:
+        yield from (name for name in reads(node) if name not in own)
+    yield from (value.name for value in graph.output if value.name not in own)
+
+
+def tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """Every tensor that a graph holds: initializers, constants in attributes, those of bodies."""
+    pending = [graph]
+    while pending:
+        at = pending.pop()
+        yield from at.initializer
+        for sparse in at.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+        for node in at.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
+            pending.extend(subgraphs(node))
+
+
+def sparse_name(tensor: object) -> str:
+    """The name of a sparse initializer is that of its values."""
+    return str(tensor.values.name)  # type: ignore[attr-defined]
+
+
+def inputs(graph: GraphProto) -> list[ValueInfoProto]:
+    """The inputs that must be fed: one that is also an initializer has a default and is state or a constant."""
+    held = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in held]
+
+
+def dtype_of(element: int) -> np.dtype[np.generic]:
+    """The NumPy dtype of an ONNX element type."""
+    return np.dtype(helper.tensor_dtype_to_np_dtype(element))
+
+
+def element_of(dtype: np.dtype[np.generic]) -> int:
+    """The ONNX element type of a NumPy dtype."""
+    return int(helper.np_dtype_to_tensor_dtype(dtype))
+
+
+def shape_of(value: ValueInfoProto) -> Shape | None:
+    """The dimensions of a value: a size, a name, or None where nothing is said; None where the rank is unknown."""
+    kind = value.type.tensor_type
+    if not kind.HasField("shape"):
+        return None
+    return tuple(
+        int(d.dim_value) if d.HasField("dim_value") else (d.dim_param or None) for d in kind.shape.dim
+    )
+
+
+def tensor(name: str, array: np.ndarray) -> TensorProto:
+    """A tensor that holds an array as raw bytes."""
+    return numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+
+
+def concatenate(
+    model: ModelProto,
+    algorithm: GraphProto | None,
+    outputs: Iterable[str],
+    promote: Collection[str],
+    replace: Mapping[str, np.ndarray] | None = None,
+) -> ModelProto:
+    """A step as one model: the main graph and `algorithm`, cut to the nodes that `outputs` need.
+
+    Initializers named in `promote` become inputs (an initializer that a session holds is folded away); those
+    in `replace` get other values. Linear in nodes.
+    """
+    graphs = [model.graph] if algorithm is None else [model.graph, algorithm]
+    asked = list(outputs)
+    last, needed = set(asked), set(asked)
+    kept: list[NodeProto] = []
+    for graph in reversed(graphs):
+        for node in reversed(graph.node):
+            if not needed.isdisjoint(node.output):
+                kept.append(node)
+                needed.update(reads(node))
+    kept.reverse()
+
+    made = ModelProto()
+    made.CopyFrom(_shell(model))
+    into = made.graph
+    into.name = "step"
+    into.node.extend(kept)
+    declared: dict[str, ValueInfoProto] = {}
+    for graph in graphs:
+        declared.update((value.name, value) for value in graph.output)
+        # Shapes that ONNX Runtime cannot infer: with them it loads deep graphs faster and reuses memory.
+        into.value_info.extend(value for value in graph.value_info if value.name in needed and value.name not in last)
+        into.input.extend(value for value in inputs(graph) if value.name in needed)
+        for sparse in graph.sparse_initializer:
+            if sparse_name(sparse) in needed:
+                into.sparse_initializer.append(sparse)
+        for held in graph.initializer:
+            if held.name not in needed:
+                continue
+            if held.name in promote:
+                into.input.append(helper.make_tensor_value_info(held.name, held.data_type, list(held.dims)))
+            elif replace is not None and held.name in replace:
+                into.initializer.append(tensor(held.name, replace[held.name]))
+            else:
+                into.initializer.append(held)
+    into.output.extend(declared[name] for name in asked)
+    return made
+
+
+def _shell(model: ModelProto) -> ModelProto:
+    """A model without graphs: versions and functions only."""
+    shell = ModelProto(ir_version=model.ir_version, producer_name=model.producer_name)
+    shell.opset_import.extend(model.opset_import)
+    shell.functions.extend(model.functions)
+    return shell
+
+
+def standalone(model: ModelProto, graph: GraphProto) -> ModelProto:
+    """A graph of a model (its initialization) as a model of its own."""
+    made = ModelProto()
+    made.CopyFrom(_shell(model))
+    made.graph.CopyFrom(graph)
+    return made

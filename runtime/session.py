@@ -1,0 +1,157 @@
+"""ONNX Runtime sessions: which device, which options, and failures in the words of the spec.
+
+ONNX Runtime is imported when the first session is made, never before: `dlc check` does without it.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import GraphProto, ModelProto
+
+from . import graphs
+from .failures import Error, at_run_time
+
+# Loading with all rewrites grows faster than the graph: see docs/runtime.md for the measurement.
+FULL_OPTIMIZATION, BASIC_OPTIMIZATION = 1_500, 6_000
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def onnxruntime() -> Any:
+    """The module, with its telemetry off. Raises `Error` E0801 where it is not installed."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read once, at the first import
+    try:
+        import onnxruntime as module
+    except ImportError:
+        raise Error(
+            "E0801", "ONNX Runtime is not installed: it runs the model",
+            help='pip install "dlc-compiler[cpu]", or "dlc-compiler[gpu]" on a machine with a CUDA device',
+        ) from None
+    if not hasattr(module, "InferenceSession"):
+        raise Error(
+            "E0801", "ONNX Runtime is installed in part only",
+            notes=["`onnxruntime` and `onnxruntime-gpu` overwrite each other"],
+            help='uninstall both, then pip install "dlc-compiler[cpu]" or "dlc-compiler[gpu]"',
+        )
+    return module
+
+
+def choose(device: str) -> str:
+    """The device to run on: `auto` takes CUDA where it works. Raises `Error` E0802, E0803."""
+    if device not in DEVICES:
+        raise Error("E0803", f"unknown device `{device}`", notes=["expected auto, cpu or cuda"])
+    if device == "cpu":
+        return "cpu"
+    module = onnxruntime()
+    if "CUDAExecutionProvider" in module.get_available_providers():
+        module.preload_dlls(directory="")
+        if device == "cuda" or _cuda_starts(module):
+            return "cuda"
+    if device == "cuda":
+        raise _no_cuda("this ONNX Runtime has no CUDA provider")
+    return "cpu"
+
+
+def _cuda_starts(module: Any) -> bool:
+    """Whether a session of one node comes up on CUDA: the provider is also listed where its libraries lack."""
+    probe = ModelProto(ir_version=10)
+    probe.opset_import.add(domain="", version=21)
+    probe.graph.name = "probe"
+    for values in (probe.graph.input, probe.graph.output):
+        value = values.add(name="x" if values is probe.graph.input else "y")
+        value.type.tensor_type.elem_type = 1
+        value.type.tensor_type.shape.dim.add(dim_value=1)
+    probe.graph.node.add(op_type="Neg", input=["x"], output=["y"])
+    options = module.SessionOptions()
+    options.log_severity_level = 4
+    session = module.InferenceSession(probe.SerializeToString(), options, providers=["CUDAExecutionProvider"])
+    return session.get_providers()[0] == "CUDAExecutionProvider"
+
+
+def _no_cuda(why: str) -> Error:
+    return Error(
+        "E0802", "there is no CUDA device to run on", notes=[why],
+        help='pip install "dlc-compiler[gpu]" with a CUDA driver, or --device cpu; `dlc doctor` says what is missing',
+    )
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Session:
+    """One model on one device.
+
+    `run` takes and gives NumPy arrays; the training loop binds buffers through `raw` itself (state.py).
+    """
+
+    def __init__(self, model: ModelProto, device: str, threads: int | None = None) -> None:
+        """`device` is "cpu" or "cuda". Raises `Error` E0802, E0805, E0806."""
+        module = onnxruntime()
+        self.device = device
+        self.inputs = [value.name for value in model.graph.input]
+        self.outputs = [value.name for value in model.graph.output]
+        self.types = {value.name: graphs.dtype_of(value.type.tensor_type.elem_type) for value in model.graph.input}
+        self.output_types = {
+            value.name: graphs.dtype_of(value.type.tensor_type.elem_type) for value in model.graph.output
+        }
+        self.sources = sources(model.graph)
+        options = module.SessionOptions()
+        options.log_severity_level = 4  # failures come as exceptions; nothing is printed
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        options.intra_op_num_threads = threads or cores()
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = _level(module, len(model.graph.node))
+        providers = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        try:
+            data = model.SerializeToString()
+        except Exception:  # protobuf has no class of its own for a message over 2 GB
+            raise Error(
+                "E0805", "the constants of this model pass 2 GB", help="make them parameters or inputs"
+            ) from None
+        try:
+            self.raw = module.InferenceSession(data, options, providers=providers)
+        except Exception as problem:  # ONNX Runtime's exceptions have no common base
+            failure = at_run_time(problem, self.sources)
+            if failure.code == "E0804":
+                failure = Error(
+                    "E0805", "ONNX Runtime cannot load this model", where=failure.where, notes=failure.notes,
+                    help="`dlc doctor` shows the versions; `dlc check FILE.onnx` checks the file",
+                )
+            raise failure from None
+        if device == "cuda" and self.raw.get_providers()[0] != "CUDAExecutionProvider":
+            raise _no_cuda("the CUDA provider did not start (driver or CUDA libraries missing)")
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, Any]) -> list[np.ndarray]:
+        """Outputs for feeds (arrays or OrtValues, names beyond the inputs are left out). Raises E0804."""
+        ort = onnxruntime().OrtValue
+        given = {
+            name: ort.ortvalue_from_numpy(np.ascontiguousarray(feeds[name]).reshape(feeds[name].shape))
+            if isinstance(feeds[name], np.ndarray)
+            else feeds[name]
+            for name in self.inputs
+        }
+        try:
+            results = self.raw.run_with_ort_values(list(outputs), given)
+        except Exception as problem:
+            raise at_run_time(problem, self.sources) from None
+        return [np.array(value.numpy()) for value in results]
+
+
+def sources(graph: GraphProto) -> dict[str, str]:
+    """Node name -> `dlc.source` ("" without one)."""
+    return {
+        node.name: next((p.value for p in node.metadata_props if p.key == "dlc.source"), "") for node in graph.node
+    }
+
+
+def _level(module: Any, nodes: int) -> Any:
+    levels = module.GraphOptimizationLevel
+    if nodes <= FULL_OPTIMIZATION:
+        return levels.ORT_ENABLE_ALL
+    return levels.ORT_ENABLE_BASIC if nodes <= BASIC_OPTIMIZATION else levels.ORT_DISABLE_ALL

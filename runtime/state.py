@@ -1,0 +1,255 @@
+"""The hot path: state in two alternating sets of bound buffers, and the step that goes from one to the other.
+
+A buffer bound as input and output of one run gives wrong numbers (any reader scheduled after the update sees
+the new value), and copying outputs to inputs costs a pass over all state. So each updated tensor has two
+buffers; a step reads one and writes the other. With several training_infos an iteration is their steps in
+order, each of which may turn any tensor over; after two iterations every tensor is back where it was, so
+the bindings of two iterations are made once and used for ever.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto
+
+from . import graphs
+from .failures import at_run_time
+from .file import CompiledFile, Part, Slot
+from .session import Session, onnxruntime
+
+ALIGN = 64  # bytes: a cache line, and the widest vector load
+
+
+def aligned(shape: Sequence[int], dtype: np.dtype[np.generic]) -> np.ndarray:
+    """An array of zeros that begins on a cache line."""
+    count = int(np.prod(shape, dtype=np.int64))
+    raw = np.zeros(count * dtype.itemsize + ALIGN, np.uint8)
+    start = -raw.ctypes.data % ALIGN
+    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(tuple(shape))
+
+
+class Buffer:
+    """A tensor at a fixed address of the device. On the CPU `array` is its memory."""
+
+    __slots__ = ("array", "device", "value")
+
+    def __init__(self, shape: Sequence[int], dtype: np.dtype[np.generic], device: str) -> None:
+        self.device = device
+        self.array = aligned(shape, dtype)
+        ort = onnxruntime().OrtValue
+        if device == "cpu":
+            self.value = ort.ortvalue_from_numpy(self.array)
+        else:
+            self.value = ort.ortvalue_from_numpy(self.array, device, 0)
+
+    def write(self, array: np.ndarray) -> None:
+        """Copies `array`, of the buffer's shape and dtype, in."""
+        if self.device == "cpu":
+            self.array[...] = array
+        else:
+            self.value.update_inplace(np.ascontiguousarray(array, self.array.dtype).reshape(self.array.shape))
+
+    def read(self) -> np.ndarray:
+        """A copy on the host."""
+        return self.array.copy() if self.device == "cpu" else np.asarray(self.value.numpy())
+
+
+class State:
+    """All state of a file by slot name, on a device."""
+
+    def __init__(self, file: CompiledFile, device: str) -> None:
+        updated = {(part.index, name) for part in file.parts for name in part.updates}
+        self.slots = {slot.name: slot for slot in file.slots}
+        self._names = {(slot.part, slot.tensor): slot.name for slot in file.slots}
+        self._buffers: dict[str, tuple[Buffer, Buffer]] = {}
+        for slot in file.slots:
+            parts = range(len(file.parts)) if slot.part is None else (slot.part,)
+            first = Buffer(slot.shape, slot.dtype, device)
+            twice = any((part, slot.tensor) in updated for part in parts)
+            second = Buffer(slot.shape, slot.dtype, device) if twice else first
+            self._buffers[slot.name] = first, second
+        self._at = dict.fromkeys(self.slots, 0)
+        for name, array in file.values().items():
+            self.write(name, array)
+
+    def name(self, part: int | None, tensor: str) -> str | None:
+        """The slot that `tensor` means to a part, or None."""
+        return self._names.get((part, tensor)) or self._names.get((None, tensor))
+
+    def read(self, name: str) -> np.ndarray:
+        return self._buffers[name][self._at[name]].read()
+
+    def write(self, name: str, array: np.ndarray) -> None:
+        self._buffers[name][self._at[name]].write(array)
+
+    def now(self, name: str) -> Buffer:
+        """The buffer that holds the present value."""
+        return self._buffers[name][self._at[name]]
+
+    def phase(self, at: dict[str, int] | None = None) -> dict[str, int]:
+        """Which buffer of each pair is the present one; given, from now on."""
+        if at is not None:
+            self._at = at
+        return self._at
+
+    def other(self, name: str) -> Buffer:
+        """The buffer that the next step writes."""
+        return self._buffers[name][self._at[name] ^ 1]
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """A copy of all state on the host."""
+        return {name: self.read(name) for name in self.slots}
+
+    def restore(self, values: Mapping[str, np.ndarray]) -> None:
+        for name, array in values.items():
+            self.write(name, array)
+
+    def feeds(self, part: int | None, inputs: Sequence[str]) -> dict[str, Any]:
+        """The present values for those of `inputs` that are state."""
+        found = ((tensor, self.name(part, tensor)) for tensor in inputs)
+        return {tensor: self.now(name).value for tensor, name in found if name is not None}
+
+
+def promoted(file: CompiledFile, part: int | None) -> set[str]:
+    """Names of the initializers that a session of `part` takes as inputs."""
+    return {slot.tensor for slot in file.slots if slot.part is None or slot.part == part}
+
+
+def figure_names(part: Part) -> list[str]:
+    """What a step reports: the scalar outputs that are bound to no state, `loss` first in files of ours."""
+    bound = set(part.updates.values())
+    return [
+        value.name
+        for value in part.algorithm.output
+        if value.name not in bound
+        and not value.name.startswith("evaluate/")
+        and graphs.shape_of(value) in ((), (1,))
+        and graphs.dtype_of(value.type.tensor_type.elem_type).kind in "fiub"
+    ]
+
+
+def _separate(model: ModelProto, updates: Mapping[str, str]) -> dict[str, str]:
+    """`updates` with an output of its own for every key: one output may be bound to several."""
+    declared = {value.name: value for value in model.graph.output}
+    seen: set[str] = set()
+    targets = {}
+    for tensor, output in updates.items():
+        targets[tensor] = output
+        if output in seen:
+            targets[tensor] = f"{output}/for/{tensor}"
+            model.graph.node.add(op_type="Identity", input=[output], output=[targets[tensor]])
+            value = model.graph.output.add(name=targets[tensor])
+            value.type.CopyFrom(declared[output].type)
+        seen.add(output)
+    return targets
+
+
+class Stepper:
+    """Runs one iteration: the step of every training_info, in order.
+
+    `inputs` are the names of the data it takes, `figures` the names of the numbers it reports.
+    """
+
+    def __init__(self, file: CompiledFile, state: State, device: str, threads: int | None = None) -> None:
+        self.state, self.device = state, device
+        self._sessions: list[Session] = []
+        self._results: list[Buffer] = []
+        self.figures: list[str] = []
+        figures_of: list[list[tuple[str, Buffer]]] = []
+        targets_of: list[dict[str, str]] = []
+        for part in file.parts:
+            names = figure_names(part)
+            # Two parts may report under one name: the later is numbered.
+            self.figures += [n if n not in self.figures else f"{n}@{part.index}" for n in names]
+            outputs = [*names, *part.updates.values()]
+            model = graphs.concatenate(file.model, part.algorithm, dict.fromkeys(outputs), promoted(file, part.index))
+            targets = _separate(model, part.updates)
+            session = Session(model, device, threads)
+            results = [Buffer((), np.dtype(session.output_types[n]), "cpu") for n in names]
+            shapes = {v.name: graphs.shape_of(v) for v in part.algorithm.output}
+            for i, name in enumerate(names):
+                if shapes[name] == (1,):
+                    results[i] = Buffer((1,), results[i].array.dtype, "cpu")
+            self._sessions.append(session)
+            self._results += results
+            figures_of.append(list(zip(names, results, strict=True)))
+            targets_of.append(targets)
+        self._values = [result.array.reshape(()) for result in self._results]
+        self._bind(file, figures_of, targets_of)
+        self._data: dict[tuple[tuple[int, ...], ...], list[Buffer]] = {}
+        self._shapes: tuple[tuple[int, ...], ...] | None = None
+        self._into: list[Buffer] = []
+
+    def _bind(
+        self, file: CompiledFile, figures_of: list[list[tuple[str, Buffer]]], targets_of: list[dict[str, str]]
+    ) -> None:
+        """Makes the bindings of two iterations, following where each tensor lies."""
+        state = self.state
+        self._turns: list[list[tuple[Any, Any, Session]]] = []
+        self._phases: list[dict[str, int]] = []  # after the first and the second iteration
+        self._kinds: dict[str, np.dtype[np.generic]] = {}
+        for _ in range(2):
+            turn = []
+            for part, session, figures in zip(file.parts, self._sessions, figures_of, strict=True):
+                binding = session.raw.io_binding()
+                for tensor in session.inputs:
+                    name = state.name(part.index, tensor)
+                    if name is None:
+                        self._kinds.setdefault(tensor, session.types[tensor])
+                    else:
+                        binding.bind_ortvalue_input(tensor, state.now(name).value)
+                for output, result in figures:
+                    binding.bind_ortvalue_output(output, result.value)
+                flips = []
+                for tensor, output in targets_of[part.index].items():
+                    name = state.name(part.index, tensor)
+                    assert name is not None  # the validator has seen that keys are initializers
+                    binding.bind_ortvalue_output(output, state.other(name).value)
+                    flips.append(name)
+                at = state.phase()
+                state.phase(at | {name: at[name] ^ 1 for name in flips})
+                turn.append((session.raw.run_with_iobinding, binding, session))
+            self._turns.append(turn)
+            self._phases.append(state.phase())
+        state.phase(self._phases[1])  # back at the start: every tensor has turned over an even number of times
+        self.inputs = list(self._kinds)
+        self._turn = 0
+
+    def _rebind(self, arrays: list[np.ndarray], shapes: tuple[tuple[int, ...], ...]) -> None:
+        """Other shapes than last time: the last, short batch of an epoch, or sequences of another length."""
+        buffers = self._data.get(shapes)
+        if buffers is None:
+            if len(self._data) >= 8:  # lengths that hardly ever return should not pile up
+                self._data.clear()
+            pairs = zip(self.inputs, arrays, strict=True)
+            buffers = [Buffer(array.shape, self._kinds[name], self.device) for name, array in pairs]
+            self._data[shapes] = buffers
+        for turn in self._turns:
+            for _, binding, session in turn:
+                for name, buffer in zip(self.inputs, buffers, strict=True):
+                    if name in session.types:
+                        binding.bind_ortvalue_input(name, buffer.value)
+        self._into, self._shapes = buffers, shapes
+
+    def step(self, batch: Mapping[str, np.ndarray]) -> None:
+        """One iteration on arrays of the graph's dtypes. Raises `Error` E0804; the state is then as before."""
+        arrays = [batch[name] for name in self.inputs]
+        shapes = tuple([array.shape for array in arrays])
+        if shapes != self._shapes:
+            self._rebind(arrays, shapes)
+        for buffer, array in zip(self._into, arrays, strict=True):
+            buffer.write(array)
+        session: Session | None = None
+        try:
+            for run, binding, session in self._turns[self._turn]:
+                run(binding)
+        except Exception as problem:
+            raise at_run_time(problem, session.sources if session else {}) from None
+        self.state.phase(self._phases[self._turn])
+        self._turn ^= 1
+
+    def read(self) -> list[float]:
+        """The figures of the last step."""
+        return [float(value) for value in self._values]
