@@ -220,6 +220,16 @@ def test_initializers_hold_what_initialization_computes(precision):
     assert held.count("seed") == 1 and "dense.W" not in held
 
 
+def test_initialization_stores_no_start_values():
+    module = softmax_regression()
+    big = make_variable(module.graph, "big", floats(300, 300))
+    module.variables["big"] = Variable("big", "state", big)
+    module.graph.outputs["initial/big"] = ops.constant(module.graph, np.ones((300, 300)), "float")
+    info = lower(module).training_info[0]
+    assert all(len(tensor.raw_data) < 200 for tensor in info.initialization.initializer)
+    assert (initial_state(lower(module), 0)["big"] == 1).all()
+
+
 def test_checker_accepts_the_main_graph():
     model = lowered()
     onnx.checker.check_model(model, full_check=True)

@@ -43,6 +43,8 @@ _BOOL_RESULT = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Is
 # Operators whose result's shape is the value of an operand.
 _SHAPED_BY_VALUE = {"Expand", "Reshape", "ConstantOfShape", "Range", "Slice", "Pad", "Tile", "Resize"}
 
+_MANY = 64
+
 
 def element(dtype: str, precision: str) -> str:
     """The element type in the file of a dtype of the graph ("float" is the file's precision)."""
@@ -73,13 +75,16 @@ def value_info(name: str, type: TensorType, precision: str) -> ValueInfoProto:
 
 
 class Emitter:
-    """Fills `graph`, a GraphProto. `data` are the leaves that sizes may be read from, best first."""
+    """Fills `graph`, a GraphProto. `data` are the leaves that sizes may be read from, best first.
+
+    With `spread`, arrays that hold one number many times are written as an Expand of it.
+    """
 
     def __init__(
         self, graph: GraphProto, precision: str, *, data: Iterable[Node] = (), reserved: Iterable[str] = (),
-        beside: Emitter | None = None,
+        beside: Emitter | None = None, spread: bool = False,
     ) -> None:
-        self.graph, self.precision = graph, precision
+        self.graph, self.precision, self.spread = graph, precision, spread
         self.data = list(data)
         self.used: dict[str, None] = {}  # names of the data this graph reads, in order of first use
         self.reserved: set[str] = beside.reserved if beside else set(reserved)
@@ -182,6 +187,9 @@ class Emitter:
                 return self._shared[quick]
         else:
             quick = None
+        if self.spread and np.size(value) > _MANY and np.ptp(np.asarray(value, np.float64)) == 0:
+            array: Array = np.asarray(value)
+            return self.node("Expand", [self.constant(array.reshape(-1)[0], dtype), self._numbers(array.shape)])
         proto = tensor("", value, kind)
         key = (kind, tuple(proto.dims), proto.raw_data)
         name = self._shared.get(key)

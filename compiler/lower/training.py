@@ -77,7 +77,7 @@ def _initialization(graph: GraphProto, module: Module, precision: str) -> None:
     names = [f"initial/{path}" for path in module.variables]
     roots = {name: outputs[name] for name in names if name in outputs}
     order = module.graph.order(roots.values())
-    emitter = Emitter(graph, precision, reserved=["seed", *roots])
+    emitter = Emitter(graph, precision, reserved=["seed", *roots], spread=True)
     graph.initializer.append(tensor("seed", np.uint64(0), "uint64"))
     for node in order:
         if node.op.name == "seed":
