@@ -1,16 +1,17 @@
 """A graph of the compiler as a picture: `.dot` by our own writer, `.svg` laid out by Graphviz, `.html` to walk around in.
 
     picture = box* arrow*                   a networkx graph of Box, in the order of the text
-    box     = input | target | parameter | state | operation | result
+    box     = input | target | parameter | state | operation | serving | result
     arrow   = (from, to, shape)             what flows
 
 Boxes nest by the layer instance that made them. Single numbers and sizes are written into the operation that uses them, and
-casts are not drawn, so that what is left is what a person would draw.
+casts are not drawn, so that what is left is what a person would draw. "serving" is what only an output needs: where dropout or running statistics make the
+passes differ, a layer has such a second part.
 """
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,15 +33,17 @@ WRITTEN = ("constant", "size")  # single values written into their users
 SYMBOLS = {  # operations as they are written; the others go by their names
     "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "pow": "^", "matmul": "@", "floordiv": "//", "mod": "%",
     "eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "and": "and", "or": "or", "not": "not", "sqrt": "√",
+    "maximum": "max", "minimum": "min", "random_uniform": "uniform draw", "random_normal": "normal draw",
     "reduce_sum": "Σ", "reduce_max": "max", "reduce_min": "min", "reduce_prod": "Π", "logsumexp": "log Σ exp",
 }
 # Fill and line of each kind: told apart by lightness and by form too (Okabe and Ito 2008), text at 7:1 or more.
 LOOKS: dict[str, dict[str, str]] = {
-    "input": {"shape": "invhouse", "fillcolor": "#d6eaf8", "color": "#0b5394"},
-    "target": {"shape": "invhouse", "fillcolor": "#eef6fc", "color": "#0b5394", "style": "filled,dashed"},
+    "input": {"shape": "box", "fillcolor": "#d6eaf8", "color": "#0b5394", "style": "filled,rounded", "penwidth": "2.4"},
+    "target": {"shape": "box", "fillcolor": "#eef6fc", "color": "#0b5394", "style": "filled,rounded,dashed", "penwidth": "1.8"},
     "parameter": {"shape": "box", "fillcolor": "#fdebc8", "color": "#b36b00", "penwidth": "1.8"},
     "state": {"shape": "box", "fillcolor": "#f1e6f5", "color": "#7a3b8f", "style": "filled,dashed", "penwidth": "1.5"},
     "operation": {"shape": "box", "fillcolor": "#ffffff", "color": "#8a929a", "style": "filled,rounded"},
+    "serving": {"shape": "box", "fillcolor": "#f1faf4", "color": "#5c9f7d", "style": "filled,rounded,dashed"},
     "folded": {"shape": "box3d", "fillcolor": "#e9edf1", "color": "#5f6871"},
     "result": {"shape": "box", "fillcolor": "#d4efdf", "color": "#00684a", "peripheries": "2"},
     "loss": {"shape": "box", "fillcolor": "#fadbd8", "color": "#a93226", "peripheries": "2"},
@@ -89,6 +92,7 @@ class _Drawing:
         self.kinds = {path: variable.kind for path, variable in module.variables.items()}
         self.targets = {leaf.attrs["name"] for leaf in module.targets}
         self.names: dict[Node, str] = {}
+        self.learning: set[Node] = set()
 
     def run(self, roots: dict[str, Node], names: bool) -> Picture:
         if names:
@@ -98,7 +102,10 @@ class _Drawing:
         for name, node in roots.items():
             if not name.startswith("next/"):
                 shown.setdefault(node, []).append(name.replace("/", " "))
-        for node in self.module.graph.order(roots.values()):
+        needed = self._needed(roots.values(), keys=not names)
+        learning = [node for name, node in roots.items() if not name.startswith("output/")]
+        self.learning = set(self._needed(learning, keys=True)) if learning else set(needed)
+        for node in needed:
             if not written(node) and node.op.name not in HIDDEN:
                 self._box(node)
         for node, titles in shown.items():
@@ -108,21 +115,31 @@ class _Drawing:
                 self._next(name.removeprefix("next/"), node)
         return self.picture
 
+    def _needed(self, roots: Collection[Node], keys: bool) -> list[Node]:
+        """The roots and what they need, inputs first; without `keys`, not how a draw gets its key."""
+        wanted = set(roots)
+        order = self.module.graph.order(dict.fromkeys(roots))
+        for node in reversed(order):
+            if node in wanted:
+                wanted.update(source for source in node.inputs if keys or source.dtype != "key")
+        return [node for node in order if node in wanted]
+
     def _box(self, node: Node) -> None:
-        box = self._leaf(node) or Box("operation", self._formula(node), scope_of(node.scope), self._tip(node))
+        kind = "operation" if node in self.learning else "serving"
+        box = self._leaf(node) or Box(kind, self._formula(node), scope_of(node.scope), self._tip(node))
         self.boxes[node] = box
         self.picture.add_node(box)
         for source in node.inputs:
             seen = source
             while seen.op.name in HIDDEN:
                 seen = seen.inputs[0]
-            if not written(seen):
+            if not written(seen) and seen in self.boxes:
                 self._arrow(seen, box)
 
     def _arrow(self, source: Node, box: Box) -> None:
         origin = self.boxes[source]
         # The box of an input or parameter says its shape already.
-        label = show_shape(source.shape) if source.rank and origin.kind == "operation" else ""
+        label = show_shape(source.shape) if source.rank and origin.kind in ("operation", "serving") else ""
         self.picture.add_edge(origin, box, label=label)
 
     def _leaf(self, node: Node) -> Box | None:
@@ -145,10 +162,12 @@ class _Drawing:
         """The operation with its numbers written in: `x × 0.5` is one box."""
         symbol = SYMBOLS.get(node.op.name.rstrip("_"), node.op.name)
         values = [_value(source) for source in node.inputs]
-        if len(values) == 2 and any(values) and node.op.name in SYMBOLS:
+        if len(values) == 2 and any(values) and not symbol[0].isalpha():
             text = f"{values[0] or '·'} {symbol} {values[1] or '·'}"
         elif any(values):
             text = f"{symbol}({', '.join(value or '·' for value in values)})"
+        elif node.op.name.startswith("random_"):
+            text = symbol
         else:
             text = symbol
         axes = node.attrs.get("axes", node.attrs.get("axis"))

@@ -8,7 +8,8 @@ _PAGE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>{title}</title>
 <style>
   html, body {{ margin: 0; height: 100%; font: 14px/1.4 Helvetica, Arial, sans-serif; color: #1b1f24; background: #fff }}
@@ -64,15 +65,20 @@ view.addEventListener("pointermove", e => {{
 for (const end of ["pointerup", "pointercancel"])
   view.addEventListener(end, () => {{ grip = null; view.classList.remove("moving"); }});
 view.addEventListener("keydown", e => {{
-  const side = view.getBoundingClientRect(), x = side.left + side.width / 2, y = side.top + side.height / 2, step = 40 * scale();
-  const act = {{ "+": () => zoom(0.8, x, y), "-": () => zoom(1.25, x, y), "0": fit,
-    ArrowLeft: () => box[0] -= step, ArrowRight: () => box[0] += step, ArrowUp: () => box[1] -= step, ArrowDown: () => box[1] += step }}[e.key];
+  const side = view.getBoundingClientRect(), step = 40 * scale();
+  const x = side.left + side.width / 2, y = side.top + side.height / 2;
+  const act = {{
+    "+": () => zoom(0.8, x, y), "-": () => zoom(1.25, x, y), "0": fit,
+    ArrowLeft: () => box[0] -= step, ArrowRight: () => box[0] += step,
+    ArrowUp: () => box[1] -= step, ArrowDown: () => box[1] += step,
+  }}[e.key];
   if (act) {{ e.preventDefault(); act(); show(); }}
 }});
 function fit() {{ box = home.slice(); show(); }}
 document.getElementById("fit").addEventListener("click", fit);
 const nodes = [...svg.querySelectorAll("g.node")], edges = [...svg.querySelectorAll("g.edge")];
-const words = nodes.map(n => (n.textContent + " " + [...n.querySelectorAll("a")].map(a => a.getAttribute("xlink:title")).join(" ")).toLowerCase());
+const tips = n => [...n.querySelectorAll("a")].map(a => a.getAttribute("xlink:title")).join(" ");
+const words = nodes.map(n => (n.textContent + " " + tips(n)).toLowerCase());
 document.getElementById("search").addEventListener("input", e => {{
   const text = e.target.value.trim().toLowerCase();
   let count = 0, first = null;

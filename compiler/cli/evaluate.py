@@ -1,0 +1,27 @@
+"""dlc evaluate"""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from .options import Data, Device, Output
+
+
+def evaluate(
+    file: Annotated[Path, Parameter(help="A .onnx file, or a run folder.")], /, *,
+    data: Data = None, device: Device = "auto", output: Output = Output(),
+) -> None:
+    """Loss and metrics over a data set, with dropout off."""
+    from dlc.runtime.train import Trainer
+
+    from .trained import compiled_file
+
+    found = Trainer(compiled_file(file), device=device).evaluate(data)
+    if output.json:
+        print(json.dumps(dict(found)))
+    else:
+        for name, value in found.items():
+            print(f"{name}  {value:.6g}")

@@ -1,0 +1,97 @@
+"""dlc train"""
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from dlc.runtime.failures import Error
+
+from . import report
+from .options import Compilation, Data, Device, Output, check_seed, is_spec
+
+if TYPE_CHECKING:
+    from dlc.runtime.callbacks import History
+
+
+def train(
+    file: Annotated[Path | None, Parameter(help="A .dl spec, or a .onnx file with a training step.")] = None, /, *,
+    data: Data = None,
+    validation: Annotated[Path | None, Parameter(help="Data to validate on; before the spec's `validate`.")] = None,
+    epochs: Annotated[int | None, Parameter(help="Passes over the data; before the spec's.")] = None,
+    steps: Annotated[int | None, Parameter(help="Updates, instead of epochs.")] = None,
+    batch: Annotated[int | None, Parameter(help="Rows of an update; before the spec's.")] = None,
+    resume: Annotated[Path | None, Parameter(help="Go on with a run: its folder.")] = None,
+    runs: Annotated[Path, Parameter(help="Where run folders are made.")] = Path("runs"),
+    device: Device = "auto",
+    compilation: Compilation = Compilation(), output: Output = Output(),
+) -> None:
+    """Train a spec or a compiled file; writes a run folder and says where it is."""
+    from dlc.runtime.train import Trainer
+
+    from .progress import listener
+
+    if (file is None) == (resume is None):
+        raise Error("E0790", "`dlc train` takes a spec, a .onnx file, or --resume RUN", help="dlc train specs/digits.dl")
+    for name, value in (("epochs", epochs), ("steps", steps), ("batch", batch)):
+        if value is not None and value < 1:
+            raise Error("E0790", f"`--{name}` takes a whole number above 0", notes=[f"found {value}"])
+    if compilation.seed is not None:
+        check_seed(compilation.seed)
+    if resume is not None:
+        compilation.refuse(resume)
+        trainer = Trainer.resume(resume, device=device)
+    elif is_spec(file := Path(file or "")):
+        trainer = Trainer(compilation.program(file, output), device=device, seed=compilation.seed)
+    else:
+        compilation.refuse(file, "--seed")
+        trainer = Trainer(file, device=device, seed=compilation.seed)
+    heard = listener(output.json)
+    try:
+        history = trainer.fit(
+            data, validation=validation, epochs=epochs, steps=steps, batch=batch, callbacks=[heard],
+            run=resume if resume is not None else runs,
+        )
+    except KeyboardInterrupt:
+        if heard.run is not None:
+            report.note(f"stopped; to go on: dlc train --resume {heard.run}")
+        raise
+    finally:
+        heard.close()
+    _finished(history, output)
+
+
+def _finished(history: History, output: Output) -> None:
+    from .trained import model_of
+
+    run = history.run
+    model = model_of(run) if run is not None else None
+    final = history.final or {"train": {}, "validation": None}
+    if output.json:
+        line: dict[str, Any] = {
+            "run": str(run) if run else None, "model": str(model) if model else None, "steps": history.steps,
+            "seconds": round(history.seconds, 3), "train": final["train"], "validation": final["validation"],
+        }
+        print(json.dumps(line))
+        return
+    for line in closing(history):
+        print(line)
+    print(f"run    {run}\nmodel  {model}")
+    sys.stdout.flush()
+
+
+def closing(history: History) -> list[str]:
+    """What a run came to, for people."""
+    from .progress import figures
+
+    lines = []
+    final = history.final
+    if final is not None:
+        epoch = f"best epoch {history.best}" if history.best is not None else f"epoch {final['epoch']}"
+        lines.append(f"{epoch}: " + figures(final))
+    stopped = ", stopped early" if history.stopped else ""
+    lines.append(f"{history.steps:,} updates in {history.seconds:.1f} s{stopped}")
+    return lines
