@@ -11,6 +11,7 @@ value of its own.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 
@@ -25,19 +26,21 @@ from ..tensor_type import evaluate, names_of, product
 def fuse(graph: Graph, precision: str = "float32") -> None:
     """Rewrites the graph in place for a file of this precision. Linear in its nodes."""
     fusing = _Fusing(graph, precision)
-    rules = (
-        fusing.transposed, fusing.sum_of_squares, fusing.column_sum, fusing.rectified, fusing.relu_mask,
-        fusing.multiply_add,
-        # after products took the scalars they can hold
-        fusing.root_of_quotient, fusing.scalars,
+    passes: tuple[dict[str, Callable[[Node], Node | None]], ...] = (
+        {"matmul": fusing.transposed, "reduce_sum": fusing.sum, "maximum": fusing.rectified},
+        {"where": fusing.relu_mask, "add": fusing.multiply_add, "sub": fusing.multiply_add},
+        {"div": fusing.root_of_quotient},  # after products took the scalars they can hold
+        {"mul": fusing.scalars, "div": fusing.scalars},
     )
-    for rule in rules:
+    for rules in passes:
         for node in graph.order(graph.outputs.values()):
-            if node in graph.dag:
-                with graph.at(node.scope, node.span):
-                    new = rule(node)
-                if new is not None:
-                    graph.replace(node, new)
+            rule = rules.get(node.op.name)
+            if rule is None or node not in graph.dag:
+                continue
+            with graph.at(node.scope, node.span):
+                new = rule(node)
+            if new is not None:
+                graph.replace(node, new)
     graph.prune()
 
 
@@ -65,12 +68,10 @@ class _Fusing:
         """Whether one node alone reads it."""
         return not self.graph.outputs.names(node) and self.graph.dag.out_degree(node) == 1
 
-    # --- rules: the new node, or None
+    # --- rules: the new node, or None. Each is given the operations that `fuse` names it for.
 
     def transposed(self, node: Node) -> Node | None:
         """aᵀ @ b = matmul(a, b, ta), and so on"""
-        if node.op.name != "matmul":
-            return None
         (a, b), ta, tb = node.inputs, node.attrs["ta"], node.attrs["tb"]
         if not _is_transposed(a) and not _is_transposed(b):
             return None
@@ -80,9 +81,12 @@ class _Fusing:
             b, tb = b.inputs[0], not tb
         return ops.matmul(a, b, ta=ta, tb=tb)
 
+    def sum(self, node: Node) -> Node | None:
+        return self.sum_of_squares(node) or self.column_sum(node)
+
     def sum_of_squares(self, node: Node) -> Node | None:
         """sum(x * x) in one operation: less than half the time"""
-        if node.op.name != "reduce_sum" or not node.attrs["axes"] or not self.once(node.inputs[0]):
+        if not node.attrs["axes"] or not self.once(node.inputs[0]):
             return None
         [square] = node.inputs
         if square.dtype != "float" or square.op.name != "mul" or square.inputs[0] is not square.inputs[1]:
@@ -91,7 +95,7 @@ class _Fusing:
 
     def column_sum(self, node: Node) -> Node | None:
         """sum over rows = ones @ x: half the time of ReduceSum, and the product can then absorb an update"""
-        if node.op.name != "reduce_sum" or node.attrs["axes"] != (0,) or node.dtype != "float":
+        if node.attrs["axes"] != (0,) or node.dtype != "float":
             return None
         [x] = node.inputs
         if x.rank != 2 or x.shape[0] == 1:
@@ -102,14 +106,14 @@ class _Fusing:
 
     def rectified(self, node: Node) -> Node | None:
         """maximum(x, 0) = relu(x), which is a cheaper kernel; both keep NaN"""
-        if node.op.name != "maximum" or node.dtype != "float":
+        if node.dtype != "float":
             return None
         x, zero = node.inputs if _number(node.inputs[1]) == 0.0 else node.inputs[::-1]
         return ops.relu(x) if _number(zero) == 0.0 and x.rank else None
 
     def relu_mask(self, node: Node) -> Node | None:
         """where(x > 0, a, b) = where(bool(relu(x)), a, b): a cast is cheaper, and x need not be kept"""
-        if node.op.name != "where" or node.inputs[0].op.name not in ("gt", "lt"):
+        if node.inputs[0].op.name not in ("gt", "lt"):
             return None
         left, right = node.inputs[0].inputs
         x, zero = (left, right) if node.inputs[0].op.name == "gt" else (right, left)
@@ -120,7 +124,7 @@ class _Fusing:
 
     def multiply_add(self, node: Node) -> Node | None:
         """f (a @ b) + h c = gemm(a, b, c, alpha = f, beta = h)"""
-        if node.op.name not in ("add", "sub") or node.dtype != "float":
+        if node.dtype != "float":
             return None
         left, right = node.inputs
         if left is right:
@@ -134,7 +138,7 @@ class _Fusing:
 
     def scalars(self, node: Node) -> Node | None:
         """s * (x / t) = x * (s / t): one pass over x, and the scalar is shared by all that use it"""
-        if node.op.name not in ("mul", "div") or node.dtype != "float":
+        if node.dtype != "float":
             return None
         found = self._peel(node, 1.0, first=True)
         if found.passed < 2:
@@ -148,7 +152,7 @@ class _Fusing:
 
         The denominator of Adam; where c < 0 both sides are NaN.
         """
-        if node.op.name != "div" or node.inputs[1].op.name != "add" or not self.once(node.inputs[1]):
+        if node.inputs[1].op.name != "add" or not self.once(node.inputs[1]):
             return None
         x, total = node.inputs
         root, e = total.inputs if total.inputs[1].rank == 0 else total.inputs[::-1]
