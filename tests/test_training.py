@@ -87,16 +87,9 @@ def squares32(counter: Any, key: int) -> Any:
 
 
 def fold(key: int, data: int) -> int:
-    """docs/file-format.md: 2 squares64(data, key) + 1, in Python's integers."""
-    mask = 2**64 - 1
-    y = x = data * key & mask
-    z = (y + key) & mask
-    for add in (y, z, y):
-        x = (x * x + add) & mask
-        x = (x >> 32) | (x << 32) & mask
-    t = x = (x * x + z) & mask
-    x = (x >> 32) | (x << 32) & mask
-    return (2 * (t ^ ((x * x + y) & mask) >> 32) + 1) & mask
+    """docs/file-format.md: 2 (2^32 squares32(2 data, key) + squares32(2 data + 1, key)) + 1, modulo 2^64."""
+    high, low = (int(squares32(np.array([2 * data + i]), key)[0]) for i in (0, 1))
+    return (2 * ((high << 32) + low) + 1) % 2**64
 
 
 def dropped(step: int, shape: tuple[int, int], share: float) -> Any:
