@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -73,11 +74,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _command_line(problem: CycloptsError) -> Error:
     """A mistake of the command line in our own form."""
-    command = next((token for token in problem.command_chain or ()), None)
-    usage = f"dlc {command} --help" if command else "dlc --help"
+    command = next(iter(problem.command_chain or ()), None)
     message, _, rest = str(problem).rstrip(".").partition(". ")
-    notes = [line for line in rest.split("\n") if line]
-    return Error("E0790", message[:1].lower() + message[1:], notes=notes, help=usage)
+    message = re.sub(r'"([^"]*)"', r"`\1`", message)
+    missing = re.match(r"Command `(\w+)` parameter (\S+) requires an argument", message)
+    if missing:
+        message = f"`dlc {missing.group(1)}` needs {missing.group(2)}"
+    near = re.search(r'Did you mean "?([^"?]+)"?\?', rest)
+    usage = f"dlc {command} --help" if command in COMMANDS else "dlc --help"
+    if near:
+        usage = f"did you mean `{near.group(1)}`? See {usage}"
+    return Error("E0790", message[:1].lower() + message[1:], help=usage)
 
 
 def _system(problem: OSError) -> Error:

@@ -53,7 +53,7 @@ def train(
     try:
         history = trainer.fit(
             data, validation=validation, epochs=epochs, steps=steps, batch=batch, callbacks=[heard],
-            run=resume if resume is not None else runs,
+            run=None if resume is not None else runs,
         )
     except KeyboardInterrupt:
         if heard.run is not None:
@@ -65,10 +65,10 @@ def train(
 
 
 def _finished(history: History, output: Output) -> None:
-    from .trained import model_of
+    from dlc.runtime.checkpoint import Run
 
     run = history.run
-    model = model_of(run) if run is not None else None
+    model = Run(run).model if run is not None else None
     final = history.final or {"train": {}, "validation": None}
     if output.json:
         line: dict[str, Any] = {

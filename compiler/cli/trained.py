@@ -10,24 +10,12 @@ if TYPE_CHECKING:
     from dlc.runtime.file import CompiledFile
 
 
-def model_of(path: Path) -> Path:
-    """A file as it is; the trained .onnx file of a run folder. E0710 where there is none."""
-    if not path.is_dir():
-        return path
-    found = sorted(path.glob("*.onnx"))
-    if len(found) != 1:
-        raise Error(
-            "E0710", f"the folder holds {len(found) or 'no'} .onnx files: it is no run folder", where=str(path),
-            help="give a .onnx file, or the folder that `dlc train` said it wrote",
-        )
-    return found[0]
-
-
 def compiled_file(path: Path) -> CompiledFile:
+    """A .onnx file, or the trained one of a run folder."""
+    from dlc.runtime.checkpoint import Run
     from dlc.runtime.file import CompiledFile
 
-    target = model_of(path)
-    if target.suffix.lower() == ".dl":
-        raise Error("E0790", f"`{target}` is a spec: this command takes a compiled file",
-                    help=f"dlc train {target}, or dlc compile {target}")
-    return CompiledFile.load(target)
+    if path.suffix.lower() == ".dl":
+        raise Error("E0790", f"`{path}` is a spec: this command takes a compiled file",
+                    help=f"dlc train {path}, or dlc compile {path}")
+    return CompiledFile.load(Run(path).model if path.is_dir() else path)
