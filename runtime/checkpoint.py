@@ -4,7 +4,7 @@
         spec/...               the spec and every source it used
         settings.json          the resolved settings, seed, data, device
         metrics.jsonl          one line an epoch
-        checkpoints/           last.safetensors, best-000012.safetensors
+        checkpoints/           last.safetensors, which holds the best epoch's state too
         NAME.onnx              the file as compiled; at the end, as trained
 """
 from __future__ import annotations
@@ -13,7 +13,6 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -30,6 +29,7 @@ from .file import CompiledFile, Slot
 
 VERSION = 1
 LAST = "last.safetensors"
+BEST = "best:"  # before the names of the best epoch's state; no path has a colon
 
 
 @dataclass
@@ -65,12 +65,14 @@ class Plan:
 
 @dataclass
 class Checkpoint:
-    """All that is needed to go on: state by path, and where training stood."""
+    """All that is needed to go on: state by path, and where training stood. `best` is the state of the best epoch,
+    where one is to be restored at the end."""
 
     state: dict[str, np.ndarray]
     progress: Progress
     plan: Plan
     model: str
+    best: dict[str, np.ndarray] | None = None
 
     def save(self, path: Path) -> None:
         """Raises `Error` E0748."""
@@ -80,7 +82,8 @@ class Checkpoint:
             "progress": json.dumps(asdict(self.progress)),
             "plan": json.dumps(asdict(self.plan)),
         }
-        tensors = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in self.state.items()}
+        named = {**self.state, **{BEST + name: array for name, array in (self.best or {}).items()}}
+        tensors = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in named.items()}
         try:
             with replacing(path) as out:
                 out.write(save(tensors, metadata))
@@ -107,27 +110,35 @@ class Checkpoint:
             plan = Plan(**json.loads(metadata["plan"]))
         except (KeyError, ValueError, TypeError, RecursionError):
             raise _unreadable(path, "it holds tensors, but does not say where training stood") from None
-        return cls(state, progress, plan, metadata.get("model", ""))
+        best = {name.removeprefix(BEST): array for name, array in state.items() if name.startswith(BEST)}
+        state = {name: array for name, array in state.items() if not name.startswith(BEST)}
+        return cls(state, progress, plan, metadata.get("model", ""), best or None)
 
     def check(self, slots: Mapping[str, Slot], path: Path) -> None:
         """Whether the state is that of a file. Raises `Error` E0742 (names) and E0743 (shapes and dtypes)."""
-        missing = [name for name in slots if name not in self.state]
-        extra = [name for name in self.state if name not in slots]
-        if missing or extra:
-            notes = [f"the checkpoint has no {_some(missing)}"] if missing else []
-            notes += [f"the model has no {_some(extra)}"] if extra else []
+        for state in (self.state, self.best):
+            if state is not None:
+                _check_state(state, slots, path)
+
+
+def _check_state(state: Mapping[str, np.ndarray], slots: Mapping[str, Slot], path: Path) -> None:
+    missing = [name for name in slots if name not in state]
+    extra = [name for name in state if name not in slots]
+    if missing or extra:
+        notes = [f"the checkpoint has no {_some(missing)}"] if missing else []
+        notes += [f"the model has no {_some(extra)}"] if extra else []
+        raise Error(
+            "E0742", "the checkpoint is of another model", where=str(path), notes=notes,
+            help=nearest(missing[0], extra) if missing and extra else "resume with the file that it was made with",
+        )
+    for name, slot in slots.items():
+        found = state[name]
+        if found.shape != slot.shape or found.dtype != slot.dtype:
             raise Error(
-                "E0742", "the checkpoint is of another model", where=str(path), notes=notes,
-                help=nearest(missing[0], extra) if missing and extra else "resume with the file that it was made with",
+                "E0743", f"`{name}` differs between checkpoint and model", where=str(path),
+                notes=[f"checkpoint: {found.dtype} {list(found.shape)}", f"model: {slot.dtype} {list(slot.shape)}"],
+                help="resume with the file that it was made with",
             )
-        for name, slot in slots.items():
-            found = self.state[name]
-            if found.shape != slot.shape or found.dtype != slot.dtype:
-                raise Error(
-                    "E0743", f"`{name}` differs between checkpoint and model", where=str(path),
-                    notes=[f"checkpoint: {found.dtype} {list(found.shape)}", f"model: {slot.dtype} {list(slot.shape)}"],
-                    help="resume with the file that it was made with",
-                )
 
 
 def _some(names: list[str]) -> str:
@@ -190,22 +201,9 @@ class Run:
             )
         return found[0]
 
-    def best(self, epoch: int) -> Path:
-        return self.checkpoints / f"best-{epoch:06d}.safetensors"
-
-    def write(self, last: Checkpoint, best: Checkpoint | None) -> None:
-        """Writes the best state first, then `last`, which names it, then drops older best ones: a kill in between
-        leaves a pair that belongs together."""
-        keep = None
-        if best is not None and best.progress.best is not None:
-            keep = self.best(best.progress.best)
-            if not keep.exists():
-                best.save(keep)
+    def write(self, last: Checkpoint) -> None:
+        """Replaces the last checkpoint. Raises `Error` E0748."""
         last.save(self.checkpoints / LAST)
-        for old in sorted(self.checkpoints.glob("best-*.safetensors")):
-            if old != keep:
-                with suppress(OSError):
-                    old.unlink()
 
 
 def _new_folder(parent: Path, base: str) -> Path:

@@ -9,7 +9,7 @@ from . import graphs
 from .data import ArraySource, Columns, Field, check, fields, figure_batch
 from .failures import Error
 from .file import CompiledFile
-from .session import Session
+from .session import Options, Session
 from .state import State, figure_names, promoted
 
 BYTES = 1 << 20  # data of one evaluation batch, where the training batch is not larger
@@ -43,7 +43,7 @@ class Evaluator:
     A foreign file says nothing of evaluation: there the numbers a step reports are averaged over rows.
     """
 
-    def __init__(self, file: CompiledFile, state: State, device: str, threads: int | None = None) -> None:
+    def __init__(self, file: CompiledFile, state: State, how: Options) -> None:
         if not file.parts:
             raise Error(
                 "E0715", "this file predicts only: it has no training_info", where=file.name,
@@ -57,7 +57,7 @@ class Evaluator:
         self.part = holder.index
         promote = promoted(file, self.part)
         model = graphs.concatenate(file.model, holder.algorithm, outputs, promote)
-        self.session = Session(model, device, threads)
+        self.session = Session(model, how)
         self.outputs = outputs
         self.names = list(self.plan.values) if self.plan else outputs
         data = [name for name in self.session.inputs if state.name(self.part, name) is None]
@@ -67,7 +67,7 @@ class Evaluator:
             promote = promote | {total for _, total, _ in self.plan.parts}
             asked = dict.fromkeys(self.plan.values.values())
             closing = graphs.concatenate(file.model, holder.algorithm, asked, promote)
-            self.closing = Session(closing, "cpu", 1)
+            self.closing = Session(closing, Options("cpu", 1, how.fused))
 
     def run(self, columns: Columns, batch: int) -> dict[str, float]:
         """Each figure over all rows; parts are combined in float64, then closed by the file's own arithmetic."""
@@ -97,11 +97,11 @@ class Evaluator:
 class Predictor:
     """The main graph's outputs for rows of data."""
 
-    def __init__(self, file: CompiledFile, state: State, device: str, threads: int | None = None) -> None:
+    def __init__(self, file: CompiledFile, state: State, how: Options) -> None:
         self.state = state
         self.outputs = [value.name for value in file.main.output]
         model = graphs.concatenate(file.model, None, self.outputs, promoted(file, None))
-        self.session = Session(model, device, threads)
+        self.session = Session(model, how)
         data = [name for name in self.session.inputs if state.name(None, name) is None]
         self.fields = fields(file, data)
         names = {f.shape[f.rows] for f in self.fields if f.rows is not None}

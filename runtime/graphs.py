@@ -137,6 +137,28 @@ def concatenate(
     return made
 
 
+def whole(model: ModelProto, algorithm: GraphProto | None, large: int) -> ModelProto:
+    """A step as one model with nothing cut away, for a checker. Initializers of more than `large` bytes become
+    inputs: their values decide no shape, and a message over 2 GB cannot be checked."""
+    made = ModelProto()
+    made.CopyFrom(_shell(model))
+    into = made.graph
+    into.name = "step"
+    for graph in [model.graph] if algorithm is None else [model.graph, algorithm]:
+        into.node.extend(graph.node)
+        into.input.extend(graph.input)
+        into.value_info.extend(graph.value_info)
+        into.sparse_initializer.extend(graph.sparse_initializer)
+        named = {value.name for value in graph.input}
+        for held in graph.initializer:
+            if held.ByteSize() <= large:
+                into.initializer.append(held)
+            elif held.name not in named:
+                into.input.append(helper.make_tensor_value_info(held.name, held.data_type, list(held.dims)))
+        into.output.extend(graph.output)
+    return made
+
+
 def _shell(model: ModelProto) -> ModelProto:
     """A model without graphs: versions and functions only."""
     shell = ModelProto(ir_version=model.ir_version, producer_name=model.producer_name)

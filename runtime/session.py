@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,13 @@ from onnx import GraphProto, ModelProto
 
 from . import graphs
 from .failures import Error, at_run_time
+from .file import CompiledFile
 
-# Loading with all rewrites grows faster than the graph: see docs/runtime.md for the measurement.
+# Nodes; loading with all rewrites grows faster than the graph (docs/performance.md, Sessions).
 FULL_OPTIMIZATION, BASIC_OPTIMIZATION = 1_500, 6_000
+# From here on a second thread pays: elements of a parameter, operations of a product (docs/performance.md).
+LARGE_PARAMETER, LARGE_PRODUCT = 65_536, 10_000_000
+WIDE_OPERATORS = {"Conv", "ConvTranspose", "LSTM", "GRU", "RNN"}
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -84,16 +89,38 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def threads_for(file: CompiledFile) -> int:
+    """How many threads a file pays for: one for small models, else all cores. A rule and not a measurement, so that
+    a spec runs the same way each time."""
+    largest = max((int(np.prod(slot.shape, dtype=np.int64)) for slot in file.slots), default=0)
+    batch = file.settings.get("batch", 32)
+    rows = batch if isinstance(batch, int) else LARGE_PRODUCT
+    if largest >= LARGE_PARAMETER or 2 * rows * largest >= LARGE_PRODUCT:
+        return cores()
+    nodes = [*file.main.node, *(node for part in file.parts for node in part.algorithm.node)]
+    return cores() if any(node.op_type in WIDE_OPERATORS for node in nodes) else 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """How sessions are made: `device` is "cpu" or "cuda"; `fused`: the compiler has rewritten the graph already, so
+    ONNX Runtime need not."""
+
+    device: str = "cpu"
+    threads: int = 1
+    fused: bool = False
+
+
 class Session:
     """One model on one device.
 
     `run` takes and gives NumPy arrays; the training loop binds buffers through `raw` itself (state.py).
     """
 
-    def __init__(self, model: ModelProto, device: str, threads: int | None = None) -> None:
-        """`device` is "cpu" or "cuda". Raises `Error` E0802, E0805, E0806."""
+    def __init__(self, model: ModelProto, how: Options) -> None:
+        """Raises `Error` E0802, E0805, E0806."""
         module = onnxruntime()
-        self.device = device
+        device = how.device
         self.inputs = [value.name for value in model.graph.input]
         self.outputs = [value.name for value in model.graph.output]
         self.types = {value.name: graphs.dtype_of(value.type.tensor_type.elem_type) for value in model.graph.input}
@@ -104,9 +131,10 @@ class Session:
         options = module.SessionOptions()
         options.log_severity_level = 4  # failures come as exceptions; nothing is printed
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
-        options.intra_op_num_threads = threads or cores()
+        options.intra_op_num_threads = how.threads
         options.inter_op_num_threads = 1
-        options.graph_optimization_level = _level(module, len(model.graph.node))
+        options.execution_order = module.ExecutionOrder.PRIORITY_BASED
+        options.graph_optimization_level = _level(module, len(model.graph.node), how.fused)
         providers = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider", "CPUExecutionProvider"]
         try:
             data = model.SerializeToString()
@@ -140,7 +168,7 @@ class Session:
             results = self.raw.run_with_ort_values(list(outputs), given)
         except Exception as problem:
             raise at_run_time(problem, self.sources) from None
-        return [np.array(value.numpy()) for value in results]
+        return [np.asarray(value.numpy()) for value in results]
 
 
 def sources(graph: GraphProto) -> dict[str, str]:
@@ -150,8 +178,10 @@ def sources(graph: GraphProto) -> dict[str, str]:
     }
 
 
-def _level(module: Any, nodes: int) -> Any:
+def _level(module: Any, nodes: int, fused: bool) -> Any:
     levels = module.GraphOptimizationLevel
+    if fused:
+        return levels.ORT_DISABLE_ALL
     if nodes <= FULL_OPTIMIZATION:
         return levels.ORT_ENABLE_ALL
     return levels.ORT_ENABLE_BASIC if nodes <= BASIC_OPTIMIZATION else levels.ORT_DISABLE_ALL

@@ -17,17 +17,31 @@ from onnx import ModelProto
 from . import graphs
 from .failures import at_run_time
 from .file import CompiledFile, Part, Slot
-from .session import Session, onnxruntime
+from .session import Options, Session, onnxruntime
 
 ALIGN = 64  # bytes: a cache line, and the widest vector load
+PAGE = 1 << 21  # bytes: a huge page
 
 
-def aligned(shape: Sequence[int], dtype: np.dtype[np.generic]) -> np.ndarray:
-    """An array of zeros that begins on a cache line."""
-    count = int(np.prod(shape, dtype=np.int64))
-    raw = np.zeros(count * dtype.itemsize + ALIGN, np.uint8)
-    start = -raw.ctypes.data % ALIGN
-    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(tuple(shape))
+class Block:
+    """One piece of memory that arrays are cut from. NumPy asks the kernel to back a large one with huge pages, which
+    spares a step the luck of single pages (docs/performance.md, Sessions)."""
+
+    def __init__(self, size: int, align: int = PAGE) -> None:
+        raw = np.zeros(size + align, np.uint8)
+        start = -raw.ctypes.data % align
+        self._bytes, self._used = raw[start : start + size], 0
+
+    def array(self, shape: Sequence[int], dtype: np.dtype[np.generic]) -> np.ndarray:
+        """Zeros that begin on a cache line."""
+        size = nbytes(shape, dtype)
+        start = self._used
+        self._used += -(-size // ALIGN) * ALIGN
+        return self._bytes[start : start + size].view(dtype).reshape(tuple(shape))
+
+
+def nbytes(shape: Sequence[int], dtype: np.dtype[np.generic]) -> int:
+    return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
 
 
 class Buffer:
@@ -35,9 +49,11 @@ class Buffer:
 
     __slots__ = ("array", "device", "value")
 
-    def __init__(self, shape: Sequence[int], dtype: np.dtype[np.generic], device: str) -> None:
+    def __init__(
+        self, shape: Sequence[int], dtype: np.dtype[np.generic], device: str, block: Block | None = None
+    ) -> None:
         self.device = device
-        self.array = aligned(shape, dtype)
+        self.array = (block or Block(nbytes(shape, dtype), ALIGN)).array(shape, dtype)
         ort = onnxruntime().OrtValue
         if device == "cpu":
             self.value = ort.ortvalue_from_numpy(self.array)
@@ -64,11 +80,12 @@ class State:
         self.slots = {slot.name: slot for slot in file.slots}
         self._names = {(slot.part, slot.tensor): slot.name for slot in file.slots}
         self._buffers: dict[str, tuple[Buffer, Buffer]] = {}
+        block = Block(sum(2 * (nbytes(slot.shape, slot.dtype) + ALIGN) for slot in file.slots))
         for slot in file.slots:
             parts = range(len(file.parts)) if slot.part is None else (slot.part,)
-            first = Buffer(slot.shape, slot.dtype, device)
+            first = Buffer(slot.shape, slot.dtype, device, block)
             twice = any((part, slot.tensor) in updated for part in parts)
-            second = Buffer(slot.shape, slot.dtype, device) if twice else first
+            second = Buffer(slot.shape, slot.dtype, device, block) if twice else first
             self._buffers[slot.name] = first, second
         self._at = dict.fromkeys(self.slots, 0)
         for name, array in file.values().items():
@@ -152,8 +169,8 @@ class Stepper:
     `inputs` are the names of the data it takes, `figures` the names of the numbers it reports.
     """
 
-    def __init__(self, file: CompiledFile, state: State, device: str, threads: int | None = None) -> None:
-        self.state, self.device = state, device
+    def __init__(self, file: CompiledFile, state: State, how: Options) -> None:
+        self.state, self.device = state, how.device
         self._sessions: list[Session] = []
         self._results: list[Buffer] = []
         self.figures: list[str] = []
@@ -166,7 +183,7 @@ class Stepper:
             outputs = [*names, *part.updates.values()]
             model = graphs.concatenate(file.model, part.algorithm, dict.fromkeys(outputs), promoted(file, part.index))
             targets = _separate(model, part.updates)
-            session = Session(model, device, threads)
+            session = Session(model, how)
             results = [Buffer((), np.dtype(session.output_types[n]), "cpu") for n in names]
             shapes = {v.name: graphs.shape_of(v) for v in part.algorithm.output}
             for i, name in enumerate(names):

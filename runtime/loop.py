@@ -1,0 +1,331 @@
+"""The training loop: epochs, validation, patience, checkpoints. A resumed run does what the unbroken one would."""
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from .callbacks import Callback, History, MetricsFile, Record, Start
+from .checkpoint import Plan, Progress, Run
+from .data import ArraySource, Columns, split
+from .data.check import nearest
+from .evaluate import fit_batch
+from .failures import Error
+
+if TYPE_CHECKING:
+    from .train import Trainer
+
+FAR = 1 << 62  # more updates than anyone plans
+SHARE = 20  # a checkpoint may take one part in so many of the time
+
+
+class Loop:
+    """One call of `fit`: resolves what was asked for into a plan, then runs it."""
+
+    def __init__(
+        self, trainer: Trainer, data: object, validation: object, epochs: int | None, steps: int | None,
+        batch: int | str | None, callbacks: tuple[Callback, ...], run: Run | str | os.PathLike[str] | None, every: float,
+    ) -> None:
+        self.trainer, self.every = trainer, every
+        plan = trainer.plan
+        self.again = plan is not None and not trainer.progress.finished and epochs is None and steps is None
+        # Of a resumed run that is finished, nothing is left to do unless more is asked for.
+        self.over = trainer.run is not None and trainer.progress.finished and epochs is None and steps is None
+        settings = trainer.file.settings
+        known = asdict(plan) if plan is not None and (self.again or self.over) else settings
+        self.columns, self.held, validate = self._data(data, validation, known)
+        size = batch if batch is not None else known.get("batch") or 32
+        self.batch = fit_batch(self.columns, self.columns.rows if size == "all" else _positive("batch", size))
+        self.batch = min(self.batch, self.columns.rows)
+        self.plan = Plan(size, stop=known.get("stop"), validate=validate, data=self._path(data, known),
+                         seed=trainer.seed, rows=self.columns.rows)
+        if plan is not None and self.again:
+            self._same_data(plan)
+            self.plan.epochs, self.plan.steps = plan.epochs, plan.steps
+        elif not self.over:
+            self._ends(epochs, steps, settings)
+        self._check_stop()
+        self.callbacks = callbacks
+        self.folder = self._run(run)
+
+    # --- what was asked for
+
+    def _data(
+        self, data: object, validation: object, known: Mapping[str, Any]
+    ) -> tuple[Columns, Columns | None, float | str | None]:
+        """Training data, validation data or None, and the setting that says how to get them again."""
+        trainer = self.trainer
+        if data is None:
+            data = self._path(None, known)
+        if data is None:
+            raise Error(
+                "E0601", "there are no data to train on", where=trainer.file.name,
+                notes=[f"expected `{field.name}: {field}`" for field in trainer.inputs],
+                help='give them: --data FILE, trainer.fit(data), or `data: "FILE"` in the train block',
+            )
+        wanted = validation if validation is not None else known.get("validate")
+        if wanted is None or wanted is False:
+            return trainer.columns(data, trainer.inputs), None, None
+        if isinstance(wanted, int | float):
+            if not 0 < wanted < 1:
+                raise Error("E0631", f"`validate` takes a share between 0 and 1, not {wanted}")
+            names = {field.name for field in trainer.inputs}
+            fields = trainer.inputs + tuple(f for f in trainer.evaluator.fields if f.name not in names)
+            train, held = split(trainer.columns(data, fields), float(wanted), trainer.seed)
+            return train, held, float(wanted)
+        path = str(self._place(wanted)) if isinstance(wanted, str | os.PathLike) else None
+        held = trainer.columns(path or wanted, trainer.evaluator.fields)
+        return trainer.columns(data, trainer.inputs), held, path
+
+    def _path(self, data: object, known: Mapping[str, Any]) -> str | None:
+        if isinstance(data, str | os.PathLike):
+            return os.path.abspath(data)
+        if data is None and known.get("data"):
+            return str(self._place(known["data"]))
+        return None
+
+    def _place(self, path: str | os.PathLike[str]) -> Path:
+        """A path of the spec counts from the spec's folder."""
+        return Path(os.path.abspath((self.trainer.folder or Path()) / path))
+
+    def _same_data(self, plan: Plan) -> None:
+        if plan.rows != self.plan.rows:
+            raise Error(
+                "E0746", "the data are not those that the run was trained on", where=self.columns.where,
+                notes=[f"found {self.plan.rows} rows for training, the run had {plan.rows}"],
+                help="give the same data and validation share, or start a new run",
+            )
+
+    def _ends(self, epochs: int | None, steps: int | None, settings: Mapping[str, Any]) -> None:
+        if epochs is not None and steps is not None:
+            raise Error("E0628", "`epochs` and `steps` both say when training ends", help="give one of them")
+        if epochs is None and steps is None:
+            epochs, steps = settings.get("epochs"), settings.get("steps")
+            if steps is not None:
+                epochs = None
+            elif epochs is None:
+                epochs = 10
+        progress = self.trainer.progress
+        if steps is not None:
+            self.plan.steps = progress.step + _positive("steps", steps)
+        else:
+            self.plan.epochs = progress.epoch + _positive("epochs", epochs)
+
+    def _check_stop(self) -> None:
+        if self.plan.stop is None:
+            return
+        on = str(self.plan.stop.get("on", "validation.loss"))
+        known = [f"train.{name}" for name in self.trainer.stepper.figures]
+        if self.held is not None:
+            known += [f"validation.{name}" for name in self.trainer.evaluator.names]
+        if on not in known:
+            raise Error(
+                "E0630", f"training cannot stop on `{on}`: there is no such figure",
+                notes=[f"known: {', '.join(known)}"],
+                help=nearest(on, known) or "`validate: 0.2` holds data out for validation",
+            )
+
+    def _run(self, run: Run | str | os.PathLike[str] | None) -> Run | None:
+        if isinstance(run, Run):
+            return run
+        if run is None:
+            return self.trainer.run  # a resumed trainer goes on in its folder
+        trainer = self.trainer
+        model = trainer.file._json("dlc.settings", {}).get("model", {})
+        settings = {
+            "model": model, "train": {**trainer.file.settings, **{k: v for k, v in asdict(self.plan).items() if v is not None}},
+            "seed": trainer.seed, "device": trainer.device, "rows": self.columns.rows, "batch": self.batch,
+        }
+        return Run.create(Path(run), trainer.file, settings)
+
+    # --- the loop
+
+    def go(self) -> History:
+        trainer = self.trainer
+        progress = trainer.progress
+        if self.over:
+            return self._history()
+        if trainer._waiting:
+            trainer._initialize()
+        trainer.plan, trainer.run = self.plan, self.folder
+        per_epoch = -(-self.columns.rows // self.batch)
+        left = (self.plan.epochs or 0) * per_epoch - progress.epoch * per_epoch - progress.cursor // self.batch
+        total = self.plan.steps if self.plan.steps is not None else progress.step + left
+        trainer._reserved("observations", self.columns.rows)
+        trainer._reserved("steps", total)
+        if not self.again:
+            progress.finished = progress.stopped = False
+        listeners = list(self.callbacks)
+        if self.folder is not None:
+            listeners.append(MetricsFile(self.folder.metrics, progress.history))
+        for listener in listeners:
+            listener.on_start(self._start(total))
+        with _interrupts() as interrupted:
+            try:
+                self._steps(listeners, interrupted)
+            except KeyboardInterrupt:
+                self._save()
+                raise
+        if self.plan.stop is not None and progress.best is not None and trainer._best is not None:
+            trainer._values.restore(trainer._best)
+        progress.finished, trainer._best = True, None
+        self._save()
+        if self.folder is not None:
+            trainer.save(self.folder.model)
+        history = self._history()
+        for listener in listeners:
+            listener.on_end(history)
+        return history
+
+    def _start(self, total: int) -> Start:
+        progress, trainer = self.trainer.progress, self.trainer
+        return Start(
+            trainer.file.title, trainer.device, trainer.seed, self.columns.rows, self.held.rows if self.held else 0,
+            self.batch, progress.step, total, progress.epoch, self.plan.epochs, self.folder.folder if self.folder else None,
+        )
+
+    def _steps(self, listeners: list[Callback], interrupted: list[bool]) -> None:
+        trainer, progress, stepper = self.trainer, self.trainer.progress, self.trainer.stepper
+        each = [one.on_step for one in listeners if type(one).on_step is not Callback.on_step]
+        source = ArraySource(self.columns, self.batch, trainer.seed)
+        last = self.plan.steps if self.plan.steps is not None else FAR
+        epochs = self.plan.epochs if self.plan.epochs is not None else FAR
+        names = stepper.figures
+        before, self._due = time.monotonic(), time.monotonic() + self.every
+        while progress.step < last and progress.epoch < epochs and not progress.stopped:
+            if not progress.sums:
+                progress.sums = [0.0] * len(names)
+            sums = progress.sums
+            for batch in source.batches(progress.epoch, progress.cursor):
+                stepper.step(batch.arrays)
+                figures = stepper.read()
+                progress.step += 1
+                if figures and not math.isfinite(figures[0]):
+                    refuse_infinite(dict(zip(names, figures, strict=True)), progress.step)
+                for i, figure in enumerate(figures):
+                    sums[i] += figure * batch.rows
+                progress.cursor += batch.rows
+                for tell in each:
+                    tell(progress.step, dict(zip(names, figures, strict=True)))
+                now = time.monotonic()
+                if interrupted or now >= self._due or progress.step >= last:
+                    progress.seconds += now - before
+                    before = now
+                    if interrupted:
+                        raise KeyboardInterrupt
+                    if now >= self._due:
+                        self._save()
+                    if progress.step >= last:
+                        break
+            now = time.monotonic()
+            progress.seconds += now - before
+            before = now
+            self._finish_epoch(listeners)
+            now = time.monotonic()
+            progress.seconds += now - before
+            before = now
+
+    def _finish_epoch(self, listeners: list[Callback]) -> None:
+        """The record of an epoch: of a whole one it is kept, of one that `steps` cut short it is only told."""
+        trainer, progress = self.trainer, self.trainer.progress
+        whole = progress.cursor >= self.columns.rows
+        record: Record = {
+            "epoch": progress.epoch + 1,
+            "step": progress.step,
+            "seconds": round(progress.seconds, 6),
+            "train": {n: s / progress.cursor for n, s in zip(trainer.stepper.figures, progress.sums, strict=True)},
+            "validation": trainer.evaluator.run(self.held, self.batch) if self.held is not None else None,
+        }
+        self._short = None if whole else record
+        if whole:
+            progress.epoch, progress.cursor, progress.sums = progress.epoch + 1, 0, []
+            progress.history.append(record)
+            self._judge(record)
+        for listener in listeners:
+            listener.on_epoch(record)
+
+    def _judge(self, record: Record) -> None:
+        """Patience: keeps the best epoch's state, and stops when none has been better for long enough."""
+        stop, progress = self.plan.stop, self.trainer.progress
+        if stop is None:
+            return
+        part, _, name = str(stop.get("on", "validation.loss")).partition(".")
+        value = float(record[part][name])
+        sign = -1.0 if stop.get("mode") == "max" else 1.0
+        if math.isfinite(value) and (progress.score is None or sign * value < sign * progress.score):
+            progress.score, progress.best = value, record["epoch"]
+            self.trainer._best = self.trainer._values.snapshot()
+        elif record["epoch"] - (progress.best or 0) >= int(stop.get("patience", 5)):
+            progress.stopped = True
+
+    _short: Record | None = None
+
+    def _save(self) -> None:
+        """Writes the checkpoint of a run; the next one is due so late that writing takes little of the time."""
+        if self.folder is None:
+            return
+        before = time.monotonic()
+        self.folder.write(self.trainer.checkpoint())
+        now = time.monotonic()
+        self._due = now + max(self.every, SHARE * (now - before))
+
+    def _history(self) -> History:
+        progress = self.trainer.progress
+        records = list(progress.history) + ([self._short] if self._short else [])
+        best = progress.best if self.plan.stop is not None else None
+        folder = self.folder.folder if self.folder else None
+        return History(records, best, progress.step, progress.seconds, progress.stopped, folder)
+
+
+def refuse_infinite(figures: Mapping[str, float], step: int) -> None:
+    """Raises `Error` E0670 when the loss (the first figure) is no finite number."""
+    name, value = next(iter(figures.items()), ("loss", 0.0))
+    if not math.isfinite(value):
+        raise Error(
+            "E0670", f"`{name}` is {'NaN' if math.isnan(value) else 'infinite'} at step {step}",
+            help="a smaller learning rate, clipping (`clip: global_norm(1.0)`) or a stable form of the loss",
+        )
+
+
+def _positive(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise Error("E0625", f"`{name}` takes a whole number of at least 1, not {value!r}")
+    return value
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[bool]]:
+    """Ctrl-C during the block adds to the list instead of breaking into a step; a second one breaks in at once.
+
+    Signals come to the main thread alone; elsewhere the list stays empty.
+    """
+    seen: list[bool] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        seen.append(True)
+        if len(seen) > 1:
+            raise KeyboardInterrupt
+
+    if before is not signal.default_int_handler:  # the program handles it in its own way
+        yield seen
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+__all__ = ["Loop", "Progress", "refuse_infinite"]

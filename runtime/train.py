@@ -1,0 +1,273 @@
+"""The trainer: one compiled file, its state on a device, and what can be done with them."""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from functools import cached_property
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import graphs, session
+from .callbacks import Callback, History
+from .checkpoint import Checkpoint, Plan, Progress, Run, find
+from .data import Columns, Field, check, fields, load
+from .data.check import nearest
+from .evaluate import Evaluator, Predictor, batch_for
+from .failures import Error
+from .file import CompiledFile, Slot
+from .loop import Loop, refuse_infinite
+from .state import State, Stepper
+
+
+class Values(MutableMapping[str, np.ndarray]):
+    """State by path. Reading gives a copy; assigning checks name, shape and dtype (`Error` E0629)."""
+
+    def __init__(self, trainer: Trainer, names: Sequence[str]) -> None:
+        self._trainer, self._names = trainer, dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._trainer._values.read(name)
+
+    def __setitem__(self, name: str, value: object) -> None:
+        if name not in self._names:
+            raise Error("E0629", f"there is no `{name}` to assign", help=nearest(name, self._names))
+        slot = self._trainer._values.slots[name]
+        array = np.asarray(value)
+        if array.shape != slot.shape or not np.can_cast(array.dtype, slot.dtype, "same_kind"):
+            raise Error(
+                "E0629", f"`{name}` cannot take this value",
+                notes=[f"found {array.dtype} {list(array.shape)}", f"expected {slot.dtype} {list(slot.shape)}"],
+            )
+        self._trainer._values.write(name, array)
+        self._trainer._assigned.add(name)
+
+    def __delitem__(self, name: str) -> None:
+        raise Error("E0629", f"`{name}` is part of the model and cannot be deleted")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class Trainer:
+    """Trains, evaluates and predicts. Not thread-safe: one trainer a thread.
+
+    A file that no trainer has written begins at the start values of its seed, which its own `initialization`
+    computes; a trained one goes on from what it holds. A foreign file (without our metadata) keeps what it holds
+    until the first training step. `start="file"` keeps it in any case.
+    """
+
+    def __init__(
+        self, program: object, device: str = "auto", seed: int | None = None, *,
+        threads: int | None = None, start: str | None = None, folder: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """`program`: a compiled spec, a CompiledFile, a `ModelProto`, or the path of a .onnx file.
+
+        `seed` comes before the file's own setting, which comes before 0. `threads`: of the CPU; by default one for
+        small models, else every core. `folder`: what relative data paths of the spec count from.
+        Raises `Error` E07xx, E08xx.
+        """
+        self.file = CompiledFile.of(program)
+        self.device = session.choose(device)
+        fused = self.file.ours
+        self._how = session.Options(self.device, threads or session.threads_for(self.file), fused)
+        given = seed if seed is not None else self.file.settings.get("seed")
+        self.seed = int(given or 0)
+        home = folder if folder is not None else getattr(program, "folder", None)
+        self.folder = Path(home) if home is not None else None
+        self._values = State(self.file, self.device)
+        self._assigned: set[str] = set()
+        self._waiting = start != "file" and not self.file.trained and any(p.initials for p in self.file.parts)
+        if self._waiting and (self.file.ours or seed is not None):
+            self._initialize()
+        self.progress = Progress(step=self._steps_done())
+        self.plan: Plan | None = None  # of the run that a checkpoint interrupted, or of the last fit
+        self.run: Run | None = None
+        self._best: dict[str, np.ndarray] | None = None
+
+    # --- start values
+
+    def _initialize(self) -> None:
+        """Runs each part's initialization from the seed (a foreign one may have no `seed`)."""
+        self._waiting = False
+        seed = np.array(self.seed % (1 << 64), np.uint64)
+        for part in self.file.parts:
+            if part.initialization is None or not part.initials:
+                continue
+            model = graphs.standalone(self.file.model, part.initialization)
+            for held in model.graph.initializer:
+                if held.name == "seed" and self.file.ours:
+                    held.CopyFrom(graphs.tensor("seed", seed))
+            run = session.Session(model, session.Options("cpu", session.cores(), self._how.fused))
+            made = dict(zip(run.outputs, run.run(run.outputs, {}), strict=True))
+            for tensor, output in part.initials.items():
+                name = self._values.name(part.index, tensor)
+                if name is not None and name not in self._assigned:
+                    self._values.write(name, made[output])
+
+    def _steps_done(self) -> int:
+        if "step" in self._values.slots and self.file.ours:
+            return int(self._values.read("step"))
+        noted = self.file.metadata.get("dlc.trained", "0")
+        return int(noted) if noted.isdigit() else 0
+
+    def _reserved(self, tensor: str, value: int) -> None:
+        """Sets `steps` or `observations`, which the file leaves to us, in every part that has it."""
+        if self.file.ours:
+            for slot in self._values.slots.values():
+                if slot.tensor == tensor and slot.part is not None and slot.name not in self._assigned:
+                    self._values.write(slot.name, np.array(value, slot.dtype))
+
+    # --- what it holds
+
+    @property
+    def parameters(self) -> MutableMapping[str, np.ndarray]:
+        """What is learned, by path; `trainer.parameters["dense.W"] = array` replaces a value."""
+        return Values(self, self.file.parameters)
+
+    @property
+    def state(self) -> MutableMapping[str, np.ndarray]:
+        """Everything that training carries, by path: parameters, optimizer state, statistics, counters."""
+        return Values(self, list(self._values.slots))
+
+    @property
+    def slots(self) -> Mapping[str, Slot]:
+        return self._values.slots
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left of the run: false for one resumed from the middle."""
+        return self.progress.finished
+
+    @property
+    def inputs(self) -> tuple[Field, ...]:
+        """The data of a step."""
+        return fields(self.file, self.stepper.inputs)
+
+    @cached_property
+    def stepper(self) -> Stepper:
+        if not self.file.parts:
+            raise self._cannot_train()
+        return Stepper(self.file, self._values, self._how)
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        return Evaluator(self.file, self._values, self._how)
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        return Predictor(self.file, self._values, self._how)
+
+    @cached_property
+    def _check(self) -> Callable[[Mapping[str, Any]], Columns]:
+        found = self.inputs
+        return lambda batch: check(batch, found, "the batch")
+
+    def _cannot_train(self) -> Error:
+        return Error(
+            "E0715", "this file predicts only: it has no training_info", where=self.file.name,
+            help="compile the spec with a `train` block, and do not `export --inference` it",
+        )
+
+    # --- what it does
+
+    def step(self, batch: Mapping[str, Any]) -> dict[str, float]:
+        """One update on one batch (arrays by name); the loss and the metrics of the batch.
+
+        Raises `Error` E06xx for data that do not fit, E0670 for a loss that is no finite number.
+        """
+        stepper = self.stepper
+        columns = self._check(batch)
+        if self._waiting:
+            self._initialize()
+        if self.progress.step == 0 and self.plan is None:
+            self._first(columns.rows)
+        stepper.step(columns.arrays)
+        self.progress.step += 1
+        figures = dict(zip(stepper.figures, stepper.read(), strict=True))
+        refuse_infinite(figures, self.progress.step)
+        return figures
+
+    def _first(self, rows: int) -> None:
+        """Before a first step by hand: the plan is the setting, and the batch is all the data there are."""
+        self._reserved("observations", rows)
+        self._reserved("steps", int(self.file.settings.get("steps") or 1))
+
+    def fit(
+        self, data: object = None, validation: object = None, epochs: int | None = None, steps: int | None = None,
+        batch: int | str | None = None, callbacks: Sequence[Callback] = (), run: Run | str | os.PathLike[str] | None = None,
+        *, every: float = 10.0,
+    ) -> History:
+        """Trains. What is not given comes from the file's train settings.
+
+        `data`: a mapping of arrays, or the path of an .npz or .csv file. `validation`: the same, a share in (0, 1) of
+        the data, or False for none. `epochs` or `steps`: how many more. `batch`: rows, or "all". `run`: a Run, or the
+        folder in which to make one. `every`: seconds between checkpoints. A resumed trainer, given neither epochs nor
+        steps, finishes the run that was interrupted. Ctrl-C writes a checkpoint and raises KeyboardInterrupt.
+        Raises `Error` E06xx, E0670, E07xx, E08xx.
+        """
+        if not self.file.parts:
+            raise self._cannot_train()
+        return Loop(self, data, validation, epochs, steps, batch, tuple(callbacks), run, every).go()
+
+    def evaluate(self, data: object, batch: int | None = None) -> dict[str, float]:
+        """The loss and each metric over a data set."""
+        columns = self.columns(data, self.evaluator.fields)
+        return self.evaluator.run(columns, batch or batch_for(columns, self._batch()))
+
+    def predict(self, data: object, batch: int | None = None) -> dict[str, np.ndarray]:
+        """The model's outputs by name for rows of data (the inputs that the outputs need; no targets)."""
+        found, where = load(data, self.predictor.fields, self.file.settings.get("columns"))
+        return self.predictor.run(found, where, batch or self._batch())
+
+    def columns(self, data: object, wanted: tuple[Field, ...]) -> Columns:
+        """Data loaded and checked."""
+        found, where = load(data, wanted, self.file.settings.get("columns"))
+        return check(found, wanted, where)
+
+    def _batch(self) -> int:
+        batch = self.file.settings.get("batch", 32)
+        return batch if isinstance(batch, int) else 1
+
+    # --- files
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the .onnx file with the present values: it predicts with them, and trains on from them."""
+        self.file.save(path, self._values.snapshot(), trained=self.progress.step)
+        return Path(path)
+
+    def checkpoint(self) -> Checkpoint:
+        """Where training stands, to be saved and resumed."""
+        plan = self.plan or Plan(seed=self.seed)
+        return Checkpoint(self._values.snapshot(), replace(self.progress), plan, self.file.title, self._best)
+
+    @classmethod
+    def resume(
+        cls, path: str | os.PathLike[str], program: object = None, device: str = "auto", *, threads: int | None = None,
+    ) -> Trainer:
+        """A trainer as it stood at the last checkpoint of a run folder, or at a checkpoint file.
+
+        A checkpoint outside a run folder needs the `program` that it is of. Raises `Error` E0740 to E0745.
+        """
+        place, run = find(Path(path))
+        found = Checkpoint.load(place)
+        if program is None and run is None:
+            raise Error(
+                "E0744", "a checkpoint alone does not say what it is of", where=str(place),
+                help="give the run folder, or the .onnx file too: Trainer.resume(path, program)",
+            )
+        file = CompiledFile.of(program) if program is not None else CompiledFile.load(run.model)  # type: ignore[union-attr]
+        trainer = cls(file, device, found.plan.seed, threads=threads, start="file")
+        found.check(trainer.slots, place)
+        trainer._values.restore(found.state)
+        trainer.progress, trainer.plan, trainer.run = found.progress, found.plan, run
+        trainer.folder = getattr(program, "folder", None)
+        trainer._best = found.best
+        return trainer
