@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Callback", "CompiledFile", "Error", "History", "Trainer"]
 
-_HOMES = {"Callback": "callbacks", "CompiledFile": "file", "Error": "failures", "History": "callbacks", "Trainer": "train"}
+_HOMES = {
+    "Callback": "callbacks", "CompiledFile": "file", "Error": "failures", "History": "callbacks", "Trainer": "train",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -147,7 +147,9 @@ def _some(names: list[str]) -> str:
 
 
 def _unreadable(path: Path, why: str) -> Error:
-    return Error("E0740", f"cannot read the checkpoint `{path}`", notes=[why], help="give a run folder or a .safetensors file")
+    return Error(
+        "E0740", f"cannot read the checkpoint `{path}`", notes=[why], help="give a run folder or a .safetensors file"
+    )
 
 
 def _cannot_write(path: Path, problem: OSError) -> Error:
@@ -186,7 +188,8 @@ class Run:
     def _source(self, name: str, text: str) -> None:
         """Writes one source of the spec; names from a file must not lead out of the folder."""
         parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..", ".") and "\0" not in part]
-        path = self.folder / "spec" / Path(*(part.replace("\\", "_").replace(":", "_") for part in parts or ["spec.dl"]))
+        safe = [part.replace("\\", "_").replace(":", "_") for part in parts or ["spec.dl"]]
+        path = self.folder.joinpath("spec", *safe)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 

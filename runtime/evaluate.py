@@ -1,7 +1,7 @@
 """Figures over a whole data set, and predictions: sessions cut from the same file by the outputs they ask for."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from .state import State, figure_names, promoted
 
 BYTES = 1 << 20  # data of one evaluation batch, where the training batch is not larger
 LARGEST = 1024  # rows
-COMBINE = {"sum": lambda a, b: a + b, "min": min, "max": max}
+COMBINE: dict[str, Callable[[float, float], float]] = {"sum": lambda a, b: a + b, "min": min, "max": max}
 
 
 def batch_for(columns: Columns, batch: int) -> int:

@@ -32,7 +32,8 @@ class Loop:
 
     def __init__(
         self, trainer: Trainer, data: object, validation: object, epochs: int | None, steps: int | None,
-        batch: int | str | None, callbacks: tuple[Callback, ...], run: Run | str | os.PathLike[str] | None, every: float,
+        batch: int | str | None, callbacks: tuple[Callback, ...], run: Run | str | os.PathLike[str] | None,
+        every: float,
     ) -> None:
         self.trainer, self.every = trainer, every
         plan = trainer.plan
@@ -140,8 +141,9 @@ class Loop:
             return self.trainer.run  # a resumed trainer goes on in its folder
         trainer = self.trainer
         model = trainer.file._json("dlc.settings", {}).get("model", {})
+        given = {name: value for name, value in asdict(self.plan).items() if value is not None}
         settings = {
-            "model": model, "train": {**trainer.file.settings, **{k: v for k, v in asdict(self.plan).items() if v is not None}},
+            "model": model, "train": {**trainer.file.settings, **given},
             "seed": trainer.seed, "device": trainer.device, "rows": self.columns.rows, "batch": self.batch,
         }
         return Run.create(Path(run), trainer.file, settings)
@@ -189,7 +191,8 @@ class Loop:
         progress, trainer = self.trainer.progress, self.trainer
         return Start(
             trainer.file.title, trainer.device, trainer.seed, self.columns.rows, self.held.rows if self.held else 0,
-            self.batch, progress.step, total, progress.epoch, self.plan.epochs, self.folder.folder if self.folder else None,
+            self.batch, progress.step, total, progress.epoch, self.plan.epochs,
+            self.folder.folder if self.folder else None,
         )
 
     def _steps(self, listeners: list[Callback], interrupted: list[bool]) -> None:

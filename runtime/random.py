@@ -5,6 +5,8 @@ docs/file-format.md says. A library's streams may change between versions; this 
 """
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 K0 = 0x548C9DECBCE65297
@@ -12,7 +14,7 @@ MASK = (1 << 64) - 1
 # Draws of a spec fold (key, step); these two words are no step, so their streams are never a spec's.
 ORDER, SPLIT = 1 << 63, (1 << 63) + 1
 
-Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
+Words = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 def squares64(counter: Words, key: int) -> Words:
@@ -25,7 +27,8 @@ def squares64(counter: Words, key: int) -> Words:
         x = (x >> half) | (x << half)
     t = x = x * x + z
     x = (x >> half) | (x << half)
-    return t ^ ((x * x + y) >> half)
+    last: Words = t ^ ((x * x + y) >> half)
+    return last
 
 
 def fold(key: int, data: int) -> int:

@@ -4,6 +4,7 @@ ONNX Runtime is imported when the first session is made, never before: `dlc chec
 """
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ def onnxruntime() -> Any:
     """The module, with its telemetry off. Raises `Error` E0801 where it is not installed."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read once, at the first import
     try:
-        import onnxruntime as module
+        module = importlib.import_module("onnxruntime")
     except ImportError:
         raise Error(
             "E0801", "ONNX Runtime is not installed: it runs the model",
@@ -72,7 +73,7 @@ def _cuda_starts(module: Any) -> bool:
     options = module.SessionOptions()
     options.log_severity_level = 4
     session = module.InferenceSession(probe.SerializeToString(), options, providers=["CUDAExecutionProvider"])
-    return session.get_providers()[0] == "CUDAExecutionProvider"
+    return bool("CUDAExecutionProvider" in session.get_providers())
 
 
 def _no_cuda(why: str) -> Error:

@@ -16,7 +16,7 @@ from onnx import ModelProto
 
 from . import graphs
 from .failures import at_run_time
-from .file import CompiledFile, Part, Slot
+from .file import CompiledFile, Part
 from .session import Options, Session, onnxruntime
 
 ALIGN = 64  # bytes: a cache line, and the widest vector load
@@ -258,12 +258,13 @@ class Stepper:
             self._rebind(arrays, shapes)
         for buffer, array in zip(self._into, arrays, strict=True):
             buffer.write(array)
-        session: Session | None = None
+        turn = self._turns[self._turn]
         try:
-            for run, binding, session in self._turns[self._turn]:
+            for run, binding, _ in turn:
                 run(binding)
-        except Exception as problem:
-            raise at_run_time(problem, session.sources if session else {}) from None
+        except Exception as problem:  # ONNX Runtime's exceptions have no common base
+            known = {name: line for _, _, session in turn for name, line in session.sources.items()}
+            raise at_run_time(problem, known) from None
         self.state.phase(self._phases[self._turn])
         self._turn ^= 1
 

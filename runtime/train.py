@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from functools import cached_property
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -202,8 +202,8 @@ class Trainer:
 
     def fit(
         self, data: object = None, validation: object = None, epochs: int | None = None, steps: int | None = None,
-        batch: int | str | None = None, callbacks: Sequence[Callback] = (), run: Run | str | os.PathLike[str] | None = None,
-        *, every: float = 10.0,
+        batch: int | str | None = None, callbacks: Sequence[Callback] = (),
+        run: Run | str | os.PathLike[str] | None = None, *, every: float = 10.0,
     ) -> History:
         """Trains. What is not given comes from the file's train settings.
 

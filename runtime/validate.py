@@ -23,7 +23,7 @@ Type = tuple[int, graphs.Shape | None]
 
 
 def validate(file: CompiledFile) -> None:
-    """Raises `Error` E0714, E0718 to E0738 for the first fault of a file; `dlc check FILE.onnx` and every load call it."""
+    """Raises `Error` E0714, E0718 to E0738 for the first fault of a file. Every load and `dlc check` call it."""
     model = file.model
     _check_opset(file)
     for graph, what in _all_graphs(model):
@@ -66,7 +66,8 @@ def _check_opset(file: CompiledFile) -> None:
         raise _fault("E0731", file, "the file has another opset or IR version than dlc writes",
                      f"found opset {opset}, IR {file.model.ir_version}", f"expected opset {OPSET}, IR {IR}")
     foreign = sorted(domain for domain in versions if domain not in DEFAULT)
-    foreign += [node.domain for graph, _ in _all_graphs(file.model) for node in graph.node if node.domain not in DEFAULT]
+    nodes = (node for graph, _ in _all_graphs(file.model) for node in graph.node)
+    foreign += [node.domain for node in nodes if node.domain not in DEFAULT]
     if foreign:
         raise _fault("E0732", file, f"the file uses operators of the domain `{foreign[0]}`",
                      "files of dlc hold standard operators only", help="compile the spec again")
@@ -79,7 +80,8 @@ def _check_tensors(file: CompiledFile, graph: GraphProto, what: str) -> None:
         try:
             dtype = graphs.dtype_of(tensor.data_type)
         except KeyError:
-            raise _fault("E0738", file, f"{name} is broken", f"its element type {tensor.data_type} is unknown") from None
+            unknown = f"its element type {tensor.data_type} is unknown"
+            raise _fault("E0738", file, f"{name} is broken", unknown) from None
         if any(size < 0 for size in tensor.dims):
             raise _fault("E0738", file, f"{name} is broken", f"its shape is {list(tensor.dims)}")
         if tensor.HasField("raw_data") and tensor.data_type < TensorProto.UINT4:  # wider types: half bytes differ
@@ -162,15 +164,16 @@ def _check_bindings(file: CompiledFile, part: Part) -> None:
             raise _fault("E0724", file, f"update_binding names `{key}`, which is no initializer",
                          "a key is an initializer of the main graph or of the algorithm")
         if value not in made:
-            raise _fault("E0725", file, f"update_binding takes `{value}` for `{key}`, which is no output of the algorithm")
+            raise _fault("E0725", file,
+                         f"update_binding takes `{value}` for `{key}`, which is no output of the algorithm")
     made = {value.name for value in part.initialization.output} if part.initialization else set()
     for key, value in part.initials.items():
         if key not in held:
             raise _fault("E0728", file, f"initialization_binding names `{key}`, which is no initializer",
                          "a key is an initializer of the main graph or of the algorithm")
         if value not in made:
-            raise _fault("E0729", file,
-                         f"initialization_binding takes `{value}` for `{key}`, which is no output of the initialization")
+            message = f"initialization_binding takes `{value}` for `{key}`, which is no output of the initialization"
+            raise _fault("E0729", file, message)
 
 
 def _check_types(file: CompiledFile, part: Part, step: dict[str, Type], start: dict[str, Type]) -> None:
@@ -212,7 +215,8 @@ def _check_promises(file: CompiledFile, main: dict[str, Type]) -> None:
     for kind in ("inputs", "targets", "outputs", "parameters", "states"):
         for entry in file._entries(kind):
             if kind == "outputs" and entry["name"] not in named:
-                raise _fault("E0714", file, f"the metadata `dlc.signature` names an output `{entry['name']}` that is none")
+                raise _fault("E0714", file, f"the metadata `dlc.signature` names an output `{entry['name']}`",
+                             "the main graph has none of that name")
     for part in file.parts:
         outputs = list(part.algorithm.output)
         first = outputs[0] if outputs else None
