@@ -11,6 +11,7 @@ from .differentiate import expand
 from .elaborate import MAX_NODES, elaborate
 from .module import Module
 from .optimize import simplify
+from .optimize.draws import merge_draws
 from .optimize.fuse import fuse
 from .parse import make_source, read_source
 from .source import Source
@@ -51,6 +52,7 @@ def differentiate(module: Module) -> None:
 def optimize(module: Module, precision: str) -> None:
     """graph -> the graph that runs: fewer and larger nodes."""
     simplify(module.graph, final=True)
+    merge_draws(module.graph)
     fuse(module.graph, precision)
 
 
@@ -59,7 +61,6 @@ def compile_module(module: Module, precision: str = "float32", seed: int | None 
     from .lower import lower  # ONNX takes as long to import as a check takes
 
     optimize(module, precision)
-    from .lower import lower  # ONNX is loaded only when a file is made
 
     if seed is None:
         seed = module.settings.get("train", {}).get("seed") or 0

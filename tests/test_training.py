@@ -94,7 +94,7 @@ def fold(key: int, data: int) -> int:
 
 def dropped(step: int, shape: tuple[int, int], share: float) -> Any:
     """What the only dropout of the spec multiplies by at this step."""
-    key = fold(fold(fold(0x548C9DECBCE65297, SEED), step), 0)
+    key = fold(fold(0x548C9DECBCE65297, SEED), step)
     uniform = (squares32(np.arange(shape[0] * shape[1]), key) >> np.uint64(8)) * 2.0**-24
     return np.where(uniform < share, 0, 1 / (1 - share)).reshape(shape)
 

@@ -450,14 +450,16 @@ def ones_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
 def uniform_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
     value = tensor(c, x)
     with c.at(frame, span):
-        return Tensor(ops.random_uniform(c.draw_key(), shape=value.node.shape), value.labels)
+        key, (start,) = c.draw(value.node.shape, 1)
+        return Tensor(ops.random_uniform(key, shape=value.node.shape, start=start), value.labels)
 
 
 @builtin
 def normal_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
     value = tensor(c, x)
     with c.at(frame, span):
-        return Tensor(ops.random_normal(c.draw_key(), value.node.shape), value.labels)
+        key, starts = c.draw(value.node.shape, 2)
+        return Tensor(ops.random_normal(key, value.node.shape, (starts[0], starts[1])), value.labels)
 
 
 @builtin

@@ -10,7 +10,7 @@ from ..diagnostics import CompileError, Diagnostic, Label, Problems, error
 from ..graph import Graph, Node
 from ..module import Module, Variable
 from ..source import Span
-from ..tensor_type import Dim, TensorType, TypeProblem
+from ..tensor_type import Dim, Shape, TensorType, TypeProblem, product
 from .library import Library
 from .scope import Frame
 from .values import POISON, Tensor, Value
@@ -66,14 +66,22 @@ class Context:
         """The start value of a variable, in terms of the seed."""
         return self.graph.outputs[f"initial/{path}"]
 
-    def draw_key(self) -> Node:
-        """The key of the next draw: folded from the seed, the step and the place in the spec."""
+    def draw(self, shape: Shape, count: int) -> tuple[Node, list[int]]:
+        """The key of the next draw, and where the counters of its `count` uniform tensors start.
+
+        A step's key is folded from the seed's and the step; each place in the text has 2^40 counters of its own. Start
+        values have the key of step 0, and counters without gaps, so that many small draws can be made as one.
+        """
         self.read["draw"] = None
         if self.starting:
-            place, self.starts = self.starts, self.starts + 1
-            return ops.fold(ops.fold(ops.seed_key(self.graph), 0), place)
+            size = product(shape)
+            if not isinstance(size, int):
+                raise error("E0330", "a start value cannot depend on the data or on the step", self.graph.span, "drawn here")
+            starts = [self.starts + size * i for i in range(count)]
+            self.starts += size * count
+            return ops.fold(ops.seed_key(self.graph), 0), starts
         place, self.draws = self.draws, self.draws + 1
-        return ops.fold(ops.fold(self.counter("key"), self.step()), place)
+        return ops.fold(self.counter("key"), self.step()), [(place << 40) + (i << 38) for i in range(count)]
 
     # --- making nodes
 
