@@ -1,29 +1,39 @@
-"""Simplification of the graph, in place: constant folding, algebra, stable forms, dead code.
-
-Equal nodes are one node from the start (see `graph.py`), so there is no pass for common subexpressions.
-"""
+"""The simplifier, and the fusing pass that follows it."""
 from __future__ import annotations
 
 from ..graph import Graph, Node
-from ..ops.registry import OPS
-from . import algebra, fold, stable
-from .rewrite import Rule, rewrite
+from . import algebra, fold, shapes, stable
+from .fuse import fuse
+from .rewrite import Rules, rewrite, together
+
+PASSES = (
+    fold.RULES,  # first: a constant needs no algebra
+    stable.RULES,  # before the algebra that would take the patterns apart
+    shapes.RULES,
+    algebra.RULES,
+)
+_MARKERS = Rules()
 
 
-def _opened(node: Node) -> Node:
-    """Markers have done their work once all derivatives are there."""
+@_MARKERS.on("cut", "stop_gradient")
+def _unmarked(node: Node) -> Node | None:
+    """cut(x) = x and stop_gradient(x) = x, once all derivatives are taken"""
     return node.inputs[0]
 
 
-# Folding first: what is a number needs no rule. Stable forms before algebra: they are the larger patterns.
-RULES: dict[str, tuple[Rule, ...]] = {
-    name: (fold.fold, *stable.RULES.get(name, ()), *algebra.RULES.get(name, ())) for name in OPS
-}
-FINAL: dict[str, tuple[Rule, ...]] = {**RULES, "cut": (_opened,), "stop_gradient": (_opened,)}
+_ALL = together(PASSES)
+_LAST = together((_MARKERS, *PASSES))
+_CLOSING = together((fold.FINAL, shapes.KEEP))
 
 
 def simplify(graph: Graph, final: bool = False) -> None:
-    """Applies every rule until none does, and removes what no root needs. `final`: no derivative is to come."""
-    graph.prune()
-    rewrite(graph, FINAL if final else RULES)
-    graph.prune()
+    """Rewrites the graph in place into a smaller one with the same outputs.
+
+    `final`: all derivatives are taken, so `cut` and `stop_gradient` go. Until then rules see them as they see an input.
+    """
+    rewrite(graph, _LAST if final else _ALL)
+    if final:
+        rewrite(graph, _CLOSING)
+
+
+__all__ = ["PASSES", "fuse", "simplify"]

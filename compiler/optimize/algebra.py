@@ -1,316 +1,389 @@
-"""Algebra: each rule is an equation, read from left to right. Values stay what IEEE 754 makes of them, but for the last
-bit where scalars are gathered; x·0 is kept, since it is NaN where x is infinite."""
+"""Arithmetic on each element. Signs and scalars move outwards, to where they meet others or cost one element.
+
+Rules keep NaN and infinity: x * 0 is 0 only where x is known to be finite, and x - x stays. They may change the last
+bits, the sign of a zero, and what overflows half way.
+"""
 from __future__ import annotations
+
+import math
 
 from .. import ops
 from ..graph import Node
-from ..tensor_type import TypeProblem, broadcast
-from .match import count, equal, is_, number, same_but_ones, scalar
-from .rewrite import Rule
+from .match import (
+    POINTWISE, finite, is_number, is_op, like, nonnegative, number, once, other, spread, unsigned, with_number,
+)
+from .rewrite import Rules
+
+RULES = Rules()
 
 
-def fit(x: Node, node: Node) -> Node:
-    """x in the shape of the node that it replaces."""
-    return ops.broadcast_to(x, shape=node.shape)
+@RULES.on(*POINTWISE)
+def pointwise_of_broadcasts(node: Node) -> Node | None:
+    """f(broadcast(a), b) = broadcast(f(a, b)): on fewer elements, and not at all where b has the shape"""
+    if not any(source.op.name == "broadcast_to" for source in node.inputs):
+        return None
+    plain = [source.inputs[0] if source.op.name == "broadcast_to" else source for source in node.inputs]
+    return spread(node.graph.add(node.op, plain, node.attrs), node.shape)
 
 
-def _pairs(node: Node) -> list[tuple[Node, Node]]:
-    """The operands of a commutative operation in both orders."""
+# --- sums
+
+
+@RULES.on("add")
+def add_zero(node: Node) -> Node | None:
+    """x + 0 = x"""
+    return other(node, 0)
+
+
+@RULES.on("add")
+def twice(node: Node) -> Node | None:
+    """x + x = 2 x"""
     a, b = node.inputs
-    return [(a, b), (b, a)]
+    return a * like(a, 2) if a is b else None
 
 
-# --- signs move outwards
-
-
-def neg(node: Node) -> Node | None:
-    (x,) = node.inputs
-    if is_(x, "neg"):  # −(−x) = x
-        return x.inputs[0]
-    if is_(x, "sub"):  # −(a − b) = b − a
-        return ops.sub(x.inputs[1], x.inputs[0])
-    if is_(x, "mul"):
-        for a, b in _pairs(x):
-            if number(b) is not None:  # −(a c) = a (−c)
-                return ops.mul(a, -b)
-            if is_(b, "sub") and x.graph.dag.out_degree(x) == 1:  # −(a (b − c)) = a (c − b)
-                return ops.mul(a, ops.sub(b.inputs[1], b.inputs[0]))
+@RULES.on("add")
+def add_negative(node: Node) -> Node | None:
+    """a + (-b) = a - b"""
+    for a, b in (node.inputs, node.inputs[::-1]):
+        if number(b) is None and number(a) is None:
+            plain = unsigned(b)
+            if plain is not None:
+                return a - plain
+    a, b = node.inputs
+    for c, x in ((a, b), (b, a)):
+        if number(c) is not None and x.op.name == "neg":
+            return c - x.inputs[0]
     return None
 
 
-def add(node: Node) -> Node | None:
-    for a, b in _pairs(node):
-        if equal(b, 0):  # a + 0 = a
-            return fit(a, node)
-        if is_(b, "neg"):  # a + (−b) = a − b
-            return ops.sub(a, b.inputs[0])
-        if is_(b, "sub") and b.inputs[1] is a and is_(a, "reduce_max"):  # a + (b − a) = b
-            return fit(b.inputs[0], node)
-    a, b = node.inputs
-    if a is b:  # a + a = 2 a
-        return ops.mul(a, 2)
-    return _factored(node, ops.add)
-
-
-def sub(node: Node) -> Node | None:
-    a, b = node.inputs
-    if equal(b, 0):  # a − 0 = a
-        return fit(a, node)
-    if equal(a, 0):  # 0 − b = −b
-        return fit(-b, node)
-    if is_(b, "neg"):  # a − (−b) = a + b
-        return ops.add(a, b.inputs[0])
-    if is_(a, "neg"):  # (−a) − b = −(a + b)
-        return -ops.add(a.inputs[0], b)
-    return _factored(node, ops.sub)
-
-
-def _factored(node: Node, combine: object) -> Node | None:
-    """a c ± b c = (a ± b) c and a / c ± b / c = (a ± b) / c, where that is not more work than before."""
-    x, y = node.inputs
-    if x.op.name != y.op.name or x.op.name not in ("mul", "div"):
-        return None
-    if is_(x, "div"):
-        if x.inputs[1] is not y.inputs[1]:
+@RULES.on("add", "sub")
+def numbers_in_sums(node: Node) -> Node | None:
+    """(x + c) + d = x + (c + d); (c - x) + d = (c + d) - x; d - (x + c) = (d - c) - x: where nothing cancels"""
+    if node.op.name == "add":
+        found = with_number(node)
+        if found is None:
             return None
-        shared, a, b = x.inputs[1], x.inputs[0], y.inputs[0]
+        inner, d = found
     else:
-        common = [s for s in x.inputs if any(s is t for t in y.inputs)]
-        if not common:
+        first = number(node.inputs[0])
+        if first is None:
             return None
-        shared = common[0]
-        a = x.inputs[1] if x.inputs[0] is shared else x.inputs[0]
-        b = y.inputs[1] if y.inputs[0] is shared else y.inputs[0]
-    if x.graph.dag.out_degree(x) != 1 or x.graph.dag.out_degree(y) != 1:
+        inner, d = node.inputs[1], first
+    if inner.op.name not in ("add", "sub") or not once(inner):
         return None
-    inner = combine(a, b)  # type: ignore[operator]
-    result = ops.mul(inner, shared) if is_(x, "mul") else ops.div(inner, shared)
-    return result if result.shape == node.shape else None
+    a, b = inner.inputs
+    value, x = (number(b), a) if number(b) is not None else (number(a), b)
+    if value is None:
+        return None
+    minus = inner.op.name == "sub"
+    if minus and x is a:
+        return None  # x - c becomes x + -c first
+    c = value if node.op.name == "add" else -value
+    if c * d < 0:
+        return None
+    total = like(node, c + d)
+    return total - x if minus != (node.op.name == "sub") else x + total
 
 
-def mul(node: Node) -> Node | None:
-    for a, b in _pairs(node):
-        if equal(b, 1):  # a·1 = a
-            return fit(a, node)
-        if equal(b, -1):  # a·(−1) = −a
-            return fit(-a, node)
-        if is_(b, "neg"):  # a (−b) = −(a b)
-            return -ops.mul(a, b.inputs[0])
-        c = number(b)
-        if c is not None and node.dtype == "float" and is_(a, "mul"):
-            for x, y in _pairs(a):
-                if number(y) is not None and scalar(y) and scalar(b):  # (x c) d = x (c d)
-                    return fit(ops.mul(x, ops.mul(y, b)), node)
-        if not scalar(a) and scalar(b) and b.rank == 0 and node.dtype == "float":
-            if is_(a, "mul"):
-                for x, s in _pairs(a):
-                    if s.rank == 0 and x.rank:  # (x s) t = x (s t), s and t scalars
-                        return ops.mul(x, ops.mul(s, b))
-            if is_(a, "div") and a.inputs[1].rank == 0 and a.inputs[0].rank:  # (x / s) t = x (t / s)
-                return ops.mul(a.inputs[0], ops.div(b, a.inputs[1]))
-    return None
-
-
-def div(node: Node) -> Node | None:
+@RULES.on("sub")
+def subtract(node: Node) -> Node | None:
+    """x - 0 = x; 0 - x = -x; x - c = x + -c; a - (-b) = a + b; (-a) - b = -(a + b)"""
     a, b = node.inputs
-    if equal(b, 1):  # a / 1 = a
-        return fit(a, node)
-    if is_(a, "neg"):  # (−a) / b = −(a / b)
-        return -ops.div(a.inputs[0], b)
-    if is_(b, "neg"):  # a / (−b) = −(a / b)
-        return -ops.div(a, b.inputs[0])
-    c = number(b)
-    if c is not None and c and scalar(b) and _power_of_two(c):  # a / 2ᵏ = a 2⁻ᵏ, exactly
-        return fit(ops.mul(a, 1.0 / c), node)
-    if b.rank == 0 and a.rank:
-        if is_(a, "mul"):
-            for x, s in _pairs(a):
-                if s.rank == 0 and x.rank:  # (x s) / t = x (s / t)
-                    return ops.mul(x, ops.div(s, b))
-        if is_(a, "div") and a.inputs[1].rank == 0 and a.inputs[0].rank:  # (x / s) / t = x / (s t)
-            return ops.div(a.inputs[0], ops.mul(a.inputs[1], b))
+    if is_number(b, 0):
+        return a if a.shape == node.shape else None
+    if is_number(a, 0):
+        return -b
+    value = number(b)
+    if value is not None:
+        return a + like(b, -value)
+    plain = unsigned(b)
+    if plain is not None:
+        return a + plain
+    if a.op.name == "neg":
+        return -(a.inputs[0] + b)
     return None
 
 
-def _power_of_two(value: float) -> bool:
-    import math
-
-    return abs(math.frexp(value)[0]) == 0.5 and 2.0**-60 < abs(value) < 2.0**60
-
-
-def through_linear(node: Node) -> Node | None:
-    """f(−x) = −f(x) for sums and everything that only moves elements."""
-    (x,) = node.inputs
-    if is_(x, "neg"):
-        return -x.graph.add(node.op, [x.inputs[0]], node.attrs)
+@RULES.on("add", "sub")
+def common_factor(node: Node) -> Node | None:
+    """a s + b s = (a + b) s; a / s + b / s = (a + b) / s; and of differences"""
+    left, right = node.inputs
+    if left.op.name != right.op.name or left.op.name not in ("mul", "div") or node.dtype != "float" or left is right:
+        return None
+    if not once(left) and not once(right):
+        return None
+    combine = ops.add if node.op.name == "add" else ops.sub
+    if left.op.name == "div":
+        (a, s), (b, t) = left.inputs, right.inputs
+        return ops.div(combine(a, b), s) if s is t else None
+    for a, s in (left.inputs, left.inputs[::-1]):
+        for b, t in (right.inputs, right.inputs[::-1]):
+            if s is t:
+                return combine(a, b) * s
     return None
 
 
-def matmul_sign(node: Node) -> Node | None:
+# --- signs
+
+
+@RULES.on("neg")
+def negate(node: Node) -> Node | None:
+    """-(-x) = x; -(a - b) = b - a, through sums and quotients too; -(x s) = x (-s) and -(x / s) = x / (-s) for a
+    scalar s, -(c / x) = (-c) / x"""
+    [x] = node.inputs
+    if x.op.name == "neg":
+        return x.inputs[0]
+    if x.op.name == "sub" and (once(x) or number(x.inputs[0]) is None):
+        return x.inputs[1] - x.inputs[0]
+    if x.op.name == "mul":
+        for a, s in (x.inputs, x.inputs[::-1]):
+            if number(s) is not None or (not s.rank and a.rank and once(x)):
+                return a * -s
+    if x.op.name == "div" and once(x):
+        a, s = x.inputs
+        if number(a) is not None:
+            return -a / s
+        if number(s) is not None or (not s.rank and a.rank):
+            return a / -s
+        if _turns(a):
+            return -a / s
+    if x.op.name == "reduce_sum" and once(x) and _turns(x.inputs[0]):
+        return node.graph.add(x.op, (-x.inputs[0],), x.attrs)
+    return None
+
+
+def _turns(node: Node) -> bool:
+    """Whether -node costs nothing: a difference, or the sum of one, that nothing else reads."""
+    while node.op.name == "reduce_sum" and once(node):
+        [node] = node.inputs
+    return node.op.name == "sub" and once(node)
+
+
+@RULES.on("mul", "div")
+def signs_out(node: Node) -> Node | None:
+    """(-a) b = -(a b); (-a) (-b) = a b; (-a) / b = -(a / b); but onto a scalar factor: (-a) s = a (-s)"""
     a, b = node.inputs
-    if is_(a, "neg"):  # (−a) b = −(a b)
-        return -ops.matmul(a.inputs[0], b, **node.attrs)
-    if is_(b, "neg"):
-        return -ops.matmul(a, b.inputs[0], **node.attrs)
+    combine = ops.mul if node.op.name == "mul" else ops.div
+    if a.op.name == "neg" and b.op.name == "neg":
+        return combine(a.inputs[0], b.inputs[0])
+    for x, y, flip in ((a, b, False), (b, a, True)):
+        if x.op.name != "neg" or x.shape != node.shape:
+            continue
+        plain = x.inputs[0]
+        value = number(y)
+        if value is not None or (not y.rank and x.rank):
+            y = like(y, -value) if value is not None else -y
+            return combine(y, plain) if flip else combine(plain, y)
+        return -(combine(y, plain) if flip else combine(plain, y))
     return None
 
 
-def where(node: Node) -> Node | None:
-    c, a, b = node.inputs
-    if a is b:  # where(c, a, a) = a
-        return fit(a, node)
-    if is_(c, "constant") and c.attrs["value"].size and (c.attrs["value"].all() or not c.attrs["value"].any()):
-        return fit(a if c.attrs["value"].all() else b, node)
-    if is_(a, "neg") and is_(b, "neg"):  # where(c, −a, −b) = −where(c, a, b)
-        return -ops.where(c, a.inputs[0], b.inputs[0])
-    if is_(c, "not"):  # where(not c, a, b) = where(c, b, a)
-        return ops.where(c.inputs[0], b, a)
+@RULES.on("abs", "cos", "relu")
+def even(node: Node) -> Node | None:
+    """|-x| = |x|; cos(-x) = cos(x); ||x|| = |x|; relu(relu(x)) = relu(x); |x| = relu(x) = x where x cannot be negative"""
+    [x] = node.inputs
+    if node.op.name != "relu" and x.op.name == "neg":
+        return node.graph.add(node.op, (x.inputs[0],))
+    return x if node.op.name != "cos" and nonnegative(x) else None
+
+
+@RULES.on("sin", "tanh", "erf")
+def odd(node: Node) -> Node | None:
+    """sin(-x) = -sin(x); tanh and erf too"""
+    [x] = node.inputs
+    return -node.graph.add(node.op, (x.inputs[0],)) if x.op.name == "neg" else None
+
+
+# --- products
+
+
+@RULES.on("mul")
+def multiply_by_number(node: Node) -> Node | None:
+    """x 1 = x; x (-1) = -x; x 0 = 0 where x is finite; (x c) d = x (c d)"""
+    found = with_number(node)
+    if found is None:
+        return None
+    x, c = found
+    if c == 1:
+        return x
+    if c == -1:
+        return -x
+    if c == 0:
+        return spread(like(node, 0), node.shape) if finite(x) else None
+    if x.op.name == "mul":
+        inner = with_number(x)
+        if inner is not None and _harmless(inner[1] * c):
+            return inner[0] * like(node, inner[1] * c)
     return None
 
 
-# --- powers and roots
+def _harmless(value: float) -> bool:
+    """A number that neither overflows nor loses bits, in any precision but the half ones."""
+    return math.isfinite(value) and 1e-30 < abs(value) < 1e30
 
 
+@RULES.on("mul", "div")
+def scalars_together(node: Node) -> Node | None:
+    """(x s) t = x (s t); (x / s) t = x (t / s); (x s) / t = x (s / t); (x / s) / t = x / (s t): s, t scalars, x not"""
+    if not node.rank or node.dtype != "float":
+        return None
+    x, t = node.inputs
+    if node.op.name == "mul" and t.rank:
+        x, t = t, x
+    if t.rank or x.op.name not in ("mul", "div") or not once(x):
+        return None
+    y, s = x.inputs
+    if x.op.name == "mul" and s.rank:
+        y, s = s, y
+    if s.rank:
+        return None
+    if node.op.name == "mul":
+        return y * (s * t) if x.op.name == "mul" else y * (t / s)
+    return y * (s / t) if x.op.name == "mul" else y / (s * t)
+
+
+@RULES.on("mul", "div")
+def scalars_out(node: Node) -> Node | None:
+    """(x s) y = (x y) s; (x / s) y = (x y) / s; (x s) / y = (x / y) s: s a scalar, x and y of one shape"""
+    a, b = node.inputs
+    if not node.rank or node.dtype != "float":
+        return None
+    for x, y, flip in ((a, b, False), (b, a, True)):
+        if x.op.name not in ("mul", "div") or x.shape != node.shape or not y.rank or not once(x) or x is y:
+            continue
+        if node.op.name == "div" and flip:
+            return None
+        inner, s = x.inputs
+        if x.op.name == "mul" and s.rank:
+            inner, s = s, inner
+        if s.rank or not inner.rank:
+            continue
+        product = inner * y if node.op.name == "mul" else inner / y
+        return product * s if x.op.name == "mul" else product / s
+    return None
+
+
+@RULES.on("mul")
+def multiply_by_quotient(node: Node) -> Node | None:
+    """x (1 / y) = x / y, where x is as small as y; |x| |x| = x x"""
+    a, b = node.inputs
+    if a is b:
+        return a.inputs[0] * a.inputs[0] if a.op.name == "abs" else None
+    for x, q in ((a, b), (b, a)):
+        if q.op.name == "div" and is_number(q.inputs[0], 1.0) and q.shape == node.shape and once(q):
+            return x / q.inputs[1]
+    return None
+
+
+@RULES.on("div")
+def divide(node: Node) -> Node | None:
+    """x / 1 = x; x / 2^k = x 2^-k; (x n) / n = x for a size n; a / (b / c) = a c / b"""
+    a, b = node.inputs
+    value = number(b)
+    if value is not None and math.isfinite(value) and abs(math.frexp(value)[0]) == 0.5 and 1e-30 < abs(value) < 1e30:
+        return a if value == 1.0 else a * like(b, 1.0 / value)
+    if a.op.name == "mul" and _is_size(b):
+        for x, n in (a.inputs, a.inputs[::-1]):
+            if n is b and x.shape == node.shape:
+                return x
+    if b.op.name == "div" and is_number(b.inputs[0], 1.0):
+        return a * b.inputs[1]
+    return None
+
+
+def _is_size(node: Node) -> bool:
+    """A free dimension as a float: taken to be at least 1."""
+    return node.op.name == "cast" and node.inputs[0].op.name == "size"
+
+
+# --- powers, roots, exponentials
+
+
+@RULES.on("pow")
 def power(node: Node) -> Node | None:
-    x, y = node.inputs
-    p = number(y)
-    if p is None or node.shape != x.shape or node.dtype != "float":
+    """x^0 = 1; x^1 = x; x^2 = x x; x^0.5 = sqrt(x); x^-1 = 1 / x; 1^x = 1"""
+    x, exponent = node.inputs
+    c = number(exponent)
+    if is_number(x, 1):
+        return spread(x, node.shape)
+    if c is None:
         return None
-    if p == 2:  # x² = x x
-        return ops.mul(x, x)
-    if p == 1:
+    if c == 0:
+        return spread(like(x, 1), node.shape)
+    if c == 1:
         return x
-    if p == 0.5:  # differs at −0 and −∞ only
+    if c == 2:
+        return x * x
+    if node.dtype == "float" and c == 0.5:
         return ops.sqrt(x)
-    if p == -1:
-        return ops.div(1.0, x)
-    if p == 0:  # x⁰ = 1, for NaN too
-        return fit(ops.constant(node.graph, 1.0, "float"), node)
+    return 1.0 / x if node.dtype == "float" and c == -1 else None
+
+
+@RULES.on("sqrt")
+def root_of_square(node: Node) -> Node | None:
+    """sqrt(x x) = |x|"""
+    [x] = node.inputs
+    return ops.abs_(x.inputs[0]) if x.op.name == "mul" and x.inputs[0] is x.inputs[1] else None
+
+
+@RULES.on("mul")
+def square_of_root(node: Node) -> Node | None:
+    """sqrt(x) sqrt(x) = x where x cannot be negative"""
+    a, b = node.inputs
+    return a.inputs[0] if a is b and a.op.name == "sqrt" and nonnegative(a.inputs[0]) else None
+
+
+# --- choices
+
+
+@RULES.on("maximum", "minimum")
+def extreme(node: Node) -> Node | None:
+    """max(x, x) = x; max(x, 0) = relu(x)"""
+    a, b = node.inputs
+    if a is b:
+        return a
+    x = other(node, 0.0)
+    return ops.relu(x) if x is not None and node.op.name == "maximum" and node.dtype == "float" else None
+
+
+@RULES.on("where")
+def choose(node: Node) -> Node | None:
+    """where(c, a, a) = a; where(not c, a, b) = where(c, b, a); where(c, -a, -b) = -where(c, a, b)"""
+    condition, a, b = node.inputs
+    if a is b:
+        return spread(a, node.shape)
+    if condition.op.name == "not":
+        return ops.where(condition.inputs[0], b, a)
+    if a.op.name == b.op.name == "neg":
+        return -ops.where(condition, a.inputs[0], b.inputs[0])
     return None
 
 
-def sqrt(node: Node) -> Node | None:
-    (x,) = node.inputs
-    if is_(x, "mul") and x.inputs[0] is x.inputs[1]:  # √(x x) = |x|
-        return ops.abs_(x.inputs[0])
+@RULES.on("not")
+def not_not(node: Node) -> Node | None:
+    """not not x = x; not (a == b) = a != b"""
+    [x] = node.inputs
+    if x.op.name == "not":
+        return x.inputs[0]
+    if is_op(x, "eq", "ne") and once(x):
+        return ops.ne(*x.inputs) if x.op.name == "eq" else ops.eq(*x.inputs)
     return None
 
 
-def maximum(node: Node) -> Node | None:
-    for a, b in _pairs(node):
-        if node.dtype == "float" and equal(b, 0) and a.shape == node.shape:  # max(a, 0) = relu(a)
-            return ops.relu(a)
-    return None
+@RULES.on("and", "or")
+def same_truth(node: Node) -> Node | None:
+    """x and x = x; x or x = x"""
+    a, b = node.inputs
+    return a if a is b else None
 
 
-def not_(node: Node) -> Node | None:
-    (x,) = node.inputs
-    return x.inputs[0] if is_(x, "not") else None
-
-
-# --- shapes
-
-
-def cast(node: Node) -> Node | None:
-    (x,) = node.inputs
-    if is_(x, "cast") and (x.inputs[0].dtype, x.dtype) in (("bool", "int"), ("bool", "float"), ("int", "float")):
-        if x.dtype == "int" or node.dtype == "float":  # nothing was lost on the way
-            return ops.cast(x.inputs[0], dtype=node.dtype)
-    return None
-
-
-def reshape(node: Node) -> Node | None:
-    (x,) = node.inputs
-    if node.shape == x.shape:
+@RULES.on("cast")
+def casts(node: Node) -> Node | None:
+    """cast to its own dtype = x; bool -> int -> any = bool -> any; bool -> float -> any = bool -> any"""
+    [x] = node.inputs
+    if x.dtype == node.dtype:
         return x
-    if is_(x, "reshape"):  # only the last of two reshapes counts
-        return ops.reshape(x.inputs[0], shape=node.shape)
-    if is_(x, "broadcast_to") and x.inputs[0].rank == 0:
-        return ops.broadcast_to(x.inputs[0], shape=node.shape)
-    if is_(x, "transpose") and same_but_ones(x, x.inputs[0]) and count(x) is not None and \
-            [s for s in x.shape if s != 1] == [s for s in x.inputs[0].shape if s != 1] and len([s for s in x.shape if s != 1]) < 2:
-        return ops.reshape(x.inputs[0], shape=node.shape)
+    if x.op.name == "cast" and x.inputs[0].dtype == "bool" and x.dtype in ("int", "float"):
+        return ops.cast(x.inputs[0], dtype=node.dtype)
     return None
-
-
-def transpose(node: Node) -> Node | None:
-    (x,) = node.inputs
-    perm = node.attrs["perm"]
-    if is_(x, "transpose"):  # (xᵖ)ᵠ = x^(p q)
-        return ops.transpose(x.inputs[0], perm=tuple(x.attrs["perm"][i] for i in perm))
-    if is_(x, "broadcast_to") and x.inputs[0].rank == 0:
-        return ops.broadcast_to(x.inputs[0], shape=node.shape)
-    return None
-
-
-def broadcast_to(node: Node) -> Node | None:
-    (x,) = node.inputs
-    if x.shape == node.shape:
-        return x
-    if is_(x, "broadcast_to"):
-        return ops.broadcast_to(x.inputs[0], shape=node.shape)
-    if is_(x, "reshape") and x.inputs[0].rank == 0:
-        return ops.broadcast_to(x.inputs[0], shape=node.shape)
-    return None
-
-
-def unspread(node: Node) -> Node | None:
-    """f(spread(a), b) = f(a, b): operations on elements broadcast by themselves."""
-    inputs = list(node.inputs)
-    for i, x in enumerate(inputs):
-        if is_(x, "broadcast_to") or (is_(x, "reshape") and x.inputs[0].rank == 0):
-            tried = [*inputs[:i], x.inputs[0], *inputs[i + 1 :]]
-            try:
-                shape = broadcast(*[source.shape for source in tried])
-            except TypeProblem:
-                continue
-            if shape == node.shape:
-                return node.graph.add(node.op, tried, node.attrs)
-    return None
-
-
-def unspread_unary(node: Node) -> Node | None:
-    """f(spread(a)) = spread(f(a)): on fewer elements."""
-    (x,) = node.inputs
-    if is_(x, "broadcast_to"):
-        return ops.broadcast_to(node.graph.add(node.op, [x.inputs[0]], node.attrs), shape=node.shape)
-    return None
-
-
-def reduce_sum(node: Node) -> Node | None:
-    (x,) = node.inputs
-    axes, keepdims = node.attrs["axes"], node.attrs["keepdims"]
-    if not axes or all(x.shape[a] == 1 for a in axes):  # the sum of one
-        return ops.reshape(x, shape=node.shape)
-    if is_(x, "broadcast_to") and x.inputs[0].rank == 0 and node.dtype == "float":  # Σ s = n s
-        n: object = 1
-        for axis in axes:
-            n = x.shape[axis] * n  # type: ignore[operator]
-        size = ops.cast(ops.make_size(node.graph, n), dtype="float")  # type: ignore[arg-type]
-        return fit(ops.mul(x.inputs[0], size), node)
-    if is_(x, "reduce_sum") and not keepdims and not x.attrs["keepdims"]:  # ΣΣ = Σ
-        left = [i for i in range(x.inputs[0].rank) if i not in {a % x.inputs[0].rank for a in x.attrs["axes"]}]
-        outer = tuple(left[a] for a in axes)
-        every = tuple(sorted({a % x.inputs[0].rank for a in x.attrs["axes"]} | set(outer)))
-        return ops.reduce_sum(x.inputs[0], axes=every, keepdims=False)
-    return None
-
-
-def concat(node: Node) -> Node | None:
-    return node.inputs[0] if len(node.inputs) == 1 else None
-
-
-ELEMENTWISE = ("add", "sub", "mul", "div", "pow", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "where",
-               "floordiv", "mod")
-UNARY = ("exp", "log", "sqrt", "cast", "sin", "cos", "tanh", "sigmoid", "not", "abs", "sign")
-
-RULES: dict[str, tuple[Rule, ...]] = {
-    "neg": (neg,), "add": (add,), "sub": (sub,), "mul": (mul,), "div": (div,), "pow": (power,), "sqrt": (sqrt,), "where": (where,),
-    "maximum": (maximum,), "not": (not_,), "cast": (cast,), "reshape": (reshape, through_linear), "transpose": (transpose, through_linear),
-    "broadcast_to": (broadcast_to, through_linear), "reduce_sum": (reduce_sum, through_linear), "matmul": (matmul_sign,),
-    "concat": (concat,), "slice": (through_linear,), "unslice": (through_linear,),
-}
-for _name in ELEMENTWISE:
-    RULES[_name] = (unspread, *RULES.get(_name, ()))
-for _name in UNARY:
-    RULES[_name] = (*RULES.get(_name, ()), unspread_unary)

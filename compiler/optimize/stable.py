@@ -1,214 +1,353 @@
-"""Numerically stable forms: what people write for softmax, sigmoid and their logarithms becomes the primitive, whose
-derivative is short and which neither overflows nor loses digits. These rules run before differentiation."""
+"""Numerically stable forms: logarithms and exponentials that would overflow or cancel become softplus, logsumexp,
+softmax and sigmoid. They are found before differentiation, so that their derivatives are those of the stable forms:
+the derivative of a cross entropy by the logits is softmax(z) - one_hot(y), of a Bernoulli sigmoid(z) - y.
+"""
 from __future__ import annotations
 
 from .. import ops
 from ..graph import Node
-from .match import bare, equal, is_
-from .rewrite import Rule
+from .match import (
+    axes_of, bare, complement, constant_along, is_number, nonnegative, number, once, opposite, other, spread, unsigned,
+)
+from .rewrite import Rules
+
+RULES = Rules()
+TERMS = 8  # how many terms of a sum are looked at together
 
 
-def _pairs(node: Node) -> list[tuple[Node, Node]]:
-    a, b = node.inputs
-    return [(a, b), (b, a)]
+def _logsumexp(x: Node, axes: tuple[int, ...]) -> Node:
+    return ops.logsumexp(x, axes=axes, keepdims=False)
+
+
+def _kept_logsumexp(x: Node, axes: tuple[int, ...]) -> Node:
+    return ops.reshape(_logsumexp(x, axes), shape=tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+
+
+def _is_sum_exp(node: Node) -> bool:
+    return node.op.name == "reduce_sum" and not node.attrs["keepdims"] and node.inputs[0].op.name == "exp"
 
 
 def _one_plus_exp(node: Node) -> Node | None:
-    """u where the node is 1 + exp(u)."""
-    if is_(node, "add"):
-        for a, b in _pairs(node):
-            if equal(a, 1) and is_(b, "exp") and b.shape == node.shape:
-                return b.inputs[0]
+    """u, where the node is 1 + exp(u)."""
+    if node.op.name == "add":
+        x = other(node, 1.0)
+        if x is not None and x.op.name == "exp":
+            return x.inputs[0]
     return None
 
 
-def _spread_of(c: Node, x: Node, *names: str) -> Node | None:
-    """The reduction over one axis of something that c is, put back beside x; None if c varies along that axis."""
-    core = bare(c)
-    if not is_(core, *names) or len(core.attrs["axes"]) != 1 or core.inputs[0].rank != x.rank:
-        return None
-    axis = core.attrs["axes"][0] % x.rank
-    kept = tuple(1 if i == axis else size for i, size in enumerate(core.inputs[0].shape))
-    shape = c.shape if not is_(c, "broadcast_to") else c.inputs[0].shape
-    return core if shape == kept else None
-
-
-def _axis(core: Node) -> int:
-    return int(core.attrs["axes"][0]) % core.inputs[0].rank
-
-
-# --- sigmoid and softplus
-
-
-def div(node: Node) -> Node | None:
-    a, b = node.inputs
-    u = _one_plus_exp(b)
-    if u is not None and equal(a, 1) and b.shape == node.shape:  # 1 / (1 + exp(u)) = σ(−u)
-        return ops.sigmoid(-u)
-    if u is not None and is_(a, "exp") and a.inputs[0] is u:  # exp(u) / (1 + exp(u)) = σ(u)
-        return ops.sigmoid(u)
-    if is_(a, "exp"):  # exp(x) / Σ exp(x) = softmax(x)
-        total = _spread_of(b, a, "reduce_sum")
-        if total is not None and total.inputs[0] is a:
-            return ops.softmax(a.inputs[0], axis=_axis(total))
+def _one_minus_sigmoid(node: Node) -> Node | None:
+    """z, where the node is 1 - sigmoid(z)."""
+    if node.op.name == "sub" and is_number(node.inputs[0], 1.0) and node.inputs[1].op.name == "sigmoid":
+        return node.inputs[1].inputs[0]
     return None
 
 
-def log(node: Node) -> Node | None:
-    (x,) = node.inputs
-    if is_(x, "exp"):  # log exp(x) = x
+# --- logarithms
+
+
+@RULES.on("log")
+def log_of_exp(node: Node) -> Node | None:
+    """log(exp(x)) = x; log(sqrt(x)) = log(x) / 2"""
+    [x] = node.inputs
+    if x.op.name == "exp":
         return x.inputs[0]
-    if is_(x, "sigmoid"):  # log σ(u) = −softplus(−u)
-        return -ops.softplus(-x.inputs[0])
-    if is_(x, "sub") and equal(x.inputs[0], 1) and is_(x.inputs[1], "sigmoid") and x.inputs[1].shape == x.shape:
-        return -ops.softplus(x.inputs[1].inputs[0])  # log(1 − σ(u)) = −softplus(u)
-    u = _one_plus_exp(x)
-    if u is not None:  # log(1 + exp(u)) = softplus(u)
-        return ops.softplus(u)
-    if is_(x, "softmax"):  # log softmax(x) = x − logsumexp(x)
-        z = x.inputs[0]
-        return z - ops.logsumexp(z, axes=(x.attrs["axis"] % z.rank,), keepdims=True)
-    if is_(x, "pick") and is_(x.inputs[0], "softmax") and x.inputs[0].attrs["axis"] % x.inputs[0].rank == x.inputs[0].rank - 1:
-        z, index = x.inputs[0].inputs[0], x.inputs[1]  # log softmax(z)[y] = z[y] − logsumexp(z)
-        return ops.pick(z, index) - ops.logsumexp(z, axes=(z.rank - 1,), keepdims=False)
-    if is_(x, "reduce_sum") and is_(x.inputs[0], "exp"):  # log Σ exp(x) = logsumexp(x)
-        return ops.logsumexp(x.inputs[0].inputs[0], axes=x.attrs["axes"], keepdims=x.attrs["keepdims"])
-    if is_(x, "reshape") and is_(x.inputs[0], "reduce_sum", "softmax", "sigmoid", "pick"):  # log of a reshape: reshape of the log
-        return ops.reshape(ops.log(x.inputs[0]), shape=x.shape)
-    if is_(x, "div") and is_(x.inputs[0], "constant") and equal(x.inputs[0], 1):  # log(1 / x) = −log x
-        return -ops.log(x.inputs[1]) if x.inputs[1].shape == x.shape else None
-    return None
+    return ops.log(x.inputs[0]) * 0.5 if x.op.name == "sqrt" else None
 
 
-def log1p(node: Node) -> Node | None:
-    (x,) = node.inputs
-    if is_(x, "exp"):  # log1p(exp(u)) = softplus(u)
+@RULES.on("log")
+def log_of_softmax(node: Node) -> Node | None:
+    """log(softmax(x)) = x - logsumexp(x); log(sum(exp(x))) = logsumexp(x)"""
+    [p] = node.inputs
+    if p.op.name == "softmax":
+        [x] = p.inputs
+        return x - _kept_logsumexp(x, (p.attrs["axis"] % x.rank,))
+    return _logsumexp(p.inputs[0].inputs[0], axes_of(p)) if _is_sum_exp(p) else None
+
+
+@RULES.on("log")
+def log_of_sigmoid(node: Node) -> Node | None:
+    """log(sigmoid(x)) = -softplus(-x); log(1 - sigmoid(x)) = -softplus(x); log(1 + exp(x)) = softplus(x)"""
+    [p] = node.inputs
+    if p.op.name == "sigmoid":
+        return -ops.softplus(-p.inputs[0])
+    x = _one_minus_sigmoid(p)
+    if x is not None:
+        return -ops.softplus(x)
+    u = _one_plus_exp(p)
+    return None if u is None else ops.softplus(u)
+
+
+@RULES.on("log1p")
+def log1p_of_exp(node: Node) -> Node | None:
+    """log1p(exp(x)) = softplus(x); log1p(-sigmoid(x)) = -softplus(x)"""
+    [x] = node.inputs
+    if x.op.name == "exp":
         return ops.softplus(x.inputs[0])
-    if is_(x, "neg") and is_(x.inputs[0], "sigmoid"):  # log1p(−σ(u)) = −softplus(u)
+    if x.op.name == "neg" and x.inputs[0].op.name == "sigmoid":
         return -ops.softplus(x.inputs[0].inputs[0])
     return None
 
 
-def _minus_abs(node: Node) -> Node | None:
-    """x where the node is −|x|."""
-    return node.inputs[0].inputs[0] if is_(node, "neg") and is_(node.inputs[0], "abs") else None
-
-
-def add(node: Node) -> Node | None:
-    for a, b in _pairs(node):
-        if is_(b, "softplus"):
-            x = _minus_abs(b.inputs[0])
-            if x is not None and is_(a, "relu") and a.inputs[0] is x:  # max(x, 0) + softplus(−|x|) = softplus(x)
-                return ops.softplus(x)
-            if x is not None and is_(a, "sub") and is_(a.inputs[0], "relu") and a.inputs[0].inputs[0] is x:
-                return ops.softplus(x) - a.inputs[1]
-            if x is not None and is_(a, "add"):
-                for p, q in _pairs(a):
-                    if is_(p, "relu") and p.inputs[0] is x:
-                        return ops.softplus(x) + q
-        if is_(a, "mul") and is_(b, "mul"):
-            found = _bernoulli(a, b)
-            if found is not None and found.shape == node.shape:
-                return found
-    return None
-
-
-def _bernoulli(a: Node, b: Node) -> Node | None:
-    """y softplus(−u) + (1 − y) softplus(u) = softplus(u) − y u"""
-    for y, s in _pairs(a):
-        for w, t in _pairs(b):
-            if is_(s, "softplus") and is_(t, "softplus") and is_(w, "sub") and equal(w.inputs[0], 1) and w.inputs[1] is y:
-                u, v = s.inputs[0], t.inputs[0]
-                if opposite(u, v):
-                    return ops.softplus(v) - y * v
-    return None
-
-
-def opposite(u: Node, v: Node) -> bool:
-    """Whether u = −v."""
-    if (is_(u, "neg") and u.inputs[0] is v) or (is_(v, "neg") and v.inputs[0] is u):
-        return True
-    return is_(u, "sub") and is_(v, "sub") and u.inputs == v.inputs[::-1]
-
-
-def where(node: Node) -> Node | None:
-    c, a, b = node.inputs
-    if is_(a, "softplus") and is_(b, "softplus") and opposite(a.inputs[0], b.inputs[0]) and a.shape == node.shape:
-        u = b.inputs[0]  # where(c, softplus(−u), softplus(u)) = softplus(u) − [c] u
-        return ops.softplus(u) - ops.cast(c, dtype="float") * u
-    return None
-
-
-# --- softmax and logsumexp
-
-
-def exp(node: Node) -> Node | None:
-    (x,) = node.inputs
-    if is_(x, "sub"):
-        total = _spread_of(x.inputs[1], x, "logsumexp")
-        if total is not None and total.inputs[0] is x.inputs[0]:  # exp(x − logsumexp(x)) = softmax(x)
-            return ops.softmax(x.inputs[0], axis=_axis(total))
-    return None
-
-
-def _flat_along(c: Node, axis: int, rank: int) -> bool:
-    """Whether a value beside one of that rank has size 1 along an axis."""
-    place = axis - (rank - c.rank)
-    return place < 0 or c.shape[place] == 1
-
-
-def _shifted(x: Node, axis: int) -> bool:
-    """Whether x is (z − c) with c of size 1 along the axis, made by taking off a greatest value for stability."""
-    return is_(x, "sub") and x.inputs[0].shape == x.shape and _flat_along(x.inputs[1], axis, x.rank)
-
-
-def softmax(node: Node) -> Node | None:
-    (x,) = node.inputs
-    axis = node.attrs["axis"] % x.rank
-    if _shifted(x, axis):  # softmax(z − c) = softmax(z)
-        return ops.softmax(x.inputs[0], axis=axis)
-    return None
-
-
-def logsumexp(node: Node) -> Node | None:
-    (x,) = node.inputs
-    if len(node.attrs["axes"]) != 1:
+@RULES.on("log")
+def log_inside(node: Node) -> Node | None:
+    """log(pick(p, i)) = pick(log(p), i), and of other choices of elements, where log(p) has a stable form"""
+    [x] = node.inputs
+    if not _has_stable_log(x):
         return None
-    axis = node.attrs["axes"][0] % x.rank
-    if _shifted(x, axis) and is_(bare(_unstopped(x.inputs[1])), "reduce_max"):  # logsumexp(z − c) = logsumexp(z) − c
-        c = ops.broadcast_to(x.inputs[1], shape=tuple(1 if i == axis else s for i, s in enumerate(x.shape)))
-        total = ops.logsumexp(x.inputs[0], axes=(axis,), keepdims=True) - c
-        return ops.reshape(total, shape=node.shape)
+    if x.op.name == "where":
+        return ops.where(x.inputs[0], ops.log(x.inputs[1]), ops.log(x.inputs[2]))
+    if x.op.name in _CHOICES:
+        return node.graph.add(x.op, (ops.log(x.inputs[0]), *x.inputs[1:]), x.attrs)
     return None
 
 
-def _unstopped(node: Node) -> Node:
-    return node.inputs[0] if is_(node, "stop_gradient") else node
+_CHOICES = ("pick", "gather", "reshape", "transpose", "slice", "broadcast_to")
 
 
-def pick(node: Node) -> Node | None:
-    x, index = node.inputs
-    if is_(x, "sub") and x.inputs[0].shape == x.shape and _flat_along(x.inputs[1], x.rank - 1, x.rank):
-        c = ops.broadcast_to(x.inputs[1], shape=(*x.shape[:-1], 1))  # (z − c)[y] = z[y] − c
-        return ops.pick(x.inputs[0], index) - ops.reshape(c, shape=node.shape)
-    if is_(x, "neg"):
-        return -ops.pick(x.inputs[0], index)
+def _has_stable_log(x: Node, depth: int = 8) -> bool:
+    while x.op.name in _CHOICES and depth:
+        x, depth = x.inputs[0], depth - 1
+    if x.op.name in ("exp", "softmax", "sigmoid") or _is_sum_exp(x):
+        return True
+    if _one_minus_sigmoid(x) is not None or _one_plus_exp(x) is not None:
+        return True
+    if x.op.name == "where" and depth:
+        return all(_has_stable_log(branch, depth - 4) for branch in x.inputs[1:])
+    if x.op.name in ("mul", "div", "pow") and depth > 0:
+        return any(_has_stable_log(factor, depth - 4) for factor in x.inputs[: 1 if x.op.name == "pow" else 2])
+    return False
+
+
+@RULES.on("log")
+def log_of_product(node: Node) -> Node | None:
+    """log(a b) = log(a) + log(b), log(a / b) = log(a) - log(b), log(a^b) = b log(a), where the logarithm of a or b has
+    a stable form (which makes it positive: then the other side is NaN where this is)"""
+    [x] = node.inputs
+    if x.op.name not in ("mul", "div", "pow"):
+        return None
+    a, b = x.inputs
+    if x.op.name == "pow":
+        return b * ops.log(a) if _has_stable_log(a, 4) and nonnegative(a) else None
+    if not any(_has_stable_log(factor, 4) and nonnegative(factor) for factor in (a, b)):
+        return None
+    return ops.log(a) + ops.log(b) if x.op.name == "mul" else ops.log(a) - ops.log(b)
+
+
+# --- exponentials
+
+
+@RULES.on("exp")
+def exp_of_log(node: Node) -> Node | None:
+    """exp(log(x)) = x where x cannot be negative; exp(-softplus(x)) = sigmoid(-x)"""
+    [x] = node.inputs
+    if x.op.name == "log" and nonnegative(x.inputs[0]):
+        return x.inputs[0]
+    if x.op.name == "neg" and x.inputs[0].op.name == "softplus":
+        return ops.sigmoid(-x.inputs[0].inputs[0])
     return None
 
 
-def reduce_sum(node: Node) -> Node | None:
-    (x,) = node.inputs
-    axes = sorted(a % x.rank for a in node.attrs["axes"])
-    if is_(x, "mul") and axes and axes[-1] == x.rank - 1:
-        for hot, z in _pairs(x):
-            if is_(hot, "one_hot") and hot.shape == x.shape and z.shape == x.shape:  # Σ onehot(y) z = z[y]
-                picked = ops.pick(z, hot.inputs[0])
-                rest = ops.reduce_sum(picked, axes=tuple(axes[:-1]), keepdims=False) if axes[:-1] else picked
-                return ops.reshape(rest, shape=node.shape)
+@RULES.on("exp")
+def exp_of_log_softmax(node: Node) -> Node | None:
+    """exp(x - logsumexp(x)) = softmax(x)"""
+    [d] = node.inputs
+    if d.op.name != "sub":
+        return None
+    x, total = d.inputs
+    lse = bare(total)
+    if lse.op.name != "logsumexp" or lse.inputs[0] is not x or len(lse.attrs["axes"]) != 1:
+        return None
+    return ops.softmax(x, axis=axes_of(lse)[0]) if total is _kept_logsumexp(x, axes_of(lse)) else None
+
+
+@RULES.on("div")
+def exp_over_sum(node: Node) -> Node | None:
+    """exp(x) / sum(exp(x)) = softmax(x); over several dimensions exp(x - logsumexp(x))"""
+    e, denominator = node.inputs
+    total = bare(denominator)
+    if e.op.name != "exp" or not _is_sum_exp(total) or total.inputs[0] is not e:
+        return None
+    [x] = e.inputs
+    axes = axes_of(total)
+    lse = _kept_logsumexp(x, axes)
+    if denominator.shape != lse.shape and (len(axes) < x.rank or denominator.rank):
+        return None
+    return ops.softmax(x, axis=axes[0]) if len(axes) == 1 else ops.exp(x - lse)
+
+
+@RULES.on("div")
+def logistic(node: Node) -> Node | None:
+    """1 / (1 + exp(-x)) = sigmoid(x); exp(x) / (1 + exp(x)) = sigmoid(x)"""
+    top, bottom = node.inputs
+    u = _one_plus_exp(bottom)
+    if u is None:
+        return None
+    if is_number(top, 1.0):
+        return ops.sigmoid(-u)
+    return ops.sigmoid(u) if top.op.name == "exp" and top.inputs[0] is u else None
+
+
+@RULES.on("softmax")
+def softmax_of_shifted(node: Node) -> Node | None:
+    """softmax(x - m) = softmax(x + m) = softmax(x), m constant along the dimension"""
+    [u] = node.inputs
+    axis = (node.attrs["axis"] % u.rank,)
+    x = _unshifted(u, axis)
+    return None if x is None else ops.softmax(x[0], axis=axis[0])
+
+
+def _unshifted(u: Node, axes: tuple[int, ...]) -> tuple[Node, Node] | None:
+    """x and m, where u is x - m or x + m and m is constant along the axes."""
+    if u.op.name not in ("sub", "add"):
+        return None
+    a, b = u.inputs
+    for x, m in ((a, b), (b, a)) if u.op.name == "add" else ((a, b),):
+        if x.shape == u.shape and constant_along(m, u.shape, axes) and not constant_along(x, u.shape, axes):
+            return x, m
     return None
 
 
-RULES: dict[str, tuple[Rule, ...]] = {
-    "div": (div,), "log": (log,), "log1p": (log1p,), "add": (add,), "where": (where,), "exp": (exp,), "softmax": (softmax,),
-    "logsumexp": (logsumexp,), "pick": (pick,), "reduce_sum": (reduce_sum,),
-}
+# --- logsumexp
+
+
+@RULES.on("add")
+def shift_put_back(node: Node) -> Node | None:
+    """logsumexp(x - m) + m = logsumexp(x)"""
+    for total, m in (node.inputs, node.inputs[::-1]):
+        lse = bare(total)
+        if lse.op.name == "logsumexp" and total.shape == node.shape:
+            shifted = _unshifted(lse.inputs[0], axes_of(lse))
+            if shifted is not None and lse.inputs[0].op.name == "sub" and bare(shifted[1]) is bare(m):
+                return ops.reshape(_logsumexp(shifted[0], axes_of(lse)), shape=node.shape)
+    return None
+
+
+@RULES.on("sub")
+def shift_cancels(node: Node) -> Node | None:
+    """(x - m) - logsumexp(x - m) = x - logsumexp(x); pick(x, i) - m - logsumexp(x - m) = pick(x, i) - logsumexp(x)"""
+    u, total = node.inputs
+    lse = bare(total)
+    if lse.op.name != "logsumexp" or u.op.name != lse.inputs[0].op.name:
+        return None
+    axes = axes_of(lse)
+    inner, outer = _unshifted(lse.inputs[0], axes), u.inputs
+    if inner is None:
+        return None
+    x, m = inner
+    for a, b in (outer, outer[::-1]) if u.op.name == "add" else (outer,):
+        if bare(b) is bare(m) and a.shape == node.shape:
+            return a - ops.reshape(_logsumexp(x, axes), shape=total.shape)
+    return None
+
+
+@RULES.on("logsumexp")
+def two_terms(node: Node) -> Node | None:
+    """logsumexp([0, x]) = softplus(x)"""
+    [x] = node.inputs
+    axes = axes_of(node)
+    if x.op.name != "concat" or len(x.inputs) != 2 or axes != (x.attrs["axis"] % x.rank,) or node.attrs["keepdims"]:
+        return None
+    for zero, y in (x.inputs, x.inputs[::-1]):
+        value = zero.inputs[0] if zero.op.name == "broadcast_to" else zero
+        if y.shape[axes[0]] == 1 and zero.shape[axes[0]] == 1 and number(value) == 0:
+            return ops.softplus(ops.reshape(y, shape=node.shape))
+    return None
+
+
+# --- softplus in sums
+
+
+def _terms(node: Node) -> list[tuple[int, Node]]:
+    """The terms of a sum with their signs: through +, - and signs of values that nothing else reads."""
+    terms: list[tuple[int, Node]] = []
+    stack = [(1, node)]
+    while stack:
+        sign, term = stack.pop()
+        if term.op.name in ("add", "sub", "neg") and (term is node or once(term)) and len(terms) + len(stack) < TERMS:
+            if term.op.name == "neg":
+                stack.append((-sign, term.inputs[0]))
+            else:
+                a, b = term.inputs
+                stack += [(-sign if term.op.name == "sub" else sign, b), (sign, a)]
+        else:
+            terms.append((sign, term))
+    return terms
+
+
+def _total(terms: list[tuple[int, Node]]) -> Node:
+    """The sum again; positive terms first."""
+    terms = sorted(terms, key=lambda term: -term[0])
+    sign, result = terms[0]
+    for other_sign, term in terms[1:]:
+        result = result + term if other_sign == sign else result - term
+    return result if sign > 0 else -result
+
+
+@RULES.on("add", "sub")
+def softplus_in_sum(node: Node) -> Node | None:
+    """relu(x) + softplus(-|x|) = softplus(x); x + softplus(-x) = softplus(x);
+    a softplus(-x) + (1 - a) softplus(x) = softplus(x) - a x; (1 - a) x + softplus(-x) = softplus(x) - a x"""
+    if node.dtype != "float" or not any(_softplus_in(source) for source in _near(node)):
+        return None
+    terms = _terms(node)
+    for i, (sign, first) in enumerate(terms):
+        for j, (second_sign, second) in enumerate(terms):
+            if i != j and sign == second_sign and first.shape == second.shape == node.shape:
+                made = _softplus_pair(first, second)
+                if made is not None:
+                    rest = [term for k, term in enumerate(terms) if k not in (i, j)]
+                    plus, minus = made
+                    return _total([*rest, (sign, plus), *([(-sign, minus)] if minus is not None else [])])
+    return None
+
+
+def _near(node: Node) -> list[Node]:
+    """The operands, and theirs where they are sums."""
+    near: list[Node] = []
+    for source in node.inputs:
+        near.append(source)
+        if source.op.name in ("add", "sub", "neg"):
+            near += source.inputs
+    return near
+
+
+def _softplus_in(term: Node) -> bool:
+    return term.op.name == "softplus" or term.op.name == "mul" and any(x.op.name == "softplus" for x in term.inputs)
+
+
+def _softplus_pair(a: Node, b: Node) -> tuple[Node, Node | None] | None:
+    """What a + b is: a softplus, and what is to be taken from it. `b` has the softplus of -x."""
+    if b.op.name == "softplus":
+        [u] = b.inputs
+        if a.op.name == "relu" and u.op.name == "neg" and u.inputs[0].op.name == "abs":
+            [x], [y] = a.inputs, u.inputs[0].inputs
+            return (ops.softplus(x), None) if x is y or opposite(x, y) else None
+        if opposite(a, u):
+            return ops.softplus(a), None
+        if a.op.name == "mul":
+            for x, rest in (a.inputs, a.inputs[::-1]):
+                if opposite(x, u) and rest.op.name == "sub" and is_number(rest.inputs[0], 1.0):
+                    return ops.softplus(x), rest.inputs[1] * x
+        return None
+    if a.op.name == b.op.name == "mul":
+        for plus, p in (a.inputs, a.inputs[::-1]):
+            for minus, q in (b.inputs, b.inputs[::-1]):
+                if plus.op.name == minus.op.name == "softplus" and opposite(plus.inputs[0], minus.inputs[0]) and (
+                        complement(p, q) and unsigned(plus.inputs[0]) is None):
+                    return plus, q * plus.inputs[0]
+    return None
+
+
+@RULES.on("where")
+def choice_of_softplus(node: Node) -> Node | None:
+    """where(c, softplus(-x), softplus(x)) = softplus(x) - c x; where(c, softplus(x), softplus(-x)) with 1 - c"""
+    condition, a, b = node.inputs
+    if a.op.name != "softplus" or b.op.name != "softplus" or not opposite(a.inputs[0], b.inputs[0]):
+        return None
+    weight = ops.cast(condition, dtype="float")
+    [x] = b.inputs
+    if unsigned(x) is not None:
+        [x] = a.inputs
+        weight = 1.0 - weight
+    return spread(ops.softplus(x) - weight * x, node.shape)
