@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 K0 = 0x548C9DECBCE65297
-MASK = (1 << 64) - 1
+MASK, LOW = (1 << 64) - 1, (1 << 32) - 1
 # Draws of a spec fold (key, step); these two words are no step, so their streams are never a spec's.
 ORDER, SPLIT = 1 << 63, (1 << 63) + 1
 
@@ -32,9 +32,16 @@ def squares64(counter: Words, key: int) -> Words:
 
 
 def fold(key: int, data: int) -> int:
-    """A key made from a key and a number: 2 squares64(data, key) + 1."""
-    drawn = squares64(np.array([data & MASK], np.uint64), key)
-    return (2 * int(drawn[0]) + 1) & MASK
+    """A key made from a key and a number: 2 squares64(data, key) + 1, in Python's integers (one number is
+    faster so)."""
+    y = x = data * key & MASK
+    z = y + key & MASK
+    for add in (y, z, y):
+        x = x * x + add & MASK
+        x = x >> 32 | (x & LOW) << 32
+    t = x = x * x + z & MASK
+    x = x >> 32 | (x & LOW) << 32
+    return 2 * (t ^ (x * x + y & MASK) >> 32) + 1 & MASK
 
 
 def permutation(rows: int, *, seed: int, purpose: int, turn: int = 0) -> np.ndarray:

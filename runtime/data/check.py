@@ -129,24 +129,30 @@ def _convert(field: Field, array: np.ndarray, where: str) -> np.ndarray:
             "E0616", f"`{field.name}` holds NaN or infinity", where=where, notes=[_first(array, ~np.isfinite(array))],
             help="leave these rows out, or fill the gaps",
         )
+    if array.dtype == field.dtype:
+        made = array if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(array.shape)
+    else:
+        made = _cast(field, array, where)
+    if field.range is not None and made.size and (made.min() < field.range[0] or made.max() >= field.range[1]):
+        low, high = field.range
+        raise Error(
+            "E0620", f"`{field.name}` holds labels out of range", where=where,
+            notes=[_first(array, (made < low) | (made >= high)), f"expected whole numbers from {low} to {high - 1}"],
+            help="labels count from 0; the range comes from the size that they index",
+        )
+    return made
+
+
+def _cast(field: Field, array: np.ndarray, where: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         made = np.ascontiguousarray(array, field.dtype).reshape(array.shape)
-    if wanted == "f" and not np.isfinite(made).all():
+    if field.dtype.kind == "f" and not np.isfinite(made).all():
         raise Error(
             "E0621", f"`{field.name}` holds numbers beyond the range of {field.dtype}", where=where,
             notes=[_first(array, ~np.isfinite(made))], help="scale them, or compile with --precision float64",
         )
-    if kind in "iu" and wanted in "fiu" and made.dtype != array.dtype:
+    if array.dtype.kind in "iu" and field.dtype.kind in "fiu":
         _check_exact(field, array, made, where)
-    if field.range is not None:
-        low, high = field.range
-        outside = (made < low) | (made >= high)
-        if outside.any():
-            raise Error(
-                "E0620", f"`{field.name}` holds labels out of range", where=where,
-                notes=[_first(array, outside), f"expected whole numbers from {low} to {high - 1}"],
-                help="labels count from 0; the range comes from the size that they index",
-            )
     return made
 
 
