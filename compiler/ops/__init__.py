@@ -1,16 +1,17 @@
-"""The primitive operations. Each is one call of `define`; `OPS` has them by name."""
+"""The primitive operations, each one call of `define`. `OPS` has them by name; what is here makes nodes of them."""
 from __future__ import annotations
 
 from ..tensor_type import broadcast
+from .choice import and_, cut, eq, ge, gt, le, lt, ne, not_, or_, stop_gradient, where
 from .derivative import gradient
 from .elementwise import (
-    abs_, add, and_, cast, ceil, cos, cut, div, eq, erf, exp, expm1, floor, floordiv, ge, gt, le, log, log1p, lt,
-    maximum, minimum, mod, mul, ne, neg, not_, or_, pow_, relu, round_, sigmoid, sign, sin, softplus, sqrt,
-    stop_gradient, sub, tanh, where,
+    abs_, add, ceil, cos, div, erf, exp, expm1, floor, floordiv, log, log1p, maximum, minimum, mod, mul, neg, pow_,
+    relu, round_, sigmoid, sign, sin, softplus, sqrt, sub, tanh,
 )
 from .indexing import arange, gather, make_arange, one_hot, pick, scatter_add
 from .leaf import input_, make_input, make_size, make_variable, seed, size, variable
 from .linalg import gemm, matmul
+from .operands import cast
 from .random import fold, random_normal, random_uniform, seed_key
 from .reduction import (
     all_, any_, argmax, argmin, logsumexp, mean, reduce_max, reduce_min, reduce_prod, reduce_sum, reduce_sum_square,
@@ -18,18 +19,18 @@ from .reduction import (
 )
 from .registry import NONE, OPS, Op, Sample, constant, lift
 from .shaping import (
-    broadcast_to, concat, expand_dims, flip, narrow, reshape, slice_, squeeze, swap_last, transpose, unslice,
+    broadcast_to, concat, expand_dims, moveaxis, reshape, split, squeeze, stack, swap_last, transpose,
 )
+from .slicing import flip, narrow, slice_, unslice
 
 __all__ = [
     "NONE", "OPS", "Op", "Sample", "abs_", "add", "all_", "and_", "any_", "arange", "argmax", "argmin", "broadcast",
     "broadcast_to", "cast", "ceil", "concat", "constant", "cos", "cut", "div", "eq", "erf", "exp", "expand_dims",
     "expm1", "flip", "floor", "floordiv", "fold", "gather", "ge", "gemm", "gradient", "gt", "input_", "le", "lift",
     "log", "log1p", "logsumexp", "lt", "make_arange", "make_input", "make_size", "make_variable", "matmul", "maximum",
-    "mean", "minimum", "mod", "mul", "narrow", "ne", "neg", "not_", "one_hot", "or_", "pick", "pow_",
-    "random_normal", "random_uniform", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
-    "reduce_sum_square", "relu", "reshape",
-    "round_", "scatter_add", "seed", "seed_key", "sigmoid", "sign", "sin", "size", "slice_", "softmax", "softplus",
-    "sqrt", "squeeze", "stop_gradient", "sub", "sum_to", "swap_last", "tanh", "transpose", "unslice", "variable",
-    "where",
+    "mean", "minimum", "mod", "moveaxis", "mul", "narrow", "ne", "neg", "not_", "one_hot", "or_", "pick", "pow_",
+    "random_normal", "random_uniform", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "reduce_sum_square",
+    "relu", "reshape", "round_", "scatter_add", "seed", "seed_key", "sigmoid", "sign", "sin", "size", "slice_",
+    "softmax", "softplus", "split", "sqrt", "squeeze", "stack", "stop_gradient", "sub", "sum_to", "swap_last", "tanh",
+    "transpose", "unslice", "variable", "where",
 ]

@@ -8,7 +8,6 @@ from numpy.random import Generator
 
 from ..graph import Array, Node
 from ..tensor_type import Shape, Size, TensorType, TypeProblem, broadcast, product
-from .reduction import sum_to
 from .registry import Sample, define
 from .shaping import reshape
 
@@ -18,7 +17,7 @@ def _sides(type: TensorType, transposed: bool) -> tuple[Size, Size]:
     return (columns, rows) if transposed else (rows, columns)
 
 
-def _infer(a: TensorType, b: TensorType, ta: bool = False, tb: bool = False) -> TensorType:
+def _infer(a: TensorType, b: TensorType, ta: bool, tb: bool) -> TensorType:
     for number, type in enumerate((a, b)):
         if type.dtype != "float":
             raise TypeProblem("E0302", "`@` multiplies floats", {number: f"this is `{type}`"})
@@ -26,9 +25,10 @@ def _infer(a: TensorType, b: TensorType, ta: bool = False, tb: bool = False) -> 
             raise TypeProblem("E0318", "`@` multiplies matrices", {number: f"this is `{type}`"})
     (rows, inner), (other, columns) = _sides(a, ta), _sides(b, tb)
     if inner != other:
+        places = ("last", "first" if b.rank == 2 else "second to last")
         raise TypeProblem("E0312", "shapes do not agree in `@`", {
-            0: f"the {'first' if ta else 'last'} dimension is {inner}: `{a}`",
-            1: f"the {'last' if tb else 'first' if b.rank == 2 else 'second to last'} dimension is {other}: `{b}`",
+            0: f"the {('last', 'first' if a.rank == 2 else 'second to last')[ta]} dimension is {inner}: `{a}`",
+            1: f"the {places[not tb]} dimension is {other}: `{b}`",
         })
     return TensorType("float", (*broadcast(a.shape[:-2], b.shape[:-2]), rows, columns))
 
@@ -37,28 +37,28 @@ def _t(x: Array, flag: bool) -> Array:
     return np.swapaxes(x, -1, -2) if flag else x
 
 
-def _grad(g: Node, y: Node, a: Node, b: Node, ta: bool = False, tb: bool = False) -> list[Node]:
+def _grad(g: Node, y: Node, a: Node, b: Node, ta: bool, tb: bool) -> list[Node]:
     """With y = a' b': the adjoint of a' is g b'ᵀ, that of b' is a'ᵀ g; each product takes its transposes inside."""
     by_a = matmul(b, g, ta=tb, tb=True) if ta else matmul(g, b, ta=False, tb=not tb)
-    if b.rank == 2 and a.rank > 2 and not ta:  # one product over all rows, not one for each batch
-        a, g = _flat(a), _flat(g)
+    if b.rank == 2 and a.rank > 2 and not ta:  # one product over all rows, not one for each batch and a sum
+        a, g = _rows(a), _rows(g)
     by_b = matmul(g, a, ta=True, tb=ta) if tb else matmul(a, g, ta=not ta, tb=False)
     return [by_a, by_b]
 
 
-def _flat(x: Node) -> Node:
+def _rows(x: Node) -> Node:
     return reshape(x, shape=(product(x.shape[:-1]), x.shape[-1]))
 
 
 def _lower(out: Any, node: Node, a: str, b: str) -> str:
+    """MatMul; Gemm where it takes the transposes."""
     ta, tb = node.attrs["ta"], node.attrs["tb"]
     if (ta or tb) and all(source.rank == 2 for source in node.inputs):
         return str(out.node("Gemm", [a, b], transA=int(ta), transB=int(tb)))
     names = []
     for name, source, flag in ((a, node.inputs[0], ta), (b, node.inputs[1], tb)):
         if flag:
-            perm = [*range(source.rank - 2), source.rank - 1, source.rank - 2]
-            name = out.node("Transpose", [name], perm=perm)
+            name = out.node("Transpose", [name], perm=[*range(source.rank - 2), source.rank - 1, source.rank - 2])
         names.append(name)
     return str(out.node("MatMul", names))
 
@@ -67,6 +67,8 @@ def _samples(rng: Generator) -> Sample:
     m, n, k = (int(size) for size in rng.integers(1, 5, 3))
     ta, tb = bool(rng.random() < 0.5), bool(rng.random() < 0.5)
     lead = tuple(int(size) for size in rng.choice([1, 2, 3], size=int(rng.integers(0, 3))))
+    if rng.random() < 0.1:
+        m = 0
 
     def batch() -> tuple[int, ...]:
         own = tuple(1 if rng.random() < 0.3 else size for size in lead)
@@ -78,13 +80,13 @@ def _samples(rng: Generator) -> Sample:
 
 
 _matmul = define(
-    "matmul", infer=_infer, grad=_grad, lower=_lower, samples=_samples,
-    reference=lambda a, b, ta=False, tb=False: np.matmul(_t(a, ta), _t(b, tb)),
+    "matmul", infer=_infer, grad=_grad, lower=_lower, samples=_samples, defaults={"ta": False, "tb": False},
+    reference=lambda a, b, ta, tb: np.matmul(_t(a, ta), _t(b, tb)),
 )
 
 
 def matmul(a: Node, b: Node, ta: bool = False, tb: bool = False) -> Node:
-    """a' @ b', batched, where ' is the transpose of the last two dimensions if the flag says so."""
+    """a' @ b', batched with broadcasting, where ' is the transpose of the last two dimensions if the flag says so."""
     return _matmul(a, b, ta=ta, tb=tb)
 
 
@@ -92,14 +94,16 @@ def _gemm_infer(
     a: TensorType, b: TensorType, c: TensorType, alpha: float, beta: float, ta: bool, tb: bool
 ) -> TensorType:
     result = _infer(a, b, ta, tb)
-    if result.rank != 2 or broadcast(result.shape, c.shape) != result.shape:
+    if result.rank != 2 or c.dtype != "float" or broadcast(result.shape, c.shape) != result.shape:
         raise TypeProblem("E0312", "a gemm takes matrices and what broadcasts to their product", {2: f"this is `{c}`"})
     return result
 
 
-def _gemm_grad(g: Node, y: Node, a: Node, b: Node, c: Node, alpha: float, beta: float, ta: bool, tb: bool) -> list[Node]:
-    by_a, by_b = _grad(g * alpha, y, a, b, ta, tb)
-    return [by_a, by_b, sum_to(g * beta, c.shape)]
+def _gemm_grad(
+    g: Node, y: Node, a: Node, b: Node, c: Node, alpha: float, beta: float, ta: bool, tb: bool
+) -> list[Node]:
+    scaled = g if alpha == 1.0 else g * alpha
+    return [*_grad(scaled, y, a, b, ta, tb), g if beta == 1.0 else g * beta]
 
 
 def _gemm_samples(rng: Generator) -> Sample:
@@ -107,12 +111,13 @@ def _gemm_samples(rng: Generator) -> Sample:
     ta, tb = bool(rng.random() < 0.5), bool(rng.random() < 0.5)
     shape: Shape = [(m, k), (k,), (1, k), (m, 1), ()][int(rng.integers(0, 5))]
     inputs = [rng.uniform(-2, 2, s) for s in ((n, m) if ta else (m, n), (k, n) if tb else (n, k), shape)]
-    return Sample(tuple(inputs), {"alpha": float(rng.choice([1.0, 0.5, -0.25])), "beta": float(rng.choice([1.0, -2.0, 0.5])),
-                                  "ta": ta, "tb": tb})
+    alpha, beta = float(rng.choice([1.0, 0.5, -0.25])), float(rng.choice([1.0, -2.0, 0.5]))
+    return Sample(tuple(inputs), {"alpha": alpha, "beta": beta, "ta": ta, "tb": tb})
 
 
 gemm = define(  # alpha a' b' + beta c; made by fusing only
     "gemm", infer=_gemm_infer, grad=_gemm_grad, samples=_gemm_samples,
+    defaults={"alpha": 1.0, "beta": 1.0, "ta": False, "tb": False},
     lower=lambda out, node, a, b, c: str(out.node(
         "Gemm", [a, b, c], alpha=node.attrs["alpha"], beta=node.attrs["beta"], transA=int(node.attrs["ta"]),
         transB=int(node.attrs["tb"]))),

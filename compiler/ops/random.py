@@ -115,39 +115,46 @@ def seed_key(graph: Graph) -> Node:
 # --- draws
 
 
-def _uniform_infer(key: TensorType, shape: Shape) -> TensorType:
+def _uniform_infer(key: TensorType, shape: Shape, start: int) -> TensorType:
     if key.dtype != "key" or key.rank:
         raise TypeProblem("E0302", "a draw takes a key", {0: f"this is `{key}`"})
     return TensorType("float", tuple(shape))
 
 
-def _uniform(key: Array, shape: tuple[int, ...]) -> Array:
-    bits = squares32(np.arange(math.prod(shape), dtype=np.uint64), key)
+def _uniform(key: Array, shape: tuple[int, ...], start: int) -> Array:
+    bits = squares32(np.uint64(start) + np.arange(math.prod(shape), dtype=np.uint64), key)
     return ((bits >> np.uint64(8)).astype(np.float64) * 2.0**-24).reshape(shape)
 
 
-def _counters(out: Any, count: Size) -> str:
+def _counters(out: Any, count: Size, start: int) -> str:
+    """start, start + 1, ..., start + count − 1."""
     if isinstance(count, int) and count <= STORED:
-        return str(out.constant(np.arange(count, dtype=np.uint64), "key"))
-    return str(out.cast(out.node("Range", [out.constant(0, "int"), out.size(count), out.constant(1, "int")]), "key"))
+        return str(out.constant(np.uint64(start) + np.arange(count, dtype=np.uint64), "key"))
+    bounds = [out.constant(start, "int"), out.size(count + start), out.constant(1, "int")]
+    return str(out.cast(out.node("Range", bounds), "key"))
 
 
 def _uniform_lower(out: Any, node: Node, key: str) -> str:
     """The upper 24 bits times 2⁻²⁴: exact in float32, and so the same number in every precision that holds it."""
     bits = _Bits(out)
-    drawn = bits.squares32(_counters(out, product(node.shape)), key)
+    drawn = bits.squares32(_counters(out, product(node.shape), node.attrs["start"]), key)
     top = out.cast(bits.op("Div", drawn, out.constant(256, "key")), "float")
     flat = out.node("Mul", [top, out.constant(2.0**-24, "float")])
     return str(flat if node.rank == 1 else out.node("Reshape", [flat, out.shape(node.shape)], allowzero=1))
 
 
-random_uniform = define(  # uniform in [0, 1)
+def _uniform_samples(rng: Generator) -> Sample:
+    start = int(rng.integers(0, 2**62)) if rng.random() < 0.5 else 0
+    return Sample((_fold_samples(rng).inputs[0],), {"shape": sizes(rng), "start": start})
+
+
+random_uniform = define(  # uniform in [0, 1): element i is draw number start + i of the key
     "random_uniform", infer=_uniform_infer, grad=no_gradient(1), lower=_uniform_lower, reference=_uniform,
-    samples=lambda rng: Sample((_fold_samples(rng).inputs[0],), {"shape": sizes(rng)}),
+    samples=_uniform_samples, defaults={"start": 0},
 )
 
 
-def random_normal(key: Node, shape: Shape) -> Node:
-    """Standard normal draws (Box and Muller 1958) from two uniforms, of the keys fold(key, 0) and fold(key, 1)."""
-    radius = sqrt(log(1.0 - random_uniform(fold(key, 0), shape=shape)) * -2.0)
-    return radius * cos(random_uniform(fold(key, 1), shape=shape) * (2.0 * math.pi))
+def random_normal(key: Node, shape: Shape, starts: tuple[int, int] = (0, 1 << 38)) -> Node:
+    """Standard normal draws (Box and Muller 1958) from two uniform tensors, whose counters begin at `starts`."""
+    radius, angle = (random_uniform(key, shape=shape, start=start) for start in starts)
+    return sqrt(log(1.0 - radius) * -2.0) * cos(angle * (2.0 * math.pi))

@@ -1,4 +1,4 @@
-"""Operations that take dimensions away: sums, products, extremes, softmax and its kin."""
+"""Operations that take dimensions away: sums, products, extremes; softmax and its kin."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -9,10 +9,13 @@ from numpy.random import Generator
 
 from ..graph import Array, Node
 from ..tensor_type import Dim, Shape, TensorType, TypeProblem, normal_axis, product
-from . import elementwise as e
+from .choice import eq, gt, not_, where
+from .elementwise import exp
 from .leaf import make_size
+from .operands import NUMBERS, cast, sizes, wrong_dtype
 from .registry import Sample, define, no_gradient
 from .shaping import broadcast_to, reshape
+from .special import lower_logsumexp
 
 
 def _reduced(type: TensorType, axes: Sequence[int], keepdims: bool) -> TensorType:
@@ -23,216 +26,232 @@ def _reduced(type: TensorType, axes: Sequence[int], keepdims: bool) -> TensorTyp
 
 
 def _infer(name: str, allowed: Sequence[str]) -> Callable[..., TensorType]:
-    def infer(x: TensorType, axes: tuple[int, ...], keepdims: bool = False) -> TensorType:
+    def infer(x: TensorType, axes: tuple[int, ...], keepdims: bool) -> TensorType:
         if x.dtype not in allowed:
-            raise TypeProblem("E0302", f"`{name}` does not take values of type `{x.dtype}`", {0: f"this is `{x}`"})
+            raise wrong_dtype(name, 0, x)
         return _reduced(x, axes, keepdims)
 
     return infer
 
 
-def _axes_input(op_type: str) -> Callable[..., str]:
-    """Sums take their axes as an input at opset 21; without axes nothing is reduced."""
+def _lower(op_type: str) -> Callable[..., str]:
+    """The axes are an input of the operator; without any, nothing is reduced."""
+
     def lower(out: Any, node: Node, x: str) -> str:
+        if op_type == "ReduceSumSquare" and not node.attrs["axes"]:
+            return str(out.node("Mul", [x, x]))
         axes = out.constant(np.asarray(node.attrs["axes"], np.int64), "int")
         return str(out.node(op_type, [x, axes], keepdims=int(node.attrs["keepdims"]), noop_with_empty_axes=1))
 
     return lower
 
 
-def spread(g: Node, x: Node, axes: Sequence[int], keepdims: bool) -> Node:
-    """A reduced value (or its adjoint) with the taken dimensions put back as 1."""
+def spread(reduced: Node, x: Node, axes: Sequence[int], keepdims: bool) -> Node:
+    """A reduced value, or its adjoint, with the dimensions that were taken put back as 1."""
     if keepdims:
-        return g
+        return reduced
     chosen = {axis % x.rank for axis in axes}
-    return reshape(g, shape=tuple(1 if i in chosen else size for i, size in enumerate(x.shape)))
+    return reshape(reduced, shape=tuple(1 if i in chosen else size for i, size in enumerate(x.shape)))
 
 
-def _samples(low: float, high: float, distinct: bool = False) -> Callable[[Generator], Sample]:
+def _samples(low: float, high: float, distinct: bool = False, ints: bool = True) -> Callable[[Generator], Sample]:
     def samples(rng: Generator) -> Sample:
-        rank = int(rng.integers(0, 5))
-        shape = tuple(int(size) for size in rng.choice([1, 2, 3, 4], size=rank))
-        axes = tuple(sorted(int(a) for a in rng.choice(rank, size=int(rng.integers(0, rank + 1)), replace=False))) if rank else ()
+        shape = sizes(rng)
+        if rng.random() < 0.05:
+            shape = (*shape[:1], 0, *shape[1:3])
+        rank = len(shape)
+        axes = sorted(int(a) for a in rng.permutation(rank)[: int(rng.integers(0, rank + 1))])
         values = rng.uniform(low, high, shape)
-        if distinct:  # values a good step apart, so that no two tie
-            values = (rng.permutation(values.size).reshape(shape) * 0.1 - values.size * 0.05)
-        return Sample((values,), {"axes": axes, "keepdims": bool(rng.random() < 0.5)})
+        if distinct:  # a good step apart, so that no two tie
+            values = rng.permutation(values.size).reshape(shape) * 0.1 - values.size * 0.05
+        if ints and rng.random() < 0.1:
+            values = np.asarray(np.floor(values * 3), np.int64)
+        return Sample((values,), {"axes": tuple(axes), "keepdims": bool(rng.random() < 0.5)})
 
     return samples
 
 
-reduce_sum = define(
-    "reduce_sum", infer=_infer("sum", ("float", "int")),
-    grad=lambda g, y, x, axes, keepdims=False: [broadcast_to(spread(g, x, axes, keepdims), shape=x.shape)],
-    lower=_axes_input("ReduceSum"), defaults={"keepdims": False},
-    reference=lambda x, axes, keepdims=False: np.sum(x, axis=axes, keepdims=keepdims),
-    samples=_samples(-3, 3),
+def _reduction(name: str, **rules: Any) -> Callable[..., Node]:
+    """Defines a reduction; the builder counts axes from the front, so that equal reductions are one node."""
+    op = define(name, defaults={"keepdims": False}, **rules)
+
+    def build(x: Node, *, axes: Sequence[int], keepdims: bool = False) -> Node:
+        return op(x, axes=tuple(sorted(normal_axis(axis, x.rank) for axis in axes)), keepdims=keepdims)
+
+    build.__name__ = name
+    return build
+
+
+reduce_sum = _reduction(
+    "reduce_sum", infer=_infer("sum", NUMBERS), lower=_lower("ReduceSum"),
+    grad=lambda g, y, x, axes, keepdims: [broadcast_to(spread(g, x, axes, keepdims), shape=x.shape)],
+    reference=lambda x, axes, keepdims: np.sum(x, axis=axes, keepdims=keepdims), samples=_samples(-3, 3),
+)
+
+reduce_sum_square = _reduction(  # Σ x², made by fusing only
+    "reduce_sum_square", infer=_infer("sum", ("float",)), lower=_lower("ReduceSumSquare"),
+    grad=lambda g, y, x, axes, keepdims: [spread(g, x, axes, keepdims) * 2.0 * x],
+    reference=lambda x, axes, keepdims: np.sum(x * x, axis=axes, keepdims=keepdims),
+    samples=_samples(-3, 3, ints=False),
 )
 
 
-def _square_samples(rng: Generator) -> Sample:
-    shape = tuple(int(size) for size in rng.integers(1, 5, int(rng.integers(1, 4))))
-    axes = tuple(range(int(rng.integers(1, len(shape) + 1))))
-    return Sample((rng.uniform(-3, 3, shape),), {"axes": axes, "keepdims": bool(rng.random() < 0.5)})
+def _prod_grad(g: Node, y: Node, x: Node, axes: tuple[int, ...], keepdims: bool) -> list[Node]:
+    """The product of the other factors, right at zeros too (that of a second order is right off zeros).
+
+    With r the product of the factors that are not 0: r / x where there is no zero; where there is one, r for the
+    zero and 0 for the others; 0 where there are more.
+    """
+    zero = eq(x, 0.0)
+    count = reduce_sum(cast(zero, dtype="float"), axes=axes, keepdims=True)
+    safe = where(zero, 1.0, x)
+    rest = reduce_prod(safe, axes=axes, keepdims=True)
+    others = where(zero, where(eq(count, 1.0), rest, 0.0), where(eq(count, 0.0), rest / safe, 0.0))
+    return [spread(g, x, axes, keepdims) * others]
 
 
-reduce_sum_square = define(  # sum of x^2 over at least one axis; made by fusing only
-    "reduce_sum_square", infer=_infer("sum", ("float",)),
-    grad=lambda g, y, x, axes, keepdims=False: [2.0 * x * spread(g, x, axes, keepdims)],
-    lower=_axes_input("ReduceSumSquare"), defaults={"keepdims": False},
-    reference=lambda x, axes, keepdims=False: np.sum(x * x, axis=axes, keepdims=keepdims),
-    samples=_square_samples,
+reduce_prod = _reduction(
+    "reduce_prod", infer=_infer("prod", NUMBERS), grad=_prod_grad, lower=_lower("ReduceProd"),
+    reference=lambda x, axes, keepdims: np.prod(x, axis=axes, keepdims=keepdims), samples=_samples(0.3, 2),
 )
 
 
-def _prod_grad(g: Node, y: Node, x: Node, axes: tuple[int, ...], keepdims: bool = False) -> list[Node]:
-    """The product of the other factors: y / x where no factor is 0; where one is, the product of the rest for it
-    and 0 for the others; where two are, 0."""
-    zero = e.eq(x, 0.0)
-    count = reduce_sum(e.cast(zero, dtype="float"), axes=axes, keepdims=True)
-    rest = reduce_prod(e.where(zero, 1.0, x), axes=axes, keepdims=True)
-    safe = e.where(zero, 1.0, x)
-    alone = e.where(e.eq(count, 1.0), rest, 0.0)
-    return [spread(g, x, axes, keepdims) * e.where(zero, alone, e.where(e.eq(count, 0.0), rest / safe, 0.0))]
-
-
-reduce_prod = define(
-    "reduce_prod", defaults={"keepdims": False}, infer=_infer("prod", ("float", "int")), grad=_prod_grad, lower=_axes_input("ReduceProd"),
-    reference=lambda x, axes, keepdims=False: np.prod(x, axis=axes, keepdims=keepdims), samples=_samples(0.3, 2),
-)
-
-
-def _extreme_grad(g: Node, y: Node, x: Node, axes: tuple[int, ...], keepdims: bool = False) -> list[Node]:
+def _extreme_grad(g: Node, y: Node, x: Node, axes: tuple[int, ...], keepdims: bool) -> list[Node]:
     """Equal extremes share the derivative evenly."""
-    hit = e.cast(e.eq(x, spread(y, x, axes, keepdims)), dtype="float")
+    hit = cast(eq(x, spread(y, x, axes, keepdims)), dtype="float")
     return [hit * (spread(g, x, axes, keepdims) / reduce_sum(hit, axes=axes, keepdims=True))]
 
 
-def _extreme(name: str, op_type: str, function: Any, empty: float) -> Any:
-    def reference(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Any:
-        start = empty if x.dtype.kind == "f" else (np.iinfo(np.int64).min if empty < 0 else np.iinfo(np.int64).max)
+def _extreme(name: str, op_type: str, function: Any, worst: float) -> Callable[..., Node]:
+    """The extreme of nothing is the worst number there is, as ONNX has it."""
+
+    def reference(x: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
+        limits = np.iinfo(np.int64)
+        start = worst if x.dtype.kind == "f" else limits.min if worst < 0 else limits.max
         return function(x, axis=axes, keepdims=keepdims, initial=start)
 
-    return define(name, defaults={"keepdims": False}, infer=_infer(name.removeprefix("reduce_"), ("float", "int")), grad=_extreme_grad,
-                  lower=_axes_input(op_type), reference=reference, samples=_samples(-3, 3, distinct=True))
+    return _reduction(name, infer=_infer(name.removeprefix("reduce_"), NUMBERS), grad=_extreme_grad,
+                      lower=_lower(op_type), reference=reference, samples=_samples(-3, 3, distinct=True))
 
 
 reduce_max = _extreme("reduce_max", "ReduceMax", np.max, -np.inf)
 reduce_min = _extreme("reduce_min", "ReduceMin", np.min, np.inf)
 
 
-def _arg(name: str, op_type: str, function: Any) -> Any:
+def _arg(name: str, op_type: str, function: Any) -> Callable[..., Node]:
     def infer(x: TensorType, axis: int) -> TensorType:
-        if not x.rank:
-            raise TypeProblem("E0314", f"`{name}` needs a dimension", {0: f"this is `{x}`"})
+        if x.dtype not in NUMBERS:
+            raise wrong_dtype(name, 0, x)
         if x.shape[normal_axis(axis, x.rank)] == 0:
             raise TypeProblem("E0341", f"`{name}` of nothing", {0: f"the dimension is empty: `{x}`"})
         return _reduced(TensorType("int", x.shape), (axis,), False)
 
     def samples(rng: Generator) -> Sample:
-        sample = _samples(-3, 3, distinct=True)(rng)
-        x = sample.inputs[0] if sample.inputs[0].ndim else sample.inputs[0].reshape(1)
-        return Sample((x,), {"axis": int(rng.integers(-x.ndim, x.ndim))})
+        shape = sizes(rng, low=1)
+        values = rng.permutation(int(np.prod(shape))).reshape(shape) % 7  # with ties
+        values = values.astype(rng.choice([np.int64, np.float64]))
+        return Sample((values,), {"axis": int(rng.integers(-len(shape), len(shape)))})
 
-    return define(
+    op = define(
         name, infer=infer, grad=no_gradient(1), samples=samples,
         lower=lambda out, node, x: str(out.node(op_type, [x], axis=node.attrs["axis"], keepdims=0)),
         reference=lambda x, axis: function(x, axis=axis),
     )
+
+    def build(x: Node, *, axis: int) -> Node:
+        return op(x, axis=normal_axis(axis, x.rank))
+
+    build.__name__ = name
+    return build
 
 
 argmax = _arg("argmax", "ArgMax", np.argmax)  # the first of several greatest
 argmin = _arg("argmin", "ArgMin", np.argmin)
 
 
-def _logsumexp(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Any:
-    top = np.max(x, axis=axes, keepdims=True, initial=-np.inf)
-    top = np.where(np.isfinite(top), top, 0.0)
+def _logsumexp(x: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
+    most = float(np.finfo(np.float64).max)
+    top = np.clip(np.max(x, axis=axes, keepdims=True, initial=-np.inf), -most, most)
     total = np.log(np.sum(np.exp(x - top), axis=axes, keepdims=True)) + top
-    return total if keepdims else np.sum(total, axis=axes)
+    return total if keepdims else np.squeeze(total, axis=axes)
 
 
-def _lower_logsumexp(out: Any, node: Node, x: str) -> str:
-    """max + log Σ exp(x − max): ONNX Runtime's ReduceLogSumExp does the same on the CPU, but not on every provider."""
-    axes = out.constant(np.asarray(node.attrs["axes"], np.int64), "int")
-    top = out.node("ReduceMax", [x, axes], keepdims=1, noop_with_empty_axes=1)
-    terms = out.node("Exp", [out.node("Sub", [x, top])])
-    total = out.node("Add", [out.node("Log", [out.node("ReduceSum", [terms, axes], keepdims=1, noop_with_empty_axes=1)]), top])
-    return total if node.attrs["keepdims"] else str(out.node("Squeeze", [total, axes]) if node.attrs["axes"] else total)
+def _logsumexp_grad(g: Node, y: Node, x: Node, axes: tuple[int, ...], keepdims: bool) -> list[Node]:
+    """The softmax, which never exceeds 1."""
+    share = softmax(x, axis=axes[0]) if len(axes) == 1 else exp(x - spread(y, x, axes, keepdims))
+    return [spread(g, x, axes, keepdims) * share]
 
 
-logsumexp = define(
-    "logsumexp", defaults={"keepdims": False}, infer=_infer("logsumexp", ("float",)),
-    grad=lambda g, y, x, axes, keepdims=False: [
-        spread(g, x, axes, keepdims) * (softmax(x, axis=axes[0] % x.rank) if len(axes) == 1
-                                        else e.exp(x - spread(y, x, axes, keepdims)))
-    ],
-    lower=_lower_logsumexp, reference=_logsumexp, samples=_samples(-3, 3),
+logsumexp = _reduction(
+    "logsumexp", infer=_infer("logsumexp", ("float",)), grad=_logsumexp_grad, lower=lower_logsumexp,
+    reference=_logsumexp, samples=_samples(-3, 3, ints=False),
 )
-
-
-def _softmax(x: Array, axis: int) -> Any:
-    return np.exp(x - _logsumexp(x, (axis,), True))
-
-
-def _softmax_grad(g: Node, y: Node, x: Node, axis: int) -> list[Node]:
-    gy = g * y
-    return [gy - y * reduce_sum(gy, axes=(axis % x.rank,), keepdims=True)]
-
-
-def _softmax_samples(rng: Generator) -> Sample:
-    rank = int(rng.integers(1, 5))
-    x = rng.uniform(-3, 3, tuple(int(size) for size in rng.choice([1, 2, 3, 4], size=rank)))
-    return Sample((x,), {"axis": int(rng.integers(0, rank))})
 
 
 def _softmax_infer(x: TensorType, axis: int) -> TensorType:
+    if x.dtype != "float":
+        raise wrong_dtype("softmax", 0, x)
     normal_axis(axis, x.rank)
-    return _infer("softmax", ("float",))(x, (axis,), True).with_shape(x.shape)
+    return x
 
 
-softmax = define(
-    "softmax", infer=_softmax_infer, grad=_softmax_grad,
+def _softmax(x: Array, axis: int) -> Any:
+    terms = np.exp(x - np.max(x, axis=axis, keepdims=True, initial=-np.inf))
+    return terms / np.sum(terms, axis=axis, keepdims=True)
+
+
+def _softmax_grad(g: Node, y: Node, x: Node, axis: int) -> list[Node]:
+    """y (g − Σ g y)"""
+    return [y * (g - reduce_sum(g * y, axes=(axis % x.rank,), keepdims=True))]
+
+
+def _softmax_samples(rng: Generator) -> Sample:
+    shape = sizes(rng, low=1)
+    return Sample((rng.uniform(-3, 3, shape),), {"axis": int(rng.integers(-len(shape), len(shape)))})
+
+
+_softmax_op = define(
+    "softmax", infer=_softmax_infer, grad=_softmax_grad, reference=_softmax, samples=_softmax_samples,
     lower=lambda out, node, x: str(out.node("Softmax", [x], axis=node.attrs["axis"])),
-    reference=_softmax, samples=_softmax_samples,
 )
+
+
+def softmax(x: Node, *, axis: int) -> Node:
+    """e^x / Σ e^x along an axis, which the node holds counted from the front."""
+    return _softmax_op(x, axis=normal_axis(axis, x.rank))
 
 
 # --- built from these
 
 
 def mean(x: Node, axes: Sequence[int], keepdims: bool = False) -> Node:
-    """Σ x / count. The mean of nothing is NaN."""
-    x = e.cast(x, dtype="float")
-    axes = tuple(axes)
+    """Σ x / count, as a float. The mean of nothing is NaN."""
+    x, axes = cast(x, dtype="float"), tuple(axes)
     if not axes:
         return x
     count = product(x.shape[axis] for axis in axes)
     total = reduce_sum(x, axes=axes, keepdims=keepdims)
-    return total / (e.cast(make_size(x.graph, count), dtype="float") if isinstance(count, Dim) else float(count))
+    return total / (cast(make_size(x.graph, count), dtype="float") if isinstance(count, Dim) else float(count))
 
 
 def any_(x: Node, axes: Sequence[int], keepdims: bool = False) -> Node:
-    return e.gt(reduce_sum(e.cast(x, dtype="int"), axes=tuple(axes), keepdims=keepdims), 0)
+    """Whether one of them holds; false of nothing."""
+    return gt(reduce_sum(cast(x, dtype="int"), axes=tuple(axes), keepdims=keepdims), 0)
 
 
 def all_(x: Node, axes: Sequence[int], keepdims: bool = False) -> Node:
-    return e.eq(reduce_sum(e.cast(e.not_(x), dtype="int"), axes=tuple(axes), keepdims=keepdims), 0)
+    """Whether all of them hold; true of nothing."""
+    return eq(reduce_sum(cast(not_(x), dtype="int"), axes=tuple(axes), keepdims=keepdims), 0)
 
 
 def sum_to(x: Node, shape: Shape) -> Node:
-    """Undoes broadcasting: sums what was spread, so that the result has this shape."""
-    if x.shape == shape:
-        return x
+    """Undoes broadcasting: sums over what was spread from `shape`; what is smaller than `shape` is spread to it."""
     lead = x.rank - len(shape)
-    axes = tuple(range(lead)) + tuple(
-        i for i, size in enumerate(shape, lead) if size == 1 and x.shape[i] != 1
-    )
-    if axes:
-        x = reduce_sum(x, axes=axes, keepdims=False)
-    if x.shape != shape:
-        squeezed = tuple(size for i, size in enumerate(shape, lead) if i not in axes)
-        x = reshape(x, shape=shape) if x.shape == squeezed else broadcast_to(x, shape=shape)
-    return x
-
-
+    leading = tuple(range(lead))
+    ones = tuple(i for i in range(max(lead, 0), x.rank) if shape[i - lead] == 1 and x.shape[i] != 1)
+    if leading and ones:
+        kept = tuple(1 if i in ones else x.shape[i] for i in range(lead, x.rank))
+        x = reshape(reduce_sum(x, axes=leading + ones), shape=kept)
+    elif leading or ones:
+        x = reduce_sum(x, axes=leading + ones, keepdims=bool(ones))
+    return broadcast_to(x, shape=shape)

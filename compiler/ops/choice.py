@@ -1,0 +1,134 @@
+"""Truth values, choices by them, conversions, and markers."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+from ..graph import Node
+from ..tensor_type import TensorType, TypeProblem, broadcast
+from .operands import NUMBERS, cast, meet, same, shapes
+from .registry import NONE, NUMPY, Sample, define, lift, no_gradient, onnx
+
+
+def apart(rng: Generator) -> Sample:
+    """Two operands that nowhere tie: at least 0.04 lies between any two of their numbers."""
+    a, b = (np.round(rng.uniform(-3, 3, shape), 1) for shape in shapes(rng, 2))
+    return Sample((a + 0.02, b - 0.02), {})
+
+
+def _some_equal(rng: Generator) -> Sample:
+    """Operands that tie now and then; floats or ints."""
+    a, b = (rng.integers(-2, 3, shape) for shape in shapes(rng, 2))
+    dtype = rng.choice([np.int64, np.float64])
+    return Sample((a.astype(dtype), b.astype(dtype)), {})
+
+
+def _compare(
+    name: str, reference: Any, lower: Callable[..., str], allowed: Sequence[str] = NUMBERS
+) -> Callable[[Any, Any], Node]:
+    infer = same(name, allowed)
+    op = define(name, infer=lambda a, b: infer(a, b).with_dtype("bool"), grad=no_gradient(2), lower=lower,
+                reference=reference, samples=_some_equal)
+
+    def build(a: Any, b: Any) -> Node:
+        a, b = meet(name, a, b)
+        if a.dtype == "bool" and "bool" not in allowed:
+            a, b = cast(a, dtype="int"), cast(b, dtype="int")
+        return op(a, b)
+
+    build.__name__ = name
+    return build
+
+
+eq = _compare("eq", np.equal, onnx("Equal"), (*NUMBERS, "bool"))
+ne = _compare("ne", np.not_equal, lambda out, node, a, b: out.node("Not", [out.node("Equal", [a, b])]), (*NUMBERS, "bool"))
+lt = _compare("lt", np.less, onnx("Less"))
+le = _compare("le", np.less_equal, onnx("LessOrEqual"))
+gt = _compare("gt", np.greater, onnx("Greater"))
+ge = _compare("ge", np.greater_equal, onnx("GreaterOrEqual"))
+
+
+def _truths(count: int) -> Callable[[Generator], Sample]:
+    return lambda rng: Sample(tuple(rng.random(shape) < 0.5 for shape in shapes(rng, count)), {})
+
+
+not_ = define("not", infer=same("not", ("bool",)), grad=no_gradient(1), lower=onnx("Not"),
+              reference=np.logical_not, samples=_truths(1))
+and_ = define("and", infer=same("and", ("bool",)), grad=no_gradient(2), lower=onnx("And"),
+              reference=np.logical_and, samples=_truths(2), commutative=True)
+or_ = define("or", infer=same("or", ("bool",)), grad=no_gradient(2), lower=onnx("Or"),
+             reference=np.logical_or, samples=_truths(2), commutative=True)
+
+
+# --- choice
+
+
+def _where_infer(condition: TensorType, a: TensorType, b: TensorType) -> TensorType:
+    if condition.dtype != "bool":
+        raise TypeProblem("E0305", "`where` chooses by a truth value", {0: f"this is `{condition}`"})
+    if a.dtype != b.dtype or a.dtype == "key":
+        operands = {1: f"this is `{a}`", 2: f"this is `{b}`"}
+        raise TypeProblem("E0302", "`where` chooses between values of one type", operands)
+    return TensorType(a.dtype, broadcast(condition.shape, a.shape, b.shape))
+
+
+def _where_lower(out: Any, node: Node, c: str, a: str, b: str) -> str:
+    """Where; of truth values (c and a) or (not c and b), since no provider has Where for them."""
+    if node.dtype == "bool":
+        sides = [out.node("And", [c, a]), out.node("And", [out.node("Not", [c]), b])]
+        return str(out.node("Or", sides))
+    return str(out.node("Where", [c, a, b]))
+
+
+def _where_samples(rng: Generator) -> Sample:
+    c, a, b = shapes(rng, 3)
+    if rng.random() < 0.1:
+        return Sample((rng.random(c) < 0.5, rng.random(a) < 0.5, rng.random(b) < 0.5), {})
+    return Sample((rng.random(c) < 0.5, rng.uniform(-3, 3, a), rng.uniform(-3, 3, b)), {})
+
+
+_where = define(
+    "where", infer=_where_infer, lower=_where_lower, reference=np.where, samples=_where_samples,
+    grad=lambda g, y, c, a, b: [NONE, where(c, g, 0.0), where(c, 0.0, g)],
+)
+
+
+def where(condition: Node, a: Any, b: Any) -> Node:
+    """a where the condition holds, else b; a and b meet in one dtype."""
+    if not isinstance(a, Node) and not isinstance(b, Node):
+        a = lift(condition.graph, a)
+    return _where(condition, *meet("where", a, b))
+
+
+# --- conversion and markers
+
+
+def _cast_samples(rng: Generator) -> Sample:
+    [shape] = shapes(rng, 1)
+    whole = rng.integers(-3, 4, shape)
+    target = str(rng.choice(["float", "int", "bool"]))
+    if target == "float":
+        return Sample((whole if rng.random() < 0.5 else whole > 0,), {"dtype": target})
+    values = np.where(rng.random(shape) < 0.3, 0.0, whole + rng.uniform(0.1, 0.9, shape))
+    return Sample((values,), {"dtype": target})
+
+
+define(  # to bool: whether it is not 0; from float to int: towards zero
+    "cast", infer=lambda x, dtype: x.with_dtype(dtype),
+    grad=lambda g, y, x, dtype: [g if x.dtype == dtype == "float" else NONE],
+    lower=lambda out, node, x: out.cast(x, node.attrs["dtype"]),
+    reference=lambda x, dtype: np.asarray(x).astype(NUMPY[dtype]),
+    samples=_cast_samples,
+)
+
+stop_gradient = define(
+    "stop_gradient", infer=lambda x: x, grad=no_gradient(1), lower=lambda out, node, x: x,
+    reference=lambda x: x, samples=lambda rng: Sample((rng.uniform(-3, 3, shapes(rng, 1)[0]),), {}),
+)
+cut = define(  # an intermediate value by which a derivative is taken: no rewrite looks through it
+    "cut", infer=lambda x: x, grad=lambda g, y, x: [g], lower=lambda out, node, x: x,
+    reference=lambda x: x, samples=lambda rng: Sample((rng.uniform(-3, 3, shapes(rng, 1)[0]),), {}),
+)

@@ -1,0 +1,115 @@
+"""What operands have in common: dtypes that meet, shapes that broadcast; and the samples to test with."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+from ..graph import Array, Node
+from ..tensor_type import TensorType, TypeProblem, broadcast
+from .registry import NUMPY, OPS, Op, Sample, constant, lift
+
+ORDER = ("bool", "int", "float")
+NUMBERS = ("float", "int")
+
+
+def wrong_dtype(name: str, number: int, type: TensorType) -> TypeProblem:
+    return TypeProblem("E0302", f"`{name}` does not take values of type `{type.dtype}`", {number: f"this is `{type}`"})
+
+
+def meet(name: str, *inputs: Any) -> list[Node]:
+    """Numbers lifted and dtypes made equal: bool meets int as int, int meets float as float."""
+    graph = next(value.graph for value in inputs if isinstance(value, Node))
+    nodes = [lift(graph, value, inputs) for value in inputs]
+    for number, node in enumerate(nodes):
+        if node.dtype not in ORDER:
+            raise wrong_dtype(name, number, node.type)
+    dtype = ORDER[max(ORDER.index(node.dtype) for node in nodes)]
+    return [cast(node, dtype=dtype) for node in nodes]
+
+
+def cast(x: Node, *, dtype: str) -> Node:
+    """x as another dtype; x itself if it has it. A bool or int constant is converted at once."""
+    if x.dtype == dtype:
+        return x
+    if x.op is OPS["constant"] and x.dtype in ("bool", "int"):
+        return constant(x.graph, x.attrs["value"].astype(NUMPY[dtype]), dtype)
+    return OPS["cast"](x, dtype=dtype)
+
+
+def is_constant(x: Node) -> bool:
+    return x.op is OPS["constant"]
+
+
+def same(name: str, allowed: Sequence[str]) -> Callable[..., TensorType]:
+    """The type rule of elementwise operations: one dtype, shapes that broadcast."""
+
+    def infer(*types: TensorType, **attrs: Any) -> TensorType:
+        for number, type in enumerate(types):
+            if type.dtype not in allowed or type.dtype != types[0].dtype:
+                raise wrong_dtype(name, number, type)
+        return TensorType(types[0].dtype, broadcast(*[type.shape for type in types]))
+
+    return infer
+
+
+def elementwise(
+    name: str, reference: Any, grad: Any, lower: Any, samples: Callable[[Generator], Sample],
+    allowed: Sequence[str] = NUMBERS, commutative: bool = False,
+) -> Callable[..., Node]:
+    """Defines an operation whose operands meet in one dtype."""
+    op = Op(name, same(name, allowed), grad, lower, reference, samples, commutative)
+    OPS[name] = op
+
+    def build(*inputs: Any) -> Node:
+        return op(*meet(name, *inputs))
+
+    build.__name__ = name
+    return build
+
+
+# --- samples
+
+
+def shapes(rng: Generator, count: int) -> list[tuple[int, ...]]:
+    """Shapes that broadcast together: rank 0 to 4, with sizes of 1 and now and then 0."""
+    rank = int(rng.integers(0, 5))
+    full = [int(size) for size in rng.choice([1, 2, 3, 4, 0], size=rank, p=[0.2, 0.3, 0.28, 0.2, 0.02])]
+    result = []
+    for _ in range(count):
+        own = [1 if rng.random() < 0.2 else size for size in full]
+        result.append(tuple(own[int(rng.integers(0, rank + 1)) if rng.random() < 0.3 else 0 :]))
+    return result
+
+
+def sizes(rng: Generator, low: int = 0, high: int = 4, most: int = 4) -> tuple[int, ...]:
+    """A shape of rank low to high with sizes 1 to `most`."""
+    rank = int(rng.integers(low, high + 1))
+    return tuple(int(size) for size in rng.integers(1, most + 1, rank))
+
+
+def away(values: Array, points: Iterable[float]) -> Array:
+    """Values moved off kinks, by 1e-2."""
+    for point in points:
+        near = np.abs(values - point) < 1e-2
+        values = np.where(near, point + np.where(values < point, -1e-2, 1e-2), values)
+    return values
+
+
+def floats(low: float, high: float, count: int = 1, kinks: Iterable[float] = ()) -> Callable[[Generator], Sample]:
+    kinks = tuple(kinks)
+    return lambda rng: Sample(tuple(away(rng.uniform(low, high, shape), kinks) for shape in shapes(rng, count)), {})
+
+
+def sometimes_ints(samples: Callable[[Generator], Sample]) -> Callable[[Generator], Sample]:
+    """Now and then the same operation on whole numbers, none of them 0."""
+
+    def draw(rng: Generator) -> Sample:
+        sample = samples(rng)
+        if rng.random() < 0.75:
+            return sample
+        return Sample(tuple(rng.integers(1, 9, x.shape) * rng.choice([-1, 1], x.shape) for x in sample.inputs), {})
+
+    return draw
