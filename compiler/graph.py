@@ -246,6 +246,15 @@ class Graph:
             del self._known[node.key]
         self.dag.remove_node(node)
 
+    def discard(self, node: Node) -> None:
+        """Removes a node that no output and no node reads, and then what only it needed; else nothing."""
+        stack = [node]
+        while stack:
+            node = stack.pop()
+            if node in self.dag and not self.dag.succ[node] and not self.outputs.names(node):
+                self._remove(node)
+                stack += node.inputs
+
     def prune(self) -> int:
         """Removes what no output needs; returns how many nodes went."""
         alive = dict.fromkeys(self.order(self.outputs.values()))

@@ -146,18 +146,22 @@ def negate(node: Node) -> Node | None:
             return -a / s
         if number(s) is not None or (not s.rank and a.rank):
             return a / -s
-        if _turns(a):
-            return -a / s
-    if x.op.name == "reduce_sum" and once(x) and _turns(x.inputs[0]):
-        return node.graph.add(x.op, (-x.inputs[0],), x.attrs)
-    return None
+            return a / -s
+        turned = _turned(a)
+        return None if turned is None else turned / s
+    return _turned(x)
 
 
-def _turns(node: Node) -> bool:
-    """Whether -node costs nothing: a difference, or the sum of one, that nothing else reads."""
-    while node.op.name == "reduce_sum" and once(node):
-        [node] = node.inputs
-    return node.op.name == "sub" and once(node)
+def _turned(node: Node) -> Node | None:
+    """-node where that costs nothing: of a difference, or the sum of one, that nothing else reads."""
+    if not once(node):
+        return None
+    if node.op.name == "sub":
+        return node.inputs[1] - node.inputs[0]
+    if node.op.name != "reduce_sum" or not once(node.inputs[0]) or node.inputs[0].op.name != "sub":
+        return None
+    a, b = node.inputs[0].inputs
+    return node.graph.add(node.op, (b - a,), node.attrs)
 
 
 @RULES.on("mul", "div")

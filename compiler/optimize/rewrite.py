@@ -82,6 +82,8 @@ def _sweep(graph: Graph, rules: Mapping[str, Sequence[Rule]], limit: int) -> int
             if user in seen and user not in queued:
                 waiting.append(user)
                 queued.add(user)
+        for source in node.inputs:  # so that rules can ask how many read a value
+            graph.discard(source)
     return count
 
 
