@@ -217,13 +217,19 @@ class Graph:
         A user that thereby equals another node is merged into it, and so on down the graph.
         """
         changed: list[Node] = []
+        gone: dict[Node, Node] = {}  # what took the place of a node meanwhile
         work = [(old, new)]
         while work:
             old, new = work.pop()
+            while new in gone:
+                new = gone[new]
             if old is new or old not in self.dag:
                 continue
             if old.type.dtype != new.type.dtype or old.type.shape != new.type.shape:
                 raise InternalError(f"a rewrite changes a type: {old} -> {new}")
+            gone[old] = new
+            if self._known.get(old.key) is old:  # a user may become what old was: it is not to merge into old
+                del self._known[old.key]
             for name in self.outputs.names(old):
                 self.outputs[name] = new
             for user in self.users(old):

@@ -134,6 +134,26 @@ def reshape_chain(node: Node) -> Node | None:
     return ops.reshape(x.inputs[0], shape=node.shape) if x.op.name == "reshape" else None
 
 
+@RULES.on("reshape", "transpose", "slice")
+def signs_and_scalars_out(node: Node) -> Node | None:
+    """reshape(-x) = -reshape(x); reshape(x s) = reshape(x) s for a scalar s; of transpose and slice too"""
+    [x] = node.inputs
+    if x.op.name not in ("neg", "mul", "div") or not once(x) or not x.rank:
+        return None
+
+    def moved(y: Node) -> Node:
+        return node.graph.add(node.op, (y,), node.attrs)
+
+    if x.op.name == "neg":
+        return -moved(x.inputs[0])
+    a, b = x.inputs
+    if x.op.name == "mul" and b.rank:
+        a, b = b, a
+    if b.rank or not a.rank or not node.rank:
+        return None
+    return moved(a) * b if x.op.name == "mul" else moved(a) / b
+
+
 @RULES.on("reshape")
 def reshape_of_broadcast(node: Node) -> Node | None:
     """reshape(broadcast(x)) = broadcast(reshape(x)), where it only adds or takes dimensions of size 1"""
