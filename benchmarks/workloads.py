@@ -53,7 +53,7 @@ WORKLOADS = {w.name: w for w in (
              targets=(("best", 1.1),), known=(("torch", 4.8), ("torch-compile", 2.49), ("jax", 2.50))),
     Workload("deep-residual", HERE / "deep_residual.dl", (64,), 32, "sgd", 1e-3, 20, depth=1000,
              targets=(("best", 1.3),), known=(("torch", 77), ("jax", 22))),
-    Workload("digits-spec", SPECS / "digits.dl", (64, 128, 10), 64, "adam", 5e-3, 1000,
+    Workload("digits-spec", SPECS / "digits.dl", (64, 128, 10), 64, "adam", 1e-2, 1000,
              dropout=0.2, clip=1.0, l2=1e-4, warmup=50),
 )}
 
