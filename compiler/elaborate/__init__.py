@@ -6,10 +6,12 @@ predicting. Nodes that are equal are one node, so passes share what they share; 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .. import ops, syntax
 from ..diagnostics import CompileError, Problems, did_you_mean, error
@@ -17,12 +19,12 @@ from ..graph import Node
 from ..module import Module
 from ..source import Source, Span
 from ..tensor_type import Dim
-from . import expressions, statements, train, types
-from .context import Context
+from . import calls, expressions, statements, train, types
+from .context import Context, check_size
 from .library import Library, train_block
 from .likelihood import Pass
 from .scope import Frame
-from .values import POISON, Tensor, kind
+from .values import POISON, Tensor, Value, kind, plain
 
 MAX_NODES = 200_000
 
@@ -34,7 +36,7 @@ def elaborate(
     """The module of a spec. `folder` is where its imports are looked for; `overrides` are hyperparameters and
     settings by name, `model.x` or `train.x` when both have it. Raises CompileError with all that was found."""
     problems = problems if problems is not None else Problems()
-    with _room():
+    with _Room():
         try:
             module = _elaborate(source, folder, model, dict(overrides or {}), max_nodes, problems)
         except CompileError as problem:
@@ -47,15 +49,26 @@ def elaborate(
     return module
 
 
-@contextmanager
-def _room() -> Iterator[None]:
-    """Applications within applications take several Python frames each; Python's own bound is for runaways."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, 12_000))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)
+class _Room:
+    """Applications within applications take several Python frames each; Python's own bound is for runaways.
+
+    The bound is one for all threads: it goes back when the last of them leaves.
+    """
+
+    lock, inside, before = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with _Room.lock:
+            if not _Room.inside:
+                _Room.before = sys.getrecursionlimit()
+                sys.setrecursionlimit(max(_Room.before, 12_000))
+            _Room.inside += 1
+
+    def __exit__(self, *problem: object) -> None:
+        with _Room.lock:
+            _Room.inside -= 1
+            if not _Room.inside:
+                sys.setrecursionlimit(_Room.before)
 
 
 def _elaborate(
@@ -64,7 +77,7 @@ def _elaborate(
     library = Library(problems, folder)
     unit = library.load(source, folder=folder)
     declaration = _choose(source, unit, model)
-    block = train_block(unit, declaration, [d for d in unit.declarations.values() if isinstance(d, syntax.Model)])
+    block = train_block(unit, declaration)
     c = Context(declaration.name, library, problems, max_nodes)
     c.module.settings = {"model": {}, "train": {}}
     of_model, of_train = _assign_overrides(declaration, block, overrides)
@@ -140,14 +153,9 @@ def _arguments(
             if parameter.name in given:
                 value = given[parameter.name]
                 default = expressions.evaluate(c, frame, parameter.default) if parameter.default else None
-                if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-                    value = float(value)
+                value = _from_outside(c, frame, parameter, value, default)
                 if parameter.type is not None:
                     value = types.check_value(c, frame, value, parameter.type, f"`{parameter.name}`", parameter.span)
-                elif default is not None and not isinstance(value, type(default)) and isinstance(value, bool | int | float | str) \
-                        and isinstance(default, bool | int | float | str):
-                    raise error("E0302", f"`{parameter.name}` takes {_like(default)}", parameter.span,
-                                f"it is set to {value!r} from outside")
             elif parameter.default is None:
                 raise error("E0217", f"`{parameter.name}` has no value", parameter.span, "no default and not set",
                             help=f"--set {parameter.name}=...")
@@ -159,13 +167,49 @@ def _arguments(
             c.problems.add(problem)
             value = POISON
         frame.names[parameter.name] = value
-        settings[parameter.name] = value if isinstance(value, bool | int | float | str | None) else kind(value)
+        settings[parameter.name] = _shown(value)
+
+
+def _from_outside(c: Context, frame: Frame, parameter: syntax.Parameter, value: Any, default: Value) -> Value:
+    """A value set from outside, if it is like the default: E0302 otherwise. A text names a function."""
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim < 2):
+        value = value.tolist()
+    if isinstance(value, str) and calls.callable_(default):
+        found = expressions.lookup(c, frame, value, parameter.span)
+        if calls.callable_(found):
+            return found
+    scalar = isinstance(value, bool | int | float | str)
+    fits = (scalar or value is None) if default is None else isinstance(value, list | tuple) if isinstance(default, list | tuple) \
+        else isinstance(value, int | float) and not isinstance(value, bool) if isinstance(default, float) \
+        else scalar and type(value) is type(plain(default))
+    if not fits:
+        raise error("E0302", f"`{parameter.name}` takes {_like(default)}", parameter.span, f"it is set to {value!r} from outside")
+    if isinstance(value, list | tuple):
+        if not all(isinstance(item, bool | int | float | str) for item in value):
+            raise error("E0302", f"`{parameter.name}` takes a list of numbers", parameter.span, f"it is set to {value!r} from outside")
+        return list(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise error("E0303", "a number is too large for an int of 64 bits", parameter.span, f"`{parameter.name}` is set to it")
+    return float(value) if isinstance(default, float) else value
+
+
+def _shown(value: Value) -> Any:
+    """A value as the settings in the file show it."""
+    if isinstance(value, bool | int | float | str | None):
+        return value
+    if isinstance(value, list | tuple):
+        return [_shown(item) for item in value]
+    return kind(value)
 
 
 def _like(default: Any) -> str:
     if isinstance(default, bool):
         return "`true` or `false`"
-    return "a text" if isinstance(default, str) else "a whole number" if isinstance(default, int) else "a number"
+    if isinstance(default, list | tuple):
+        return "a list"
+    if isinstance(default, bool | int | float | str):
+        return "a text" if isinstance(default, str) else "a whole number" if isinstance(default, int) else "a number"
+    return "a number, a truth value or a text" if default is None else f"something like {kind(default)}"
 
 
 # --- the passes
@@ -176,11 +220,12 @@ def _passes(
 ) -> dict[str, Pass]:
     """Runs the model's text for each pass that can differ."""
     results: dict[str, Pass] = {}
+    made: list[dict[str, Span | None]] = []
     settings = c.module.settings["model"]
 
     def run(name: str, training: bool, predicting: bool) -> Pass:
         frame = Frame("model", unit, "", declaration.name_span, None, training, predicting)
-        c.current, c.draws = Pass(), 0
+        c.current, c.draws, c.made = Pass(), 0, {}
         c.moving = {} if training else c.moving
         moving = c.moving
         if not training:
@@ -194,6 +239,12 @@ def _passes(
             if isinstance(value, Tensor):
                 c.module.names.setdefault(known, value.node)
         results[name] = c.current
+        made.append(c.made)
+        for path, span in {**made[0], **c.made}.items():
+            if path not in made[0] or path not in c.made:
+                raise error("E0222", f"`{path}` is made in one pass and not in another", span, "made here",
+                            notes=["the training and the predicting graph share every parameter and state"],
+                            help="make it whatever `training` and `predicting` are")
         return c.current
 
     if trains:
@@ -242,6 +293,8 @@ def _finish_step(c: Context, current: Pass) -> None:
 
 def _finish(c: Context, passes: dict[str, Pass]) -> None:
     """Outputs, evaluation, and what the file says about itself."""
+    for node in c.graph.nodes:
+        check_size(node.type, f"the result of `{node.op.name}`", node.span)
     module, outputs = c.module, c.graph.outputs
     targets = {leaf.attrs["name"] for leaf in module.targets}
     for name, node in passes["predicting"].outputs.items():

@@ -509,7 +509,7 @@ def draw(c: Context, frame: Frame, span: Span, distribution: Argument, shape: Ar
     if shape is not None:
         sizes: tuple[Size, ...] = shape_of(shape)
     else:
-        nodes = [node for v in d.configuration.values() if (node := to_node(c, v)) is not None]
+        nodes = [node for v in d.configuration.names.values() if (node := to_node(c, v)) is not None]
         sizes = ops.broadcast(*[node.shape for node in nodes])
     like = Tensor(ops.broadcast_to(ops.constant(c.graph, 0, "float"), shape=sizes))
     return calls.draw(c, frame, d, like, span)

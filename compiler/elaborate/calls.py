@@ -8,13 +8,15 @@ from .. import ops, syntax
 from ..diagnostics import CompileError, Diagnostic, Label, did_you_mean, error
 from ..graph import Node
 from ..source import Span
+from ..tensor_type import TensorType, TypeProblem
 from . import expressions, statements, types
-from .context import Context, poisoned, to_node
+from .context import Context, located, poisoned, to_node
 from .scope import Frame
 from .values import (
     POISON,
     Argument,
     Builtin,
+    Configuration,
     Declared,
     Distributed,
     Instance,
@@ -37,6 +39,11 @@ def arguments(c: Context, frame: Frame, given: Sequence[syntax.Argument]) -> lis
 def is_maker(value: Value) -> bool:
     """Whether the first list is still open: a layer, distribution or optimizer by its bare name."""
     return isinstance(value, Declared) and not isinstance(value.declaration, syntax.Fn)
+
+
+def callable_(value: Value) -> bool:
+    """Whether a value is a function or maker that an argument may name."""
+    return isinstance(value, Declared | Builtin | Partial)
 
 
 def call(c: Context, frame: Frame, callee: Value, given: list[Argument], span: Span, callee_span: Span | None = None) -> Value:
@@ -142,8 +149,7 @@ def apply_fn(c: Context, frame: Frame, callee: Declared, given: list[Argument], 
     declaration = callee.declaration
     assert isinstance(declaration, syntax.Fn)
     what = f"`{declaration.name}`"
-    inner = Frame("fn", callee.unit, frame.path, span, frame, frame.training, frame.predicting,
-                  conditional=frame.conditional)
+    inner = frame.inner("fn", callee.unit, span)
     bound, missing = bind(c, inner, declaration.configuration, given, what, span)
     if missing is not None:
         if missing == declaration.configuration[0].name or len(declaration.configuration) > 1:
@@ -184,8 +190,8 @@ def _result(c: Context, inner: Frame, what: str, returns: Sequence[syntax.Type] 
 
 def outward(inner: Frame, value: Value) -> Value:
     """A value as it leaves a frame."""
-    if isinstance(value, Tensor) and value.labels:
-        return Tensor(value.node, inner.outward(value.labels), value.along)
+    if isinstance(value, Tensor) and (value.labels or value.along):
+        return Tensor(value.node, inner.outward(value.labels), inner.outward((value.along,))[0])
     if isinstance(value, list | tuple):
         return type(value)(outward(inner, item) for item in value)
     return value
@@ -202,7 +208,10 @@ def _builtin(c: Context, frame: Frame, callee: Builtin, given: list[Argument], s
         if len(names) > 1 or not given:
             return Partial(callee, tuple(given), missing, span)
         require(missing, f"`{callee.name}`", parameters, span)
-    return callee.run(c, frame, span, **bound)
+    try:
+        return callee.run(c, frame, span, **bound)
+    except TypeProblem as problem:
+        raise located(problem, [argument.span for argument in bound.values()], span) from None
 
 
 # --- layers and other makers
@@ -212,7 +221,7 @@ def _make(
     c: Context, frame: Frame, declaration: syntax.Declaration, callee: Declared, given: list[Argument], span: Span
 ) -> Value:
     what = f"`{declaration.name}`"
-    inner = Frame("configuration", callee.unit, frame.path, span, frame, frame.training, frame.predicting)
+    inner = frame.inner("configuration", callee.unit, span)
     bound, missing = bind(c, inner, declaration.configuration, given, what, span)
     require(missing, what, declaration.configuration, span)
     try:
@@ -220,10 +229,11 @@ def _make(
             settle(c, inner, declaration.configuration, bound, what)
     except CompileError as problem:
         raise _from_library(problem, inner, span, what) from None
+    configuration = Configuration(inner.names, inner.dims, inner.number)
     if isinstance(declaration, syntax.Distribution):
-        return Distributed(declaration, callee.unit, inner.names)
+        return Distributed(declaration, callee.unit, configuration)
     if isinstance(declaration, syntax.Optimizer):
-        return Updater(declaration, callee.unit, inner.names)
+        return Updater(declaration, callee.unit, configuration)
     assert isinstance(declaration, syntax.Layer)
     owner = frame
     while owner.kind in ("configuration",) and owner.caller:
@@ -235,7 +245,9 @@ def _make(
         raise error("E0222", "nothing may be made inside this `if`: the training and the predicting graph would not share it",
                     span, f"{what} is made here", more=[(owner.conditional, "under this condition")],
                     help="make it before the `if`: `f = " + f"{declaration.name}(...)`")
-    return Instance(declaration, callee.unit, inner.names, owner, span)
+    instance = Instance(declaration, callee.unit, configuration, owner, span)
+    owner.unnamed.append(instance)
+    return instance
 
 
 def _article(kind_: str) -> str:
@@ -254,9 +266,8 @@ def apply_layer(c: Context, frame: Frame, instance: Instance, given: list[Argume
     declaration = instance.declaration
     what = f"`{declaration.name}`"
     path = settle_path(instance)
-    inner = Frame("layer", instance.unit, path, span, frame, frame.training, frame.predicting,
-                  conditional=None if frame.conditional is None else frame.conditional)
-    inner.names.update(instance.configuration)
+    inner = frame.inner("layer", instance.unit, span, path)
+    inner.adopt(instance.configuration)
     own = statements.made_names(declaration.body)
     bound, missing = bind(c, inner, declaration.flow, given, what, span, extra=("training", *own))
     require(missing, what, declaration.flow, span)
@@ -267,7 +278,7 @@ def apply_layer(c: Context, frame: Frame, instance: Instance, given: list[Argume
             if not isinstance(argument.value, bool):
                 raise error("E0302", f"`training` of {what} takes a value of type `bool`", argument.span,
                             f"this is {kind(argument.value)}")
-            inner.training = argument.value
+            inner.training, inner.fixed = argument.value, True
         else:
             inner.replaced[name] = argument
     return _run(c, inner, declaration.flow, bound, what, declaration.returns, declaration.body, span)
@@ -279,15 +290,15 @@ def part(c: Context, instance: Instance, name: str, span: Span) -> Value:
     variable = c.module.variables.get(f"{path}.{name}")
     if variable is not None:
         return Tensor(c.moving.get(variable.path, variable.node))
-    if name in instance.configuration:
-        return instance.configuration[name]
+    given = instance.configuration.names
+    if name in given:
+        return given[name]
     own = statements.made_names(instance.declaration.body)
     if name in own:
         raise error("E0223", f"`{path}` has no `{name}` yet: its shape is known once the layer was applied", span,
                     "read before the first application", help="apply the layer above this line")
     raise error("E0211", f"the layer `{instance.declaration.name}` has no part `{name}`", span, "not found",
-                notes=["it has " + ", ".join([*own, *instance.configuration])] if own or instance.configuration else [],
-                help=did_you_mean(name, [*own, *instance.configuration]))
+                notes=["it has " + ", ".join([*own, *given])] if own or given else [], help=did_you_mean(name, [*own, *given]))
 
 
 # --- distributions
@@ -297,18 +308,18 @@ def equation(
     c: Context, frame: Frame, value: Distributed, name: str, span: Span, subject: Argument | None = None
 ) -> Value:
     """An equation of a distribution (`log_density` and `draw` need the subject), or one of its parameters."""
-    if name in value.configuration and subject is None:
-        return value.configuration[name]
+    if name in value.configuration.names and subject is None:
+        return value.configuration.names[name]
     declaration = value.declaration
     what = f"`{declaration.name}`"
     names = [s.targets[0].name for s in declaration.body
              if isinstance(s, syntax.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], syntax.Name)]
     if name not in names:
-        known = [n for n in names if n not in ("support",)] + list(value.configuration)
+        known = [n for n in names if n not in ("support",)] + list(value.configuration.names)
         raise error("E0224", f"the distribution {what} has no `{name}`", span, "not defined there",
                     notes=["it has " + ", ".join(known)], help=did_you_mean(name, known))
-    inner = Frame("distribution", value.unit, frame.path, span, frame, frame.training, frame.predicting)
-    inner.names.update(value.configuration)
+    inner = frame.inner("distribution", value.unit, span)
+    inner.adopt(value.configuration)
     try:
         with c.deeper(what, span):
             if subject is not None and declaration.flow:
@@ -345,18 +356,27 @@ def apply_nested(c: Context, frame: Frame, updater: Updater, given: list[Argumen
     if frame.kind != "optimizer":
         raise error("E0225", f"the optimizer `{updater.declaration.name}` is applied by a train block", span, "applied here",
                     help="write `minimize loss using ...` in a train block")
-    parameters = [syntax.Parameter(span, name, None, None) for name in RULE[: max(len(given), 2)]]
-    bound, missing = bind(c, frame, parameters, given, f"`{updater.declaration.name}`", span)
-    require(missing, f"`{updater.declaration.name}`", parameters, span)
-    key = id(updater)
-    if key not in frame.nested:
-        name = updater.declaration.name
-        taken = list(frame.nested.values())
-        frame.nested[key] = name if name not in taken else f"{name}[{sum(n.split('[')[0] == name for n in taken)}]"
-    values: dict[str, Any] = {name: to_node(c, argument.value) for name, argument in bound.items()}
-    if values.get("t") is None:
-        values["t"] = frame.names["t"].node
-    return Tensor(apply_updater(c, frame, updater, values, f"{frame.path}/{frame.nested[key]}", frame.subject, span))
+    what = f"`{updater.declaration.name}`"
+    parameters = [syntax.Parameter(span, name, None, None) for name in RULE[:2]]
+    parameters.append(syntax.Parameter(span, RULE[2], None, syntax.Constant(span, None)))
+    bound, missing = bind(c, frame, parameters, given, what, span)
+    require(missing, what, parameters, span)
+    path = next((path for known, path in frame.nested if known is updater), None)
+    if path is None:
+        path = frame.take_name(updater.declaration.name, "/")
+        frame.nested.append((updater, path))
+    like = frame.names["theta"].node
+    values: dict[str, Node] = {"t": frame.names["t"].node}
+    for name, argument in bound.items():
+        node = to_node(c, argument.value)
+        wanted = TensorType("int", ()) if name == "t" else like.type
+        if node is not None and node.dtype == "int" and wanted.dtype == "float":
+            node = ops.cast(node, dtype="float")
+        if node is None or node.type != wanted:
+            raise error("E0326", f"`{name}` of {what} is `{wanted}` here", argument.span, f"this is {kind(argument.value)}",
+                        help="`t // turns` is a whole number" if name == "t" else None)
+        values[name] = node
+    return Tensor(apply_updater(c, frame, updater, values, path, frame.subject, span))
 
 
 def apply_updater(
@@ -368,13 +388,17 @@ def apply_updater(
     """
     declaration = updater.declaration
     what = f"`{declaration.name}`"
-    inner = Frame("optimizer", updater.unit, path, span, frame, True, subject=subject, conditional=frame.conditional)
-    step = c.step()
-    for name, value in updater.configuration.items():
+    inner = frame.inner("optimizer", updater.unit, span, path)
+    inner.training, inner.subject = True, subject
+    step, given = c.step(), updater.configuration
+    inner.adopt(given)
+    for name, value in given.names.items():
         if isinstance(value, Tensor) and values["t"] is not step:
-            value = Tensor(c.graph.substitute([value.node], {step: values["t"]})[0])
-        inner.names[name] = value
+            inner.names[name] = Tensor(c.graph.substitute([value.node], {step: values["t"]})[0], inner.names[name].labels)
     inner.names["t"] = Tensor(values["t"])
+    if "theta" not in [parameter.name for parameter in declaration.flow]:
+        raise error("E0247", f"the optimizer {what} does not take `theta`", declaration.name_span, "its second list lacks it",
+                    help=f"`optimizer {declaration.name}(...)(theta, g)` updates theta: `theta <- ...`")
     for parameter in declaration.flow:
         if parameter.name not in RULE:
             raise error("E0226", f"an optimizer takes theta, g, t and loss, not `{parameter.name}`", parameter.span,

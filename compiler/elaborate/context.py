@@ -1,7 +1,8 @@
 """What one elaboration carries along: the graph, the variables, the draws, the passes."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from .likelihood import Pass
 
 MAX_DEPTH = 200  # applications within applications
+MAX_ELEMENTS = 2**31  # of one value, and of all parameters and states together
+WORK = 10  # statements executed for each operation that a spec may unroll to
 
 
 class Context:
@@ -29,10 +32,14 @@ class Context:
         self.problems = problems
         self.max_nodes = max_nodes
         self.depth = 0
+        self.worked = 0  # statements executed
         self.draws = 0  # draws of this pass so far: the place of the next one
+        self.made: dict[str, Span | None] = {}  # parameters and states that this pass asked for
+        self.data: dict[Node, bool] = {}  # whether a value depends on data
+        self.elements = 0  # of all parameters and states
         self.starts = 0  # the same for start values
         self.starting = False  # start values are being made
-        self.moving: dict[str, Node] = {}  # states that moved in this training pass
+        self.moving: MutableMapping[str, Node] = {}  # states that moved in this training pass
         self.read: dict[str, None] = {}  # what of the pass was asked for: "training", "predicting", "draw", "move"
         self.current: Pass  # what the pass that runs has given so far
         self.checking_outputs = False  # outputs are evaluated in the training pass too
@@ -42,12 +49,17 @@ class Context:
     def variable(self, path: str, kind: str, type: TensorType, span: Span | None = None) -> Variable:
         """The variable of that path, made on first sight. E0312-like trouble if it changes its type."""
         known = self.module.variables.get(path)
+        if kind in ("parameter", "state"):
+            self.made.setdefault(path, span)
         if known is not None:
             if known.type != type:
                 raise error("E0317", f"`{path}` has two types", span, f"here it is `{type}`",
                             notes=[f"it was made as `{known.type}`"],
                             help="a layer applied twice shares its parameters: make a second instance for other sizes")
             return known
+        self.elements += check_size(type, f"`{path}`", span)
+        if self.elements > MAX_ELEMENTS:
+            raise error("E0341", f"the parameters and states have more than {MAX_ELEMENTS:,} elements", span, "with this one")
         variable = Variable(path, kind, ops.make_variable(self.graph, path, type))
         self.module.variables[path] = variable
         return variable
@@ -83,6 +95,20 @@ class Context:
         place, self.draws = self.draws, self.draws + 1
         return ops.fold(self.counter("key"), self.step()), [(place << 40) + (i << 38) for i in range(count)]
 
+    def depends_on_data(self, node: Node) -> bool:
+        """Whether a value is computed from data, or has a dimension of it. Each node is looked at once."""
+        stack = [node]
+        while stack:
+            top = stack[-1]
+            open_ = [source for source in top.inputs if source not in self.data]
+            if open_ and top not in self.data:
+                stack += open_
+                continue
+            stack.pop()
+            self.data[top] = top.op.name == "input" or any(isinstance(size, Dim) for size in top.shape) \
+                or any(self.data[source] for source in top.inputs)
+        return self.data[node]
+
     # --- making nodes
 
     def make(
@@ -105,6 +131,12 @@ class Context:
         with self.graph.at(frame.path, None if frame.unit.standard else span):
             yield
 
+    def work(self, span: Span | None) -> None:
+        """Bounds the statements executed: turns that make nothing take time, too."""
+        self.worked += 1
+        if self.worked > WORK * self.max_nodes:
+            raise too_many(self.worked, self.max_nodes, span, "statements")
+
     @contextmanager
     def deeper(self, what: str, span: Span | None) -> Iterator[None]:
         """Bounds applications within applications: a definition that calls itself never ends."""
@@ -119,8 +151,18 @@ class Context:
             self.depth -= 1
 
 
-def too_many(count: int, limit: int, span: Span | None) -> CompileError:
-    return error("E0220", f"the spec unrolls to {count:,} operations; the limit is {limit:,}", span,
+def check_size(type: TensorType, what: str, span: Span | None) -> int:
+    """The number of elements of a type as far as it is known. E0341 where no machine could hold them."""
+    count = math.prod(max(size, 1) for size in type.shape if isinstance(size, int))
+    if count > MAX_ELEMENTS:
+        raise error("E0341", f"{what} has {count:,} elements; the limit is {MAX_ELEMENTS:,}", span, f"this is `{type}`",
+                    help="is one of its sizes meant?")
+    return count
+
+
+def too_many(count: int, limit: int, span: Span | None, what: str = "operations") -> CompileError:
+    allowed = limit if what == "operations" else WORK * limit
+    return error("E0220", f"the spec unrolls to {count:,} {what}; the limit is {allowed:,}", span,
                  "made here", help=f"use fewer turns, or allow more: --max-nodes {max(count, limit) * 2}")
 
 

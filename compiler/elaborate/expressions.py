@@ -8,7 +8,7 @@ from .. import ops, syntax
 from ..diagnostics import did_you_mean, error
 from ..source import Span
 from ..tensor_type import Dim
-from . import builtins, calls, indexing
+from . import builtins, calls, control, indexing
 from .context import Context, poisoned, to_node
 from .scope import Frame
 from .values import (
@@ -343,7 +343,8 @@ def lookup(c: Context, frame: Frame, name: str, span: Span | None) -> Value:
     if name in CONSTANTS:
         return CONSTANTS[name]
     if name in ("training", "predicting"):
-        c.read[name] = None
+        if not (frame.fixed and name == "training"):
+            c.read[name] = None
         return getattr(frame, name)
     if name == "step":
         return Tensor(c.step())
@@ -380,42 +381,6 @@ def _attribute(c: Context, frame: Frame, expr: syntax.Attribute) -> Value:
 
 
 # --- the rest
-
-
-def _choice(c: Context, frame: Frame, expr: syntax.Choice) -> Value:
-    condition = evaluate(c, frame, expr.condition)
-    if condition is POISON:
-        return POISON
-    if isinstance(condition, bool):
-        return evaluate(c, frame, expr.yes if condition else expr.no)
-    condition = runtime_condition(condition, expr.condition.span)
-    return choose(c, frame, condition, evaluate(c, frame, expr.yes), evaluate(c, frame, expr.no), expr.span)
-
-
-def runtime_condition(value: Value, span: Span) -> Tensor:
-    """A condition that the running file decides: a bool scalar."""
-    if not isinstance(value, Tensor) or value.node.dtype != "bool":
-        raise error("E0305", f"a condition is a truth value, not {kind(value)}", span, f"this is {kind(value)}",
-                    help="compare it with something: `x > 0`")
-    if value.node.rank:
-        raise error("E0306", "`if` takes one truth value, not one per element", span, f"this is `{value.node.type}`",
-                    help="`where(condition, a, b)` chooses per element; `any(...)` and `all(...)` make one of many")
-    return value
-
-
-def choose(c: Context, frame: Frame, condition: Tensor, yes: Value, no: Value, span: Span) -> Value:
-    """The value of a run-time `if`: both sides are computed and one is taken."""
-    if poisoned(yes, no):
-        return POISON
-    if yes is no or (type(yes) is type(no) and not isinstance(yes, Tensor) and yes == no):
-        return yes
-    if isinstance(yes, tuple | list) and isinstance(no, tuple | list) and len(yes) == len(no):
-        return type(yes)(choose(c, frame, condition, a, b, span) for a, b in zip(yes, no, strict=True))
-    for value in (yes, no):
-        if not isinstance(value, Tensor | int | float | Dim):
-            raise error("E0307", f"a run-time `if` cannot choose {kind(value)}", span, "depends on a value of the run",
-                        help="only tensors and numbers can be chosen while the file runs")
-    return elementwise(c, frame, ops.where, [condition, yes, no], span, (span, span, span))
 
 
 def _call(c: Context, frame: Frame, expr: syntax.Call) -> Value:
@@ -457,7 +422,7 @@ _EVALUATE: dict[type, Any] = {
     syntax.List: lambda c, frame, expr: [evaluate(c, frame, item) for item in expr.items],
     syntax.Unary: _unary,
     syntax.Range: _range,
-    syntax.Choice: _choice,
+    syntax.Choice: lambda c, frame, expr: control.choice(c, frame, expr),
     syntax.Call: _call,
     syntax.Index: lambda c, frame, expr: indexing.index(c, frame, expr),
     syntax.Attribute: _attribute,

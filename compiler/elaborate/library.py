@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from .. import syntax
-from ..diagnostics import Problems, did_you_mean, error
+from ..diagnostics import CompileError, Problems, did_you_mean, error
 from ..parse import parse, read_source
 from ..source import Source
 
@@ -40,15 +40,16 @@ class Unit:
     imports: list[tuple[str | None, Unit]] = field(default_factory=list)
     trains: list[syntax.Train] = field(default_factory=list)
 
-    def find(self, name: str, seen: tuple[Unit, ...] = ()) -> tuple[syntax.Declaration, Unit] | None:
-        """A declaration of this file or of what it imports."""
-        if name in self.declarations:
-            return self.declarations[name], self
-        for alias, unit in self.imports:
-            if alias is None and unit not in seen:
-                found = unit.find(name, (*seen, self))
-                if found:
-                    return found
+    def find(self, name: str) -> tuple[syntax.Declaration, Unit] | None:
+        """A declaration of this file or of what it imports; files may import each other."""
+        stack, seen = [self], {id(self)}
+        while stack:
+            unit = stack.pop()
+            if name in unit.declarations:
+                return unit.declarations[name], unit
+            fresh = [other for alias, other in unit.imports if alias is None and id(other) not in seen]
+            seen.update(id(other) for other in fresh)
+            stack += reversed(fresh)
         return None
 
     def visible(self) -> list[str]:
@@ -67,6 +68,7 @@ class Library:
         self.root = root  # imports stay under this folder; None when the spec is a text without a place
         self.units: dict[str, Unit] = {}
         self._standard: dict[Path, Unit] = {}
+        self._files: dict[Path, Unit] = {}
 
     @property
     def sources(self) -> dict[str, str]:
@@ -77,6 +79,10 @@ class Library:
         """Parses a source and what it imports."""
         unit = Unit(source, standard)
         self.units[source.name] = unit
+        if folder is not None:
+            self._files.setdefault((folder / Path(source.name).name).resolve(), unit)
+        from .builtins import BUILTINS  # builtins read what a library finds
+
         for declaration in parse(source).declarations:
             if isinstance(declaration, syntax.Train):
                 unit.trains.append(declaration)
@@ -89,7 +95,8 @@ class Library:
                         "E0203", f"`{declaration.name}` is defined twice", declaration.name_span, "here again",
                         more=[(before.name_span, "first here")], help="give one of them another name",
                     ))
-                elif not standard and declaration.name in standard_index() and not isinstance(declaration, syntax.Model):
+                elif not standard and not isinstance(declaration, syntax.Model) \
+                        and (declaration.name in standard_index() or declaration.name in BUILTINS):
                     self.problems.add(error(
                         "W0202", f"`{declaration.name}` hides the definition of the standard library",
                         declaration.name_span, "this one is used in this file",
@@ -100,11 +107,7 @@ class Library:
     def _import(self, unit: Unit, statement: syntax.Import, folder: Path | None) -> None:
         try:
             imported = self._imported(statement, folder)
-        except Exception as problem:
-            from ..diagnostics import CompileError
-
-            if not isinstance(problem, CompileError):
-                raise
+        except CompileError as problem:
             self.problems.add(problem)
             return
         if imported is not None:
@@ -127,19 +130,23 @@ class Library:
         if folder is None or self.root is None:
             raise error("E0206", "a spec given as text cannot import files", statement.span, "no folder to look in",
                         help="save the spec as a file and compile that")
-        target = (folder / statement.path).resolve()
+        try:
+            target = (folder / statement.path).resolve()
+            exists = target.is_file()
+        except (OSError, ValueError):  # too long a name, a character that no file has
+            raise error("E0204", "no file can have this name", statement.span, "imported here") from None
         if not target.is_relative_to(self.root.resolve()):
             raise error("E0207", f'the import "{statement.path}" leaves the folder of the spec', statement.span,
                         "imports stay inside the folder of the main spec and below",
                         help="move the file below the spec, or the spec above the file")
         name = target.relative_to(self.root.resolve()).as_posix()
-        for unit in self.units.values():
-            if unit.source.name == name and not unit.standard:
-                return unit  # also breaks circles: both files see each other
-        if not target.is_file():
+        if target in self._files:
+            return self._files[target]  # also breaks circles: both files see each other
+        if not exists:
             raise error("E0204", f'the imported file "{statement.path}" does not exist', statement.span, "not found",
                         notes=[f"looked for {name} beside the main spec"])
         text = read_source(target)
+        name = f"./{name}" if name.startswith("std/") else name  # not to be taken for a file of the library
         return self.load(Source(name, text.text), folder=target.parent)
 
     def standard(self, path: Path) -> Unit:
@@ -165,10 +172,18 @@ class Library:
         return unit.visible() + list(standard_index())
 
 
-def train_block(unit: Unit, model: syntax.Model, models: list[syntax.Model]) -> syntax.Train | None:
+def train_block(unit: Unit, model: syntax.Model) -> syntax.Train | None:
     """The train block of a model: the one with its name, or the nameless one of a file with one model."""
+    models = [d.name for d in unit.declarations.values() if isinstance(d, syntax.Model)]
+    for block in unit.trains:
+        if block.name is None and len(models) > 1:
+            raise error("E0208", f"the file holds {len(models)} models: which one is trained here?", block.span, "a block without a name",
+                        notes=["models are " + ", ".join(models)], help=f"write `train {models[0]} {{ ... }}`")
+        if block.name is not None and block.name not in models:
+            raise error("E0209", f"there is no model `{block.name}`", block.name_span, "trained here",
+                        notes=["models are " + ", ".join(models)], help=did_you_mean(block.name, models))
     blocks = [block for block in unit.trains
-              if block.name == model.name or (block.name is None and len(models) == 1)]
+              if block.name in (model.name, None)]
     if len(blocks) > 1:
         raise error("E0501", f"`{model.name}` has {len(blocks)} train blocks: blocks that run one after another are "
                     "not in this version", blocks[1].span, "the second block",

@@ -86,12 +86,8 @@ def add_loss(c: Context, frame: Frame, name: str | None, node: Node, *, prior: b
     if model is not None:
         if name is not None:
             model.terms[name] = Tensor(node)
-        total = c.current.total(priors=False)
-        model.terms["loss"] = Tensor(total if total is not None else node)
-
-
-def depends_on_data(c: Context, node: Node) -> bool:
-    return any(leaf.op.name == "input" for leaf in c.graph.order([node]))
+        before = model.terms.get("loss")
+        model.terms["loss"] = Tensor(node if before is None else before.node + node)
 
 
 def observe(c: Context, frame: Frame, left: Value, right: Value, left_span: Span, span: Span) -> None:
@@ -107,7 +103,7 @@ def observe(c: Context, frame: Frame, left: Value, right: Value, left_span: Span
         return
     subject = left if isinstance(left, Tensor) else Tensor(to_node(c, left, "float"))  # type: ignore[arg-type]
     density = log_density(c, frame, right, subject, left_span, span)
-    if depends_on_data(c, subject.node):
+    if c.depends_on_data(subject.node):
         current = c.current
         if right.joint and density.rank > 1:
             density = ops.reduce_sum(density, axes=tuple(range(1, density.rank)), keepdims=False)

@@ -9,7 +9,7 @@ from ..graph import Node
 from ..source import Span
 from ..tensor_type import Size, TensorType
 from .library import Unit
-from .values import Label, Tensor, Value
+from .values import Configuration, Instance, Label, Tensor, Updater, Value
 
 _numbers = itertools.count(1)
 
@@ -39,15 +39,26 @@ class Frame:
     dims: dict[str, Size] = field(default_factory=dict)
     states: dict[str, StateSlot] = field(default_factory=dict)
     replaced: dict[str, Any] = field(default_factory=dict)  # parameters given by the call: `inner(x, W = ...)`
-    counts: dict[str, int] = field(default_factory=dict)  # how often a name of an instance was given
+    counts: dict[str, int] = field(default_factory=dict)  # the last number given to instances of a name
     terms: dict[str, Tensor] = field(default_factory=dict)  # the model's losses, metrics, outputs by name
     came_from: dict[Label, Label | None] = field(default_factory=dict)  # own dimension names -> the caller's
     result: list[Value] | None = None
     # Inside a run-time `if` or `if training` nothing may be made; the span says which `if`.
     conditional: Span | None = None
+    undecided: Span | None = None  # the same for a run-time `if` alone
+    fixed: bool = False  # `training` was given by a call
+    unnamed: list[Instance] = field(default_factory=list)  # instances that the running statement made
+    taken: set[str] = field(default_factory=set)  # paths given to instances
     subject: str = ""  # of an optimizer: the parameter it updates
-    nested: dict[int, str] = field(default_factory=dict)  # of an optimizer: names of the optimizers it applies
+    nested: list[tuple[Updater, str]] = field(default_factory=list)  # of an optimizer: those it applies, and their names
     number: int = field(default_factory=lambda: next(_numbers))
+
+    def inner(self, kind: str, unit: Unit, span: Span, path: str | None = None) -> Frame:
+        """The frame of something applied here, in the same pass and under the same conditions."""
+        return Frame(
+            kind, unit, self.path if path is None else path, span, self, self.training, self.predicting,
+            conditional=self.conditional, undecided=self.undecided, fixed=self.fixed,
+        )
 
     def label(self, name: str) -> Label:
         return (self.number, name)
@@ -58,9 +69,20 @@ class Frame:
             label if label is None or label[0] != self.number else self.came_from.get(label) for label in labels
         )
 
-    def take_name(self, name: str) -> str:
+    def take_name(self, name: str, mark: str = ".") -> str:
         """The path of something made here under a name: equal names are numbered in the order of making."""
-        count = self.counts.get(name, 0)
-        self.counts[name] = count + 1
-        path = f"{name}[{count}]" if count else name
-        return f"{self.path}.{path}" if self.path else path
+        path = name
+        while path in self.taken:
+            self.counts[name] = self.counts.get(name, 0) + 1
+            path = f"{name}[{self.counts[name]}]"
+        self.taken.add(path)
+        return f"{self.path}{mark}{path}" if self.path else path
+
+    def adopt(self, given: Configuration) -> None:
+        """Takes over the names and dimensions of a first argument list, as its own."""
+        self.dims.update(given.dims)
+        for name, value in given.names.items():
+            if isinstance(value, Tensor) and value.labels:
+                labels = tuple((self.number, x[1]) if x and x[0] == given.number else x for x in value.labels)
+                value = Tensor(value.node, labels, value.along)
+            self.names[name] = value

@@ -1,4 +1,4 @@
-"""Statements: assignments, parameters and states, static and run-time `if`, `for`, `<-`, `~`."""
+"""Statements: assignments, parameters and states, `<-`, `~`, inputs, losses and outputs."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -8,13 +8,12 @@ from .. import ops, syntax
 from ..diagnostics import CompileError, error
 from ..graph import Node
 from ..source import Span
-from ..tensor_type import Dim, TensorType
-from . import builtins, calls, expressions, indexing, likelihood, types
-from .context import Context, poisoned, to_node, too_many
+from ..tensor_type import Dim, TensorType, TypeProblem
+from . import builtins, calls, control, expressions, indexing, likelihood, types
+from .context import Context, located, poisoned, to_node
 from .scope import Frame, StateSlot
 from .values import (
-    POISON, Argument, Builtin, Declared, Distributed, Indexed, Instance, Label, Partial, Range, Tensor, Value,
-    kind, plain,
+    POISON, Argument, Builtin, Declared, Distributed, Indexed, Instance, Label, Partial, Tensor, Value, kind,
 )
 
 
@@ -30,7 +29,7 @@ def run(c: Context, frame: Frame, body: Sequence[syntax.Statement]) -> None:
             if problem.code == "E0220":  # too large: going on would only take time
                 raise
             errors.append(problem)
-            _poison(frame, statement)
+            poison(frame, [statement])
     if errors:
         if frame.kind == "model":
             for problem in errors:
@@ -40,19 +39,31 @@ def run(c: Context, frame: Frame, body: Sequence[syntax.Statement]) -> None:
 
 
 def execute(c: Context, frame: Frame, statement: syntax.Statement) -> None:
-    with c.at(frame, statement.span):
-        _EXECUTE[type(statement)](c, frame, statement)
+    c.work(statement.span)
+    try:
+        with c.at(frame, statement.span):
+            _EXECUTE[type(statement)](c, frame, statement)
+    except TypeProblem as problem:
+        raise located(problem, (), statement.span) from None
+    except OverflowError:
+        raise error("E0303", "a number is too large for an int of 64 bits", statement.span, "here") from None
+    finally:
+        # What no name was given to in its statement is numbered in the order of making.
+        for instance in frame.unnamed:
+            calls.settle_path(instance)
+        frame.unnamed.clear()
 
 
-def _poison(frame: Frame, statement: syntax.Statement) -> None:
-    """Names that a broken statement would have made are poison: their uses stay silent."""
-    for name in _assigned([statement]):
+def poison(frame: Frame, body: Sequence[syntax.Statement]) -> None:
+    """Names that broken statements would have made are poison: their uses stay silent."""
+    for name in assigned(body):
         frame.names[name] = POISON
-    if isinstance(statement, syntax.Return):
-        frame.result = [POISON] * len(statement.values)
+    for statement in body:
+        if isinstance(statement, syntax.Return):
+            frame.result = [POISON] * len(statement.values)
 
 
-def _assigned(body: Sequence[syntax.Statement]) -> Iterator[str]:
+def assigned(body: Sequence[syntax.Statement]) -> Iterator[str]:
     for statement in body:
         if isinstance(statement, syntax.Assign):
             for target in statement.targets:
@@ -62,10 +73,11 @@ def _assigned(body: Sequence[syntax.Statement]) -> Iterator[str]:
         elif isinstance(statement, syntax.Input | syntax.Target | syntax.Param | syntax.State | syntax.Typed):
             yield statement.name
         elif isinstance(statement, syntax.If):
-            yield from _assigned(statement.yes)
-            yield from _assigned(statement.no)
+            yield from assigned(statement.yes)
+            yield from assigned(statement.no)
         elif isinstance(statement, syntax.For | syntax.Scan):
-            yield from _assigned(statement.body)
+            yield statement.name
+            yield from assigned(statement.body)
 
 
 def made_names(body: Sequence[syntax.Statement]) -> list[str]:
@@ -118,28 +130,47 @@ def unpack(c: Context, value: Value, count: int, span: Span) -> list[Value]:
 def assign(c: Context, frame: Frame, target: syntax.Expr, value: Value) -> None:
     if isinstance(target, syntax.Index):
         assert isinstance(target.value, syntax.Name)
+        for expr in target.places:
+            if isinstance(expr, syntax.Slice):
+                raise error("E0233", "`name[:, t] = ...` collects the turns of a `scan`, which is not in this version", target.span,
+                            "assigned here", help="`name[i] = ...` in a `for i` keeps one value for each turn")
         place = tuple(expressions.static_int(c, frame, expr, "the index of a name") for expr in target.places)
         name = target.value.name
+        _may_assign(frame, name, target.span)
         known = frame.names.get(name)
+        if known is POISON:
+            return
         if not isinstance(known, Indexed):
             known = frame.names[name] = Indexed()
+            _hides(c, frame, name, target.span)
         if isinstance(value, Instance) and value.path is None and value.maker is frame:
             calls.settle_path(value, f"{name}[{','.join(map(str, place))}]")
         known.entries[place] = value
         return
     assert isinstance(target, syntax.Name)
     name = target.name
-    if name in frame.states:
-        raise error("E0228", f"`{name}` is a state: `=` would hide it", target.span, "assigned here",
-                    help=f"write `{name} <- ...` to update it")
+    _may_assign(frame, name, target.span)
     if isinstance(value, Instance) and value.path is None and value.maker is frame:
         calls.settle_path(value, name)
     if value is expressions.NOTHING:
         value = None
-    if not frame.unit.standard and name not in frame.names and (name in builtins.BUILTINS or c.library.find(name, frame.unit)):
-        c.problems.add(error("W0201", f"the name `{name}` hides the function of that name", target.span,
-                             "from here on it is this value", help="choose another name, or ignore this"))
+    if name not in frame.names:
+        _hides(c, frame, name, target.span)
     frame.names[name] = value
+
+
+def _may_assign(frame: Frame, name: str, span: Span) -> None:
+    if name in frame.states or (name == "theta" and frame.kind == "optimizer"):
+        what = "a state" if name in frame.states else "what the rule updates"
+        raise error("E0228", f"`{name}` is {what}: `=` would hide it", span, "assigned here",
+                    help=f"write `{name} <- ...` to update it")
+
+
+def _hides(c: Context, frame: Frame, name: str, span: Span) -> None:
+    """A warning where a new name hides a function; the library knows what it does."""
+    if not frame.unit.standard and (name in builtins.BUILTINS or c.library.find(name, frame.unit)):
+        c.problems.add(error("W0201", f"the name `{name}` hides the function of that name", span,
+                             "from here on it is this value", help="choose another name, or ignore this"))
 
 
 def _typed(c: Context, frame: Frame, statement: syntax.Typed) -> None:
@@ -155,10 +186,26 @@ def _owner(c: Context, frame: Frame, statement: syntax.Param | syntax.State, wor
     if frame.kind not in ("model", "layer", "optimizer") or (word == "param" and frame.kind == "optimizer"):
         raise error("E0229", f"`{word}` cannot stand in {calls._article(frame.kind)}", statement.span, "declared here",
                     help="a `layer` or `model` has parameters" if frame.kind == "fn" else None)
-    if frame.conditional and frame.kind != "optimizer":
+    if statement.name in frame.names or statement.name in frame.states:
+        if frame.names.get(statement.name) is not POISON:
+            raise error("E0203", f"`{statement.name}` is defined twice", statement.name_span, "again here")
+    if frame.path == "" and statement.name in RESERVED:
+        raise error("E0245", f"`{statement.name}` is a name that every compiled file has for itself", statement.name_span,
+                    "declared here", notes=["such names are " + ", ".join(RESERVED)], help="give it another name")
+    _hides(c, frame, statement.name, statement.name_span)
+    known = _path(frame, statement.name) in c.module.variables or statement.name in frame.replaced
+    if frame.conditional and frame.kind != "optimizer" and not known:
         raise error("E0222", "nothing may be made inside this `if`: the training and the predicting graph would not share it",
                     statement.span, f"`{statement.name}` is made here", more=[(frame.conditional, "under this condition")],
                     help="declare it before the `if`")
+
+
+RESERVED = ("step", "steps", "key", "observations")  # what a file holds beside parameters and states (docs/file-format.md)
+
+
+def _path(frame: Frame, name: str) -> str:
+    """Where a param or state of this frame is kept."""
+    return f"{frame.path}.{name}" if frame.path else name
 
 
 def _param(c: Context, frame: Frame, statement: syntax.Param) -> None:
@@ -170,15 +217,13 @@ def _param(c: Context, frame: Frame, statement: syntax.Param) -> None:
     if any(isinstance(size, Dim) for size in type.shape):
         raise error("E0328", f"the shape of `{statement.name}` must be known before the file runs", statement.type.span,
                     f"this is `{type}`", notes=["a free dimension such as `batch` can differ from run to run"])
-    path = f"{frame.path}.{statement.name}" if frame.path else statement.name
     if statement.name in frame.replaced:
         argument = frame.replaced[statement.name]
         value = types.check_value(c, frame, argument.value, statement.type, f"`{statement.name}`", argument.span)
         frame.names[statement.name] = value
         return
+    path = _path(frame, statement.name)
     fresh = path not in c.module.variables
-    if fresh and frame.kind == "model" and statement.name in frame.names:
-        raise error("E0203", f"`{statement.name}` is defined twice", statement.name_span, "again here")
     variable = c.variable(path, "parameter", type, statement.span)
     value = Tensor(variable.node, labels)
     prior = expressions.evaluate(c, frame, statement.prior) if statement.prior else None
@@ -198,7 +243,7 @@ def _param(c: Context, frame: Frame, statement: syntax.Param) -> None:
             rule = Declared(*found) if found else 0.0
         c.graph.outputs[f"initial/{path}"] = start_value(c, frame, rule, type, span)
     frame.names[statement.name] = value
-    if prior is not None and statement.prior is not None and path not in c.current.believed:
+    if prior is not None and prior is not POISON and statement.prior is not None and path not in c.current.believed:
         c.current.believed[path] = None  # a layer applied twice has its prior once
         likelihood.observe(c, frame, value, prior, statement.span, statement.prior.span)
 
@@ -268,10 +313,15 @@ def _state(c: Context, frame: Frame, statement: syntax.State) -> None:
     if any(isinstance(size, Dim) for size in type.shape):
         raise error("E0328", f"the shape of `{statement.name}` must be known before the file runs", statement.span,
                     f"this is `{type}`")
+    if statement.name in frame.replaced:
+        given = frame.replaced[statement.name]
+        node = _fitting(c, given.value, statement.name, type, given.span)
+        frame.states[statement.name] = StateSlot("", type, node, labels)
+        return
     if frame.kind == "optimizer":
         path, which = f"{frame.path}/{statement.name}/{frame.subject}", "optimizer"
     else:
-        path, which = (f"{frame.path}.{statement.name}" if frame.path else statement.name), "state"
+        path, which = _path(frame, statement.name), "state"
     fresh = path not in c.module.variables
     if not statement.drawn and not isinstance(rule, Tensor | int | float | Dim):
         raise error("E0329", f"{kind(rule)} is no start value", statement.value.span, f"this is {kind(rule)}",
@@ -279,7 +329,6 @@ def _state(c: Context, frame: Frame, statement: syntax.State) -> None:
     variable = c.variable(path, which, type, statement.span)
     if fresh:
         c.graph.outputs[f"initial/{path}"] = start_value(c, frame, rule, type, statement.value.span)
-    frame.names.pop(statement.name, None)
     frame.states[statement.name] = StateSlot(path, type, c.moving.get(path, variable.node), labels)
 
 
@@ -297,120 +346,36 @@ def _update(c: Context, frame: Frame, statement: syntax.Update) -> None:
         frame.names["theta"] = Tensor(node, frame.names["theta"].labels)
         return
     slot = frame.states.get(name)
+    if slot is None and frame.names.get(name) is POISON:
+        return
     if slot is None:
         raise error("E0230", f"`{name}` is not a state", statement.target.span, "`<-` updates a state",
                     help=f"write `{name} = ...` for a name" if name in frame.names else f"declare it: `state {name} = 0`")
-    node = to_node(c, value)
-    if node is not None and node.dtype != slot.type.dtype and not (node.dtype == "float" and slot.type.dtype != "float"):
-        node = ops.cast(node, dtype=slot.type.dtype)
-    if node is None or node.dtype != slot.type.dtype:
-        raise error("E0302", f"the state `{name}` takes a value of type `{slot.type.dtype}`", statement.value.span,
-                    f"this is {kind(value)}")
-    if node.shape != slot.type.shape:
-        if node.rank:
-            raise error("E0331", f"the state `{name}` is `{slot.type}` and keeps its shape", statement.value.span,
-                        f"this is `{node.type}`")
-        node = ops.broadcast_to(node, shape=slot.type.shape)
+    node = _fitting(c, value, name, slot.type, statement.value.span)
+    if frame.kind != "optimizer" and not frame.training:
+        return  # a state of a layer never moves outside training
     slot.value = node
-    if frame.kind == "optimizer" or frame.training:
+    if slot.path:
         c.read["move"] = None
         c.moving[slot.path] = node
 
 
-# --- control
+def _fitting(c: Context, value: Value, name: str, type: TensorType, span: Span) -> Node:
+    """A value that a state can take: of its type, or a number for all of it."""
+    node = to_node(c, value)
+    order = ("bool", "int", "float")
+    if node is not None and node.dtype in order and order.index(node.dtype) < order.index(type.dtype):
+        node = ops.cast(node, dtype=type.dtype)
+    if node is None or node.dtype != type.dtype:
+        raise error("E0302", f"the state `{name}` takes a value of type `{type.dtype}`", span, f"this is {kind(value)}")
+    if node.shape != type.shape:
+        if node.rank:
+            raise error("E0331", f"the state `{name}` is `{type}` and keeps its shape", span, f"this is `{node.type}`")
+        node = ops.broadcast_to(node, shape=type.shape)
+    return node
 
 
-def _if(c: Context, frame: Frame, statement: syntax.If) -> None:
-    asked = dict(c.read)
-    c.read.pop("training", None)
-    condition = expressions.evaluate(c, frame, statement.condition)
-    by_pass = "training" in c.read
-    c.read = {**asked, **c.read}
-    if condition is POISON:
-        for name in _assigned(statement.yes + statement.no):
-            frame.names[name] = POISON
-        return
-    before = frame.conditional
-    if isinstance(condition, bool):
-        if by_pass:
-            frame.conditional = before or statement.condition.span
-        try:
-            run(c, frame, statement.yes if condition else statement.no)
-        finally:
-            frame.conditional = before
-        return
-    condition = expressions.runtime_condition(condition, statement.condition.span)
-    frame.conditional = before or statement.condition.span
-    try:
-        _both(c, frame, condition, statement)
-    finally:
-        frame.conditional = before
-
-
-def _both(c: Context, frame: Frame, condition: Tensor, statement: syntax.If) -> None:
-    """A run-time `if`: both sides are computed from the same start, and each name and state takes the side chosen."""
-    names, values = dict(frame.names), {name: slot.value for name, slot in frame.states.items()}
-    moving = dict(c.moving)
-    sides: list[tuple[dict[str, Value], dict[str, Node], dict[str, Node]]] = []
-    for body in (statement.yes, statement.no):
-        run(c, frame, body)
-        if frame.result is not None:
-            raise error("E0231", "`return` cannot depend on a value of the run", statement.condition.span,
-                        "decided while the file runs", help="assign to a name in both branches and return it after")
-        sides.append((frame.names, {name: slot.value for name, slot in frame.states.items()}, c.moving))
-        frame.names, c.moving = dict(names), dict(moving)
-        for name, slot in frame.states.items():
-            if name in values:
-                slot.value = values[name]
-    (yes, yes_states, yes_moving), (no, no_states, no_moving) = sides
-    for name in {**yes, **no}:
-        if name in yes and name in no:
-            frame.names[name] = expressions.choose(c, frame, condition, yes[name], no[name], statement.span)
-        # a name of one side only is unknown after the `if`
-    for name, slot in frame.states.items():
-        start = values.get(name, slot.value)
-        a, b = yes_states.get(name, start), no_states.get(name, start)
-        slot.value = a if a is b else ops.where(condition.node, a, b)
-    for path in {**yes_moving, **no_moving}:
-        start = moving.get(path, c.module.variables[path].node)
-        a, b = yes_moving.get(path, start), no_moving.get(path, start)
-        c.moving[path] = a if a is b else ops.where(condition.node, a, b)
-
-
-def _for(c: Context, frame: Frame, statement: syntax.For) -> None:
-    over = expressions.evaluate(c, frame, statement.over)
-    if over is POISON:
-        return
-    if isinstance(over, Range):
-        bounds = [plain(v) if isinstance(v, int | Dim) else v for v in (over.start, over.stop)]
-        for bound in bounds:
-            if isinstance(bound, bool) or not isinstance(bound, int):
-                raise error("E0308", "a `for` unrolls: its bounds are whole numbers known before the file runs",
-                            statement.over.span, f"this bound is {kind(bound)}",
-                            help="`scan t over time` runs over a dimension of the data")
-        turns: Sequence[Any] = range(*bounds)
-    elif isinstance(over, list | tuple):
-        turns = over
-    else:
-        raise error("E0232", f"`for` runs over a range or a list, not {kind(over)}", statement.over.span,
-                    f"this is {kind(over)}", help="write `0..n`, or a list such as `[64, 128]`")
-    if len(turns) > c.max_nodes:
-        raise too_many(len(turns), c.max_nodes, statement.over.span)
-    start = len(c.graph)
-    for turn, value in enumerate(turns):
-        frame.names[statement.name] = value
-        run(c, frame, statement.body)
-        if frame.result is not None:
-            return
-        if turn == 0:  # sizes are computed before anything unrolls: one turn tells what all will cost
-            total = start + max(1, len(c.graph) - start) * len(turns)
-            if total > c.max_nodes:
-                raise too_many(total, c.max_nodes, statement.over.span)
-
-
-def _scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
-    raise error("E0233", "`scan` is not in this version", statement.span, "a recurrence over a dimension",
-                help="`for i in 0..n` unrolls a fixed number of turns")
+# --- the rest
 
 
 def _return(c: Context, frame: Frame, statement: syntax.Return) -> None:
@@ -424,8 +389,13 @@ def _input(c: Context, frame: Frame, statement: syntax.Input | syntax.Target) ->
     if frame.kind != "model":
         raise error("E0235", "inputs and targets belong to a model", statement.span, "declared here",
                     help="a layer takes its values in its second list")
-    if statement.name in frame.names:
+    if statement.name in frame.names or statement.name in frame.states:
         raise error("E0203", f"`{statement.name}` is defined twice", statement.name_span, "again here")
+    if statement.name in RESERVED:
+        raise error("E0245", f"`{statement.name}` is a name that every compiled file has for itself", statement.name_span,
+                    "declared here", notes=["such names are " + ", ".join(RESERVED)], help="give it another name")
+    _decided(frame, statement, "an input")
+    _hides(c, frame, statement.name, statement.name_span)
     type, labels = types.declared(c, frame, statement.type, free=True)
     drawn = statement.drawn_from if isinstance(statement, syntax.Input) else None
     if drawn is not None and not frame.predicting:
@@ -445,15 +415,24 @@ def _input(c: Context, frame: Frame, statement: syntax.Input | syntax.Target) ->
     frame.names[statement.name] = Tensor(leaf, labels)
 
 
+def _decided(frame: Frame, statement: syntax.Statement, what: str) -> None:
+    if frame.undecided is not None:
+        raise error("E0246", f"{what} cannot depend on a value of the run", statement.span, "stands here",
+                    more=[(frame.undecided, "decided while the file runs")],
+                    help="choose the value instead: `loss = a if condition else b`")
+
+
 def _term(c: Context, frame: Frame, statement: syntax.Term) -> None:
     if frame.kind != "model":
         raise error("E0235", f"`{statement.kind}` belongs to a model", statement.span, "declared here")
+    _decided(frame, statement, f"`{statement.kind}`")
     likelihood.term(c, frame, statement)
 
 
 def _tilde(c: Context, frame: Frame, statement: syntax.Tilde) -> None:
     if frame.kind not in ("model", "layer"):
         raise error("E0235", "`~` belongs to a model or layer", statement.span, "written here")
+    _decided(frame, statement, "`~`")
     left = expressions.evaluate(c, frame, statement.left)
     right = expressions.evaluate(c, frame, statement.distribution)
     if poisoned(left, right):
@@ -463,6 +442,7 @@ def _tilde(c: Context, frame: Frame, statement: syntax.Tilde) -> None:
 
 _EXECUTE: dict[type, Any] = {
     syntax.Assign: _assign, syntax.Typed: _typed, syntax.Param: _param, syntax.State: _state, syntax.Update: _update,
-    syntax.If: _if, syntax.For: _for, syntax.Scan: _scan, syntax.Return: _return, syntax.Input: _input,
+    syntax.If: lambda *of: control.if_(*of), syntax.For: lambda *of: control.for_(*of),
+    syntax.Scan: lambda *of: control.scan(*of), syntax.Return: _return, syntax.Input: _input,
     syntax.Target: _input, syntax.Term: _term, syntax.Tilde: _tilde,
 }

@@ -58,7 +58,7 @@ def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, 
                     statements.execute(c, frame, statement)
         except CompileError as problem:
             c.problems.add(problem)
-            for name in statements._assigned([statement]):
+            for name in statements.assigned([statement]):
                 frame.names[name] = POISON
     for name, value in overrides.items():
         if name in DEFAULTS:

@@ -124,17 +124,25 @@ class Argument:
     span: Span
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Configuration:
+    """A first argument list: its values, the dimensions its types bound, and the number of its frame."""
+
+    names: dict[str, Value]
+    dims: dict[str, Size]
+    number: int
+
+
 @dataclass(slots=True, eq=False)
 class Instance:
     """A layer with its first list given. `path` is settled when it is bound to a name or first applied."""
 
     declaration: syntax.Layer
     unit: Unit
-    configuration: dict[str, Value]
+    configuration: Configuration
     maker: Frame  # the frame whose text made it: its owner
     span: Span
     path: str | None = None
-    types: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,7 +152,7 @@ class Distributed:
 
     declaration: syntax.Distribution
     unit: Unit
-    configuration: dict[str, Value]
+    configuration: Configuration
     joint: bool = False
     weights: Tensor | None = None
 
@@ -155,7 +163,7 @@ class Updater:
 
     declaration: syntax.Optimizer
     unit: Unit
-    configuration: dict[str, Value]
+    configuration: Configuration
 
 
 class Poison:
