@@ -190,6 +190,7 @@ def test_each_update_in_float32_from_the_float64_state(name, data):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_losses_of_200_updates_against_torch(name, data):
     torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
     optimizers = {
         "sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop,
         "adagrad": torch.optim.Adagrad,

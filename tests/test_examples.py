@@ -1,0 +1,105 @@
+"""The example specs reach what they are about: closed forms, maximum likelihood by SciPy, accuracy, forces."""
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dlc
+import numpy as np
+import onnxruntime
+import pytest
+from scipy import optimize, special
+
+SPECS = Path(__file__).parents[1] / "specs"
+
+
+def trained(name: str, seed: int | None = None, **options: Any) -> tuple[Any, Any]:
+    trainer = dlc.Trainer(dlc.compile(SPECS / name, **options), device="cpu", seed=seed)
+    return trainer, trainer.fit()
+
+
+def table(name: str) -> tuple[Any, Any]:
+    rows = np.loadtxt(SPECS / "data" / name, delimiter=",", skiprows=1)
+    return rows[:, :-1], rows[:, -1]
+
+
+def test_digits_reaches_97_percent():
+    program, accuracies = dlc.compile(SPECS / "digits.dl"), []
+    for seed in range(5):
+        trainer = dlc.Trainer(program, device="cpu", seed=seed)
+        history = trainer.fit()
+        best = next(entry for entry in history.epochs if entry["epoch"] == history.best)
+        assert best["validation"]["loss"] == min(entry["validation"]["loss"] for entry in history.epochs)
+        accuracies.append(best["validation"]["accuracy"])
+        assert history.seconds < 20
+    assert np.mean(accuracies) >= 0.970
+    assert min(accuracies) >= 0.955
+
+
+@pytest.mark.parametrize(("name", "accuracy"), [
+    ("xor.dl", 1.0), ("logistic.dl", 0.82), ("softmax.dl", 0.95), ("groups.dl", 0.95), ("wrappers.dl", 0.95),
+])
+def test_classifiers(name, accuracy):
+    last = trained(name)[1].epochs[-1]
+    assert (last["validation"] or last["train"])["accuracy"] >= accuracy
+
+
+def test_ridge_regression_against_the_closed_form():
+    trainer, _ = trained("linear.dl")
+    with np.load(SPECS / "data" / "linear.npz") as data:
+        x, y = np.column_stack([data["x"], np.ones(len(data["y"]))]).astype(np.float64), data["y"]
+    penalty = np.diag([(0.5 / 0.2) ** 2] * 8 + [0.0])
+    expected = np.linalg.solve(x.T @ x + penalty, x.T @ y)
+    np.testing.assert_allclose(trainer.parameters["W"], expected[:8], atol=1e-5)
+    np.testing.assert_allclose(trainer.parameters["b"], expected[8], atol=1e-5)
+
+
+def test_logistic_regression_against_maximum_likelihood():
+    whole = {"validate": None, "batch": "all", "epochs": 400, "lr": 4}
+    trainer, _ = trained("logistic.dl", precision="float64", set=whole)
+    x, y = table("logistic.csv")
+    expected = optimize.minimize(lambda w: -np.sum(
+        special.log_expit((2 * y - 1) * (x @ w[:4] + w[4]))), np.zeros(5), tol=1e-12).x
+    np.testing.assert_allclose(trainer.parameters["W"], expected[:4], atol=1e-5)
+    np.testing.assert_allclose(trainer.parameters["b"], expected[4], atol=1e-5)
+
+
+def test_poisson_regression_against_maximum_likelihood():
+    trainer, _ = trained("poisson.dl", precision="float64", set={"batch": "all", "epochs": 1000})
+    x, y = table("poisson.csv")
+    expected = optimize.minimize(lambda w: np.sum(
+        np.exp(x @ w[:3] + w[3]) - y * (x @ w[:3] + w[3])), np.zeros(4), tol=1e-12).x
+    np.testing.assert_allclose(trainer.parameters["W"], expected[:3], atol=1e-5)
+    np.testing.assert_allclose(trainer.parameters["b"], expected[3], atol=1e-5)
+
+
+def test_stock_onnx_runtime_predicts_the_force(tmp_path):
+    trainer, history = trained("force.dl", precision="float64")
+    assert history.epochs[-1]["validation"]["force_error"] < 0.1  # of a mean of 1.4
+    trainer.save(tmp_path / "force.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "force.onnx"), providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(0).uniform(-1, 1, (20, 2))
+
+    def energy(at: Any) -> Any:
+        return session.run(["energy"], {"x": at})[0]
+
+    step = 1e-5
+    expected = np.stack([-(energy(x + step * e) - energy(x - step * e)) / (2 * step) for e in np.eye(2)], axis=1)
+    np.testing.assert_allclose(session.run(["force"], {"x": x})[0], expected, atol=1e-7)
+
+
+@pytest.mark.oracle
+def test_the_data_are_what_make_py_writes(tmp_path):
+    pytest.importorskip("sklearn")
+    (tmp_path / "make.py").write_text((SPECS / "data" / "make.py").read_text("utf-8"), "utf-8")
+    subprocess.run([sys.executable, tmp_path / "make.py"], check=True)
+    for path in sorted(tmp_path.glob("*.csv")):
+        assert path.read_bytes() == (SPECS / "data" / path.name).read_bytes()
+    for path in sorted(tmp_path.glob("*.npz")):
+        with np.load(path) as made, np.load(SPECS / "data" / path.name) as held:
+            assert list(made) == list(held)
+            for name in made:
+                assert made[name].dtype == held[name].dtype
+                np.testing.assert_allclose(made[name], held[name], rtol=1e-6)
