@@ -1,94 +1,112 @@
 """Reverse mode, symbolically: the derivative of a scalar is more graph.
 
-Each value on a path from the variables to the target gets one adjoint, the sum of what its users send back; the work is
-linear in the nodes of those paths. Adjoint nodes belong to the scope and the place of the node they derive.
+Every value on a path to the target gets one adjoint, the sum of what its users send back (Linnainmaa 1970), so that
+the work is linear in the nodes of those paths. Adjoint nodes have the scope and the place of the node they derive.
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from . import ops
 from .diagnostics import CompileError, error
 from .graph import Graph, Node
-from .ops.registry import NONE
 
 
 def gradients(target: Node, wrt: Sequence[Node]) -> list[Node | None]:
     """d target / d x for each x of `wrt`, of the shape of x; None where the target does not depend on it.
 
-    An operation without a derivative on the only path is E0402.
+    The target is a float scalar. E0402 when all paths from an x end at operations without a derivative.
     """
     graph = target.graph
     order = graph.order([target])
-    wanted = dict.fromkeys(wrt)
-    active: dict[Node, None] = {}  # what lies on a path from a wanted node
+    active = dict.fromkeys(wrt)  # what depends on one of them
     for node in order:
-        if node in wanted or any(source in active for source in node.inputs):
+        if any(source in active for source in node.inputs):
             active[node] = None
-    adjoints: dict[Node, list[Node]] = {target: [ops.constant(graph, 1.0, "float")]}
-    stopped: dict[Node, None] = {}  # operations without a derivative that a path went through
+    sent: dict[Node, list[Node]] = {target: [ops.constant(graph, 1.0, "float")]}
+    adjoints: dict[Node, Node] = {}
+    ends: dict[Node, None] = {}  # operations that have an adjoint and send none
     for node in reversed(order):
-        if node not in active or node not in adjoints:
+        if node not in active or node not in sent:
             continue
         with graph.at(node.scope, node.span):
-            adjoint = _total(adjoints[node])
-            adjoints[node] = [adjoint]
+            adjoint = adjoints[node] = _sum(sent.pop(node))
             if not any(source in active for source in node.inputs):
                 continue
-            sent = node.op.grad(adjoint, node, *node.inputs, **node.attrs)
-            for source, part in zip(node.inputs, sent, strict=True):
+            parts = node.op.grad(adjoint, node, *node.inputs, **node.attrs)
+            for source, part in zip(node.inputs, parts, strict=True):
                 if source not in active:
                     continue
                 if isinstance(part, Node):
-                    adjoints.setdefault(source, []).append(ops.sum_to(part, source.shape))
-                elif part is NONE and source.dtype == "float" and node.op.name != "stop_gradient":
-                    stopped[node] = None
-    results: list[Node | None] = []
+                    sent.setdefault(source, []).append(ops.sum_to(part, source.shape))
+                else:
+                    ends[node] = None
+    inside = dict.fromkeys(order)
     for x in wrt:
-        if x not in adjoints:
-            if x in active and stopped:
-                raise _stopped(x, next(iter(stopped)))
-            results.append(None)
-        else:
-            results.append(adjoints[x][0] if len(adjoints[x]) == 1 else _total(adjoints[x]))
-    return results
+        if x in inside and x not in adjoints:
+            _check_no_end(x, order, ends)
+    return [adjoints.get(x) for x in wrt]
 
 
-def _total(parts: list[Node]) -> Node:
-    result = parts[0]
-    for part in parts[1:]:
-        result = result + part
-    return result
+def _sum(parts: list[Node]) -> Node:
+    """A balanced sum, in the order of the parts: rounding errors grow with the logarithm of their number."""
+    while len(parts) > 1:
+        pairs = [a + b for a, b in zip(parts[::2], parts[1::2], strict=False)]
+        parts = pairs + parts[len(pairs) * 2 :]
+    return parts[0]
 
 
-def _stopped(x: Node, node: Node) -> CompileError:
-    name = x.attrs.get("path") or x.attrs.get("name") or "the value"
-    return error("E0402", f"`{node.op.name}` has no derivative, and no other path leads from `{name}` to the loss", node.span,
-                 "the derivative ends here",
-                 help="use a smooth form of it, or keep what lies behind it out of what is trained")
+def _check_no_end(x: Node, order: Sequence[Node], ends: Mapping[Node, None]) -> None:
+    """E0402 at the first operation that ends a path from x; `stop_gradient` does so on purpose."""
+    reached = {x: None}
+    for node in order:
+        if node.op.name == "stop_gradient" or not any(source in reached for source in node.inputs):
+            continue
+        reached[node] = None
+        if node in ends or node.dtype != "float":
+            raise error(
+                "E0402", f"`{node.op.name}` has no derivative, and no other path leads from {name_of(x)}", node.span,
+                "the derivative ends here", more=[(x.span, "derived by this")],
+                help="use a smooth form of it, or leave what lies behind it out of what is trained",
+            )
+
+
+def name_of(x: Node) -> str:
+    """A leaf's name in quotes, for messages."""
+    name = x.attrs.get("path") or x.attrs.get("name")
+    return f"`{name}`" if name else "the value"
 
 
 def expand(graph: Graph) -> bool:
     """Replaces the innermost derivative placeholders by their graphs, one sweep for each target.
 
-    Returns whether there were any: then the graph should be simplified and `expand` called again, since a
-    derivative of a derivative was waiting for them.
+    Innermost are those that need no other placeholder. Returns whether any remain, to be expanded once what is
+    there was simplified: so each derivative is taken of a simple and stable form. E0401 when a target does not
+    depend on what it is to be derived by, E0402 when no path between them has a derivative.
     """
-    order = graph.order(graph.outputs.values())
-    holds: dict[Node, bool] = {}  # whether a placeholder lies in what the node needs
+    waiting: dict[Node, None] = {}  # what needs a placeholder
     targets: dict[Node, list[Node]] = {}
-    for node in order:
-        below = any(holds[source] for source in node.inputs)
-        holds[node] = below or node.op.name == "gradient"
-        if node.op.name == "gradient" and not below:
+    remain = False
+    for node in graph.order(graph.outputs.values()):
+        if any(source in waiting for source in node.inputs):
+            waiting[node] = None
+            remain = remain or node.op.name == "gradient"
+        elif node.op.name == "gradient":
+            waiting[node] = None
             targets.setdefault(node.inputs[0], []).append(node)
     for target, placeholders in targets.items():
         found = gradients(target, [node.inputs[1] for node in placeholders])
         for placeholder, result in zip(placeholders, found, strict=True):
             if result is None:
-                leaf = placeholder.inputs[1]
-                name = leaf.attrs.get("path") or leaf.attrs.get("name") or "that value"
-                raise error("E0401", f"the value does not depend on `{name}`", placeholder.span,
-                            "derived here", help="a derivative that is always zero is taken for a mistake")
+                raise _independent(placeholder)
             graph.replace(placeholder, result)
-    return bool(targets)
+    return remain
+
+
+def _independent(placeholder: Node) -> CompileError:
+    target, x = placeholder.inputs
+    return error(
+        "E0401", f"the value does not depend on {name_of(x)}", placeholder.span, "derived here",
+        more=[(target.span, "this value"), (x.span, "derived by this")],
+        help="a derivative that is always zero is taken for a mistake",
+    )

@@ -1,4 +1,4 @@
-"""The graph run by NumPy in float64: what the lowered file must agree with, and where start values come from."""
+"""The graph run by NumPy in float64: the oracle of every test, and where the start values in a file come from."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -8,35 +8,34 @@ import numpy as np
 
 from .graph import Array, Node
 from .ops.registry import NUMPY
-from .tensor_type import Dim
-from .tensor_type import evaluate as size_of
+from .tensor_type import Dim, show_shape
+from .tensor_type import evaluate as number_of
+
+LEAVES = ("input", "variable", "seed")
 
 
 def evaluate(roots: Sequence[Node], feeds: Mapping[Any, Any] | None = None) -> list[Array]:
-    """The values of the roots. `feeds` gives the leaves by node or by name (input name, variable path, "seed").
+    """The values of the roots, in order. A value is dropped once nothing more needs it.
 
-    Free dimensions take their sizes from the shapes of what is fed. ValueError if a leaf is missing or its shape
-    does not fit. NaN and infinity propagate as IEEE 754 says.
+    `feeds` gives the leaves, each by its node or by its name (an input's name, a variable's path, "seed"). Free
+    dimensions take their sizes from the shapes of what is fed, whether the roots read it or not. ValueError when a
+    leaf or a size is missing or a shape does not fit. NaN and infinities go through as IEEE 754 says.
     """
     feeds = feeds or {}
     if not roots:
         return []
-    order = roots[0].graph.order(roots)
-    values: dict[Node, Array] = {}
-    sizes: dict[str, int] = {}
-    for node in order:
-        if node.op.name in ("input", "variable", "seed"):
-            values[node] = _fed(node, feeds)
-            _bind(node, values[node], sizes)
-    for name, given in feeds.items():  # dimensions may stand only in data that nothing here reads
-        if isinstance(name, Node):
-            _bind(name, np.asarray(given), sizes)
-    uses: dict[Node, int] = {}
+    graph = roots[0].graph
+    order = graph.order(roots)
+    values = {node: _fed(node, feeds) for node in order if node.op.name in LEAVES}
+    others = [
+        (node, np.asarray(feeds[key])) for node in graph.dag
+        if node.op.name in LEAVES and node not in values and (key := _key(node, feeds)) is not None
+    ] if len(feeds) > len(values) else []
+    sizes = _sizes([*values.items(), *others])
+    uses: dict[Node, int] = dict.fromkeys(roots, 1)
     for node in order:
         for source in node.inputs:
             uses[source] = uses.get(source, 0) + 1
-    for root in roots:
-        uses[root] = uses.get(root, 0) + 1
     with np.errstate(all="ignore"):
         for node in order:
             if node not in values:
@@ -50,34 +49,42 @@ def evaluate(roots: Sequence[Node], feeds: Mapping[Any, Any] | None = None) -> l
     return [values[root] for root in roots]
 
 
-def _fed(node: Node, feeds: Mapping[Any, Any]) -> Array:
-    name = node.attrs.get("name") or node.attrs.get("path") or node.op.name
-    for key in (node, name):
-        if key in feeds:
-            return np.asarray(feeds[key]).astype(NUMPY[node.dtype])
-    raise ValueError(f"no value was given for `{name}`")
+def _key(leaf: Node, feeds: Mapping[Any, Any]) -> Any:
+    """What a leaf is fed under; None if it is not."""
+    name = leaf.attrs.get("name") or leaf.attrs.get("path") or leaf.op.name
+    return leaf if leaf in feeds else name if name in feeds else None
 
 
-def _bind(node: Node, value: Array, sizes: dict[str, int]) -> None:
-    if value.ndim != node.rank:
-        raise ValueError(f"{node} was given a value of shape {value.shape}")
-    for size, found in zip(node.shape, value.shape, strict=True):
-        if isinstance(size, Dim) and len(size.terms) == 1 and size == Dim.name(size.names()[0]):
-            known = sizes.setdefault(size.names()[0], found)
-            if known != found:
-                raise ValueError(f"dimension `{size}` is {known} and {found}")
-    for size, found in zip(node.shape, value.shape, strict=True):
-        try:
-            expected = size_of(size, sizes)
-        except KeyError:
-            continue
-        if expected != found:
-            raise ValueError(f"{node} was given a value of shape {value.shape}")
+def _fed(leaf: Node, feeds: Mapping[Any, Any]) -> Array:
+    key = _key(leaf, feeds)
+    if key is None:
+        raise ValueError(f"no value was given for {leaf.attrs.get('name') or leaf.attrs.get('path') or leaf.op.name}")
+    return np.asarray(feeds[key]).astype(NUMPY[leaf.dtype])
+
+
+def _sizes(fed: Sequence[tuple[Node, Array]]) -> dict[str, int]:
+    """The sizes of the free dimensions; ValueError where a shape does not fit its leaf's."""
+    sizes: dict[str, int] = {}
+    for leaf, value in fed:
+        if value.ndim != leaf.rank:
+            raise ValueError(f"{leaf} was given a value of shape {show_shape(value.shape)}")
+        for size, found in zip(leaf.shape, value.shape, strict=True):
+            if isinstance(size, Dim) and (name := size.names()[0]) and size == Dim.name(name):
+                if sizes.setdefault(name, found) != found:
+                    raise ValueError(f"dimension {name} is {sizes[name]} and {found}")
+    for leaf, value in fed:
+        if tuple(_resolved(leaf.shape, sizes)) != value.shape:
+            raise ValueError(f"{leaf} was given a value of shape {show_shape(value.shape)}")
+    return sizes
 
 
 def _resolved(value: Any, sizes: Mapping[str, int]) -> Any:
+    """An attribute with numbers for its sizes."""
     if isinstance(value, Dim):
-        return size_of(value, sizes)
+        missing = [name for name in value.names() if name not in sizes]
+        if missing:
+            raise ValueError(f"no value was given whose shape tells the size {missing[0]}")
+        return number_of(value, sizes)
     if isinstance(value, tuple):
         return tuple(_resolved(item, sizes) for item in value)
     return value

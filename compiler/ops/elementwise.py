@@ -14,6 +14,8 @@ from .operands import NUMBERS, cast, elementwise, floats, is_constant, meet, sam
 from .registry import NONE, Op, Sample, constant, define, no_gradient, onnx
 from .special import lower_erf, lower_expm1, lower_floordiv, lower_log1p, lower_mod, lower_softplus
 
+Builder = Callable[..., Node]
+
 # --- one operand
 
 
@@ -27,31 +29,31 @@ def _sigmoid(x: Array) -> Array:
     return np.where(x >= 0, 1 / (1 + small), small / (1 + small))
 
 
-_WHOLE = range(-4, 5)
-neg = _unary("neg", np.negative, lambda g, y, x: [-g], onnx("Neg"), floats(-3, 3), ints=True)
+_WHOLE = range(-4, 5)  # where floor and ceil jump
+neg: Op = _unary("neg", np.negative, lambda g, y, x: [-g], onnx("Neg"), floats(-3, 3), ints=True)
 # |x|' = sign(x), so 0 at 0
-abs_ = _unary("abs", np.abs, lambda g, y, x: [g * sign(x)], onnx("Abs"), floats(-3, 3, kinks=[0]), ints=True)
-sign = _unary("sign", np.sign, no_gradient(1), onnx("Sign"), floats(-3, 3, kinks=[0]), ints=True)
-exp = _unary("exp", np.exp, lambda g, y, x: [g * y], onnx("Exp"), floats(-3, 3))
-expm1 = _unary("expm1", np.expm1, lambda g, y, x: [g * exp(x)], lower_expm1, floats(-3, 3))
-log = _unary("log", np.log, lambda g, y, x: [g / x], onnx("Log"), floats(0.1, 4))
-log1p = _unary("log1p", np.log1p, lambda g, y, x: [g / (x + 1.0)], lower_log1p, floats(-0.8, 4))
-sqrt = _unary("sqrt", np.sqrt, lambda g, y, x: [g * 0.5 / y], onnx("Sqrt"), floats(0.1, 4))  # infinite at 0
-sin = _unary("sin", np.sin, lambda g, y, x: [g * cos(x)], onnx("Sin"), floats(-4, 4))
-cos = _unary("cos", np.cos, lambda g, y, x: [-(g * sin(x))], onnx("Cos"), floats(-4, 4))
-tanh = _unary("tanh", np.tanh, lambda g, y, x: [g * (1.0 - y * y)], onnx("Tanh"), floats(-3, 3))
-sigmoid = _unary("sigmoid", _sigmoid, lambda g, y, x: [g * (y * (1.0 - y))], onnx("Sigmoid"), floats(-5, 5))
-softplus = _unary("softplus", lambda x: np.logaddexp(0.0, x), lambda g, y, x: [g * sigmoid(x)], lower_softplus,
+abs_: Op = _unary("abs", np.abs, lambda g, y, x: [g * sign(x)], onnx("Abs"), floats(-3, 3, kinks=[0]), ints=True)
+sign: Op = _unary("sign", np.sign, no_gradient(1), onnx("Sign"), floats(-3, 3, kinks=[0]), ints=True)
+exp: Op = _unary("exp", np.exp, lambda g, y, x: [g * y], onnx("Exp"), floats(-3, 3))
+expm1: Op = _unary("expm1", np.expm1, lambda g, y, x: [g * exp(x)], lower_expm1, floats(-3, 3))
+log: Op = _unary("log", np.log, lambda g, y, x: [g / x], onnx("Log"), floats(0.1, 4))
+log1p: Op = _unary("log1p", np.log1p, lambda g, y, x: [g / (x + 1.0)], lower_log1p, floats(-0.8, 4))
+sqrt: Op = _unary("sqrt", np.sqrt, lambda g, y, x: [g * 0.5 / y], onnx("Sqrt"), floats(0.1, 4))  # infinite at 0
+sin: Op = _unary("sin", np.sin, lambda g, y, x: [g * cos(x)], onnx("Sin"), floats(-4, 4))
+cos: Op = _unary("cos", np.cos, lambda g, y, x: [-(g * sin(x))], onnx("Cos"), floats(-4, 4))
+tanh: Op = _unary("tanh", np.tanh, lambda g, y, x: [g * (1.0 - y * y)], onnx("Tanh"), floats(-3, 3))
+sigmoid: Op = _unary("sigmoid", _sigmoid, lambda g, y, x: [g * (y * (1.0 - y))], onnx("Sigmoid"), floats(-5, 5))
+softplus: Op = _unary("softplus", lambda x: np.logaddexp(0.0, x), lambda g, y, x: [g * sigmoid(x)], lower_softplus,
                   floats(-5, 5))
 # relu'(0) = 0; read off the result, so that the operand need not be kept
-relu = _unary("relu", lambda x: np.maximum(x, 0.0), lambda g, y, x: [where(gt(y, 0.0), g, 0.0)], onnx("Relu"),
+relu: Op = _unary("relu", lambda x: np.maximum(x, 0.0), lambda g, y, x: [where(gt(y, 0.0), g, 0.0)], onnx("Relu"),
               floats(-3, 3, kinks=[0]))
-erf = _unary("erf", np.vectorize(math.erf, otypes=[np.float64]),
+erf: Op = _unary("erf", np.vectorize(math.erf, otypes=[np.float64]),
              lambda g, y, x: [g * (exp(-(x * x)) * (2 / math.sqrt(math.pi)))], lower_erf, floats(-3, 3))
-floor = _unary("floor", np.floor, no_gradient(1), onnx("Floor"), floats(-4, 4, kinks=_WHOLE))
-ceil = _unary("ceil", np.ceil, no_gradient(1), onnx("Ceil"), floats(-4, 4, kinks=_WHOLE))
+floor: Op = _unary("floor", np.floor, no_gradient(1), onnx("Floor"), floats(-4, 4, kinks=_WHOLE))
+ceil: Op = _unary("ceil", np.ceil, no_gradient(1), onnx("Ceil"), floats(-4, 4, kinks=_WHOLE))
 # ties go to the even neighbour, in NumPy and in ONNX
-round_ = _unary("round", np.round, no_gradient(1), onnx("Round"), floats(-4, 4, kinks=[i + 0.5 for i in _WHOLE]))
+round_: Op = _unary("round", np.round, no_gradient(1), onnx("Round"), floats(-4, 4, kinks=[i + 0.5 for i in _WHOLE]))
 
 
 # --- two operands
@@ -122,17 +124,17 @@ def _shared(chosen: Callable[[Node, Node], Node]) -> Callable[..., list[Any]]:
 
 
 _pair = sometimes_ints(floats(-3, 3, 2))
-add = elementwise("add", np.add, lambda g, y, a, b: [g, g], onnx("Add"), _pair, commutative=True)
-sub = elementwise("sub", np.subtract, lambda g, y, a, b: [g, -g], onnx("Sub"), _pair)
-mul = elementwise("mul", np.multiply, lambda g, y, a, b: [g * b, g * a], onnx("Mul"), _pair, commutative=True)
-_divide = elementwise("div", np.divide, _div_grad, onnx("Div"), _nonzero, allowed=("float",))
+add: Builder = elementwise("add", np.add, lambda g, y, a, b: [g, g], onnx("Add"), _pair, commutative=True)
+sub: Builder = elementwise("sub", np.subtract, lambda g, y, a, b: [g, -g], onnx("Sub"), _pair)
+mul: Builder = elementwise("mul", np.multiply, lambda g, y, a, b: [g * b, g * a], onnx("Mul"), _pair, commutative=True)
+_divide: Builder = elementwise("div", np.divide, _div_grad, onnx("Div"), _nonzero, allowed=("float",))
 # a − b ⌊a / b⌋, with the sign of b; constant between jumps but for a
-mod = elementwise("mod", np.mod, lambda g, y, a, b: [g, -(g * floordiv(a, b))], lower_mod, sometimes_ints(_off_steps))
-floordiv = elementwise("floordiv", lambda a, b: np.round((a - np.mod(a, b)) / b) if a.dtype.kind == "f" else a // b,
+mod: Builder = elementwise("mod", np.mod, lambda g, y, a, b: [g, -(g * floordiv(a, b))], lower_mod, sometimes_ints(_off_steps))
+floordiv: Builder = elementwise("floordiv", lambda a, b: np.round((a - np.mod(a, b)) / b) if a.dtype.kind == "f" else a // b,
                        no_gradient(2), lower_floordiv, sometimes_ints(_off_steps))
-pow_ = elementwise("pow", _power, _pow_grad, onnx("Pow"), _pow_samples)
-maximum = elementwise("maximum", np.maximum, _shared(gt), onnx("Max"), sometimes_ints(apart), commutative=True)
-minimum = elementwise("minimum", np.minimum, _shared(lt), onnx("Min"), sometimes_ints(apart), commutative=True)
+pow_: Builder = elementwise("pow", _power, _pow_grad, onnx("Pow"), _pow_samples)
+maximum: Builder = elementwise("maximum", np.maximum, _shared(gt), onnx("Max"), sometimes_ints(apart), commutative=True)
+minimum: Builder = elementwise("minimum", np.minimum, _shared(lt), onnx("Min"), sometimes_ints(apart), commutative=True)
 
 
 def div(a: Any, b: Any) -> Node:

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from ..graph import Array, Node
 from ..tensor_type import Dim, Shape, Size, TensorType, normal_axis, product
 from .operands import sizes
-from .registry import Sample, define
+from .registry import Op, Sample, define
 
 BEFORE_ALL = -(2**63) + 1  # "to before the first element" of a backward slice, to ONNX
 
@@ -146,7 +146,7 @@ def _put_back_samples(rng: Generator) -> Sample:
     return Sample((part,), {"shape": whole.shape, **sample.attrs})
 
 
-unslice = define(  # the adjoint of slice: zeros of a shape, with x where the slice was
+unslice: Op = define(  # the adjoint of slice: zeros of a shape, with x where the slice was
     "unslice", infer=lambda x, shape, starts, stops, steps: x.with_shape(shape), lower=_put_back_lower,
     grad=lambda g, y, x, shape, starts, stops, steps: [slice_(g, starts=starts, stops=stops, steps=steps)],
     reference=_put_back, samples=_put_back_samples,

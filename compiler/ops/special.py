@@ -65,7 +65,7 @@ def lower_expm1(out: Any, node: Node, x: str) -> str:
 
 
 def lower_log1p(out: Any, node: Node, x: str) -> str:
-    """log(1 + x) = log(u) x / (u − 1) with u the rounded 1 + x; x where u is 1 (W. Kahan, in Higham 2002, 1.14.1)."""
+    """log(1 + x) = log(u) x / (u − 1) with u the rounded 1 + x, and x where u is 1 (Kahan, in Higham 2002, 1.14.1)."""
     one = out.constant(1.0, "float")
     u = out.node("Add", [x, one])
     exact = out.node("Sub", [u, one])
@@ -91,8 +91,7 @@ def lower_mod(out: Any, node: Node, a: str, b: str) -> str:
 
 
 def lower_floordiv(out: Any, node: Node, a: str, b: str) -> str:
-    """Floats: (a − a mod b) / b, as Python defines it. ONNX divides ints towards zero: one less where signs differ
-    and something remains."""
+    """(a − a mod b) / b, as Python defines it: the division leaves nothing over, so that rounding has no say."""
     if node.dtype == "float":
         exact = out.node("Sub", [a, lower_mod(out, node, a, b)])
         return str(out.node("Round", [out.node("Div", [exact, b])]))
