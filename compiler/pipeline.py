@@ -14,6 +14,7 @@ from .optimize import simplify
 from .optimize.draws import merge_draws
 from .optimize.fuse import fuse
 from .parse import make_source, read_source
+from .room import room
 from .source import Source
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def check(
 ) -> tuple[Module, list[Diagnostic]]:
     """text -> graph with derivatives: every name, shape and derivative checked. Returns the module and the warnings."""
     problems = Problems()
-    module = elaborate(source, folder=folder, model=model, overrides=set, max_nodes=max_nodes, problems=problems)
-    differentiate(module)
+    with room():
+        module = elaborate(source, folder=folder, model=model, overrides=set, max_nodes=max_nodes, problems=problems)
+        differentiate(module)
     return module, problems.warnings
 
 

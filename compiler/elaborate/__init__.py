@@ -5,8 +5,6 @@ predicting. Nodes that are equal are one node, so passes share what they share; 
 """
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from .. import ops, syntax
 from ..diagnostics import CompileError, Problems, did_you_mean, error
 from ..graph import Node
 from ..module import Module
+from ..room import room
 from ..source import Source, Span
 from ..tensor_type import Dim
 from . import calls, expressions, statements, train, types
@@ -36,7 +35,7 @@ def elaborate(
     """The module of a spec. `folder` is where its imports are looked for; `overrides` are hyperparameters and
     settings by name, `model.x` or `train.x` when both have it. Raises CompileError with all that was found."""
     problems = problems if problems is not None else Problems()
-    with _Room():
+    with room():
         try:
             module = _elaborate(source, folder, model, dict(overrides or {}), max_nodes, problems)
         except CompileError as problem:
@@ -47,28 +46,6 @@ def elaborate(
             raise error("E0219", "definitions are nested too deeply", None, help="split long expressions over several names") from None
     problems.raise_if_any()
     return module
-
-
-class _Room:
-    """Applications within applications take several Python frames each; Python's own bound is for runaways.
-
-    The bound is one for all threads: it goes back when the last of them leaves.
-    """
-
-    lock, inside, before = threading.Lock(), 0, 0
-
-    def __enter__(self) -> None:
-        with _Room.lock:
-            if not _Room.inside:
-                _Room.before = sys.getrecursionlimit()
-                sys.setrecursionlimit(max(_Room.before, 12_000))
-            _Room.inside += 1
-
-    def __exit__(self, *problem: object) -> None:
-        with _Room.lock:
-            _Room.inside -= 1
-            if not _Room.inside:
-                sys.setrecursionlimit(_Room.before)
 
 
 def _elaborate(
