@@ -73,7 +73,8 @@ def read_source(path: str | os.PathLike[str]) -> Source:
 
 def make_source(text: str, name: str = "<text>") -> Source:
     """A source from text in hand, with the same clean-up as a file gets."""
-    return Source(name, text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"))
+    clean = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return Source(name, clean, "spec.dl" if name == "<text>" else os.path.basename(name))
 
 
 # --- the parser

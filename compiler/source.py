@@ -7,13 +7,19 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One text of the language. `name` is the path shown to people; `text` uses "\\n" line ends."""
+    """One text of the language. `name` is the path shown to people; `text` uses "\\n" line ends.
+
+    `stored` is its name inside compiled files, which must not tell where on a machine the spec lay.
+    """
 
     name: str
     text: str
+    stored: str = ""
     _starts: list[int] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
+        if not self.stored:
+            object.__setattr__(self, "stored", self.name)
         self._starts.append(0)
         self._starts.extend(i + 1 for i, c in enumerate(self.text) if c == "\n")
 
@@ -51,6 +57,12 @@ class Span:
     @property
     def line(self) -> int:
         return self.source.position(self.start)[0]
+
+    @property
+    def stored(self) -> str:
+        """`file:line:column` as compiled files have it."""
+        line, column = self.source.position(self.start)
+        return f"{self.source.stored}:{line}:{column}"
 
     def __str__(self) -> str:
         line, column = self.source.position(self.start)

@@ -1,6 +1,7 @@
 """The command `dlc`: its commands, and how every ending becomes an exit status."""
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -47,6 +48,8 @@ def make_app() -> App:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit status: 0, 2 bad input, 70 our own fault, 130 interrupted."""
+    if argv is None:  # a process of our own: what a compiler makes lives to the end, so collecting often is for nothing
+        gc.set_threshold(100_000, 50, 50)
     tokens = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in tokens
     try:
@@ -80,6 +83,9 @@ def _command_line(problem: CycloptsError) -> Error:
     missing = re.match(r"Command `(\w+)` parameter (\S+) requires an argument", message)
     if missing:
         message = f"`dlc {missing.group(1)}` needs {missing.group(2)}"
+    unused = re.match(r"Unused Tokens: \[(.*)\]", message)
+    if unused:
+        message = f"`dlc{f' {command}' if command else ''}` takes nothing more: {unused.group(1)}"
     near = re.search(r'Did you mean "?([^"?]+)"?\?', rest)
     usage = f"dlc {command} --help" if command in COMMANDS else "dlc --help"
     if near:

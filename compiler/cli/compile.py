@@ -45,11 +45,4 @@ def _text(spec: Path, stage: Stage, compilation: Compilation, output: Output) ->
         from .tree import show
 
         return show(parse(read_source(spec)))
-    from dlc.pipeline import differentiate, optimize
-
-    module = compilation.program(spec, output).module
-    if stage in ("gradient", "optimized"):
-        differentiate(module)
-    if stage == "optimized":
-        optimize(module)
-    return module.graph.text()
+    return compilation.module(spec, output, stage).graph.text()

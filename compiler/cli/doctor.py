@@ -60,7 +60,8 @@ def examine() -> tuple[dict[str, Any], list[dict[str, str]]]:
         "packages": installed,
     }
     facts |= _runtime(installed, problems)
-    facts["telemetry"] = "off"
+    telling = os.environ.get("ORT_DISABLE_TELEMETRY", "1") in ("0", "false", "")
+    facts["telemetry"] = "on: ORT_DISABLE_TELEMETRY is set against it" if telling else "off"
     facts["program"] = _program(problems)
     return facts, problems
 

@@ -24,7 +24,7 @@ def explain(
     name = code.strip().strip("[]").upper()
     name = name if name[:1] in ("E", "W") else f"E{name.zfill(4)}"
     if name not in known:
-        near = sorted(known, key=lambda other: (other[0] != name[0], _far(name, other), other))[:3]
+        near = sorted(known, key=lambda other: (other[:3] != name[:3], _far(name, other), other))[:3]
         raise Error("E0793", f"there is no code `{code}`", notes=["the nearest are " + ", ".join(near)],
                     help="`dlc explain` lists all of them")
     print(json.dumps({"code": name, "page": known[name]}) if output.json else known[name].rstrip())

@@ -20,7 +20,7 @@ def grad(
     """A derivative as a formula that a person reads."""
     from dlc.formula import derivative
 
-    formula = derivative(compilation.program(spec, output).module, of, wrt)
+    formula = derivative(compilation.module(spec, output), of, wrt)
     if output.json:
         print(json.dumps({"of": of, "wrt": wrt, "text": formula.text, "latex": formula.latex}, ensure_ascii=False))
     else:

@@ -21,14 +21,9 @@ def graph(
 ) -> None:
     """Draw the graph of a spec: nested by layer, with the shapes on the edges."""
     from dlc.picture import content, draw
-    from dlc.pipeline import differentiate, optimize
 
     target = out or Path(f"{spec.stem}.svg")
-    module = compilation.program(spec, output).module
-    if stage != "graph":
-        differentiate(module)
-        optimize(module)
-    picture = draw(module, stage)
+    picture = draw(compilation.module(spec, output, "graph" if stage == "graph" else "optimized"), stage)
     write(target, content(picture, target))
     if output.json:
         print(json.dumps({"file": str(target), "boxes": picture.number_of_nodes(), "arrows": picture.number_of_edges()}))

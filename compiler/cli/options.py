@@ -12,6 +12,7 @@ from dlc.runtime.failures import Error
 from . import report
 
 if TYPE_CHECKING:
+    from dlc.module import Module
     from dlc.program import Program
     from dlc.runtime.file import CompiledFile
 
@@ -66,6 +67,23 @@ class Compilation:
         )
         report.warn(program.warnings, output.json)
         return program
+
+    def module(self, spec: Path, output: Output, stage: str = "graph") -> Module:
+        """The spec as a graph: as it is written ("graph"), with its derivatives ("gradient"), or as it runs ("optimized")."""
+        from dlc.diagnostics import Problems
+        from dlc.elaborate import elaborate
+        from dlc.pipeline import differentiate, optimize, source_of
+
+        problems = Problems()
+        source, folder = source_of(spec)
+        module = elaborate(source, folder=folder, model=self.model, overrides=self.overrides(),
+                           max_nodes=self.max_nodes, problems=problems)
+        report.warn(problems.warnings, output.json)
+        if stage != "graph":
+            differentiate(module)
+        if stage == "optimized":
+            optimize(module, self.precision)
+        return module
 
     def file(self, path: Path, output: Output) -> CompiledFile:
         """The compiled file of a spec or of a .onnx file, which `--set` and its like cannot change."""

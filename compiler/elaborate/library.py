@@ -73,7 +73,7 @@ class Library:
     @property
     def sources(self) -> dict[str, str]:
         """Every text that was read, by the name it is known under."""
-        return {unit.source.name: unit.source.text for unit in self.units.values()}
+        return {unit.source.stored: unit.source.text for unit in self.units.values()}
 
     def load(self, source: Source, standard: bool = False, folder: Path | None = None) -> Unit:
         """Parses a source and what it imports."""
@@ -81,7 +81,7 @@ class Library:
         self.units[source.name] = unit
         if folder is not None:
             self._files.setdefault((folder / Path(source.name).name).resolve(), unit)
-        from .builtins import BUILTINS  # builtins read what a library finds
+        from .reading import BUILTINS  # builtins read what a library finds
 
         for declaration in parse(source).declarations:
             if isinstance(declaration, syntax.Train):

@@ -156,7 +156,7 @@ class Emitter:
             proto = NodeProto()
             proto.metadata_props.add(key="dlc.scope", value=node.scope)
             if node.span is not None:
-                proto.metadata_props.add(key="dlc.source", value=str(node.span))
+                proto.metadata_props.add(key="dlc.source", value=node.span.stored)
             known = self._places[key] = proto.SerializeToString(deterministic=True)
         return known
 

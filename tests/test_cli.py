@@ -1,0 +1,475 @@
+"""The command line: what it takes, what it writes, how it ends."""
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dlc.cli import main, report
+from dlc.cli.app import COMMANDS
+from dlc.cli.options import literal, setting
+from dlc.runtime.failures import Error
+
+ROOT = Path(__file__).parent.parent
+SPECS = ROOT / "specs"
+BROKEN = "model m {\n    input x: float[batch, 4]\n    param W: float[5, 3]\n    output z = x @ W\n}\n"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]):
+    """Runs a command line here: (status, stdout, stderr)."""
+
+    def go(*argv: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = main([str(word) for word in argv])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return go
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    path = tmp_path / "broken.dl"
+    path.write_text(BROKEN)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """The last line of `dlc train xor.dl --json`."""
+    folder = tmp_path_factory.mktemp("runs")
+    done = dlc("train", SPECS / "xor.dl", "--json", "--runs", folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def dlc(*argv: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """The same in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", "import sys; from dlc.cli import main; sys.exit(main())", *map(str, argv)],
+        capture_output=True, text=True, check=False, **options,  # type: ignore[call-overload]
+    )
+
+
+# --- the command line itself
+
+
+def test_help_lists_every_command(run) -> None:
+    status, out, _ = run("--help")
+    assert status == 0
+    assert all(f" {name} " in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_explains_itself(run, name: str) -> None:
+    status, out, _ = run(name, "--help")
+    assert status == 0
+    assert f"dlc {name}" in out
+
+
+@pytest.mark.parametrize(("argv", "says"), [
+    (["trian", "x.dl"], "did you mean `train`?"),
+    (["check"], "`dlc check` needs FILE"),
+    (["check", "a.dl", "b.dl"], "takes nothing more"),
+    (["check", "a.dl", "--sed", "5"], "did you mean `--seed`?"),
+    (["check", "a.dl", "--seed", "x"], 'unable to convert `x` into int'),
+    (["check", "a.dl", "--precision", "double"], "`double`"),
+    (["check", "a.dl", "--set", "hidden"], "name=value"),
+    (["check", "a.dl", "--seed", "-1"], "not negative"),
+    (["train"], "a spec, a .onnx file, or --resume RUN"),
+    (["train", "a.dl", "--epochs", "0"], "above 0"),
+    (["export", "a.onnx"], "--inference"),
+    (["evaluate", "a.dl", "--data", "d.npz"], "is a spec"),
+    (["fmt"], "needs a file"),
+])
+def test_mistakes_of_the_command_line(run, argv: list[str], says: str) -> None:
+    status, out, err = run(*argv)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("error[E0790]: ")
+    assert says in err
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("3e-4", 3e-4), ("-2", -2), ("256", 256), ("true", True), ("none", None), ('"a b"', "a b"), ("[64, 128]", [64, 128]),
+    ("all", "all"), ("data/x.npz", "data/x.npz"), ("", ""), ("1 +", "1 +"), ("x=y", "x=y"),
+])
+def test_values_of_set(text: str, value: object) -> None:
+    found = literal(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_set_wants_a_name_and_a_value() -> None:
+    assert setting(" lr = 3e-4 ") == ("lr", 3e-4)
+    assert setting("data=a=b.npz") == ("data", "a=b.npz")
+    for text in ("lr", "=3"):
+        with pytest.raises(Error, match="E0790"):
+            setting(text)
+
+
+# --- endings
+
+
+def test_bad_input_is_shown_at_its_place(run, broken: Path) -> None:
+    status, out, err = run("check", broken)
+    assert (status, out) == (2, "")
+    assert err.startswith("error[E0312]: ")
+    assert f"{broken}:4:16" in err
+    assert "\x1b" not in err
+
+
+def test_errors_as_json(run, broken: Path) -> None:
+    status, _, err = run("check", broken, "--json")
+    [record] = [json.loads(line) for line in err.splitlines()]
+    assert status == 2
+    assert record["code"] == "E0312"
+    assert record["where"].endswith("broken.dl:4:16")
+
+
+def test_colour_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal:
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert report.coloured(Terminal())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not report.coloured(Terminal())
+    text = "error[E0312]: no\n  --> a.dl:1:1\n   |\n 1 | x @ W\n   | ^ here\n   = help: y"
+    assert "\x1b[1;31merror[E0312]\x1b[0m" in report.paint(text)
+    import re
+    assert re.sub(r"\x1b\[[0-9;]*m", "", report.paint(text)) == text
+
+
+def test_our_own_fault(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import dlc.program
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("of ours")
+
+    monkeypatch.setattr(dlc.program, "compile", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("DLC_DEBUG", raising=False)
+    status, out, err = run("check", SPECS / "xor.dl")
+    assert (status, out) == (70, "")
+    assert err.startswith("internal error: RuntimeError: of ours")
+    assert "Traceback" not in err
+    [kept] = tmp_path.glob("dlc-fault-*.txt")
+    assert str(kept) in err
+    assert "Traceback" in kept.read_text()
+    assert "Traceback" in run("check", SPECS / "xor.dl", "--debug")[2]
+    assert json.loads(run("check", SPECS / "xor.dl", "--json")[2])["severity"] == "internal"
+
+
+def test_interrupted(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dlc.program
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dlc.program, "compile", stop)
+    status, _, err = run("check", SPECS / "xor.dl")
+    assert status == 130
+    assert "Traceback" not in err
+
+
+def test_a_closed_pipe_is_no_matter() -> None:
+    command = f"{sys.executable} -c 'import sys; from dlc.cli import main; sys.exit(main())' explain | head -n 1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("argv", "code"), [
+    (["check", "nowhere.dl"], "E0701"), (["check", "."], "E0702"), (["check", "nowhere.onnx"], "E0710"),
+    (["check", SPECS / "data" / "xor.csv"], "E01"), (["decompile", SPECS / "xor.dl"], "E0711"),
+    (["train", "--resume", "nowhere"], "E07"), (["explain", "E9999"], "E0793"),
+    (["check", SPECS / "xor.dl", "--model", "xnor"], "E0209"), (["check", SPECS / "xor.dl", "--set", "hiden=4"], "E0210"),
+    (["check", SPECS / "xor.dl", "--set", "hidden=many"], "E0302"), (["check", SPECS / "xor.dl", "--max-nodes", "3"], "E0220"),
+    (["train", SPECS / "xor.dl", "--data", "nowhere.npz"], "E0602"), (["graph", SPECS / "xor.dl", "-o", "x.png"], "E0792"),
+])
+def test_bad_input_has_a_code(run, argv: list[object], code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(*argv)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error[{code}")
+
+
+def test_names_in_both_lists(run, tmp_path: Path) -> None:
+    spec = tmp_path / "both.dl"
+    spec.write_text("model m(rate = 0.5) {\n    input x: float[batch, 4]\n    loss = rate * mean((x |> dense(1))^2)\n}\n"
+                    "train m(rate = 0.1) { minimize loss using sgd(rate) }\n")
+    status, _, err = run("check", spec, "--set", "rate=1")
+    assert (status, err.split(":")[0]) == (2, "error[E0243]")
+    assert run("check", spec, "--set", "train.rate=1")[0] == 0
+
+
+def test_imports_stay_in_the_folder(run, tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "blocks.dl").write_text("layer block()(x) { return x |> dense(4) }\n")
+    for path, code in (("../blocks.dl", "E0207"), ("nowhere.dl", "E0204")):
+        spec = tmp_path / "inner" / "m.dl"
+        spec.write_text(f'import "{path}"\nmodel m {{ input x: float[batch, 4]; output y = x |> block }}\n')
+        status, _, err = run("check", spec)
+        assert (status, err.split(":")[0]) == (2, f"error[{code}]")
+    spec = tmp_path / "m.dl"
+    spec.write_text('import "blocks.dl"\nmodel m { input x: float[batch, 4]; output y = x |> block }\n')
+    assert run("check", spec)[0] == 0
+
+
+# --- check
+
+
+@pytest.mark.parametrize("spec", sorted(SPECS.glob("*.dl")), ids=lambda path: path.stem)
+def test_every_spec_checks(run, spec: Path) -> None:
+    status, out, err = run("check", spec)
+    assert (status, err) == (0, "")
+    assert "is fine" in out
+
+
+def test_check_is_light() -> None:
+    code = ("import sys; from dlc.cli import main; status = main(['check', sys.argv[1]]);"
+            "print([m for m in ('onnxruntime', 'onnx', 'rich.console') if m in sys.modules], status)")
+    done = subprocess.run([sys.executable, "-c", code, SPECS / "digits.dl"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] 0"
+
+
+def test_check_takes_half_a_second() -> None:
+    # As installed: compiled modules kept (the first run writes them); time of the processor, so that neighbours matter less.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    spent = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert dlc("check", SPECS / "digits.dl", env=environment).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent) < 0.6, spent
+
+
+# --- compile
+
+
+def test_compile_writes_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    made = []
+    for number, seed in enumerate(("0", "12345")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        done = dlc("compile", SPECS / "digits.dl", cwd=folder, env={**os.environ, "PYTHONHASHSEED": seed})
+        assert done.returncode == 0, done.stderr
+        assert [path.name for path in folder.iterdir()] == ["digits.onnx"]
+        made.append((folder / "digits.onnx").read_bytes())
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(("stage", "holds"), [
+    ("syntax", "Model name='xor'"), ("graph", "output/probability <- "), ("gradient", "next/dense.W <- "),
+    ("optimized", "next/dense.W <- "),
+])
+def test_stages_as_text(run, tmp_path: Path, stage: str, holds: str) -> None:
+    status, out, _ = run("compile", SPECS / "xor.dl", "--emit", stage)
+    assert status == 0
+    assert holds in out
+    assert run("compile", SPECS / "xor.dl", "--emit", stage, "-o", tmp_path / "stage.txt")[0] == 0
+    assert (tmp_path / "stage.txt").read_text() == out
+
+
+def test_compile_where_nothing_can_be_written(run, tmp_path: Path) -> None:
+    status, _, err = run("compile", SPECS / "xor.dl", "-o", tmp_path / "nowhere" / "x.onnx")
+    assert (status, err.split(":")[0]) == (2, "error[E0739]")
+
+
+# --- train, and what follows
+
+
+def test_train_ends_with_one_line(trained: dict[str, object]) -> None:
+    assert set(trained) == {"run", "model", "steps", "seconds", "train", "validation"}
+    run, model = Path(str(trained["run"])), Path(str(trained["model"]))
+    assert model.is_file() and model.parent == run
+    assert trained["train"]["loss"] < 0.1  # type: ignore[index]
+    assert trained["steps"] > 0  # type: ignore[operator]
+
+
+def test_train_in_a_pipe_prints_lines(tmp_path: Path) -> None:
+    done = dlc("train", SPECS / "digits.dl", "--epochs", "2", "--runs", tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("digits: 1,438 rows, 359 to validate, batch 64, 2 epochs, seed 7")
+    assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
+    assert "validation loss" in lines[2]
+    assert lines[-2].startswith("run ") and str(tmp_path) in lines[-2]
+    assert "\x1b" not in done.stdout
+    assert done.stderr == ""
+
+
+def test_seed_comes_before_the_spec(tmp_path: Path) -> None:
+    results = []
+    for seed in ("3", "3", "4"):
+        done = dlc("train", SPECS / "digits.dl", "--steps", "5", "--seed", seed, "--json", "--runs", tmp_path)
+        assert done.returncode == 0, done.stderr
+        results.append(json.loads(done.stdout.splitlines()[-1])["train"]["loss"])
+    assert results[0] == results[1] != results[2]
+
+
+def test_a_compiled_file_trains(run, tmp_path: Path) -> None:
+    assert run("compile", SPECS / "xor.dl", "-o", tmp_path / "xor.onnx")[0] == 0
+    status, out, err = run("train", tmp_path / "xor.onnx", "--data", SPECS / "data" / "xor.csv", "--steps", "20",
+                           "--runs", tmp_path / "runs", "--json")
+    assert status == 0, err
+    assert json.loads(out.splitlines()[-1])["steps"] == 20
+    status, _, err = run("train", tmp_path / "xor.onnx", "--set", "hidden=4")
+    assert (status, err.split(":")[0]) == (2, "error[E0790]")
+
+
+def test_evaluate_and_predict(run, trained: dict[str, object], tmp_path: Path) -> None:
+    data = SPECS / "data" / "xor.csv"
+    status, out, _ = run("evaluate", trained["run"], "--data", data, "--json")
+    assert status == 0
+    assert json.loads(out)["accuracy"] == 1.0
+    assert run("evaluate", trained["model"], "--data", data)[1].startswith("loss  ")
+    for name in ("p.npz", "p.csv"):
+        status, _, err = run("predict", trained["model"], "--data", data, "-o", tmp_path / name)
+        assert status == 0, err
+    array = np.load(tmp_path / "p.npz")["probability"]
+    rows = (tmp_path / "p.csv").read_text().splitlines()
+    assert rows[0] == "probability"
+    np.testing.assert_array_equal(np.array(rows[1:], array.dtype), array)
+    assert run("predict", trained["model"], "--data", data)[1].splitlines() == rows
+    assert run("predict", trained["model"], "--data", data, "-o", "p.txt")[2].startswith("error[E0799]")
+
+
+def test_resume_a_finished_run(run, trained: dict[str, object], tmp_path: Path) -> None:
+    status, out, err = run("train", "--resume", trained["run"], "--steps", "5", "--data", SPECS / "data" / "xor.csv", "--json")
+    assert status == 0, err
+    assert json.loads(out.splitlines()[-1])["steps"] == trained["steps"] + 5  # type: ignore[operator]
+
+
+def test_export_leaves_the_predicting_part(run, trained: dict[str, object], tmp_path: Path) -> None:
+    import onnx
+
+    target = tmp_path / "small.onnx"
+    status, _, err = run("export", trained["model"], "--inference", "-o", target)
+    assert status == 0, err
+    model = onnx.load(target)
+    onnx.checker.check_model(model, full_check=True)
+    assert not model.training_info
+    data = SPECS / "data" / "xor.csv"
+    assert run("predict", target, "--data", data)[1] == run("predict", trained["model"], "--data", data)[1]
+    assert run("check", target)[0] == 0
+    assert run("evaluate", target, "--data", data)[2].startswith("error[E0715]")
+
+
+def test_decompile_gives_the_spec_back(run, trained: dict[str, object], tmp_path: Path) -> None:
+    assert run("decompile", trained["model"])[1] == (SPECS / "xor.dl").read_text()
+    assert run("decompile", trained["model"], "-o", tmp_path)[0] == 0
+    assert (tmp_path / "xor.dl").read_text() == (SPECS / "xor.dl").read_text()
+    assert (tmp_path / "std" / "layers.dl").read_text() == (SPECS / "std" / "layers.dl").read_text()
+
+
+def test_decompile_needs_the_spec(run, trained: dict[str, object], tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(str(trained["model"]))
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "bare.onnx")
+    assert run("decompile", tmp_path / "bare.onnx")[2].startswith("error[E0795]")
+
+
+def test_decompile_stays_in_its_folder(run, trained: dict[str, object], tmp_path: Path) -> None:
+    import onnx
+
+    model = onnx.load(str(trained["model"]))
+    for entry in model.metadata_props:
+        if entry.key == "dlc.sources":
+            entry.value = json.dumps({"main": "m.dl", "files": {"m.dl": "x", "../evil.dl": "y"}})
+    onnx.save(model, tmp_path / "evil.onnx")
+    (tmp_path / "out").mkdir()
+    assert run("decompile", tmp_path / "evil.onnx", "-o", tmp_path / "out")[2].startswith("error[E0798]")
+    assert not (tmp_path / "evil.dl").exists()
+
+
+# --- faces
+
+
+@pytest.mark.parametrize("kind", ["spec", "file"])
+def test_summary(run, trained: dict[str, object], kind: str) -> None:
+    path = SPECS / "xor.dl" if kind == "spec" else trained["model"]
+    status, out, err = run("summary", path)
+    assert status == 0, err
+    assert "33 values in 4 parameters" in out
+    found = json.loads(run("summary", path, "--json")[1])
+    layers = {layer["layer"]: layer for layer in found["layers"]}
+    assert layers["dense"]["parameters"] == [["W", "[2, 8]", 16], ["b", "[8]", 8]]
+    assert found["values"] == 33
+    assert found["optimizer_values"] == 66
+
+
+def test_grad(run) -> None:
+    status, out, err = run("grad", SPECS / "softmax.dl", "--of", "loss", "--wrt", "W")
+    assert status == 0, err
+    assert out.strip() == "xᵀ (softmax(z) − onehot(y)) / batch"
+    assert "\\" in run("grad", SPECS / "softmax.dl", "--of", "loss", "--wrt", "W", "--latex")[1]
+    assert run("grad", SPECS / "softmax.dl", "--wrt", "V")[0] == 2
+
+
+def test_fmt(run, tmp_path: Path) -> None:
+    spec = tmp_path / "m.dl"
+    spec.write_text("model m{input x:float[batch,4];output y=x}")
+    status, _, err = run("fmt", "--check", spec)
+    assert (status, err.split(":")[0]) == (2, "error[E0794]")
+    assert run("fmt", spec)[0] == 0
+    text = spec.read_text()
+    assert "input x: float[batch, 4]" in text
+    assert run("fmt", "--check", spec)[0] == 0
+    assert run("fmt", spec)[0] == 0
+    assert spec.read_text() == text
+    assert run("fmt", "--check", *sorted(SPECS.rglob("*.dl")))[2] == ""
+
+
+def test_explain(run) -> None:
+    for code in ("E0312", "e0312", "[E0312]", "312"):
+        assert run("explain", code)[1].startswith("# E0312: ")
+    assert "E0350" in run("explain", "E0349")[2]
+    assert run("explain")[1].splitlines()[0].startswith("E0101  ")
+
+
+def test_doctor(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlc.cli import doctor
+
+    status, out, _ = run("doctor", "--json")
+    found = json.loads(out)
+    assert found["telemetry"] == "off"
+    assert found["packages"]["onnx"]
+    assert status == (0 if found["ok"] else 2)
+    real = doctor.version_of
+    monkeypatch.setattr(doctor, "version_of", lambda name: "1.0" if name.startswith("onnxruntime") else real(name))
+    status, out, _ = run("doctor", "--json")
+    assert status == 2
+    assert any("overwrite each other" in problem["problem"] for problem in json.loads(out)["problems"])
+
+
+def test_doctor_sees_another_dlc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlc.cli import doctor
+
+    own, other = tmp_path / "own", tmp_path / "other"
+    for folder in (own, other):
+        folder.mkdir()
+        (folder / "dlc").write_text("#!/bin/sh\n")
+        (folder / "dlc").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(own / "python"))
+    monkeypatch.setenv("PATH", f"{other}:{own}")
+    problems: list[dict[str, str]] = []
+    doctor._program(problems)
+    assert str(other / "dlc") in problems[0]["problem"]
+    monkeypatch.setenv("PATH", f"{own}:{other}")
+    problems.clear()
+    doctor._program(problems)
+    assert problems == []
