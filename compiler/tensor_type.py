@@ -40,10 +40,14 @@ def _text(atom: Atom) -> str:
 class Dim:
     """A size that is known when the file runs. Arithmetic gives an int again where the names cancel."""
 
-    __slots__ = ("_hash", "terms")
+    __slots__ = ("_hash", "terms", "weight")
 
     def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
         self.terms = terms
+        self.weight = sum(
+            max(1, sum(1 if isinstance(a, str) else weight(a.numerator) + weight(a.denominator) for a in atoms))
+            for atoms, _ in terms
+        )
         self._hash = hash(terms)
 
     @staticmethod
@@ -70,6 +74,8 @@ class Dim:
         return Dim._make(terms)
 
     def __mul__(self, other: Size) -> Size:
+        if self.weight * weight(other) > 2**14:
+            raise OverflowError("the arithmetic on free dimensions is too long")
         terms: dict[Monomial, int] = {}
         for a, x in self.terms:
             for b, y in Dim._terms(other).items():
@@ -158,6 +164,11 @@ def divide(size: Size, by: Size) -> Size | None:
 
 def names_of(size: Size) -> list[str]:
     return size.names() if isinstance(size, Dim) else []
+
+
+def weight(size: Size) -> int:
+    """How many names and numbers stand in a size, at least 1: what work with it costs."""
+    return size.weight if isinstance(size, Dim) else 1
 
 
 def evaluate(size: Size, bindings: Mapping[str, int]) -> int:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from .. import ops, syntax
 from ..diagnostics import CompileError, Diagnostic, Label, did_you_mean, error
@@ -184,16 +183,21 @@ def _result(c: Context, inner: Frame, what: str, returns: Sequence[syntax.Type] 
                         "declared here")
         values = [types.check_value(c, inner, value, type, f"the result of {what}", type.span)
                   for value, type in zip(values, returns, strict=True)]
+    if poisoned(*values):
+        return POISON
     values = [outward(inner, value) for value in values]
     return values[0] if len(values) == 1 else tuple(values)
 
 
-def outward(inner: Frame, value: Value) -> Value:
-    """A value as it leaves a frame."""
+def outward(inner: Frame, value: Value, known: dict[int, Value] | None = None) -> Value:
+    """A value as it leaves a frame. Lists within lists may share their parts many times over."""
     if isinstance(value, Tensor) and (value.labels or value.along):
         return Tensor(value.node, inner.outward(value.labels), inner.outward((value.along,))[0])
     if isinstance(value, list | tuple):
-        return type(value)(outward(inner, item) for item in value)
+        known = {} if known is None else known
+        if id(value) not in known:
+            known[id(value)] = type(value)([outward(inner, item, known) for item in value])
+        return known[id(value)]
     return value
 
 

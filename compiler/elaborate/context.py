@@ -183,9 +183,7 @@ def located(problem: TypeProblem, spans: Sequence[Span | None], span: Span | Non
 
 def poisoned(*values: Value) -> bool:
     """Whether a value comes from a statement that was already in error."""
-    return any(
-        value is POISON or (isinstance(value, list | tuple) and poisoned(*value)) for value in values
-    )
+    return any(value is POISON for value in values)
 
 
 def to_node(c: Context, value: Value, dtype: str | None = None) -> Node | None:

@@ -7,8 +7,8 @@ from typing import Any
 from .. import ops, syntax
 from ..diagnostics import did_you_mean, error
 from ..source import Span
-from ..tensor_type import Dim
-from . import builtins, calls, control, indexing
+from ..tensor_type import Dim, weight
+from . import builtins, calls, control, indexing, reading
 from .context import Context, poisoned, to_node
 from .scope import Frame
 from .values import (
@@ -27,6 +27,7 @@ from .values import (
     plain,
 )
 
+MAX_WEIGHT = 256  # names in a size, each as often as it stands there
 CONSTANTS = {"pi": math.pi, "inf": math.inf, "nan": math.nan}
 BINARY = {
     "+": ops.add, "-": ops.sub, "*": ops.mul, "/": ops.div, "//": ops.floordiv, "%": ops.mod, "^": ops.pow_,
@@ -100,7 +101,7 @@ def binary(
     if poisoned(left, right):
         return POISON
     if op in ("==", "!=") and (left is None or right is None or isinstance(left, str | list | tuple)):
-        return (left == right) == (op == "==")
+        return _same(left, right, {}) == (op == "==")
     if isinstance(left, Parts) or isinstance(right, Parts):
         return _on_parts(c, frame, lambda a, b: binary(c, frame, op, a, b, span, spans), [left, right], span)
     if isinstance(left, int | float | Dim) and isinstance(right, int | float | Dim) and op != "@":
@@ -116,6 +117,28 @@ def binary(
     if op == "@":
         return _matmul(c, frame, operands, span, spans)
     return elementwise(c, frame, BINARY[op], operands, span, spans)
+
+
+def _same(left: Value, right: Value, known: dict[tuple[int, int], bool]) -> bool:
+    """Whether two static values are equal; lists within lists may share their parts many times over."""
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        key = (id(left), id(right))
+        if key not in known:
+            known[key] = len(left) == len(right) and all(_same(a, b, known) for a, b in zip(left, right, strict=True))
+        return known[key]
+    return left is right or (type(left) is type(right) and isinstance(left, str) and left == right) \
+        or (isinstance(left, int | float | Dim) and isinstance(right, int | float | Dim) and left == right)
+
+
+def _list(c: Context, frame: Frame, items: tuple[syntax.Expr, ...]) -> Value:
+    """The items of a list or tuple; poison as a whole if one is, so that nobody need look inside."""
+    values = [evaluate(c, frame, item) for item in items]
+    return POISON if poisoned(*values) else values
+
+
+def _tuple(c: Context, frame: Frame, expr: syntax.Tuple) -> Value:
+    values = _list(c, frame, expr.items)
+    return values if values is POISON else tuple(values)
 
 
 def _application_help(value: Value) -> str | None:
@@ -170,12 +193,17 @@ def _aligned(operands: list[Value], spans: tuple[Span | None, ...]) -> tuple[lis
     wide = [tensor for tensor in tensors if tensor.along is None and tensor.node.rank > 0]
     alongs = {tensor.along for tensor in tensors if tensor.along}
     if not wide:
-        return operands, alongs.pop() if len(alongs) == 1 else None
-    host = max(wide, key=lambda tensor: tensor.node.rank)
+        if len(alongs) > 1:
+            one, other = [tensor.along for tensor in tensors if tensor.along][:2]
+            raise error("E0315", "two vectors that lie along different dimensions meet nothing else", spans[0],
+                        "here", notes=["they lie along " + show_labels((one, other))],
+                        help="let each meet a value that has its dimension: `x * a[c] + b[d]`")
+        return operands, alongs.pop()
     result: list[Value] = []
     for value, place in zip(operands, spans, strict=False):
         if isinstance(value, Tensor) and value.along:
             name = value.along[1]
+            host = max(wide, key=lambda tensor: (value.along in tensor.names, tensor.node.rank))
             if value.along not in host.names:
                 raise error("E0315", f"no dimension of the other value is `{name}`", place, f"lies along `{name}`",
                             notes=[f"the other value is `{host.node.type}` with the dimensions "
@@ -232,8 +260,9 @@ def _matmul(
         right = ops.expand_dims(b.node, 1) if b.node.rank == 1 else b.node
         node = c.make(ops.matmul, [left, right], spans, span)
         labels = [None] * (node.rank - 2) + [a.names[-2] if a.node.rank > 1 else None, b.names[-1] if b.node.rank > 1 else None]
-        if a.node.rank >= b.node.rank:
-            labels[:-2] = a.names[:-2]
+        for names in (a.names[:-2], b.names[:-2]):
+            for i, label in enumerate(reversed(names), 3):
+                labels[-i] = labels[-i] or label
         if a.node.rank == 1:
             node, labels = ops.squeeze(node, -2), labels[:-2] + labels[-1:]
         if b.node.rank == 1:
@@ -260,6 +289,11 @@ def _static(op: str, left: Any, right: Any, span: Span) -> Value:
         raise error("E0304", "division by zero", span, "the right side is 0")
     if isinstance(left, bool | int) and isinstance(right, bool | int) and op == "^":
         return _power(int(left), int(right), span)
+    if free:
+        cost = weight(left) + weight(right) if op in ("+", "-") else weight(left) * weight(right)
+        if cost > MAX_WEIGHT:
+            raise error("E0344", "the arithmetic on free dimensions is too long", span, "the size made here",
+                        notes=[f"a size may have {MAX_WEIGHT} names in it"])
     try:
         value = _ARITHMETIC[op](left, right)
     except OverflowError:
@@ -321,7 +355,7 @@ def _name(c: Context, frame: Frame, expr: syntax.Name) -> Value:
     if value is None:
         if expr.name in builtins.LATER:
             raise error("E0244", f"`{expr.name}` is not in this version", expr.span, builtins.LATER[expr.name])
-        known = list(frame.names) + list(frame.dims) + c.library.known(frame.unit) + list(builtins.BUILTINS)
+        known = list(frame.names) + list(frame.dims) + c.library.known(frame.unit) + list(reading.BUILTINS)
         raise error("E0201", f"`{expr.name}` is not defined", expr.span, "not found here",
                     help=did_you_mean(expr.name, known))
     return None if value is NOTHING else value
@@ -334,12 +368,17 @@ def lookup(c: Context, frame: Frame, name: str, span: Span | None) -> Value:
     """What a name means: local, dimension, pass, declaration, builtin, a term of the model. None if nothing."""
     if name in frame.names:
         value = frame.names[name]
+        if isinstance(value, int) and not isinstance(value, bool) and frame.dims.get(name) == value:
+            return named_size(int(value), frame.label(name))  # an argument that a type uses as a dimension's name
         return NOTHING if value is None else value
     if name in frame.states:
         slot = frame.states[name]
         return Tensor(slot.value, slot.labels)
     if name in frame.dims:
         return named_size(frame.dims[name], frame.label(name))
+    own = frame.unit.find(name)
+    if own:
+        return Declared(*own)
     if name in CONSTANTS:
         return CONSTANTS[name]
     if name in ("training", "predicting"):
@@ -353,8 +392,8 @@ def lookup(c: Context, frame: Frame, name: str, span: Span | None) -> Value:
     found = c.library.find(name, frame.unit)
     if found:
         return Declared(*found)
-    if name in builtins.BUILTINS:
-        return builtins.BUILTINS[name]
+    if name in reading.BUILTINS:
+        return reading.BUILTINS[name]
     if name in frame.terms:
         return frame.terms[name]
     return None
@@ -400,7 +439,8 @@ def _call(c: Context, frame: Frame, expr: syntax.Call) -> Value:
 
 
 def _range(c: Context, frame: Frame, expr: syntax.Range) -> Value:
-    return Range(evaluate(c, frame, expr.start), evaluate(c, frame, expr.stop))
+    start, stop = evaluate(c, frame, expr.start), evaluate(c, frame, expr.stop)
+    return POISON if poisoned(start, stop) else Range(start, stop)
 
 
 def static_int(c: Context, frame: Frame, expr: syntax.Expr, what: str) -> int:
@@ -418,8 +458,8 @@ _EVALUATE: dict[type, Any] = {
     syntax.Constant: lambda c, frame, expr: expr.value,
     syntax.Ellipsis: lambda c, frame, expr: ...,
     syntax.Name: _name,
-    syntax.Tuple: lambda c, frame, expr: tuple(evaluate(c, frame, item) for item in expr.items),
-    syntax.List: lambda c, frame, expr: [evaluate(c, frame, item) for item in expr.items],
+    syntax.Tuple: _tuple,
+    syntax.List: lambda c, frame, expr: _list(c, frame, expr.items),
     syntax.Unary: _unary,
     syntax.Range: _range,
     syntax.Choice: lambda c, frame, expr: control.choice(c, frame, expr),

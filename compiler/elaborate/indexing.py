@@ -33,6 +33,10 @@ def _entry(c: Context, frame: Frame, value: Indexed | list[Value] | tuple[Value,
         if bounds[2] == 0:
             raise error("E0304", "a slice cannot step by 0", expr.span, "here")
         return value[slice(*bounds)]
+    for e in expr.places:
+        if isinstance(e, syntax.Slice):
+            raise error("E0240", f"a slice does not index {kind(value)}", e.span, "here",
+                        help="`stack(...)` makes a tensor of values of one shape")
     place = tuple(expressions.static_int(c, frame, e, "the index of a list") for e in expr.places)
     if isinstance(value, Indexed):
         if place not in value.entries:
@@ -55,7 +59,13 @@ def _along(c: Context, frame: Frame, value: Tensor, expr: syntax.Index) -> Tenso
         label = frame.label(expr.places[0].name)
     else:
         return None
-    return Tensor(value.node, (), label) if plain(place) == value.node.shape[0] else None
+    if plain(place) != value.node.shape[0]:
+        return None
+    own = value.names[0]
+    if own and own != label and own[0] == label[0]:
+        raise error("E0313", f"dimension `{own[1]}` meets dimension `{label[1]}`", expr.span, f"its dimension is `{own[1]}`",
+                    notes=["both have the same size here, but two different names never meet"])
+    return Tensor(value.node, (), label)
 
 
 def _tensor(c: Context, frame: Frame, value: Tensor, expr: syntax.Index) -> Value:
@@ -140,6 +150,9 @@ def _element(at: Size, size: Size, span: Span) -> tuple[Size, Size]:
         at = at % size
     elif isinstance(at, int) and at < 0:
         at = size + at
+    beyond = at - size
+    if isinstance(beyond, int) and beyond >= 0:
+        raise error("E0238", f"index {at} is outside a dimension of {size}", span, f"inside are 0 to {size - 1}")
     return at, at + 1
 
 
@@ -166,6 +179,8 @@ def _slice(c: Context, frame: Frame, part: syntax.Slice, size: Size) -> tuple[Si
     start = 0 if start is None else start + size if isinstance(start, int) and start < 0 else start
     stop = size if stop is None else stop + size if isinstance(stop, int) and stop < 0 else stop
     length = stop - start
+    if isinstance(length, int) and length <= 0:
+        return start, start, step, 0
     return start, stop, step, length if step == 1 else (length + step - 1) // step
 
 

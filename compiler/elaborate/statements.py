@@ -9,11 +9,22 @@ from ..diagnostics import CompileError, error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, TensorType, TypeProblem
-from . import builtins, calls, control, expressions, indexing, likelihood, types
+from . import calls, control, expressions, indexing, likelihood, reading, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame, StateSlot
 from .values import (
-    POISON, Argument, Builtin, Declared, Distributed, Indexed, Instance, Label, Partial, Tensor, Value, kind,
+    POISON,
+    Argument,
+    Builtin,
+    Declared,
+    Distributed,
+    Indexed,
+    Instance,
+    Label,
+    Partial,
+    Tensor,
+    Value,
+    kind,
 )
 
 
@@ -168,7 +179,7 @@ def _may_assign(frame: Frame, name: str, span: Span) -> None:
 
 def _hides(c: Context, frame: Frame, name: str, span: Span) -> None:
     """A warning where a new name hides a function; the library knows what it does."""
-    if not frame.unit.standard and (name in builtins.BUILTINS or c.library.find(name, frame.unit)):
+    if not frame.unit.standard and (name in reading.BUILTINS or c.library.find(name, frame.unit)):
         c.problems.add(error("W0201", f"the name `{name}` hides the function of that name", span,
                              "from here on it is this value", help="choose another name, or ignore this"))
 

@@ -63,8 +63,9 @@ def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, 
     for name, value in overrides.items():
         if name in DEFAULTS:
             settings[name] = check(name, value, None)
-    if settings["steps"] is not None and settings["epochs"] is not DEFAULTS["epochs"] and "epochs" not in overrides:
-        settings["epochs"] = None
+    given = {statement.name for statement in block.body if isinstance(statement, syntax.Setting)} | set(overrides)
+    if settings["steps"] is not None and ("epochs" not in given or ("steps" in overrides and "epochs" not in overrides)):
+        settings["epochs"] = None  # the run ends with its steps, not with the epochs of the spec or of the default
     return plan
 
 

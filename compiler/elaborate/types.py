@@ -39,12 +39,10 @@ def dimension(c: Context, frame: Frame, expr: syntax.Expr) -> Size:
 
 def known_size(frame: Frame, name: str) -> Size | None:
     """The size a dimension name already has: bound by a type, or an int argument of that name."""
-    if name in frame.dims:
-        return frame.dims[name]
     value = frame.names.get(name)
     if isinstance(value, int | Dim) and not isinstance(value, bool):
         return plain(value)
-    return None
+    return frame.dims.get(name)
 
 
 def declared_shape(c: Context, frame: Frame, type: syntax.Type, *, free: bool = False) -> tuple[Shape, tuple[Label | None, ...]]:

@@ -1,0 +1,169 @@
+"""Functions that the compiler knows by name and that move elements: shapes, lists of tensors, indices."""
+from __future__ import annotations
+
+from .. import ops
+from ..diagnostics import error
+from ..source import Span
+from ..tensor_type import Dim, divide, product, show_shape
+from .context import Context
+from .reading import axes, builtin, integer, one_axis, shape_of, tensor
+from .scope import Frame
+from .values import Argument, Indexed, NamedDim, NamedInt, Tensor, Value, kind, plain
+
+# --- shapes
+
+
+@builtin
+def size(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | None = None) -> Value:
+    value = tensor(c, x)
+    return product(value.node.shape) if axis is None else value.node.shape[one_axis(value, axis, 0, span)]
+
+
+@builtin
+def rank(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
+    return tensor(c, x).node.rank
+
+
+@builtin
+def transpose(c: Context, frame: Frame, span: Span, x: Argument, axes: Argument | None = None) -> Value:
+    value = tensor(c, x)
+    n = value.node.rank
+    if axes is None:
+        order = tuple(reversed(range(n)))
+    else:
+        given = axes.value if isinstance(axes.value, list | tuple) else [axes.value]
+        order = tuple(one_axis(value, Argument(None, item, axes.span), 0, span) for item in given)
+        if sorted(order) != list(range(n)):
+            raise error("E0336", f"`axes` names each of the {n} dimensions once", axes.span, f"found {list(order)}")
+    return Tensor(ops.transpose(value.node, perm=order), tuple(value.names[i] for i in order))
+
+
+@builtin
+def reshape(c: Context, frame: Frame, span: Span, x: Argument, shape: Argument) -> Value:
+    value = tensor(c, x)
+    wanted = list(shape_of(shape))
+    total = product(value.node.shape)
+    open_ = [i for i, s in enumerate(wanted) if s == -1]
+    if any(isinstance(s, int) and s < -1 for s in wanted):
+        raise error("E0320", f"a dimension cannot be negative: {show_shape(wanted)}", shape.span, "here")
+    if len(open_) > 1:
+        raise error("E0337", "a shape leaves at most one size open", shape.span, "-1 stands twice")
+    if open_:
+        rest = product(s for i, s in enumerate(wanted) if i != open_[0])
+        missing = divide(total, rest)
+        if missing is None:
+            raise error("E0337", f"{show_shape(value.node.shape)} does not reshape to {shape.span.text}", shape.span,
+                        f"{total} elements do not divide by {rest}", more=[(x.span, f"this is `{value.node.type}`")])
+        wanted[open_[0]] = missing
+    if product(wanted) != total:
+        raise error("E0337", f"{show_shape(value.node.shape)} does not reshape to {show_shape(wanted)}", shape.span,
+                    f"{product(wanted)} elements", more=[(x.span, f"{total} elements: `{value.node.type}`")])
+    return Tensor(ops.reshape(value.node, shape=tuple(wanted)))
+
+
+@builtin
+def broadcast_to(c: Context, frame: Frame, span: Span, x: Argument, shape: Argument) -> Value:
+    value = tensor(c, x)
+    return Tensor(c.make(ops.broadcast_to, [value.node], [x.span], span, shape=shape_of(shape)))
+
+
+def _items(c: Context, argument: Argument) -> list[Tensor]:
+    value = argument.value
+    if isinstance(value, Indexed):
+        value = list(value.entries.values())
+    if not isinstance(value, list | tuple) or not value:
+        raise error("E0338", f"a list of tensors is needed here, not {kind(value)}", argument.span, f"this is {kind(value)}",
+                    help="write `[a, b]`")
+    items = [tensor(c, Argument(None, item, argument.span)) for item in value]
+    order = ("bool", "int", "float")
+    dtype = order[max(order.index(item.node.dtype) for item in items)]
+    return [Tensor(ops.cast(item.node, dtype=dtype) if item.node.dtype != dtype else item.node, item.labels) for item in items]
+
+
+@builtin
+def concat(c: Context, frame: Frame, span: Span, values: Argument, axis: Argument | None = None) -> Value:
+    items = _items(c, values)
+    at = one_axis(items[0], axis, 0, span)
+    node = c.make(ops.concat, [item.node for item in items], [values.span] * len(items), span, axis=at)
+    return Tensor(node, tuple(None if i == at else name for i, name in enumerate(items[0].names)))
+
+
+def stacked(c: Context, argument: Argument, at: int) -> Tensor:
+    items = _items(c, argument)
+    parts = [ops.expand_dims(item.node, at) for item in items]
+    names = items[0].names
+    node = c.make(ops.concat, parts, [argument.span] * len(parts), argument.span, axis=at)
+    return Tensor(node, (*names[:at], None, *names[at:]))
+
+
+@builtin
+def stack(c: Context, frame: Frame, span: Span, values: Argument, axis: Argument | None = None) -> Value:
+    n = _items(c, values)[0].node.rank + 1
+    at = integer(axis, 0, "the axis")
+    if not -n <= at < n:
+        raise error("E0314", f"axis {at} does not exist: the result has {n} dimensions", axis.span if axis else span, "here")
+    return stacked(c, values, at % n)
+
+
+@builtin
+def split(c: Context, frame: Frame, span: Span, x: Argument, parts: Argument, axis: Argument | None = None) -> Value:
+    value = tensor(c, x)
+    at = one_axis(value, axis, -1, span)
+    count = integer(parts, None, "the number of parts")
+    step = divide(value.node.shape[at], count) if count > 0 else None
+    if step is None:
+        raise error("E0339", f"a dimension of {value.node.shape[at]} does not split into {count} equal parts", parts.span, "here",
+                    more=[(x.span, f"this is `{value.node.type}`")])
+    result = []
+    for i in range(count):
+        starts = tuple(step * i if j == at else 0 for j in range(value.node.rank))
+        stops = tuple(step * (i + 1) if j == at else s for j, s in enumerate(value.node.shape))
+        node = ops.slice_(value.node, starts=starts, stops=stops, steps=(1,) * value.node.rank)
+        result.append(Tensor(node, tuple(None if j == at else name for j, name in enumerate(value.names))))
+    return tuple(result)
+
+
+@builtin
+def flip(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | None = None) -> Value:
+    value = tensor(c, x)
+    node = value.node
+    for at in axes(value, axis, span):
+        node = ops.flip(node, at)
+    return Tensor(node, value.labels)
+
+
+# --- indices
+
+
+@builtin
+def pick(c: Context, frame: Frame, span: Span, x: Argument, index: Argument) -> Value:
+    value, at = tensor(c, x), tensor(c, index, "int")
+    return Tensor(c.make(ops.pick, [value.node, at.node], [x.span, index.span], span), value.names[:-1])
+
+
+@builtin
+def gather(c: Context, frame: Frame, span: Span, table: Argument, index: Argument, axis: Argument | None = None) -> Value:
+    value, at = tensor(c, table), tensor(c, index, "int")
+    i = one_axis(value, axis, 0, span)
+    node = c.make(ops.gather, [value.node, at.node], [table.span, index.span], span, axis=i)
+    return Tensor(node, (*value.names[:i], *at.names, *value.names[i + 1 :]))
+
+
+@builtin
+def one_hot(c: Context, frame: Frame, span: Span, index: Argument, depth: Argument) -> Value:
+    at = tensor(c, index, "int")
+    count = integer(depth, None, "the depth")
+    if count < 1:
+        raise error("E0308", "the depth of `one_hot` is a whole number above 0", depth.span, f"this is {count}")
+    return Tensor(c.make(ops.one_hot, [at.node], [index.span], span, depth=count), (*at.names, None))
+
+
+@builtin
+def arange(c: Context, frame: Frame, span: Span, n: Argument) -> Value:
+    value = n.value
+    if isinstance(value, bool) or not isinstance(value, int | Dim):
+        raise error("E0308", "`arange` takes a size", n.span, f"this is {kind(value)}")
+    label = value.label if isinstance(value, NamedInt | NamedDim) else None
+    return Tensor(ops.make_arange(c.graph, plain(value)), (label,))
+
+
