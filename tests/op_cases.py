@@ -1,0 +1,88 @@
+"""Samples of every operation as graphs: what test_ops.py checks."""
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from dlc.graph import Graph, Node
+from dlc.lower import IR_VERSION, OPSET
+from dlc.lower.emit import Emitter, value_info
+from dlc.ops.leaf import make_input
+from dlc.ops.registry import OPS, Op, Sample, constant
+from dlc.tensor_type import TensorType
+from onnx import ModelProto, TensorProto
+
+DTYPES = {"f": "float", "i": "int", "u": "key", "b": "bool"}
+FILE = {"float32": np.float32, "float64": np.float64}
+
+
+def samples(op: Op, count: int = 25, turn: int = 0) -> list[Sample]:
+    """The same samples in every run; numbers are arrays of rank 0."""
+    rng = np.random.default_rng([zlib.crc32(op.name.encode()), turn])
+    drawn = [op.samples(rng) for _ in range(count)]
+    return [Sample(tuple(np.asarray(value) for value in sample.inputs), sample.attrs) for sample in drawn]
+
+
+def sampled() -> list[Op]:
+    return [op for op in OPS.values() if op.samples is not None]
+
+
+class Case:
+    """op(*inputs) in a graph of its own. Input number i is the leaf `i`, or a constant where `fixed` says so."""
+
+    def __init__(
+        self, op: Op, sample: Sample, *, graph: Graph | None = None, prefix: str = "",
+        shapes: Sequence[tuple[Any, ...]] | None = None, attrs: Mapping[str, Any] | None = None, fixed: Sequence[int] = (),
+    ) -> None:
+        self.graph = Graph() if graph is None else graph
+        self.leaves: list[Node] = []
+        self.feeds: dict[str, np.ndarray] = {}
+        inputs = []
+        for number, value in enumerate(sample.inputs):
+            dtype = DTYPES[value.dtype.kind]
+            if number in fixed:
+                inputs.append(constant(self.graph, value, dtype))
+                continue
+            shape = value.shape if shapes is None else shapes[number]
+            leaf = make_input(self.graph, f"{prefix}{number}", TensorType(dtype, tuple(shape)))
+            self.feeds[leaf.attrs["name"]] = value
+            self.leaves.append(leaf)
+            inputs.append(leaf)
+        self.node = self.graph.add(op, inputs, sample.attrs if attrs is None else attrs)
+
+
+def file_of(roots: Mapping[str, Node], leaves: Sequence[Node], precision: str) -> ModelProto:
+    """A model with these outputs, written by the compiler's own emitter."""
+    model = ModelProto(ir_version=IR_VERSION)
+    model.opset_import.add(domain="", version=OPSET)
+    model.graph.name = "case"
+    names = [leaf.attrs["name"] for leaf in leaves]
+    emitter = Emitter(model.graph, precision, data=leaves, reserved=[*names, *roots])
+    for leaf, name in zip(leaves, names, strict=True):
+        emitter.leaf(leaf, name)
+    graph = next(iter(roots.values())).graph
+    emitter.write(graph.order(roots.values()), {})
+    for name, node in roots.items():
+        emitter.alias(name, node)
+        model.graph.output.append(value_info(name, node.type, precision))
+    model.graph.input.extend(value_info(name, leaf.type, precision) for name, leaf in zip(names, leaves, strict=True))
+    return model
+
+
+def run(model: ModelProto, feeds: Mapping[str, np.ndarray], precision: str, optimized: bool) -> list[np.ndarray]:
+    """What stock ONNX Runtime computes on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    wanted = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+    fed = {
+        name: np.asarray(value, FILE[precision] if wanted[name] in (TensorProto.FLOAT, TensorProto.DOUBLE) else None)
+        for name, value in feeds.items()
+    }
+    return list(session.run(None, fed))

@@ -1,0 +1,478 @@
+"""Every operation of the registry against NumPy, ONNX Runtime, differences and PyTorch, on random samples.
+
+The operations write these tests: one that is added to `ops` is checked here without a line more.
+"""
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from dlc import interpret, ops
+from dlc.diagnostics import CompileError
+from dlc.differentiate import gradients
+from dlc.graph import Graph
+from dlc.ops.leaf import make_input
+from dlc.ops.registry import NUMPY, OPS, Op
+from dlc.tensor_type import Dim, TensorType, TypeProblem
+
+from op_cases import DTYPES, Case, file_of, run, sampled, samples
+
+COUNT = 25
+STEP = 4e-4  # twice this is less than the 1e-3 by which samples keep away from kinks
+N = Dim.name("n")
+every_op = pytest.mark.parametrize("op", sampled(), ids=lambda op: op.name)
+
+
+def differentiable(op: Op) -> bool:
+    return op.name not in NO_DERIVATIVE
+
+
+# Operations that have none: of float operands they are constant between jumps.
+NO_DERIVATIVE = {
+    "sign", "floor", "ceil", "round", "floordiv", "eq", "ne", "lt", "le", "gt", "ge", "argmax", "argmin",
+    "not", "and", "or", "one_hot", "arange", "fold", "random_uniform", "stop_gradient",
+}
+smooth = pytest.mark.parametrize("op", [op for op in sampled() if differentiable(op)], ids=lambda op: op.name)
+
+
+def close(found, expected, tolerance: float) -> bool:
+    """|a − b| ≤ tolerance · max(1, |b|), and the same infinities and NaN."""
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    return found.shape == expected.shape and np.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+
+
+def slope(f: Callable[[float], float]) -> float:
+    """f'(0) by central differences of the fourth order."""
+    return (8 * (f(STEP) - f(-STEP)) - (f(2 * STEP) - f(-2 * STEP))) / (12 * STEP)
+
+
+def error_of(a, b) -> float:
+    """|a − b| / max(1, |a|, |b|), the greatest."""
+    a, b = np.asarray(a), np.asarray(b)
+    return float(np.max(np.abs(a - b) / np.maximum(1, np.maximum(np.abs(a), np.abs(b))), initial=0.0))
+
+
+def float_leaves(case: Case):
+    return [leaf for leaf in case.leaves if leaf.dtype == "float"]
+
+
+# --- values
+
+
+@every_op
+def test_types_say_what_the_reference_gives(op, checked):
+    for sample in samples(op, COUNT):
+        case = Case(op, sample)
+        with np.errstate(all="ignore"):
+            value = np.asarray(op.reference(*sample.inputs, **{**op.defaults, **sample.attrs}))
+        assert (value.dtype, value.shape) == (NUMPY[case.node.dtype], case.node.shape)
+        checked(op)
+
+
+@every_op
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_onnx_runtime_computes_the_reference(op, precision, checked):
+    graph, roots, leaves, feeds = Graph(), {}, [], {}
+    for number, sample in enumerate(samples(op, COUNT)):
+        case = Case(op, sample, graph=graph, prefix=f"s{number}_")
+        roots[f"y{number}"] = case.node
+        leaves += case.leaves
+        feeds.update(case.feeds)
+    if precision == "float32":  # what float32 holds of the samples, so that only the operation is compared
+        feeds = {name: value.astype(np.float32).astype(value.dtype) if value.dtype.kind == "f" else value
+                 for name, value in feeds.items()}
+    expected = interpret.evaluate(list(roots.values()), feeds)
+    model = file_of(roots, leaves, precision)
+    for optimized in (False, True):
+        for found, wanted in zip(run(model, feeds, precision, optimized), expected, strict=True):
+            if wanted.dtype.kind == "f" and op.name != "random_uniform":
+                assert found.dtype == precision
+                assert close(found, wanted, 1e-5 if precision == "float32" else 1e-13)
+            else:
+                assert found.dtype in (wanted.dtype, precision)
+                assert np.array_equal(found, wanted)
+            checked(op)
+
+
+def with_free_size(op: Op, sample):
+    """The sample with its most frequent size above 1 made a free dimension, wherever it stands; None without one."""
+    found = [size for value in sample.inputs for size in value.shape if size > 1]
+    if not found:
+        return None
+    size = max(found, key=found.count)
+
+    def free(shape):
+        return tuple(N if s == size else s for s in shape)
+
+    attrs = {name: free(value) if name in ("shape", "starts", "stops") else N if name == "depth" and value == size else value
+             for name, value in sample.attrs.items()}
+    try:
+        return Case(op, sample, shapes=[free(value.shape) for value in sample.inputs], attrs=attrs)
+    except TypeProblem as problem:
+        assert problem.code in ("E0337", "E0310", "E0342")  # the size stood for two things in this sample
+        return None
+
+
+@every_op
+def test_free_sizes_change_nothing(op, checked):
+    tried = 0
+    for number, sample in enumerate(samples(op, COUNT)):
+        case = with_free_size(op, sample)
+        if case is None:
+            continue
+        expected = interpret.evaluate([Case(op, sample).node], Case(op, sample).feeds)[0]
+        found = interpret.evaluate([case.node], case.feeds)[0]
+        assert np.array_equal(found, expected, equal_nan=found.dtype.kind == "f")
+        if number % 3 == 0 or op.name in ("reshape", "slice", "unslice", "scatter_add", "matmul"):
+            model = file_of({"y": case.node}, case.leaves, "float64")
+            assert close(run(model, case.feeds, "float64", False)[0], expected, 1e-12)
+        tried += 1
+        checked(op)
+    assert tried or not any(value.ndim for sample in samples(op, COUNT) for value in sample.inputs)
+
+
+# --- derivatives
+
+
+def projected(case: Case, rng):
+    """Σ w · y with random w: the scalar whose derivatives are taken, and w."""
+    weights = rng.uniform(-1, 1, case.node.shape)
+    total = case.node * ops.constant(case.graph, weights, "float")
+    return ops.reduce_sum(total, axes=range(total.rank)), weights
+
+
+def fixed_of(op: Op, sample, number: int) -> list[int]:
+    """In every third sample one of several float operands is a constant of the graph."""
+    floats = [i for i, value in enumerate(sample.inputs) if value.dtype.kind == "f"]
+    return [floats[number % len(floats)]] if number % 3 == 0 and len(floats) > 1 else []
+
+
+@smooth
+def test_gradient_against_differences(op, checked):
+    rng = np.random.default_rng(zlib.crc32(op.name.encode()))
+    for number, sample in enumerate(samples(op, COUNT)):
+        fixed = fixed_of(op, sample, number)
+        case = Case(op, sample, fixed=fixed)
+        wrt = float_leaves(case)
+        if case.node.dtype != "float" or not wrt:
+            continue
+        target, weights = projected(case, rng)
+        found = gradients(target, wrt)
+        attrs = {**op.defaults, **sample.attrs}
+        values = interpret.evaluate([g for g in found if g is not None], case.feeds)
+        assert len(values) == len(wrt), "every float operand has a derivative"
+        for leaf, value in zip(wrt, values, strict=True):
+            assert value.shape == leaf.shape
+            at = int(leaf.attrs["name"])
+            numeric = np.empty(leaf.shape)
+            for index in np.ndindex(*leaf.shape):
+
+                def moved(h, index=index, at=at):
+                    inputs = list(sample.inputs)
+                    inputs[at] = inputs[at].copy()
+                    inputs[at][index] += h
+                    return np.sum(op.reference(*inputs, **attrs) * weights)
+
+                numeric[index] = slope(moved)
+            assert error_of(value, numeric) <= 1e-6
+        checked(op)
+
+
+@smooth
+def test_second_derivative_against_differences(op, checked):
+    """d/dt of v · ∇f(x + t u) for random v and u is v · H u."""
+    rng = np.random.default_rng([zlib.crc32(op.name.encode()), 2])
+    for number, sample in enumerate(samples(op, COUNT, turn=2)):
+        case = Case(op, sample, fixed=fixed_of(op, sample, number))
+        wrt = float_leaves(case)
+        if case.node.dtype != "float" or not wrt:
+            continue
+        target, _ = projected(case, rng)
+        scalar = sum_of_products(case.graph, gradients(target, wrt), rng)
+        second = [or_none(scalar, leaf) for leaf in wrt]
+        direction = {leaf.attrs["name"]: rng.uniform(-1, 1, leaf.shape) for leaf in wrt}
+        exact = [(leaf, g) for leaf, g in zip(wrt, second, strict=True) if g is not None]
+        values = interpret.evaluate([g for _, g in exact], case.feeds)
+        along = sum((np.sum(value * direction[leaf.attrs["name"]]) for (leaf, _), value in zip(exact, values, strict=True)), 0.0)
+
+        def moved(h, case=case, scalar=scalar, direction=direction):
+            feeds = {name: value + h * direction[name] if name in direction else value for name, value in case.feeds.items()}
+            return float(interpret.evaluate([scalar], feeds)[0])
+
+        assert error_of(along, slope(moved)) <= 1e-6
+        checked(op)
+
+
+def or_none(target, leaf):
+    """The derivative; None where it is zero because the slope of the first one is constant between kinks."""
+    try:
+        return gradients(target, [leaf])[0]
+    except CompileError as problem:
+        assert problem.code == "E0402"
+        return None
+
+
+def sum_of_products(graph: Graph, nodes, rng):
+    """Σ v · g over several nodes with random v."""
+    total = ops.constant(graph, 0.0, "float")
+    for node in nodes:
+        weighted = node * ops.constant(graph, rng.uniform(-1, 1, node.shape), "float")
+        total = total + ops.reduce_sum(weighted, axes=range(weighted.rank))
+    return total
+
+
+@pytest.mark.parametrize("name", sorted(NO_DERIVATIVE - {"stop_gradient"}))
+def test_what_has_no_derivative_is_flat_and_says_so(name):
+    op = OPS[name]
+    for sample in samples(op, COUNT):
+        case = Case(op, sample)
+        for leaf in float_leaves(case):
+            with pytest.raises(CompileError) as caught:
+                gradients(ops.reduce_sum(ops.cast(case.node, dtype="float"), axes=range(case.node.rank)), [leaf])
+            assert caught.value.code == "E0402" and name in str(caught.value)
+
+
+@every_op
+def test_derivatives_are_lowered_too(op, checked):
+    """The gradient as ONNX Runtime computes it in float32 and float64, without its optimizations."""
+    if not differentiable(op):
+        return
+    rng = np.random.default_rng(5)
+    for precision, tolerance in (("float32", 3e-5), ("float64", 1e-12)):
+        graph, roots, leaves, feeds = Graph(), {}, [], {}
+        for number, sample in enumerate(samples(op, 8, turn=3)):
+            case = Case(op, sample, graph=graph, prefix=f"s{number}_")
+            if case.node.dtype == "float" and float_leaves(case):
+                for at, g in enumerate(gradients(projected(case, rng)[0], float_leaves(case))):
+                    roots[f"g{number}_{at}"] = g
+                leaves += case.leaves
+                feeds.update(case.feeds)
+        feeds = {name: value.astype(precision).astype(value.dtype) if value.dtype.kind == "f" else value
+                 for name, value in feeds.items()}
+        if not roots:
+            assert op.name == "cast"  # of other things than floats
+            return
+        expected = interpret.evaluate(list(roots.values()), feeds)
+        found = run(file_of(roots, leaves, precision), feeds, precision, False)
+        for name, a, b in zip(roots, found, expected, strict=True):
+            assert close(a, b, tolerance), name
+            checked(op)
+
+
+# --- kinks, ties and edges
+
+
+def derivative_at(f, *points: float) -> list[float]:
+    """df/dx_i of a function of scalars at a point."""
+    graph = Graph()
+    leaves = [make_input(graph, str(i), TensorType("float", ())) for i in range(len(points))]
+    found = gradients(f(*leaves), leaves)
+    return [float(v) for v in interpret.evaluate(found, {str(i): p for i, p in enumerate(points)})]
+
+
+@pytest.mark.parametrize(("f", "points", "expected"), [
+    (ops.relu, (0.0,), [0.0]),
+    (ops.abs_, (0.0,), [0.0]),
+    (lambda x: ops.maximum(x, 0.0), (0.0,), [0.0]),
+    (lambda x: ops.maximum(0.0, x), (0.0,), [0.0]),
+    (lambda x: ops.minimum(x, 1.0), (1.0,), [0.0]),
+    (ops.maximum, (2.0, 2.0), [0.5, 0.5]),
+    (ops.minimum, (2.0, 2.0), [0.5, 0.5]),
+    (lambda x: ops.maximum(x, x), (2.0,), [1.0]),
+    (ops.sqrt, (0.0,), [np.inf]),
+    (lambda x: ops.pow_(x, 0.5), (0.0,), [np.inf]),
+    (lambda x: ops.pow_(x, 2), (0.0,), [0.0]),
+    (lambda x: ops.pow_(x, 2), (-3.0,), [-6.0]),
+    (lambda x: ops.pow_(x, 3), (-2.0,), [12.0]),
+    (lambda x: ops.pow_(x, 1), (0.0,), [1.0]),
+    (lambda x: ops.pow_(x, 0), (0.0,), [0.0]),
+    (lambda x: ops.pow_(x, -1), (-2.0,), [-0.25]),
+    (ops.pow_, (-2.0, 3.0), [12.0, 0.0]),
+    (ops.pow_, (0.0, 0.0), [0.0, 0.0]),
+    (ops.pow_, (0.0, 2.0), [0.0, 0.0]),
+    (lambda x: ops.where(ops.gt(x, 0.0), ops.sqrt(ops.where(ops.gt(x, 0.0), x, 1.0)), 0.0), (0.0,), [0.0]),
+    (lambda x: ops.cut(x) * 3.0, (1.0,), [3.0]),
+    (ops.mod, (7.5, 2.0), [1.0, -3.0]),
+    (lambda x: ops.softplus(x), (800.0,), [1.0]),
+    (lambda x: ops.softplus(x), (-800.0,), [0.0]),
+    (lambda x: ops.logsumexp(ops.stack([x, x - 1000.0]), axes=(0,)), (1e4,), [1.0]),
+])  # fmt: skip
+def test_derivatives_at_kinks_ties_and_edges(f, points, expected):
+    assert derivative_at(f, *points) == expected
+
+
+def test_equal_extremes_share_the_derivative():
+    graph = Graph()
+    x = make_input(graph, "x", TensorType("float", (4,)))
+    for reduce in (ops.reduce_max, ops.reduce_min):
+        [g] = gradients(reduce(x, axes=(0,)), [x])
+        values = np.array([1.0, 1.0, 1.0, 1.0])
+        assert interpret.evaluate([g], {"x": values})[0].tolist() == [0.25] * 4
+
+
+@pytest.mark.parametrize(("values", "expected"), [
+    ([2.0, 0.0, 3.0], [0.0, 6.0, 0.0]), ([0.0, 0.0, 3.0], [0.0, 0.0, 0.0]), ([2.0, 5.0, 3.0], [15.0, 6.0, 10.0]),
+])  # fmt: skip
+def test_derivative_of_a_product_with_zeros(values, expected):
+    graph = Graph()
+    x = make_input(graph, "x", TensorType("float", (3,)))
+    [g] = gradients(ops.reduce_prod(x, axes=(0,)), [x])
+    assert interpret.evaluate([g], {"x": np.array(values)})[0].tolist() == expected
+
+
+SPECIAL = np.array([
+    0.0, -0.0, 1e-30, -1e-30, 1e-9, -1e-9, 1e-3, 0.4, 0.5, -0.5, 1, -1, 3.9, 5.0, -7.0, 30.0, -30.0,
+    np.inf, -np.inf, np.nan,
+])
+
+
+@pytest.mark.parametrize("name", (
+    "neg abs sign exp expm1 log log1p sqrt sin cos tanh sigmoid softplus relu erf floor ceil round".split()))
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_infinities_nan_and_tiny_numbers(name, precision):
+    op = OPS[name]
+    graph = Graph()
+    x = make_input(graph, "x", TensorType("float", SPECIAL.shape))
+    y = op(x)
+    fed = {"x": SPECIAL.astype(precision).astype(np.float64)}
+    expected = interpret.evaluate([y], fed)[0].astype(precision)
+    found = run(file_of({"y": y}, [x], precision), fed, precision, False)[0]
+    with np.errstate(all="ignore"):
+        relative = 1e-5 if precision == "float32" else 1e-13
+        assert np.allclose(found, expected, rtol=relative, atol=3e-8 if precision == "float32" else 1e-15, equal_nan=True)
+    if name in ("expm1", "log1p", "erf", "softplus", "neg", "sqrt"):  # to the last digits near 0 as well
+        tiny = np.abs(SPECIAL) < 1e-2
+        assert np.allclose(found[tiny], expected[tiny], rtol=relative, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("op", [ops.maximum, ops.minimum, ops.add, ops.mul], ids=lambda op: op.__name__)
+def test_nan_wins_on_either_side(op):
+    graph = Graph()
+    a, b = (make_input(graph, name, TensorType("float", (3,))) for name in "ab")
+    fed = {"a": np.array([np.nan, 1, np.nan]), "b": np.array([1, np.nan, np.nan])}
+    y = op(a, b)
+    assert np.isnan(interpret.evaluate([y], fed)[0]).all()
+    assert np.isnan(run(file_of({"y": y}, [a, b], "float32"), fed, "float32", True)[0]).all()
+
+
+def test_logsumexp_of_infinities():
+    graph = Graph()
+    x = make_input(graph, "x", TensorType("float", (4, 2)))
+    y = ops.logsumexp(x, axes=(1,))
+    fed = {"x": np.array([[-np.inf, -np.inf], [np.inf, 1], [-np.inf, 2], [1e308, 1e308]])}
+    expected = [-np.inf, np.inf, 2.0, 1e308]
+    assert interpret.evaluate([y], fed)[0].tolist() == expected
+    assert run(file_of({"y": y}, [x], "float64"), fed, "float64", False)[0].tolist() == expected
+
+
+@pytest.mark.parametrize(("a", "b"), [(1.0, 0.1), (-1.0, 3.0), (5.5, -2.0), (6.0, 3.0), (-6.0, 3.0), (1e6, 0.3)])
+def test_floor_division_and_remainder_are_pythons(a, b):
+    graph = Graph()
+    x, y = (make_input(graph, name, TensorType("float", ())) for name in "xy")
+    roots = {"q": ops.floordiv(x, y), "r": ops.mod(x, y)}
+    fed = {"x": a, "y": b}
+    assert [float(v) for v in interpret.evaluate(list(roots.values()), fed)] == [a // b, a % b]
+    assert [float(v) for v in run(file_of(roots, [x, y], "float64"), fed, "float64", False)] == [a // b, a % b]
+
+
+# --- dtypes
+
+
+def test_dtypes_meet():
+    graph = Graph()
+    leaf = {d: make_input(graph, d, TensorType(d, ())) for d in ("bool", "int", "float")}
+    assert (leaf["bool"] + leaf["int"]).dtype == "int"
+    assert (leaf["int"] * leaf["float"]).dtype == "float"
+    assert (leaf["int"] / leaf["int"]).dtype == "float"
+    assert (leaf["int"] * 2).dtype == "int" and (leaf["int"] * 2.0).dtype == "float"
+    assert (2 * leaf["float"]).inputs[0].attrs["value"].dtype == np.float64
+    assert ops.lt(leaf["bool"], leaf["bool"]).inputs[0].dtype == "int"
+    assert ops.where(leaf["bool"], 1, 0.5).dtype == "float"
+
+
+@pytest.mark.parametrize("name", sorted(DTYPES.values()))
+def test_wrong_dtypes_are_type_problems(name):
+    """Whatever is given to whatever operation, it is a type or a TypeProblem."""
+    given = TensorType(name, (2, 2))
+    refused = 0
+    for op in sampled():
+        sample = samples(op, 1)[0]
+        try:
+            result = op.infer(*[given] * len(sample.inputs), **{**op.defaults, **sample.attrs})
+        except TypeProblem as problem:
+            assert problem.code.startswith("E03")
+            refused += 1
+        else:
+            assert result.dtype in NUMPY
+    assert refused > 5
+
+
+# --- built from operations
+
+
+def test_reductions_of_truth_values():
+    graph = Graph()
+    x = make_input(graph, "x", TensorType("bool", (3, 2)))
+    value = np.array([[True, True], [False, True], [False, False]])
+    roots = [ops.any_(x, (1,)), ops.all_(x, (1,), keepdims=True), ops.mean(x, (0, 1))]
+    found = interpret.evaluate(roots, {"x": value})
+    assert found[0].tolist() == [True, True, False]
+    assert found[1].tolist() == [[True], [False], [False]]
+    assert found[2] == 0.5
+
+
+def test_shapes_are_built():
+    graph = Graph()
+    x = make_input(graph, "x", TensorType("float", (2, 3, 4)))
+    value = np.arange(24.0).reshape(2, 3, 4)
+    parts = ops.split(x, 2, axis=-1)
+    cases = [
+        (ops.moveaxis(x, 0, -1), np.moveaxis(value, 0, -1)), (ops.swap_last(x), np.swapaxes(value, -1, -2)),
+        (ops.flip(x, 1), np.flip(value, 1)), (ops.stack([x, x], axis=1), np.stack([value, value], axis=1)),
+        (ops.expand_dims(x, -1), value[..., None]), (ops.squeeze(ops.expand_dims(x, 0), 0), value),
+        (parts[1], value[..., 2:]), (ops.concat(*parts, axis=2), value), (ops.narrow(x, 1, 1, 2), value[:, 1:2]),
+    ]
+    for found, (_, expected) in zip(interpret.evaluate([node for node, _ in cases], {"x": value}), cases, strict=True):
+        assert np.array_equal(found, expected)
+
+
+def test_sum_to_undoes_broadcasting():
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        rank = int(rng.integers(0, 4))
+        wide = tuple(int(s) for s in rng.integers(1, 4, rank))
+        narrow = tuple(1 if rng.random() < 0.4 else s for s in wide)[int(rng.integers(0, rank + 1)):]
+        graph = Graph()
+        x = make_input(graph, "x", TensorType("float", wide))
+        value = rng.integers(-9, 9, wide).astype(float)
+        found = interpret.evaluate([ops.sum_to(x, narrow)], {"x": value})[0]
+        expected = np.zeros(narrow)
+        for index in np.ndindex(*wide):
+            at = tuple(0 if narrow[i] == 1 else j for i, j in enumerate(index[rank - len(narrow):]))
+            expected[at] += value[index]
+        assert np.array_equal(found, expected)
+
+
+def test_equal_reductions_are_one_node():
+    graph = Graph()
+    x = make_input(graph, "x", TensorType("float", (2, 3)))
+    assert ops.reduce_sum(x, axes=(-1,)) is ops.reduce_sum(x, axes=(1,))
+    assert ops.softmax(x, axis=-1) is ops.softmax(x, axis=1)
+    assert ops.argmax(x, axis=-1) is ops.argmax(x, axis=1)
+
+
+def test_large_tables_add_by_scatter():
+    """Beyond ONE_HOT_ROWS rows the adjoint of a gather is another operator, with the same meaning."""
+    graph = Graph()
+    rows = ops.indexing.ONE_HOT_ROWS + 5
+    table = make_input(graph, "table", TensorType("float", (rows, 2)))
+    index = make_input(graph, "index", TensorType("int", (6,)))
+    [g] = gradients(ops.reduce_sum(ops.gather(table, index, axis=0) * 2.0, axes=(0, 1)), [table])
+    fed = {"table": np.zeros((rows, 2)), "index": np.array([1, rows - 1, 1, -1, 0, 7])}
+    expected = interpret.evaluate([g], fed)[0]
+    assert expected[rows - 1].tolist() == [4.0, 4.0]
+    model = file_of({"g": g}, [table, index], "float64")
+    assert "ScatterND" in {node.op_type for node in model.graph.node}
+    assert np.array_equal(run(model, fed, "float64", False)[0], expected)
