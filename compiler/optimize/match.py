@@ -151,6 +151,17 @@ def complement(a: Node, b: Node) -> bool:
     )
 
 
+def one_minus(node: Node) -> Node | None:
+    """a, where the node is 1 - a; through a cast too."""
+    if node.op.name == "sub" and is_number(node.inputs[0], 1):
+        return node.inputs[1]
+    if node.op.name == "cast":
+        [x] = node.inputs
+        inner = x.inputs[0] if x.op.name == "not" else one_minus(x)
+        return None if inner is None else ops.cast(inner, dtype=node.dtype)
+    return None
+
+
 def finite(node: Node) -> bool:
     """Whether no element can be infinite or NaN."""
     if node.dtype != "float":

@@ -7,7 +7,8 @@ from __future__ import annotations
 from .. import ops
 from ..graph import Node
 from .match import (
-    axes_of, bare, complement, constant_along, is_number, nonnegative, number, once, opposite, other, spread, unsigned,
+    axes_of, bare, complement, constant_along, is_number, nonnegative, number, once, one_minus, opposite,
+    other, spread, unsigned,
 )
 from .rewrite import Rules
 
@@ -327,8 +328,9 @@ def _softplus_pair(a: Node, b: Node) -> tuple[Node, Node | None] | None:
             return ops.softplus(a), None
         if a.op.name == "mul":
             for x, rest in (a.inputs, a.inputs[::-1]):
-                if opposite(x, u) and rest.op.name == "sub" and is_number(rest.inputs[0], 1.0):
-                    return ops.softplus(x), rest.inputs[1] * x
+                weight = one_minus(rest) if opposite(x, u) else None
+                if weight is not None:
+                    return ops.softplus(x), weight * x
         return None
     if a.op.name == b.op.name == "mul":
         for plus, p in (a.inputs, a.inputs[::-1]):
