@@ -123,7 +123,7 @@ class Checkpoint:
 
 def _check_state(state: Mapping[str, np.ndarray], slots: Mapping[str, Slot], path: Path) -> None:
     missing = [name for name in slots if name not in state]
-    extra = [name for name in state if name not in slots]
+    extra = sorted(name for name in state if name not in slots)
     if missing or extra:
         notes = [f"the checkpoint has no {_some(missing)}"] if missing else []
         notes += [f"the model has no {_some(extra)}"] if extra else []

@@ -67,7 +67,7 @@ def at_run_time(problem: Exception, sources: dict[str, str]) -> Error:
     node's name verbatim.
     """
     text = " ".join(str(problem).split())
-    found = re.search(r"[Nn]ame: ?'([^']*)'|[Nn]ode \(([^)]*)\)|[Nn]ode: ?'?([^'\s]+)", text)
+    found = re.search(r"[Nn]ame:? ?'([^']*)'|[Nn]ode \(([^)]*)\)|[Nn]ode: ?'?([^'\s]+)", text)
     node = _closest_node(next((g for g in found.groups() if g), "") if found else "", sources)
     reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
     notes = [f"node: {node}"] if node else []

@@ -159,7 +159,7 @@ class Loop:
             trainer._initialize()
         trainer.plan, trainer.run = self.plan, self.folder
         per_epoch = -(-self.columns.rows // self.batch)
-        left = (self.plan.epochs or 0) * per_epoch - progress.epoch * per_epoch - progress.cursor // self.batch
+        left = (self.plan.epochs or 0) * per_epoch - progress.epoch * per_epoch - -(-progress.cursor // self.batch)
         total = self.plan.steps if self.plan.steps is not None else progress.step + left
         trainer._reserved("observations", self.columns.rows)
         trainer._reserved("steps", total)
@@ -174,7 +174,8 @@ class Loop:
             try:
                 self._steps(listeners, interrupted)
             except KeyboardInterrupt:
-                self._save()
+                if not self._torn:
+                    self._save()
                 raise
         if self.plan.stop is not None and progress.best is not None and trainer._best is not None:
             trainer._values.restore(trainer._best)
@@ -208,6 +209,7 @@ class Loop:
                 progress.sums = [0.0] * len(names)
             sums = progress.sums
             for batch in source.batches(progress.epoch, progress.cursor):
+                self._torn = True
                 stepper.step(batch.arrays)
                 figures = stepper.read()
                 progress.step += 1
@@ -216,6 +218,7 @@ class Loop:
                 for i, figure in enumerate(figures):
                     sums[i] += figure * batch.rows
                 progress.cursor += batch.rows
+                self._torn = False
                 for tell in each:
                     tell(progress.step, dict(zip(names, figures, strict=True)))
                 now = time.monotonic()
@@ -270,6 +273,7 @@ class Loop:
             progress.stopped = True
 
     _short: Record | None = None
+    _torn = False  # within a step: state and progress do not belong together
 
     def _save(self) -> None:
         """Writes the checkpoint of a run; the next one is due so late that writing takes little of the time."""

@@ -122,6 +122,8 @@ class Session:
         """Raises `Error` E0802, E0805, E0806."""
         module = onnxruntime()
         device = how.device
+        if device == "cuda" and "CUDAExecutionProvider" not in module.get_available_providers():
+            raise _no_cuda("this ONNX Runtime has no CUDA provider")
         self.inputs = [value.name for value in model.graph.input]
         self.outputs = [value.name for value in model.graph.output]
         self.types = {value.name: graphs.dtype_of(value.type.tensor_type.elem_type) for value in model.graph.input}

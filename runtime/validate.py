@@ -29,10 +29,13 @@ def validate(file: CompiledFile) -> None:
     for graph, what in _all_graphs(model):
         _check_tensors(file, graph, what)
     _check_values(file, model.graph, None)
-    main = _infer(file, graphs.whole(model, None, LARGE), "E0718", "the main graph")
+    for part in file.parts:
+        _check_order(file, part)
+        if file.ours:
+            _check_reserved(file, part)
+    _infer(file, graphs.whole(model, None, LARGE), "E0718", "the main graph")
     for part, info in zip(file.parts, model.training_info, strict=True):
         _check_values(file, model.graph, part)
-        _check_order(file, part)
         start = _initialization(file, part)
         _check_duplicates(file, info)
         _check_bindings(file, part)
@@ -40,7 +43,7 @@ def validate(file: CompiledFile) -> None:
         step = _infer(file, graphs.whole(model, part.algorithm, LARGE), "E0719", where)
         _check_types(file, part, step, start)
     if file.ours:
-        _check_promises(file, main)
+        _check_promises(file)
 
 
 def _fault(code: str, file: CompiledFile, message: str, *notes: str, help: str | None = None) -> Error:
@@ -207,7 +210,7 @@ def _shown(found: Type) -> str:
 # --- what docs/file-format.md promises of files of ours
 
 
-def _check_promises(file: CompiledFile, main: dict[str, Type]) -> None:
+def _check_promises(file: CompiledFile) -> None:
     for key in ("dlc.settings", "dlc.signature", *(("dlc.evaluate",) if file.parts else ())):
         if key not in file.metadata:
             raise _fault("E0714", file, f"the metadata `{key}` is missing", help="compile the spec again")
@@ -223,19 +226,22 @@ def _check_promises(file: CompiledFile, main: dict[str, Type]) -> None:
         if first is None or first.name != "loss" or graphs.shape_of(first) != ():
             raise _fault("E0734", file, f"the first output of training_info[{part.index}] is not the loss",
                          f"found {f'`{first.name}`' if first else 'no output'}", "expected the scalar `loss`")
-        for held in part.algorithm.initializer:
-            if held.name in RESERVED:
-                wanted = TensorProto.UINT64 if held.name == "key" else TensorProto.INT64
-                if held.data_type != wanted or list(held.dims):
-                    raise _fault("E0736", file, f"the state `{held.name}` is not of its kind",
-                                 f"found {_shown((held.data_type, tuple(held.dims)))}",
-                                 f"expected {_shown((wanted, ()))}")
     _check_evaluation(file)
+
+
+def _check_reserved(file: CompiledFile, part: Part) -> None:
+    for held in part.algorithm.initializer:
+        if held.name in RESERVED:
+            wanted = TensorProto.UINT64 if held.name == "key" else TensorProto.INT64
+            if held.data_type != wanted or list(held.dims):
+                found = _shown((held.data_type, tuple(held.dims)))
+                raise _fault("E0736", file, f"the state `{held.name}` is not of its kind",
+                             f"found {found}", f"expected {_shown((wanted, ()))}")
 
 
 def _check_evaluation(file: CompiledFile) -> None:
     plan = file.evaluation
-    if plan is None:
+    if plan is None or not file.parts:  # an exported inference file may keep the metadata
         return
     outputs = {value.name for part in file.parts for value in part.algorithm.output}
     totals = {tensor.name for part in file.parts for tensor in part.algorithm.initializer}

@@ -45,7 +45,9 @@ def algorithm(real: type, dtype: int, classes: int, rate: float):
     nodes = [
         # loss and metric of the batch
         node("LogSoftmax", "logits", "logp", axis=-1),
-        node("OneHot", "y constant/depth constant/off_on", "onehot", axis=-1),
+        node("Unsqueeze", "y constant/axis1", "y_column"),
+        node("Equal", "y_column constant/classes", "is_class"),
+        node("Cast", "is_class", "onehot", to=dtype),
         node("Mul", "onehot logp", "picked"),
         node("ReduceSum", "picked constant/axis1", "row_log", keepdims=0),
         node("Neg", "row_log", "row_loss"),
@@ -103,8 +105,7 @@ def algorithm(real: type, dtype: int, classes: int, rate: float):
         constant("steps", 1, np.int64),
         constant("observations", 1, np.int64),
         constant("key", 1, np.uint64),
-        constant("constant/depth", classes, np.int64),
-        constant("constant/off_on", [0, 1], real),
+        constant("constant/classes", np.arange(classes), np.int64),
         constant("constant/axis0", [0], np.int64),
         constant("constant/axis1", [1], np.int64),
         constant("constant/one", 1, np.int64),
