@@ -334,6 +334,14 @@ def test_orthogonal(rows, columns):
         np.testing.assert_allclose(small, np.eye(min(rows, columns)), atol=1e-12)
 
 
+def test_orthogonal_by_stock_initialization_in_float32():
+    text = "model m {\n input x: float[b]\n param w: float[128, 96] init orthogonal\n loss = sum(w) * mean(x)\n}"
+    program = dlc.compile(text + "\ntrain { minimize loss using sgd(0.1) }")
+    for seed in range(3):
+        q = np.asarray(dlc.Trainer(program, device="cpu", seed=seed).parameters["w"], np.float64)
+        np.testing.assert_allclose(q.T @ q, np.eye(96), atol=1e-6)
+
+
 def test_fans_of_a_convolution():
     limit = np.sqrt(6 / (3 * 25))  # 3 channels in, 5 x 5 places
     drawn = started("he_uniform", "8, 3, 5, 5")
