@@ -93,6 +93,8 @@ class _Drawing:
         self.targets = {leaf.attrs["name"] for leaf in module.targets}
         self.names: dict[Node, str] = {}
         self.learning: set[Node] = set()
+        self.forward: set[Node] = set()
+        self.layers: set[str] | None = None  # of a step: the outermost layers
 
     def run(self, roots: dict[str, Node], names: bool) -> Picture:
         if names:
@@ -105,6 +107,9 @@ class _Drawing:
         needed = self._needed(roots.values(), keys=not names)
         learning = [node for name, node in roots.items() if not name.startswith("output/")]
         self.learning = set(self._needed(learning, keys=True)) if learning else set(needed)
+        if any(name.startswith("next/") for name in roots):
+            self.forward = set(self._needed([node for name, node in roots.items() if not name.startswith("next/")], keys=True))
+            self.layers = {scope[0] for node in self.forward if (scope := scope_of(node.scope))}
         for node in needed:
             if not written(node) and node.op.name not in HIDDEN:
                 self._box(node)
@@ -126,7 +131,7 @@ class _Drawing:
 
     def _box(self, node: Node) -> None:
         kind = "operation" if node in self.learning else "serving"
-        box = self._leaf(node) or Box(kind, self._formula(node), scope_of(node.scope), self._tip(node))
+        box = self._leaf(node) or Box(kind, self._formula(node), self._scope(node), self._tip(node))
         self.boxes[node] = box
         self.picture.add_node(box)
         for source in node.inputs:
@@ -135,6 +140,14 @@ class _Drawing:
                 seen = seen.inputs[0]
             if not written(seen) and seen in self.boxes:
                 self._arrow(seen, box)
+
+    def _scope(self, node: Node) -> tuple[str, ...]:
+        """Where a node is drawn: in its layer; of a step's derivatives in a part of their own, since drawn among what they are
+        derivatives of their arrows would run against all others."""
+        scope = scope_of(node.scope)
+        if self.layers is None or node in self.forward or (scope and scope[0] not in self.layers):
+            return scope
+        return ("derivatives", *scope)
 
     def _arrow(self, source: Node, box: Box) -> None:
         origin = self.boxes[source]
@@ -189,11 +202,10 @@ class _Drawing:
         self.picture.add_edge(self.boxes[node], box, label="")
 
     def _next(self, path: str, node: Node) -> None:
-        """The new value of a variable goes into a box beside the old one: a step is drawn without circles."""
+        """The new value of a parameter goes into a box of its own: a step is drawn without circles."""
         variable = self.module.variables.get(path)
         if variable is not None and self.kinds.get(path) == "parameter" and not written(node) and node.op.name not in HIDDEN:
-            owner, _, last = path.rpartition(".")
-            box = Box("parameter", (f"new {last}", show_shape(node.shape)), scope_of(owner), f"{path} after the step")
+            box = Box("parameter", (f"new {path}", show_shape(node.shape)), (), f"{path} after the step")
             self.picture.add_node(box)
             self.picture.add_edge(self.boxes[node], box, label="")
 
