@@ -5,12 +5,15 @@ import numpy as np
 from dlc import ops
 from dlc.graph import Graph, Node
 from dlc.ops.registry import constant
-from dlc.tensor_type import Dim, TensorType
+from dlc.tensor_type import Dim, TensorType, TypeProblem, broadcast
 
 N, M = Dim.name("n"), Dim.name("m")
 SIZES = {"n": 3, "m": 4}
 SHAPES = [(), (N,), (M,), (N, M), (N, 1), (1, M), (1,), (2, N, M)]
-UNARY = ["neg", "abs", "sigmoid", "tanh", "softplus", "relu", "sin", "cos", "exp", "log", "sqrt", "square", "minus", "sigmoid_by_hand"]
+UNARY = [
+    "neg", "abs", "sigmoid", "tanh", "softplus", "relu", "sin", "cos", "exp", "log", "sqrt", "square", "minus",
+    "sigmoid_by_hand",
+]
 BINARY = ["add", "sub", "mul", "div", "maximum", "minimum", "where", "scaled"]
 CONSTANTS = [-2.0, -1.0, -0.5, 0.0, 0.3, 0.5, 1.0, 2.0, 3.0]
 
@@ -74,7 +77,7 @@ class Pool:
         b = self.values[second % len(self.values)]
         if kind == 0:
             self.values.append(unary(UNARY[name % len(UNARY)], a))
-        elif kind == 1 and ops_broadcast(a, b):
+        elif kind == 1 and _fit(a, b):
             self.values.append(binary(BINARY[name % len(BINARY)], a, b))
         elif kind == 2:
             c = constant(self.graph, CONSTANTS[name % len(CONSTANTS)], "float")
@@ -87,9 +90,7 @@ class Pool:
             self.values[-1] = ops.tanh(self.values[-1]) if name % 5 == 0 else self.values[-1]
 
 
-def ops_broadcast(a: Node, b: Node) -> bool:
-    from dlc.tensor_type import TypeProblem, broadcast
-
+def _fit(a: Node, b: Node) -> bool:
     try:
         broadcast(a.shape, b.shape)
     except TypeProblem:

@@ -71,10 +71,17 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     # constants
     "known": lambda l: [l.x + ops.exp(l.number(0.5)) * 2.0, ops.softmax(l.array(1.0, 2.0), axis=0)],
     "uniform": lambda l: [l.u * l.array(2.0, 2.0, 2.0, 2.0)],
-    "decided": lambda l: [ops.where(constant(l.graph, True, "bool"), l.v, l.x), ops.where(constant(l.graph, False, "bool"), l.v, l.x)],
-    "one_truth": lambda l: [ops.and_(l.b, constant(l.graph, True, "bool")), ops.or_(l.b, constant(l.graph, True, "bool"))],
+    "decided": lambda l: [
+        ops.where(constant(l.graph, True, "bool"), l.v, l.x),
+        ops.where(constant(l.graph, False, "bool"), l.v, l.x),
+    ],
+    "one_truth": lambda l: [
+        ops.and_(l.b, constant(l.graph, True, "bool")), ops.or_(l.b, constant(l.graph, True, "bool")),
+    ],
     # sums
-    "pointwise_of_broadcasts": lambda l: [ops.broadcast_to(l.v, shape=(N, M)) * l.x, ops.exp(ops.broadcast_to(l.s, shape=(N,)))],
+    "pointwise_of_broadcasts": lambda l: [
+        ops.broadcast_to(l.v, shape=(N, M)) * l.x, ops.exp(ops.broadcast_to(l.s, shape=(N,))),
+    ],
     "add_zero": lambda l: [l.x + 0.0],
     "twice": lambda l: [l.x + l.x],
     "add_negative": lambda l: [l.x + l.y * -2.0, -l.x + l.y, l.x + l.y * (-1.0 / l.s)],
@@ -82,33 +89,53 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     "subtract": lambda l: [l.x - 0.0, 0.0 - l.x, l.x - 2.0, l.x - (-l.y), -l.x - l.y],
     "common_factor": lambda l: [l.x * l.s - l.y * l.s, l.x / l.s + l.y / l.s, l.x * l.w - l.w * l.y],
     # signs
-    "negate": lambda l: [-(-l.x), -(l.x - l.y), -(l.x * 3.0), -(l.x * l.s), -(l.x / l.s), -(2.0 / l.s), -total(l.x - l.y, 0)],
+    "negate": lambda l: [
+        ops.neg(-l.x), -(l.x - l.y), -(l.x * 3.0), -(l.x * l.s), -(l.x / l.s), -(2.0 / l.s), -total(l.x - l.y, 0),
+    ],
     "signs_out": lambda l: [(-l.x) * l.y, (-l.x) * (-l.y), (-l.x) / l.y, l.x / (-l.y), (-l.x) * l.s],
     "even": lambda l: [ops.abs_(-l.x), ops.cos(-l.x), ops.relu(ops.relu(l.x)), ops.abs_(ops.exp(l.x))],
     "odd": lambda l: [ops.tanh(-l.x), ops.sin(-l.x)],
     "signs_out_of_matmul": lambda l: [(-l.z) @ ops.transpose(l.u, perm=(1, 0))],
-    "signs_and_scalars_out": lambda l: [ops.transpose(-l.x, perm=(1, 0)), ops.expand_dims(l.x * l.s, 0), ops.expand_dims(l.x / l.s, 0)],
+    "signs_and_scalars_out": lambda l: [
+        ops.transpose(-l.x, perm=(1, 0)), ops.expand_dims(l.x * l.s, 0), ops.expand_dims(l.x / l.s, 0),
+    ],
     # products
-    "multiply_by_number": lambda l: [l.x * 1.0, l.x * -1.0, l.x * 0.0, ops.one_hot(l.k, depth=4) * 0.0, (l.x * 3.0) * 0.5],
+    "multiply_by_number": lambda l: [
+        l.x * 1.0, l.x * -1.0, l.x * 0.0, ops.one_hot(l.k, depth=4) * 0.0, (l.x * 3.0) * 0.5,
+    ],
     "scalars_together": lambda l: [(l.x * l.s) * l.t, (l.x / l.s) * l.t, (l.y * l.s) / l.t, (l.y / l.s) / l.t],
     "scalars_out": lambda l: [(l.x * l.s) * l.y, (l.x / l.s) * l.y, (l.x * l.t) / l.y],
     "multiply_by_quotient": lambda l: [l.x * (1.0 / l.y), ops.abs_(l.x) * ops.abs_(l.x)],
     "divide": lambda l: [l.x / 1.0, l.x / 4.0, l.x / 3.0, (l.s * l.n) / l.n, l.x / (1.0 / l.y)],
-    "power": lambda l: [ops.pow_(l.x, float(c)) for c in (0, 1, 2, 3, -1)] + [ops.pow_(positive(l.x), 0.5), ops.pow_(1.0, l.x)],
+    "power": lambda l: [
+        ops.pow_(l.x, float(c)) for c in (0, 1, 2, 3, -1)] + [ops.pow_(positive(l.x), 0.5), ops.pow_(1.0, l.x),
+    ],
     "root_of_square": lambda l: [ops.sqrt(l.x * l.x)],
-    "square_of_root": lambda l: [ops.sqrt(ops.exp(l.x)) * ops.sqrt(ops.exp(l.x)), ops.sqrt(l.x) * ops.sqrt(l.x)],
+    "square_of_root": lambda l: [
+        ops.sqrt(ops.exp(l.x)) * ops.sqrt(ops.exp(l.x)), ops.sqrt(l.x) * ops.sqrt(l.x),
+    ],
     # choices
-    "extreme": lambda l: [ops.maximum(l.x, 0.0), ops.maximum(l.x, l.x), ops.minimum(l.x, l.x), ops.minimum(l.x, 0.0)],
-    "choose": lambda l: [ops.where(l.b, l.x, l.x), ops.where(ops.not_(l.b), l.x, l.y), ops.where(l.b, -l.x, -l.y)],
+    "extreme": lambda l: [
+        ops.maximum(l.x, 0.0), ops.maximum(l.x, l.x), ops.minimum(l.x, l.x), ops.minimum(l.x, 0.0),
+    ],
+    "choose": lambda l: [
+        ops.where(l.b, l.x, l.x), ops.where(ops.not_(l.b), l.x, l.y), ops.where(l.b, -l.x, -l.y),
+    ],
     "not_not": lambda l: [ops.not_(ops.not_(l.b)), ops.not_(ops.eq(l.x, l.y)), ops.not_(ops.lt(l.x, l.y))],
     "same_truth": lambda l: [ops.and_(l.b, l.b), ops.or_(l.b, l.b), ops.and_(l.b, l.c)],
-    "casts": lambda l: [ops.cast(ops.cast(l.b, dtype="int"), dtype="float"), ops.cast(ops.cast(l.x, dtype="int"), dtype="float")],
+    "casts": lambda l: [
+        ops.cast(ops.cast(l.b, dtype="int"), dtype="float"),
+        ops.cast(ops.cast(l.x, dtype="int"), dtype="float"),
+    ],
     # reductions
     "dropped_dimensions": lambda l: [total(l.x, -1, keepdims=True) + total(l.x, 1, keepdims=True)],
     "nothing_reduced": lambda l: [total(l.x), total(l.w, 1), lse(l.w)],
-    "reduction_of_reduction": lambda l: [total(total(l.x, 0), 0), ops.reduce_max(ops.reduce_max(l.x, axes=(1,)), axes=(0,))],
+    "reduction_of_reduction": lambda l: [
+        total(total(l.x, 0), 0), ops.reduce_max(ops.reduce_max(l.x, axes=(1,)), axes=(0,)),
+    ],
     "reduction_of_broadcast": lambda l: [
-        total(ops.broadcast_to(l.w, shape=(2, N, M)), 0, 1, 2), total(ops.broadcast_to(l.s, shape=(N,)), 0) / l.n,
+        total(ops.broadcast_to(l.w, shape=(2, N, M)), 0, 1, 2),
+        total(ops.broadcast_to(l.s, shape=(N,)), 0) / l.n,
         ops.reduce_max(ops.broadcast_to(l.x, shape=(2, N, M)), axes=(0, 1)),
     ],
     "sum_of_scaled": lambda l: [total(-l.x, 0), total(l.x * l.s, 1), total(l.x / l.w, 1), total(l.x * l.w, 0)],
@@ -117,9 +144,12 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
         total(ops.transpose(ops.broadcast_to(l.x, shape=(2, N, M)) * l.y, perm=(2, 0, 1)), 1),
     ],
     # what only moves
-    "reshape_chain": lambda l: [ops.squeeze(ops.expand_dims(l.x, 1), 1), ops.expand_dims(ops.expand_dims(l.x, 1), 0)],
+    "reshape_chain": lambda l: [
+        ops.squeeze(ops.expand_dims(l.x, 1), 1), ops.expand_dims(ops.expand_dims(l.x, 1), 0),
+    ],
     "reshape_of_broadcast": lambda l: [
-        ops.expand_dims(ops.broadcast_to(l.s, shape=(N, M)), 0), ops.expand_dims(ops.broadcast_to(l.w, shape=(N, M)), 1),
+        ops.expand_dims(ops.broadcast_to(l.s, shape=(N, M)), 0),
+        ops.expand_dims(ops.broadcast_to(l.w, shape=(N, M)), 1),
         ops.reshape(ops.broadcast_to(l.w, shape=(N, M)), shape=(N * M,)),
     ],
     "move_of_single": lambda l: [ops.transpose(ops.broadcast_to(l.s, shape=(N, M)), perm=(1, 0))],
@@ -131,7 +161,9 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
         ops.broadcast_to(ops.broadcast_to(l.v, shape=(N, M)), shape=(2, N, M)),
         ops.broadcast_to(ops.expand_dims(l.v, 0), shape=(N, M)),
     ],
-    "transposes_in": lambda l: [ops.matmul(l.z, ops.transpose(l.u, perm=(1, 0))), ops.matmul(ops.transpose(l.u, perm=(1, 0)), l.u)],
+    "transposes_in": lambda l: [
+        ops.matmul(l.z, ops.transpose(l.u, perm=(1, 0))), ops.matmul(ops.transpose(l.u, perm=(1, 0)), l.u),
+    ],
     "transpose_of_matmul": lambda l: [ops.transpose(ops.matmul(l.z, l.u, tb=True), perm=(1, 0))],
     "concat_of_one": lambda l: [ops.concat(l.x, axis=0)],
     "slice_of_all": lambda l: [
@@ -139,9 +171,13 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
         ops.unslice(l.u, shape=(3, 4), starts=(0, 0), stops=(3, 4), steps=(1, 1)),
     ],
     "slice_of_slice": lambda l: [ops.narrow(ops.narrow(l.u, 1, 1, 4), 1, 1, 2), ops.flip(ops.flip(l.u, 1), 1)],
-    "slice_of_concat": lambda l: [ops.narrow(ops.concat(l.u, l.u * 2.0, axis=1), 1, 5, 7), ops.narrow(ops.concat(l.u, l.u * 2.0, axis=1), 1, 3, 7)],
+    "slice_of_concat": lambda l: [
+        ops.narrow(ops.concat(l.u, l.u * 2.0, axis=1), 1, 5, 7),
+        ops.narrow(ops.concat(l.u, l.u * 2.0, axis=1), 1, 3, 7),
+    ],
     "pick_inside": lambda l: [
-        ops.pick(l.z - lse(l.z, keepdims=True), l.k), ops.pick(-l.z, l.k), ops.pick(l.z * l.w, l.k), ops.pick(l.s - l.z, l.k),
+        ops.pick(l.z - lse(l.z, keepdims=True), l.k), ops.pick(-l.z, l.k), ops.pick(l.z * l.w, l.k),
+        ops.pick(l.s - l.z, l.k),
         ops.pick(l.z * ops.tanh(l.z), l.k),
     ],
     "sum_of_one_hot": lambda l: [
@@ -152,39 +188,62 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     # stable forms
     "log_of_exp": lambda l: [ops.log(ops.exp(l.x)), ops.log(ops.sqrt(positive(l.x)))],
     "log_of_softmax": lambda l: [ops.log(ops.softmax(l.x, axis=-1)), ops.log(total(ops.exp(l.x), 0, 1))],
-    "log_of_sigmoid": lambda l: [ops.log(ops.sigmoid(l.x)), ops.log(1.0 - ops.sigmoid(l.x)), ops.log(1.0 + ops.exp(l.x))],
+    "log_of_sigmoid": lambda l: [
+        ops.log(ops.sigmoid(l.x)), ops.log(1.0 - ops.sigmoid(l.x)), ops.log(1.0 + ops.exp(l.x)),
+    ],
     "log1p_of_exp": lambda l: [ops.log1p(ops.exp(l.x)), ops.log1p(-ops.sigmoid(l.x))],
     "log_inside": lambda l: [
-        ops.log(ops.pick(ops.softmax(l.z, axis=1), l.k)), ops.log(ops.where(l.b, ops.sigmoid(l.x), 1.0 - ops.sigmoid(l.x))),
+        ops.log(ops.pick(ops.softmax(l.z, axis=1), l.k)),
+        ops.log(ops.where(l.b, ops.sigmoid(l.x), 1.0 - ops.sigmoid(l.x))),
         ops.log(ops.where(l.b, ops.sigmoid(l.x), 0.5)),
     ],
     "log_of_product": lambda l: [
-        ops.log(ops.exp(l.x) / positive(l.y)), ops.log(ops.sigmoid(l.x) * positive(l.y)), ops.log(ops.pow_(ops.sigmoid(l.x), l.y)),
+        ops.log(ops.exp(l.x) / positive(l.y)), ops.log(ops.sigmoid(l.x) * positive(l.y)),
+        ops.log(ops.pow_(ops.sigmoid(l.x), l.y)),
         ops.log(positive(l.x) / positive(l.y)),
     ],
-    "exp_of_log": lambda l: [ops.exp(ops.log(positive(l.x))), ops.exp(-ops.softplus(l.x)), ops.exp(ops.log(l.x))],
-    "exp_of_log_softmax": lambda l: [ops.exp(l.x - lse(l.x, keepdims=True)), ops.exp(l.x - lse(l.y, keepdims=True))],
-    "exp_over_sum": lambda l: [_softmax_by_hand(l.x), ops.exp(l.y) / total(ops.exp(l.y), 0, 1), ops.exp(l.x) / total(ops.exp(l.y), 0)],
-    "logistic": lambda l: [1.0 / (1.0 + ops.exp(-l.x)), ops.exp(l.x) / (1.0 + ops.exp(l.x)), 2.0 / (1.0 + ops.exp(l.x))],
-    "softmax_of_shifted": lambda l: [
-        ops.softmax(l.x - ops.reduce_max(l.x, axes=(1,), keepdims=True), axis=1), ops.softmax(l.x + l.s, axis=0), ops.softmax(l.x - l.w, axis=0),
+    "exp_of_log": lambda l: [
+        ops.exp(ops.log(positive(l.x))), ops.exp(-ops.softplus(l.x)), ops.exp(ops.log(l.x)),
     ],
-    "shift_put_back": lambda l: [lse(l.x - l.w, keepdims=True) + l.w, l.s + ops.logsumexp(l.x - l.s, axes=(0, 1))],
+    "exp_of_log_softmax": lambda l: [
+        ops.exp(l.x - lse(l.x, keepdims=True)), ops.exp(l.x - lse(l.y, keepdims=True)),
+    ],
+    "exp_over_sum": lambda l: [
+        _softmax_by_hand(l.x), ops.exp(l.y) / total(ops.exp(l.y), 0, 1), ops.exp(l.x) / total(ops.exp(l.y), 0),
+    ],
+    "logistic": lambda l: [
+        1.0 / (1.0 + ops.exp(-l.x)), ops.exp(l.x) / (1.0 + ops.exp(l.x)), 2.0 / (1.0 + ops.exp(l.x)),
+    ],
+    "softmax_of_shifted": lambda l: [
+        ops.softmax(l.x - ops.reduce_max(l.x, axes=(1,), keepdims=True), axis=1),
+        ops.softmax(l.x + l.s, axis=0), ops.softmax(l.x - l.w, axis=0),
+    ],
+    "shift_put_back": lambda l: [
+        lse(l.x - l.w, keepdims=True) + l.w, l.s + ops.logsumexp(l.x - l.s, axes=(0, 1)),
+    ],
     "shift_cancels": lambda l: [
-        (l.x - l.w) - lse(l.x - l.w, keepdims=True), ops.pick(l.z - l.w, l.k) - lse(l.z - l.w), (l.x - l.w) - lse(l.x - 2.0 * l.w, keepdims=True),
+        (l.x - l.w) - lse(l.x - l.w, keepdims=True), ops.pick(l.z - l.w, l.k) - lse(l.z - l.w),
+        (l.x - l.w) - lse(l.x - 2.0 * l.w, keepdims=True),
     ],
     "two_terms": lambda l: [lse(ops.concat(ops.broadcast_to(l.number(0.0), shape=(N, 1)), l.w, axis=1))],
     "softplus_in_sum": lambda l: [
         ops.relu(l.x) - l.x * l.y + ops.softplus(-ops.abs_(l.x)), l.y + ops.softplus(-l.y),
-        l.y * ops.softplus(-l.x) + (1.0 - l.y) * ops.softplus(l.x), (1.0 - l.x) * l.y + ops.softplus(-l.y) - l.s,
+        l.y * ops.softplus(-l.x) + (1.0 - l.y) * ops.softplus(l.x),
+        (1.0 - l.x) * l.y + ops.softplus(-l.y) - l.s,
         l.x + ops.softplus(-l.y),
     ],
     "choice_of_softplus": lambda l: [
-        ops.where(l.b, ops.softplus(-l.x), ops.softplus(l.x)), ops.where(l.b, ops.softplus(l.y), ops.softplus(-l.y)),
+        ops.where(l.b, ops.softplus(-l.x), ops.softplus(l.x)),
+        ops.where(l.b, ops.softplus(l.y), ops.softplus(-l.y)),
         ops.where(l.b, ops.softplus(l.x), ops.softplus(l.y)),
     ],
     # at the end
-    "stored": lambda l: [ops.concat(l.u, ops.broadcast_to(l.number(0.0), shape=(3, 1)), axis=1), ops.concat(l.x, ops.broadcast_to(l.number(0.0), shape=(N, 1)), axis=1)],
-    "kept_dimensions": lambda l: [l.x - total(l.x, 1, keepdims=True), total(l.y, 1) + ops.squeeze(total(l.y, 1, keepdims=True), 1)],
+    "stored": lambda l: [
+        ops.concat(l.u, ops.broadcast_to(l.number(0.0), shape=(3, 1)), axis=1),
+        ops.concat(l.x, ops.broadcast_to(l.number(0.0), shape=(N, 1)), axis=1),
+    ],
+    "kept_dimensions": lambda l: [
+        l.x - total(l.x, 1, keepdims=True), total(l.y, 1) + ops.squeeze(total(l.y, 1, keepdims=True), 1),
+    ],
     "unmarked": lambda l: [ops.cut(l.x) + ops.stop_gradient(l.y)],
 }

@@ -19,13 +19,11 @@ from dlc.source import Source, Span
 from dlc.tensor_type import Dim, TensorType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rewrite_cases import CASES, N, Leaves, feeds
-
 from random_graphs import Pool
+from rewrite_cases import CASES, Leaves, N, feeds
 
 HERE = Path(__file__).parent
 FINAL = ("stored", "kept_dimensions", "unmarked")  # cases of the last pass
-ENGINE_ALONE = {"signs_out_of_matmul": "signs_out"}  # cases whose rule has the name of another
 
 
 def build(name: str) -> Graph:
@@ -81,7 +79,6 @@ def all_rules() -> dict[str, str]:
 @pytest.mark.parametrize("rule", all_rules())
 def test_every_rule_applies_to_its_case(rule: str) -> None:
     name = rule.partition(".")[2]
-    case = "signs_out_of_matmul" if rule == "shapes.signs_out" else name
     applied = []
 
     def watch(function):  # type: ignore[no-untyped-def]
@@ -94,7 +91,7 @@ def test_every_rule_applies_to_its_case(rule: str) -> None:
         watched.__name__ = function.__name__
         return watched
 
-    graph = build(case)
+    graph = build(name)
     groups = (fold.FINAL, shapes.KEEP) if name in FINAL else PASSES
     table = together(groups)
     if name in FINAL:
@@ -388,7 +385,7 @@ def test_bernoulli_saturates(name: str) -> None:
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
-    steps=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60), st.integers(0, 60), st.integers(0, 60)), min_size=3, max_size=25),
+    steps=st.lists(st.tuples(st.integers(0, 3), *[st.integers(0, 60)] * 3), min_size=3, max_size=25),
     final=st.booleans(), derive=st.booleans(),
 )
 def test_random_graphs_keep_their_values(steps: list[tuple[int, int, int, int]], final: bool, derive: bool) -> None:

@@ -10,7 +10,18 @@ import math
 from .. import ops
 from ..graph import Node
 from .match import (
-    POINTWISE, finite, is_number, is_op, like, nonnegative, number, once, other, spread, unsigned, with_number,
+    POINTWISE,
+    finite,
+    is_number,
+    is_op,
+    like,
+    nonnegative,
+    number,
+    once,
+    other,
+    spread,
+    unsigned,
+    with_number,
 )
 from .rewrite import Rules
 
@@ -185,7 +196,8 @@ def signs_out(node: Node) -> Node | None:
 
 @RULES.on("abs", "cos", "relu")
 def even(node: Node) -> Node | None:
-    """|-x| = |x|; cos(-x) = cos(x); ||x|| = |x|; relu(relu(x)) = relu(x); |x| = relu(x) = x where x cannot be negative"""
+    """|-x| = |x|; cos(-x) = cos(x); ||x|| = |x|; relu(relu(x)) = relu(x); |x| = relu(x) = x
+    where x cannot be negative"""
     [x] = node.inputs
     if node.op.name != "relu" and x.op.name == "neg":
         return node.graph.add(node.op, (x.inputs[0],))

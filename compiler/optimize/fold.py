@@ -40,14 +40,14 @@ def known(node: Node) -> Node | None:
 
 
 def _free(attr: Any) -> bool:
-    return isinstance(attr, Dim) or isinstance(attr, tuple) and any(map(_free, attr))
+    return isinstance(attr, Dim) or (isinstance(attr, tuple) and any(map(_free, attr)))
 
 
 @RULES.on("constant")
 def uniform(node: Node) -> Node | None:
     """[c, c, ...] = broadcast_to(c)"""
     value = node.attrs["value"]
-    if not value.ndim or not value.size or value.reshape(-1)[0] != value.reshape(-1)[-1] or not (value == value.flat[0]).all():
+    if not value.ndim or not value.size or value.flat[0] != value.flat[-1] or (value != value.flat[0]).any():
         return None
     return ops.broadcast_to(constant(node.graph, value.flat[0], node.dtype), shape=node.shape)
 

@@ -130,7 +130,7 @@ def unsigned(node: Node, depth: int = 3) -> Node | None:
 
 def opposite(a: Node, b: Node) -> bool:
     """Whether a = -b is seen at once."""
-    if a.op.name == "neg" and a.inputs[0] is b or b.op.name == "neg" and b.inputs[0] is a:
+    if (a.op.name == "neg" and a.inputs[0] is b) or (b.op.name == "neg" and b.inputs[0] is a):
         return True
     if a.op.name == b.op.name == "sub":
         return a.inputs == b.inputs[::-1]
@@ -144,7 +144,7 @@ def complement(a: Node, b: Node) -> bool:
     """Whether a + b = 1 is seen at once; through casts of whole numbers and truth values too."""
     if a.op.name == b.op.name == "cast":
         a, b = a.inputs[0], b.inputs[0]
-        if a.op.name == "not" and a.inputs[0] is b or b.op.name == "not" and b.inputs[0] is a:
+        if (a.op.name == "not" and a.inputs[0] is b) or (b.op.name == "not" and b.inputs[0] is a):
             return True
     return any(
         x.op.name == "sub" and x.inputs[1] is y and is_number(x.inputs[0], 1) for x, y in ((a, b), (b, a))

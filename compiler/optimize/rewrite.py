@@ -3,20 +3,19 @@
     rule: node -> node that takes its place, or None
 
 A sweep visits the nodes inputs first; what a rule makes is visited at once, and users whose inputs changed are visited
-(again) later. Sweeps follow each other until one changes nothing, so the result does not depend on the order in which
-rules got their chance. Each rule makes a graph smaller, or moves something in one direction only (signs and scalars
-outwards, broadcasts towards the end), so this ends; a count guards it.
+(again) later. Sweeps follow each other until one changes nothing, so a pattern is found however late its parts came to
+be. Each rule makes a graph smaller, or moves something in one direction only (signs and scalars outwards, broadcasts
+towards the end), so this ends; a count guards it.
 """
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Optional
 
 from ..diagnostics import InternalError
 from ..graph import Graph, Node
 
-Rule = Callable[[Node], Optional[Node]]
+Rule = Callable[[Node], Node | None]
 PATIENCE = 40  # rewrites for each node there was; real graphs take less than 3
 
 

@@ -6,9 +6,17 @@ from typing import Any
 
 from .. import ops
 from ..graph import Node
-from ..tensor_type import Size, product
+from ..tensor_type import Size
+from ..tensor_type import product as count_of
 from .match import (
-    REDUCTIONS, axes_of, constant_along, drop_axes, kept, once, solid, spread,
+    REDUCTIONS,
+    axes_of,
+    constant_along,
+    drop_axes,
+    kept,
+    once,
+    solid,
+    spread,
 )
 from .rewrite import Rules
 
@@ -63,7 +71,7 @@ def reduction_of_broadcast(node: Node) -> Node | None:
     repeated = [axis for axis in axes if axis < lead or (x.shape[axis - lead] == 1 and wide.shape[axis] != 1)]
     if not repeated:
         return None
-    count = product(wide.shape[axis] for axis in repeated)
+    count = count_of(wide.shape[axis] for axis in repeated)
     if node.op.name != "reduce_sum" and not (isinstance(count, int) and count > 0):
         return None  # the greatest of nothing is -inf
     own = tuple(axis - lead for axis in axes if axis >= lead)
@@ -161,7 +169,7 @@ def reshape_of_broadcast(node: Node) -> Node | None:
     if wide.op.name != "broadcast_to":
         return None
     [x] = wide.inputs
-    if product(x.shape) == 1:
+    if count_of(x.shape) == 1:
         return spread(ops.reshape(x, shape=()), node.shape)
     if solid(wide.shape) != solid(node.shape):
         return None
@@ -174,7 +182,7 @@ def reshape_of_broadcast(node: Node) -> Node | None:
 def move_of_single(node: Node) -> Node | None:
     """transpose(broadcast(s)) = broadcast(s), and so on, for a single element s"""
     [x] = node.inputs
-    if x.op.name != "broadcast_to" or product(x.inputs[0].shape) != 1:
+    if x.op.name != "broadcast_to" or count_of(x.inputs[0].shape) != 1:
         return None
     return spread(ops.reshape(x.inputs[0], shape=()), node.shape)
 
@@ -183,7 +191,7 @@ def move_of_single(node: Node) -> Node | None:
 def pick_of_single(node: Node) -> Node | None:
     """pick(broadcast(s), i) = broadcast(s) for a single element s"""
     x = node.inputs[0]
-    if x.op.name != "broadcast_to" or product(x.inputs[0].shape) != 1:
+    if x.op.name != "broadcast_to" or count_of(x.inputs[0].shape) != 1:
         return None
     return spread(ops.reshape(x.inputs[0], shape=()), node.shape)
 
@@ -203,7 +211,8 @@ def transpose_chain(node: Node) -> Node | None:
 
 @RULES.on("broadcast_to")
 def broadcast_chain(node: Node) -> Node | None:
-    """broadcast(broadcast(x)) = broadcast(x); to its own shape = x; broadcast(reshape(x)) where ones were put in front"""
+    """broadcast(broadcast(x)) = broadcast(x); to its own shape = x; broadcast(reshape(x)) = broadcast(x) where the
+    reshape puts ones in front"""
     [x] = node.inputs
     if x.shape == node.shape:
         return x
@@ -248,13 +257,15 @@ def _swaps_last(node: Node) -> bool:
 
 
 @RULES.on("matmul")
-def signs_out(node: Node) -> Node | None:
+def signs_out_of_matmul(node: Node) -> Node | None:
     """(-a) @ b = -(a @ b)"""
     a, b = node.inputs
     if a.op.name != "neg" and b.op.name != "neg":
         return None
-    plain = ops.matmul(*(x.inputs[0] if x.op.name == "neg" else x for x in (a, b)), **node.attrs)
-    return plain if a.op.name == b.op.name else -plain
+    both = a.op.name == b.op.name
+    a, b = (x.inputs[0] if x.op.name == "neg" else x for x in (a, b))
+    product = node.graph.add(node.op, (a, b), node.attrs)
+    return product if both else -product
 
 
 # --- concat, slice, pick
@@ -353,7 +364,7 @@ def _in_range(hot: Node) -> bool:
     [index] = hot.inputs
     if index.op.name in ("argmax", "argmin"):
         [x] = index.inputs
-        return x.shape[index.attrs["axis"]] == hot.attrs["depth"]
+        return bool(x.shape[index.attrs["axis"]] == hot.attrs["depth"])
     return index.op.name == "input"
 
 

@@ -7,8 +7,19 @@ from __future__ import annotations
 from .. import ops
 from ..graph import Node
 from .match import (
-    axes_of, bare, complement, constant_along, is_number, nonnegative, number, once, one_minus, opposite,
-    other, spread, unsigned,
+    axes_of,
+    bare,
+    complement,
+    constant_along,
+    is_number,
+    nonnegative,
+    number,
+    once,
+    one_minus,
+    opposite,
+    other,
+    spread,
+    unsigned,
 )
 from .rewrite import Rules
 
@@ -314,7 +325,7 @@ def _near(node: Node) -> list[Node]:
 
 
 def _softplus_in(term: Node) -> bool:
-    return term.op.name == "softplus" or term.op.name == "mul" and any(x.op.name == "softplus" for x in term.inputs)
+    return term.op.name == "softplus" or (term.op.name == "mul" and any(x.op.name == "softplus" for x in term.inputs))
 
 
 def _softplus_pair(a: Node, b: Node) -> tuple[Node, Node | None] | None:
