@@ -1,12 +1,12 @@
-"""A graph of the compiler as a picture: `.dot` by our own writer, `.svg` laid out by Graphviz, `.html` to walk around in.
+"""A graph as a picture: `.dot` by our own writer, `.svg` laid out by Graphviz, `.html` to walk around in.
 
     picture = box* arrow*                   a networkx graph of Box, in the order of the text
     box     = input | target | parameter | state | operation | serving | result
     arrow   = (from, to, shape)             what flows
 
-Boxes nest by the layer instance that made them. Single numbers and sizes are written into the operation that uses them, and
-casts are not drawn, so that what is left is what a person would draw. "serving" is what only an output needs: where dropout or running statistics make the
-passes differ, a layer has such a second part.
+Boxes nest by the layer instance that made them. Single numbers and sizes are written into the operation that uses
+them, and casts are not drawn, so that what is left is what a person would draw. "serving" is what only an output
+needs: where dropout or running statistics make the passes differ, a layer has such a second part.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import networkx as nx
 
@@ -24,7 +24,8 @@ from .graph import Node, show_attr
 from .module import Module
 from .tensor_type import show_shape
 
-STAGES = ("graph", "step", "predict")
+SHOWN = {"graph": ("output/", "loss", "metric/"), "step": ("loss", "metric/", "next/"), "predict": ("output/",)}
+STAGES = tuple(SHOWN)
 KINDS = (".svg", ".dot", ".html")
 LARGEST = 1_500  # boxes; beyond it layers are folded, the deepest first
 HIDDEN = ("cast", "stop_gradient", "cut")  # say nothing about the mathematics
@@ -32,14 +33,15 @@ WRITTEN = ("constant", "size")  # single values written into their users
 
 SYMBOLS = {  # operations as they are written; the others go by their names
     "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "pow": "^", "matmul": "@", "floordiv": "//", "mod": "%",
-    "eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "and": "and", "or": "or", "not": "not", "sqrt": "√",
+    "eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "sqrt": "√",
     "maximum": "max", "minimum": "min", "random_uniform": "uniform draw", "random_normal": "normal draw",
     "reduce_sum": "Σ", "reduce_max": "max", "reduce_min": "min", "reduce_prod": "Π", "logsumexp": "log Σ exp",
 }
 # Fill and line of each kind: told apart by lightness and by form too (Okabe and Ito 2008), text at 7:1 or more.
 LOOKS: dict[str, dict[str, str]] = {
     "input": {"shape": "box", "fillcolor": "#d6eaf8", "color": "#0b5394", "style": "filled,rounded", "penwidth": "2.4"},
-    "target": {"shape": "box", "fillcolor": "#eef6fc", "color": "#0b5394", "style": "filled,rounded,dashed", "penwidth": "1.8"},
+    "target": {"shape": "box", "fillcolor": "#eef6fc", "color": "#0b5394", "style": "filled,rounded,dashed",
+               "penwidth": "1.8"},
     "parameter": {"shape": "box", "fillcolor": "#fdebc8", "color": "#b36b00", "penwidth": "1.8"},
     "state": {"shape": "box", "fillcolor": "#f1e6f5", "color": "#7a3b8f", "style": "filled,dashed", "penwidth": "1.5"},
     "operation": {"shape": "box", "fillcolor": "#ffffff", "color": "#8a929a", "style": "filled,rounded"},
@@ -61,7 +63,7 @@ class Box:
     tip: str = ""
 
 
-Picture = nx.MultiDiGraph  # of Box; edges have `label`
+Picture: TypeAlias = "nx.MultiDiGraph[Box]"  # edges have `label`
 
 
 def draw(module: Module, stage: str = "graph") -> Picture:
@@ -69,8 +71,7 @@ def draw(module: Module, stage: str = "graph") -> Picture:
     that was differentiated and optimized."""
     if stage not in STAGES:
         raise error("E0792", f"there is no stage `{stage}`", None, notes=["stages are " + ", ".join(STAGES)])
-    prefixes = {"graph": ("output/", "loss", "metric/"), "predict": ("output/",), "step": ("loss", "metric/", "next/")}[stage]
-    roots = module.roots(*prefixes)
+    roots = module.roots(*SHOWN[stage])
     if stage == "step" and not module.trains:
         raise error("E0509", "there is no step to draw: the spec has no train block", None, help="--stage predict")
     picture = _Drawing(module).run(roots, names=stage == "graph")
@@ -108,7 +109,8 @@ class _Drawing:
         learning = [node for name, node in roots.items() if not name.startswith("output/")]
         self.learning = set(self._needed(learning, keys=True)) if learning else set(needed)
         if any(name.startswith("next/") for name in roots):
-            self.forward = set(self._needed([node for name, node in roots.items() if not name.startswith("next/")], keys=True))
+            figures = [node for name, node in roots.items() if not name.startswith("next/")]
+            self.forward = set(self._needed(figures, keys=True))
             self.layers = {scope[0] for node in self.forward if (scope := scope_of(node.scope))}
         for node in needed:
             if not written(node) and node.op.name not in HIDDEN:
@@ -142,8 +144,8 @@ class _Drawing:
                 self._arrow(seen, box)
 
     def _scope(self, node: Node) -> tuple[str, ...]:
-        """Where a node is drawn: in its layer; of a step's derivatives in a part of their own, since drawn among what they are
-        derivatives of their arrows would run against all others."""
+        """Where a node is drawn: in its layer; of a step's derivatives in a part of their own, since drawn among what
+        they are derivatives of their arrows would run against all others."""
         scope = scope_of(node.scope)
         if self.layers is None or node in self.forward or (scope and scope[0] not in self.layers):
             return scope
@@ -204,7 +206,8 @@ class _Drawing:
     def _next(self, path: str, node: Node) -> None:
         """The new value of a parameter goes into a box of its own: a step is drawn without circles."""
         variable = self.module.variables.get(path)
-        if variable is not None and self.kinds.get(path) == "parameter" and not written(node) and node.op.name not in HIDDEN:
+        drawn = not written(node) and node.op.name not in HIDDEN
+        if variable is not None and self.kinds.get(path) == "parameter" and drawn:
             box = Box("parameter", (f"new {path}", show_shape(node.shape)), (), f"{path} after the step")
             self.picture.add_node(box)
             self.picture.add_edge(self.boxes[node], box, label="")
@@ -275,15 +278,15 @@ def dot(picture: Picture) -> str:
     lines = [
         "digraph {",
         f"  graph [label={quote(picture.graph.get('title', ''))}, labelloc=t, labeljust=l, fontsize=20, rankdir=TB,",
-        '    nodesep=0.28, ranksep=0.38, pad=0.3, bgcolor="#ffffff", fontname="Helvetica,Arial,sans-serif", fontcolor="#1b1f24",',
-        "    compound=true]",
+        '    nodesep=0.28, ranksep=0.38, pad=0.3, bgcolor="#ffffff", fontname="Helvetica,Arial,sans-serif",',
+        '    fontcolor="#1b1f24", compound=true]',
         '  node [fontname="Helvetica,Arial,sans-serif", fontsize=12, fontcolor="#1b1f24", style=filled, penwidth=1.2,',
         '    margin="0.14,0.07", height=0.3]',
         '  edge [fontname="Helvetica,Arial,sans-serif", fontsize=10, fontcolor="#4a5159", color="#6b747d", arrowsize=0.7]',
     ]
-    tree: dict[str, Any] = {}
+    tree: dict[Any, Any] = {}
     for box in picture:
-        branch = tree
+        branch: dict[Any, Any] = tree
         for part in box.scope:
             branch = branch.setdefault(("in", part), {})
         branch[box] = None
@@ -307,8 +310,8 @@ def _nested(tree: dict[Any, Any], number: dict[Box, str], first: int) -> Iterato
                 continue
             clusters += 1
             yield f"{pad}subgraph cluster_{clusters} {{"
-            yield (f'{pad}  graph [label={quote(key[1])}, labeljust=l, fontsize=12, fontcolor="#3d454d", style="filled,rounded", '
-                   f'color="#c3ccd5", fillcolor="{CLUSTERS[(depth - 1) % 2]}", margin=12, tooltip={quote(key[1])}]')
+            yield (f'{pad}  graph [label={quote(key[1])}, labeljust=l, fontsize=12, fontcolor="#3d454d", '
+                   f'style="filled,rounded", color="#c3ccd5", fillcolor="{CLUSTERS[(depth - 1) % 2]}", margin=12, tooltip={quote(key[1])}]')
             stack.append((iter(inside.items()), depth + 1))
             break
         else:
@@ -359,7 +362,8 @@ def content(picture: Picture, path: Path) -> str:
     """The content of a file by the ending of its name: .svg, .dot or .html. E0792 for another."""
     kind = path.suffix.lower()
     if kind not in KINDS:
-        raise error("E0792", f"a picture is not written as `{path.name}`", None, notes=["endings are " + ", ".join(KINDS)],
+        raise error("E0792", f"a picture is not written as `{path.name}`", None,
+                    notes=["endings are " + ", ".join(KINDS)],
                     help=f"-o {path.stem or 'graph'}.svg")
     if kind == ".dot":
         return dot(picture)

@@ -193,11 +193,16 @@ def test_a_closed_pipe_is_no_matter() -> None:
     (["check", "nowhere.dl"], "E0701"), (["check", "."], "E0702"), (["check", "nowhere.onnx"], "E0710"),
     (["check", SPECS / "data" / "xor.csv"], "E01"), (["decompile", SPECS / "xor.dl"], "E0711"),
     (["train", "--resume", "nowhere"], "E07"), (["explain", "E9999"], "E0793"),
-    (["check", SPECS / "xor.dl", "--model", "xnor"], "E0209"), (["check", SPECS / "xor.dl", "--set", "hiden=4"], "E0210"),
-    (["check", SPECS / "xor.dl", "--set", "hidden=many"], "E0302"), (["check", SPECS / "xor.dl", "--max-nodes", "3"], "E0220"),
-    (["train", SPECS / "xor.dl", "--data", "nowhere.npz"], "E0602"), (["graph", SPECS / "xor.dl", "-o", "x.png"], "E0792"),
+    (["check", SPECS / "xor.dl", "--model", "xnor"], "E0209"),
+    (["check", SPECS / "xor.dl", "--set", "hiden=4"], "E0210"),
+    (["check", SPECS / "xor.dl", "--set", "hidden=many"], "E0302"),
+    (["check", SPECS / "xor.dl", "--max-nodes", "3"], "E0220"),
+    (["train", SPECS / "xor.dl", "--data", "nowhere.npz"], "E0602"),
+    (["graph", SPECS / "xor.dl", "-o", "x.png"], "E0792"),
 ])
-def test_bad_input_has_a_code(run, argv: list[object], code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input_has_a_code(
+    run, argv: list[object], code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     status, out, err = run(*argv)
     assert (status, out) == (2, "")
@@ -244,7 +249,7 @@ def test_check_is_light() -> None:
 
 
 def test_check_takes_half_a_second() -> None:
-    # As installed: compiled modules kept (the first run writes them); time of the processor, so that neighbours matter less.
+    # As installed: compiled modules kept (the first run writes them). Processor time: neighbours matter less.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     spent = []
     for _ in range(5):
@@ -347,7 +352,8 @@ def test_evaluate_and_predict(run, trained: dict[str, object], tmp_path: Path) -
 
 
 def test_resume_a_finished_run(run, trained: dict[str, object], tmp_path: Path) -> None:
-    status, out, err = run("train", "--resume", trained["run"], "--steps", "5", "--data", SPECS / "data" / "xor.csv", "--json")
+    data = SPECS / "data" / "xor.csv"
+    status, out, err = run("train", "--resume", trained["run"], "--steps", "5", "--data", data, "--json")
     assert status == 0, err
     assert json.loads(out.splitlines()[-1])["steps"] == trained["steps"] + 5  # type: ignore[operator]
 

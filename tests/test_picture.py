@@ -58,7 +58,8 @@ def test_pictures_are_the_same_in_every_process(tmp_path: Path) -> None:
     for seed in ("0", "99"):
         code = "import sys; from dlc.cli import main; sys.exit(main())"
         command = [sys.executable, "-c", code, "graph", str(SPECS / "digits.dl"), "-o", str(tmp_path / f"{seed}.dot")]
-        done = subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=False)
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         made.append((tmp_path / f"{seed}.dot").read_text())
     assert made[0] == made[1]
@@ -82,7 +83,8 @@ def test_deep_pictures_are_folded() -> None:
     picture.add_edge(inner[1], inner[0], label="")
     picture.add_edge(inner[0], outer, label="[3]")
     folded = fold(picture, 1)
-    assert [(box.kind, box.lines) for box in folded] == [("folded", ("dense", "1 operations, 1 parameters")), ("result", ("y",))]
+    whole = ("folded", ("dense", "1 operations, 1 parameters"))
+    assert [(box.kind, box.lines) for box in folded] == [whole, ("result", ("y",))]
     assert [label for *_, label in folded.edges(data="label")] == ["[3]"]
 
 

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Parameter
-
-from dlc import __version__
 from dlc.runtime.failures import Error
 
+from .. import __version__
 from . import report
 
 # name -> what it does, in the order of `dlc --help`. The module `dlc.cli.NAME` defines the function of that name.

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from .options import Compilation, Output, is_spec
+from .options import COMPILATION, OUTPUT, Compilation, Output, is_spec
 
 
 def check(
     file: Annotated[Path, Parameter(help="A .dl spec or a .onnx file.")], /, *,
-    compilation: Compilation = Compilation(), output: Output = Output(),
+    compilation: Compilation = COMPILATION, output: Output = OUTPUT,
 ) -> None:
     """Check every name and shape of a spec, or the inside of a .onnx file (its training_info included)."""
     found = _spec(file, compilation, output) if is_spec(file) else _compiled(file, compilation)

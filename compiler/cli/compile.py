@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from . import report
 from .files import write
-from .options import Compilation, Output
+from .options import COMPILATION, OUTPUT, Compilation, Output
 
 Stage = Literal["syntax", "graph", "gradient", "optimized", "onnx"]
 
@@ -18,7 +18,7 @@ def compile(
     spec: Annotated[Path, Parameter(help="A .dl spec.")], /, *,
     out: Annotated[Path | None, Parameter(name=("--output", "-o"), help="Where to. Default: NAME.onnx here.")] = None,
     emit: Annotated[Stage, Parameter(help="The stage to write; all but onnx are text, for reading.")] = "onnx",
-    compilation: Compilation = Compilation(), output: Output = Output(),
+    compilation: Compilation = COMPILATION, output: Output = OUTPUT,
 ) -> None:
     """Write the .onnx file of a spec: it predicts anywhere and holds its own training step."""
     if emit != "onnx":
@@ -40,8 +40,7 @@ def compile(
 def _text(spec: Path, stage: Stage, compilation: Compilation, output: Output) -> str:
     """A stage of the compiler as text."""
     if stage == "syntax":
-        from dlc.parse import parse, read_source
-
+        from ..parse import parse, read_source
         from .tree import show
 
         return show(parse(read_source(spec)))

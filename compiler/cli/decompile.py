@@ -6,18 +6,19 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from cyclopts import Parameter
-
 from dlc.runtime.failures import Error
 
 from . import report
 from .files import write
-from .options import Output
+from .options import OUTPUT, Output
 
 
 def decompile(
     file: Annotated[Path, Parameter(help="A .onnx file that dlc wrote.")], /, *,
-    out: Annotated[Path | None, Parameter(name=("--output", "-o"), help="A folder for the spec and all it used.")] = None,
-    output: Output = Output(),
+    out: Annotated[
+        Path | None, Parameter(name=("--output", "-o"), help="A folder for the spec and all it used.")
+    ] = None,
+    output: Output = OUTPUT,
 ) -> None:
     """Give back the spec that a file was compiled from, word for word."""
     from dlc.runtime.file import CompiledFile

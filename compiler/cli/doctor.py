@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .options import Output
+from .options import OUTPUT, Output
 from .report import BAD_INPUT
 
 RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
@@ -18,7 +18,7 @@ NEEDED = ("lark", "networkx", "numpy", "onnx", "ml_dtypes", "safetensors", "rich
 OPTIONAL = {"pygraphviz": "graph"}
 
 
-def doctor(*, output: Output = Output()) -> int:
+def doctor(*, output: Output = OUTPUT) -> int:
     """Look at the installation. Status 2 when something must be mended."""
     facts, problems = examine()
     if output.json:
@@ -46,7 +46,7 @@ def doctor(*, output: Output = Output()) -> int:
 
 def examine() -> tuple[dict[str, Any], list[dict[str, str]]]:
     """What is installed, and what is in the way."""
-    from dlc import __version__
+    from .. import __version__
 
     problems: list[dict[str, str]] = []
     installed = {name: version_of(name) for name in (*NEEDED, *RUNTIMES, *OPTIONAL)}
@@ -94,7 +94,8 @@ def _runtime(installed: dict[str, str | None], problems: list[dict[str, str]]) -
         if "CUDAExecutionProvider" in facts["providers"]:
             facts["cuda"] = "works" if choose("auto") == "cuda" else "does not start"
     except Error as problem:
-        problems.append({"problem": problem.message, "help": problem.help or f"pip install --force-reinstall {present[0]}"})
+        again = f"pip install --force-reinstall {present[0]}"
+        problems.append({"problem": problem.message, "help": problem.help or again})
     except Exception as problem:  # a broken wheel may raise anything when it loads
         problems.append({"problem": f"ONNX Runtime does not load: {problem}".split("\n")[0],
                          "help": f"pip install --force-reinstall {present[0]}"})

@@ -7,12 +7,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from .options import Device, Output
+from .options import OUTPUT, Device, Output
 
 
 def evaluate(
     file: Annotated[Path, Parameter(help="A .onnx file, or a run folder.")], /, *,
-    data: Annotated[Path, Parameter(help="An .npz or .csv file with inputs and targets.")], device: Device = "auto", output: Output = Output(),
+    data: Annotated[Path, Parameter(help="An .npz or .csv file with inputs and targets.")],
+    device: Device = "auto", output: Output = OUTPUT,
 ) -> None:
     """Loss and metrics over a data set, with dropout off."""
     from dlc.runtime.train import Trainer

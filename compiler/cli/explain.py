@@ -5,15 +5,14 @@ import json
 from typing import Annotated
 
 from cyclopts import Parameter
-
 from dlc.runtime.failures import Error
 
-from .options import Output
+from .options import OUTPUT, Output
 
 
 def explain(
     code: Annotated[str | None, Parameter(help="Such as E0312; without it, all codes are listed.")] = None, /, *,
-    output: Output = Output(),
+    output: Output = OUTPUT,
 ) -> None:
     """The page of an error code: what it means, a wrong example, how to mend it."""
     known = pages()

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-
 from dlc.runtime.failures import Error
 
 from . import report
-from .options import Output
+from .options import OUTPUT, Output
 
 
 def export(
@@ -19,16 +18,17 @@ def export(
         bool, Parameter(help="Leave the predicting model alone: no training_info.", show_default=False)
     ] = False,
     out: Annotated[Path | None, Parameter(name=("--output", "-o"), help="Where to.")] = None,
-    output: Output = Output(),
+    output: Output = OUTPUT,
 ) -> None:
     """Write the predicting part of a file alone, as any ONNX tool reads it."""
     if not inference:
-        raise Error("E0790", "`dlc export` must be told what to write", help="--inference is the predicting model alone")
+        raise Error("E0790", "`dlc export` must be told what to write",
+                    help="--inference is the predicting model alone")
     if out is None:
         raise Error("E0790", "`dlc export` must be told where to write", help="-o NAME.onnx")
-    from dlc.lower import export_inference
     from dlc.runtime.file import CompiledFile
 
+    from ..lower import export_inference
     from .trained import compiled_file
 
     compiled = compiled_file(file)

@@ -7,22 +7,21 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-
 from dlc.runtime.failures import Error
 
 from . import report
 from .files import write
-from .options import Output
+from .options import OUTPUT, Output
 
 
 def fmt(
     *files: Annotated[Path, Parameter(help="Specs; - is the standard input, given back formatted.")],
     check: Annotated[bool, Parameter(help="Change nothing; status 2 if a file would change.")] = False,
-    output: Output = Output(),
+    output: Output = OUTPUT,
 ) -> None:
     """Lay out the text of specs in the standard form. Only white space changes."""
-    from dlc.format import format_source
-    from dlc.parse import make_source, read_source
+    from ..format import format_source
+    from ..parse import make_source, read_source
 
     if not files:
         raise Error("E0790", "`dlc fmt` needs a file", help="dlc fmt specs/digits.dl, or `-` for the standard input")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from .options import Compilation, Output
+from .options import COMPILATION, OUTPUT, Compilation, Output
 
 
 def grad(
@@ -15,10 +15,10 @@ def grad(
     of: Annotated[str, Parameter(help="A loss, metric or scalar output.")] = "loss",
     wrt: Annotated[str, Parameter(help="A parameter's path, or an input.")],
     latex: Annotated[bool, Parameter(help="LaTeX instead of text.")] = False,
-    compilation: Compilation = Compilation(), output: Output = Output(),
+    compilation: Compilation = COMPILATION, output: Output = OUTPUT,
 ) -> None:
     """A derivative as a formula that a person reads."""
-    from dlc.formula import derivative
+    from ..formula import derivative
 
     formula = derivative(compilation.module(spec, output), of, wrt)
     if output.json:

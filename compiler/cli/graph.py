@@ -9,23 +9,26 @@ from cyclopts import Parameter
 
 from . import report
 from .files import write
-from .options import Compilation, Output
+from .options import COMPILATION, OUTPUT, Compilation, Output
 
 
 def graph(
     spec: Annotated[Path, Parameter(help="A .dl spec.")], /, *,
-    out: Annotated[Path | None, Parameter(name=("--output", "-o"), help="NAME.svg, .html or .dot. Default: NAME.svg here.")] = None,
+    out: Annotated[
+        Path | None, Parameter(name=("--output", "-o"), help="NAME.svg, .html or .dot. Default: NAME.svg here.")
+    ] = None,
     stage: Annotated[Literal["graph", "step", "predict"], Parameter(
         help="graph: the model as written; predict and step: what runs.")] = "graph",
-    compilation: Compilation = Compilation(), output: Output = Output(),
+    compilation: Compilation = COMPILATION, output: Output = OUTPUT,
 ) -> None:
     """Draw the graph of a spec: nested by layer, with the shapes on the edges."""
-    from dlc.picture import content, draw
+    from ..picture import content, draw
 
     target = out or Path(f"{spec.stem}.svg")
     picture = draw(compilation.module(spec, output, "graph" if stage == "graph" else "optimized"), stage)
     write(target, content(picture, target))
     if output.json:
-        print(json.dumps({"file": str(target), "boxes": picture.number_of_nodes(), "arrows": picture.number_of_edges()}))
+        counts = {"boxes": picture.number_of_nodes(), "arrows": picture.number_of_edges()}
+        print(json.dumps({"file": str(target), **counts}))
     else:
         report.note(f"{target}: {picture.number_of_nodes():,} boxes")

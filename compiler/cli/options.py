@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
-
 from dlc.runtime.failures import Error
 
 from . import report
 
 if TYPE_CHECKING:
-    from dlc.module import Module
-    from dlc.program import Program
     from dlc.runtime.file import CompiledFile
+
+    from ..module import Module
+    from ..program import Program
 
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], Parameter(help="Where it runs; cuda fails where there is no CUDA.")
@@ -42,7 +42,7 @@ class Compilation:
     ] = ()
     model: Annotated[str | None, Parameter(help="Which model of a file with several.")] = None
     precision: Annotated[Literal["float32", "float64"], Parameter(help="What `float` means.")] = "float32"
-    seed: Annotated[int | None, Parameter(help="Of start values, draws and the order of rows; before the spec's.")] = None
+    seed: Annotated[int | None, Parameter(help="Of start values, draws and the order of rows.")] = None
     max_nodes: Annotated[int, Parameter(help="How many operations a spec may unroll to.")] = 200_000
 
     def overrides(self) -> dict[str, Any]:
@@ -51,17 +51,16 @@ class Compilation:
 
     def given(self) -> list[str]:
         """The options that differ from their defaults, as they are written."""
-        plain = Compilation()
         return [f"--{name.replace('_', '-')}" for name in ("set", "model", "precision", "seed", "max_nodes")
-                if getattr(self, name) != getattr(plain, name)]
+                if getattr(self, name) != getattr(COMPILATION, name)]
 
     def program(self, spec: Path, output: Output) -> Program:
         """The spec compiled as far as a graph; its warnings are shown."""
-        import dlc
+        from ..program import compile
 
         if self.seed is not None:
             check_seed(self.seed)
-        program: Program = dlc.compile(
+        program = compile(
             spec, model=self.model, precision=self.precision, set=self.overrides(), seed=self.seed,
             max_nodes=self.max_nodes,
         )
@@ -69,10 +68,10 @@ class Compilation:
         return program
 
     def module(self, spec: Path, output: Output, stage: str = "graph") -> Module:
-        """The spec as a graph: as it is written ("graph"), with its derivatives ("gradient"), or as it runs ("optimized")."""
-        from dlc.diagnostics import Problems
-        from dlc.elaborate import elaborate
-        from dlc.pipeline import differentiate, optimize, source_of
+        """The spec as a graph: as written ("graph"), with its derivatives ("gradient"), or as it runs ("optimized")."""
+        from ..diagnostics import Problems
+        from ..elaborate import elaborate
+        from ..pipeline import differentiate, optimize, source_of
 
         problems = Problems()
         source, folder = source_of(spec)
@@ -102,6 +101,9 @@ class Compilation:
                         help="compile the spec again with it; `dlc decompile` gives the spec back")
 
 
+OUTPUT, COMPILATION = Output(), Compilation()  # the defaults
+
+
 def check_seed(seed: int) -> None:
     if not 0 <= seed < 2**63:
         raise Error("E0790", "`--seed` takes a whole number, not negative", notes=[f"found {seed}"])
@@ -123,9 +125,9 @@ def setting(text: str) -> tuple[str, Any]:
 
 def literal(text: str) -> Any:
     """A number, `true`, `false`, `none`, "text" or [list] as the language writes them; anything else is a text."""
-    from dlc import syntax
-    from dlc.diagnostics import CompileError
-    from dlc.parse import parse_expression
+    from .. import syntax
+    from ..diagnostics import CompileError
+    from ..parse import parse_expression
 
     def value(expr: syntax.Expr) -> Any:
         if isinstance(expr, syntax.Number | syntax.Constant | syntax.Text):

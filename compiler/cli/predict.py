@@ -11,12 +11,11 @@ from typing import Annotated
 
 import numpy as np
 from cyclopts import Parameter
-
 from dlc.runtime.failures import Error
 
 from . import report
 from .files import write
-from .options import Device, Output
+from .options import OUTPUT, Device, Output
 
 Arrays = Mapping[str, "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"]
 
@@ -24,8 +23,10 @@ Arrays = Mapping[str, "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"]
 def predict(
     file: Annotated[Path, Parameter(help="A .onnx file, or a run folder.")], /, *,
     data: Annotated[Path, Parameter(help="An .npz or .csv file with the model's inputs.")],
-    out: Annotated[Path | None, Parameter(name=("--output", "-o"), help="NAME.npz or NAME.csv. Default: CSV to stdout.")] = None,
-    device: Device = "auto", output: Output = Output(),
+    out: Annotated[
+        Path | None, Parameter(name=("--output", "-o"), help="NAME.npz or NAME.csv. Default: CSV to stdout.")
+    ] = None,
+    device: Device = "auto", output: Output = OUTPUT,
 ) -> None:
     """The outputs of a file for rows of data."""
     from dlc.runtime.train import Trainer

@@ -8,12 +8,13 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dlc.runtime.failures import Error
 
 if TYPE_CHECKING:
-    from dlc.diagnostics import Diagnostic
+    from ..diagnostics import Diagnostic
 
 BAD_INPUT, OUR_FAULT = 2, 70
 _STYLES = (  # of a rendered diagnostic: pattern, SGR codes for its groups
@@ -48,10 +49,8 @@ def _paint_line(line: str) -> str:
 
 def note(text: str) -> None:
     """A line for people; a stderr that is gone is no reason to fail."""
-    try:
+    with suppress(BrokenPipeError, ValueError):
         print(text, file=sys.stderr, flush=True)
-    except (BrokenPipeError, ValueError):
-        pass
 
 
 def failed(problem: Error, as_json: bool) -> int:

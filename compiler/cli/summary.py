@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from .options import Compilation, Output
+from .options import COMPILATION, OUTPUT, Compilation, Output
 
 if TYPE_CHECKING:
-    from onnx import NodeProto
-
     from dlc.runtime.file import CompiledFile
+    from onnx import NodeProto
 
 
 @dataclass
@@ -31,7 +30,7 @@ class Row:
 
 def summary(
     file: Annotated[Path, Parameter(help="A .dl spec or a .onnx file.")], /, *,
-    compilation: Compilation = Compilation(), output: Output = Output(),
+    compilation: Compilation = COMPILATION, output: Output = OUTPUT,
 ) -> None:
     """A table of layers, parameters, shapes and counts."""
     compiled = compilation.file(file, output)

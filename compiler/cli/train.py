@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-
 from dlc.runtime.failures import Error
 
 from . import report
-from .options import Compilation, Data, Device, Output, check_seed, is_spec
+from .options import COMPILATION, OUTPUT, Compilation, Data, Device, Output, check_seed, is_spec
 
 if TYPE_CHECKING:
     from dlc.runtime.callbacks import History
@@ -27,7 +26,7 @@ def train(
     resume: Annotated[Path | None, Parameter(help="Go on with a run: its folder.")] = None,
     runs: Annotated[Path, Parameter(help="Where run folders are made.")] = Path("runs"),
     device: Device = "auto",
-    compilation: Compilation = Compilation(), output: Output = Output(),
+    compilation: Compilation = COMPILATION, output: Output = OUTPUT,
 ) -> None:
     """Train a spec or a compiled file; writes a run folder and says where it is."""
     from dlc.runtime.train import Trainer
@@ -35,7 +34,8 @@ def train(
     from .progress import listener
 
     if (file is None) == (resume is None):
-        raise Error("E0790", "`dlc train` takes a spec, a .onnx file, or --resume RUN", help="dlc train specs/digits.dl")
+        raise Error("E0790", "`dlc train` takes a spec, a .onnx file, or --resume RUN",
+                    help="dlc train specs/digits.dl")
     for name, value in (("epochs", epochs), ("steps", steps), ("batch", batch)):
         if value is not None and value < 1:
             raise Error("E0790", f"`--{name}` takes a whole number above 0", notes=[f"found {value}"])
@@ -71,11 +71,11 @@ def _finished(history: History, output: Output) -> None:
     model = Run(run).model if run is not None else None
     final = history.final or {"train": {}, "validation": None}
     if output.json:
-        line: dict[str, Any] = {
+        record: dict[str, Any] = {
             "run": str(run) if run else None, "model": str(model) if model else None, "steps": history.steps,
             "seconds": round(history.seconds, 3), "train": final["train"], "validation": final["validation"],
         }
-        print(json.dumps(line))
+        print(json.dumps(record))
         return
     for line in closing(history):
         print(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from dlc.source import Span
+from ..source import Span
 
 
 def show(root: Any) -> str:
