@@ -282,7 +282,8 @@ def dot(picture: Picture) -> str:
         '    fontcolor="#1b1f24", compound=true]',
         '  node [fontname="Helvetica,Arial,sans-serif", fontsize=12, fontcolor="#1b1f24", style=filled, penwidth=1.2,',
         '    margin="0.14,0.07", height=0.3]',
-        '  edge [fontname="Helvetica,Arial,sans-serif", fontsize=10, fontcolor="#4a5159", color="#6b747d", arrowsize=0.7]',
+        '  edge [fontname="Helvetica,Arial,sans-serif", fontsize=10, fontcolor="#4a5159", color="#6b747d",',
+        "    arrowsize=0.7]",
     ]
     tree: dict[Any, Any] = {}
     for box in picture:
@@ -311,7 +312,8 @@ def _nested(tree: dict[Any, Any], number: dict[Box, str], first: int) -> Iterato
             clusters += 1
             yield f"{pad}subgraph cluster_{clusters} {{"
             yield (f'{pad}  graph [label={quote(key[1])}, labeljust=l, fontsize=12, fontcolor="#3d454d", '
-                   f'style="filled,rounded", color="#c3ccd5", fillcolor="{CLUSTERS[(depth - 1) % 2]}", margin=12, tooltip={quote(key[1])}]')
+                   f'style="filled,rounded", color="#c3ccd5", fillcolor="{CLUSTERS[(depth - 1) % 2]}", '
+                   f"margin=12, tooltip={quote(key[1])}]")
             stack.append((iter(inside.items()), depth + 1))
             break
         else:

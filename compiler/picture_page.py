@@ -12,7 +12,7 @@ _PAGE = """<!DOCTYPE html>
   content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>{title}</title>
 <style>
-  html, body {{ margin: 0; height: 100%; font: 14px/1.4 Helvetica, Arial, sans-serif; color: #1b1f24; background: #fff }}
+  html, body {{ margin: 0; height: 100%; font: 14px/1.4 Helvetica, Arial, sans-serif; color: #1b1f24 }}
   header {{ position: fixed; inset: 0 0 auto 0; display: flex; gap: 1em; align-items: center; padding: 8px 14px;
     background: #ffffffee; border-bottom: 1px solid #d0d7de; z-index: 1 }}
   h1 {{ font-size: 15px; margin: 0 }}

@@ -97,7 +97,8 @@ def test_mistakes_of_the_command_line(run, argv: list[str], says: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "value"), [
-    ("3e-4", 3e-4), ("-2", -2), ("256", 256), ("true", True), ("none", None), ('"a b"', "a b"), ("[64, 128]", [64, 128]),
+    ("3e-4", 3e-4), ("-2", -2), ("256", 256), ("true", True), ("none", None),
+    ('"a b"', "a b"), ("[64, 128]", [64, 128]),
     ("all", "all"), ("data/x.npz", "data/x.npz"), ("", ""), ("1 +", "1 +"), ("x=y", "x=y"),
 ])
 def test_values_of_set(text: str, value: object) -> None:
@@ -211,7 +212,7 @@ def test_bad_input_has_a_code(
 
 def test_names_in_both_lists(run, tmp_path: Path) -> None:
     spec = tmp_path / "both.dl"
-    spec.write_text("model m(rate = 0.5) {\n    input x: float[batch, 4]\n    loss = rate * mean((x |> dense(1))^2)\n}\n"
+    spec.write_text("model m(rate = 0.5) {\n    input x: float[batch, 4]\n    loss = rate * mean(dense(1)(x)^2)\n}\n"
                     "train m(rate = 0.1) { minimize loss using sgd(rate) }\n")
     status, _, err = run("check", spec, "--set", "rate=1")
     assert (status, err.split(":")[0]) == (2, "error[E0243]")

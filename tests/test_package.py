@@ -49,7 +49,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(path.read_bytes())
     build = "from setuptools import build_meta; import sys; print(build_meta.build_wheel(sys.argv[1]))"
-    done = subprocess.run([sys.executable, "-c", build, str(out)], cwd=copy, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", build, str(out)]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     [path] = out.glob("*.whl")
     return path
@@ -217,7 +218,8 @@ print(len(program.model_proto().graph.output), sys.modules["onnxruntime"])
 
 
 def test_the_source_folder_is_no_package() -> None:
-    done = subprocess.run([sys.executable, "-c", "import compiler"], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", "import compiler"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert "the package is `dlc`" in done.stderr
 
 
