@@ -69,9 +69,9 @@ def _sizes(fed: Sequence[tuple[Node, Array]]) -> dict[str, int]:
         if value.ndim != leaf.rank:
             raise ValueError(f"{leaf} was given a value of shape {show_shape(value.shape)}")
         for size, found in zip(leaf.shape, value.shape, strict=True):
-            if isinstance(size, Dim) and (name := size.names()[0]) and size == Dim.name(name):
-                if sizes.setdefault(name, found) != found:
-                    raise ValueError(f"dimension {name} is {sizes[name]} and {found}")
+            name = str(size)
+            if size == Dim.name(name) and sizes.setdefault(name, found) != found:
+                raise ValueError(f"dimension {name} is {sizes[name]} and {found}")
     for leaf, value in fed:
         if tuple(_resolved(leaf.shape, sizes)) != value.shape:
             raise ValueError(f"{leaf} was given a value of shape {show_shape(value.shape)}")

@@ -65,7 +65,7 @@ class Dim:
 
     @staticmethod
     def _terms(size: Size) -> dict[Monomial, int]:
-        return dict(size.terms) if isinstance(size, Dim) else {(): size}
+        return dict(size.terms) if isinstance(size, Dim) else {(): size} if size else {}
 
     def __add__(self, other: Size) -> Size:
         terms = Dim._terms(self)

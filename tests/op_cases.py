@@ -35,7 +35,8 @@ class Case:
 
     def __init__(
         self, op: Op, sample: Sample, *, graph: Graph | None = None, prefix: str = "",
-        shapes: Sequence[tuple[Any, ...]] | None = None, attrs: Mapping[str, Any] | None = None, fixed: Sequence[int] = (),
+        shapes: Sequence[tuple[Any, ...]] | None = None, attrs: Mapping[str, Any] | None = None,
+        fixed: Sequence[int] = (),
     ) -> None:
         self.graph = Graph() if graph is None else graph
         self.leaves: list[Node] = []

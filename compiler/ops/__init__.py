@@ -1,4 +1,5 @@
 """The primitive operations, each one call of `define`. `OPS` has them by name; what is here makes nodes of them."""
+# ruff: noqa: I001  (one name a line would hide the families)
 from __future__ import annotations
 
 from ..tensor_type import broadcast
@@ -10,12 +11,12 @@ from .elementwise import (
 )
 from .indexing import arange, gather, make_arange, one_hot, pick, scatter_add
 from .leaf import input_, make_input, make_size, make_variable, seed, size, variable
-from .linalg import gemm, matmul
+from .linalg import gemm, matmul, vecmat
 from .operands import cast
 from .random import fold, random_normal, random_uniform, seed_key
 from .reduction import (
-    all_, any_, argmax, argmin, logsumexp, mean, reduce_max, reduce_min, reduce_prod, reduce_sum, reduce_sum_square,
-    softmax, sum_to,
+    all_, any_, argmax, argmin, log_softmax, logsumexp, mean, reduce_max, reduce_min, reduce_prod, reduce_sum,
+    reduce_sum_square, softmax, sum_to,
 )
 from .registry import NONE, OPS, Op, Sample, constant, lift
 from .shaping import (
@@ -27,10 +28,10 @@ __all__ = [
     "NONE", "OPS", "Op", "Sample", "abs_", "add", "all_", "and_", "any_", "arange", "argmax", "argmin", "broadcast",
     "broadcast_to", "cast", "ceil", "concat", "constant", "cos", "cut", "div", "eq", "erf", "exp", "expand_dims",
     "expm1", "flip", "floor", "floordiv", "fold", "gather", "ge", "gemm", "gradient", "gt", "input_", "le", "lift",
-    "log", "log1p", "logsumexp", "lt", "make_arange", "make_input", "make_size", "make_variable", "matmul", "maximum",
-    "mean", "minimum", "mod", "moveaxis", "mul", "narrow", "ne", "neg", "not_", "one_hot", "or_", "pick", "pow_",
-    "random_normal", "random_uniform", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "reduce_sum_square",
-    "relu", "reshape", "round_", "scatter_add", "seed", "seed_key", "sigmoid", "sign", "sin", "size", "slice_",
-    "softmax", "softplus", "split", "sqrt", "squeeze", "stack", "stop_gradient", "sub", "sum_to", "swap_last", "tanh",
-    "transpose", "unslice", "variable", "where",
+    "log", "log1p", "log_softmax", "logsumexp", "lt", "make_arange", "make_input", "make_size", "make_variable",
+    "matmul", "maximum", "mean", "minimum", "mod", "moveaxis", "mul", "narrow", "ne", "neg", "not_", "one_hot", "or_",
+    "pick", "pow_", "random_normal", "random_uniform", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
+    "reduce_sum_square", "relu", "reshape", "round_", "scatter_add", "seed", "seed_key", "sigmoid", "sign", "sin",
+    "size", "slice_", "softmax", "softplus", "split", "sqrt", "squeeze", "stack", "stop_gradient", "sub", "sum_to",
+    "swap_last", "tanh", "transpose", "unslice", "variable", "vecmat", "where",
 ]

@@ -44,7 +44,8 @@ def _compare(
 
 
 eq = _compare("eq", np.equal, onnx("Equal"), (*NUMBERS, "bool"))
-ne = _compare("ne", np.not_equal, lambda out, node, a, b: out.node("Not", [out.node("Equal", [a, b])]), (*NUMBERS, "bool"))
+ne = _compare("ne", np.not_equal, lambda out, node, a, b: str(out.node("Not", [out.node("Equal", [a, b])])),
+              (*NUMBERS, "bool"))
 lt = _compare("lt", np.less, onnx("Less"))
 le = _compare("le", np.less_equal, onnx("LessOrEqual"))
 gt = _compare("gt", np.greater, onnx("Greater"))

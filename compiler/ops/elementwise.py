@@ -72,10 +72,18 @@ def _off_steps(rng: Generator) -> Sample:
     return Sample(((whole + apart) * np.broadcast_to(b, whole.shape), b), {})
 
 
+def _mul_grad(g: Node, y: Node, a: Node, b: Node) -> list[Any]:
+    return [NONE if is_constant(a) else g * b, NONE if is_constant(b) else g * a]
+
+
 def _div_grad(g: Node, y: Node, a: Node, b: Node) -> list[Node]:
     """1 / b and −y / b."""
     by_a = g / b
     return [by_a, -(by_a * y)]
+
+
+def _floordiv(a: Array, b: Array) -> Any:
+    return np.round((a - np.mod(a, b)) / b) if a.dtype.kind == "f" else a // b
 
 
 def _pow_grad(g: Node, y: Node, a: Node, b: Node) -> list[Any]:
@@ -126,15 +134,16 @@ def _shared(chosen: Callable[[Node, Node], Node]) -> Callable[..., list[Any]]:
 _pair = sometimes_ints(floats(-3, 3, 2))
 add: Builder = elementwise("add", np.add, lambda g, y, a, b: [g, g], onnx("Add"), _pair, commutative=True)
 sub: Builder = elementwise("sub", np.subtract, lambda g, y, a, b: [g, -g], onnx("Sub"), _pair)
-mul: Builder = elementwise("mul", np.multiply, lambda g, y, a, b: [g * b, g * a], onnx("Mul"), _pair, commutative=True)
+mul: Builder = elementwise("mul", np.multiply, _mul_grad, onnx("Mul"), _pair, commutative=True)
 _divide: Builder = elementwise("div", np.divide, _div_grad, onnx("Div"), _nonzero, allowed=("float",))
-# a − b ⌊a / b⌋, with the sign of b; constant between jumps but for a
-mod: Builder = elementwise("mod", np.mod, lambda g, y, a, b: [g, -(g * floordiv(a, b))], lower_mod, sometimes_ints(_off_steps))
-floordiv: Builder = elementwise("floordiv", lambda a, b: np.round((a - np.mod(a, b)) / b) if a.dtype.kind == "f" else a // b,
-                       no_gradient(2), lower_floordiv, sometimes_ints(_off_steps))
+_between = sometimes_ints(_off_steps)
+# a − b ⌊a / b⌋, with the sign of b; between jumps linear in both
+mod: Builder = elementwise("mod", np.mod, lambda g, y, a, b: [g, -(g * floordiv(a, b))], lower_mod, _between)
+floordiv: Builder = elementwise("floordiv", _floordiv, no_gradient(2), lower_floordiv, _between)
 pow_: Builder = elementwise("pow", _power, _pow_grad, onnx("Pow"), _pow_samples)
-maximum: Builder = elementwise("maximum", np.maximum, _shared(gt), onnx("Max"), sometimes_ints(apart), commutative=True)
-minimum: Builder = elementwise("minimum", np.minimum, _shared(lt), onnx("Min"), sometimes_ints(apart), commutative=True)
+_distinct = sometimes_ints(apart)
+maximum: Builder = elementwise("maximum", np.maximum, _shared(gt), onnx("Max"), _distinct, commutative=True)
+minimum: Builder = elementwise("minimum", np.minimum, _shared(lt), onnx("Min"), _distinct, commutative=True)
 
 
 def div(a: Any, b: Any) -> Node:

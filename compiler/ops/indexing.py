@@ -9,7 +9,7 @@ from numpy.random import Generator
 from ..graph import Array, Graph, Node
 from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, normal_axis, product, show_shape
 from .operands import sizes
-from .registry import NONE, Sample, define, no_gradient
+from .registry import NONE, Op, Sample, define, no_gradient
 from .shaping import expand_dims
 
 # The adjoint of a gather is a product with a one-hot matrix for tables of at most so many rows: exact sums in one
@@ -108,7 +108,7 @@ def _scatter_samples(rng: Generator) -> Sample:
     return Sample((g, index), {"shape": table.shape, **sample.attrs})
 
 
-scatter_add = define(  # the adjoint of gather: zeros of a shape, to which the slices of g are added
+scatter_add: Op = define(  # the adjoint of gather: zeros of a shape, to which the slices of g are added
     "scatter_add", infer=_scatter_infer, samples=_scatter_samples, lower=_scatter_lower, reference=_scatter,
     grad=lambda g, y, x, index, shape, axis: [gather(g, index, axis=axis), NONE], defaults={"axis": 0},
 )
@@ -154,10 +154,10 @@ def _one_hot_lower(out: Any, node: Node, index: str) -> str:
     return _hot(out, column, node.attrs["depth"])
 
 
-one_hot = define(  # 1 at the index, 0 elsewhere; all 0 where the index is below 0 or beyond the depth
+one_hot: Op = define(  # 1 at the index, 0 elsewhere; all 0 where the index is below 0 or beyond the depth
     "one_hot", infer=_one_hot_infer, grad=no_gradient(1), lower=_one_hot_lower,
     reference=lambda index, depth: (index[..., None] == np.arange(depth)).astype(np.float64),
-    samples=lambda rng: Sample((np.asarray(rng.integers(-1, 5, sizes(rng, high=3))),), {"depth": int(rng.integers(1, 6))}),
+    samples=lambda rng: Sample((rng.integers(-1, 5, sizes(rng, high=3)),), {"depth": int(rng.integers(1, 6))}),
 )
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.random import Generator
 
 from ..graph import Array, Node
-from ..tensor_type import Shape, Size, TensorType, TypeProblem, broadcast, product
+from ..tensor_type import Size, TensorType, TypeProblem, broadcast, product
 from .registry import Sample, define
-from .shaping import reshape
+from .shaping import expand_dims, reshape, squeeze
 
 
 def _sides(type: TensorType, transposed: bool) -> tuple[Size, Size]:
@@ -109,17 +109,45 @@ def _gemm_grad(
 def _gemm_samples(rng: Generator) -> Sample:
     m, n, k = (int(size) for size in rng.integers(1, 5, 3))
     ta, tb = bool(rng.random() < 0.5), bool(rng.random() < 0.5)
-    shape: Shape = [(m, k), (k,), (1, k), (m, 1), ()][int(rng.integers(0, 5))]
+    shape: tuple[int, ...] = [(m, k), (k,), (1, k), (m, 1), ()][int(rng.integers(0, 5))]
     inputs = [rng.uniform(-2, 2, s) for s in ((n, m) if ta else (m, n), (k, n) if tb else (n, k), shape)]
     alpha, beta = float(rng.choice([1.0, 0.5, -0.25])), float(rng.choice([1.0, -2.0, 0.5]))
     return Sample(tuple(inputs), {"alpha": alpha, "beta": beta, "ta": ta, "tb": tb})
 
 
+def _gemm_lower(out: Any, node: Node, a: str, b: str, c: str) -> str:
+    """With beta = 0 nothing is added, and c is not even named."""
+    attrs = node.attrs
+    flags = {"transA": int(attrs["ta"]), "transB": int(attrs["tb"])}
+    if attrs["beta"] == 0.0:
+        return str(out.node("Gemm", [a, b], alpha=attrs["alpha"], **flags))
+    return str(out.node("Gemm", [a, b, c], alpha=attrs["alpha"], beta=attrs["beta"], **flags))
+
+
 gemm = define(  # alpha a' b' + beta c; made by fusing only
     "gemm", infer=_gemm_infer, grad=_gemm_grad, samples=_gemm_samples,
-    defaults={"alpha": 1.0, "beta": 1.0, "ta": False, "tb": False},
-    lower=lambda out, node, a, b, c: str(out.node(
-        "Gemm", [a, b, c], alpha=node.attrs["alpha"], beta=node.attrs["beta"], transA=int(node.attrs["ta"]),
-        transB=int(node.attrs["tb"]))),
+    defaults={"alpha": 1.0, "beta": 1.0, "ta": False, "tb": False}, lower=_gemm_lower,
     reference=lambda a, b, c, alpha, beta, ta, tb: alpha * (_t(a, ta) @ _t(b, tb)) + beta * c,
+)
+
+
+def _vecmat_infer(v: TensorType, x: TensorType) -> TensorType:
+    if v.rank != 1 or x.rank != 2 or v.dtype != "float" or x.dtype != "float" or v.shape[0] != x.shape[0]:
+        raise TypeProblem("E0312", "a row times a matrix", {0: f"this is `{v}`", 1: f"this is `{x}`"})
+    return TensorType("float", x.shape[1:])
+
+
+def _vecmat_grad(g: Node, y: Node, v: Node, x: Node) -> list[Node]:
+    row = expand_dims(g, 0)
+    return [squeeze(matmul(row, x, tb=True), 0), matmul(expand_dims(v, 1), row)]
+
+
+def _vecmat_samples(rng: Generator) -> Sample:
+    n, m = (int(size) for size in rng.integers(1, 6, 2))
+    return Sample((rng.uniform(-2, 2, n), rng.uniform(-2, 2, (n, m))), {})
+
+
+vecmat = define(  # v @ x for v: [n], x: [n, m]; made by fusing only: a sum over rows with weights
+    "vecmat", infer=_vecmat_infer, grad=_vecmat_grad, samples=_vecmat_samples,
+    lower=lambda out, node, v, x: str(out.node("MatMul", [v, x])), reference=lambda v, x: v @ x,
 )

@@ -36,7 +36,8 @@ def squares32(counter: Array, key: Array) -> Array:
         x = rotated(y * y + y)
         x = rotated(x * x + z)
         x = rotated(x * x + y)
-        return (x * x + z) >> np.uint64(32)
+        bits: Array = (x * x + z) >> np.uint64(32)
+        return bits
 
 
 class _Bits:

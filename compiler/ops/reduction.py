@@ -61,7 +61,7 @@ def _samples(low: float, high: float, distinct: bool = False, ints: bool = True)
             shape = (*shape[:1], 0, *shape[1:3])
         rank = len(shape)
         axes = sorted(int(a) for a in rng.permutation(rank)[: int(rng.integers(0, rank + 1))])
-        values = rng.uniform(low, high, shape)
+        values: Array = rng.uniform(low, high, shape)
         if distinct:  # a good step apart, so that no two tie
             values = rng.permutation(values.size).reshape(shape) * 0.1 - values.size * 0.05
         if ints and rng.random() < 0.1:
@@ -219,6 +219,20 @@ _softmax_op = define(
 def softmax(x: Node, *, axis: int) -> Node:
     """e^x / Σ e^x along an axis, which the node holds counted from the front."""
     return _softmax_op(x, axis=normal_axis(axis, x.rank))
+
+
+def _log_softmax(x: Array, axis: int) -> Any:
+    return x - _logsumexp(x, (axis,), True)
+
+
+def _log_softmax_grad(g: Node, y: Node, x: Node, axis: int) -> list[Node]:
+    return [g - softmax(x, axis=axis) * reduce_sum(g, axes=(axis % x.rank,), keepdims=True)]
+
+
+log_softmax = define(  # x − logsumexp(x), made by fusing only: one kernel for the seven of a logsumexp
+    "log_softmax", infer=_softmax_infer, grad=_log_softmax_grad, reference=_log_softmax, samples=_softmax_samples,
+    lower=lambda out, node, x: str(out.node("LogSoftmax", [x], axis=node.attrs["axis"])),
+)
 
 
 # --- built from these

@@ -33,7 +33,7 @@ class Emitter(Protocol):
         """Writes one ONNX node and returns the name of its only output."""
 
     def constant(self, value: Any, dtype: str) -> str:
-        """The name of an initializer (shared if equal). dtype: "float" "int" "bool" "key" or an ONNX name like "float32"."""
+        """The name of an initializer, shared if equal. dtype: "float", "int", "bool", "key", or an ONNX name."""
 
     def size(self, size: Size) -> str:
         """The name of an int64 scalar that holds a size."""
@@ -109,7 +109,9 @@ def lift(graph: Graph, value: Any, beside: Sequence[Any] = ()) -> Node:
     return constant(graph, value, dtype)
 
 
-NUMPY = {"float": np.dtype(np.float64), "int": np.dtype(np.int64), "bool": np.dtype(np.bool_), "key": np.dtype(np.uint64)}
+NUMPY: dict[str, np.dtype[Any]] = {
+    "float": np.dtype(np.float64), "int": np.dtype(np.int64), "bool": np.dtype(np.bool_), "key": np.dtype(np.uint64)
+}
 
 
 def constant(graph: Graph, value: Any, dtype: str) -> Node:

@@ -22,7 +22,7 @@ def _reshape_infer(x: TensorType, shape: Shape) -> TensorType:
 
 
 def _reshape_lower(out: Any, node: Node, x: str) -> str:
-    """One free size is −1 to ONNX; if the free ones all stay in place they are 0, which copies. Else they are computed."""
+    """One free size is −1 to ONNX; several that stay in place are 0, which copies; else the shape is computed."""
     shape, before = node.shape, node.inputs[0].shape
     free = [i for i, size in enumerate(shape) if isinstance(size, Dim)]
     if not free or 0 in shape:

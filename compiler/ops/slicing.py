@@ -109,7 +109,7 @@ def _put_back(x: Array, shape: tuple[int, ...], starts: Any, stops: Any, steps: 
 
 
 def _put_back_lower(out: Any, node: Node, x: str) -> str:
-    """Zeros around the slice: a backward one is first flipped, and a step of k spread by k − 1 zeros after each element."""
+    """Zeros around the slice; a backward one is flipped first, and a step of k spread by k − 1 zeros between."""
     starts, steps = node.attrs["starts"], node.attrs["steps"]
     shape: list[Size] = list(node.inputs[0].shape)
     zero = out.constant(0, node.dtype)

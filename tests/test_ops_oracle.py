@@ -1,0 +1,105 @@
+"""Values and derivatives of the operations against PyTorch in float64, where it has the function."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from dlc import interpret, ops
+from dlc.differentiate import gradients
+from dlc.ops.registry import OPS
+from op_cases import Case, samples
+
+torch = pytest.importorskip("torch")
+functional = torch.nn.functional
+pytestmark = pytest.mark.oracle
+
+
+def reduction(function):
+    def reduce(x, axes, keepdims):
+        return function(x, axes, keepdims) if axes else x
+
+    return reduce
+
+
+def product(x, axes, keepdims):
+    for axis in sorted(axes, reverse=True):
+        x = torch.prod(x, axis, keepdim=keepdims)
+    return x
+
+
+def unslice(x, shape, starts, stops, steps):
+    result = torch.zeros(shape, dtype=x.dtype)
+    if x.numel():
+        index = [torch.arange(a, b, k) for a, b, k in zip(starts, stops, steps, strict=True)]
+        return result.index_put(torch.meshgrid(*index, indexing="ij"), x) if index else x
+    return result + x.sum()
+
+
+def cut(x, starts, stops, steps):
+    for axis, (a, b, k) in enumerate(zip(starts, stops, steps, strict=True)):
+        x = x.index_select(axis, torch.tensor(list(range(a, b, k)), dtype=torch.int64))
+    return x
+
+
+def rows(x, index, axis):
+    axis %= x.ndim
+    flat = x.index_select(axis, index.reshape(-1) % x.shape[axis])
+    return flat.reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
+
+
+def add_rows(g, index, shape, axis):
+    axis %= len(shape)
+    flat = g.reshape(*shape[:axis], -1, *shape[axis + 1 :])
+    return torch.zeros(shape, dtype=g.dtype).index_add(axis, index.reshape(-1) % shape[axis], flat)
+
+
+def transposed(x, flag):
+    return x.transpose(-1, -2) if flag else x
+
+
+TORCH = {
+    "neg": torch.neg, "abs": torch.abs, "sign": torch.sign, "exp": torch.exp, "expm1": torch.expm1, "log": torch.log,
+    "log1p": torch.log1p, "sqrt": torch.sqrt, "sin": torch.sin, "cos": torch.cos, "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid, "softplus": functional.softplus, "relu": torch.relu, "erf": torch.erf,
+    "floor": torch.floor, "ceil": torch.ceil, "round": torch.round, "add": torch.add, "sub": torch.sub,
+    "mul": torch.mul, "div": torch.div, "mod": torch.remainder, "floordiv": torch.floor_divide, "pow": torch.pow,
+    "maximum": torch.maximum, "minimum": torch.minimum, "where": torch.where, "eq": torch.eq, "ne": torch.ne,
+    "lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge, "not": torch.logical_not,
+    "and": torch.logical_and, "or": torch.logical_or,
+    "reduce_sum": reduction(torch.sum), "reduce_prod": product, "reduce_max": reduction(torch.amax),
+    "reduce_min": reduction(torch.amin), "logsumexp": reduction(torch.logsumexp),
+    "reduce_sum_square": lambda x, axes, keepdims: reduction(torch.sum)(x * x, axes, keepdims),
+    "softmax": lambda x, axis: torch.softmax(x, axis), "reshape": torch.reshape,
+    "transpose": lambda x, perm: x.permute(perm), "broadcast_to": lambda x, shape: x.broadcast_to(shape),
+    "concat": lambda *xs, axis: torch.cat(xs, axis), "slice": cut, "unslice": unslice,
+    "gather": rows, "scatter_add": add_rows, "vecmat": lambda v, x: v @ x,
+    "log_softmax": lambda x, axis: torch.log_softmax(x, axis),
+    "pick": lambda x, index: x.gather(-1, index[..., None])[..., 0],
+    "matmul": lambda a, b, ta, tb: transposed(a, ta) @ transposed(b, tb),
+    "gemm": lambda a, b, c, alpha, beta, ta, tb: alpha * (transposed(a, ta) @ transposed(b, tb)) + beta * c,
+}
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_values_and_derivatives_are_those_of_torch(name):
+    op, rng, compared = OPS[name], np.random.default_rng(11), 0
+    for sample in samples(op, 25, turn=7):
+        if name in ("reduce_max", "reduce_min", "logsumexp") and not sample.inputs[0].size:
+            continue  # torch refuses the extreme of nothing
+        case = Case(op, sample)
+        tensors = [torch.tensor(value.copy(), requires_grad=value.dtype.kind == "f") for value in sample.inputs]
+        theirs = TORCH[name](*tensors, **{**op.defaults, **sample.attrs})
+        [ours] = interpret.evaluate([case.node], case.feeds)
+        assert np.allclose(ours, theirs.detach().numpy(), rtol=1e-12, atol=1e-12)
+        compared += 1
+        leaves = [leaf for leaf in case.leaves if leaf.dtype == "float"]
+        if not theirs.requires_grad or not leaves or name in ("sign", "floor", "ceil", "round", "floordiv"):
+            continue
+        weights = rng.uniform(-1, 1, case.node.shape)
+        (theirs * torch.tensor(weights)).sum().backward()
+        target = ops.reduce_sum(case.node * ops.constant(case.graph, weights, "float"), axes=range(case.node.rank))
+        found = interpret.evaluate(gradients(target, leaves), case.feeds)
+        for leaf, value in zip(leaves, found, strict=True):
+            expected = tensors[int(leaf.attrs["name"])].grad
+            expected = np.zeros(leaf.shape) if expected is None else expected.numpy()
+            assert np.allclose(value, expected, rtol=1e-10, atol=1e-10)
+    assert compared >= 15
