@@ -67,6 +67,20 @@ def adam(case: Case):
     return case.rate * (m / c) / (ops.sqrt(v / c) + 1e-8)
 
 
+def moments(case: Case):
+    g = ops.matmul(case.x, case.dz, ta=True)
+    return (0.9 * case.W + 0.1 * g) / ops.sqrt(0.999 * ops.exp(case.W) + 0.001 * (g * g))
+
+
+def bias_moments(case: Case):
+    g = ops.reduce_sum(case.dz, axes=(0,))
+    return (0.9 * case.b + 0.1 * g) / ops.sqrt(0.999 * ops.exp(case.b) + 0.001 * (g * g))
+
+
+def likelihood(case: Case):
+    return ops.logsumexp(case.dz, axes=(1,)) - ops.pick(case.dz, ops.argmin(case.dz, axis=1))
+
+
 def rectifier(case: Case):
     return ops.maximum(case.x, 0.0) + ops.where(ops.gt(case.x, 0.0), ops.exp(case.x), 0.0)
 
@@ -88,13 +102,17 @@ CASES = {
     "momentum": (lambda c: 0.9 * c.W + ops.matmul(c.x, c.dz, ta=True), {"gemm": 1, "add": 0}),
     "average": (lambda c: 0.9 * c.W + 0.1 * ops.matmul(c.x, c.dz, ta=True), {"gemm": 1, "add": 0}),
     "gradient of the input": (dx, {"gemm": 1, "add": 0}),
-    "column sums": (lambda c: ops.reduce_sum(c.dz, axes=(0,)), {"matmul": 1, "reduce_sum": 0}),
+    "column sums": (lambda c: ops.reduce_sum(c.dz, axes=(0,)), {"vecmat": 1, "reduce_sum": 0, "reshape": 0}),
     "column sums kept": (lambda c: ops.reduce_sum(c.dz, axes=(0,), keepdims=True), {"matmul": 1, "reshape": 0}),
     "bias by sgd": (lambda c: c.b - 0.1 * ops.reduce_sum(c.dz, axes=(0,)), {"gemm": 1, "reduce_sum": 0, "sub": 0}),
     "bias by a schedule": (lambda c: c.b - c.rate * ops.reduce_sum(c.dz, axes=(0,)), {"gemm": 1, "sub": 0}),
     "scalars": (lambda c: c.rate * (c.dz / (c.rate * c.rate + 1.0)) * -2.0, {"div": 1, "mul": 3, "add": 1}),
     "scalars that cancel": (lambda c: -(c.dz * 2.0) / -2.0, {"mul": 0, "div": 0, "neg": 0}),
     "denominator of adam": (adam, {"sqrt": 2, "div": 2, "mul": 4}),
+    "scalars around a quotient": (lambda c: (c.dz * c.rate) / ops.exp(c.dz) * c.rate, {"mul": 2, "div": 1}),
+    "moments of a gradient": (moments, {"gemm": 1, "matmul": 0, "mul": 4}),
+    "moments of a bias's gradient": (bias_moments, {"vecmat": 1, "matmul": 0, "mul": 4}),
+    "likelihood": (likelihood, {"log_softmax": 1, "logsumexp": 0}),
     "sum of squares": (lambda c: ops.reduce_sum(c.x * c.x, axes=(0, 1)), {"reduce_sum_square": 1, "mul": 0}),
     "sums of squares": (lambda c: ops.reduce_sum(c.x * c.x, axes=(1,), keepdims=True), {"reduce_sum_square": 1}),
     "maximum": (lambda c: ops.maximum(0.0, c.x), {"relu": 1, "maximum": 0}),

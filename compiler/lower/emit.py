@@ -94,6 +94,9 @@ class Emitter:
         self._shared: dict[Any, str] = dict(beside._shared) if beside else {}
         self._pinned: set[str] = set(beside._pinned) if beside else set()
         self._places: dict[tuple[str, Span | None], bytes] = beside._places if beside else {}
+        # What a node is -> the name of its value: rules of two operations may write the same node.
+        self._written: dict[Any, str] = dict(beside._written) if beside else {}
+        self._last: Any = None  # the key of the node written last
         self._node: Node | None = None
         self._place = b""
 
@@ -135,6 +138,8 @@ class Emitter:
         if len(self.graph.node) == before or self.graph.node[-1].output[0] != name or name in self._pinned:
             name = self.node("Identity", [name])
         self.graph.node[-1].output[0] = wanted
+        if self._last is not None:
+            self._written[self._last] = wanted
         self.dtypes[wanted] = self.dtypes[name]
         self._pinned.add(wanted)
         return wanted
@@ -164,6 +169,9 @@ class Emitter:
 
     def node(self, op_type: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Writes one ONNX node and returns the name of its only output. An input left out is ""."""
+        key = _repeatable(op_type, inputs, attributes)
+        if key in self._written:
+            return self._written[key]
         dtype = self._result_dtype(op_type, inputs, attributes)
         name = self._fresh(op_type)
         proto = self.graph.node.add()
@@ -173,9 +181,14 @@ class Emitter:
         proto.name = name
         proto.input.extend(inputs)
         proto.output.append(name)
-        for key, value in attributes.items():
-            _attribute(proto.attribute.add(), key, value)
+        for attribute, value in attributes.items():
+            _attribute(proto.attribute.add(), attribute, value)
         self.dtypes[name] = dtype
+        if key is not None:
+            self._written[key] = name
+            self._last = key
+        else:
+            self._last = None
         return name
 
     def constant(self, value: Any, dtype: str) -> str:
@@ -352,6 +365,18 @@ class _Counter:
     def next_constant(self) -> int:
         self.constants += 1
         return self.constants
+
+
+def _repeatable(op_type: str, inputs: Sequence[str], attributes: Mapping[str, Any]) -> Any:
+    """What a node is, to find its equal; None where an attribute has no key, and for the copy that a root needs."""
+    if op_type == "Identity":
+        return None
+    values = []
+    for name, value in attributes.items():
+        if isinstance(value, np.ndarray | np.generic):
+            return None
+        values.append((name, tuple(value) if isinstance(value, list) else value))
+    return (op_type, tuple(inputs), *values)
 
 
 def _line(size: Size, dim: str) -> tuple[int, int] | None:

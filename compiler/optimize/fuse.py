@@ -27,10 +27,10 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
     """Rewrites the graph in place for a file of this precision. Linear in its nodes."""
     fusing = _Fusing(graph, precision)
     passes: tuple[dict[str, Callable[[Node], Node | None]], ...] = (
-        {"matmul": fusing.transposed, "reduce_sum": fusing.sum, "maximum": fusing.rectified},
-        {"where": fusing.relu_mask, "add": fusing.multiply_add, "sub": fusing.multiply_add},
-        {"div": fusing.root_of_quotient},  # after products took the scalars they can hold
-        {"mul": fusing.scalars, "div": fusing.scalars},
+        {"matmul": fusing.transposed, "reduce_sum": fusing.sum, "maximum": fusing.rectified, "sub": fusing.likelihood},
+        {"where": fusing.relu_mask, "add": fusing.multiply_add, "sub": fusing.multiply_add, "mul": fusing.second_moment},
+        {"div": fusing.root_of_quotient, "mul": fusing.into_numerator},  # after products took the scalars they can hold
+        {"mul": fusing.scalars, "div": fusing.scalars, "reshape": fusing.row_product},
     )
     for rules in passes:
         for node in graph.order(graph.outputs.values()):
@@ -41,7 +41,7 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
                 new = rule(node)
             if new is not None:
                 graph.replace(node, new)
-    graph.prune()
+        graph.prune()  # what a rule left behind would count as a reader in the next pass
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,80 @@ class _Fusing:
         one = constant(self.graph, 1.0, "float")
         total = ops.matmul(ops.broadcast_to(one, shape=(1, x.shape[0])), x, ta=False, tb=False)
         return total if total.shape == node.shape else ops.reshape(total, shape=node.shape)
+
+    def row_product(self, node: Node) -> Node | None:
+        """a row of one number times a matrix, seen as a vector: no reshape where no update was absorbed"""
+        [product_] = node.inputs
+        if product_.op.name != "matmul" or product_.attrs["ta"] or product_.attrs["tb"] or not self.once(product_):
+            return None
+        row, x = product_.inputs
+        if row.op.name != "broadcast_to" or row.inputs[0].rank or row.rank != 2 or node.shape != x.shape[1:]:
+            return None
+        return ops.vecmat(ops.broadcast_to(row.inputs[0], shape=row.shape[1:]), x)
+
+    def likelihood(self, node: Node) -> Node | None:
+        """logsumexp(z) - z[y] = -log_softmax(z)[y]: one kernel for seven"""
+        total, picked = node.inputs
+        sign = -1.0
+        if total.op.name == "pick":
+            total, picked, sign = picked, total, 1.0
+        if total.op.name != "logsumexp" or picked.op.name != "pick" or not self.once(total) or not self.once(picked):
+            return None
+        [z] = total.inputs
+        if picked.inputs[0] is not z or total.attrs["keepdims"] or total.attrs["axes"] != (z.rank - 1,):
+            return None
+        found = ops.pick(ops.log_softmax(z, axis=z.rank - 1), picked.inputs[1])
+        return found if sign > 0 else -found
+
+    def second_moment(self, node: Node) -> Node | None:
+        """c (g g) = s s and k g = (k / sqrt(c)) s with s = sqrt(c) g, where g is a product, which scales for nothing
+
+        One pass less over the gradient in Adam's moments.
+        """
+        c, square = node.inputs if node.inputs[0].rank == 0 else node.inputs[::-1]
+        factor = _number(c)
+        if square.op.name != "mul" or square.inputs[0] is not square.inputs[1] or not self.once(square):
+            return None
+        g = square.inputs[0]
+        if factor is None or factor <= 0.0 or self.precision == "float64" or self.graph.outputs.names(g):
+            return None
+        root = math.sqrt(factor)
+        others = [user for user in self.graph.users(g) if user is not square]
+        if any(user.op.name != "mul" or _number(_beside(user, g)) is None for user in others):
+            return None
+        s = self._times(g, root)
+        if s is None:
+            return None
+        for user in others:
+            with self.graph.at(user.scope, user.span):
+                self.graph.replace(user, s * ((_number(_beside(user, g)) or 0.0) / root))
+        return s * s
+
+    def _times(self, g: Node, factor: float) -> Node | None:
+        """factor * g made by the product that makes g; None if g is no product."""
+        if g.op.name == "matmul" and g.rank == 2:
+            a, b = g.inputs
+            number = _number(a.inputs[0]) if a.op.name == "broadcast_to" else None
+            if number is not None:
+                weights = ops.broadcast_to(constant(self.graph, number * factor, "float"), shape=a.shape)
+                return ops.matmul(weights, b, **g.attrs)
+            return ops.gemm(a, b, constant(self.graph, 0.0, "float"), alpha=factor, beta=0.0, **g.attrs)
+        if g.op.name == "reshape" and self.once(g.inputs[0]):
+            inner = self._times(g.inputs[0], factor)
+            return None if inner is None else ops.reshape(inner, shape=g.shape)
+        return None
+
+    def into_numerator(self, node: Node) -> Node | None:
+        """((x s) / d) t = (x s t) / d for scalars s and t, which then meet: a pass less over x"""
+        quotient, t = node.inputs if node.inputs[1].rank == 0 else node.inputs[::-1]
+        if t.rank or quotient.op.name != "div" or not quotient.inputs[1].rank or not self.once(quotient):
+            return None
+        numerator, d = quotient.inputs
+        if numerator.op.name not in ("mul", "div") or not self.once(numerator):
+            return None
+        if not any(source.rank == 0 for source in numerator.inputs) or numerator.shape != node.shape:
+            return None
+        return numerator * t / d
 
     def rectified(self, node: Node) -> Node | None:
         """maximum(x, 0) = relu(x), which is a cheaper kernel; both keep NaN"""
@@ -238,6 +312,11 @@ class _Fusing:
         if min(small, large) > 2 * _elements(whole) + _NODE:
             return None
         return (a * scalar, b) if small < large else (a, b * scalar)
+
+
+def _beside(node: Node, one: Node) -> Node:
+    """The other operand."""
+    return node.inputs[1] if node.inputs[0] is one else node.inputs[0]
 
 
 _NODE = 4096  # a node costs about as much as a pass over so many numbers
