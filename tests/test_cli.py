@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -352,9 +353,26 @@ def test_evaluate_and_predict(run, trained: dict[str, object], tmp_path: Path) -
     assert run("predict", trained["model"], "--data", data, "-o", "p.txt")[2].startswith("error[E0799]")
 
 
-def test_resume_a_finished_run(run, trained: dict[str, object], tmp_path: Path) -> None:
-    data = SPECS / "data" / "xor.csv"
-    status, out, err = run("train", "--resume", trained["run"], "--steps", "5", "--data", data, "--json")
+def test_interrupted_and_resumed(run, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import sys; from dlc.cli import main; sys.exit(main())", "train",
+               str(SPECS / "digits.dl"), "--epochs", "100000", "--set", "stop=none", "--runs", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("epoch"):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    [folder] = tmp_path.iterdir()
+    assert f"dlc train --resume {folder}" in err
+    assert "Traceback" not in err
+    status, out, err = run("train", "--resume", folder, "--epochs", "1", "--json")
+    assert status == 0, err
+    assert json.loads(out.splitlines()[-1])["run"] == str(folder)
+
+
+def test_resume_a_finished_run(run, trained: dict[str, object]) -> None:
+    status, out, err = run("train", "--resume", trained["run"], "--steps", "5", "--json")
     assert status == 0, err
     assert json.loads(out.splitlines()[-1])["steps"] == trained["steps"] + 5  # type: ignore[operator]
 

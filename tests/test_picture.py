@@ -34,7 +34,7 @@ def test_a_step_shows_the_new_parameters() -> None:
     assert program.graphs
     shown = {(box.scope, box.lines[0]) for box in draw(program.module, "step")}
     assert {(("dense",), "W"), ((), "new dense.W"), ((), "new dense[1].b"), (("adam",), "adam/m/dense.W")} <= shown
-    assert ("derivatives", "dense") in {scope for scope, _ in shown}
+    assert any(scope[:1] == ("derivatives",) for scope, _ in shown)
 
 
 def test_every_stage_and_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

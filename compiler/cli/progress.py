@@ -88,6 +88,10 @@ class Bar(Lines):
             shown = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
             self.progress.update(self.task, completed=step, shown=shown)
 
+    def on_epoch(self, record: Mapping[str, Any]) -> None:
+        super().on_epoch(record)
+        self.progress.update(self.task, completed=record["step"])
+
     def on_end(self, history: History) -> None:
         self.progress.update(self.task, completed=history.steps)
 

@@ -63,7 +63,9 @@ def summary(
 
 def rows_of(file: CompiledFile) -> list[Row]:
     """One row for each layer instance that holds something or makes nodes, in the order of the text."""
-    rows: dict[str, Row] = {}
+    from dlc.runtime.file import RESERVED
+
+    rows: dict[str, Row] = {"": Row("", [], [], 0, 0)}  # the model's own first
 
     def row(layer: str) -> Row:
         return rows.setdefault(layer, Row(layer, [], [], 0, 0))
@@ -76,7 +78,7 @@ def rows_of(file: CompiledFile) -> list[Row]:
     states = {str(entry["name"]) for entry in file.signature.get("states", []) if isinstance(entry, dict)}
     for slot in file.slots:
         layer, _, name = slot.name.rpartition(".")
-        if slot.name in learned or slot.name in states:
+        if slot.name in learned or (slot.name in states and "/" not in slot.name and slot.name not in RESERVED):
             entry = (name, _shape(slot.shape), prod(slot.shape))
             (row(layer).parameters if slot.name in learned else row(layer).states).append(entry)
     return list(rows.values())
