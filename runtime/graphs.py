@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 Shape = tuple["int | str | None", ...]
 
@@ -12,9 +12,10 @@ Shape = tuple["int | str | None", ...]
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
     """The bodies of If, Loop and Scan."""
     for attribute in node.attribute:
-        if attribute.HasField("g"):
+        if attribute.type == AttributeProto.GRAPH:
             yield attribute.g
-        yield from attribute.graphs
+        elif attribute.type == AttributeProto.GRAPHS:
+            yield from attribute.graphs
 
 
 def reads(node: NodeProto) -> Iterator[str]:
