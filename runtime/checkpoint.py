@@ -73,6 +73,7 @@ class Checkpoint:
     plan: Plan
     model: str
     best: dict[str, np.ndarray] | None = None
+    settings: str = "{}"  # `dlc.settings` of the file, for people
 
     def save(self, path: Path) -> None:
         """Raises `Error` E0748."""
@@ -81,6 +82,7 @@ class Checkpoint:
             "model": self.model,
             "progress": json.dumps(asdict(self.progress)),
             "plan": json.dumps(asdict(self.plan)),
+            "settings": self.settings,
         }
         named = {**self.state, **{BEST + name: array for name, array in (self.best or {}).items()}}
         tensors = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in named.items()}
@@ -112,7 +114,8 @@ class Checkpoint:
             raise _unreadable(path, "it holds tensors, but does not say where training stood") from None
         best = {name.removeprefix(BEST): array for name, array in state.items() if name.startswith(BEST)}
         state = {name: array for name, array in state.items() if not name.startswith(BEST)}
-        return cls(state, progress, plan, metadata.get("model", ""), best or None)
+        settings = metadata.get("settings", "{}")
+        return cls(state, progress, plan, metadata.get("model", ""), best or None, settings)
 
     def check(self, slots: Mapping[str, Slot], path: Path) -> None:
         """Whether the state is that of a file. Raises `Error` E0742 (names) and E0743 (shapes and dtypes)."""

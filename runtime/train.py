@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from onnx import numpy_helper
 
 from . import graphs, session
 from .callbacks import Callback, History
@@ -101,6 +102,10 @@ class Trainer:
         for part in self.file.parts:
             if part.initialization is None or not part.initials:
                 continue
+            if self.file.ours and any(
+                held.name == "seed" and numpy_helper.to_array(held) == seed for held in part.initialization.initializer
+            ):
+                continue  # the file holds the start values of this very seed
             model = graphs.standalone(self.file.model, part.initialization)
             for held in model.graph.initializer:
                 if held.name == "seed" and self.file.ours:
@@ -246,7 +251,10 @@ class Trainer:
     def checkpoint(self) -> Checkpoint:
         """Where training stands, to be saved and resumed."""
         plan = self.plan or Plan(seed=self.seed)
-        return Checkpoint(self._values.snapshot(), replace(self.progress), plan, self.file.title, self._best)
+        settings = self.file.metadata.get("dlc.settings", "{}")
+        return Checkpoint(
+            self._values.snapshot(), replace(self.progress), plan, self.file.title, self._best, settings
+        )
 
     @classmethod
     def resume(

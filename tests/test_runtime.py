@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from dlc.runtime import Callback, CompiledFile, Error, Trainer, session
+from dlc.runtime import Callback, Error, Trainer, session
 from dlc.runtime.failures import at_run_time
 from hand_built import CLASSES, FEATURES, FLOAT, blobs, compiled, constant, foreign, value
 from onnx import TensorProto, helper
@@ -448,92 +448,3 @@ def test_a_missing_kernel_is_said() -> None:
 def test_messages_of_onnxruntime_are_read(text: str, node: str) -> None:
     found = at_run_time(RuntimeError(text), {"a/b_3": "m.dl:3:4", "a": ""})
     assert found.where == "m.dl:3:4" and f"node: {node}" in found.notes
-
-
-# --- files
-
-
-def test_large_state_goes_beside_the_file(tmp_path: Path) -> None:
-    made = CompiledFile(compiled(classes=80))
-    path = tmp_path / "m.onnx"
-    made.save(path, threshold=1000)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
-    stored = onnx.load(path, load_external_data=False)
-    held = next(t for t in stored.graph.initializer if t.name == "W")
-    entries = {e.key: e.value for e in held.external_data}
-    assert entries["location"] == "m.onnx.data" and int(entries["offset"]) % 4096 == 0
-    again = CompiledFile.load(path)
-    for name, array in made.values().items():
-        assert np.array_equal(array, again.values()[name])
-    plain = onnxruntime.InferenceSession(path).run(None, {"x": np.zeros((1, FEATURES), np.float32)})[0]
-    assert plain.shape == (1, 80)
-
-
-@pytest.mark.parametrize("location", ["/etc/passwd", "../m.onnx.data", "a/../../x", "", "link", "C:x", "a\\b"])
-def test_no_path_leaves_the_folder(tmp_path: Path, location: str) -> None:
-    (tmp_path / "secret").write_bytes(b"\0" * 100)
-    folder = tmp_path / "models"
-    folder.mkdir()
-    (folder / "link").symlink_to(tmp_path / "secret")
-    model = compiled()
-    held = model.graph.initializer[0]
-    held.ClearField("raw_data")
-    held.data_location = TensorProto.EXTERNAL
-    held.external_data.add(key="location", value=location)
-    (folder / "m.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(Error) as caught:
-        CompiledFile.load(folder / "m.onnx")
-    assert caught.value.code == "E0716"
-
-
-@pytest.mark.parametrize(
-    ("entries", "note"),
-    [
-        ({"offset": "0"}, "there is no such file"),
-        ({"offset": "x"}, "its offset or length is no number"),
-        ({"length": "10"}, "found a length of 10 bytes, expected 48 for shape [4, 3]"),
-        ({"location": "short", "offset": "80", "length": "48"}, "found 100 bytes, expected 48 at offset 80"),
-        ({"location": "short", "offset": "-8"}, "found 100 bytes, expected 48 at offset -8"),
-    ],
-)
-def test_external_data_are_measured_before_they_are_read(tmp_path: Path, entries: dict[str, str], note: str) -> None:
-    (tmp_path / "short").write_bytes(b"\0" * 100)
-    model = compiled()
-    held = model.graph.initializer[0]
-    held.ClearField("raw_data")
-    held.data_location = TensorProto.EXTERNAL
-    for key, text in {"location": "none", **entries}.items():
-        held.external_data.add(key=key, value=text)
-    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(Error) as caught:
-        CompiledFile.load(tmp_path / "m.onnx")
-    assert (caught.value.code, caught.value.notes) == ("E0717", (note,))
-
-
-def test_saving_is_whole_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "m.onnx"
-    made = CompiledFile(compiled())
-    made.save(path)
-    before = path.read_bytes()
-    made.save(path)
-    assert path.read_bytes() == before
-
-    def full(handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(Error) as caught:
-        made.save(path, trained=3)
-    assert (caught.value.code, caught.value.notes) == ("E0739", ("No space left on device",))
-    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
-
-
-def test_what_a_program_may_be(tmp_path: Path) -> None:
-    model = compiled()
-    onnx.save(model, tmp_path / "m.onnx")
-    file = CompiledFile(model)
-    for program in (model, file, model.SerializeToString(), tmp_path / "m.onnx", str(tmp_path / "m.onnx"),
-                    SimpleNamespace(model_proto=lambda: model)):
-        assert CompiledFile.of(program).title in ("softmax", "m")
-    with pytest.raises(TypeError):
-        CompiledFile.of(3)
