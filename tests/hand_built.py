@@ -150,7 +150,7 @@ def initialization(real: type, dtype: int, classes: int):
         [],
         [value("initial/W", dtype, [FEATURES, classes]), value("initial/key", KEY, [])],
         [
-            constant("seed", 12345, np.uint64),
+            constant("seed", 0, np.uint64),
             constant("prime", 7919, np.uint64),
             constant("small", 0.1, real),
             constant("grid", np.arange(FEATURES * classes).reshape(FEATURES, classes), real),
