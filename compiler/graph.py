@@ -274,24 +274,23 @@ class Graph:
     def order(self, roots: Iterable[Node]) -> list[Node]:
         """The roots and all they need, inputs first, in one deterministic order. Linear, not recursive."""
         done: dict[Node, None] = {}
-        for root in roots:
-            if root in done:
+        stack = list(roots)[::-1]
+        limit = 100 + 4 * len(self.dag) + len(stack)
+        while stack:
+            node = stack[-1]
+            if node in done:
+                stack.pop()
                 continue
-            stack = [(root, iter(root.inputs))]
-            open_ = {root}
-            while stack:
-                node, rest = stack[-1]
-                for source in rest:
-                    if source not in done:
-                        if source in open_:
-                            raise InternalError(f"the graph has a cycle through {source}")
-                        open_.add(source)
-                        stack.append((source, iter(source.inputs)))
-                        break
-                else:
-                    stack.pop()
-                    open_.discard(node)
-                    done[node] = None
+            waiting = [source for source in node.inputs if source not in done]
+            if not waiting:
+                done[node] = None
+                stack.pop()
+                continue
+            stack += waiting[::-1]
+            if len(stack) > limit:  # a node waits here once for each of its readers, on a cycle for ever
+                if not nx.is_directed_acyclic_graph(self.dag):
+                    raise InternalError(f"the graph has a cycle through {node}")
+                limit = 2 * len(stack) + self.dag.number_of_edges()
         return list(done)
 
     def view(self, roots: Iterable[Node]) -> nx.DiGraph[Node]:

@@ -33,7 +33,7 @@ def lower(module: Module, precision: str = "float32", seed: int = 0) -> ModelPro
     model.opset_import.add(domain="", version=OPSET)
     emitter = main_graph(model.graph, module, precision, start)
     if module.trains:
-        training_info(model.training_info.add(), module, emitter, start)
+        training_info(model.training_info.add(), module, emitter, start, seed)
     model.metadata_props.extend(
         StringStringEntryProto(key=key, value=value) for key, value in metadata(module, precision).items()
     )

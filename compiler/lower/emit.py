@@ -127,10 +127,14 @@ class Emitter:
                 self._declare(name, node.type)
             names[node] = name
 
-    def alias(self, name: str, node: Node) -> str:
-        """A second name for a value that exists: an Identity."""
+    def alias(self, name: str, node: Node, kind: str | None = None) -> str:
+        """A second name for a value that exists, perhaps as another element type: an Identity or a Cast."""
         self._node, self._place = node, self._metadata(node)
-        made = self.node("Identity", [self.names[node]])
+        found = self.names[node]
+        if kind is None or self.dtypes[found] == kind:
+            made = self.node("Identity", [found])
+        else:
+            made = self.node("Cast", [found], to=ELEMENT[kind][0])
         return self._rename(made, name, len(self.graph.node) - 1)
 
     def _rename(self, name: str, wanted: str, before: int) -> str:

@@ -6,14 +6,16 @@ from onnx import GraphProto, StringStringEntryProto, TrainingInfoProto
 
 from ..graph import Array, Node
 from ..module import Module
-from .emit import Emitter, tensor, value_info
+from .emit import Emitter, element, tensor, value_info
 from .model import hold, write_roots
 
 
-def training_info(info: TrainingInfoProto, module: Module, beside: Emitter, start: dict[str, Array]) -> None:
+def training_info(
+    info: TrainingInfoProto, module: Module, beside: Emitter, start: dict[str, Array], seed: int
+) -> None:
     """Fills `info` with what the step and evaluation need beyond the main graph, which `beside` wrote."""
     _algorithm(info.algorithm, module, beside, start)
-    _initialization(info.initialization, module, beside.precision)
+    _initialization(info.initialization, module, beside.precision, seed)
     info.update_binding.extend(_bindings(module, "next/"))
     info.initialization_binding.extend(_bindings(module, "initial/"))
 
@@ -71,15 +73,20 @@ def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: dict[s
     )
 
 
-def _initialization(graph: GraphProto, module: Module, precision: str) -> None:
+def _initialization(graph: GraphProto, module: Module, precision: str, seed: int) -> None:
+    """Start values are computed in float64 and rounded once: a float32 iteration (`orthogonal`) or logarithm would be
+    off by more than 1e-6, and what runs once need not be fast. `seed` is the one that the initializers were made from."""
     graph.name = "initialize"
     outputs = module.graph.outputs
     names = [f"initial/{path}" for path in module.variables]
     roots = {name: outputs[name] for name in names if name in outputs}
     order = module.graph.order(roots.values())
-    emitter = Emitter(graph, precision, reserved=["seed", *roots], spread=True)
-    graph.initializer.append(tensor("seed", np.uint64(0), "uint64"))
+    emitter = Emitter(graph, "float64", reserved=["seed", *roots], spread=True)
+    graph.initializer.append(tensor("seed", np.uint64(seed), "uint64"))
     for node in order:
         if node.op.name == "seed":
             emitter.leaf(node, "seed")
-    write_roots(emitter, order, roots)
+    emitter.write(order, {})
+    for name, node in roots.items():
+        emitter.alias(name, node, element(node.dtype, precision))
+        graph.output.append(value_info(name, node.type, precision))
