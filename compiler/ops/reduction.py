@@ -143,7 +143,7 @@ def _arg(name: str, op_type: str, function: Any) -> Callable[..., Node]:
         if x.dtype not in NUMBERS:
             raise wrong_dtype(name, 0, x)
         if x.shape[normal_axis(axis, x.rank)] == 0:
-            raise TypeProblem("E0341", f"`{name}` of nothing", {0: f"the dimension is empty: `{x}`"})
+            raise TypeProblem("E0345", f"`{name}` of nothing", {0: f"the dimension is empty: `{x}`"})
         return _reduced(TensorType("int", x.shape), (axis,), False)
 
     def samples(rng: Generator) -> Sample:
