@@ -56,7 +56,7 @@ class Diagnostic:
                 previous = (name, line)
             margin = pad
         else:
-            margin = ""
+            margin = " "
         lines += [f"{margin}  = {note}" for note in self.notes]
         if self.help:
             lines.append(f"{margin}  = help: {self.help}")
