@@ -91,6 +91,7 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     # signs
     "negate": lambda l: [
         ops.neg(-l.x), -(l.x - l.y), -(l.x * 3.0), -(l.x * l.s), -(l.x / l.s), -(2.0 / l.s), -total(l.x - l.y, 0),
+        -(l.w * (l.x - l.y)),
     ],
     "signs_out": lambda l: [(-l.x) * l.y, (-l.x) * (-l.y), (-l.x) / l.y, l.x / (-l.y), (-l.x) * l.s],
     "even": lambda l: [ops.abs_(-l.x), ops.cos(-l.x), ops.relu(ops.relu(l.x)), ops.abs_(ops.exp(l.x))],

@@ -31,7 +31,10 @@ RULES = Rules()
 @RULES.on(*POINTWISE)
 def pointwise_of_broadcasts(node: Node) -> Node | None:
     """f(broadcast(a), b) = broadcast(f(a, b)): on fewer elements, and not at all where b has the shape"""
-    if not any(source.op.name == "broadcast_to" for source in node.inputs):
+    for source in node.inputs:
+        if source.op.name == "broadcast_to":
+            break
+    else:
         return None
     plain = [source.inputs[0] if source.op.name == "broadcast_to" else source for source in node.inputs]
     return spread(node.graph.add(node.op, plain, node.attrs), node.shape)
@@ -140,8 +143,8 @@ def common_factor(node: Node) -> Node | None:
 
 @RULES.on("neg")
 def negate(node: Node) -> Node | None:
-    """-(-x) = x; -(a - b) = b - a, through sums and quotients too; -(x s) = x (-s) and -(x / s) = x / (-s) for a
-    scalar s, -(c / x) = (-c) / x"""
+    """-(-x) = x; -(a - b) = b - a, through sums, products and quotients too; -(x s) = x (-s) and -(x / s) = x / (-s)
+    for a scalar s, -(c / x) = (-c) / x"""
     [x] = node.inputs
     if x.op.name == "neg":
         return x.inputs[0]
@@ -151,6 +154,9 @@ def negate(node: Node) -> Node | None:
         for a, s in (x.inputs, x.inputs[::-1]):
             if number(s) is not None or (not s.rank and a.rank and once(x)):
                 return a * -s
+            turned = _turned(s) if once(x) else None
+            if turned is not None:
+                return a * turned
     if x.op.name == "div" and once(x):
         a, s = x.inputs
         if number(a) is not None:

@@ -48,12 +48,13 @@ def rewrite(graph: Graph, rules: Mapping[str, Sequence[Rule]]) -> int:
     """
     graph.prune()
     total, limit = 0, PATIENCE * (len(graph) + 100)
-    while True:
-        count = _sweep(graph, rules, limit - total)
-        if not count:
-            return total
-        graph.prune()
-        total += count
+    with graph.at():  # the sweeps set scope and span for each node
+        while True:
+            count = _sweep(graph, rules, limit - total)
+            if not count:
+                return total
+            graph.prune()
+            total += count
 
 
 def _sweep(graph: Graph, rules: Mapping[str, Sequence[Rule]], limit: int) -> int:
@@ -67,13 +68,13 @@ def _sweep(graph: Graph, rules: Mapping[str, Sequence[Rule]], limit: int) -> int
         found = rules.get(node.op.name)
         if found is None or node not in graph.dag:
             continue
-        with graph.at(node.scope, node.span):
-            new, used = _first(found, node)
+        graph.scope, graph.span = node.scope, node.span
+        new = _first(found, node)
         if new is None:
             continue
         count += 1
         if count > limit:
-            raise InternalError(f"simplification does not end: {used} on {node}")
+            raise InternalError(f"simplification does not end: {node}")
         for fresh in _unseen(new, seen):  # the result is pushed first, so that its inputs come out before it
             waiting.appendleft(fresh)
             queued.add(fresh)
@@ -86,12 +87,12 @@ def _sweep(graph: Graph, rules: Mapping[str, Sequence[Rule]], limit: int) -> int
     return count
 
 
-def _first(rules: Sequence[Rule], node: Node) -> tuple[Node | None, str]:
+def _first(rules: Sequence[Rule], node: Node) -> Node | None:
     for rule in rules:
         new = rule(node)
         if new is not None and new is not node:
-            return new, rule.__name__
-    return None, ""
+            return new
+    return None
 
 
 def _unseen(root: Node, seen: set[Node]) -> list[Node]:

@@ -300,7 +300,7 @@ def _total(terms: list[tuple[int, Node]]) -> Node:
 def softplus_in_sum(node: Node) -> Node | None:
     """relu(x) + softplus(-|x|) = softplus(x); x + softplus(-x) = softplus(x);
     a softplus(-x) + (1 - a) softplus(x) = softplus(x) - a x; (1 - a) x + softplus(-x) = softplus(x) - a x"""
-    if node.dtype != "float" or not any(_softplus_in(source) for source in _near(node)):
+    if not any(_softplus_in(source) for source in _near(node)):
         return None
     terms = _terms(node)
     for i, (sign, first) in enumerate(terms):
@@ -316,9 +316,8 @@ def softplus_in_sum(node: Node) -> Node | None:
 
 def _near(node: Node) -> list[Node]:
     """The operands, and theirs where they are sums."""
-    near: list[Node] = []
+    near = list(node.inputs)
     for source in node.inputs:
-        near.append(source)
         if source.op.name in ("add", "sub", "neg"):
             near += source.inputs
     return near
