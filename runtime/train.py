@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from . import graphs, session
 from .callbacks import Callback, History
 from .checkpoint import Checkpoint, Plan, Progress, Run, find
 from .data import Columns, Field, check, fields, load
-from .data.check import nearest
+from .data.check import BatchCheck, nearest
 from .evaluate import Evaluator, Predictor, batch_for
 from .failures import Error
 from .file import CompiledFile, Slot
@@ -171,9 +171,8 @@ class Trainer:
         return Predictor(self.file, self._values, self._how)
 
     @cached_property
-    def _check(self) -> Callable[[Mapping[str, Any]], Columns]:
-        found = self.inputs
-        return lambda batch: check(batch, found, "the batch")
+    def _check(self) -> BatchCheck:
+        return BatchCheck(self.inputs)
 
     def _cannot_train(self) -> Error:
         return Error(

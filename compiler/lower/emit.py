@@ -122,12 +122,13 @@ class Emitter:
             except KeyError as problem:
                 raise InternalError(f"{node} cannot be lowered: {problem}") from problem
             if node in wanted:
-                name = self._rename(name, wanted[node], before)
+                if self._rename(name, wanted[node], before):
+                    name = wanted[node]
             elif len(self.graph.node) > before and self.graph.node[-1].op_type in _SHAPED_BY_VALUE:
                 self._declare(name, node.type)
             names[node] = name
 
-    def alias(self, name: str, node: Node, kind: str | None = None) -> str:
+    def alias(self, name: str, node: Node, kind: str | None = None) -> None:
         """A second name for a value that exists, perhaps as another element type: an Identity or a Cast."""
         self._node, self._place = node, self._metadata(node)
         found = self.names[node]
@@ -135,18 +136,22 @@ class Emitter:
             made = self.node("Identity", [found])
         else:
             made = self.node("Cast", [found], to=ELEMENT[kind][0])
-        return self._rename(made, name, len(self.graph.node) - 1)
+        self._rename(made, name, len(self.graph.node) - 1)
 
-    def _rename(self, name: str, wanted: str, before: int) -> str:
-        """Gives the value just made its wanted name; a value that others may read is copied under it."""
-        if len(self.graph.node) == before or self.graph.node[-1].output[0] != name or name in self._pinned:
+    def _rename(self, name: str, wanted: str, before: int) -> bool:
+        """Gives the value just made its wanted name; a value that others may read is copied under it.
+
+        Returns whether the value itself has the name now: what comes after reads it, not the copy.
+        """
+        copied = len(self.graph.node) == before or self.graph.node[-1].output[0] != name or name in self._pinned
+        if copied:
             name = self.node("Identity", [name])
         self.graph.node[-1].output[0] = wanted
         if self._last is not None:
             self._written[self._last] = wanted
         self.dtypes[wanted] = self.dtypes[name]
         self._pinned.add(wanted)
-        return wanted
+        return not copied
 
     def _declare(self, name: str, type: TensorType) -> None:
         """Says the shape of a value where it depends on another value.

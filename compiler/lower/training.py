@@ -74,8 +74,8 @@ def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: dict[s
 
 
 def _initialization(graph: GraphProto, module: Module, precision: str, seed: int) -> None:
-    """Start values are computed in float64 and rounded once: a float32 iteration (`orthogonal`) or logarithm would be
-    off by more than 1e-6, and what runs once need not be fast. `seed` is the one that the initializers were made from."""
+    """Start values are computed in float64 and rounded once: a float32 iteration (`orthogonal`) or logarithm would
+    be off by more than 1e-6, and what runs once need not be fast. `seed` is the one the initializers were made from."""
     graph.name = "initialize"
     outputs = module.graph.outputs
     names = [f"initial/{path}" for path in module.variables]
