@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from . import ops
 from .diagnostics import CompileError, error
 from .graph import Graph, Node
+from .tensor_type import Size
 
 
 def gradients(target: Node, wrt: Sequence[Node]) -> list[Node | None]:
@@ -50,10 +51,39 @@ def gradients(target: Node, wrt: Sequence[Node]) -> list[Node | None]:
 
 def _sum(parts: list[Node]) -> Node:
     """A balanced sum, in the order of the parts: rounding errors grow with the logarithm of their number."""
+    parts = _joined(parts)
     while len(parts) > 1:
         pairs = [a + b for a, b in zip(parts[::2], parts[1::2], strict=False)]
         parts = pairs + parts[len(pairs) * 2 :]
     return parts[0]
+
+
+def _joined(parts: list[Node]) -> list[Node]:
+    """What slices that tile a value send back is put side by side, instead of adding padded pieces up."""
+    pieces = [part for part in parts if part.op.name == "unslice"]
+    if len(pieces) < 2:
+        return parts
+    shape = pieces[0].shape
+    for axis, size in enumerate(shape):
+        by_start = {
+            piece.attrs["starts"][axis]: piece for piece in pieces
+            if all(
+                step == 1 and (i == axis or (start == 0 and stop == whole))
+                for i, (start, stop, step, whole) in enumerate(
+                    zip(piece.attrs["starts"], piece.attrs["stops"], piece.attrs["steps"], shape, strict=True)
+                )
+            )
+        }
+        chain: list[Node] = []
+        end: Size = 0
+        while end in by_start:
+            chain.append(by_start.pop(end))
+            end = chain[-1].attrs["stops"][axis]
+        if end == size and len(chain) > 1:
+            used = dict.fromkeys(chain)
+            joined = ops.concat(*[piece.inputs[0] for piece in chain], axis=axis)
+            return [joined, *(part for part in parts if part not in used)]
+    return parts
 
 
 def _check_no_end(x: Node, order: Sequence[Node], ends: Mapping[Node, None]) -> None:

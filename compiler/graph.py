@@ -58,40 +58,41 @@ class Node:
         return f"<{self.id} {self.op.name}: {self.type}>"
 
     def __add__(self, other: Node | float) -> Node:
-        return _operators().add(self, other)
+        return _operator("add", self, other)
 
     def __radd__(self, other: float) -> Node:
-        return _operators().add(other, self)
+        return _operator("add", other, self)
 
     def __sub__(self, other: Node | float) -> Node:
-        return _operators().sub(self, other)
+        return _operator("sub", self, other)
 
     def __rsub__(self, other: float) -> Node:
-        return _operators().sub(other, self)
+        return _operator("sub", other, self)
 
     def __mul__(self, other: Node | float) -> Node:
-        return _operators().mul(self, other)
+        return _operator("mul", self, other)
 
     def __rmul__(self, other: float) -> Node:
-        return _operators().mul(other, self)
+        return _operator("mul", other, self)
 
     def __truediv__(self, other: Node | float) -> Node:
-        return _operators().div(self, other)
+        return _operator("div", self, other)
 
     def __rtruediv__(self, other: float) -> Node:
-        return _operators().div(other, self)
+        return _operator("div", other, self)
 
     def __neg__(self) -> Node:
-        return _operators().neg(self)
+        return _operator("neg", self)
 
     def __matmul__(self, other: Node) -> Node:
-        return _operators().matmul(self, other)
+        return _operator("matmul", self, other)
 
 
-def _operators() -> Any:
+def _operator(name: str, *operands: Node | float) -> Node:
     from . import ops
 
-    return ops
+    result: Node = getattr(ops, name)(*operands)
+    return result
 
 
 def attr_key(value: Any) -> Any:

@@ -175,8 +175,9 @@ def evaluate(size: Size, bindings: Mapping[str, int]) -> int:
     """The number a size has once its names have values; KeyError for a name without one."""
     if isinstance(size, int):
         return size
-    return walk(size, lambda name: bindings[name], lambda number: number,
-                lambda a, b: a + b, lambda a, b: a * b, lambda a, b: a // b)
+    result: int = walk(size, lambda name: bindings[name], lambda number: number,
+                       lambda a, b: a + b, lambda a, b: a * b, lambda a, b: a // b)
+    return result
 
 
 def walk(

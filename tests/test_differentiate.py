@@ -118,6 +118,36 @@ def test_gradient_of_products_in_every_orientation():
             assert np.isclose(np.sum(value * direction), np.sum((moved[1] - moved[0]) * weights))
 
 
+def test_parts_of_a_value_send_back_one_whole():
+    """The adjoint of a split is a concat, with free sizes too; overlapping or missing slices are added up."""
+    batch = Dim.name("batch")
+    fed = np.arange(12.0).reshape(2, 6) / 7
+
+    def derived(parts_of):
+        graph = Graph()
+        x = vector(graph, "x", batch, 6)
+        parts = parts_of(x)
+        [g] = gradients(sum((total(ops.sin(part * float(i + 1))) for i, part in enumerate(parts)), total(x)), [x])
+        names = [node.op.name for node in graph.order([g])]
+        return interpret.evaluate([g], {"x": fed})[0], names
+
+    def cosines(*widths):
+        scale = np.repeat(np.arange(1.0, len(widths) + 1), widths)
+        return 1 + scale * np.cos(fed * scale)
+
+    found, names = derived(lambda x: ops.split(x, 3))
+    assert np.allclose(found, cosines(2, 2, 2)) and "unslice" not in names and names.count("concat") == 1
+    found, names = derived(lambda x: (ops.narrow(x, 1, 0, 5), ops.narrow(x, 1, 5, 6)))
+    assert np.allclose(found, cosines(5, 1)) and "unslice" not in names
+    found, names = derived(lambda x: (ops.narrow(x, 0, 0, batch - 1), ops.narrow(x, 0, batch - 1, batch)))
+    assert np.allclose(found, 1 + np.array([[1.0], [2.0]]) * np.cos(fed * [[1.0], [2.0]])) and "unslice" not in names
+    found, names = derived(lambda x: (ops.narrow(x, 1, 0, 4), ops.narrow(x, 1, 3, 6)))
+    expected = np.ones((2, 6))
+    expected[:, :4] += np.cos(fed[:, :4])
+    expected[:, 3:] += 2 * np.cos(2 * fed[:, 3:])
+    assert np.allclose(found, expected) and names.count("unslice") == 2
+
+
 # --- nesting
 
 
