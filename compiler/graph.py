@@ -142,6 +142,7 @@ class Graph:
         self.dag: nx.DiGraph[Node] = nx.DiGraph()
         self.scope = ""
         self.span: Span | None = None
+        self.inputs: dict[str, Node] = {}  # every input ever made: a pruned one may still tell a size
         self.outputs = Roots()  # named roots; `replace` and `prune` know them
         self._known: dict[tuple[Any, ...], Node] = {}
         self._next = 0

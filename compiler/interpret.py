@@ -27,11 +27,8 @@ def evaluate(roots: Sequence[Node], feeds: Mapping[Any, Any] | None = None) -> l
     graph = roots[0].graph
     order = graph.order(roots)
     values = {node: _fed(node, feeds) for node in order if node.op.name in LEAVES}
-    others = [
-        (node, np.asarray(feeds[key])) for node in graph.dag
-        if node.op.name in LEAVES and node not in values and (key := _key(node, feeds)) is not None
-    ] if len(feeds) > len(values) else []
-    sizes = _sizes([*values.items(), *others])
+    unread = [leaf for leaf in graph.inputs.values() if leaf not in values and _key(leaf, feeds) is not None]
+    sizes = _sizes([*values.items(), *((leaf, _fed(leaf, feeds)) for leaf in unread)])
     uses: dict[Node, int] = dict.fromkeys(roots, 1)
     for node in order:
         for source in node.inputs:

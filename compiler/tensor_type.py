@@ -255,6 +255,8 @@ class TypeProblem(Exception):
 
 def broadcast(*shapes: Shape) -> Shape:
     """NumPy's rule on sizes that may be names: equal, or one of them is 1. E0310 otherwise."""
+    if shapes and all(shape == shapes[0] for shape in shapes):
+        return shapes[0]
     rank = max((len(shape) for shape in shapes), default=0)
     result: list[Size] = [1] * rank
     owner = [0] * rank

@@ -46,6 +46,16 @@ def test_shapes_that_are_arithmetic_on_names_are_checked():
         interpret.evaluate(roots, {"x": np.ones(2), "y": np.ones(4)})
 
 
+def test_a_leaf_that_was_pruned_still_tells_its_size():
+    graph = Graph()
+    x = leaf(graph, "x", BATCH, 3)
+    graph.outputs["draw"] = ops.random_uniform(ops.seed_key(graph), shape=x.shape)
+    graph.prune()
+    assert x not in graph.nodes
+    for feeds in ({"x": np.zeros((4, 3))}, {x: np.zeros((4, 3))}):
+        assert interpret.evaluate([graph.outputs["draw"]], {**feeds, "seed": 1})[0].shape == (4, 3)
+
+
 @pytest.mark.parametrize(("feeds", "message"), [
     ({"x": np.ones((2, 3))}, "no value was given for y"),
     ({"x": np.ones((2, 3)), "y": np.ones(3)}, "dimension batch is 2 and 3"),

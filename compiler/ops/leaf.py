@@ -48,7 +48,8 @@ size = define(  # the number that a free dimension has when the file runs: attr 
 
 
 def make_input(graph: Graph, name: str, type: TensorType) -> Node:
-    return graph.add(input_, (), {"name": name, "type": type})
+    node = graph.inputs[name] = graph.add(input_, (), {"name": name, "type": type})
+    return node
 
 
 def make_variable(graph: Graph, path: str, type: TensorType) -> Node:

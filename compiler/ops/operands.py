@@ -9,7 +9,7 @@ from numpy.random import Generator
 
 from ..graph import Array, Node
 from ..tensor_type import TensorType, TypeProblem, broadcast
-from .registry import NUMPY, OPS, Op, Sample, constant, lift
+from .registry import NUMPY, OPS, Sample, constant, define, lift
 
 ORDER = ("bool", "int", "float")
 NUMBERS = ("float", "int")
@@ -60,8 +60,8 @@ def elementwise(
     allowed: Sequence[str] = NUMBERS, commutative: bool = False,
 ) -> Callable[..., Node]:
     """Defines an operation whose operands meet in one dtype."""
-    op = Op(name, same(name, allowed), grad, lower, reference, samples, commutative)
-    OPS[name] = op
+    op = define(name, infer=same(name, allowed), grad=grad, lower=lower, reference=reference, samples=samples,
+                commutative=commutative)
 
     def build(*inputs: Any) -> Node:
         return op(*meet(name, *inputs))

@@ -104,7 +104,10 @@ _fold_op = define(
 
 
 def fold(key: Node, data: Node | int) -> Node:
-    """A new key from a key and a whole number."""
+    """A new key from a key and a whole number.
+
+    The key must look random, as those made from a seed do: of a small one the squares vanish modulo 2⁶⁴.
+    """
     return _fold_op(key, data if isinstance(data, Node) else constant(key.graph, data, "int"))
 
 
