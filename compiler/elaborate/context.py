@@ -11,7 +11,7 @@ from ..diagnostics import CompileError, Diagnostic, Label, Problems, error
 from ..graph import Graph, Node
 from ..module import Module, Variable
 from ..source import Span
-from ..tensor_type import Dim, Shape, TensorType, TypeProblem, product
+from ..tensor_type import Dim, Shape, TensorType, TypeProblem, product, show_shape
 from .library import Library
 from .scope import Frame
 from .values import POISON, Tensor, Value
@@ -121,7 +121,7 @@ class Context:
         try:
             return operation(*operands, **attrs)
         except TypeProblem as problem:
-            raise located(problem, spans, span) from None
+            raise located(problem, spans, span, operands) from None
         except OverflowError:
             raise error("E0303", "a number is too large for an int of 64 bits", span, "here") from None
 
@@ -166,19 +166,50 @@ def too_many(count: int, limit: int, span: Span | None, what: str = "operations"
                  "made here", help=f"use fewer turns, or allow more: --max-nodes {max(count, limit) * 2}")
 
 
-def located(problem: TypeProblem, spans: Sequence[Span | None], span: Span | None) -> CompileError:
-    """A diagnostic of a type problem, each operand underlined where it stands."""
-    labels = [
-        Label(place, text) for number, text in problem.operands.items()
-        if number < len(spans) and (place := spans[number]) is not None
-    ]
+def located(
+    problem: TypeProblem, spans: Sequence[Span | None], span: Span | None, operands: Sequence[Any] = ()
+) -> CompileError:
+    """A diagnostic of a type problem: each operand underlined where it stands, by name, and where it comes from."""
+    labels = []
+    for number, text in problem.operands.items():
+        place = spans[number] if number < len(spans) else None
+        if place is not None:
+            node = operands[number] if number < len(operands) else None
+            named = text.replace(" dimension is ", f" dimension of `{place.text}` is ") if _short(place) else text
+            labels.append(Label(place, named + _origin(node, place)))
     notes: list[str] = []
     if not labels:
         labels = [Label(span, "\n".join(problem.operands.values()))] if span else []
     elif span is not None and len({label.span for label in labels}) < len(labels):
         notes = [label.text for label in labels]
         labels = [Label(span, "")]
-    return CompileError([Diagnostic(problem.code, str(problem), tuple(labels), tuple(notes), problem.help)])
+    help = problem.help or _meant(problem, operands)
+    return CompileError([Diagnostic(problem.code, str(problem), tuple(labels), tuple(notes), help)])
+
+
+def _short(span: Span) -> bool:
+    return span.end - span.start <= 24 and "\n" not in span.text
+
+
+def _origin(node: Any, place: Span) -> str:
+    """Where a value comes from, if that is another line of the same text."""
+    if not isinstance(node, Node) or node.span is None or node.span.source is not place.source:
+        return ""
+    if node.span.line == place.line:
+        return ""
+    if node.op.name in ("input", "variable"):
+        return f" (declared on line {node.span.line})"
+    return f" (from `{node.span.text}`, line {node.span.line})" if _short(node.span) else f" (from line {node.span.line})"
+
+
+def _meant(problem: TypeProblem, operands: Sequence[Any]) -> str | None:
+    """The declaration that would fit, where a matrix of parameters does not."""
+    if problem.code != "E0312" or len(operands) != 2 or not all(isinstance(node, Node) for node in operands):
+        return None
+    x, w = operands
+    if w.op.name != "variable" or w.rank != 2 or not isinstance(x.shape[-1], int):
+        return None
+    return f"did you mean `{w.attrs['path'].rpartition('.')[2]}: float{show_shape((x.shape[-1], w.shape[1]))}`?"
 
 
 def poisoned(*values: Value) -> bool:
