@@ -32,7 +32,7 @@ def _segment(segment: syntax.Segment, index: Index) -> str:
         inner = ",".join("[^\\]]*" if place is None else re.escape(str(index(place))) for place in places)
         first = all(place is None or index(place) == 0 for place in places)
         text += rf"(?:\[{inner}\])" + ("?" if first else "")
-    return text
+    return text if segment.places else text + r"(?:\[0\])?"
 
 
 def select(pattern: syntax.Pattern | None, paths: Sequence[str], index: Index) -> list[str]:
