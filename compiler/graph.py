@@ -203,11 +203,6 @@ class Graph:
         """All nodes, in the order of making (not a topological order once something was replaced)."""
         return list(self.dag)
 
-    @property
-    def newest(self) -> int:
-        """The number that the next node will have."""
-        return self._next
-
     def users(self, node: Node) -> list[Node]:
         return list(self.dag.successors(node))
 
