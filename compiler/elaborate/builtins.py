@@ -13,7 +13,7 @@ from .. import ops
 from ..diagnostics import error
 from ..graph import Node
 from ..source import Span
-from ..tensor_type import Dim, Size
+from ..tensor_type import Dim, Shape, TypeProblem
 from . import calls, expressions
 from .context import Context, to_node
 from .reading import axes, builtin, one_axis, shape_of, tensor, truth
@@ -250,13 +250,22 @@ def weighted(c: Context, frame: Frame, span: Span, distribution: Argument, mask:
 @builtin
 def draw(c: Context, frame: Frame, span: Span, distribution: Argument, shape: Argument | None = None) -> Value:
     d = _distribution(c, frame, distribution)
-    if shape is not None:
-        sizes: tuple[Size, ...] = shape_of(shape)
-    else:
-        nodes = [node for v in d.configuration.names.values() if (node := to_node(c, v)) is not None]
-        sizes = ops.broadcast(*[node.shape for node in nodes])
-    like = Tensor(ops.broadcast_to(ops.constant(c.graph, 0, "float"), shape=sizes))
+    sizes, labels = (shape_of(shape), ()) if shape is not None else _shape_of_a_value(c, frame, d, distribution.span)
+    like = Tensor(ops.broadcast_to(ops.constant(c.graph, 0, "float"), shape=sizes), labels)
     return calls.draw(c, frame, d, like, span)
+
+
+def _shape_of_a_value(c: Context, frame: Frame, d: Distributed, span: Span) -> tuple[Shape, tuple[Label | None, ...]]:
+    """The shape of one value: that of the equation `like`, else that of the parameters together. E0310."""
+    if "like" in calls.equations(d.declaration):
+        like = tensor(c, Argument(None, calls.equation(c, frame, d, "like", span), span))
+        return like.node.shape, like.labels
+    nodes = [node for v in d.configuration.names.values() if (node := to_node(c, v)) is not None]
+    try:
+        return ops.broadcast(*[node.shape for node in nodes]), ()
+    except TypeProblem as problem:
+        raise error("E0310", f"the parameters of `{d.declaration.name}` do not broadcast: {problem.message}", span,
+                    "drawn from here", help="`draw(d, shape = [...])` says the shape; an equation `like` in the distribution too") from None
 
 
 @builtin

@@ -27,7 +27,7 @@ from .values import (
     kind,
 )
 
-EQUATIONS = ("log_density", "draw", "support")
+EQUATIONS = ("log_density", "draw", "like")
 RULE = ("theta", "g", "t", "loss")  # what an optimizer may take, in the order an application gives it
 
 
@@ -308,6 +308,12 @@ def part(c: Context, instance: Instance, name: str, span: Span) -> Value:
 # --- distributions
 
 
+def equations(declaration: syntax.Distribution) -> list[str]:
+    """The names that the body of a distribution defines."""
+    return [s.targets[0].name for s in declaration.body
+            if isinstance(s, syntax.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], syntax.Name)]
+
+
 def equation(
     c: Context, frame: Frame, value: Distributed, name: str, span: Span, subject: Argument | None = None
 ) -> Value:
@@ -316,10 +322,9 @@ def equation(
         return value.configuration.names[name]
     declaration = value.declaration
     what = f"`{declaration.name}`"
-    names = [s.targets[0].name for s in declaration.body
-             if isinstance(s, syntax.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], syntax.Name)]
+    names = equations(declaration)
     if name not in names:
-        known = [n for n in names if n not in ("support",)] + list(value.configuration.names)
+        known = [*names, *value.configuration.names]
         raise error("E0224", f"the distribution {what} has no `{name}`", span, "not defined there",
                     notes=["it has " + ", ".join(known)], help=did_you_mean(name, known))
     inner = frame.inner("distribution", value.unit, span)

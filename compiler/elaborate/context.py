@@ -131,15 +131,16 @@ class Context:
         with self.graph.at(frame.path, None if frame.unit.standard else span):
             yield
 
-    def work(self, span: Span | None) -> None:
+    def work(self, span: Span | None, cost: int = 1) -> None:
         """Bounds the statements executed: turns that make nothing take time, too."""
-        self.worked += 1
+        self.worked += cost
         if self.worked > WORK * self.max_nodes:
             raise too_many(self.worked, self.max_nodes, span, "statements")
 
     @contextmanager
     def deeper(self, what: str, span: Span | None) -> Iterator[None]:
         """Bounds applications within applications: a definition that calls itself never ends."""
+        self.work(span, 4)
         self.depth += 1
         try:
             if self.depth > MAX_DEPTH:
