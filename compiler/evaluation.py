@@ -50,20 +50,20 @@ def _closed(module: Module, name: str, value: Node, totals: dict[Node, Node]) ->
             )
         rows[node], inner[node] = here, below
         if not here and (from_rows or counts):
-            mapping[node] = _total(module, name, node, batch, totals)
+            mapping[node] = _total(module, name, value, node, batch, totals)
             inner[node] = True
     return module.graph.substitute([value], mapping)[0]
 
 
-def _total(module: Module, name: str, part: Node, batch: str, totals: dict[Node, Node]) -> Node:
+def _total(module: Module, name: str, value: Node, part: Node, batch: str, totals: dict[Node, Node]) -> Node:
     if part in totals:
         return totals[part]
     reduce = REDUCES.get(part.op.name)
     if part.op.name == "size" and _additive(part.attrs["dim"], batch):
         reduce = "sum"
     if reduce is None or any(isinstance(size, Dim) for size in part.shape):
-        raise error("E0504", f"`{name}` cannot be put together from batches", part.span,
-                    f"`{part.op.name}` takes away `{batch}` here",
+        raise error("E0504", f"`{name}` cannot be put together from batches", part.span or value.span,
+                    f"`{batch}` is taken away here",
                     help=f"only sum, mean, min and max may take away `{batch}`")
     number = len(module.reduces)
     module.reduces.append(reduce)

@@ -22,10 +22,12 @@ X = np.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0], [2.0, 0.0, 1.0], [-1.0, 1.5, 
 class Spec:
     """A checked spec, whose roots are evaluated by name."""
 
-    def __init__(self, text: str, *, folder: Path | None = None, model: str | None = None, max_nodes: int = 20_000, **set: Any) -> None:
+    def __init__(self, text: str, *, folder: Path | None = None, model: str | None = None, max_nodes: int = 20_000,
+                 **set: Any) -> None:
         problems = Problems()
         source = read_source(folder / text) if folder and text.endswith(".dl") else make_source(text)
-        self.module = elaborate(source, folder=folder, model=model, overrides=set, max_nodes=max_nodes, problems=problems)
+        self.module = elaborate(source, folder=folder, model=model, overrides=set, max_nodes=max_nodes,
+                                problems=problems)
         differentiate(self.module)
         self.warnings = [warning.code for warning in problems.warnings]
 
@@ -82,11 +84,13 @@ def value(text: str, **data: Any) -> Any:
     ("output z = x |> dense(2) |> dense(1, bias = false)", ["dense.W", "dense.b", "dense[1].W"]),
     ("head = dense(2, bias = false)\noutput z = head(x) |> dense(1, bias = false)", ["head.W", "dense.W"]),
     ("f = dense(2, bias = false)\ng = f\noutput z = f(x) + g(x)", ["f.W"]),
-    ("h = x\nfor i in 0..2 {\nblock[i] = dense(3, bias = false)\nh = block[i](h)\n}\noutput z = h", ["block[0].W", "block[1].W"]),
+    ("h = x\nfor i in 0..2 {\nblock[i] = dense(3, bias = false)\nh = block[i](h)\n}\noutput z = h",
+     ["block[0].W", "block[1].W"]),
     ("h = x\nfor i in 0..2 { h = h |> dense(3, bias = false) }\noutput z = h", ["dense.W", "dense[1].W"]),
     ("param w: float[3]\noutput z = x * w", ["w"]),
     # numbered in the order of making, whatever the order of use
-    ("fs = [dense(2, bias = false), dense(1, bias = false)]\na = fs[1](x)\noutput z = fs[0](x) + a", ["dense[1].W", "dense.W"]),
+    ("fs = [dense(2, bias = false), dense(1, bias = false)]\na = fs[1](x)\noutput z = fs[0](x) + a",
+     ["dense[1].W", "dense.W"]),
     # a name that is given and a number never fall together
     ("d = dense\ndense[1] = d(2, bias = false)\nh = dense[1](x) |> d(2, bias = false) |> d(2, bias = false)\noutput z = h",
      ["dense[1].W", "dense.W", "dense[2].W"]),
@@ -159,7 +163,8 @@ def test_a_state_moves_once_for_each_application_in_training_alone() -> None:
     state = spec.start()
     loss, after = spec.step(state, x=np.ones(2))
     assert loss == 1 + 10 * 2 and after["c.n"] == 2
-    np.testing.assert_array_equal(spec.get("z", after, x=np.ones(2)), [4, 4])  # where it predicts the state stands still
+    np.testing.assert_array_equal(spec.get("z", after, x=np.ones(2)),
+                                  [4, 4])  # where it predicts the state stands still
 
 
 def test_training_false_flows_down() -> None:
@@ -317,7 +322,8 @@ def test_statement(text: str, expected: Any) -> None:
     ("x * argmax(x, axis = 1)[:, none] / 2", X * X.argmax(1)[:, None] / 2),
     ("argmax(x, axis = 1) * 0.5", X.argmax(1) * 0.5),
     ("x[:, 0]", X[:, 0]), ("x[..., 1]", X[:, 1]), ("x[:, -1]", X[:, -1]), ("x[1:, ::2]", X[1:, ::2]),
-    ("x[::-1]", X[::-1]), ("x[:, ::-1]", X[:, ::-1]), ("x[:, none, 1:]", X[:, None, 1:]), ("x[-2:]", X[-2:]), ("x[:, 5:]", X[:, 5:]),
+    ("x[::-1]", X[::-1]), ("x[:, ::-1]", X[:, ::-1]), ("x[:, none, 1:]", X[:, None, 1:]), ("x[-2:]", X[-2:]),
+    ("x[:, 5:]", X[:, 5:]),
     ("x[argmax(x, axis = 0)]", X[X.argmax(0)]),
     ("x |> maximum(0) |> clamp(0.5, 2)", np.clip(np.maximum(X, 0), 0.5, 2)),
     ("1 + (x |> relu)", 1 + np.maximum(X, 0)),
@@ -345,14 +351,17 @@ def test_expression(expression: str, expected: Any) -> None:
 
 
 @pytest.mark.parametrize(("expression", "code"), [
-    ("x @ 2", "E0318"), ("x + relu", "E0301"), ("x(1)", "E0213"), ("x.T", "E0211"), ("not x", "E0301"), ("1 / 0", "E0304"),
+    ("x @ 2", "E0318"), ("x + relu", "E0301"), ("x(1)", "E0213"), ("x.T", "E0211"), ("not x", "E0301"),
+    ("1 / 0", "E0304"),
     ("10^40", "E0303"), ("x[0, 0, 0]", "E0239"), ("x[:, 3]", "E0238"), ("x[:, 0.5]", "E0240"), ("x[batch]", "E0238"),
     ("one_hot(1, none)", "E0308"), ("one_hot(argmax(x, axis = 1), 0)", "E0308"), ("split(x, none, axis = 1)", "E0308"),
     ("split(x, 2, axis = 1)", "E0339"), ("mean(x, axis = 2)", "E0314"), ("sum(x, axis = [0, 0])", "E0334"),
     ("reshape(x, [-1, -1])", "E0337"), ("reshape(x, [2, 2])", "E0337"), ("reshape(x, [-2, batch])", "E0320"),
-    ("transpose(x, [0])", "E0336"), ("concat([], axis = 0)", "E0338"), ("grad(x, x)", "E0403"), ("grad(sum(x), 1)", "E0404"), ("grad(sum(x), 1.0)", "E0401"),
+    ("transpose(x, [0])", "E0336"), ("concat([], axis = 0)", "E0338"), ("grad(x, x)", "E0403"),
+    ("grad(sum(x), 1)", "E0404"), ("grad(sum(x), 1.0)", "E0401"),
     ("draw(normal(zeros_like(x), [1, 2]))", "E0301"), ("conv(x)", "E0244"), ("unknown", "E0201"), ("x |> 3", "E0213"),
-    ("relu(x, 1)", "E0214"), ("relu(y = x)", "E0215"), ("softmax(x, x = x)", "E0216"), ("...", "E0333"), ('"a"', "E0333"),
+    ("relu(x, 1)", "E0214"), ("relu(y = x)", "E0215"), ("softmax(x, x = x)", "E0216"), ("...", "E0333"),
+    ('"a"', "E0333"),
 ])
 def test_broken_expression(expression: str, code: str) -> None:
     assert code in codes(f"model m {{\ninput x: float[batch, 3]\noutput z = {expression}\n}}")
@@ -403,7 +412,8 @@ def test_a_vector_lies_along_a_dimension() -> None:
     ("layer f()(x: float[b, c, d], v: float[c], w: float[d]) -> float[b, 2 * d] { return x[:, 0, :] }", "E0311"),
 ])
 def test_two_names_never_meet(text: str, code: str) -> None:
-    assert codes(text + "\nmodel m { input x: float[batch, 3, 3]; output z = f()(x, x[0, :, 0], x[0, 0, :]) }") == [code]
+    assert codes(text
+                 + "\nmodel m { input x: float[batch, 3, 3]; output z = f()(x, x[0, :, 0], x[0, 0, :]) }") == [code]
 
 
 def test_names_of_a_first_list_hold_in_the_second() -> None:
@@ -477,7 +487,8 @@ def test_metrics_run_over_the_whole_data_set() -> None:
         for i, how in enumerate(spec.module.reduces):
             part = spec.get(f"evaluate/part/{i}", {"x": rows, "w": 1.0})
             old = totals.get(f"evaluate/total/{i}")
-            totals[f"evaluate/total/{i}"] = part if old is None else {"sum": np.add, "min": np.minimum, "max": np.maximum}[how](old, part)
+            totals[f"evaluate/total/{i}"] = part if old is None else {"sum": np.add, "min": np.minimum,
+                                                                      "max": np.maximum}[how](old, part)
     expected = np.sqrt(np.mean((X - 1) ** 2)) / np.abs(X).max() + 0.5 * X.sum() / X.min()
     assert spec.get("evaluate/value/m", totals, w=1.0) == pytest.approx(expected, rel=1e-12)
 
@@ -508,7 +519,9 @@ def test_a_name_hides_a_function_with_a_warning() -> None:
     spec = Spec("fn relu(x) = x + 1\nmodel m { input x: float[b]; output z = relu(x) }")
     assert spec.warnings == ["W0202"]
     np.testing.assert_allclose(spec.get("z", {"x": X[0]}), X[0] + 1)
-    assert Spec("fn exp(x) = x + 1\nmodel m { input x: float[b]; output z = exp(x) }").get("z", {"x": X[0]})[0] == X[0, 0] + 1
+    assert Spec("fn exp(x) = x + 1\nmodel m { input x: float[b]; output z = exp(x) }").get("z", {"x": X[0]})[0] == X[0,
+                                                                                                                     0]
+                                                                                                                     + 1
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -533,14 +546,16 @@ def test_imports(tmp_path: Path) -> None:
 
 
 def test_imports_that_fail(tmp_path: Path) -> None:
-    write(tmp_path, out="fn f(x) = x", inner__main='import "../out.dl"\nimport "none.dl"\nimport std.nothing\nimport other.thing\n'
+    write(tmp_path, out="fn f(x) = x",
+          inner__main='import "../out.dl"\nimport "none.dl"\nimport std.nothing\nimport other.thing\n'
                                                     + f'import "{"x" * 400}.dl"\nmodel m {{ output z = 1 }}')
     assert sorted(codes("main.dl", folder=tmp_path / "inner")) == ["E0204", "E0204", "E0205", "E0205", "E0207"]
     assert codes('import "a.dl"\nmodel m { output z = 1.0 }') == ["E0206"]
 
 
 def test_a_users_file_is_not_taken_for_one_of_the_library(tmp_path: Path) -> None:
-    write(tmp_path, main='import "std/layers.dl" as own\nmodel m { input x: float[b, 3]; output z = own.f(x) |> dense(2) }',
+    write(tmp_path,
+          main='import "std/layers.dl" as own\nmodel m { input x: float[b, 3]; output z = own.f(x) |> dense(2) }',
           std__layers="fn f(x) = 2 * x")
     assert set(Spec("main.dl", folder=tmp_path).module.sources) >= {"./std/layers.dl", "std/layers.dl"}
 
@@ -561,7 +576,8 @@ def test_set() -> None:
     assert spec.module.variables["dense.W"].type.shape == (3, 7)
     assert spec.module.settings["model"] == {
         "width": 7, "rate": 2.0, "deep": True, "act": "the function `tanh`", "widths": [5], "note": "b", "free": 1.5}
-    for name, wrong in [("width", 2.5), ("width", True), ("width", "a"), ("rate", "a"), ("rate", True), ("deep", 1), ("act", 3),
+    for name, wrong in [("width", 2.5), ("width", True), ("width", "a"), ("rate", "a"), ("rate", True), ("deep", 1),
+                        ("act", 3),
                         ("act", "nothing"), ("widths", 3), ("note", 3), ("widths", [object()])]:
         assert codes(text, **{name: wrong}) == ["E0302"], (name, wrong)
     assert codes(text, widht=3) == ["E0210"]
@@ -577,7 +593,8 @@ def test_set_reaches_model_and_train_block() -> None:
 
 
 @pytest.mark.parametrize(("settings", "set", "expected"), [
-    ("", {}, (None, 10)), ("epochs: 7", {}, (None, 7)), ("steps: 9", {}, (9, None)), ("steps: 9; epochs: 7", {}, (9, 7)),
+    ("", {}, (None, 10)), ("epochs: 7", {}, (None, 7)), ("steps: 9", {}, (9, None)),
+    ("steps: 9; epochs: 7", {}, (9, 7)),
     ("epochs: 7", {"steps": 9}, (9, None)), ("steps: 9", {"epochs": 7}, (9, 7)), ("steps: 9; epochs: 10", {}, (9, 10)),
 ])
 def test_steps_and_epochs(settings: str, set: dict[str, Any], expected: tuple[Any, Any]) -> None:
@@ -638,7 +655,8 @@ def test_wrappers_against_a_loop_by_hand() -> None:
     turns, k, peak, total = 3, 2, 0.5, 12
     spec = Spec(f"""
         model m {{ input x: float[batch, 3]; param w: float[3] init ones; loss = mean((x @ w)^2) }}
-        train {{ minimize loss using lookahead(accumulate(adam(cosine({peak}, over = steps // {turns}, warmup = 2)), turns = {turns}),
+        train {{ minimize loss using lookahead(accumulate(adam(cosine({peak}, over = steps // {turns}, warmup = 2)),
+                                                          turns = {turns}),
                                               k = {k * turns}, alpha = 0.25) }}
     """)
     state = {**spec.start(), "steps": total}
@@ -661,7 +679,8 @@ def test_wrappers_against_a_loop_by_hand() -> None:
             w = slow
         np.testing.assert_allclose(state["w"], w, rtol=1e-10)
     names = [path for path, one in spec.module.variables.items() if one.kind == "optimizer"]
-    assert sorted(names) == ["lookahead/accumulate/adam/m/w", "lookahead/accumulate/adam/v/w", "lookahead/accumulate/total/w",
+    assert sorted(names) == ["lookahead/accumulate/adam/m/w", "lookahead/accumulate/adam/v/w",
+                             "lookahead/accumulate/total/w",
                              "lookahead/slow/w"]
 
 
@@ -673,7 +692,8 @@ def test_an_optimizer_that_applies_two() -> None:
     """)
     _, after = spec.step(spec.start(), x=np.ones(2))
     assert after["w"] == 1 - (1.0 + 0.5) * 2 / 2
-    assert [p for p, v in spec.module.variables.items() if v.kind == "optimizer"] == ["between/momentum/v/w", "between/momentum[1]/v/w"]
+    assert [p for p, v in spec.module.variables.items() if v.kind == "optimizer"] == ["between/momentum/v/w",
+                                                                                      "between/momentum[1]/v/w"]
 
 
 @pytest.mark.parametrize(("rule", "code"), [
@@ -699,10 +719,12 @@ def test_broken_rule(rule: str, code: str) -> None:
 
 
 def test_a_clip_sees_the_gradient_as_one_vector_or_in_parts() -> None:
-    for clip, sizes in [("fn c(g: vector[n], limit) = g * (limit / norm(g))", (1, np.sqrt(5))), ("fn c(g, limit) = g * (limit / norm(g))", (1, 1))]:
+    for clip, sizes in [("fn c(g: vector[n], limit) = g * (limit / norm(g))", (1, np.sqrt(5))),
+                        ("fn c(g, limit) = g * (limit / norm(g))", (1, 1))]:
         spec = Spec(f"""
             {clip}
-            model m {{ input x: float[batch]; param a: float init zeros; param b: float init zeros; loss = (a + 2 * b) * mean(x) }}
+            model m {{ input x: float[batch]; param a: float init zeros; param b: float init zeros; loss = (a
+                                                                                                            + 2 * b) * mean(x) }}
             train {{ minimize loss using sgd(1.0); clip: c(1.0) }}
         """)
         _, after = spec.step(spec.start(), x=np.ones(2))
@@ -735,6 +757,19 @@ def test_adding_a_draw_below_leaves_those_above() -> None:
     one, two = [Spec(text.format(more)) for more in ("", "metric k = mean(uniform_like(x))")]
     feeds = {**one.start(3), "x": np.ones(5), "step": 4}
     assert one.get("loss", feeds) == two.get("loss", feeds)
+
+
+def test_a_draw_without_a_shape_has_that_of_one_value() -> None:
+    """Of the parameters together, or of the equation `like`; a label is whole, so that it can be an index."""
+    def drawn(rule: str) -> Any:
+        spec = body(f"output z = draw({rule})")
+        return spec.get("z", {"key": np.uint64(0x9E3779B97F4A7C15), "step": 1, "x": X})
+
+    labels = drawn("categorical(logits = 1000 * x)")
+    assert np.array_equal(labels, X.argmax(axis=1)) and labels.dtype == np.int64
+    assert drawn("normal(x, x[0])").shape == drawn("normal(x[:, 0:1], x[0])").shape == X.shape
+    assert drawn("categorical(x[0])").shape == () and drawn("categorical(x[0]), shape = [5]").shape == (5,)
+    assert codes("model m { input x: float[batch, 3]\n output z = draw(normal(x, x[0, 0:2])) }") == ["E0310"]
 
 
 def test_start_values_do_not_depend_on_the_step() -> None:
@@ -780,9 +815,12 @@ for path in sys.argv[1:]:
 
 
 def test_the_same_bytes_in_every_process() -> None:
-    specs = [str(p) for p in sorted((Path(__file__).parent.parent / "specs").glob("*.dl")) if p.stem in ("digits", "groups", "wrappers")]
+    specs = [str(p) for p in sorted((Path(__file__).parent.parent / "specs").glob("*.dl")) if p.stem in ("digits",
+                                                                                                         "groups",
+                                                                                                         "wrappers")]
     seen = {
-        subprocess.run([sys.executable, "-c", DIGEST, *specs], env={"PYTHONHASHSEED": seed, "PATH": ""}, capture_output=True,
+        subprocess.run([sys.executable, "-c", DIGEST, *specs], env={"PYTHONHASHSEED": seed, "PATH": ""},
+                       capture_output=True,
                        text=True, check=True).stdout
         for seed in ("0", "1", "4242")
     }

@@ -1,6 +1,7 @@
 """The functions that the compiler knows by name: one for each primitive a spec may call.
 
-Everything else (layers, losses, optimizers, schedules) is written in the language, in `specs/std/`. This file has those that
+Everything else (layers, losses, optimizers,
+                 schedules) is written in the language, in `specs/std/`. This file has those that
 act on each element, reduce, draw and derive; `shaping.py` those that move elements.
 """
 from __future__ import annotations
@@ -45,7 +46,9 @@ def _static_or(c: Context, frame: Frame, span: Span, operation: ops.Op, argument
 def _unary(name: str, operation: ops.Op, *, to_float: bool = True) -> None:
     def run(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
         value = x.value
-        if (to_float and isinstance(value, Tensor) and value.node.dtype in ("int", "bool")) or (to_float and isinstance(value, Dim)):
+        if (to_float and isinstance(value, Tensor) and value.node.dtype in ("int",
+                                                                            "bool")) or (to_float and isinstance(value,
+                                                                                                                 Dim)):
             x = Argument(x.name, tensor(c, x, "float"), x.span)
         return _static_or(c, frame, span, operation, [x])
 
@@ -121,7 +124,8 @@ def _reduction(name: str, operation: Callable[..., Node], dtype: str | None) -> 
         if dtype == "bool" and value.node.dtype != "bool":
             raise error("E0302", f"`{name}` takes truth values", x.span, f"this is `{value.node.type}`")
         chosen, keep = axes(value, axis, span), truth(keepdims, "keepdims")
-        node = c.make(operation, [value.node], [x.span], span, axes=chosen, keepdims=keep) if chosen or name in ("logsumexp",) else value.node
+        node = c.make(operation, [value.node], [x.span], span, axes=chosen,
+                      keepdims=keep) if chosen or name in ("logsumexp",) else value.node
         return Tensor(node, _without(value.names, chosen, keep))
 
     def _over_parts(c: Context, frame: Frame, span: Span, x: Argument, whole: Callable[..., Value]) -> Value:
@@ -210,7 +214,8 @@ def normal_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
 def grad(c: Context, frame: Frame, span: Span, y: Argument, x: Argument) -> Value:
     target, by = tensor(c, y), tensor(c, x)
     if target.node.rank or target.node.dtype != "float":
-        raise error("E0403", "`grad` takes the derivative of a single float number", y.span, f"this is `{target.node.type}`",
+        raise error("E0403", "`grad` takes the derivative of a single float number", y.span,
+                    f"this is `{target.node.type}`",
                     help="`grad(sum(y), x)` is the derivative of the sum")
     if by.node.dtype != "float":
         raise error("E0404", "a derivative is taken by a float value", x.span, f"this is `{by.node.type}`")
@@ -231,7 +236,8 @@ def _distribution(c: Context, frame: Frame, argument: Argument) -> Distributed:
     if calls.is_maker(value):
         value = calls.call(c, frame, value, [], argument.span)
     if not isinstance(value, Distributed):
-        raise error("E0236", f"a distribution is needed here, not {kind(value)}", argument.span, f"this is {kind(value)}")
+        raise error("E0236", f"a distribution is needed here, not {kind(value)}", argument.span,
+                    f"this is {kind(value)}")
     return value
 
 
@@ -252,7 +258,7 @@ def draw(c: Context, frame: Frame, span: Span, distribution: Argument, shape: Ar
     d = _distribution(c, frame, distribution)
     sizes, labels = (shape_of(shape), ()) if shape is not None else _shape_of_a_value(c, frame, d, distribution.span)
     like = Tensor(ops.broadcast_to(ops.constant(c.graph, 0, "float"), shape=sizes), labels)
-    return calls.draw(c, frame, d, like, span)
+    return calls.draw(c, frame, d, like, span, typed=False)
 
 
 def _shape_of_a_value(c: Context, frame: Frame, d: Distributed, span: Span) -> tuple[Shape, tuple[Label | None, ...]]:
@@ -265,7 +271,8 @@ def _shape_of_a_value(c: Context, frame: Frame, d: Distributed, span: Span) -> t
         return ops.broadcast(*[node.shape for node in nodes]), ()
     except TypeProblem as problem:
         raise error("E0310", f"the parameters of `{d.declaration.name}` do not broadcast: {problem.message}", span,
-                    "drawn from here", help="`draw(d, shape = [...])` says the shape; an equation `like` in the distribution too") from None
+                    "drawn from here",
+                    help="`draw(d, shape = [...])` says the shape; an equation `like` in the distribution too") from None
 
 
 @builtin
@@ -279,8 +286,10 @@ LATER = {
     "jacobian": "derivatives of tensors", "hessian": "second derivatives as tensors", "hvp": "Hessian-vector products",
     "jvp": "forward derivatives", "vjp": "vector-Jacobian products", "einsum": "products and sums over named indices",
     "rearrange": "splitting and merging dimensions",
-    "conv": "convolution", "max_pool": "pooling", "top": "the k greatest", "sort": "sorting", "cumsum": "cumulative sums",
-    "reverse": "`scan` backwards", "tile": "tiling", "roll": "rolling", "pad": "padding", "conv_transpose": "convolution",
+    "conv": "convolution", "max_pool": "pooling", "top": "the k greatest", "sort": "sorting",
+    "cumsum": "cumulative sums",
+    "reverse": "`scan` backwards", "tile": "tiling", "roll": "rolling", "pad": "padding",
+    "conv_transpose": "convolution",
     "avg_pool": "pooling", "rnn": "recurrent layers", "lstm": "recurrent layers", "gru": "recurrent layers",
     "attention": "attention layers", "mixture": "mixtures of distributions", "nuts": "sampling a posterior",
 }

@@ -45,7 +45,8 @@ def callable_(value: Value) -> bool:
     return isinstance(value, Declared | Builtin | Partial)
 
 
-def call(c: Context, frame: Frame, callee: Value, given: list[Argument], span: Span, callee_span: Span | None = None) -> Value:
+def call(c: Context, frame: Frame, callee: Value, given: list[Argument], span: Span,
+         callee_span: Span | None = None) -> Value:
     """callee(given), whatever the callee is."""
     if poisoned(callee, *(argument.value for argument in given)):
         return POISON
@@ -246,7 +247,8 @@ def _make(
         raise error("E0221", f"a layer cannot be made in {_article(owner.kind)}", span, f"{what} would be made here",
                     help="make it in a layer or model and pass it in" if owner.kind == "fn" else None)
     if owner.conditional:
-        raise error("E0222", "nothing may be made inside this `if`: the training and the predicting graph would not share it",
+        raise error("E0222",
+                    "nothing may be made inside this `if`: the training and the predicting graph would not share it",
                     span, f"{what} is made here", more=[(owner.conditional, "under this condition")],
                     help="make it before the `if`: `f = " + f"{declaration.name}(...)`")
     instance = Instance(declaration, callee.unit, configuration, owner, span)
@@ -302,7 +304,8 @@ def part(c: Context, instance: Instance, name: str, span: Span) -> Value:
         raise error("E0223", f"`{path}` has no `{name}` yet: its shape is known once the layer was applied", span,
                     "read before the first application", help="apply the layer above this line")
     raise error("E0211", f"the layer `{instance.declaration.name}` has no part `{name}`", span, "not found",
-                notes=["it has " + ", ".join([*own, *given])] if own or given else [], help=did_you_mean(name, [*own, *given]))
+                notes=["it has " + ", ".join([*own, *given])] if own or given else [],
+                help=did_you_mean(name, [*own, *given]))
 
 
 # --- distributions
@@ -346,10 +349,10 @@ def equation(
     return outward(inner, inner.names[name])
 
 
-def draw(c: Context, frame: Frame, value: Distributed, like: Tensor, span: Span) -> Tensor:
-    """A draw from a distribution, of the shape of `like`."""
+def draw(c: Context, frame: Frame, value: Distributed, like: Tensor, span: Span, *, typed: bool = True) -> Tensor:
+    """A draw from a distribution, of the shape of `like` and, where that is declared (`typed`), of its type."""
     drawn = equation(c, frame, value, "draw", span, Argument(None, like, span))
-    node = to_node(c, drawn, like.node.dtype)
+    node = to_node(c, drawn, like.node.dtype if typed else None)
     if node is None:
         raise error("E0301", "a draw must be a tensor", span, f"this is {kind(drawn)}")
     if node.shape != like.node.shape:
@@ -363,7 +366,8 @@ def draw(c: Context, frame: Frame, value: Distributed, like: Tensor, span: Span)
 def apply_nested(c: Context, frame: Frame, updater: Updater, given: list[Argument], span: Span) -> Value:
     """A wrapper applies the optimizer it was given: `inner(theta, g, t)` is the new theta."""
     if frame.kind != "optimizer":
-        raise error("E0225", f"the optimizer `{updater.declaration.name}` is applied by a train block", span, "applied here",
+        raise error("E0225", f"the optimizer `{updater.declaration.name}` is applied by a train block", span,
+                    "applied here",
                     help="write `minimize loss using ...` in a train block")
     what = f"`{updater.declaration.name}`"
     parameters = [syntax.Parameter(span, name, None, None) for name in RULE[:2]]
@@ -382,7 +386,8 @@ def apply_nested(c: Context, frame: Frame, updater: Updater, given: list[Argumen
         if node is not None and node.dtype == "int" and wanted.dtype == "float":
             node = ops.cast(node, dtype="float")
         if node is None or node.type != wanted:
-            raise error("E0326", f"`{name}` of {what} is `{wanted}` here", argument.span, f"this is {kind(argument.value)}",
+            raise error("E0326", f"`{name}` of {what} is `{wanted}` here", argument.span,
+                        f"this is {kind(argument.value)}",
                         help="`t // turns` is a whole number" if name == "t" else None)
         values[name] = node
     return Tensor(apply_updater(c, frame, updater, values, path, frame.subject, span))
@@ -403,15 +408,18 @@ def apply_updater(
     inner.adopt(given)
     for name, value in given.names.items():
         if isinstance(value, Tensor) and values["t"] is not step:
-            inner.names[name] = Tensor(c.graph.substitute([value.node], {step: values["t"]})[0], inner.names[name].labels)
+            inner.names[name] = Tensor(c.graph.substitute([value.node], {step: values["t"]})[0],
+                                       inner.names[name].labels)
     inner.names["t"] = Tensor(values["t"])
     if "theta" not in [parameter.name for parameter in declaration.flow]:
-        raise error("E0247", f"the optimizer {what} does not take `theta`", declaration.name_span, "its second list lacks it",
+        raise error("E0247", f"the optimizer {what} does not take `theta`", declaration.name_span,
+                    "its second list lacks it",
                     help=f"`optimizer {declaration.name}(...)(theta, g)` updates theta: `theta <- ...`")
     for parameter in declaration.flow:
         if parameter.name not in RULE:
             raise error("E0226", f"an optimizer takes theta, g, t and loss, not `{parameter.name}`", parameter.span,
-                        "none of these", help=did_you_mean(parameter.name, RULE) or "what configures the rule goes into the first list")
+                        "none of these", help=did_you_mean(parameter.name,
+                                                           RULE) or "what configures the rule goes into the first list")
         if parameter.name == "loss":
             raise error("E0522", "asking for the objective elsewhere, `loss(theta + e)`, is not in this version",
                         parameter.span, "`loss` taken here")
