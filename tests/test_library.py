@@ -319,6 +319,32 @@ def test_whole_draws_follow_their_distribution(rule, share):
     assert stats.chisquare(counts, 6000 * np.asarray(share)).pvalue > 0.01
 
 
+def drawn(rule: str, x: Any, seed: int = 0) -> Any:
+    """`rule` where the file predicts; the model has no training."""
+    program = dlc.compile(f"model m {{\n input x: float[b, 3]\n output y = {rule}\n}}", seed=seed)
+    return dlc.Trainer(program).predict({"x": x})["y"]
+
+
+def test_a_draw_without_a_shape_has_that_of_one_value():
+    """Of the parameters together, or of the equation `like`; a label is whole, so that it can be an index."""
+    x = np.eye(3)[np.random.default_rng(1).integers(3, size=3000)]
+    assert np.array_equal(drawn("draw(categorical(logits = 1000 * x))", x), x.argmax(axis=1))
+    assert np.array_equal(drawn("[7, 8, 9][0] + arange(3)[draw(categorical(1000 * x))]", x), 7 + x.argmax(axis=1))
+    counts = np.bincount(drawn("draw(categorical(x))", 0 * x), minlength=3)
+    assert stats.chisquare(counts).pvalue > 0.01
+    assert drawn("draw(normal(x, x[0]^2))", x).shape == drawn("draw(normal(x[:, 0:1], x[0]^2))", x).shape == x.shape
+    assert drawn("draw(categorical(x[0]), shape = [size(x, 0), 5])", x).shape == (3000, 5)
+    with pytest.raises(dlc.Error) as caught:
+        drawn("draw(normal(x, x[0, 0:2]))", x)
+    assert [problem.code for problem in caught.value.diagnostics] == ["E0310"]
+
+
+def test_a_model_without_training_draws_from_a_key_too():
+    x = np.zeros((200, 3))
+    one, two = (drawn("uniform_like(x)", x, seed) for seed in (0, 1))
+    assert stats.kstest(one.ravel(), "uniform").pvalue > 0.01 and not np.array_equal(one, two)
+
+
 def test_plain_start_values():
     assert np.array_equal(started("zeros", "2, 3"), np.zeros((2, 3)))
     assert np.array_equal(started("ones", "2, 3"), np.ones((2, 3)))

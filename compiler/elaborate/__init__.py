@@ -291,8 +291,8 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
         loss = evaluation.total(priors=False)
         values = {**({"loss": loss} if loss is not None else {}), **evaluation.metrics}
         outputs.update({f"whole/{name}": node for name, node in values.items()})
-        if "key" in module.variables:
-            outputs["initial/key"] = ops.seed_key(c.graph)
+    if "key" in module.variables:
+        outputs["initial/key"] = ops.seed_key(c.graph)
     _ranges(c, module)
 
 
