@@ -41,7 +41,8 @@ class Loop:
         # Of a resumed run that is finished, nothing is left to do unless more is asked for.
         self.over = trainer.run is not None and trainer.progress.finished and epochs is None and steps is None
         settings = trainer.file.settings
-        known = asdict(plan) if plan is not None and (self.again or self.over) else settings
+        more = self.again or self.over or trainer.resumed  # of the same: data, validation, batch and stop
+        known = asdict(plan) if plan is not None and more else settings
         self.columns, self.held, validate = self._data(data, validation, known)
         size = batch if batch is not None else known.get("batch") or 32
         self.batch = fit_batch(self.columns, self.columns.rows if size == "all" else _positive("batch", size))

@@ -91,6 +91,7 @@ class Trainer:
         self.progress = Progress(step=self._steps_done())
         self.plan: Plan | None = None  # of the run that a checkpoint interrupted, or of the last fit
         self.run: Run | None = None
+        self.resumed = False
         self._best: dict[str, np.ndarray] | None = None
 
     # --- start values
@@ -213,8 +214,9 @@ class Trainer:
 
         `data`: a mapping of arrays, or the path of an .npz or .csv file. `validation`: the same, a share in (0, 1) of
         the data, or False for none. `epochs` or `steps`: how many more. `batch`: rows, or "all". `run`: a Run, or the
-        folder in which to make one. `every`: seconds between checkpoints. A resumed trainer, given neither epochs nor
-        steps, finishes the run that was interrupted. Ctrl-C writes a checkpoint and raises KeyboardInterrupt.
+        folder in which to make one. `every`: seconds between checkpoints. What a resumed trainer is not given it takes
+        from its run; given neither epochs nor steps, it finishes the run that was interrupted. Ctrl-C writes a
+        checkpoint and raises KeyboardInterrupt.
         Raises `Error` E06xx, E0670, E07xx, E08xx.
         """
         if not self.file.parts:
@@ -275,6 +277,6 @@ class Trainer:
         found.check(trainer.slots, place)
         trainer._values.restore(found.state)
         trainer.progress, trainer.plan, trainer.run = found.progress, found.plan, run
-        trainer.folder = getattr(program, "folder", None)
+        trainer.folder, trainer.resumed = getattr(program, "folder", None), True
         trainer._best = found.best
         return trainer

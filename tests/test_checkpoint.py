@@ -60,6 +60,23 @@ def test_interrupted_and_resumed_is_unbroken(tmp_path: Path, at: int) -> None:
     assert Trainer.resume(folder, device="cpu").finished
 
 
+def test_more_of_a_resumed_run_is_more_of_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data, validation, batch and patience are the run's own, wherever it is resumed from."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("data.npz", **blobs(90))
+    trainer = Trainer(FILE, device="cpu")
+    run = trainer.fit("data.npz", validation=0.3, epochs=2, batch=7, run=tmp_path).run
+    monkeypatch.chdir("/")
+    again = Trainer.resume(run, device="cpu")
+    found = again.fit(epochs=3)
+    assert (again.plan.data, again.plan.validate, again.plan.batch) == (str(tmp_path / "data.npz"), 0.3, 7)
+    assert again.plan.stop == STOP and again.plan.rows == 63 and found.steps == 5 * 9
+    whole = Trainer(FILE, device="cpu")
+    whole.fit(blobs(90), validation=0.3, epochs=2, batch=7)
+    whole.fit(blobs(90), validation=0.3, epochs=3, batch=7)
+    same(whole, again)
+
+
 def test_interrupted_twice(tmp_path: Path) -> None:
     data = blobs(90)
     whole = Trainer(FILE, device="cpu")

@@ -44,8 +44,6 @@ def train(
     if resume is not None:
         compilation.refuse(resume)
         trainer = Trainer.resume(resume, device=device)
-        if data is None and (epochs or steps) and trainer.plan and trainer.plan.data:
-            data = Path(trainer.plan.data)  # more of the same
     elif is_spec(file := Path(file or "")):
         trainer = Trainer(compilation.program(file, output), device=device, seed=compilation.seed)
     else:
