@@ -62,8 +62,8 @@ def compile_module(module: Module, precision: str = "float32", seed: int | None 
     """checked graph -> ONNX. `seed` is that of the start values in the file: before the spec's own, before 0."""
     from .lower import lower  # ONNX takes as long to import as a check takes
 
-    optimize(module, precision)
-
     if seed is None:
         seed = module.settings.get("train", {}).get("seed") or 0
-    return lower(module, precision, seed)
+    with room():
+        optimize(module, precision)
+        return lower(module, precision, seed)

@@ -81,7 +81,7 @@ def compile(
     """Compiles a spec: a path, or the text itself (a string with a newline or `{`).
 
     `set` and keyword arguments give hyperparameters and train settings by name (`model.x`, `train.x` when both
-    have one). Raises dlc.Error with every problem found.
+    have one). `seed` comes before the spec's own, which comes before 0. Raises dlc.Error with every problem found.
     """
     from .pipeline import check, source_of
 
@@ -90,6 +90,8 @@ def compile(
     source, folder = source_of(path_or_text)
     overrides = {**(set or {}), **hyperparameters}
     module, warnings = check(source, folder, model=model, set=overrides, max_nodes=max_nodes)
+    if seed is not None and module.trains:  # the file says what its start values were made from
+        module.settings["train"]["seed"] = seed
     return Program(module, precision, seed, warnings, folder)
 
 
