@@ -153,10 +153,10 @@ class Problems:
 
 def distance(a: str, b: str) -> int:
     """Edits (insert, delete, replace, swap of neighbours) from a to b (Damerau 1964, restricted)."""
-    before: list[int] = []
+    previous: list[int] = []
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):
-        before, previous, row = previous if i > 1 else [], row, [i] + [0] * len(b)
+        before, previous, row = previous, row, [i] + [0] * len(b)
         for j, y in enumerate(b, 1):
             row[j] = min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (x != y))
             if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:

@@ -2,16 +2,17 @@
 
 The graph of the derivative is turned into a small algebra and put in order the way people write it:
 
-    formula = Symbol | Number | Apply(function, formulas) | Sum((sign, formula)*) | Product(factors, over) | Transposed(formula)
+    formula = Symbol | Number | Apply(function, formulas) | Sum((sign, formula)*) | Product(factors, over)
+            | Transposed(formula)
 
-Scalars come out in front, `1/n` goes under the line, signs move into differences, and what the spec gave a name to is shown
-by that name. Reshapes that only add or drop dimensions of size 1, and casts, are not shown.
+Scalars come out in front, `1/n` goes under the line, signs move into differences, and what the spec gave a name to is
+shown by that name. Reshapes that only add or drop dimensions of size 1, and casts, are not shown.
 """
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Union
+from itertools import count
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class Transposed:
     inner: Expression
 
 
-Expression = Union[Symbol, Number, Apply, Sum, Product, Transposed]
+Expression = Symbol | Number | Apply | Sum | Product | Transposed
 
 ONE = Number(1.0)
 
@@ -106,14 +107,16 @@ def derivative(module: Module, of: str, wrt: str) -> Formula:
     while expand(graph):
         simplify(graph)
     simplify(graph, final=True)
-    writer = _Writer({node: n.removeprefix("name/") for n, node in reversed(list(graph.outputs.items())) if n != "derivative"},
+    writer = _Writer({node: n.removeprefix("name/") for n, node in reversed(list(graph.outputs.items()))
+                      if n != "derivative"},
                      graph.outputs["derivative"])
     return writer.formula()
 
 
 def _find(name: str, known: dict[str, Node], option: str) -> Node:
     if name not in known:
-        raise error("E0405", f"there is no `{name}` for {option}", None, notes=["there are " + ", ".join(sorted(known))],
+        raise error("E0405", f"there is no `{name}` for {option}", None,
+                    notes=["there are " + ", ".join(sorted(known))],
                     help=did_you_mean(name, known))
     return known[name]
 
@@ -148,7 +151,7 @@ class _Writer:
                 continue
             expression = self._expression(node)
             if uses.get(node, 0) > 1 and node.rank and node is not self.root and _size(expression) > 4:
-                name = next(n for n in (f"{c}{i}" for i in [""] + list(range(1, 10_000)) for c in "huvw") if n not in taken)
+                name = next(n for i in count() for n in (f"{c}{i or ''}" for c in "huvw") if n not in taken)
                 taken.add(name)
                 where.append((name, expression))
                 expression = Symbol(name)
@@ -178,7 +181,8 @@ class _Writer:
             return Symbol(str(attrs["dim"]))
         if name == "constant":
             value: np.ndarray = attrs["value"]
-            return Number(float(value.reshape(-1)[0])) if value.size == 1 or (value.size and (value == value.flat[0]).all()) \
+            return Number(float(value.reshape(-1)[0])) if value.size == 1 or (value.size
+                                                                              and (value == value.flat[0]).all()) \
                 else Symbol("C")
         if name in INVISIBLE or (name == "reshape" and _same_but_ones(node)):
             return args[0]
@@ -234,7 +238,8 @@ def _size(expression: Expression) -> int:
 # --- the algebra
 
 
-def split(expression: Expression) -> tuple[float, tuple[Expression, ...], tuple[Expression, ...], tuple[Expression, ...]]:
+def split(expression: Expression) -> tuple[float, tuple[Expression, ...], tuple[Expression, ...],
+                                           tuple[Expression, ...]]:
     """A number, other scalar-like factors, matrix factors and divisors whose product an expression is."""
     if isinstance(expression, Number):
         return expression.value, (), (), ()
@@ -257,8 +262,10 @@ def join(
         if factor in over:
             over.remove(factor)
             scalars.remove(factor)
-    if number < 0 and matrix and isinstance(matrix[-1], Sum) and len(matrix[-1].terms) > 1 and matrix[-1].terms[0][0] != matrix[-1].terms[1][0]:
-        number, matrix = -number, [*matrix[:-1], Sum(tuple(sorted(((-s, t) for s, t in matrix[-1].terms), key=lambda p: -p[0])))]
+    last = matrix[-1] if matrix else ONE
+    if number < 0 and isinstance(last, Sum) and len({sign for sign, _ in last.terms}) > 1:  # -(a - b) = b - a
+        turned = Sum(tuple(sorted(((-sign, term) for sign, term in last.terms), key=lambda pair: -pair[0])))
+        number, matrix = -number, [*matrix[:-1], turned]
     if number not in (0.0, 1.0) and abs(number) < 1 and abs(1 / number - round(1 / number)) < 1e-9:
         over = [Number(float(round(1 / abs(number)))), *over]
         number = 1.0 if number > 0 else -1.0
@@ -277,7 +284,10 @@ def scale(expression: Expression, by: float) -> Expression:
 
 def product_of(above: Sequence[Expression], below: Sequence[Expression]) -> Expression:
     """An elementwise product: the order does not matter; symbols of sizes and numbers come first."""
-    number, scalars, matrix, over = 1.0, [], [], []
+    number = 1.0
+    scalars: list[Expression] = []
+    matrix: list[tuple[Expression, ...]] = []
+    over: list[Expression] = []
     for factor in above:
         n, s, m, o = split(factor)
         number, scalars, over = number * n, [*scalars, *s], [*over, *o]
@@ -291,7 +301,8 @@ def product_of(above: Sequence[Expression], below: Sequence[Expression]) -> Expr
         over += m if len(m) < 2 else [Product((), m, ())]
     flat = [m for m in matrix if m]
     if len(flat) > 1:  # elementwise between matrix products: ⊙
-        return join(number, scalars, [Apply("⊙", tuple(m[0] if len(m) == 1 else Product((), m, ()) for m in flat))], over)
+        return join(number, scalars, [Apply("⊙", tuple(m[0] if len(m) == 1 else Product((), m, ()) for m in flat))],
+                    over)
     return join(number, scalars, flat[0] if flat else [], over)
 
 
@@ -374,10 +385,12 @@ def _text(expression: Expression, level: int = 0) -> str:
 
 def _superscript(exponent: Expression) -> str:
     text = _text(exponent, 3)
-    return text.translate(str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")) if set(text) <= set("0123456789-") else f"^{text}"
+    return text.translate(str.maketrans("0123456789-",
+                                        "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")) if set(text) <= set("0123456789-") else f"^{text}"
 
 
-_LATEX_FUNCTIONS = {"σ": r"\sigma", "exp": r"\exp", "log": r"\log", "tanh": r"\tanh", "sin": r"\sin", "cos": r"\cos", "max": r"\max",
+_LATEX_FUNCTIONS = {"σ": r"\sigma", "exp": r"\exp", "log": r"\log", "tanh": r"\tanh", "sin": r"\sin", "cos": r"\cos",
+                    "max": r"\max",
                     "min": r"\min"}
 _LATEX_SIGNS = {"≤": r"\le", "≥": r"\ge", "≠": r"\ne"}
 

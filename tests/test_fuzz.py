@@ -6,7 +6,6 @@ from pathlib import Path
 
 import dlc
 import pytest
-from dlc.interpret import evaluate
 from dlc.parse import make_source
 from dlc.pipeline import check
 from dlc.program import Program
@@ -14,14 +13,21 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 HERE = Path(__file__).parent
-FILES = sorted([*(HERE.parent / "specs").glob("*.dl"), *(HERE.parent / "specs" / "std").rglob("*.dl"), *(HERE / "specs_design").rglob("*.dl")])
+SPECS = HERE.parent / "specs"
+FILES = sorted([*SPECS.glob("*.dl"), *(SPECS / "std").rglob("*.dl"), *(HERE / "specs_design").rglob("*.dl")])
 # A library file alone holds no model: this one brings what is defined to life.
-MODEL = "model m { input x: float[batch, 4]; target y: int[batch]; z = x |> dense(3); y ~ categorical(logits = z); output p = z }\n"
+MODEL = """model m {
+    input x: float[batch, 4]; target y: int[batch]
+    z = x |> dense(3); y ~ categorical(logits = z); output p = z
+}
+"""
 TRAIN = "train { minimize loss using adam(1e-2); penalty: l2(1e-4) on *.W; clip: global_norm(1.0) }\n"
 TEXTS = [t if re.search(r"^model", t, re.M) else t + MODEL + TRAIN for t in (p.read_text("utf-8") for p in FILES)]
 TOKEN = re.compile(r"#[^\n]*|\"[^\"\n]*\"|\w+|\n|[ \t]+|\|>|<-|->|//|\.\.\.|\.\.|[<>=!]=|.")
-WORDS = sorted({token for text in TEXTS for token in TOKEN.findall(text) if not token.startswith("#")}) + [
-    "1000000000", "-1", "0", "1e400", "99999999999999999999", "none", "nan", "inf", "[]", "[batch]", "()", "{", "}", "''", "\x00", "é",
+WORDS = [
+    *sorted({token for text in TEXTS for token in TOKEN.findall(text) if not token.startswith("#")}),
+    "1000000000", "-1", "0", "1e400", "99999999999999999999", "none", "nan", "inf", "[]", "[batch]", "()", "{", "}",
+    "\x00",
 ]
 MAX_NODES = 4000
 MAX_ELEMENTS = 10**6  # of parameters and states of a spec that is compiled: their start values are computed
@@ -42,7 +48,8 @@ def mutated(draw: st.DrawFn) -> str:
         elif kind == "number":
             numbers = [k for k, piece in enumerate(pieces) if piece.isdigit()]
             if numbers:
-                pieces[numbers[i % len(numbers)]] = draw(st.sampled_from(["0", "1", "2", "7", "3.5", "10000000", "batch", "none"]))
+                number = draw(st.sampled_from(["0", "1", "2", "7", "3.5", "10000000", "batch", "none"]))
+                pieces[numbers[i % len(numbers)]] = number
         elif kind == "drop":
             del pieces[i]
         elif kind == "double":
@@ -76,17 +83,18 @@ def survives(text: str) -> None:
         assert re.fullmatch(r"[EW]0\d\d\d", problem.code)
 
 
-COMMON = {"deadline": None, "database": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+QUIET = list(HealthCheck)
 
 
-@settings(max_examples=2_000, phases=(Phase.generate,), **COMMON)
+@settings(max_examples=2_000, phases=(Phase.generate,), deadline=None, database=None, derandomize=True,
+          suppress_health_check=QUIET)
 @given(mutated())
 def test_mutated(text: str) -> None:
     survives(text)
 
 
 @pytest.mark.long
-@settings(max_examples=20_000, phases=(Phase.generate,), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20_000, phases=(Phase.generate,), deadline=None, database=None, suppress_health_check=QUIET)
 @given(mutated())
 def test_mutated_at_length(text: str) -> None:
     survives(text)

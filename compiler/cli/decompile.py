@@ -25,7 +25,8 @@ def decompile(
 
     compiled = CompiledFile.load(file)
     main, files = compiled.sources.get("main"), compiled.sources.get("files")
-    if not isinstance(files, dict) or main not in files or not all(isinstance(text, str) for text in files.values()):
+    if not (isinstance(files, dict) and isinstance(main, str) and main in files
+            and all(isinstance(text, str) for text in files.values())):
         raise Error("E0795", "the file does not hold its spec", where=str(file),
                     notes=["files that other tools wrote, or that were changed by them, may lack it"])
     if out is None:

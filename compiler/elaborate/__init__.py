@@ -43,13 +43,15 @@ def elaborate(
             problems.raise_if_any()
             raise
         except RecursionError:
-            raise error("E0219", "definitions are nested too deeply", None, help="split long expressions over several names") from None
+            raise error("E0219", "definitions are nested too deeply", None,
+                        help="split long expressions over several names") from None
     problems.raise_if_any()
     return module
 
 
 def _elaborate(
-    source: Source, folder: Path | None, model: str | None, overrides: dict[str, Any], max_nodes: int, problems: Problems
+    source: Source, folder: Path | None, model: str | None, overrides: dict[str, Any], max_nodes: int,
+    problems: Problems
 ) -> Module:
     library = Library(problems, folder)
     unit = library.load(source, folder=folder)
@@ -94,7 +96,8 @@ def _choose(source: Source, unit: Any, wanted: str | None) -> syntax.Model:
     for candidate in models:
         if candidate.name == wanted:
             return candidate
-    raise error("E0209", f"there is no model `{wanted}`", source_span(source), "", notes=["models are " + ", ".join(names)],
+    raise error("E0209", f"there is no model `{wanted}`", source_span(source), "",
+                notes=["models are " + ", ".join(names)],
                 help=did_you_mean(wanted, names))
 
 
@@ -112,7 +115,8 @@ def _assign_overrides(
                 if bare in names and side in ("", word)]
         if not hits:
             known = in_model + in_train
-            raise error("E0210", f"there is nothing named `{name}` to set", None, notes=["known are " + ", ".join(known)],
+            raise error("E0210", f"there is nothing named `{name}` to set", None,
+                        notes=["known are " + ", ".join(known)],
                         help=did_you_mean(bare, known))
         if len(hits) > 1:
             raise error("E0243", f"both the model and the train block have `{bare}`", None,
@@ -122,7 +126,8 @@ def _assign_overrides(
 
 
 def _arguments(
-    c: Context, frame: Frame, parameters: tuple[syntax.Parameter, ...], given: Mapping[str, Any], settings: dict[str, Any]
+    c: Context, frame: Frame, parameters: tuple[syntax.Parameter, ...], given: Mapping[str, Any],
+    settings: dict[str, Any]
 ) -> None:
     """The first list of a model or train block: defaults, or what was set from outside."""
     for parameter in parameters:
@@ -139,7 +144,8 @@ def _arguments(
             else:
                 value = expressions.evaluate(c, frame, parameter.default)
                 if parameter.type is not None:
-                    value = types.check_value(c, frame, value, parameter.type, f"`{parameter.name}`", parameter.default.span)
+                    value = types.check_value(c, frame, value, parameter.type, f"`{parameter.name}`",
+                                              parameter.default.span)
         except CompileError as problem:
             c.problems.add(problem)
             value = POISON
@@ -156,17 +162,25 @@ def _from_outside(c: Context, frame: Frame, parameter: syntax.Parameter, value: 
         if calls.callable_(found):
             return found
     scalar = isinstance(value, bool | int | float | str)
-    fits = (scalar or value is None) if default is None else isinstance(value, list | tuple) if isinstance(default, list | tuple) \
-        else isinstance(value, int | float) and not isinstance(value, bool) if isinstance(default, float) \
-        else scalar and type(value) is type(plain(default))
+    if default is None:
+        fits = scalar or value is None
+    elif isinstance(default, list | tuple):
+        fits = isinstance(value, list | tuple)
+    elif isinstance(default, float):
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+    else:
+        fits = scalar and type(value) is type(plain(default))
     if not fits:
-        raise error("E0302", f"`{parameter.name}` takes {_like(default)}", parameter.span, f"it is set to {value!r} from outside")
+        raise error("E0302", f"`{parameter.name}` takes {_like(default)}", parameter.span,
+                    f"it is set to {value!r} from outside")
     if isinstance(value, list | tuple):
         if not all(isinstance(item, bool | int | float | str) for item in value):
-            raise error("E0302", f"`{parameter.name}` takes a list of numbers", parameter.span, f"it is set to {value!r} from outside")
+            raise error("E0302", f"`{parameter.name}` takes a list of numbers", parameter.span,
+                        f"it is set to {value!r} from outside")
         return list(value)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise error("E0303", "a number is too large for an int of 64 bits", parameter.span, f"`{parameter.name}` is set to it")
+        raise error("E0303", "a number is too large for an int of 64 bits", parameter.span,
+                    f"`{parameter.name}` is set to it")
     return float(value) if isinstance(default, float) else value
 
 
@@ -275,9 +289,11 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
     module, outputs = c.module, c.graph.outputs
     targets = {leaf.attrs["name"] for leaf in module.targets}
     for name, node in passes["predicting"].outputs.items():
-        needs = [leaf.attrs["name"] for leaf in c.graph.order([node]) if leaf.op.name == "input" and leaf.attrs["name"] in targets]
+        needs = [leaf.attrs["name"] for leaf in c.graph.order([node]) if leaf.op.name == "input"
+                 and leaf.attrs["name"] in targets]
         if needs:
-            raise error("E0340", f"the output `{name}` depends on the target `{needs[0]}`", passes["predicting"].places.get(name),
+            raise error("E0340", f"the output `{name}` depends on the target `{needs[0]}`",
+                        passes["predicting"].places.get(name),
                         "there is no target when the model predicts", help="a `metric` may use the target")
         outputs[f"output/{name}"] = node
         module.outputs.append(name)
@@ -286,7 +302,8 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
     module.metrics = list(evaluation.metrics)
     clash = [name for name in module.metrics if name in module.outputs or name == "loss"]
     if clash:
-        raise error("E0203", f"`{clash[0]}` is defined twice", evaluation.places.get(clash[0]), "an output has the same name")
+        raise error("E0203", f"`{clash[0]}` is defined twice", evaluation.places.get(clash[0]),
+                    "an output has the same name")
     if module.trains:
         loss = evaluation.total(priors=False)
         values = {**({"loss": loss} if loss is not None else {}), **evaluation.metrics}

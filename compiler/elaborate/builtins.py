@@ -46,9 +46,7 @@ def _static_or(c: Context, frame: Frame, span: Span, operation: ops.Op, argument
 def _unary(name: str, operation: ops.Op, *, to_float: bool = True) -> None:
     def run(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
         value = x.value
-        if (to_float and isinstance(value, Tensor) and value.node.dtype in ("int",
-                                                                            "bool")) or (to_float and isinstance(value,
-                                                                                                                 Dim)):
+        if to_float and (isinstance(value, Dim) or (isinstance(value, Tensor) and value.node.dtype in ("int", "bool"))):
             x = Argument(x.name, tensor(c, x, "float"), x.span)
         return _static_or(c, frame, span, operation, [x])
 
@@ -270,9 +268,11 @@ def _shape_of_a_value(c: Context, frame: Frame, d: Distributed, span: Span) -> t
     try:
         return ops.broadcast(*[node.shape for node in nodes]), ()
     except TypeProblem as problem:
-        raise error("E0310", f"the parameters of `{d.declaration.name}` do not broadcast: {problem.message}", span,
-                    "drawn from here",
-                    help="`draw(d, shape = [...])` says the shape; an equation `like` in the distribution too") from None
+        raise error(
+            "E0310", f"the parameters of `{d.declaration.name}` do not broadcast: {problem.message}", span,
+            "drawn from here",
+            help="`draw(d, shape = [...])` says the shape; an equation `like` in the distribution too",
+        ) from None
 
 
 @builtin

@@ -59,7 +59,8 @@ class Context:
             return known
         self.elements += check_size(type, f"`{path}`", span)
         if self.elements > MAX_ELEMENTS:
-            raise error("E0341", f"the parameters and states have more than {MAX_ELEMENTS:,} elements", span, "with this one")
+            raise error("E0341", f"the parameters and states have more than {MAX_ELEMENTS:,} elements", span,
+                        "with this one")
         variable = Variable(path, kind, ops.make_variable(self.graph, path, type))
         self.module.variables[path] = variable
         return variable
@@ -88,7 +89,8 @@ class Context:
         if self.starting:
             size = product(shape)
             if not isinstance(size, int):
-                raise error("E0330", "a start value cannot depend on the data or on the step", self.graph.span, "drawn here")
+                raise error("E0330", "a start value cannot depend on the data or on the step", self.graph.span,
+                            "drawn here")
             starts = [self.starts + size * i for i in range(count)]
             self.starts += size * count
             return ops.fold(ops.seed_key(self.graph), 0), starts
@@ -200,7 +202,8 @@ def _origin(node: Any, place: Span) -> str:
         return ""
     if node.op.name in ("input", "variable"):
         return f" (declared on line {node.span.line})"
-    return f" (from `{node.span.text}`, line {node.span.line})" if _short(node.span) else f" (from line {node.span.line})"
+    text = f"`{node.span.text}`, " if _short(node.span) else ""
+    return f" (from {text}line {node.span.line})"
 
 
 def _meant(problem: TypeProblem, operands: Sequence[Any]) -> str | None:

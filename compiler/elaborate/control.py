@@ -13,7 +13,7 @@ from ..tensor_type import Dim
 from . import expressions, statements
 from .context import Context, poisoned, too_many
 from .scope import Frame
-from .values import POISON, Indexed, Range, Tensor, Value, kind, plain
+from .values import POISON, Indexed, Range, Tensor, Value, kind
 
 
 def condition_of(c: Context, frame: Frame, expr: syntax.Expr) -> tuple[Value, bool]:
@@ -39,7 +39,8 @@ def one(frame: Frame, by_pass: bool, place: Span, side: Callable[[], Value]) -> 
 
 
 def both(
-    c: Context, frame: Frame, condition: Tensor, place: Span, span: Span, yes: Callable[[], Value], no: Callable[[], Value]
+    c: Context, frame: Frame, condition: Tensor, place: Span, span: Span, yes: Callable[[], Value],
+    no: Callable[[], Value]
 ) -> tuple[Value, Value]:
     """A run-time `if`: both sides are computed from the same start, and each name and state takes the side chosen."""
     names, slots, moving = frame.names, frame.states, c.moving
@@ -153,7 +154,8 @@ def for_(c: Context, frame: Frame, statement: syntax.For) -> None:
     if len(turns) > c.max_nodes:
         raise too_many(len(turns), c.max_nodes, statement.over.span)
     if statement.name in frame.states:
-        raise error("E0228", f"`{statement.name}` is a state: the `for` would hide it", statement.name_span, "named here",
+        raise error("E0228", f"`{statement.name}` is a state: the `for` would hide it", statement.name_span,
+                    "named here",
                     help="give the turns another name")
     start, found = len(c.graph), len(c.problems.errors)
     for turn, value in enumerate(turns):
@@ -176,13 +178,12 @@ def _turns(statement: syntax.For, over: Value) -> Sequence[Any]:
     if not isinstance(over, Range):
         raise error("E0232", f"`for` runs over a range or a list, not {kind(over)}", statement.over.span,
                     f"this is {kind(over)}", help="write `0..n`, or a list such as `[64, 128]`")
-    bounds = [plain(v) if isinstance(v, int | Dim) else v for v in (over.start, over.stop)]
-    for bound in bounds:
+    for bound in (over.start, over.stop):
         if isinstance(bound, bool) or not isinstance(bound, int):
             raise error("E0308", "a `for` unrolls: its bounds are whole numbers known before the file runs",
                         statement.over.span, f"this bound is {kind(bound)}",
                         help="`scan t over time` runs over a dimension of the data")
-    return range(*bounds)
+    return range(int(over.start), int(over.stop))
 
 
 def scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:

@@ -111,7 +111,8 @@ def binary(
     operands = []
     for value, place in ((left, spans[0]), (right, spans[1])):
         if not isinstance(value, Tensor | int | float | Dim):
-            raise error("E0301", f"`{op}` takes tensors and numbers, not {kind(value)}", place, f"this is {kind(value)}",
+            raise error("E0301", f"`{op}` takes tensors and numbers, not {kind(value)}", place,
+                        f"this is {kind(value)}",
                         help=_application_help(value))
         operands.append(value)
     if op == "@":
@@ -252,14 +253,16 @@ def _matmul(
                         help="use `*` for numbers")
     x, y = a.names[-1], b.names[-2 if b.node.rank > 1 else -1]
     if x and y and x != y and x[0] == y[0] and a.node.shape[-1] == b.node.shape[-2 if b.node.rank > 1 else -1]:
-        raise error("E0313", f"dimension `{x[1]}` meets dimension `{y[1]}`", spans[0], f"its last dimension is `{x[1]}`",
+        raise error("E0313", f"dimension `{x[1]}` meets dimension `{y[1]}`", spans[0],
+                    f"its last dimension is `{x[1]}`",
                     more=[(spans[1], f"its first is `{y[1]}`")],
                     notes=["both have the same size here, but two different names never meet"])
     with c.at(frame, span):
         left = ops.expand_dims(a.node, 0) if a.node.rank == 1 else a.node
         right = ops.expand_dims(b.node, 1) if b.node.rank == 1 else b.node
         node = c.make(ops.matmul, [left, right], spans, span)
-        labels = [None] * (node.rank - 2) + [a.names[-2] if a.node.rank > 1 else None, b.names[-1] if b.node.rank > 1 else None]
+        labels = [None] * (node.rank - 2) + [a.names[-2] if a.node.rank > 1 else None,
+                                             b.names[-1] if b.node.rank > 1 else None]
         for names in (a.names[:-2], b.names[:-2]):
             for i, label in enumerate(reversed(names), 3):
                 labels[-i] = labels[-i] or label
@@ -311,13 +314,15 @@ def _power(base: int, exponent: int, span: Span) -> Value:
             raise error("E0304", "division by zero", span, "a negative power of 0")
         return float(base) ** exponent
     if abs(base) > 1 and exponent * abs(base).bit_length() > 4096:
-        raise error("E0303", "a number is too large for an int of 64 bits", span, "here", help="a float may be larger: write `10.0^40`")
+        raise error("E0303", "a number is too large for an int of 64 bits", span, "here",
+                    help="a float may be larger: write `10.0^40`")
     return _bounded(base**exponent, span)
 
 
 def _bounded(value: Any, span: Span) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
-        raise error("E0303", "a number is too large for an int of 64 bits", span, "here", help="a float may be larger: write `10.0^40`")
+        raise error("E0303", "a number is too large for an int of 64 bits", span, "here",
+                    help="a float may be larger: write `10.0^40`")
     return value
 
 
@@ -338,9 +343,11 @@ def _unary(c: Context, frame: Frame, expr: syntax.Unary) -> Value:
             return not value
         if isinstance(value, Tensor) and value.node.dtype == "bool":
             return elementwise(c, frame, ops.not_, [value], expr.span, (expr.operand.span,))
-        raise error("E0301", f"`not` takes truth values, not {kind(value)}", expr.operand.span, f"this is {kind(value)}")
+        raise error("E0301", f"`not` takes truth values, not {kind(value)}", expr.operand.span,
+                    f"this is {kind(value)}")
     if isinstance(value, int | float | Dim):
-        return plain(value) if expr.op == "+" else _bounded(-plain(value), expr.span)
+        value = value if isinstance(value, float) else plain(value)
+        return value if expr.op == "+" else _bounded(-value, expr.span)
     if isinstance(value, Tensor | Parts):
         return value if expr.op == "+" else elementwise(c, frame, ops.neg, [value], expr.span, (expr.operand.span,))
     raise error("E0301", f"`{expr.op}` takes tensors and numbers, not {kind(value)}", expr.operand.span,
@@ -399,6 +406,9 @@ def lookup(c: Context, frame: Frame, name: str, span: Span | None) -> Value:
     return None
 
 
+PARTS = "write `size(x, 0)` for a size, `transpose(x)` for a transpose"
+
+
 def _attribute(c: Context, frame: Frame, expr: syntax.Attribute) -> Value:
     if isinstance(expr.value, syntax.Name):
         unit = c.library.qualified(expr.value.name, frame.unit)
@@ -415,8 +425,9 @@ def _attribute(c: Context, frame: Frame, expr: syntax.Attribute) -> Value:
         return calls.part(c, value, expr.name, expr.name_span)
     if isinstance(value, Distributed):
         return calls.equation(c, frame, value, expr.name, expr.name_span)
-    raise error("E0211", f"{kind(value)} has no parts", expr.name_span, f"`.{expr.name}` reads a part of a layer or distribution",
-                help="write `size(x, 0)` for a size, `transpose(x)` for a transpose" if isinstance(value, Tensor) else None)
+    raise error("E0211", f"{kind(value)} has no parts", expr.name_span,
+                f"`.{expr.name}` reads a part of a layer or distribution",
+                help=PARTS if isinstance(value, Tensor) else None)
 
 
 # --- the rest

@@ -29,7 +29,8 @@ def index(c: Context, frame: Frame, expr: syntax.Index) -> Value:
 def _entry(c: Context, frame: Frame, value: Indexed | list[Value] | tuple[Value, ...], expr: syntax.Index) -> Value:
     if isinstance(value, list | tuple) and len(expr.places) == 1 and isinstance(expr.places[0], syntax.Slice):
         part = expr.places[0]
-        bounds = [None if e is None else expressions.static_int(c, frame, e, "a bound") for e in (part.start, part.stop, part.step)]
+        bounds = [None if e is None else expressions.static_int(c, frame, e, "a bound")
+                  for e in (part.start, part.stop, part.step)]
         if bounds[2] == 0:
             raise error("E0304", "a slice cannot step by 0", expr.span, "here")
         return value[slice(*bounds)]
@@ -40,7 +41,8 @@ def _entry(c: Context, frame: Frame, value: Indexed | list[Value] | tuple[Value,
     place = tuple(expressions.static_int(c, frame, e, "the index of a list") for e in expr.places)
     if isinstance(value, Indexed):
         if place not in value.entries:
-            raise error("E0238", f"there is no `{expr.span.text}`", expr.span, f"index {list(place)} was never assigned",
+            raise error("E0238", f"there is no `{expr.span.text}`", expr.span,
+                        f"index {list(place)} was never assigned",
                         notes=[f"there are {len(value.entries)} entries"])
         return value.entries[place]
     if len(place) != 1 or not -len(value) <= place[0] < len(value):
@@ -63,7 +65,8 @@ def _along(c: Context, frame: Frame, value: Tensor, expr: syntax.Index) -> Tenso
         return None
     own = value.names[0]
     if own and own != label and own[0] == label[0]:
-        raise error("E0313", f"dimension `{own[1]}` meets dimension `{label[1]}`", expr.span, f"its dimension is `{own[1]}`",
+        raise error("E0313", f"dimension `{own[1]}` meets dimension `{label[1]}`", expr.span,
+                    f"its dimension is `{own[1]}`",
                     notes=["both have the same size here, but two different names never meet"])
     return Tensor(value.node, (), label)
 
@@ -114,7 +117,8 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
             if at is POISON:
                 return POISON
             if isinstance(at, Range):
-                raise error("E0240", "a range of elements is written with `:`", place.span, "found `..`", help="write `x[a:b]`")
+                raise error("E0240", "a range of elements is written with `:`", place.span, "found `..`",
+                            help="write `x[a:b]`")
             if isinstance(at, int | Dim) and not isinstance(at, bool):
                 starts[axis], stops[axis] = _element(plain(at), size, place.span)
             elif isinstance(at, Tensor) and at.node.dtype == "int":
@@ -125,13 +129,15 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
                 shape.append(None)
                 names.append(None)
             else:
-                raise error("E0240", f"an index is a whole number, a slice or an int tensor, not {kind(at)}", place.span,
+                raise error("E0240", f"an index is a whole number, a slice or an int tensor, not {kind(at)}",
+                            place.span,
                             f"this is {kind(at)}")
         axis += 1
     with c.at(frame, span):
         if any(start != 0 or stop != size or step != 1
                for start, stop, size, step in zip(starts, stops, node.shape, steps, strict=True)):
-            node = c.make(ops.slice_, [node], [span], span, starts=tuple(starts), stops=tuple(stops), steps=tuple(steps))
+            node = c.make(ops.slice_, [node], [span], span, starts=tuple(starts), stops=tuple(stops),
+                          steps=tuple(steps))
         if arrays:
             axis, at, place_span = arrays[0]
             node = c.make(ops.gather, [node, at.node], [span, place_span], span, axis=axis)
@@ -139,7 +145,7 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
             shape[i : i + 1] = at.node.shape
             names[i : i + 1] = at.names
         if tuple(shape) != node.shape:
-            node = ops.reshape(node, shape=tuple(shape))
+            node = ops.reshape(node, shape=tuple(size for size in shape if size is not None))
     return Tensor(node, tuple(names))
 
 
@@ -169,12 +175,14 @@ def _slice(c: Context, frame: Frame, part: syntax.Slice, size: Size) -> tuple[Si
                         expr.span if expr else part.span, f"this is {kind(value)}")
         bounds.append(None if value is None else plain(value))
     if isinstance(size, int) and all(b is None or isinstance(b, int) for b in bounds):
-        start, stop, _ = slice(bounds[0], bounds[1], step).indices(size)
-        return start, stop, step, len(range(start, stop, step))
-    start, stop = bounds
+        first, last, _ = slice(bounds[0], bounds[1], step).indices(size)
+        return first, last, step, len(range(first, last, step))
+    start: Any = bounds[0]
+    stop: Any = bounds[1]
     if step < 0:
         if start is not None or stop is not None:
-            raise error("E0242", "a backward slice of a free dimension takes all of it", part.span, "here", help="write `x[::-1]`")
+            raise error("E0242", "a backward slice of a free dimension takes all of it", part.span, "here",
+                        help="write `x[::-1]`")
         return size - 1, -1, step, -((0 - size) // -step) if step != -1 else size
     start = 0 if start is None else start + size if isinstance(start, int) and start < 0 else start
     stop = size if stop is None else stop + size if isinstance(stop, int) and stop < 0 else stop

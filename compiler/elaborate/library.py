@@ -117,7 +117,8 @@ class Library:
         if statement.module is not None:
             if statement.module[0] != "std" or len(statement.module) < 2:
                 raise error("E0205", f"there is no module `{'.'.join(statement.module)}`", statement.span,
-                            "modules without quotes are those of the library", help='write `import std.NAME` or `import "file.dl"`')
+                            "modules without quotes are those of the library",
+                            help='write `import std.NAME` or `import "file.dl"`')
             path = standard_folder().joinpath(*statement.module[1:]).with_suffix(".dl")
             if not path.is_file():
                 known = sorted(".".join(p.relative_to(standard_folder()).with_suffix("").parts)
@@ -177,7 +178,8 @@ def train_block(unit: Unit, model: syntax.Model) -> syntax.Train | None:
     models = [d.name for d in unit.declarations.values() if isinstance(d, syntax.Model)]
     for block in unit.trains:
         if block.name is None and len(models) > 1:
-            raise error("E0208", f"the file holds {len(models)} models: which one is trained here?", block.span, "a block without a name",
+            raise error("E0208", f"the file holds {len(models)} models: which one is trained here?", block.span,
+                        "a block without a name",
                         notes=["models are " + ", ".join(models)], help=f"write `train {models[0]} {{ ... }}`")
         if block.name is not None and block.name not in models:
             raise error("E0209", f"there is no model `{block.name}`", block.name_span, "trained here",

@@ -91,14 +91,15 @@ def add_loss(c: Context, frame: Frame, name: str | None, node: Node, *, prior: b
 
 
 def observe(c: Context, frame: Frame, left: Value, right: Value, left_span: Span, span: Span) -> None:
-    """`left ~ right`: the negative log density joins the loss; a mean over observations, or a prior over the data set."""
+    """`left ~ right`: the negative log density joins the loss; a mean over observations, or a prior."""
     if calls.is_maker(right):
         right = calls.call(c, frame, right, [], span)
     if not isinstance(right, Distributed):
         raise error("E0236", f"`~` takes a distribution, not {kind(right)}", span, f"this is {kind(right)}",
                     help="write `y ~ normal(mean, std)` or another distribution of the library")
     if to_node(c, left) is None:
-        raise error("E0301", f"`~` says how a tensor is distributed, not {kind(left)}", left_span, f"this is {kind(left)}")
+        raise error("E0301", f"`~` says how a tensor is distributed, not {kind(left)}", left_span,
+                    f"this is {kind(left)}")
     if frame.predicting:
         return
     subject = left if isinstance(left, Tensor) else Tensor(to_node(c, left, "float"))  # type: ignore[arg-type]
@@ -108,9 +109,11 @@ def observe(c: Context, frame: Frame, left: Value, right: Value, left_span: Span
         if right.joint and density.rank > 1:
             density = ops.reduce_sum(density, axes=tuple(range(1, density.rank)), keepdims=False)
         if right.weights is not None:
-            weights = c.make(ops.broadcast_to, [ops.cast(right.weights.node, dtype="float")], [span], span, shape=density.shape)
+            weights = c.make(ops.broadcast_to, [ops.cast(right.weights.node, dtype="float")], [span], span,
+                             shape=density.shape)
             axes = tuple(range(density.rank))
-            total = ops.reduce_sum(density * weights, axes=axes, keepdims=False) / ops.reduce_sum(weights, axes=axes, keepdims=False)
+            total = ops.reduce_sum(density * weights, axes=axes, keepdims=False)
+            total = total / ops.reduce_sum(weights, axes=axes, keepdims=False)
         else:
             total = ops.mean(density, tuple(range(density.rank)))
             current.rows.append((density, span))

@@ -51,7 +51,8 @@ def tensor(c: Context, argument: Argument, dtype: str | None = None) -> Tensor:
             raise error("E0302", "whole numbers are needed here", argument.span, f"this is `{node.type}`",
                         help="`target y: int[batch]` declares whole numbers")
         node = ops.cast(node, dtype=dtype)
-    return Tensor(node, value.labels if isinstance(value, Tensor) else (), value.along if isinstance(value, Tensor) else None)
+    return Tensor(node, value.labels if isinstance(value, Tensor) else (),
+                  value.along if isinstance(value, Tensor) else None)
 
 
 def integer(argument: Argument | None, default: int | None, what: str) -> int:
@@ -87,15 +88,19 @@ def axes(x: Tensor, argument: Argument | None, span: Span) -> tuple[int, ...]:
         elif label is not None and label in x.names:
             if x.names.count(label) > 1:
                 raise error("E0334", f"two dimensions are named `{label[1]}`", argument.span, "which one?",
-                            notes=["its dimensions are " + expressions.show_labels(x.names)], help="give the axis by number")
+                            notes=["its dimensions are " + expressions.show_labels(x.names)],
+                            help="give the axis by number")
             found.append(x.names.index(label))
         elif label is None and isinstance(item, int) and not isinstance(item, bool):
             if not -rank <= item < rank:
-                raise error("E0314", f"axis {int(item)} does not exist: the value has {rank} dimension{'s' * (rank != 1)}",
+                raise error("E0314",
+                            f"axis {int(item)} does not exist: the value has {rank} dimension{'s' * (rank != 1)}",
                             argument.span, f"the value is `{x.node.type}`")
             found.append(int(item) % rank)
         else:
-            what = f"no dimension of the value is named `{label[1]}`" if label else f"an axis is a number or a name, not {kind(item)}"
+            what = f"an axis is a number or a name, not {kind(item)}"
+            if label:
+                what = f"no dimension of the value is named `{label[1]}`"
             raise error("E0314", what, argument.span, f"the value is `{x.node.type}`",
                         notes=["its dimensions are " + expressions.show_labels(x.names)] if any(x.names) else [])
     if len(set(found)) < len(found):
@@ -119,7 +124,8 @@ def shape_of(argument: Argument) -> tuple[Size, ...]:
     items = list(value) if isinstance(value, list | tuple) else [value]
     for item in items:
         if isinstance(item, bool) or not isinstance(item, int | Dim):
-            raise error("E0335", f"a shape is a list of sizes, not {kind(item)}", argument.span, f"this is {kind(item)}",
+            raise error("E0335", f"a shape is a list of sizes, not {kind(item)}", argument.span,
+                        f"this is {kind(item)}",
                         help="write `[batch, 8]`")
     return tuple(plain(item) for item in items)
 

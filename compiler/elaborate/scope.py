@@ -50,7 +50,8 @@ class Frame:
     unnamed: list[Instance] = field(default_factory=list)  # instances that the running statement made
     taken: set[str] = field(default_factory=set)  # paths given to instances
     subject: str = ""  # of an optimizer: the parameter it updates
-    nested: list[tuple[Updater, str]] = field(default_factory=list)  # of an optimizer: those it applies, and their names
+    nested: list[tuple[Updater,
+                       str]] = field(default_factory=list)  # of an optimizer: those it applies, and their names
     number: int = field(default_factory=lambda: next(_numbers))
 
     def inner(self, kind: str, unit: Unit, span: Span, path: str | None = None) -> Frame:

@@ -72,12 +72,14 @@ def _items(c: Context, argument: Argument) -> list[Tensor]:
     if isinstance(value, Indexed):
         value = list(value.entries.values())
     if not isinstance(value, list | tuple) or not value:
-        raise error("E0338", f"a list of tensors is needed here, not {kind(value)}", argument.span, f"this is {kind(value)}",
+        raise error("E0338", f"a list of tensors is needed here, not {kind(value)}", argument.span,
+                    f"this is {kind(value)}",
                     help="write `[a, b]`")
     items = [tensor(c, Argument(None, item, argument.span)) for item in value]
     order = ("bool", "int", "float")
     dtype = order[max(order.index(item.node.dtype) for item in items)]
-    return [Tensor(ops.cast(item.node, dtype=dtype) if item.node.dtype != dtype else item.node, item.labels) for item in items]
+    return [Tensor(ops.cast(item.node, dtype=dtype) if item.node.dtype != dtype else item.node,
+                   item.labels) for item in items]
 
 
 @builtin
@@ -101,7 +103,8 @@ def stack(c: Context, frame: Frame, span: Span, values: Argument, axis: Argument
     n = _items(c, values)[0].node.rank + 1
     at = integer(axis, 0, "the axis")
     if not -n <= at < n:
-        raise error("E0314", f"axis {at} does not exist: the result has {n} dimensions", axis.span if axis else span, "here")
+        raise error("E0314", f"axis {at} does not exist: the result has {n} dimensions", axis.span if axis else span,
+                    "here")
     return stacked(c, values, at % n)
 
 
@@ -112,7 +115,8 @@ def split(c: Context, frame: Frame, span: Span, x: Argument, parts: Argument, ax
     count = integer(parts, None, "the number of parts")
     step = divide(value.node.shape[at], count) if count > 0 else None
     if step is None:
-        raise error("E0339", f"a dimension of {value.node.shape[at]} does not split into {count} equal parts", parts.span, "here",
+        raise error("E0339", f"a dimension of {value.node.shape[at]} does not split into {count} equal parts",
+                    parts.span, "here",
                     more=[(x.span, f"this is `{value.node.type}`")])
     result = []
     for i in range(count):
@@ -142,7 +146,8 @@ def pick(c: Context, frame: Frame, span: Span, x: Argument, index: Argument) -> 
 
 
 @builtin
-def gather(c: Context, frame: Frame, span: Span, table: Argument, index: Argument, axis: Argument | None = None) -> Value:
+def gather(c: Context, frame: Frame, span: Span, table: Argument, index: Argument,
+           axis: Argument | None = None) -> Value:
     value, at = tensor(c, table), tensor(c, index, "int")
     i = one_axis(value, axis, 0, span)
     node = c.make(ops.gather, [value.node, at.node], [table.span, index.span], span, axis=i)

@@ -43,10 +43,10 @@ def run(c: Context, frame: Frame, body: Sequence[syntax.Statement]) -> None:
             poison(frame, [statement])
     if errors:
         if frame.kind == "model":
-            for problem in errors:
-                c.problems.add(problem)
+            for found in errors:
+                c.problems.add(found)
         else:
-            raise CompileError([d for problem in errors for d in problem.diagnostics])
+            raise CompileError([d for found in errors for d in found.diagnostics])
 
 
 def execute(c: Context, frame: Frame, statement: syntax.Statement) -> None:
@@ -130,7 +130,8 @@ def unpack(c: Context, value: Value, count: int, span: Span) -> list[Value]:
         found, items = len(value), list(value)
     elif isinstance(value, Tensor) and value.node.rank and isinstance(value.node.shape[0], int):
         found = int(value.node.shape[0])
-        items = [] if found != count else [Tensor(indexing.take(value.node, i, 0), value.names[1:]) for i in range(count)]
+        items = [] if found != count else [Tensor(indexing.take(value.node, i, 0),
+                                                  value.names[1:]) for i in range(count)]
     else:
         raise error("E0227", f"{kind(value)} does not unpack into {count} names", span, f"this is {kind(value)}")
     if found != count:
@@ -143,7 +144,8 @@ def assign(c: Context, frame: Frame, target: syntax.Expr, value: Value) -> None:
         assert isinstance(target.value, syntax.Name)
         for expr in target.places:
             if isinstance(expr, syntax.Slice):
-                raise error("E0233", "`name[:, t] = ...` collects the turns of a `scan`, which is not in this version", target.span,
+                raise error("E0233", "`name[:, t] = ...` collects the turns of a `scan`, which is not in this version",
+                            target.span,
                             "assigned here", help="`name[i] = ...` in a `for i` keeps one value for each turn")
         place = tuple(expressions.static_int(c, frame, expr, "the index of a name") for expr in target.places)
         name = target.value.name
@@ -197,21 +199,25 @@ def _owner(c: Context, frame: Frame, statement: syntax.Param | syntax.State, wor
     if frame.kind not in ("model", "layer", "optimizer") or (word == "param" and frame.kind == "optimizer"):
         raise error("E0229", f"`{word}` cannot stand in {calls._article(frame.kind)}", statement.span, "declared here",
                     help="a `layer` or `model` has parameters" if frame.kind == "fn" else None)
-    if statement.name in frame.names or statement.name in frame.states:
-        if frame.names.get(statement.name) is not POISON:
-            raise error("E0203", f"`{statement.name}` is defined twice", statement.name_span, "again here")
+    if (statement.name in frame.names
+        or statement.name in frame.states) and frame.names.get(statement.name) is not POISON:
+        raise error("E0203", f"`{statement.name}` is defined twice", statement.name_span, "again here")
     if frame.path == "" and statement.name in RESERVED:
-        raise error("E0245", f"`{statement.name}` is a name that every compiled file has for itself", statement.name_span,
+        raise error("E0245", f"`{statement.name}` is a name that every compiled file has for itself",
+                    statement.name_span,
                     "declared here", notes=["such names are " + ", ".join(RESERVED)], help="give it another name")
     _hides(c, frame, statement.name, statement.name_span)
     known = _path(frame, statement.name) in c.module.variables or statement.name in frame.replaced
     if frame.conditional and frame.kind != "optimizer" and not known:
-        raise error("E0222", "nothing may be made inside this `if`: the training and the predicting graph would not share it",
-                    statement.span, f"`{statement.name}` is made here", more=[(frame.conditional, "under this condition")],
+        raise error("E0222",
+                    "nothing may be made inside this `if`: the training and the predicting graph would not share it",
+                    statement.span, f"`{statement.name}` is made here",
+                    more=[(frame.conditional, "under this condition")],
                     help="declare it before the `if`")
 
 
-RESERVED = ("step", "steps", "key", "observations")  # what a file holds beside parameters and states (docs/file-format.md)
+RESERVED = ("step", "steps", "key",
+            "observations")  # what a file holds beside parameters and states (docs/file-format.md)
 
 
 def _path(frame: Frame, name: str) -> str:
@@ -223,7 +229,8 @@ def _param(c: Context, frame: Frame, statement: syntax.Param) -> None:
     _owner(c, frame, statement, "param")
     type, labels = types.declared(c, frame, statement.type)
     if type.dtype != "float":
-        raise error("E0327", f"a param is learned by its derivative: it must be float, not {type.dtype}", statement.type.span,
+        raise error("E0327", f"a param is learned by its derivative: it must be float, not {type.dtype}",
+                    statement.type.span,
                     "declared here", help="`state` keeps whole numbers and truth values")
     if any(isinstance(size, Dim) for size in type.shape):
         raise error("E0328", f"the shape of `{statement.name}` must be known before the file runs", statement.type.span,
@@ -289,7 +296,8 @@ def start_value(c: Context, frame: Frame, rule: Value, type: TensorType, span: S
         node = to_node(c, value, type.dtype)
         if node is None:
             raise error("E0329", f"{kind(value)} is no start value", span, f"this is {kind(value)}",
-                        help="use a number, an initialiser such as `glorot_uniform`, or a distribution such as `normal(0, 0.02)`")
+                        help="use a number, an initialiser such as `glorot_uniform`, or a distribution such as "
+                             "`normal(0, 0.02)`")
         if node.shape != type.shape:
             node = c.make(ops.broadcast_to, [node], [span], span, shape=type.shape)
         # A start value may read other variables: it then starts from what they start from.
@@ -361,7 +369,8 @@ def _update(c: Context, frame: Frame, statement: syntax.Update) -> None:
         return
     if slot is None:
         raise error("E0230", f"`{name}` is not a state", statement.target.span, "`<-` updates a state",
-                    help=f"write `{name} = ...` for a name" if name in frame.names else f"declare it: `state {name} = 0`")
+                    help=f"write `{name} = ...` for a name" if name in frame.names
+                    else f"declare it: `state {name} = 0`")
     node = _fitting(c, value, name, slot.type, statement.value.span)
     if frame.kind != "optimizer" and not frame.training:
         return  # a state of a layer never moves outside training
@@ -403,7 +412,8 @@ def _input(c: Context, frame: Frame, statement: syntax.Input | syntax.Target) ->
     if statement.name in frame.names or statement.name in frame.states:
         raise error("E0203", f"`{statement.name}` is defined twice", statement.name_span, "again here")
     if statement.name in RESERVED:
-        raise error("E0245", f"`{statement.name}` is a name that every compiled file has for itself", statement.name_span,
+        raise error("E0245", f"`{statement.name}` is a name that every compiled file has for itself",
+                    statement.name_span,
                     "declared here", notes=["such names are " + ", ".join(RESERVED)], help="give it another name")
     _decided(frame, statement, "an input")
     _hides(c, frame, statement.name, statement.name_span)

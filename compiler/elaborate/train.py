@@ -15,7 +15,8 @@ from .scope import Frame
 from .values import POISON, Argument, Declared, Partial, Parts, Tensor, Updater, Value, kind, plain
 
 DEFAULTS: dict[str, Any] = {
-    "batch": 32, "epochs": 10, "steps": None, "data": None, "validate": None, "stop": None, "seed": None, "columns": None,
+    "batch": 32, "epochs": 10, "steps": None, "data": None, "validate": None, "stop": None, "seed": None,
+    "columns": None,
 }
 LATER = {
     "load": ("E0511", "`dlc train FILE.onnx` goes on from a trained file"),
@@ -45,8 +46,10 @@ def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, 
                     _setting(c, plan, statement, settings, overrides)
                 elif isinstance(statement, syntax.Minimize):
                     if statement.every is not None:
-                        raise error("E0514", "losses that take turns are not in this version", statement.every.span, "`every` here",
-                                    help="several `minimize` lines of one loss train groups of parameters in one update")
+                        raise error("E0514", "losses that take turns are not in this version", statement.every.span,
+                                    "`every` here",
+                                    help="several `minimize` lines of one loss train groups of parameters in "
+                                         "one update")
                     plan.minimizes.append(statement)
                 elif isinstance(statement, syntax.Sample):
                     raise error("E0513", "sampling a posterior is not in this version", statement.span, "`sample` here",
@@ -64,7 +67,8 @@ def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, 
         if name in DEFAULTS:
             settings[name] = check(name, value, None)
     given = {statement.name for statement in block.body if isinstance(statement, syntax.Setting)} | set(overrides)
-    if settings["steps"] is not None and ("epochs" not in given or ("steps" in overrides and "epochs" not in overrides)):
+    if settings["steps"] is not None and ("epochs" not in given
+                                          or ("steps" in overrides and "epochs" not in overrides)):
         settings["epochs"] = None  # the run ends with its steps, not with the epochs of the spec or of the default
     return plan
 
@@ -123,7 +127,8 @@ def _patience(c: Context, frame: Frame, expr: syntax.Expr) -> dict[str, Any] | N
     """`patience(5, on = validation.loss, mode = "min")`"""
     if isinstance(expr, syntax.Constant) and expr.value is None:
         return None
-    if not (isinstance(expr, syntax.Call) and isinstance(expr.function, syntax.Name) and expr.function.name == "patience"):
+    if not (isinstance(expr, syntax.Call) and isinstance(expr.function,
+                                                         syntax.Name) and expr.function.name == "patience"):
         raise error("E0507", "`stop:` takes `patience(5, on = validation.loss)`", expr.span, "found something else")
     result: dict[str, Any] = {"patience": None, "on": "validation.loss", "mode": None}
     for number, argument in enumerate(expr.arguments):
@@ -145,7 +150,8 @@ def _patience(c: Context, frame: Frame, expr: syntax.Expr) -> dict[str, Any] | N
     if isinstance(result["patience"], bool) or not isinstance(result["patience"], int) or result["patience"] < 1:
         raise error("E0507", "`patience` takes a whole number of epochs above 0", expr.span, "here")
     if result["mode"] is None:
-        result["mode"] = "max" if result["on"].split(".")[1] in ("accuracy", "precision", "recall", "f1", "auc") else "min"
+        result["mode"] = "max" if result["on"].split(".")[1] in ("accuracy", "precision", "recall", "f1",
+                                                                 "auc") else "min"
     if result["mode"] not in ("min", "max"):
         raise error("E0507", '`mode` of `patience` is "min" or "max"', expr.span, "here")
     return {**result, "patience": int(result["patience"])}
@@ -181,7 +187,8 @@ def update(c: Context, plan: Plan, objective_of: Any) -> None:
     if not trained or (untouched and any(m.over for m in plan.minimizes)):
         raise error("E0401", f"the loss does not depend on {', '.join(f'`{p}`' for p in untouched[:4])}", first.span,
                     "minimized here", help="leave it out with `over`, or use it in the model")
-    gradients = [Tensor(c.make(ops.gradient, [objective, c.module.variables[path].node], [first.objective.span] * 2, first.span))
+    gradients = [Tensor(c.make(ops.gradient, [objective, c.module.variables[path].node], [first.objective.span] * 2,
+                               first.span))
                  for path in trained]
     for setting in plan.clips:
         with c.at(plan.frame, setting.span):
@@ -210,13 +217,15 @@ def _groups(c: Context, plan: Plan, known: list[str]) -> list[tuple[syntax.Minim
         for path in chosen:
             if path in taken:
                 raise error("E0516", f"`{path}` is trained by two statements", statement.span, "here",
-                            more=[(taken[path].span, "and here")], help="make the patterns disjoint: `over *.W` and `over not *.W`")
+                            more=[(taken[path].span, "and here")],
+                            help="make the patterns disjoint: `over *.W` and `over not *.W`")
             taken[path] = statement
         value = expressions.evaluate(c, plan.frame, statement.using)
         if calls.is_maker(value):
             value = calls.call(c, plan.frame, value, [], statement.using.span)
         if not isinstance(value, Updater):
-            raise error("E0517", f"`using` takes an optimizer, not {kind(value)}", statement.using.span, f"this is {kind(value)}",
+            raise error("E0517", f"`using` takes an optimizer, not {kind(value)}", statement.using.span,
+                        f"this is {kind(value)}",
                         help="write `using adam(1e-3)`")
         groups.append((statement, chosen, value))
     return groups
@@ -266,8 +275,10 @@ def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Seque
     for subject in subjects:
         value = _through(c, frame, rule, Argument(None, subject, setting.value.span), setting, "a clip")
         results += value.items if isinstance(value, Parts) else [value] if isinstance(value, Tensor) else []
-    if len(results) != len(gradients) or any(a.node.shape != b.node.shape for a, b in zip(results, gradients, strict=True)):
-        raise error("E0520", "a clip gives the gradient another shape", setting.value.span, "its result is not shaped like what it got",
+    if len(results) != len(gradients) or any(a.node.shape != b.node.shape for a,
+                                             b in zip(results, gradients, strict=True)):
+        raise error("E0520", "a clip gives the gradient another shape", setting.value.span,
+                    "its result is not shaped like what it got",
                     help="a clip returns the gradient, changed: `g * (limit / maximum(norm(g), limit))`")
     return results
 
@@ -275,4 +286,5 @@ def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Seque
 def _apply(c: Context, frame: Frame, updater: Updater, path: str, gradient: Node, span: Span) -> None:
     theta = c.module.variables[path].node
     values = {"theta": theta, "g": gradient, "t": c.step()}
-    c.graph.outputs[f"next/{path}"] = calls.apply_updater(c, frame, updater, values, updater.declaration.name, path, span)
+    c.graph.outputs[f"next/{path}"] = calls.apply_updater(c, frame, updater, values, updater.declaration.name, path,
+                                                          span)

@@ -45,7 +45,9 @@ def known_size(frame: Frame, name: str) -> Size | None:
     return frame.dims.get(name)
 
 
-def declared_shape(c: Context, frame: Frame, type: syntax.Type, *, free: bool = False) -> tuple[Shape, tuple[Label | None, ...]]:
+def declared_shape(
+    c: Context, frame: Frame, type: syntax.Type, *, free: bool = False
+) -> tuple[Shape, tuple[Label | None, ...]]:
     """The shape of something made here (a param, a state, an input). With `free`, new names are free dimensions."""
     shape: list[Size] = []
     labels: list[Label | None] = []
@@ -63,14 +65,17 @@ def declared_shape(c: Context, frame: Frame, type: syntax.Type, *, free: bool = 
             labels.append(frame.label(expr.name))
             shape.append(size if size is not None else dimension(c, frame, expr))
             if isinstance(shape[-1], int) and shape[-1] < 0:
-                raise error("E0320", f"a dimension cannot be negative: {shape[-1]}", expr.span, f"`{expr.name}` is {shape[-1]}")
+                raise error("E0320", f"a dimension cannot be negative: {shape[-1]}", expr.span,
+                            f"`{expr.name}` is {shape[-1]}")
         else:
             shape.append(dimension(c, frame, expr))
             labels.append(None)
     return tuple(shape), tuple(labels)
 
 
-def declared(c: Context, frame: Frame, type: syntax.Type, *, free: bool = False) -> tuple[TensorType, tuple[Label | None, ...]]:
+def declared(
+    c: Context, frame: Frame, type: syntax.Type, *, free: bool = False
+) -> tuple[TensorType, tuple[Label | None, ...]]:
     """The type of something made here."""
     dtype = check_dtype(type)
     shape, labels = declared_shape(c, frame, type, free=free)
@@ -126,7 +131,8 @@ def _convert(c: Context, value: Tensor, dtype: str, type: syntax.Type, what: str
     return Tensor(ops.cast(value.node, dtype=dtype), value.labels, value.along)
 
 
-def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str, span: Span | None) -> tuple[Label | None, ...]:
+def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str,
+           span: Span | None) -> tuple[Label | None, ...]:
     dims = type.dims or ()
     shape = value.node.shape
     gaps = [i for i, expr in enumerate(dims) if isinstance(expr, syntax.Ellipsis)]
@@ -166,12 +172,13 @@ def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str
                         f"this is `{value.node.type}`", more=[(expr.span, f"declared as {expected}")])
     if gaps:
         start = gaps[0]
-        for label in value.names[start : start + rest]:
-            frame.came_from.setdefault(frame.label("..."), label if rest == 1 else None)
+        for outer in value.names[start : start + rest]:
+            frame.came_from.setdefault(frame.label("..."), outer if rest == 1 else None)
     return tuple(labels)
 
 
-def _bind(frame: Frame, expr: syntax.Name, size: Size, value: Tensor, position: int, what: str, span: Span | None) -> None:
+def _bind(frame: Frame, expr: syntax.Name, size: Size, value: Tensor, position: int, what: str,
+          span: Span | None) -> None:
     known = known_size(frame, expr.name)
     if known is None:
         frame.dims[expr.name] = plain(size)
