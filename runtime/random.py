@@ -10,41 +10,36 @@ from typing import Any
 import numpy as np
 
 K0 = 0x548C9DECBCE65297
-MASK, LOW = (1 << 64) - 1, (1 << 32) - 1
-# Draws of a spec fold (key, step); these two words are no step, so their streams are never a spec's.
-ORDER, SPLIT = 1 << 63, (1 << 63) + 1
+# A file folds (key, step); no step comes to these two numbers, so their streams are never a spec's.
+ORDER, SPLIT = 1 << 62, (1 << 62) + 1
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 
 
-def squares64(counter: Words, key: int) -> Words:
-    """64 random bits for each counter, shape [n] -> [n]."""
+def squares32(counter: Words, key: int) -> Words:
+    """32 random bits for each counter, shape [n] -> [n]. Arrays wrap silently modulo 2⁶⁴."""
     half = np.uint64(32)
-    y = x = counter * np.uint64(key & MASK)  # arrays wrap silently modulo 2**64
-    z = y + np.uint64(key & MASK)
+    y = x = counter * np.uint64(key)
+    z = y + np.uint64(key)
     for add in (y, z, y):
         x = x * x + add
         x = (x >> half) | (x << half)
-    t = x = x * x + z
-    x = (x >> half) | (x << half)
-    last: Words = t ^ ((x * x + y) >> half)
-    return last
+    bits: Words = (x * x + z) >> half
+    return bits
+
+
+def words(data: Words, key: int) -> Words:
+    """64 random bits for each number below 2⁶³: the draws 2 data and 2 data + 1, shape [n] -> [n]."""
+    twice = data << np.uint64(1)
+    return squares32(twice, key) << np.uint64(32) | squares32(twice + np.uint64(1), key)
 
 
 def fold(key: int, data: int) -> int:
-    """A key made from a key and a number: 2 squares64(data, key) + 1, in Python's integers (one number is
-    faster so)."""
-    y = x = data * key & MASK
-    z = y + key & MASK
-    for add in (y, z, y):
-        x = x * x + add & MASK
-        x = x >> 32 | (x & LOW) << 32
-    t = x = x * x + z & MASK
-    x = x >> 32 | (x & LOW) << 32
-    return 2 * (t ^ (x * x + y & MASK) >> 32) + 1 & MASK
+    """A key made from a key and a number: what `fold` is in a compiled file."""
+    return (2 * int(words(np.array([data % (1 << 64)], np.uint64), key)[0]) + 1) % (1 << 64)
 
 
 def permutation(rows: int, *, seed: int, purpose: int, turn: int = 0) -> np.ndarray:
-    """The rows 0..rows-1 in the order of their draws, shape [rows] int64; `turn` is the epoch."""
+    """The rows 0..rows-1 in the order of their words, shape [rows] int64; `turn` is the epoch."""
     key = fold(fold(fold(K0, seed), purpose), turn)
-    return np.argsort(squares64(np.arange(rows, dtype=np.uint64), key), kind="stable")
+    return np.argsort(words(np.arange(rows, dtype=np.uint64), key), kind="stable")
