@@ -61,6 +61,7 @@ class Plan:
     data: str | None = None
     seed: int = 0
     rows: int = 0
+    since: int = 0  # the epoch in which this fit began: patience is counted from there
 
 
 @dataclass

@@ -51,7 +51,7 @@ class Loop:
                          seed=trainer.seed, rows=self.columns.rows)
         if plan is not None and self.again:
             self._same_data(plan)
-            self.plan.epochs, self.plan.steps = plan.epochs, plan.steps
+            self.plan.epochs, self.plan.steps, self.plan.since = plan.epochs, plan.steps, plan.since
         elif not self.over:
             self._ends(epochs, steps, settings)
         self._check_stop()
@@ -116,6 +116,7 @@ class Loop:
             elif epochs is None:
                 epochs = 10
         progress = self.trainer.progress
+        self.plan.since = progress.epoch
         if steps is not None:
             self.plan.steps = progress.step + _positive("steps", steps)
         else:
@@ -165,6 +166,8 @@ class Loop:
         trainer._reserved("observations", self.columns.rows)
         trainer._reserved("steps", total)
         if not self.again:
+            if progress.finished and progress.best is not None:
+                trainer._best = trainer._values.snapshot()  # the fit before restored it; this one may do no better
             progress.finished = progress.stopped = False
         listeners = list(self.callbacks)
         if self.folder is not None:
@@ -270,7 +273,7 @@ class Loop:
         if math.isfinite(value) and (progress.score is None or sign * value < sign * progress.score):
             progress.score, progress.best = value, record["epoch"]
             self.trainer._best = self.trainer._values.snapshot()
-        elif record["epoch"] - (progress.best or 0) >= int(stop.get("patience", 5)):
+        elif record["epoch"] - max(progress.best or 0, self.plan.since) >= int(stop.get("patience", 5)):
             progress.stopped = True
 
     _short: Record | None = None

@@ -155,6 +155,18 @@ def test_a_finished_run_has_nothing_left_and_takes_more(tmp_path: Path) -> None:
     assert len(again.fit(data, epochs=2).epochs) == len(history.epochs) + 2
 
 
+def test_more_of_a_run_that_stopped_early(tmp_path: Path) -> None:
+    """Patience is counted anew, and where nothing is better the best epoch of all stays."""
+    stop = {"patience": 3, "on": "validation.loss", "mode": "max"}  # the first epoch is the best
+    first = Trainer(CompiledFile(compiled(validate=0.2, stop=stop, epochs=8)), device="cpu")
+    history = first.fit(blobs(90), run=tmp_path)
+    assert (len(history.epochs), history.best, history.stopped) == (4, 1, True)
+    again = Trainer.resume(history.run, device="cpu")
+    found = again.fit(blobs(90), epochs=8)
+    assert (len(found.epochs), found.best, found.stopped) == (4 + 3, 1, True)
+    assert again.evaluate(blobs(90)) == first.evaluate(blobs(90))
+
+
 # --- the folder
 
 
