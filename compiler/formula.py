@@ -1,12 +1,7 @@
-"""A derivative as a formula that a person reads, in text and LaTeX.
+"""A derivative as a formula that a person reads: the graph of the derivative, written in `notation`.
 
-The graph of the derivative is turned into a small algebra and put in order the way people write it:
-
-    formula = Symbol | Number | Apply(function, formulas) | Sum((sign, formula)*) | Product(factors, over)
-            | Transposed(formula)
-
-Scalars come out in front, `1/n` goes under the line, signs move into differences, and what the spec gave a name to is
-shown by that name. Reshapes that only add or drop dimensions of size 1, and casts, are not shown.
+What the spec gave a name to is shown by that name; what stands several times and has none is defined below the formula.
+Reshapes that only add or drop dimensions of size 1, and casts, are not shown.
 """
 from __future__ import annotations
 
@@ -21,65 +16,24 @@ from .diagnostics import did_you_mean, error
 from .differentiate import expand
 from .graph import Node
 from .module import Module
+from .notation import (
+    COMPARISONS,
+    Apply,
+    Expression,
+    Formula,
+    Number,
+    Product,
+    Sum,
+    Symbol,
+    matrix_product,
+    product_of,
+    pull,
+    scale,
+    sum_of,
+    transposed,
+)
 from .optimize import simplify
-from .tensor_type import Dim
-
-
-@dataclass(frozen=True)
-class Symbol:
-    name: str
-
-
-@dataclass(frozen=True)
-class Number:
-    value: float
-
-
-@dataclass(frozen=True)
-class Apply:
-    function: str
-    arguments: tuple[Expression, ...]
-
-
-@dataclass(frozen=True)
-class Sum:
-    terms: tuple[tuple[int, Expression], ...]
-
-
-@dataclass(frozen=True)
-class Product:
-    """Factors above the line and below; `matrix` factors keep their order and stand last."""
-
-    scalars: tuple[Expression, ...]
-    matrix: tuple[Expression, ...]
-    over: tuple[Expression, ...]
-
-
-@dataclass(frozen=True)
-class Transposed:
-    inner: Expression
-
-
-Expression = Symbol | Number | Apply | Sum | Product | Transposed
-
-ONE = Number(1.0)
-
-
-@dataclass(frozen=True)
-class Formula:
-    """`where` defines the values without a name that stand in it more than once, in order."""
-
-    expression: Expression
-    where: tuple[tuple[str, Expression], ...] = ()
-
-    @property
-    def text(self) -> str:
-        return "\n".join([_text(self.expression), *(f"    where {n} = {_text(e)}" for n, e in self.where)])
-
-    @property
-    def latex(self) -> str:
-        lines = [_latex(self.expression), *(f"{_latex_name(n)} = {_latex(e)}" for n, e in self.where)]
-        return " \\\\\n".join(lines)
+from .tensor_type import Dim, Size
 
 
 def derivative(module: Module, of: str, wrt: str) -> Formula:
@@ -125,7 +79,6 @@ def _find(name: str, known: dict[str, Node], option: str) -> Node:
 
 FUNCTIONS = {"sigmoid": "σ", "one_hot": "onehot", "reduce_max": "max", "reduce_min": "min", "reduce_prod": "prod"}
 INVISIBLE = ("cast", "broadcast_to", "stop_gradient", "cut")
-COMPARISONS = {"lt": "<", "le": "≤", "gt": ">", "ge": "≥", "eq": "=", "ne": "≠"}
 
 
 @dataclass
@@ -136,6 +89,11 @@ class _Writer:
 
     def formula(self) -> Formula:
         graph = self.root.graph
+        for node, name in list(self.names.items()):  # a value has its name whatever dimensions of 1 it shows
+            while node.op.name == "reshape" and _same_but_ones(node):
+                node = node.inputs[0]
+                if node.op.name not in ("input", "variable"):
+                    self.names.setdefault(node, name)
         self.names.pop(self.root, None)
         order = graph.order([self.root])
         shown = self._shown()
@@ -178,12 +136,11 @@ class _Writer:
         if name in ("input", "variable"):
             return Symbol(attrs.get("name") or attrs["path"])
         if name == "size":
-            return Symbol(str(attrs["dim"]))
+            return _of_size(attrs["dim"])
         if name == "constant":
             value: np.ndarray = attrs["value"]
-            return Number(float(value.reshape(-1)[0])) if value.size == 1 or (value.size
-                                                                              and (value == value.flat[0]).all()) \
-                else Symbol("C")
+            same = bool(value.size) and bool((value == value.flat[0]).all())
+            return Number(float(value.flat[0])) if same else Symbol("C")
         if name in INVISIBLE or (name == "reshape" and _same_but_ones(node)):
             return args[0]
         if name == "neg":
@@ -215,6 +172,14 @@ class _Writer:
         return Apply(FUNCTIONS.get(name, name), tuple(args))
 
 
+def _of_size(size: Size) -> Expression:
+    """A size, its numbers apart from its names."""
+    if isinstance(size, Dim) and len(size.terms) == 1:
+        [(atoms, factor)] = size.terms
+        return product_of([Number(float(factor)), *(Symbol(str(atom)) for atom in atoms)], [])
+    return Symbol(f"({size})" if isinstance(size, Dim) else str(size))
+
+
 def _same_but_ones(node: Node) -> bool:
     before = [size for size in node.inputs[0].shape if size != 1]
     return before == [size for size in node.shape if size != 1]
@@ -233,204 +198,3 @@ def _size(expression: Expression) -> int:
     else:
         parts = (expression.inner,)
     return 1 + sum(_size(part) for part in parts)
-
-
-# --- the algebra
-
-
-def split(expression: Expression) -> tuple[float, tuple[Expression, ...], tuple[Expression, ...],
-                                           tuple[Expression, ...]]:
-    """A number, other scalar-like factors, matrix factors and divisors whose product an expression is."""
-    if isinstance(expression, Number):
-        return expression.value, (), (), ()
-    if isinstance(expression, Product):
-        number, scalars = 1.0, []
-        for factor in expression.scalars:
-            if isinstance(factor, Number):
-                number *= factor.value
-            else:
-                scalars.append(factor)
-        return number, tuple(scalars), expression.matrix, expression.over
-    return 1.0, (), (expression,), ()
-
-
-def join(
-    number: float, scalars: Sequence[Expression], matrix: Sequence[Expression], over: Sequence[Expression]
-) -> Expression:
-    over, scalars = list(over), list(scalars)
-    for factor in list(scalars):  # what stands above and below cancels
-        if factor in over:
-            over.remove(factor)
-            scalars.remove(factor)
-    last = matrix[-1] if matrix else ONE
-    if number < 0 and isinstance(last, Sum) and len({sign for sign, _ in last.terms}) > 1:  # -(a - b) = b - a
-        turned = Sum(tuple(sorted(((-sign, term) for sign, term in last.terms), key=lambda pair: -pair[0])))
-        number, matrix = -number, [*matrix[:-1], turned]
-    if number not in (0.0, 1.0) and abs(number) < 1 and abs(1 / number - round(1 / number)) < 1e-9:
-        over = [Number(float(round(1 / abs(number)))), *over]
-        number = 1.0 if number > 0 else -1.0
-    front = [] if number == 1.0 else [Number(number)]
-    if not scalars and not over and not front and len(matrix) == 1:
-        return matrix[0]
-    if not scalars and not matrix and not over:
-        return Number(number)
-    return Product((*front, *scalars), tuple(matrix), tuple(over))
-
-
-def scale(expression: Expression, by: float) -> Expression:
-    number, scalars, matrix, over = split(expression)
-    return join(number * by, scalars, matrix, over)
-
-
-def product_of(above: Sequence[Expression], below: Sequence[Expression]) -> Expression:
-    """An elementwise product: the order does not matter; symbols of sizes and numbers come first."""
-    number = 1.0
-    scalars: list[Expression] = []
-    matrix: list[tuple[Expression, ...]] = []
-    over: list[Expression] = []
-    for factor in above:
-        n, s, m, o = split(factor)
-        number, scalars, over = number * n, [*scalars, *s], [*over, *o]
-        matrix.append(m)
-    for factor in below:
-        n, s, m, o = split(factor)
-        if not n:
-            over.append(Number(n))
-            n = 1.0
-        number, over, scalars = number / n, [*over, *s], [*scalars, *o]
-        over += m if len(m) < 2 else [Product((), m, ())]
-    flat = [m for m in matrix if m]
-    if len(flat) > 1:  # elementwise between matrix products: ⊙
-        return join(number, scalars, [Apply("⊙", tuple(m[0] if len(m) == 1 else Product((), m, ()) for m in flat))],
-                    over)
-    return join(number, scalars, flat[0] if flat else [], over)
-
-
-def matrix_product(a: Expression, b: Expression) -> Expression:
-    n, s, m, o = split(a)
-    k, t, p, q = split(b)
-    return join(n * k, [*s, *t], [*m, *p], [*o, *q])
-
-
-def pull(expression: Expression, of: object) -> Expression:
-    """A linear function of an expression: its scalars come out."""
-    number, scalars, matrix, over = split(expression)
-    core = matrix[0] if len(matrix) == 1 else Product((), matrix, ()) if matrix else ONE
-    return join(number, scalars, [of(core)], over)  # type: ignore[operator]
-
-
-def sum_of(terms: Sequence[tuple[int, Expression]]) -> Expression:
-    flat: list[tuple[int, Expression]] = []
-    for sign, term in terms:
-        if isinstance(term, Sum):
-            flat += [(sign * inner, t) for inner, t in term.terms]
-        else:
-            number, scalars, matrix, over = split(term)
-            if number < 0:
-                sign, term = -sign, join(-number, scalars, matrix, over)
-            flat.append((sign, term))
-    return Sum(tuple(sorted(flat, key=lambda p: -p[0])))
-
-
-def transposed(expression: Expression) -> Expression:
-    if isinstance(expression, Transposed):
-        return expression.inner
-    number, scalars, matrix, over = split(expression)
-    if len(matrix) > 1 or (number, scalars, over) != (1.0, (), ()):
-        return join(number, scalars, [transposed(m) for m in reversed(matrix)], over)
-    return Transposed(expression)
-
-
-# --- expression -> text and LaTeX. Precedence: 0 sum, 1 product, 2 factor, 3 atom.
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else f"{value:.6g}"
-
-
-def _text(expression: Expression, level: int = 0) -> str:
-    def wrap(text: str, own: int) -> str:
-        return f"({text})" if own < level else text
-
-    if isinstance(expression, Symbol):
-        return expression.name
-    if isinstance(expression, Number):
-        return wrap(_number(expression.value), 3 if expression.value >= 0 else 0)
-    if isinstance(expression, Transposed):
-        return _text(expression.inner, 3) + "ᵀ"
-    if isinstance(expression, Sum):
-        parts = [("− " if sign < 0 else "+ ") + _text(term, 1) for sign, term in expression.terms]
-        first = parts[0].removeprefix("+ ").replace("− ", "−", 1)
-        return wrap(" ".join([first, *parts[1:]]), 0)
-    if isinstance(expression, Product):
-        factors = [_text(f, 2) for f in (*expression.scalars, *expression.matrix)] or ["1"]
-        if factors[0] == "(-1)" and len(factors) > 1:
-            factors = ["−" + factors[1], *factors[2:]]
-        text = " ".join(factors)
-        if expression.over:
-            below = [_text(f, 2) for f in expression.over]
-            text += " / " + (below[0] if len(below) == 1 else "(" + " ".join(below) + ")")
-        return wrap(text, 1)
-    name, arguments = expression.function, expression.arguments
-    if name == "^":
-        return wrap(_text(arguments[0], 3) + _superscript(arguments[1]), 2)
-    if name == "⊙":
-        return wrap(" ⊙ ".join(_text(a, 2) for a in arguments), 1)
-    if name in COMPARISONS.values():
-        return "[" + f" {name} ".join(_text(a) for a in arguments) + "]"
-    if name.startswith("Σ"):
-        return wrap(f"{name} {_text(arguments[0], 2)}", 1)
-    return f"{name}({', '.join(_text(a) for a in arguments)})"
-
-
-def _superscript(exponent: Expression) -> str:
-    text = _text(exponent, 3)
-    return text.translate(str.maketrans("0123456789-",
-                                        "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")) if set(text) <= set("0123456789-") else f"^{text}"
-
-
-_LATEX_FUNCTIONS = {"σ": r"\sigma", "exp": r"\exp", "log": r"\log", "tanh": r"\tanh", "sin": r"\sin", "cos": r"\cos",
-                    "max": r"\max",
-                    "min": r"\min"}
-_LATEX_SIGNS = {"≤": r"\le", "≥": r"\ge", "≠": r"\ne"}
-
-
-def _latex_name(name: str) -> str:
-    escaped = name.replace("_", r"\_")
-    return escaped if len(name) == 1 else rf"\mathit{{{escaped}}}"
-
-
-def _latex(expression: Expression, level: int = 0) -> str:
-    def wrap(text: str, own: int) -> str:
-        return rf"\left({text}\right)" if own < level else text
-
-    if isinstance(expression, Symbol):
-        return _latex_name(expression.name)
-    if isinstance(expression, Number):
-        return wrap(_number(expression.value), 3 if expression.value >= 0 else 0)
-    if isinstance(expression, Transposed):
-        return _latex(expression.inner, 3) + r"^\top"
-    if isinstance(expression, Sum):
-        parts = [("- " if sign < 0 else "+ ") + _latex(term, 1) for sign, term in expression.terms]
-        return wrap(" ".join([parts[0].removeprefix("+ "), *parts[1:]]), 0)
-    if isinstance(expression, Product):
-        factors = [_latex(f, 2) for f in (*expression.scalars, *expression.matrix)] or ["1"]
-        if factors[0] == r"\left(-1\right)" and len(factors) > 1:
-            factors = ["-" + factors[1], *factors[2:]]
-        text = r" \, ".join(factors)
-        if expression.over:
-            return rf"\frac{{{text}}}{{{' '.join(_latex(f, 2) for f in expression.over)}}}"
-        return wrap(text, 1)
-    name, arguments = expression.function, expression.arguments
-    if name == "^":
-        return wrap(rf"{_latex(arguments[0], 3)}^{{{_latex(arguments[1])}}}", 2)
-    if name == "⊙":
-        return wrap(r" \odot ".join(_latex(a, 2) for a in arguments), 1)
-    if name in COMPARISONS.values():
-        return rf"\left[{f' {_LATEX_SIGNS.get(name, name)} '.join(_latex(a) for a in arguments)}\right]"
-    if name.startswith("Σ"):
-        below = rf"_{{\mathrm{{{name[2:]}}}}}" if len(name) > 2 else ""
-        return wrap(rf"\sum{below} {_latex(arguments[0], 2)}", 1)
-    inner = ", ".join(_latex(a) for a in arguments)
-    shown = _LATEX_FUNCTIONS.get(name) or r"\operatorname{" + name.replace("_", r"\_") + "}"
-    return rf"{shown}\left({inner}\right)"
