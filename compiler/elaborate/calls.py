@@ -8,7 +8,7 @@ from ..diagnostics import CompileError, Diagnostic, Label, did_you_mean, error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import TensorType, TypeProblem
-from . import expressions, statements, types
+from . import expressions, reading, statements, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame
 from .values import (
@@ -67,7 +67,10 @@ def call(c: Context, frame: Frame, callee: Value, given: list[Argument], span: S
             raise error("E0212", f"`{declaration.name}` is a model: it is compiled, not called", callee_span or span,
                         "called here", help="make its body a `layer` to use it inside another")
         return _make(c, frame, declaration, callee, given, span)
-    raise error("E0213", f"{kind(callee)} cannot be called", callee_span or span, f"this is {kind(callee)}")
+    where = callee_span or span
+    hidden = where.text in reading.BUILTINS or c.library.find(where.text, frame.unit) is not None
+    raise error("E0213", f"{kind(callee)} cannot be called", where, f"this is {kind(callee)}",
+                help=f"a value named `{where.text}` hides the function: give the value another name" if hidden else None)
 
 
 # --- binding

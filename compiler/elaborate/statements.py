@@ -181,6 +181,8 @@ def _may_assign(frame: Frame, name: str, span: Span) -> None:
 
 def _hides(c: Context, frame: Frame, name: str, span: Span) -> None:
     """A warning where a new name hides a function; the library knows what it does."""
+    if frame.kind == "distribution" and name in calls.EQUATIONS:
+        return
     if not frame.unit.standard and (name in reading.BUILTINS or c.library.find(name, frame.unit)):
         c.problems.add(error("W0201", f"the name `{name}` hides the function of that name", span,
                              "from here on it is this value", help="choose another name, or ignore this"))
