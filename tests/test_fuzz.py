@@ -29,6 +29,19 @@ WORDS = [
     "1000000000", "-1", "0", "1e400", "99999999999999999999", "none", "nan", "inf", "[]", "[batch]", "()", "{", "}",
     "\x00",
 ]
+
+
+def _kind(token: str) -> str:
+    if token.isidentifier():
+        return "name"
+    return "sign" if token in ("+", "-", "*", "/", "//", "%", "@", "^", "==", "<", ">", "<=", ">=", "|>") else ""
+
+
+KINDS = ["kin", "kin", "kin", "number", "replace", "drop", "double", "insert", "swap", "move"]
+KINS: dict[str, list[str]] = {}
+for _word in WORDS:
+    if _kind(_word):
+        KINS.setdefault(_kind(_word), []).append(_word)
 MAX_NODES = 4000
 MAX_ELEMENTS = 10**6  # of parameters and states of a spec that is compiled: their start values are computed
 
@@ -42,9 +55,13 @@ def mutated(draw: st.DrawFn) -> str:
         if not pieces:
             break
         i, j = draw(st.integers(0, len(pieces) - 1)), draw(st.integers(0, len(pieces) - 1))
-        kind = draw(st.sampled_from(["replace", "replace", "drop", "double", "insert", "swap", "move", "number"]))
+        kind = draw(st.sampled_from(KINDS))
         if kind == "replace":
             pieces[i] = draw(st.sampled_from(WORDS))
+        elif kind == "kin":  # a name for a name, a sign for a sign: what still parses goes deepest
+            while pieces[i].isspace() and i + 1 < len(pieces):
+                i += 1
+            pieces[i] = draw(st.sampled_from(KINS.get(_kind(pieces[i]), WORDS)))
         elif kind == "number":
             numbers = [k for k, piece in enumerate(pieces) if piece.isdigit()]
             if numbers:
