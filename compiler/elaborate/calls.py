@@ -70,7 +70,8 @@ def call(c: Context, frame: Frame, callee: Value, given: list[Argument], span: S
     where = callee_span or span
     hidden = where.text in reading.BUILTINS or c.library.find(where.text, frame.unit) is not None
     raise error("E0213", f"{kind(callee)} cannot be called", where, f"this is {kind(callee)}",
-                help=f"a value named `{where.text}` hides the function: give the value another name" if hidden else None)
+                help=f"a value named `{where.text}` hides the function: give the value another name"
+                     if hidden else None)
 
 
 # --- binding

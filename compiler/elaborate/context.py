@@ -24,6 +24,25 @@ MAX_ELEMENTS = 2**31  # of one value, and of all parameters and states together
 WORK = 10  # statements executed for each operation that a spec may unroll to
 
 
+class _At:
+    """`Graph.at`, without a generator: every statement and call enters one."""
+
+    __slots__ = ("before", "graph", "scope", "span")
+
+    def __init__(self, graph: Graph, scope: str, span: Span | None) -> None:
+        self.graph, self.scope, self.span = graph, scope, span
+
+    def __enter__(self) -> None:
+        graph = self.graph
+        self.before = graph.scope, graph.span
+        graph.scope = self.scope
+        if self.span is not None:
+            graph.span = self.span
+
+    def __exit__(self, *problem: object) -> None:
+        self.graph.scope, self.graph.span = self.before
+
+
 class Context:
     def __init__(self, name: str, library: Library, problems: Problems, max_nodes: int) -> None:
         self.graph = Graph()
@@ -127,11 +146,9 @@ class Context:
         except OverflowError:
             raise error("E0303", "a number is too large for an int of 64 bits", span, "here") from None
 
-    @contextmanager
-    def at(self, frame: Frame, span: Span | None) -> Iterator[None]:
+    def at(self, frame: Frame, span: Span | None) -> _At:
         """Nodes made inside belong to the frame's owner and to this place, unless it lies in the library."""
-        with self.graph.at(frame.path, None if frame.unit.standard else span):
-            yield
+        return _At(self.graph, frame.path, None if frame.unit.standard else span)
 
     def work(self, span: Span | None, cost: int = 1) -> None:
         """Bounds the statements executed: turns that make nothing take time, too."""
