@@ -8,7 +8,6 @@ from dlc.runtime.failures import Error
 
 from .source import Span
 
-
 CUT = 200  # characters of a source line that are shown whole
 
 

@@ -1,9 +1,10 @@
 """Metrics over a data set, from their value on one batch.
 
-`mean`, `sum`, `min`, `max` that take away the batch run over all rows; the rest is done once on their results. In the graph:
-a *part* is a node without the batch dimension made from a node with it. It must be a sum, a least or a greatest (or a count
-of rows, which adds up), so that the parts of batches combine; a matrix product over rows is a sum too. What is computed from
-parts alone is the closing arithmetic, and is written once more over totals. Derivatives have been expanded by then.
+`mean`, `sum`, `min`, `max` that take away the batch run over all rows; the rest is done once on their results. In the
+graph: a *part* is a node without the batch dimension made from a node with it. It must be a sum, a least or a greatest
+(or a count of rows, which adds up), so that the parts of batches combine; a matrix product over rows is a sum too. What
+is computed from parts alone is the closing arithmetic, and is written once more over totals. Derivatives have been
+expanded by then.
 """
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ PRECISIONS = ("float32", "float64", "float16", "bfloat16")
 class Program:
     """A compiled spec: its graphs, and the ONNX model. Thread-safe; make one Trainer a thread from it."""
 
-    def __init__(self, module: Module, precision: str, seed: int | None, warnings: list[Diagnostic], folder: Path | None) -> None:
+    def __init__(
+        self, module: Module, precision: str, seed: int | None, warnings: list[Diagnostic], folder: Path | None
+    ) -> None:
         self.module, self.precision, self.warnings, self.folder = module, precision, warnings, folder
         self._seed = seed
         self._proto: onnx.ModelProto | None = None
@@ -75,8 +77,8 @@ class Program:
 
 
 def compile(
-    path_or_text: str | Path, model: str | None = None, precision: str = "float32", set: Mapping[str, Any] | None = None,
-    *, seed: int | None = None, max_nodes: int = 200_000, **hyperparameters: Any,
+    path_or_text: str | Path, model: str | None = None, precision: str = "float32",
+    set: Mapping[str, Any] | None = None, *, seed: int | None = None, max_nodes: int = 200_000, **hyperparameters: Any,
 ) -> Program:
     """Compiles a spec: a path, or the text itself (a string with a newline or `{`).
 
@@ -86,7 +88,8 @@ def compile(
     from .pipeline import check, source_of
 
     if precision not in PRECISIONS:
-        raise error("E0807", f"there is no precision `{precision}`", None, notes=["precisions are " + ", ".join(PRECISIONS)])
+        known = ", ".join(PRECISIONS)
+        raise error("E0807", f"there is no precision `{precision}`", None, notes=[f"precisions are {known}"])
     source, folder = source_of(path_or_text)
     overrides = {**(set or {}), **hyperparameters}
     module, warnings = check(source, folder, model=model, set=overrides, max_nodes=max_nodes)

@@ -29,7 +29,7 @@ class FloorDiv:
         return f"({top} // {bottom})"
 
 
-Atom = Union[str, FloorDiv]
+Atom = str | FloorDiv
 Monomial = tuple[Atom, ...]  # a product, sorted by text
 
 

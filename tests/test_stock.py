@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dlc
 import numpy as np
 import pytest
-
-import dlc
 
 SPECS = Path(__file__).parent.parent / "specs"
 
@@ -79,7 +78,7 @@ def test_a_stranger_predicts_and_trains(tmp_path: Path, spec: str, settings: dic
     file = program.save(tmp_path / "model.onnx")
     (tmp_path / "stranger.py").write_text(STRANGER)
     done = subprocess.run(
-        [sys.executable, "-I", str(tmp_path / "stranger.py"), str(file), str(SPECS / "data" / "digits.npz"), "50", "64"],
+        [sys.executable, "-I", *map(str, (tmp_path / "stranger.py", file, SPECS / "data" / "digits.npz", 50, 64))],
         capture_output=True, text=True, cwd=tmp_path, check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -28,7 +28,10 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
     fusing = _Fusing(graph, precision)
     passes: tuple[dict[str, Callable[[Node], Node | None]], ...] = (
         {"matmul": fusing.transposed, "reduce_sum": fusing.sum, "maximum": fusing.rectified, "sub": fusing.likelihood},
-        {"where": fusing.relu_mask, "add": fusing.multiply_add, "sub": fusing.multiply_add, "mul": fusing.second_moment},
+        {
+            "where": fusing.relu_mask, "add": fusing.multiply_add, "sub": fusing.multiply_add,
+            "mul": fusing.second_moment,
+        },
         {"div": fusing.root_of_quotient, "mul": fusing.into_numerator},  # after products took the scalars they can hold
         {"mul": fusing.scalars, "div": fusing.scalars, "reshape": fusing.row_product},
     )
