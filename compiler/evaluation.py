@@ -63,6 +63,12 @@ def _total(module: Module, name: str, value: Node, part: Node, batch: str, total
     if part.op.name == "size" and _additive(part.attrs["dim"], batch):
         reduce = "sum"
     if reduce is None or any(isinstance(size, Dim) for size in part.shape):
+        pairs = (node for node in module.graph.order([value]) if sum(has(size, batch) for size in node.shape) > 1)
+        if (pair := next(pairs, None)) is not None:
+            raise error("E0504", f"`{name}` cannot be put together from batches", pair.span or value.span,
+                        f"this is `{pair.type}`: each row meets every other one",
+                        help=f"a column [{batch}, 1] and a vector [{batch}] broadcast to all pairs of rows: "
+                             "`z[:, 0]` makes a vector of a column")
         raise error("E0504", f"`{name}` cannot be put together from batches", part.span or value.span,
                     f"`{batch}` is taken away here",
                     help=f"only sum, mean, min and max may take away `{batch}`")

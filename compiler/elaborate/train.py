@@ -259,7 +259,11 @@ def _through(c: Context, frame: Frame, rule: Value, subject: Argument, setting: 
     if not isinstance(rule, Partial | Declared):
         raise error("E0519", f"{what} is a function, not {kind(rule)}", setting.value.span, f"this is {kind(rule)}",
                     help="`penalty: l2(1e-4) on *.W`" if setting.name == "penalty" else "`clip: global_norm(1.0)`")
-    return calls.call(c, frame, rule, [subject], setting.value.span)
+    value = calls.call(c, frame, rule, [subject], setting.value.span)
+    if isinstance(value, Partial) and isinstance(value.function, Declared):
+        declaration = value.function.declaration
+        calls.require(value.missing, f"`{declaration.name}`", declaration.configuration, setting.value.span)
+    return value
 
 
 def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Sequence[Tensor]) -> list[Tensor]:
