@@ -110,6 +110,7 @@ CASES = {
     "scalars that cancel": (lambda c: -(c.dz * 2.0) / -2.0, {"mul": 0, "div": 0, "neg": 0}),
     "denominator of adam": (adam, {"sqrt": 2, "div": 2, "mul": 4}),
     "scalars around a quotient": (lambda c: (c.dz * c.rate) / ops.exp(c.dz) * c.rate, {"mul": 2, "div": 1}),
+    "a mean's share": (lambda c: c.dz * (1.0 / (c.rate * c.rate)), {"div": 1, "mul": 1}),
     "moments of a gradient": (moments, {"gemm": 1, "matmul": 0, "mul": 4}),
     "moments of a bias's gradient": (bias_moments, {"vecmat": 1, "matmul": 0, "mul": 4}),
     "likelihood": (likelihood, {"log_softmax": 1, "logsumexp": 0}),

@@ -34,6 +34,7 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
         },
         {"div": fusing.root_of_quotient, "mul": fusing.into_numerator},  # after products took the scalars they can hold
         {"mul": fusing.scalars, "div": fusing.scalars, "reshape": fusing.row_product},
+        {"mul": fusing.small_quotient},
     )
     for rules in passes:
         for node in graph.order(graph.outputs.values()):
@@ -223,6 +224,14 @@ class _Fusing:
         if found.plain and abs(found.factor) == 1.0:
             return found.node if found.factor > 0 else -found.node
         return found.node * self._scalar(found, found.factor)
+
+    def small_quotient(self, node: Node) -> Node | None:
+        """x * (1 / s) = x / s where x is small: dividing costs no more than the node that it spares"""
+        x, inverse = node.inputs if node.inputs[1].rank == 0 else node.inputs[::-1]
+        if inverse.op.name != "div" or inverse.rank or not x.rank or not self.once(inverse):
+            return None
+        one, s = inverse.inputs
+        return x / s if _number(one) == 1.0 and _elements(x) <= _NODE else None
 
     def root_of_quotient(self, node: Node) -> Node | None:
         """x / (sqrt(v / c) + e) = x * sqrt(c) / (sqrt(v) + e * sqrt(c)) for scalars c and e: no pass for v / c

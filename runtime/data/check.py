@@ -52,18 +52,14 @@ class BatchCheck:
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self.fields = fields
         self._like: list[tuple[str, np.dtype[np.generic], tuple[int, ...], tuple[int, int] | None]] = []
-        self._rows = 0
 
     def __call__(self, batch: Mapping[str, object]) -> Columns:
-        arrays = self._alike(batch)
-        if arrays is not None:
-            return Columns(self.fields, arrays, self._rows, "the batch")
+        """The closer look."""
         columns = check(batch, self.fields, "the batch")
         self._like = [(f.name, f.dtype, columns.arrays[f.name].shape, f.range) for f in self.fields]
-        self._rows = columns.rows
         return columns
 
-    def _alike(self, batch: Mapping[str, object]) -> dict[str, np.ndarray] | None:
+    def alike(self, batch: Mapping[str, object]) -> dict[str, np.ndarray] | None:
         """The arrays, where they are what the last batch was and their values are good; None says to look closer."""
         if not self._like:
             return None
