@@ -190,7 +190,7 @@ class Trainer:
         Raises `Error` E06xx for data that do not fit, E0670 for a loss that is no finite number.
         """
         stepper, progress = self.stepper, self.progress
-        arrays = self._check.alike(batch)
+        arrays: Mapping[str, np.ndarray] | None = self._check.alike(batch)
         if arrays is None:
             columns = self._check(batch)
             arrays = columns.arrays
