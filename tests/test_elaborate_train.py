@@ -282,6 +282,7 @@ def test_start_values_do_not_depend_on_the_step() -> None:
     ("param w: float init zeros\nh = broadcast_to(x[0, 0], [100000, 100000, 100000])", "E0341"),
     ("n = batch\nfor i in 0..64 { n = n * n + n // 3 }", "E0344"),
     ("n = 3\nfor i in 0..64 { n = n * n }", "E0303"),
+    ("h = [x]\nfor i in 0..64 { h = [h, h] }\noutput z = exp(h)", "E0301"),
 ])
 def test_what_grows_is_refused(text: str, code: str) -> None:
     assert codes(f"model m {{\ninput x: float[batch, 3]\n{text}\n}}")[0] == code

@@ -1,7 +1,7 @@
 """Calls: binding arguments, and applying functions, layers, distributions and optimizers."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .. import ops, syntax
 from ..diagnostics import CompileError, Diagnostic, Label, did_you_mean, error
@@ -18,6 +18,7 @@ from .values import (
     Configuration,
     Declared,
     Distributed,
+    Indexed,
     Instance,
     Partial,
     Parts,
@@ -206,6 +207,11 @@ def outward(inner: Frame, value: Value, known: dict[int, Value] | None = None) -
     return value
 
 
+def _held(value: Value) -> Iterable[Value]:
+    """The values of a list or of an indexed name, which a builtin looks at one by one."""
+    return value.entries.values() if isinstance(value, Indexed) else value if isinstance(value, list | tuple) else ()
+
+
 def _builtin(c: Context, frame: Frame, callee: Builtin, given: list[Argument], span: Span) -> Value:
     names = [name for name, _ in callee.parameters]
     parameters = [
@@ -217,6 +223,8 @@ def _builtin(c: Context, frame: Frame, callee: Builtin, given: list[Argument], s
         if len(names) > 1 or not given:
             return Partial(callee, tuple(given), missing, span)
         require(missing, f"`{callee.name}`", parameters, span)
+    if any(poisoned(*_held(argument.value)) for argument in bound.values()):
+        return POISON
     try:
         return callee.run(c, frame, span, **bound)
     except TypeProblem as problem:

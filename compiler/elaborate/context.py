@@ -14,7 +14,7 @@ from ..source import Span
 from ..tensor_type import Dim, Shape, TensorType, TypeProblem, product, show_shape
 from .library import Library
 from .scope import Frame
-from .values import POISON, Indexed, Tensor, Value
+from .values import POISON, Tensor, Value
 
 if TYPE_CHECKING:
     from .likelihood import Pass
@@ -234,12 +234,8 @@ def _meant(problem: TypeProblem, operands: Sequence[Any]) -> str | None:
 
 
 def poisoned(*values: Value) -> bool:
-    """Whether a value, or one that it holds, comes from a statement that was already in error."""
-    return any(
-        value is POISON or (isinstance(value, list | tuple) and poisoned(*value))
-        or (isinstance(value, Indexed) and poisoned(*value.entries.values()))
-        for value in values
-    )
+    """Whether a value comes from a statement that was already in error."""
+    return any(value is POISON for value in values)
 
 
 def to_node(c: Context, value: Value, dtype: str | None = None) -> Node | None:
