@@ -3,30 +3,68 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from .options import COMPILATION, OUTPUT, Compilation, Output, is_spec
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 
 def check(
     file: Annotated[Path, Parameter(help="A .dl spec or a .onnx file.")], /, *,
+    device: Annotated[
+        Literal["cuda"] | None,
+        Parameter(help="List the nodes that would leave this device for the CPU; no GPU is needed."),
+    ] = None,
     compilation: Compilation = COMPILATION, output: Output = OUTPUT,
 ) -> None:
     """Check every name and shape of a spec, or the inside of a .onnx file (its training_info included)."""
-    found = _spec(file, compilation, output) if is_spec(file) else _compiled(file, compilation)
+    found = _spec(file, device, compilation, output) if is_spec(file) else _compiled(file, device, compilation)
     if output.json:
         print(json.dumps({"ok": True, "file": str(file), **found}, ensure_ascii=False))
-    else:
-        values = f"{found['values']:,} values in {found['parameters']} parameters"
-        print(f"{file}: {found['model']} is fine, {values}{'' if found['trains'] else ', predicts only'}")
+        return
+    values = f"{found['values']:,} values in {found['parameters']} parameters"
+    print(f"{file}: {found['model']} is fine, {values}{'' if found['trains'] else ', predicts only'}")
+    if device is not None:
+        _tell(found["placement"])
 
 
-def _spec(path: Path, compilation: Compilation, output: Output) -> dict[str, Any]:
+def _tell(placement: dict[str, Any]) -> None:
+    """Where the nodes would run, for people."""
+    leaving = placement["leaving"]
+    count = f"{len(leaving)} of {placement['nodes']:,} nodes" if leaving else f"none of {placement['nodes']:,} nodes"
+    print(f"{count} would leave CUDA for the CPU (kernels of ONNX Runtime {placement['kernels']})")
+    for entry in leaving:
+        where = entry["source"] or entry["graph"]
+        print(f"  {where}: {entry['op_type']} of {', '.join(entry['types'])}: {entry['why']}")
+    if placement["shape_arithmetic"]:
+        print(f"  and {placement['shape_arithmetic']} that compute shapes, which ONNX Runtime keeps there anyway")
+
+
+def _placement(model: ModelProto) -> dict[str, Any]:
+    """Which nodes of a compiled file would leave CUDA, and how many of them compute shapes only."""
+    from dataclasses import asdict
+
+    from ..lower import kernels
+    from ..lower.placement import departures
+
+    found = departures(model)
+    return {
+        "nodes": len(model.graph.node) + sum(len(info.algorithm.node) for info in model.training_info),
+        "kernels": kernels.version(),
+        "leaving": [asdict(departure) for departure in found if not departure.shape_arithmetic],
+        "shape_arithmetic": sum(departure.shape_arithmetic for departure in found),
+    }
+
+
+def _spec(path: Path, device: str | None, compilation: Compilation, output: Output) -> dict[str, Any]:
     from math import prod
 
-    module = compilation.program(path, output).module
+    program = compilation.program(path, output)
+    module = program.module
     shapes = [v.type.shape for v in module.variables.values() if v.kind == "parameter"]
     return {
         "model": module.name, "trains": module.trains, "parameters": len(shapes),
@@ -35,10 +73,11 @@ def _spec(path: Path, compilation: Compilation, output: Output) -> dict[str, Any
         "targets": {leaf.attrs["name"]: str(leaf.type) for leaf in module.targets},
         "outputs": {name: str(module.graph.outputs[f"output/{name}"].type) for name in module.outputs},
         "metrics": list(module.metrics),
+        **({"placement": _placement(program.model_proto())} if device else {}),
     }
 
 
-def _compiled(path: Path, compilation: Compilation) -> dict[str, Any]:
+def _compiled(path: Path, device: str | None, compilation: Compilation) -> dict[str, Any]:
     from math import prod
 
     from dlc.runtime.file import CompiledFile
@@ -49,4 +88,5 @@ def _compiled(path: Path, compilation: Compilation) -> dict[str, Any]:
     return {
         "model": file.title, "trains": bool(file.parts), "parameters": len(shapes),
         "values": sum(prod(shape) for shape in shapes),
+        **({"placement": _placement(file.model)} if device else {}),
     }

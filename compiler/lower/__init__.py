@@ -8,11 +8,11 @@ from onnx import ModelProto, StringStringEntryProto
 from ..diagnostics import InternalError
 from ..module import Module
 from .emit import PRECISIONS
+from .kernels import OPSET
 from .metadata import metadata, version
 from .model import main_graph, start_values
 from .training import training_info
 
-OPSET = 21
 IR_VERSION = 10
 
 __all__ = ["IR_VERSION", "OPSET", "PRECISIONS", "export_inference", "lower", "serialize", "sources"]

@@ -17,7 +17,7 @@ from ..diagnostics import InternalError, error
 from ..graph import Array, Node
 from ..source import Span
 from ..tensor_type import Dim, Shape, Size, TensorType, walk
-from .kernels import MISSING, OPERAND, VERSION
+from . import kernels
 
 PRECISIONS = ("float32", "float64", "float16", "bfloat16")
 
@@ -343,15 +343,16 @@ class Emitter:
         if op_type == "ConstantOfShape":
             value = attributes.get("value")
             return "float32" if value is None else _NUMPY[np.asarray(value).dtype]
-        operand = self.dtypes[inputs[OPERAND.get(op_type, 0)]]
-        if (op_type, operand) in MISSING:
+        operand = self.dtypes[inputs[kernels.operand(op_type)]]
+        missing = kernels.unrunnable(op_type, tuple(self.dtypes[name] if name else None for name in inputs))
+        if missing is not None:
             span = self._node.span if self._node else None
             what = self._node.op.name if self._node else op_type
             raise error(
                 "E0810",
-                f"ONNX Runtime has no kernel for `{what}` in {operand} (operator {op_type})",
-                span, f"`{what}` in {operand}",
-                notes=[f"kernels as of ONNX Runtime {VERSION}"],
+                f"ONNX Runtime has no kernel for `{what}` in {missing} (operator {op_type})",
+                span, f"`{what}` in {missing}",
+                notes=[f"kernels as of ONNX Runtime {kernels.version()}"],
                 help="compile in another precision, or write the operation from others",
             )
         if op_type == "Cast":

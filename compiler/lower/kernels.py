@@ -1,51 +1,104 @@
-"""What ONNX Runtime cannot run: element types for which it has no kernel of an operator at opset 21.
-
-Read from the kernel registry of onnxruntime-gpu 1.31.1. float16 and bfloat16 are listed where neither the
-CPU nor the CUDA provider has them (files of these precisions are for CUDA), the other types where the CPU
-provider lacks them: every file must run without a GPU.
-"""
+"""Which kernels ONNX Runtime has, by operator of opset 21, provider and element types: the answers of kernels.txt."""
 from __future__ import annotations
 
-VERSION = "1.31.1"
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
 
-_LACKING = {
-    "bfloat16":
-    "Equal Pad",
-    "bool":
-    "Abs Add Div MatMul Max Min Mod Mul Sign Sub",
-    "uint64":
-    "Trilu",
-    "bfloat16 bool":
-    "Clip Greater GreaterOrEqual Less LessOrEqual",
-    "bfloat16 uint64":
-    "ReduceMax ReduceMin",
-    "uint64 bool":
-    "Neg Pow ReduceMean ReduceSum Where",
-    "bfloat16 uint64 bool": (
-        "ArgMax ArgMin CumSum Einsum ReduceL1 ReduceL2 ReduceLogSumExp ReduceProd ReduceSumSquare "
-        "TopK"
-    ),
-    "float16 bfloat16 bool":
-    "EyeLike",
-    "int64 uint64 bool":
-    "Dropout Exp Gemm IsInf IsNaN LayerNormalization Relu Sigmoid Softmax Sqrt Sum Tanh",
-    "bfloat16 float64 uint64 bool":
-    "OneHot",
-    "bfloat16 int64 uint64 bool":
-    "Ceil Cos Floor GRU LSTM Log LogSoftmax MaxPool Reciprocal Round Sin",
-    "float16 bfloat16 uint64 bool":
-    "Range",
-    "float64 int64 uint64 bool":
-    "Erf Gelu",
-    "bfloat16 float64 int64 uint64 bool":
-    "AveragePool Conv ConvTranspose Elu LeakyRelu RNN Selu Softplus",
-    "float16 bfloat16 float32 float64 int64 uint64":
-    "And Not Or Xor",
-    "float16 bfloat16 float64 int64 uint64 bool":
-    "Tan",
-}
+from onnx import defs
 
-MISSING = {(op, dtype) for dtypes, ops in _LACKING.items() for op in ops.split() for dtype in dtypes.split()}
+OPSET = 21
+PROVIDERS = ("cpu", "cuda")
+TYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int64", "uint64", "bool")
+# Files of these precisions are for CUDA; every other file must run without a GPU.
+HALVES = ("float16", "bfloat16")
 
-# Which operand's type chooses the kernel, where it is not the first's.
-OPERAND = {"Where": 1, "OneHot": 2}
+Kernel = dict[str, frozenset[str]]  # type constraint -> the element types it takes
+
+
+@cache
+def _table() -> tuple[str, dict[tuple[str, str], list[Kernel]]]:
+    """The version of ONNX Runtime, and its kernels by operator and provider."""
+    version, kernels = "", dict[tuple[str, str], list[Kernel]]()
+    for line in resources.files(__package__).joinpath("kernels.txt").read_text("utf-8").splitlines():
+        first, *rest = line.split()
+        if first == "version":
+            version = rest[1]
+        elif first != "#":
+            takes = dict(part.split("=") for part in rest[1:])
+            kernels.setdefault((first, rest[0]), []).append(
+                {name: frozenset(TYPES if types == "all" else types.split(",")) for name, types in takes.items()}
+            )
+    return version, kernels
+
+
+def version() -> str:
+    """The version of ONNX Runtime whose kernels these are."""
+    return _table()[0]
+
+
+@cache
+def _schema(op_type: str) -> tuple[list[tuple[str, str, bool]], list[tuple[str, str, bool]]] | None:
+    """Inputs and outputs of an operator: name, type constraint, whether the last one repeats. None: unknown to ONNX."""
+    try:
+        schema = defs.get_schema(op_type, OPSET, "")
+    except defs.SchemaError:
+        return None
+    return tuple(  # type: ignore[return-value]
+        [(value.name, value.type_str, value.option == defs.OpSchema.FormalParameterOption.Variadic) for value in side]
+        for side in (schema.inputs, schema.outputs)
+    )
+
+
+def _bound(
+    formals: list[tuple[str, str, bool]], types: Sequence[str | None]
+) -> list[tuple[int, tuple[str, str], str]]:
+    """Each operand that is there: its number, the names a kernel may constrain it by, and its element type."""
+    bound = []
+    for number, type in enumerate(types):
+        name, constraint, _ = formals[min(number, len(formals) - 1)]
+        if type is not None:
+            bound.append((number, (constraint, name), type))
+    return bound
+
+
+@cache
+def lacking(
+    op_type: str, inputs: tuple[str | None, ...], provider: str, outputs: tuple[str | None, ...] = ()
+) -> str | None:
+    """None where a provider has a kernel of an operator for these element types; else the type that it lacks.
+
+    None as an element type: that operand is left out, or its type is not known. The answer is "" where there is no
+    kernel for any type.
+    """
+    schema = _schema(op_type)
+    kernels = _table()[1].get((op_type, provider))
+    if schema is None or not kernels:
+        return ""
+    bound = _bound(schema[0], inputs) + _bound(schema[1], outputs)
+    misses = []
+    for kernel in kernels:
+        wrong = [type for _, names, type in bound if any(type not in kernel.get(name, (type,)) for name in names)]
+        if not wrong:
+            return None
+        misses.append(wrong)
+    return min(misses, key=len)[0]
+
+
+def unrunnable(op_type: str, inputs: tuple[str | None, ...]) -> str | None:
+    """The element type for which no provider that a file of its precision may need has a kernel; None where all is
+    well: the CPU must run it, or CUDA where it is a half."""
+    missing = lacking(op_type, inputs, "cpu")
+    if missing in HALVES and lacking(op_type, inputs, "cuda") is None:
+        return None
+    return missing
+
+
+@cache
+def operand(op_type: str) -> int:
+    """Which operand has the element type of the (first) result; the first where none shares it."""
+    schema = _schema(op_type)
+    if schema is None or not schema[1]:
+        return 0
+    result = schema[1][0][1]
+    return next((number for number, (_, constraint, _) in enumerate(schema[0]) if constraint == result), 0)

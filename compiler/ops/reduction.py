@@ -15,7 +15,7 @@ from .leaf import make_size
 from .operands import NUMBERS, cast, sizes, wrong_dtype
 from .registry import Sample, define, no_gradient
 from .shaping import broadcast_to, reshape
-from .special import lower_logsumexp
+from .special import lower_arg, lower_logsumexp, lower_product
 
 
 def _reduced(type: TensorType, axes: Sequence[int], keepdims: bool) -> TensorType:
@@ -111,7 +111,7 @@ def _prod_grad(g: Node, y: Node, x: Node, axes: tuple[int, ...], keepdims: bool)
 
 
 reduce_prod = _reduction(
-    "reduce_prod", infer=_infer("prod", NUMBERS), grad=_prod_grad, lower=_lower("ReduceProd"),
+    "reduce_prod", infer=_infer("prod", NUMBERS), grad=_prod_grad, lower=lower_product,
     reference=lambda x, axes, keepdims: np.prod(x, axis=axes, keepdims=keepdims), samples=_samples(0.3, 2),
 )
 
@@ -154,7 +154,7 @@ def _arg(name: str, op_type: str, function: Any) -> Callable[..., Node]:
 
     op = define(
         name, infer=infer, grad=no_gradient(1), samples=samples,
-        lower=lambda out, node, x: str(out.node(op_type, [x], axis=node.attrs["axis"], keepdims=0)),
+        lower=lower_arg(op_type),
         reference=lambda x, axis: function(x, axis=axis),
     )
 

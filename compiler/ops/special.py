@@ -1,12 +1,13 @@
 """ONNX forms of elementary functions that ONNX has not, or that ONNX Runtime has not in every precision."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..graph import Node
+from ..tensor_type import Dim
 
 # Rational Chebyshev approximations of erf and erfc by W. J. Cody 1969, "Rational Chebyshev approximations for the
 # error function", Math. Comp. 23: numerator and denominator for |x| <= 0.46875 (in x²) and for 0.46875 < |x| <= 4.
@@ -120,3 +121,55 @@ def _range(precision: str) -> tuple[float, float]:
     if most is None:
         most = float(np.finfo(precision).max)
     return -most, most
+
+
+def lower_arg(op_type: str) -> Callable[[Any, Node, str], str]:
+    """ArgMax or ArgMin. CUDA has them of floats only: of whole numbers it is the least index at which the extreme
+    stands, the first of several too."""
+    least = {"ArgMax": "ReduceMax", "ArgMin": "ReduceMin"}[op_type]
+
+    def lower(out: Any, node: Node, x: str) -> str:
+        source = node.inputs[0]
+        axis = node.attrs["axis"] % source.rank
+        if source.dtype == "float":
+            return str(out.node(op_type, [x], axis=axis, keepdims=0))
+        axes = out.constant(np.asarray([axis], np.int64), "int")
+        size, across = source.shape[axis], (-1, *[1] * (source.rank - 1 - axis))
+        if isinstance(size, Dim):
+            places = out.node("Range", [out.constant(0, "int"), out.size(size), out.constant(1, "int")])
+            places = out.node("Reshape", [places, out.constant(np.asarray(across, np.int64), "int")])
+        else:
+            places = out.constant(np.arange(size, dtype=np.int64).reshape(across), "int")
+        hit = out.node("Equal", [x, out.node(least, [x, axes], keepdims=1)])
+        return str(out.node("ReduceMin", [out.node("Where", [hit, places, out.size(size)]), axes], keepdims=0))
+
+    return lower
+
+
+def lower_product(out: Any, node: Node, x: str) -> str:
+    """ReduceProd. CUDA has it of floats only: of whole numbers the first half is multiplied with the second until one
+    is left, exact to the last bit. (A free size keeps the operator, which runs on the CPU.)"""
+    source, keepdims = node.inputs[0], node.attrs["keepdims"]
+    axes = [axis % source.rank for axis in node.attrs["axes"]]
+    if not axes:
+        return x
+    named = out.constant(np.asarray(axes, np.int64), "int")
+    if source.dtype == "float" or any(isinstance(source.shape[axis], Dim) for axis in axes):
+        return str(out.node("ReduceProd", [x, named], keepdims=int(keepdims)))
+
+    def part(x: str, axis: int, start: int, stop: int) -> str:
+        bounds = [out.constant(np.asarray([bound], np.int64), "int") for bound in (start, stop, axis)]
+        return str(out.node("Slice", [x, *bounds]))
+
+    for axis in axes:
+        size = source.shape[axis]
+        if size == 0:
+            left = tuple(1 if i in axes else s for i, s in enumerate(source.shape))
+            x = out.node("Expand", [out.constant(1, "int"), out.shape(left)])
+            break
+        while size > 1:
+            half = size // 2
+            pairs = out.node("Mul", [part(x, axis, 0, half), part(x, axis, half, 2 * half)])
+            x = out.node("Concat", [pairs, part(x, axis, 2 * half, size)], axis=axis) if size % 2 else pairs
+            size -= half
+    return x if keepdims else str(out.node("Squeeze", [x, named]))

@@ -1,0 +1,72 @@
+"""Specs that use everything in the standard library: for tests that look at every compiled file there is."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from dlc.elaborate.library import standard_index
+from test_library import CASES, FIXED_WIDTH
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted([*(ROOT / "specs").glob("*.dl"), *(ROOT / "benchmarks").glob("*.dl")])
+
+# What stands in a train block, by the name of the declaration it uses.
+TRAIN = {
+    **{name: f"minimize loss using {name}(1e-2)" for name in ("sgd", "adam", "adamw", "rmsprop", "adagrad")},
+    "momentum": "minimize loss using momentum(1e-2, nesterov = true)",
+    "accumulate": "minimize loss using accumulate(adam(1e-2), turns = 2)",
+    "lookahead": "minimize loss using lookahead(sgd(1e-2), k = 2)",
+    "constant_rate": "minimize loss using sgd(constant_rate(1e-2))",
+    "step_decay": "minimize loss using sgd(step_decay(1e-2, every = 10))",
+    "exponential_decay": "minimize loss using sgd(exponential_decay(1e-2, over = 10))",
+    "cosine": "minimize loss using adam(cosine(1e-2, over = steps, warmup = 3))",
+    "cyclic": "minimize loss using sgd(cyclic(1e-3, 1e-2, half = 5))",
+    "l1": "minimize loss using sgd(1e-2); penalty: l1(1e-3) on *.W",
+    "l2": "minimize loss using sgd(1e-2); penalty: l2(1e-3) on *.W",
+    "global_norm": "minimize loss using sgd(1e-2); clip: global_norm(1.0)",
+    "each_norm": "minimize loss using sgd(1e-2); clip: each_norm(1.0)",
+    "each_value": "minimize loss using sgd(1e-2); clip: each_value(1.0)",
+}
+# What the model of a train block has in it.
+BODY = {
+    **{name: f"z = x |> dense(3, weights = {name})" for name in (
+        "zeros", "ones", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal",
+        "constant(0.5)", "normal(0, 0.1)", "laplace(0, 0.1)", "uniform(-0.1, 0.1)",
+    )},
+    "accuracy": "z = x |> dense(3); metric right = accuracy(z, y)",
+    "dropout": "z = x |> dense(8) |> dropout(0.2) |> dense(3)",
+    "batch_norm": "z = x |> dense(8) |> batch_norm() |> dense(3)",
+}
+
+
+def trained(train: str = TRAIN["adam"], body: str = "z = x |> dense(3)") -> str:
+    return f"""model m {{
+    input x: float[batch, 4]; target y: int[batch]
+    {body}
+    y ~ categorical(logits = z)
+    output p = softmax(z)
+}}
+train {{ {train} }}
+"""
+
+
+SHELF: dict[str, str] = {
+    **{f"function {name}": case.text.replace("a, b]", "a, 5]" if name in FIXED_WIDTH else "a, b]")
+       for name, case in CASES.items()},
+    **{f"train {name}": trained(train) for name, train in TRAIN.items()},
+    **{f"body {name}": trained(body=body) for name, body in BODY.items()},
+}
+
+
+def words(texts: list[str]) -> set[str]:
+    """Names of the standard library that texts use, by themselves or through what they use."""
+    found: set[str] = set()
+    pending = [word for text in texts for word in re.findall(r"\w+", text)]
+    index = standard_index()
+    while pending:
+        name = pending.pop()
+        if name in index and name not in found:
+            found.add(name)
+            declared = re.search(rf"^\w+[ \t]+{name}\b.*?(?=^\w|^#|\Z)", index[name].read_text("utf-8"), re.M | re.S)
+            pending += re.findall(r"\w+", declared.group(0)) if declared else []
+    return found
