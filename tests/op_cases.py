@@ -2,20 +2,22 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnxruntime
+from dlc import ops
 from dlc.graph import Graph, Node
 from dlc.lower import IR_VERSION, OPSET
 from dlc.lower.emit import Emitter, value_info
 from dlc.ops.leaf import make_input
-from dlc.ops.registry import OPS, Op, Sample, constant
+from dlc.ops.registry import NONE, OPS, Op, Sample, constant
 from dlc.tensor_type import TensorType
 from onnx import ModelProto, TensorProto
 
 DTYPES = {"f": "float", "i": "int", "u": "key", "b": "bool"}
+STEP = 4e-4  # twice this is less than the 1e-3 by which samples keep away from kinks
 FILE = {"float32": np.float32, "float64": np.float64}
 
 
@@ -87,3 +89,38 @@ def run(model: ModelProto, feeds: Mapping[str, np.ndarray], precision: str, opti
         for name, value in feeds.items()
     }
     return list(session.run(None, fed))
+
+
+# --- derivatives
+
+
+def differentiable(op: Op) -> bool:
+    return op.jvp is not NONE
+
+
+def slope(f: Callable[[float], float]) -> float:
+    """f'(0) by central differences of the fourth order."""
+    return (8 * (f(STEP) - f(-STEP)) - (f(2 * STEP) - f(-2 * STEP))) / (12 * STEP)
+
+
+def error_of(a, b) -> float:
+    """|a − b| / max(1, |a|, |b|), the greatest."""
+    a, b = np.asarray(a), np.asarray(b)
+    return float(np.max(np.abs(a - b) / np.maximum(1, np.maximum(np.abs(a), np.abs(b))), initial=0.0))
+
+
+def float_leaves(case: Case):
+    return [leaf for leaf in case.leaves if leaf.dtype == "float"]
+
+
+def projected(case: Case, rng):
+    """Σ w · y with random w: the scalar whose derivatives are taken, and w."""
+    weights = rng.uniform(-1, 1, case.node.shape)
+    total = case.node * ops.constant(case.graph, weights, "float")
+    return ops.reduce_sum(total, axes=range(total.rank)), weights
+
+
+def fixed_of(op: Op, sample, number: int) -> list[int]:
+    """In every third sample one of several float operands is a constant of the graph."""
+    floats = [i for i, value in enumerate(sample.inputs) if value.dtype.kind == "f"]
+    return [floats[number % len(floats)]] if number % 3 == 0 and len(floats) > 1 else []

@@ -5,7 +5,6 @@ The operations write these tests: one that is added to `ops` is checked here wit
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,23 +15,13 @@ from dlc.graph import Graph
 from dlc.ops.leaf import make_input
 from dlc.ops.registry import NUMPY, OPS, Op
 from dlc.tensor_type import Dim, TensorType, TypeProblem
-from op_cases import DTYPES, Case, file_of, run, sampled, samples
+from op_cases import (
+    DTYPES, Case, differentiable, error_of, file_of, fixed_of, float_leaves, projected, run, sampled, samples, slope,
+)
 
 COUNT = 25
-STEP = 4e-4  # twice this is less than the 1e-3 by which samples keep away from kinks
 N = Dim.name("n")
 every_op = pytest.mark.parametrize("op", sampled(), ids=lambda op: op.name)
-
-
-def differentiable(op: Op) -> bool:
-    return op.name not in NO_DERIVATIVE
-
-
-# Operations that have none: of float operands they are constant between jumps.
-NO_DERIVATIVE = {
-    "sign", "floor", "ceil", "round", "floordiv", "eq", "ne", "lt", "le", "gt", "ge", "argmax", "argmin",
-    "not", "and", "or", "one_hot", "arange", "fold", "random_uniform", "stop_gradient",
-}
 smooth = pytest.mark.parametrize("op", [op for op in sampled() if differentiable(op)], ids=lambda op: op.name)
 
 
@@ -42,21 +31,6 @@ def close(found, expected, tolerance: float) -> bool:
     if found.shape != expected.shape:
         return False
     return np.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
-
-
-def slope(f: Callable[[float], float]) -> float:
-    """f'(0) by central differences of the fourth order."""
-    return (8 * (f(STEP) - f(-STEP)) - (f(2 * STEP) - f(-2 * STEP))) / (12 * STEP)
-
-
-def error_of(a, b) -> float:
-    """|a − b| / max(1, |a|, |b|), the greatest."""
-    a, b = np.asarray(a), np.asarray(b)
-    return float(np.max(np.abs(a - b) / np.maximum(1, np.maximum(np.abs(a), np.abs(b))), initial=0.0))
-
-
-def float_leaves(case: Case):
-    return [leaf for leaf in case.leaves if leaf.dtype == "float"]
 
 
 # --- values
@@ -141,19 +115,6 @@ def test_free_sizes_change_nothing(op, checked):
 # --- derivatives
 
 
-def projected(case: Case, rng):
-    """Σ w · y with random w: the scalar whose derivatives are taken, and w."""
-    weights = rng.uniform(-1, 1, case.node.shape)
-    total = case.node * ops.constant(case.graph, weights, "float")
-    return ops.reduce_sum(total, axes=range(total.rank)), weights
-
-
-def fixed_of(op: Op, sample, number: int) -> list[int]:
-    """In every third sample one of several float operands is a constant of the graph."""
-    floats = [i for i, value in enumerate(sample.inputs) if value.dtype.kind == "f"]
-    return [floats[number % len(floats)]] if number % 3 == 0 and len(floats) > 1 else []
-
-
 @smooth
 def test_gradient_against_differences(op, checked):
     rng = np.random.default_rng(zlib.crc32(op.name.encode()))
@@ -228,15 +189,15 @@ def sum_of_products(graph: Graph, nodes, rng):
     return total
 
 
-@pytest.mark.parametrize("name", sorted(NO_DERIVATIVE - {"stop_gradient"}))
-def test_what_has_no_derivative_is_flat_and_says_so(name):
-    op = OPS[name]
+@pytest.mark.parametrize("op", [op for op in sampled() if not differentiable(op) and op.name != "stop_gradient"],
+                         ids=lambda op: op.name)
+def test_what_has_no_derivative_is_flat_and_says_so(op):
     for sample in samples(op, COUNT):
         case = Case(op, sample)
         for leaf in float_leaves(case):
             with pytest.raises(CompileError) as caught:
                 gradients(ops.reduce_sum(ops.cast(case.node, dtype="float"), axes=range(case.node.rank)), [leaf])
-            assert caught.value.code == "E0402" and name in str(caught.value)
+            assert caught.value.code == "E0402" and op.name in str(caught.value)
 
 
 @every_op

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from ..graph import Node
 from ..tensor_type import TensorType, TypeProblem, broadcast
 from .operands import NUMBERS, cast, meet, same, shapes
-from .registry import NONE, NUMPY, Sample, define, lift, no_gradient, onnx
+from .registry import NONE, NUMPY, Sample, define, free, lift, no_gradient, onnx, pointwise
 
 
 def apart(rng: Generator) -> Sample:
@@ -30,8 +30,8 @@ def _compare(
     name: str, reference: Any, lower: Callable[..., str], allowed: Sequence[str] = NUMBERS
 ) -> Callable[[Any, Any], Node]:
     infer = same(name, allowed)
-    op = define(name, infer=lambda a, b: infer(a, b).with_dtype("bool"), grad=no_gradient(2), lower=lower,
-                reference=reference, samples=_some_equal)
+    op = define(name, infer=lambda a, b: infer(a, b).with_dtype("bool"), grad=no_gradient(2), jvp=NONE, lower=lower,
+                reference=reference, samples=_some_equal, cost=free)
 
     def build(a: Any, b: Any) -> Node:
         a, b = meet(name, a, b)
@@ -56,12 +56,12 @@ def _truths(count: int) -> Callable[[Generator], Sample]:
     return lambda rng: Sample(tuple(rng.random(shape) < 0.5 for shape in shapes(rng, count)), {})
 
 
-not_ = define("not", infer=same("not", ("bool",)), grad=no_gradient(1), lower=onnx("Not"),
-              reference=np.logical_not, samples=_truths(1))
-and_ = define("and", infer=same("and", ("bool",)), grad=no_gradient(2), lower=onnx("And"),
-              reference=np.logical_and, samples=_truths(2), commutative=True)
-or_ = define("or", infer=same("or", ("bool",)), grad=no_gradient(2), lower=onnx("Or"),
-             reference=np.logical_or, samples=_truths(2), commutative=True)
+not_ = define("not", infer=same("not", ("bool",)), grad=no_gradient(1), jvp=NONE, lower=onnx("Not"),
+              reference=np.logical_not, samples=_truths(1), cost=free)
+and_ = define("and", infer=same("and", ("bool",)), grad=no_gradient(2), jvp=NONE, lower=onnx("And"),
+              reference=np.logical_and, samples=_truths(2), commutative=True, cost=free)
+or_ = define("or", infer=same("or", ("bool",)), grad=no_gradient(2), jvp=NONE, lower=onnx("Or"),
+             reference=np.logical_or, samples=_truths(2), commutative=True, cost=free)
 
 
 # --- choice
@@ -91,9 +91,15 @@ def _where_samples(rng: Generator) -> Sample:
     return Sample((rng.random(c) < 0.5, rng.uniform(-3, 3, a), rng.uniform(-3, 3, b)), {})
 
 
+def _where_jvp(tangents: Sequence[Node | None], y: Node, c: Node, a: Node, b: Node) -> Node | None:
+    """The tangent of the side that was chosen."""
+    _, da, db = tangents
+    return None if da is None and db is None else where(c, 0.0 if da is None else da, 0.0 if db is None else db)
+
+
 _where = define(
     "where", infer=_where_infer, lower=_where_lower, reference=np.where, samples=_where_samples,
-    grad=lambda g, y, c, a, b: [NONE, where(c, g, 0.0), where(c, 0.0, g)],
+    grad=lambda g, y, c, a, b: [NONE, where(c, g, 0.0), where(c, 0.0, g)], jvp=_where_jvp, cost=free,
 )
 
 
@@ -119,17 +125,17 @@ def _cast_samples(rng: Generator) -> Sample:
 
 define(  # to bool: whether it is not 0; from float to int: towards zero
     "cast", infer=lambda x, dtype: x.with_dtype(dtype),
-    grad=lambda g, y, x, dtype: [g if x.dtype == dtype == "float" else NONE],
+    grad=lambda g, y, x, dtype: [g if x.dtype == dtype == "float" else NONE], jvp=pointwise, cost=free,
     lower=lambda out, node, x: out.cast(x, node.attrs["dtype"]),
     reference=lambda x, dtype: np.asarray(x).astype(NUMPY[dtype]),
     samples=_cast_samples,
 )
 
 stop_gradient = define(
-    "stop_gradient", infer=lambda x: x, grad=no_gradient(1), lower=lambda out, node, x: x,
+    "stop_gradient", infer=lambda x: x, grad=no_gradient(1), jvp=NONE, cost=free, lower=lambda out, node, x: x,
     reference=lambda x: x, samples=lambda rng: Sample((rng.uniform(-3, 3, shapes(rng, 1)[0]),), {}),
 )
 cut = define(  # an intermediate value by which a derivative is taken: no rewrite looks through it
-    "cut", infer=lambda x: x, grad=lambda g, y, x: [g], lower=lambda out, node, x: x,
+    "cut", infer=lambda x: x, grad=lambda g, y, x: [g], jvp=pointwise, cost=free, lower=lambda out, node, x: x,
     reference=lambda x: x, samples=lambda rng: Sample((rng.uniform(-3, 3, shapes(rng, 1)[0]),), {}),
 )

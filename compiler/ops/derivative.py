@@ -5,7 +5,7 @@ from typing import Any
 
 from ..graph import Node
 from ..tensor_type import TensorType, TypeProblem
-from .registry import define, no_gradient
+from .registry import NONE, define, free, no_gradient
 
 
 def _infer(target: TensorType, wrt: TensorType) -> TensorType:
@@ -24,4 +24,5 @@ def _lower(out: Any, node: Node, *names: str) -> str:
     return str(_unexpanded())
 
 
-gradient = define("gradient", infer=_infer, grad=no_gradient(2), lower=_lower, reference=_unexpanded, samples=None)
+gradient = define("gradient", infer=_infer, grad=no_gradient(2), jvp=NONE, lower=_lower, reference=_unexpanded,
+                  samples=None, cost=free)

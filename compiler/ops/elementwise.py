@@ -11,7 +11,7 @@ from numpy.random import Generator
 from ..graph import Array, Node
 from .choice import apart, eq, gt, lt, where
 from .operands import NUMBERS, cast, elementwise, floats, is_constant, meet, same, shapes, sometimes_ints
-from .registry import NONE, Op, Sample, constant, define, no_gradient, onnx
+from .registry import NONE, Op, Sample, constant, define, free, no_gradient, onnx, per_element, pointwise
 from .special import lower_erf, lower_expm1, lower_floordiv, lower_log1p, lower_mod, lower_softplus
 
 Builder = Callable[..., Node]
@@ -19,9 +19,14 @@ Builder = Callable[..., Node]
 # --- one operand
 
 
-def _unary(name: str, reference: Any, grad: Any, lower: Any, samples: Any, ints: bool = False) -> Op:
-    return define(name, infer=same(name, NUMBERS if ints else ("float",)), grad=grad, lower=lower,
-                  reference=reference, samples=sometimes_ints(samples) if ints else samples)
+def _unary(
+    name: str, reference: Any, grad: Any, lower: Any, samples: Any, ints: bool = False, cost: Any = per_element
+) -> Op:
+    """grad is NONE where the operation is constant between jumps."""
+    flat = grad is NONE
+    return define(name, infer=same(name, NUMBERS if ints else ("float",)), grad=no_gradient(1) if flat else grad,
+                  jvp=NONE if flat else pointwise, lower=lower, reference=reference,
+                  samples=sometimes_ints(samples) if ints else samples, cost=cost)
 
 
 def _sigmoid(x: Array) -> Array:
@@ -30,10 +35,11 @@ def _sigmoid(x: Array) -> Array:
 
 
 _WHOLE = range(-4, 5)  # where floor and ceil jump
-neg: Op = _unary("neg", np.negative, lambda g, y, x: [-g], onnx("Neg"), floats(-3, 3), ints=True)
+neg: Op = _unary("neg", np.negative, lambda g, y, x: [-g], onnx("Neg"), floats(-3, 3), ints=True, cost=free)
 # |x|' = sign(x), so 0 at 0
-abs_: Op = _unary("abs", np.abs, lambda g, y, x: [g * sign(x)], onnx("Abs"), floats(-3, 3, kinks=[0]), ints=True)
-sign: Op = _unary("sign", np.sign, no_gradient(1), onnx("Sign"), floats(-3, 3, kinks=[0]), ints=True)
+abs_: Op = _unary("abs", np.abs, lambda g, y, x: [g * sign(x)], onnx("Abs"), floats(-3, 3, kinks=[0]), ints=True,
+                  cost=free)
+sign: Op = _unary("sign", np.sign, NONE, onnx("Sign"), floats(-3, 3, kinks=[0]), ints=True, cost=free)
 exp: Op = _unary("exp", np.exp, lambda g, y, x: [g * y], onnx("Exp"), floats(-3, 3))
 expm1: Op = _unary("expm1", np.expm1, lambda g, y, x: [g * exp(x)], lower_expm1, floats(-3, 3))
 log: Op = _unary("log", np.log, lambda g, y, x: [g / x], onnx("Log"), floats(0.1, 4))
@@ -47,13 +53,13 @@ softplus: Op = _unary("softplus", lambda x: np.logaddexp(0.0, x), lambda g, y, x
                   floats(-5, 5))
 # relu'(0) = 0; read off the result, so that the operand need not be kept
 relu: Op = _unary("relu", lambda x: np.maximum(x, 0.0), lambda g, y, x: [where(gt(y, 0.0), g, 0.0)], onnx("Relu"),
-              floats(-3, 3, kinks=[0]))
+              floats(-3, 3, kinks=[0]), cost=free)
 erf: Op = _unary("erf", np.vectorize(math.erf, otypes=[np.float64]),
              lambda g, y, x: [g * (exp(-(x * x)) * (2 / math.sqrt(math.pi)))], lower_erf, floats(-3, 3))
-floor: Op = _unary("floor", np.floor, no_gradient(1), onnx("Floor"), floats(-4, 4, kinks=_WHOLE))
-ceil: Op = _unary("ceil", np.ceil, no_gradient(1), onnx("Ceil"), floats(-4, 4, kinks=_WHOLE))
+floor: Op = _unary("floor", np.floor, NONE, onnx("Floor"), floats(-4, 4, kinks=_WHOLE), cost=free)
+ceil: Op = _unary("ceil", np.ceil, NONE, onnx("Ceil"), floats(-4, 4, kinks=_WHOLE), cost=free)
 # ties go to the even neighbour, in NumPy and in ONNX
-round_: Op = _unary("round", np.round, no_gradient(1), onnx("Round"), floats(-4, 4, kinks=[i + 0.5 for i in _WHOLE]))
+round_: Op = _unary("round", np.round, NONE, onnx("Round"), floats(-4, 4, kinks=[i + 0.5 for i in _WHOLE]), cost=free)
 
 
 # --- two operands
@@ -132,18 +138,20 @@ def _shared(chosen: Callable[[Node, Node], Node]) -> Callable[..., list[Any]]:
 
 
 _pair = sometimes_ints(floats(-3, 3, 2))
-add: Builder = elementwise("add", np.add, lambda g, y, a, b: [g, g], onnx("Add"), _pair, commutative=True)
-sub: Builder = elementwise("sub", np.subtract, lambda g, y, a, b: [g, -g], onnx("Sub"), _pair)
+add: Builder = elementwise("add", np.add, lambda g, y, a, b: [g, g], onnx("Add"), _pair, commutative=True, cost=free)
+sub: Builder = elementwise("sub", np.subtract, lambda g, y, a, b: [g, -g], onnx("Sub"), _pair, cost=free)
 mul: Builder = elementwise("mul", np.multiply, _mul_grad, onnx("Mul"), _pair, commutative=True)
 _divide: Builder = elementwise("div", np.divide, _div_grad, onnx("Div"), _nonzero, allowed=("float",))
 _between = sometimes_ints(_off_steps)
 # a − b ⌊a / b⌋, with the sign of b; between jumps linear in both
 mod: Builder = elementwise("mod", np.mod, lambda g, y, a, b: [g, -(g * floordiv(a, b))], lower_mod, _between)
-floordiv: Builder = elementwise("floordiv", _floordiv, no_gradient(2), lower_floordiv, _between)
+floordiv: Builder = elementwise("floordiv", _floordiv, NONE, lower_floordiv, _between)
 pow_: Builder = elementwise("pow", _power, _pow_grad, onnx("Pow"), _pow_samples)
 _distinct = sometimes_ints(apart)
-maximum: Builder = elementwise("maximum", np.maximum, _shared(gt), onnx("Max"), _distinct, commutative=True)
-minimum: Builder = elementwise("minimum", np.minimum, _shared(lt), onnx("Min"), _distinct, commutative=True)
+maximum: Builder = elementwise("maximum", np.maximum, _shared(gt), onnx("Max"), _distinct, commutative=True,
+                               cost=free)
+minimum: Builder = elementwise("minimum", np.minimum, _shared(lt), onnx("Min"), _distinct, commutative=True,
+                               cost=free)
 
 
 def div(a: Any, b: Any) -> Node:

@@ -9,7 +9,7 @@ from numpy.random import Generator
 from ..graph import Array, Graph, Node
 from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, normal_axis, product, show_shape
 from .operands import sizes
-from .registry import NONE, Op, Sample, define, no_gradient
+from .registry import NONE, Op, Sample, define, free, linear, no_gradient
 from .shaping import expand_dims
 
 # The adjoint of a gather is a product with a one-hot matrix for tables of at most so many rows: exact sums in one
@@ -52,7 +52,7 @@ def _gather_samples(rng: Generator) -> Sample:
 
 
 gather = define(  # whole slices along an axis; a negative index counts from the end
-    "gather", infer=_gather_infer, samples=_gather_samples, defaults={"axis": 0},
+    "gather", infer=_gather_infer, samples=_gather_samples, defaults={"axis": 0}, jvp=linear, cost=free,
     grad=lambda g, y, table, index, axis: [scatter_add(g, index, shape=table.shape, axis=axis), NONE],
     lower=lambda out, node, table, index: str(out.node("Gather", [table, index], axis=node.attrs["axis"])),
     reference=lambda table, index, axis: np.take(table, index, axis=axis),
@@ -110,6 +110,7 @@ def _scatter_samples(rng: Generator) -> Sample:
 
 scatter_add: Op = define(  # the adjoint of gather: zeros of a shape, to which the slices of g are added
     "scatter_add", infer=_scatter_infer, samples=_scatter_samples, lower=_scatter_lower, reference=_scatter,
+    jvp=linear, cost=free,
     grad=lambda g, y, x, index, shape, axis: [gather(g, index, axis=axis), NONE], defaults={"axis": 0},
 )
 
@@ -137,7 +138,7 @@ def _pick_lower(out: Any, node: Node, x: str, index: str) -> str:
 
 
 pick = define(  # x[..., index]: one element of each row; an index below 0 or beyond the row is not allowed
-    "pick", infer=_pick_infer, lower=_pick_lower, samples=_pick_samples,
+    "pick", infer=_pick_infer, lower=_pick_lower, samples=_pick_samples, jvp=linear, cost=free,
     grad=lambda g, y, x, index: [expand_dims(g, g.rank) * one_hot(index, depth=x.shape[-1]), NONE],
     reference=lambda x, index: np.take_along_axis(x, index[..., None], -1)[..., 0],
 )
@@ -155,14 +156,14 @@ def _one_hot_lower(out: Any, node: Node, index: str) -> str:
 
 
 one_hot: Op = define(  # 1 at the index, 0 elsewhere; all 0 where the index is below 0 or beyond the depth
-    "one_hot", infer=_one_hot_infer, grad=no_gradient(1), lower=_one_hot_lower,
+    "one_hot", infer=_one_hot_infer, grad=no_gradient(1), jvp=NONE, cost=free, lower=_one_hot_lower,
     reference=lambda index, depth: (index[..., None] == np.arange(depth)).astype(np.float64),
     samples=lambda rng: Sample((rng.integers(-1, 5, sizes(rng, high=3)),), {"depth": int(rng.integers(1, 6))}),
 )
 
 
 arange = define(
-    "arange", infer=lambda size: TensorType("int", (size,)), grad=no_gradient(0),
+    "arange", infer=lambda size: TensorType("int", (size,)), grad=no_gradient(0), jvp=NONE, cost=free,
     lower=lambda out, node: _counted(out, node.attrs["size"]),
     reference=lambda size: np.arange(size, dtype=np.int64),
     samples=lambda rng: Sample((), {"size": int(rng.integers(0, 9))}),

@@ -8,7 +8,7 @@ import numpy as np
 from ..graph import Array, Graph, Node
 from ..tensor_type import Dim, Size, TensorType
 from . import registry
-from .registry import NUMPY, define, no_gradient
+from .registry import NONE, NUMPY, define, free, no_gradient
 
 
 def _fed(*arrays: Array, **attrs: Any) -> Array:
@@ -23,24 +23,27 @@ def _named(out: Any, node: Node) -> str:
 constant = define(
     "constant",
     infer=lambda value, dtype: TensorType(dtype, value.shape),
-    grad=no_gradient(0),
+    grad=no_gradient(0), jvp=NONE, cost=free,
     lower=lambda out, node: out.constant(node.attrs["value"], node.attrs["dtype"]),
     reference=lambda value, dtype: value.astype(NUMPY[dtype]),
     samples=None,
 )
 input_ = define(  # a column of the data: attrs name, type
-    "input", infer=lambda name, type: type, grad=no_gradient(0), lower=_named, reference=_fed, samples=None
+    "input", infer=lambda name, type: type, grad=no_gradient(0), jvp=NONE, lower=_named, reference=_fed, samples=None,
+    cost=free,
 )
 variable = define(  # a parameter or state at the beginning of the step: attrs path, type
-    "variable", infer=lambda path, type: type, grad=no_gradient(0), lower=_named, reference=_fed, samples=None
+    "variable", infer=lambda path, type: type, grad=no_gradient(0), jvp=NONE, lower=_named, reference=_fed,
+    samples=None, cost=free,
 )
 seed = define(  # the user's seed, in the graph that makes start values
-    "seed", infer=lambda: TensorType("key", ()), grad=no_gradient(0), lower=_named, reference=_fed, samples=None
+    "seed", infer=lambda: TensorType("key", ()), grad=no_gradient(0), jvp=NONE, lower=_named, reference=_fed,
+    samples=None, cost=free,
 )
 size = define(  # the number that a free dimension has when the file runs: attr dim
     "size",
     infer=lambda dim: TensorType("int", ()),
-    grad=no_gradient(0),
+    grad=no_gradient(0), jvp=NONE, cost=free,
     lower=lambda out, node: out.size(node.attrs["dim"]),
     reference=lambda dim: np.asarray(dim, np.int64),
     samples=None,

@@ -1,6 +1,7 @@
 """Products of matrices."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.random import Generator
 
 from ..graph import Array, Node
 from ..tensor_type import Size, TensorType, TypeProblem, broadcast, product
-from .registry import Sample, define
+from .registry import Sample, define, linear, total
 from .shaping import expand_dims, reshape, squeeze
 
 
@@ -79,8 +80,14 @@ def _samples(rng: Generator) -> Sample:
     return Sample((a, b), {"ta": ta, "tb": tb})
 
 
+def _products(node: Node) -> Size:
+    """One multiplication for each element of the result and each of the inner dimension."""
+    return product(node.shape) * _sides(node.inputs[0].type, node.attrs["ta"])[1]
+
+
 _matmul = define(
-    "matmul", infer=_infer, grad=_grad, lower=_lower, samples=_samples, defaults={"ta": False, "tb": False},
+    "matmul", infer=_infer, grad=_grad, jvp=linear, lower=_lower, samples=_samples, cost=_products,
+    defaults={"ta": False, "tb": False},
     reference=lambda a, b, ta, tb: np.matmul(_t(a, ta), _t(b, tb)),
 )
 
@@ -124,8 +131,19 @@ def _gemm_lower(out: Any, node: Node, a: str, b: str, c: str) -> str:
     return str(out.node("Gemm", [a, b, c], alpha=attrs["alpha"], beta=attrs["beta"], **flags))
 
 
+def _gemm_jvp(
+    tangents: Sequence[Node | None], y: Node, a: Node, b: Node, c: Node, alpha: float, beta: float, ta: bool, tb: bool
+) -> Node | None:
+    """alpha (da' b' + a' db') + beta dc."""
+    da, db, dc = tangents
+    parts = [matmul(x, z, ta, tb) for x, z in ((da, b), (a, db)) if x is not None and z is not None]
+    moved = total([part if alpha == 1.0 else part * alpha for part in parts])
+    added = [] if dc is None else [dc if beta == 1.0 else dc * beta]
+    return total([*([] if moved is None else [moved]), *added])
+
+
 gemm = define(  # alpha a' b' + beta c; made by fusing only
-    "gemm", infer=_gemm_infer, grad=_gemm_grad, samples=_gemm_samples,
+    "gemm", infer=_gemm_infer, grad=_gemm_grad, jvp=_gemm_jvp, samples=_gemm_samples, cost=_products,
     defaults={"alpha": 1.0, "beta": 1.0, "ta": False, "tb": False}, lower=_gemm_lower,
     reference=lambda a, b, c, alpha, beta, ta, tb: alpha * (_t(a, ta) @ _t(b, tb)) + beta * c,
 )
@@ -148,6 +166,7 @@ def _vecmat_samples(rng: Generator) -> Sample:
 
 
 vecmat = define(  # v @ x for v: [n], x: [n, m]; made by fusing only: a sum over rows with weights
-    "vecmat", infer=_vecmat_infer, grad=_vecmat_grad, samples=_vecmat_samples,
+    "vecmat", infer=_vecmat_infer, grad=_vecmat_grad, jvp=linear, samples=_vecmat_samples,
+    cost=lambda node: product(node.inputs[1].shape),
     lower=lambda out, node, v, x: str(out.node("MatMul", [v, x])), reference=lambda v, x: v @ x,
 )

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.random import Generator
 
 from ..graph import Array, Node
-from ..tensor_type import TensorType, TypeProblem, broadcast
-from .registry import NUMPY, OPS, Sample, constant, define, lift
+from ..tensor_type import Size, TensorType, TypeProblem, broadcast
+from .registry import NONE, NUMPY, OPS, Sample, constant, define, lift, no_gradient, per_element, pointwise
 
 ORDER = ("bool", "int", "float")
 NUMBERS = ("float", "int")
@@ -57,11 +57,13 @@ def same(name: str, allowed: Sequence[str]) -> Callable[..., TensorType]:
 
 def elementwise(
     name: str, reference: Any, grad: Any, lower: Any, samples: Callable[[Generator], Sample],
-    allowed: Sequence[str] = NUMBERS, commutative: bool = False,
+    allowed: Sequence[str] = NUMBERS, commutative: bool = False, cost: Callable[[Node], Size] = per_element,
 ) -> Callable[..., Node]:
-    """Defines an operation whose operands meet in one dtype."""
-    op = define(name, infer=same(name, allowed), grad=grad, lower=lower, reference=reference, samples=samples,
-                commutative=commutative)
+    """Defines an operation on two operands that meet in one dtype; grad is NONE where it is constant between jumps."""
+    flat = grad is NONE
+    op = define(name, infer=same(name, allowed), grad=no_gradient(2) if flat else grad,
+                jvp=NONE if flat else pointwise, lower=lower, reference=reference, samples=samples,
+                commutative=commutative, cost=cost)
 
     def build(*inputs: Any) -> Node:
         return op(*meet(name, *inputs))

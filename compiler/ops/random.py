@@ -17,7 +17,7 @@ from ..tensor_type import Shape, Size, TensorType, TypeProblem, product
 from .elementwise import cos, log, sqrt
 from .leaf import seed
 from .operands import sizes
-from .registry import Sample, constant, define, no_gradient
+from .registry import NONE, Sample, constant, define, no_gradient
 
 K0 = 0x548C9DECBCE65297  # an irregular odd key, as the paper asks for
 HALF = 1 << 32
@@ -64,6 +64,11 @@ class _Bits:
         return self.op("Add", self.op("Div", x, self.half), self.op("Mul", x, self.half))
 
 
+def _rounds(draws: Size) -> Size:
+    """Multiplications in so many draws: the counter by the key, and four squares."""
+    return 5 * draws
+
+
 # --- keys
 
 
@@ -99,7 +104,8 @@ def _fold_samples(rng: Generator) -> Sample:
 
 
 _fold_op = define(
-    "fold", infer=_fold_infer, grad=no_gradient(2), lower=_fold_lower, reference=_fold, samples=_fold_samples,
+    "fold", infer=_fold_infer, grad=no_gradient(2), jvp=NONE, lower=_fold_lower, reference=_fold,
+    samples=_fold_samples, cost=lambda node: _rounds(2),
 )
 
 
@@ -153,8 +159,8 @@ def _uniform_samples(rng: Generator) -> Sample:
 
 
 random_uniform = define(  # uniform in [0, 1): element i is draw number start + i of the key
-    "random_uniform", infer=_uniform_infer, grad=no_gradient(1), lower=_uniform_lower, reference=_uniform,
-    samples=_uniform_samples, defaults={"start": 0},
+    "random_uniform", infer=_uniform_infer, grad=no_gradient(1), jvp=NONE, lower=_uniform_lower, reference=_uniform,
+    samples=_uniform_samples, cost=lambda node: _rounds(product(node.shape)), defaults={"start": 0},
 )
 
 

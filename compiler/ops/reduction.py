@@ -8,12 +8,12 @@ import numpy as np
 from numpy.random import Generator
 
 from ..graph import Array, Node
-from ..tensor_type import Dim, Shape, TensorType, TypeProblem, normal_axis, product
+from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, normal_axis, product
 from .choice import eq, gt, not_, where
-from .elementwise import exp
+from .elementwise import exp, maximum
 from .leaf import make_size
 from .operands import NUMBERS, cast, sizes, wrong_dtype
-from .registry import Sample, define, no_gradient
+from .registry import NONE, Sample, define, free, linear, no_gradient, per_element
 from .shaping import broadcast_to, reshape
 from .special import lower_arg, lower_logsumexp, lower_product
 
@@ -54,6 +54,11 @@ def spread(reduced: Node, x: Node, axes: Sequence[int], keepdims: bool) -> Node:
     return reshape(reduced, shape=tuple(1 if i in chosen else size for i, size in enumerate(x.shape)))
 
 
+def _inputs(node: Node) -> Size:
+    """One multiplication for each element of the operand."""
+    return product(node.inputs[0].shape)
+
+
 def _samples(low: float, high: float, distinct: bool = False, ints: bool = True) -> Callable[[Generator], Sample]:
     def samples(rng: Generator) -> Sample:
         shape = sizes(rng)
@@ -86,17 +91,20 @@ reduce_sum = _reduction(
     "reduce_sum", infer=_infer("sum", NUMBERS), lower=_lower("ReduceSum"),
     grad=lambda g, y, x, axes, keepdims: [broadcast_to(spread(g, x, axes, keepdims), shape=x.shape)],
     reference=lambda x, axes, keepdims: np.sum(x, axis=axes, keepdims=keepdims), samples=_samples(-3, 3),
+    jvp=linear, cost=free,
 )
 
 reduce_sum_square = _reduction(  # Σ x², made by fusing only
     "reduce_sum_square", infer=_infer("sum", ("float",)), lower=_lower("ReduceSumSquare"),
     grad=lambda g, y, x, axes, keepdims: [spread(g, x, axes, keepdims) * 2.0 * x],
+    jvp=lambda tangents, y, x, axes, keepdims: reduce_sum(tangents[0] * x, axes=axes, keepdims=keepdims) * 2.0,
+    cost=_inputs,
     reference=lambda x, axes, keepdims: np.sum(x * x, axis=axes, keepdims=keepdims),
     samples=_samples(-3, 3, ints=False),
 )
 
 
-def _prod_grad(g: Node, y: Node, x: Node, axes: tuple[int, ...], keepdims: bool) -> list[Node]:
+def _others(x: Node, axes: tuple[int, ...]) -> Node:
     """The product of the other factors, right at zeros too (that of a second order is right off zeros).
 
     With r the product of the factors that are not 0: r / x where there is no zero; where there is one, r for the
@@ -106,12 +114,25 @@ def _prod_grad(g: Node, y: Node, x: Node, axes: tuple[int, ...], keepdims: bool)
     count = reduce_sum(cast(zero, dtype="float"), axes=axes, keepdims=True)
     safe = where(zero, 1.0, x)
     rest = reduce_prod(safe, axes=axes, keepdims=True)
-    others = where(zero, where(eq(count, 1.0), rest, 0.0), where(eq(count, 0.0), rest / safe, 0.0))
-    return [spread(g, x, axes, keepdims) * others]
+    return where(zero, where(eq(count, 1.0), rest, 0.0), where(eq(count, 0.0), rest / safe, 0.0))
+
+
+def _by_weights(weights: Callable[..., Node]) -> dict[str, Callable[..., Any]]:
+    """Both rules of a reduction whose derivative by each element is a weight: of the operand's shape, what
+    `weights(y, x, axes, keepdims)` gives."""
+
+    def grad(g: Node, y: Node, x: Node, axes: tuple[int, ...], keepdims: bool) -> list[Node]:
+        return [spread(g, x, axes, keepdims) * weights(y, x, axes, keepdims)]
+
+    def jvp(tangents: Sequence[Node], y: Node, x: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
+        return reduce_sum(tangents[0] * weights(y, x, axes, keepdims), axes=axes, keepdims=keepdims)
+
+    return {"grad": grad, "jvp": jvp}
 
 
 reduce_prod = _reduction(
-    "reduce_prod", infer=_infer("prod", NUMBERS), grad=_prod_grad, lower=lower_product,
+    "reduce_prod", infer=_infer("prod", NUMBERS), lower=lower_product, cost=_inputs,
+    **_by_weights(lambda y, x, axes, keepdims: _others(x, axes)),
     reference=lambda x, axes, keepdims: np.prod(x, axis=axes, keepdims=keepdims), samples=_samples(0.3, 2),
 )
 
@@ -120,6 +141,13 @@ def _extreme_grad(g: Node, y: Node, x: Node, axes: tuple[int, ...], keepdims: bo
     """Equal extremes share the derivative evenly."""
     hit = cast(eq(x, spread(y, x, axes, keepdims)), dtype="float")
     return [hit * (spread(g, x, axes, keepdims) / reduce_sum(hit, axes=axes, keepdims=True))]
+
+
+def _extreme_jvp(tangents: Sequence[Node], y: Node, x: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
+    """The mean tangent of the equal extremes; 0 of nothing."""
+    hit = cast(eq(x, spread(y, x, axes, keepdims)), dtype="float")
+    moved, count = (reduce_sum(part, axes=axes, keepdims=keepdims) for part in (hit * tangents[0], hit))
+    return moved / maximum(count, 1.0)
 
 
 def _extreme(name: str, op_type: str, function: Any, worst: float) -> Callable[..., Node]:
@@ -131,7 +159,7 @@ def _extreme(name: str, op_type: str, function: Any, worst: float) -> Callable[.
         return function(x, axis=axes, keepdims=keepdims, initial=start)
 
     return _reduction(name, infer=_infer(name.removeprefix("reduce_"), NUMBERS), grad=_extreme_grad,
-                      lower=_lower(op_type), reference=reference, samples=_samples(-3, 3, distinct=True))
+                      jvp=_extreme_jvp, cost=free, lower=_lower(op_type), reference=reference, samples=_samples(-3, 3, distinct=True))
 
 
 reduce_max = _extreme("reduce_max", "ReduceMax", np.max, -np.inf)
@@ -153,7 +181,7 @@ def _arg(name: str, op_type: str, function: Any) -> Callable[..., Node]:
         return Sample((values,), {"axis": int(rng.integers(-len(shape), len(shape)))})
 
     op = define(
-        name, infer=infer, grad=no_gradient(1), samples=samples,
+        name, infer=infer, grad=no_gradient(1), jvp=NONE, cost=free, samples=samples,
         lower=lower_arg(op_type),
         reference=lambda x, axis: function(x, axis=axis),
     )
@@ -176,14 +204,13 @@ def _logsumexp(x: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
     return total if keepdims else np.squeeze(total, axis=axes)
 
 
-def _logsumexp_grad(g: Node, y: Node, x: Node, axes: tuple[int, ...], keepdims: bool) -> list[Node]:
+def _share(y: Node, x: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
     """The softmax, which never exceeds 1."""
-    share = softmax(x, axis=axes[0]) if len(axes) == 1 else exp(x - spread(y, x, axes, keepdims))
-    return [spread(g, x, axes, keepdims) * share]
+    return softmax(x, axis=axes[0]) if len(axes) == 1 else exp(x - spread(y, x, axes, keepdims))
 
 
 logsumexp = _reduction(
-    "logsumexp", infer=_infer("logsumexp", ("float",)), grad=_logsumexp_grad, lower=lower_logsumexp,
+    "logsumexp", infer=_infer("logsumexp", ("float",)), **_by_weights(_share), cost=_inputs, lower=lower_logsumexp,
     reference=_logsumexp, samples=_samples(-3, 3, ints=False),
 )
 
@@ -212,6 +239,8 @@ def _softmax_samples(rng: Generator) -> Sample:
 
 _softmax_op = define(
     "softmax", infer=_softmax_infer, grad=_softmax_grad, reference=_softmax, samples=_softmax_samples,
+    jvp=lambda tangents, y, x, axis: _softmax_grad(tangents[0], y, x, axis)[0],  # the Jacobian is symmetric
+    cost=lambda node: 2 * product(node.shape),  # the power and the quotient
     lower=lambda out, node, x: str(out.node("Softmax", [x], axis=node.attrs["axis"])),
 )
 
@@ -229,8 +258,15 @@ def _log_softmax_grad(g: Node, y: Node, x: Node, axis: int) -> list[Node]:
     return [g - softmax(x, axis=axis) * reduce_sum(g, axes=(axis % x.rank,), keepdims=True)]
 
 
+def _log_softmax_jvp(tangents: Sequence[Node], y: Node, x: Node, axis: int) -> Node:
+    """dx − Σ softmax(x) dx"""
+    [dx] = tangents
+    return dx - reduce_sum(softmax(x, axis=axis) * dx, axes=(axis % x.rank,), keepdims=True)
+
+
 log_softmax = define(  # x − logsumexp(x), made by fusing only: one kernel for the seven of a logsumexp
     "log_softmax", infer=_softmax_infer, grad=_log_softmax_grad, reference=_log_softmax, samples=_softmax_samples,
+    jvp=_log_softmax_jvp, cost=per_element,
     lower=lambda out, node, x: str(out.node("LogSoftmax", [x], axis=node.attrs["axis"])),
 )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..graph import Array, Graph, Node
-from ..tensor_type import Shape, Size, TensorType
+from ..tensor_type import Shape, Size, TensorType, product
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -61,6 +61,12 @@ class Op:
     grad(g, y, *inputs, **attrs) -> for each input the adjoint (of the input's dtype, of a shape that
         broadcasting made from the input's: the differentiate loop sums it back) or NONE. Kinks and ties
         are decided here, in words.
+    jvp: how a small change of the inputs moves the result, forward mode. `pointwise` where the operation acts
+        element by element, `linear` where it is linear in each float input by itself (products too), NONE where
+        it has no derivative, else (tangents, y, *inputs, **attrs) -> the tangent of y, of a shape that broadcasts
+        to y's. tangents has one entry for each input, None where it is zero; None comes back for zero.
+    cost(node) -> how many multiplications, divisions and elementary functions one evaluation takes, a Size.
+        `free` where there are none (moves, sums, comparisons), `per_element` for one in each element of the result.
     lower(emitter, node, *names) -> name. names are those of the inputs.
     reference(*arrays, **attrs) -> array. Sizes among the attrs have become ints. Floats are float64.
     samples(rng) -> Sample: a random one at each call, over shapes and values.
@@ -69,9 +75,11 @@ class Op:
     name: str
     infer: Callable[..., TensorType]
     grad: Callable[..., Sequence[Node | _None]]
+    jvp: Callable[..., Node | None] | _None
     lower: Callable[..., str]
     reference: Callable[..., Any]
     samples: Callable[[Generator], Sample] | None
+    cost: Callable[[Node], Size]
     commutative: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)  # of attributes that may be left out
 
@@ -122,6 +130,42 @@ def constant(graph: Graph, value: Any, dtype: str) -> Node:
 def no_gradient(count: int) -> Callable[..., Sequence[_None]]:
     """The grad rule of an operation none of whose inputs has a derivative."""
     return lambda g, y, *inputs, **attrs: [NONE] * count
+
+
+def pointwise(tangents: Sequence[Node | None], y: Node, *inputs: Node, **attrs: Any) -> Node | None:
+    """Forward mode of an operation on each element by itself: its Jacobian is diagonal, so that the reverse rule
+    applied to a tangent is the forward one."""
+    moved = [(i, t) for i, t in enumerate(tangents) if t is not None]
+    parts = [y.op.grad(t, y, *inputs, **attrs)[i] for i, t in moved]
+    return total([part for part in parts if isinstance(part, Node)])
+
+
+def linear(tangents: Sequence[Node | None], y: Node, *inputs: Node, **attrs: Any) -> Node | None:
+    """Forward mode of an operation that is linear in each of its float inputs: the operation with one of them
+    replaced by its tangent, summed over them."""
+    return total([
+        y.graph.add(y.op, [*inputs[:i], t, *inputs[i + 1 :]], attrs) for i, t in enumerate(tangents) if t is not None
+    ])
+
+
+def total(parts: Sequence[Node]) -> Node | None:
+    """The sum; None of nothing."""
+    if not parts:
+        return None
+    result = parts[0]
+    for part in parts[1:]:
+        result = result + part
+    return result
+
+
+def free(node: Node) -> Size:
+    """The cost of what multiplies nothing."""
+    return 0
+
+
+def per_element(node: Node) -> Size:
+    """The cost of one multiplication, division or elementary function for each element of the result."""
+    return product(node.shape)
 
 
 def onnx(op_type: str, **attributes: Any) -> Callable[..., str]:

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from ..graph import Node
 from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, broadcast, divide, normal_axis, product, show_shape
 from .operands import shapes, sizes
-from .registry import Sample, define
+from .registry import Op, Sample, constant, define, free, linear
 from .slicing import narrow
 
 
@@ -54,7 +54,7 @@ def _reshape_samples(rng: Generator) -> Sample:
 
 _reshape = define(
     "reshape", infer=_reshape_infer, grad=lambda g, y, x, shape: [reshape(g, shape=x.shape)], lower=_reshape_lower,
-    reference=lambda x, shape: np.reshape(x, shape), samples=_reshape_samples,
+    reference=lambda x, shape: np.reshape(x, shape), samples=_reshape_samples, jvp=linear, cost=free,
 )
 
 
@@ -76,7 +76,7 @@ def _transpose_samples(rng: Generator) -> Sample:
 
 
 _transpose = define(
-    "transpose", infer=_transpose_infer, samples=_transpose_samples,
+    "transpose", infer=_transpose_infer, samples=_transpose_samples, jvp=linear, cost=free,
     grad=lambda g, y, x, perm: [transpose(g, perm=[int(i) for i in np.argsort(perm)])],
     lower=lambda out, node, x: str(out.node("Transpose", [x], perm=node.attrs["perm"])) if node.rank else x,
     reference=lambda x, perm: np.transpose(x, perm),
@@ -103,7 +103,7 @@ def _broadcast_samples(rng: Generator) -> Sample:
 _broadcast_to = define(
     "broadcast_to", infer=_broadcast_infer, grad=lambda g, y, x, shape: [g],  # the differentiate loop sums it back
     lower=lambda out, node, x: str(out.node("Expand", [x, out.shape(node.shape)])),
-    reference=lambda x, shape: np.broadcast_to(x, shape), samples=_broadcast_samples,
+    reference=lambda x, shape: np.broadcast_to(x, shape), samples=_broadcast_samples, jvp=linear, cost=free,
 )
 
 
@@ -135,6 +135,13 @@ def _concat_grad(g: Node, y: Node, *xs: Node, axis: int) -> list[Node]:
     return parts
 
 
+def _concat_jvp(tangents: Sequence[Node | None], y: Node, *xs: Node, axis: int) -> Node:
+    """The tangents side by side, with zeros for the parts that do not move."""
+    zero = constant(y.graph, 0.0, "float")
+    moved = [broadcast_to(zero, shape=x.shape) if t is None else t for x, t in zip(xs, tangents, strict=True)]
+    return concat(*moved, axis=axis)
+
+
 def _concat_samples(rng: Generator) -> Sample:
     shape = sizes(rng, low=1)
     axis = int(rng.integers(0, len(shape)))
@@ -145,8 +152,8 @@ def _concat_samples(rng: Generator) -> Sample:
     return Sample(parts, {"axis": axis})
 
 
-concat = define(
-    "concat", infer=_concat_infer, grad=_concat_grad, samples=_concat_samples,
+concat: Op = define(
+    "concat", infer=_concat_infer, grad=_concat_grad, jvp=_concat_jvp, samples=_concat_samples, cost=free,
     lower=lambda out, node, *xs: str(out.node("Concat", xs, axis=node.attrs["axis"])) if len(xs) > 1 else xs[0],
     reference=lambda *xs, axis: np.concatenate(xs, axis),
 )

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from ..graph import Array, Node
 from ..tensor_type import Dim, Shape, Size, TensorType, normal_axis, product
 from .operands import sizes
-from .registry import Op, Sample, define
+from .registry import Op, Sample, define, free, linear
 
 BEFORE_ALL = -(2**63) + 1  # "to before the first element" of a backward slice, to ONNX
 
@@ -67,7 +67,7 @@ def _samples(rng: Generator) -> Sample:
 
 
 _slice = define(
-    "slice", infer=_infer, lower=_lower, samples=_samples,
+    "slice", infer=_infer, lower=_lower, samples=_samples, jvp=linear, cost=free,
     grad=lambda g, y, x, starts, stops, steps: [unslice(g, shape=x.shape, starts=starts, stops=stops, steps=steps)],
     reference=lambda x, starts, stops, steps: x[_slices(starts, stops, steps)],
 )
@@ -149,5 +149,5 @@ def _put_back_samples(rng: Generator) -> Sample:
 unslice: Op = define(  # the adjoint of slice: zeros of a shape, with x where the slice was
     "unslice", infer=lambda x, shape, starts, stops, steps: x.with_shape(shape), lower=_put_back_lower,
     grad=lambda g, y, x, shape, starts, stops, steps: [slice_(g, starts=starts, stops=stops, steps=steps)],
-    reference=_put_back, samples=_put_back_samples,
+    reference=_put_back, samples=_put_back_samples, jvp=linear, cost=free,
 )

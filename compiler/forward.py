@@ -1,0 +1,38 @@
+"""Forward mode, symbolically: how a small change of some values moves others, as more graph.
+
+One sweep in the order of evaluation carries a tangent beside each value that moves (Wengert 1964), so that one direction
+costs about as much as the values themselves, however many results there are.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from . import ops
+from .graph import Node
+
+
+def tangents(
+    targets: Sequence[Node], moved: Mapping[Node, Node], ends: dict[Node, None] | None = None
+) -> list[Node | None]:
+    """The derivative of each target along a direction: J v, of the target's shape; None where it does not move.
+
+    moved: for each float value that moves its tangent, of its shape; what they are computed from stays. Operations
+    that are reached and have no derivative are put into `ends`.
+    """
+    graph = targets[0].graph
+    found = dict(moved)
+    for node in graph.order(targets):
+        if node in found:
+            continue
+        given = [found.get(source) for source in node.inputs]
+        if all(tangent is None for tangent in given):
+            continue
+        with graph.at(node.scope, node.span):
+            tangent = None
+            if callable(node.op.jvp):
+                tangent = node.op.jvp(given, node, *node.inputs, **node.attrs)
+            if tangent is not None:
+                found[node] = ops.broadcast_to(tangent, shape=node.shape)
+            elif ends is not None:
+                ends[node] = None
+    return [found.get(target) for target in targets]
