@@ -5,17 +5,22 @@ from __future__ import annotations
 import onnxruntime  # noqa: F401  (the runtime imports it with its first session: here it counts as import)
 from dlc import Trainer, compile
 
-from .workloads import Workload, batches, data
+from .workloads import Arrays, Workload, batches, data
 
 
 class Dlc:
-    def __init__(self, workload: Workload) -> None:
+    """``start``: parameters to begin with, in the order in which the spec makes them; else its own."""
+
+    def __init__(self, workload: Workload, start: Arrays | None = None) -> None:
         self.trainer = Trainer(compile(workload.spec), device="cpu", seed=0)
         self.feed = batches(*data(workload), workload.batch)
+        self.names = workload.feeds
+        if start is not None:
+            for name, array in zip(self.trainer.parameters, start.values(), strict=True):
+                self.trainer.parameters[name] = array
 
     def run(self, steps: int) -> float:
         loss = 0.0
         for _ in range(steps):
-            x, y = next(self.feed)
-            loss = self.trainer.step({"x": x, "y": y})["loss"]
+            loss = self.trainer.step(dict(zip(self.names, next(self.feed), strict=True)))["loss"]
         return loss

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 
-from .workloads import Workload, batches, data, weights
+from .start import start
+from .torch_models import OBJECTIVES, Objective, optimizer
+from .workloads import Workload, batches, data
 
 sys.setrecursionlimit(100_000)   # torch.compile walks the graph of 1,000 layers recursively
 torch.set_num_threads(2)
@@ -22,33 +22,12 @@ class Torch:
     def __init__(self, workload: Workload, compiled: bool = False) -> None:
         self.workload = workload
         self.feed = batches(*data(workload), workload.batch)
-        self.layers = [(torch.from_numpy(w).requires_grad_(), torch.from_numpy(b).requires_grad_())
-                       for w, b in weights(workload)]
-        self.parameters = [p for layer in self.layers for p in layer]
-        self.optimizer: torch.optim.Optimizer
-        if workload.optimizer == "adam":
-            self.optimizer = torch.optim.Adam(self.parameters, lr=workload.lr, fused=True)
-        else:
-            self.optimizer = torch.optim.SGD(self.parameters, lr=workload.lr, fused=True)
+        theta = {name: torch.from_numpy(array).requires_grad_() for name, array in start(workload).items()}
+        objective: Objective = OBJECTIVES[workload.family](workload, theta)
+        self.parameters = list(objective.parameters())
+        self.optimizer = optimizer(workload, self.parameters)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self.cosine) if workload.cosine else None
-        objective: Callable[..., torch.Tensor] = self.deep if workload.depth else self.perceptron
         self.objective = torch.compile(objective) if compiled else objective
-
-    def perceptron(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        for w, b in self.layers[:-1]:
-            x = torch.relu(torch.addmm(b, x, w))
-            if self.workload.dropout:
-                x = F.dropout(x, self.workload.dropout)
-        w, b = self.layers[-1]
-        loss = F.cross_entropy(torch.addmm(b, x, w), y)
-        for w, _ in self.layers if self.workload.l2 else ():
-            loss = loss + self.workload.l2 * w.square().sum()
-        return loss
-
-    def deep(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        for w, b in self.layers:
-            x = x + torch.relu(torch.addmm(b, x, w))
-        return F.mse_loss(x, y)
 
     def cosine(self, done: int) -> float:
         step, warmup, steps = done + 1, self.workload.warmup, self.workload.planned
