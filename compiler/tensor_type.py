@@ -94,7 +94,14 @@ class Dim:
 
     def __floordiv__(self, other: Size) -> Size:
         exact = divide(self, other)
-        return exact if exact is not None else Dim._make({(FloorDiv(self, other),): 1})
+        if exact is not None:
+            return exact
+        if isinstance(other, int) and other > 0:  # (s a + b) // s = a + b // s: one form of equal sizes
+            whole = {m: c // other * other for m, c in self.terms if c >= other or not m}
+            rest = self - Dim._make(whole)
+            if rest != self:
+                return Dim._make({m: c // other for m, c in whole.items()}) + rest // other
+        return Dim._make({(FloorDiv(self, other),): 1})
 
     def __rfloordiv__(self, other: int) -> Size:
         return Dim._make({(FloorDiv(other, self),): 1})

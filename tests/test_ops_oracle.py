@@ -56,7 +56,24 @@ def transposed(x, flag):
     return x.transpose(-1, -2) if flag else x
 
 
+def convolved(x, w, strides, pads, dilations, groups):
+    n = x.ndim - 2
+    wide = [pads[i // 2 if i % 2 == 0 else n + i // 2] for i in range(2 * n)]
+    pairs = [pad for i in reversed(range(n)) for pad in wide[2 * i : 2 * i + 2]]
+    run = (functional.conv1d, functional.conv2d, functional.conv3d)[n - 1]
+    return run(functional.pad(x, pairs), w, None, strides, 0, dilations, groups)
+
+
+def adjoint_of_conv(shape, at, other, g, **how):
+    """The derivative of Σ g conv(x, w) by x (at 0) or w (at 1), as a value that can be derived again."""
+    lone = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
+    y = convolved(*((lone, other) if at == 0 else (other, lone)), **how)
+    return torch.autograd.grad(y, lone, g, create_graph=True)[0]
+
+
 TORCH = {
+    "conv": convolved, "conv_input": lambda g, w, shape, **how: adjoint_of_conv(shape, 0, w, g, **how),
+    "conv_weight": lambda x, g, shape, **how: adjoint_of_conv(shape, 1, x, g, **how),
     "neg": torch.neg, "abs": torch.abs, "sign": torch.sign, "exp": torch.exp, "expm1": torch.expm1, "log": torch.log,
     "log1p": torch.log1p, "sqrt": torch.sqrt, "sin": torch.sin, "cos": torch.cos, "tanh": torch.tanh,
     "sigmoid": torch.sigmoid, "softplus": functional.softplus, "relu": torch.relu, "erf": torch.erf,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..tensor_type import broadcast
 from .choice import and_, cut, eq, ge, gt, le, lt, ne, not_, or_, stop_gradient, where
+from .convolution import conv, conv_input, conv_weight
 from .derivative import gradient
 from .elementwise import (
     abs_, add, ceil, cos, div, erf, exp, expm1, floor, floordiv, log, log1p, maximum, minimum, mod, mul, neg, pow_,
@@ -26,7 +27,8 @@ from .slicing import flip, narrow, slice_, unslice
 
 __all__ = [
     "NONE", "OPS", "Op", "Sample", "abs_", "add", "all_", "and_", "any_", "arange", "argmax", "argmin", "broadcast",
-    "broadcast_to", "cast", "ceil", "concat", "constant", "cos", "cut", "div", "eq", "erf", "exp", "expand_dims",
+    "broadcast_to", "cast", "ceil", "concat", "constant", "conv", "conv_input", "conv_weight",
+    "cos", "cut", "div", "eq", "erf", "exp", "expand_dims",
     "expm1", "flip", "floor", "floordiv", "fold", "gather", "ge", "gemm", "gradient", "gt", "input_", "le", "lift",
     "log", "log1p", "log_softmax", "logsumexp", "lt", "make_arange", "make_input", "make_size", "make_variable",
     "matmul", "maximum", "mean", "minimum", "mod", "moveaxis", "mul", "narrow", "ne", "neg", "not_", "one_hot", "or_",
