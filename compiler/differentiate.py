@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from . import ops
 from .diagnostics import CompileError, error
 from .graph import Graph, Node
+from .masks import Adjoint, Masks
 from .tensor_type import Size
 
 
@@ -24,22 +25,25 @@ def gradients(target: Node, wrt: Sequence[Node]) -> list[Node | None]:
     for node in order:
         if any(source in active for source in node.inputs):
             active[node] = None
-    sent: dict[Node, list[Node]] = {target: [ops.constant(graph, 1.0, "float")]}
+    masks = Masks()
+    sent: dict[Node, list[Adjoint]] = {target: [Adjoint(ops.constant(graph, 1.0, "float"))]}
     adjoints: dict[Node, Node] = {}
+    wanted = dict.fromkeys(wrt)
     ends: dict[Node, None] = {}  # operations that have an adjoint and send none
     for node in reversed(order):
         if node not in active or node not in sent:
             continue
         with graph.at(node.scope, node.span):
-            adjoint = adjoints[node] = _sum(sent.pop(node))
+            adjoint = masks.total(sent.pop(node), _sum)
+            if node in wanted:
+                adjoints[node] = masks.zeroed(adjoint)
             if not any(source in active for source in node.inputs):
                 continue
-            parts = node.op.grad(adjoint, node, *node.inputs, **node.attrs)
-            for source, part in zip(node.inputs, parts, strict=True):
+            for source, part in zip(node.inputs, masks.sent(adjoint, node, active.__contains__), strict=True):
                 if source not in active:
                     continue
-                if isinstance(part, Node):
-                    sent.setdefault(source, []).append(ops.sum_to(part, source.shape))
+                if part is not None:
+                    sent.setdefault(source, []).append(part)
                 else:
                     ends[node] = None
     inside = dict.fromkeys(order)
