@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from . import ops
 from .graph import Node
 from .ops.operands import is_constant
-from .optimize.match import POINTWISE, is_number
+from .ops.registry import pointwise
+from .optimize.match import is_number
 from .tensor_type import Shape, TypeProblem, broadcast
 
 Sum = Callable[[list[Node]], Node]
@@ -35,8 +36,8 @@ class Mask:
 
 
 class Adjoint(NamedTuple):
-    """`value` where the mask holds, and 0 elsewhere: `clean` if the value is 0 there already. The mask broadcasts to the
-    value's shape."""
+    """`value` where the mask holds, and 0 elsewhere: `clean` if the value is 0 there already. The mask broadcasts to
+    the value's shape."""
 
     value: Node
     mask: Mask | None = None
@@ -75,12 +76,14 @@ class Masks:
             mask = self._moved(mask, node)
         sent: list[Adjoint | None] = []
         for source, part in zip(node.inputs, parts, strict=True):
+            own = mask
             if not isinstance(part, Node) or not active(source):
                 sent.append(None)
-            elif node.op.name in _LIMITS and part.op.name == "where" and _steep(source) and is_number(part.inputs[2], 0):
-                sent.append(self._fitted(part.inputs[1], self._side(mask, part.inputs[0], True), source.shape))
-            else:
-                sent.append(self._fitted(part, mask, source.shape))
+                continue
+            if node.op.name in _LIMITS and _steep(source) and part.op.name == "where" and is_number(part.inputs[2], 0):
+                condition, part, _ = part.inputs
+                own = self._side(mask, condition, True)
+            sent.append(self._fitted(part, own, source.shape))
         return sent
 
     def total(self, parts: Sequence[Adjoint], add: Sum) -> Adjoint:
@@ -187,7 +190,7 @@ def _steep(node: Node) -> bool:
 
 def _through(node: Node) -> bool:
     """Whether each element of the result depends on one element of each input."""
-    return node.op.name in POINTWISE or node.op.name in ("cut", "broadcast_to", *_MOVES)
+    return node.op.jvp is pointwise or node.op.name in ("where", "broadcast_to", *_MOVES)
 
 
 def _fits(shape: Shape, into: Shape) -> bool:

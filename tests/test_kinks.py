@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from .op_cases import file_of, run
-from .spec_cases import body
+from op_cases import file_of, run
+from spec_cases import body
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "derivatives.md"
 ROWS = re.findall(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \|", PAGE.read_text(encoding="utf-8"), re.M)

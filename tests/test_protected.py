@@ -14,9 +14,8 @@ from dlc.optimize import fuse, simplify
 from dlc.tensor_type import Dim, TensorType
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-
-from .op_cases import file_of, run
-from .spec_cases import body
+from op_cases import file_of, run
+from spec_cases import body
 
 F = Callable[[Node], Node]
 NASTY = np.array([0.0, -0.0, -1.0, -2.5, 1.0, np.nan, np.inf, -np.inf, 0.3, 0.55, 0.8, 1.4, 1e-200, 2.0, -0.4, 1e200])
