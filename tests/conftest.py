@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-CHECKED = pytest.StashKey[Counter[str]]()
+TALLIES = pytest.StashKey[dict[str, Counter[str]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,7 +21,7 @@ def accept(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def checked(request: pytest.FixtureRequest) -> Callable[[Any], None]:
     """Counts one sample on which an operation was checked; the sum is in the summary."""
-    counts = request.config.stash.setdefault(CHECKED, Counter())
+    counts = tally(request.config, "checked")
 
     def count(op: Any) -> None:
         counts[op.name] += 1
@@ -29,8 +29,47 @@ def checked(request: pytest.FixtureRequest) -> Callable[[Any], None]:
     return count
 
 
+@pytest.fixture
+def node_tested(request: pytest.FixtureRequest) -> Callable[[str, int, Counter[str]], None]:
+    """Counts the ONNX node tests of an operator that were rebuilt, and those left out by their reasons."""
+
+    def count(op_type: str, rebuilt: int, left: Counter[str]) -> None:
+        tally(request.config, "node tests")[op_type] += rebuilt
+        tally(request.config, "left").update({f"{op_type}: {why}": number for why, number in left.items()})
+
+    return count
+
+
+def tally(config: pytest.Config, name: str) -> Counter[str]:
+    """One of the counts of a run, by name."""
+    return config.stash.setdefault(TALLIES, {}).setdefault(name, Counter())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Under pytest-xdist the tests run in other processes: what each counted comes at its end."""
+    for name, counts in getattr(node, "workeroutput", {}).get("tallies", {}).items():
+        tally(node.config, name).update(counts)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    sent = getattr(session.config, "workeroutput", None)
+    if sent is not None:
+        sent["tallies"] = {name: dict(counts) for name, counts in session.config.stash.get(TALLIES, {}).items()}
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    counts = config.stash.get(CHECKED, Counter())
+    counts = tally(config, "checked")
     if counts:
         line = f"{sum(counts.values()):,} checks of an operation on a sample: {len(counts)} operations"
         terminalreporter.write_line(f"{line}, at least {min(counts.values())} each")
+    nodes, left = tally(config, "node tests"), tally(config, "left")
+    if nodes:
+        line = f"{sum(nodes.values())} node tests of ONNX rebuilt, of {len(nodes)} operators"
+        terminalreporter.write_line(f"{line}; {sum(left.values())} left out:")
+        reasons: dict[str, Counter[str]] = {}
+        for entry, number in sorted(left.items()):
+            op_type, _, why = entry.partition(": ")
+            reasons.setdefault(why, Counter())[op_type] += number
+        for why, ops in reasons.items():
+            terminalreporter.write_line(f"  {sum(ops.values())} {why} ({', '.join(ops)})")
