@@ -1,7 +1,7 @@
 """Forward mode, symbolically: how a small change of some values moves others, as more graph.
 
-One sweep in the order of evaluation carries a tangent beside each value that moves (Wengert 1964), so that one direction
-costs about as much as the values themselves, however many results there are.
+One sweep in the order of evaluation carries a tangent beside each value that moves (Wengert 1964), so that one
+direction costs about as much as the values themselves, however many results there are.
 """
 from __future__ import annotations
 

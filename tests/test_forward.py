@@ -1,6 +1,7 @@
 """Forward mode of every operation against differences and against reverse mode, and the mixes of both.
 
-Like test_ops.py these tests are written by the registry: an operation that is added is checked here without a line more.
+Like test_ops.py these tests are written by the registry: an operation that is added is checked here without a line
+more.
 """
 from __future__ import annotations
 

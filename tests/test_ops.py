@@ -16,7 +16,18 @@ from dlc.ops.leaf import make_input
 from dlc.ops.registry import NUMPY, OPS, Op
 from dlc.tensor_type import Dim, TensorType, TypeProblem
 from op_cases import (
-    DTYPES, Case, differentiable, error_of, file_of, fixed_of, float_leaves, projected, run, sampled, samples, slope,
+    DTYPES,
+    Case,
+    differentiable,
+    error_of,
+    file_of,
+    fixed_of,
+    float_leaves,
+    projected,
+    run,
+    sampled,
+    samples,
+    slope,
 )
 
 COUNT = 25

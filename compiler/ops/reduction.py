@@ -159,7 +159,8 @@ def _extreme(name: str, op_type: str, function: Any, worst: float) -> Callable[.
         return function(x, axis=axes, keepdims=keepdims, initial=start)
 
     return _reduction(name, infer=_infer(name.removeprefix("reduce_"), NUMBERS), grad=_extreme_grad,
-                      jvp=_extreme_jvp, cost=free, lower=_lower(op_type), reference=reference, samples=_samples(-3, 3, distinct=True))
+                      jvp=_extreme_jvp, cost=free, lower=_lower(op_type), reference=reference,
+                      samples=_samples(-3, 3, distinct=True))
 
 
 reduce_max = _extreme("reduce_max", "ReduceMax", np.max, -np.inf)
