@@ -16,6 +16,7 @@ from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, Shape, TypeProblem
 from . import calls, expressions
+from . import named_axes as named_axes  # einsum, rearrange, reduce, repeat: found by name
 from .context import Context, to_node
 from .reading import axes, builtin, one_axis, shape_of, tensor, truth
 from .scope import Frame
@@ -284,8 +285,7 @@ def log_density(c: Context, frame: Frame, span: Span, distribution: Argument, va
 
 LATER = {
     "jacobian": "derivatives of tensors", "hessian": "second derivatives as tensors", "hvp": "Hessian-vector products",
-    "jvp": "forward derivatives", "vjp": "vector-Jacobian products", "einsum": "products and sums over named indices",
-    "rearrange": "splitting and merging dimensions",
+    "jvp": "forward derivatives", "vjp": "vector-Jacobian products",
     "conv": "convolution", "max_pool": "pooling", "top": "the k greatest", "sort": "sorting",
     "cumsum": "cumulative sums",
     "reverse": "`scan` backwards", "tile": "tiling", "roll": "rolling", "pad": "padding",

@@ -213,6 +213,13 @@ def _held(value: Value) -> Iterable[Value]:
 
 
 def _builtin(c: Context, frame: Frame, callee: Builtin, given: list[Argument], span: Span) -> Value:
+    if callee.open:
+        if any(poisoned(*_held(argument.value)) for argument in given):
+            return POISON
+        try:
+            return callee.run(c, frame, span, given)
+        except TypeProblem as problem:
+            raise located(problem, [argument.span for argument in given], span) from None
     names = [name for name, _ in callee.parameters]
     parameters = [
         syntax.Parameter(span, name, None, None if required else syntax.Constant(span, None))

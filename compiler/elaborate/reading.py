@@ -36,6 +36,16 @@ def builtin(function: Callable[..., Value]) -> Callable[..., Value]:
     return function
 
 
+def builtin_of(name: str) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
+    """Registers a function of any arguments, which it is given as a list."""
+
+    def register(function: Callable[..., Value]) -> Callable[..., Value]:
+        BUILTINS[name] = Builtin(name, (("x", True),), function, open=True)
+        return function
+
+    return register
+
+
 # --- reading arguments
 
 

@@ -95,6 +95,7 @@ class Builtin:
     name: str
     parameters: tuple[tuple[str, bool], ...]  # name, whether it must be given
     run: Callable[..., Value]
+    open: bool = False  # takes any arguments, as a list: `run` looks at them itself
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..tensor_type import broadcast
 from .choice import and_, cut, eq, ge, gt, le, lt, ne, not_, or_, stop_gradient, where
+from .contraction import contract
 from .convolution import conv, conv_input, conv_weight
 from .derivative import gradient
 from .elementwise import (
@@ -27,7 +28,7 @@ from .slicing import flip, narrow, slice_, unslice
 
 __all__ = [
     "NONE", "OPS", "Op", "Sample", "abs_", "add", "all_", "and_", "any_", "arange", "argmax", "argmin", "broadcast",
-    "broadcast_to", "cast", "ceil", "concat", "constant", "conv", "conv_input", "conv_weight",
+    "broadcast_to", "cast", "ceil", "concat", "constant", "contract", "conv", "conv_input", "conv_weight",
     "cos", "cut", "div", "eq", "erf", "exp", "expand_dims",
     "expm1", "flip", "floor", "floordiv", "fold", "gather", "ge", "gemm", "gradient", "gt", "input_", "le", "lift",
     "log", "log1p", "log_softmax", "logsumexp", "lt", "make_arange", "make_input", "make_size", "make_variable",

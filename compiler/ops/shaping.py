@@ -100,10 +100,18 @@ def _broadcast_samples(rng: Generator) -> Sample:
     return Sample((rng.uniform(-3, 3, before),), {"shape": np.broadcast_shapes(before, other)})
 
 
+def _broadcast_lower(out: Any, node: Node, x: str) -> str:
+    """Expand; which does not take a 1 to 0, so that what is empty is written as such."""
+    if 0 in node.shape and 0 not in node.inputs[0].shape:
+        nothing = out.constant(np.zeros(0), node.dtype)
+        return str(out.node("Reshape", [nothing, out.shape(node.shape)], allowzero=1))
+    return str(out.node("Expand", [x, out.shape(node.shape)]))
+
+
 _broadcast_to = define(
     "broadcast_to", infer=_broadcast_infer, grad=lambda g, y, x, shape: [g],  # the differentiate loop sums it back
-    lower=lambda out, node, x: str(out.node("Expand", [x, out.shape(node.shape)])),
-    reference=lambda x, shape: np.broadcast_to(x, shape), samples=_broadcast_samples, jvp=linear, cost=free,
+    lower=_broadcast_lower, jvp=linear, cost=free,
+    reference=lambda x, shape: np.broadcast_to(x, shape), samples=_broadcast_samples,
 )
 
 
