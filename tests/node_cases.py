@@ -215,6 +215,27 @@ def counted(c: Case) -> Node:
     return x if np.asarray(limit).dtype.kind == "f" else ops.cast(x, dtype="int")
 
 
+def sliding(c: Case, rank: int) -> dict[str, Any]:
+    """The attributes of a convolution or of pooling as ours."""
+    if c.get("auto_pad", b"NOTSET") != b"NOTSET" or c.get("output_shape"):
+        raise Left("paddings are written as numbers (auto_pad and output_shape never)")
+    return {
+        "strides": tuple(c.get("strides", [1] * rank)), "pads": tuple(c.get("pads", [0] * 2 * rank)),
+        "dilations": tuple(c.get("dilations", [1] * rank)),
+    }
+
+
+def convolution(c: Case) -> Node:
+    return OPS["conv"](c[0], c[1], groups=c.get("group", 1), **sliding(c, c[0].rank - 2))
+
+
+def transposed_convolution(c: Case) -> Node:
+    how = sliding(c, c[0].rank - 2)
+    if set(how["strides"]) == {1}:
+        raise Left("of stride 1 it is written as a Conv")
+    return OPS["conv_input"](c[0], c[1], shape=np.shape(c.expected), groups=c.get("group", 1), **how)
+
+
 TABLE: dict[str, Callable[[Case], Node]] = {
     "Abs": named("abs"), "Neg": named("neg"), "Sign": named("sign"), "Exp": named("exp"), "Log": named("log"),
     "Sqrt": named("sqrt"), "Sin": named("sin"), "Cos": named("cos"), "Tanh": named("tanh"), "Relu": named("relu"),
@@ -235,7 +256,7 @@ TABLE: dict[str, Callable[[Case], Node]] = {
     "Concat": lambda c: ops.concat(*c.all, axis=c.get("axis")),
     "Gather": lambda c: ops.gather(c[0], c[1], axis=c.get("axis", 0)),
     "GatherElements": gather_elements, "Gemm": gemm, "MatMul": matmul, "Slice": cut, "Shape": shape_of,
-    "ScatterND": scattered, "Identity": lambda c: c[0],
+    "ScatterND": scattered, "Identity": lambda c: c[0], "Conv": convolution, "ConvTranspose": transposed_convolution,
 }
 
 # Operators that the compiler's text names and that no node test can stand for, with the reason.
