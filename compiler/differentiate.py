@@ -5,13 +5,13 @@ the work is linear in the nodes of those paths. Adjoint nodes have the scope and
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from . import ops
-from .diagnostics import CompileError, error
 from .graph import Graph, Node
 from .masks import Adjoint, Masks
 from .tensor_type import Size
+from .underived import check_no_end, independent
 
 
 def gradients(target: Node, wrt: Sequence[Node]) -> list[Node | None]:
@@ -49,7 +49,7 @@ def gradients(target: Node, wrt: Sequence[Node]) -> list[Node | None]:
     inside = dict.fromkeys(order)
     for x in wrt:
         if x in inside and x not in adjoints:
-            _check_no_end(x, order, ends)
+            check_no_end(x, target, order, ends)
     return [adjoints.get(x) for x in wrt]
 
 
@@ -90,27 +90,6 @@ def _joined(parts: list[Node]) -> list[Node]:
     return parts
 
 
-def _check_no_end(x: Node, order: Sequence[Node], ends: Mapping[Node, None]) -> None:
-    """E0402 at the first operation that ends a path from x; `stop_gradient` does so on purpose."""
-    reached = {x: None}
-    for node in order:
-        if node.op.name == "stop_gradient" or not any(source in reached for source in node.inputs):
-            continue
-        reached[node] = None
-        if node in ends or node.dtype != "float":
-            raise error(
-                "E0402", f"`{node.op.name}` has no derivative, and no other path leads from {name_of(x)}", node.span,
-                "the derivative ends here", more=[(x.span, "derived by this")],
-                help="use a smooth form of it, or leave what lies behind it out of what is trained",
-            )
-
-
-def name_of(x: Node) -> str:
-    """A leaf's name in quotes, for messages."""
-    name = x.attrs.get("path") or x.attrs.get("name")
-    return f"`{name}`" if name else "the value"
-
-
 def expand(graph: Graph) -> bool:
     """Replaces the innermost derivative placeholders by their graphs, one sweep for each target.
 
@@ -132,15 +111,6 @@ def expand(graph: Graph) -> bool:
         found = gradients(target, [node.inputs[1] for node in placeholders])
         for placeholder, result in zip(placeholders, found, strict=True):
             if result is None:
-                raise _independent(placeholder)
+                raise independent(placeholder)
             graph.replace(placeholder, result)
     return remain
-
-
-def _independent(placeholder: Node) -> CompileError:
-    target, x = placeholder.inputs
-    return error(
-        "E0401", f"the value does not depend on {name_of(x)}", placeholder.span, "derived here",
-        more=[(target.span, "this value"), (x.span, "derived by this")],
-        help="a derivative that is always zero is taken for a mistake",
-    )
