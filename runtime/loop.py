@@ -314,7 +314,7 @@ def _positive(name: str, value: object) -> int:
 
 @contextmanager
 def _interrupts() -> Iterator[list[bool]]:
-    """Ctrl-C during the block adds to the list instead of breaking into a step; a second one breaks in at once.
+    """Ctrl-C or SIGTERM during the block adds to the list instead of breaking into a step; a second breaks in at once.
 
     Signals come to the main thread alone; elsewhere the list stays empty.
     """
@@ -322,21 +322,22 @@ def _interrupts() -> Iterator[list[bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield seen
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def note(number: int, frame: FrameType | None) -> None:
         seen.append(True)
         if len(seen) > 1:
             raise KeyboardInterrupt
 
-    if before is not signal.default_int_handler:  # the program handles it in its own way
-        yield seen
-        return
-    signal.signal(signal.SIGINT, note)
+    usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    # What the program handles in its own way stays so.
+    ours = {number: before for number, before in usual.items() if signal.getsignal(number) == before}
     try:
+        for number in ours:
+            signal.signal(number, note)
         yield seen
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, before in ours.items():
+            signal.signal(number, before)
 
 
 __all__ = ["Loop", "Progress", "refuse_infinite"]

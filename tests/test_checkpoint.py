@@ -21,14 +21,14 @@ FILE = CompiledFile(compiled(validate=0.2, stop=STOP, epochs=8))
 
 
 class Interrupt(Callback):
-    """Ctrl-C after so many updates."""
+    """Ctrl-C after so many updates, or another signal."""
 
-    def __init__(self, at: int) -> None:
-        self.at = at
+    def __init__(self, at: int, number: signal.Signals = signal.SIGINT) -> None:
+        self.at, self.number = at, number
 
     def on_step(self, step: int, figures) -> None:
         if step == self.at:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.number)
 
 
 def same(a: Trainer, b: Trainer) -> None:
@@ -138,10 +138,18 @@ def test_an_interrupt_in_another_thread_is_not_ours() -> None:
     assert found[0].steps == 5
 
 
-def test_ctrl_c_is_as_before_after_a_fit() -> None:
-    before = signal.getsignal(signal.SIGINT)
+def test_a_container_that_is_stopped_leaves_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(FILE, device="cpu").fit(blobs(90), run=tmp_path, callbacks=[Interrupt(7, signal.SIGTERM)])
+    (folder,) = tmp_path.iterdir()
+    assert Trainer.resume(folder, device="cpu").progress.step == 7
+
+
+def test_signals_are_as_before_after_a_fit() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
     Trainer(FILE, device="cpu").fit(blobs(90), epochs=1)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_a_finished_run_has_nothing_left_and_takes_more(tmp_path: Path) -> None:

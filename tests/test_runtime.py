@@ -88,6 +88,16 @@ def test_a_fit_is_the_loop_it_says() -> None:
     assert (int(trained.state["steps"]), int(trained.state["observations"])) == (24, 90)
 
 
+@pytest.mark.parametrize("batch", [None, [1, 2], "d.npz"])
+def test_a_batch_is_a_mapping(batch: object) -> None:
+    trainer = Trainer(compiled(), device="cpu")
+    for _ in range(2):  # also after a batch that passed
+        with pytest.raises(Error) as caught:
+            trainer.step(batch)  # type: ignore[arg-type]
+        assert caught.value.code == "E0603"
+        trainer.step(blobs(8))
+
+
 def test_steps_by_hand_are_the_same_loop() -> None:
     data, made = blobs(64), trainer(seed=5)
     expected = Reference(5, steps=1, observations=16)

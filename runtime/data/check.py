@@ -55,13 +55,16 @@ class BatchCheck:
 
     def __call__(self, batch: Mapping[str, object]) -> Columns:
         """The closer look."""
+        if not isinstance(batch, Mapping):
+            raise Error("E0603", f"a batch is a mapping of names to arrays, not `{type(batch).__name__}`",
+                        notes=["expected " + ", ".join(f"`{field.name}: {field}`" for field in self.fields)])
         columns = check(batch, self.fields, "the batch")
         self._like = [(f.name, f.dtype, columns.arrays[f.name].shape, f.range) for f in self.fields]
         return columns
 
     def alike(self, batch: Mapping[str, object]) -> dict[str, np.ndarray] | None:
         """The arrays, where they are what the last batch was and their values are good; None says to look closer."""
-        if not self._like:
+        if not self._like or (type(batch) is not dict and not isinstance(batch, Mapping)):
             return None
         arrays: dict[str, np.ndarray] = {}
         for name, dtype, shape, range_ in self._like:
