@@ -12,9 +12,11 @@ The roots live in `graph.outputs`, under these names, so that every pass keeps t
 """
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from .diagnostics import error
 from .graph import Graph, Node
 from .tensor_type import TensorType
 
@@ -62,3 +64,31 @@ class Module:
             for name, node in self.graph.outputs.items()
             if any(name == prefix or (prefix.endswith("/") and name.startswith(prefix)) for prefix in prefixes)
         }
+
+    def reserved(self) -> list[str]:
+        """Every name of the file that has a meaning. CompileError E0290 when two things have one name."""
+        owner: dict[str, tuple[str, Node]] = {}
+        for what, node, name in self._meanings():
+            if name in owner:
+                kind, first = owner[name]
+                raise error(
+                    "E0290", f"the {kind} and the {what} have one name, `{name}`", first.span, f"the {kind}",
+                    more=[(node.span, f"the {what}")] if first is not node else (),
+                    help="a compiled file tells its values apart by name: rename one",
+                )
+            owner[name] = what, node
+        return list(owner)
+
+    def _meanings(self) -> Iterable[tuple[str, Node, str]]:
+        for leaf in self.inputs:
+            yield "input", leaf, leaf.attrs["name"]
+        for leaf in self.targets:
+            yield "target", leaf, leaf.attrs["name"]
+        for path, variable in self.variables.items():
+            yield variable.kind, variable.node, path
+        for root, node in self.graph.outputs.items():
+            kind, _, rest = root.partition("/")
+            if kind in ("output", "metric"):
+                yield kind, node, rest
+            elif kind != "initial":
+                yield "reported value", node, root

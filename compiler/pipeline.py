@@ -40,6 +40,7 @@ def check(
     with room():
         module = elaborate(source, folder=folder, model=model, overrides=set, max_nodes=max_nodes, problems=problems)
         differentiate(module)
+        module.reserved()
     return module, problems.warnings
 
 

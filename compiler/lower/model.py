@@ -7,7 +7,7 @@ import numpy as np
 from onnx import GraphProto
 
 from .. import interpret
-from ..diagnostics import InternalError, error
+from ..diagnostics import InternalError
 from ..graph import Array, Node
 from ..module import Module, Variable
 from ..ops.registry import NUMPY
@@ -28,7 +28,7 @@ def main_graph(graph: GraphProto, module: Module, precision: str, start: dict[st
     graph.name = module.name
     inputs = [leaf for leaf in module.inputs if leaf in needed]
     others = [leaf for leaf in module.inputs if leaf not in needed]
-    emitter = Emitter(graph, precision, data=inputs + others, reserved=reserved(module))
+    emitter = Emitter(graph, precision, data=inputs + others, reserved=module.reserved())
     for leaf in module.inputs:
         emitter.leaf(leaf, leaf.attrs["name"])
     held = [variable for variable in module.variables.values() if variable.node in needed]
@@ -65,34 +65,6 @@ def write_roots(emitter: Emitter, order: list[Node], roots: dict[str, Node]) -> 
         if wanted.get(node) != name:
             emitter.alias(name, node)
         emitter.graph.output.append(value_info(name, node.type, emitter.precision))
-
-
-def reserved(module: Module) -> list[str]:
-    """Every name of a step that has a meaning. E0290 when two things have one name."""
-    owner: dict[str, str] = {}
-    for what, node, name in _meanings(module):
-        if name in owner:
-            raise error(
-                "E0290", f"the {owner[name]} and the {what} have one name, `{name}`", node.span,
-                f"`{name}` is used twice", help="a compiled file tells its values apart by name: rename one",
-            )
-        owner[name] = what
-    return list(owner)
-
-
-def _meanings(module: Module) -> Iterable[tuple[str, Node, str]]:
-    for leaf in module.inputs:
-        yield "input", leaf, leaf.attrs["name"]
-    for leaf in module.targets:
-        yield "target", leaf, leaf.attrs["name"]
-    for path, variable in module.variables.items():
-        yield variable.kind, variable.node, path
-    for root, node in module.graph.outputs.items():
-        kind, _, rest = root.partition("/")
-        if kind in ("output", "metric"):
-            yield kind, node, rest
-        elif kind != "initial":
-            yield "reported value", node, root
 
 
 def start_values(module: Module, seed: int) -> dict[str, Array]:
