@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from .. import ops, syntax
 from ..diagnostics import did_you_mean, error
@@ -29,6 +30,7 @@ from .values import (
 
 MAX_WEIGHT = 256  # names in a size, each as often as it stands there
 CONSTANTS = {"pi": math.pi, "inf": math.inf, "nan": math.nan}
+Step = TypeVar("Step", bound=syntax.Expr)
 BINARY = {
     "+": ops.add, "-": ops.sub, "*": ops.mul, "/": ops.div, "//": ops.floordiv, "%": ops.mod, "^": ops.pow_,
     "==": ops.eq, "!=": ops.ne, "<": ops.lt, "<=": ops.le, ">": ops.gt, ">=": ops.ge, "and": ops.and_, "or": ops.or_,
@@ -44,15 +46,21 @@ def evaluate(c: Context, frame: Frame, expr: syntax.Expr) -> Value:
     return _EVALUATE[type(expr)](c, frame, expr)
 
 
+def _spine(top: Step, below: Callable[[Step], syntax.Expr]) -> tuple[syntax.Expr, list[Step]]:
+    """What leans to the left may be long and is walked, not recursed into: the innermost left side, and the steps
+    of the kind of `top` from it to `top`."""
+    steps, left = [top], below(top)
+    while isinstance(left, type(top)):
+        steps.append(left)
+        left = below(left)
+    return left, steps[::-1]
+
+
 def _chain(c: Context, frame: Frame, expr: syntax.Binary) -> Value:
-    """`a + b + c ...` leans to the left and may be long: the left side is walked, not recursed into."""
-    spine: list[syntax.Binary] = []
-    left: syntax.Expr = expr
-    while isinstance(left, syntax.Binary):
-        spine.append(left)
-        left = left.left
+    """a + b + c ..."""
+    left, steps = _spine(expr, lambda step: step.left)
     value = evaluate(c, frame, left)
-    for step in reversed(spine):
+    for step in steps:
         if step.op in ("and", "or") and isinstance(value, bool) and value == (step.op == "or"):
             continue  # decided: the right side need not even make sense (`size(x, 0) > 0 and ...`)
         right = evaluate(c, frame, step.right)
@@ -61,13 +69,10 @@ def _chain(c: Context, frame: Frame, expr: syntax.Binary) -> Value:
 
 
 def _pipes(c: Context, frame: Frame, expr: syntax.Pipe) -> Value:
-    spine: list[syntax.Pipe] = []
-    left: syntax.Expr = expr
-    while isinstance(left, syntax.Pipe):
-        spine.append(left)
-        left = left.left
+    """a |> f |> g ..."""
+    left, steps = _spine(expr, lambda step: step.left)
     value = evaluate(c, frame, left)
-    for step in reversed(spine):
+    for step in steps:
         value = pipe(c, frame, Argument(None, value, step.left.span), step.right, step.span)
     return value
 
@@ -434,14 +439,10 @@ def _attribute(c: Context, frame: Frame, expr: syntax.Attribute) -> Value:
 
 
 def _call(c: Context, frame: Frame, expr: syntax.Call) -> Value:
-    """f(a)(b)(c) leans to the left like a chain of operators."""
-    spine: list[syntax.Call] = []
-    function: syntax.Expr = expr
-    while isinstance(function, syntax.Call):
-        spine.append(function)
-        function = function.function
+    """f(a)(b)(c) ..."""
+    function, steps = _spine(expr, lambda step: step.function)
     value = evaluate(c, frame, function)
-    for call in reversed(spine):
+    for call in steps:
         arguments = calls.arguments(c, frame, call.arguments)
         if poisoned(value, *(argument.value for argument in arguments)):
             return POISON
