@@ -1,8 +1,6 @@
 """Reverse mode on whole graphs: sharing, nesting, cost, and what has no derivative."""
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from dlc import interpret, ops
@@ -12,6 +10,7 @@ from dlc.graph import Graph, Node
 from dlc.ops.leaf import make_input, make_variable
 from dlc.source import Source, Span
 from dlc.tensor_type import Dim, TensorType
+from work import assert_linear
 
 
 def scalar(graph: Graph, name: str) -> Node:
@@ -223,20 +222,20 @@ def chain(length: int) -> tuple[Graph, Node, Node]:
 
 def test_the_backward_graph_is_linear_in_the_forward_graph():
     ratio: dict[int, float] = {}
-    seconds: dict[int, float] = {}
     for length in (100, 1000, 4000):
-        times = []
-        for _ in range(3):
-            graph, x, target = chain(length)
-            forward = len(graph)
-            began = time.perf_counter()
-            gradients(target, [x])
-            times.append(time.perf_counter() - began)
-        seconds[length] = min(times)
+        graph, x, target = chain(length)
+        forward = len(graph)
+        gradients(target, [x])
         ratio[length] = (len(graph) - forward) / forward
     assert abs(ratio[1000] / ratio[100] - 1) < 0.05 and abs(ratio[4000] / ratio[1000] - 1) < 0.05
     assert ratio[1000] < 4
-    assert seconds[4000] < 12 * seconds[1000]  # quadratic work would take 16 times as long
+
+
+def test_differentiating_is_linear():
+    def run(made: tuple[Graph, Node, Node]) -> None:
+        gradients(made[2], [made[1]])
+
+    assert_linear(chain, run, counted=(100, 800), timed=(250, 4000), limit=3)  # 16 if it were quadratic
 
 
 def test_only_what_lies_on_a_path_is_visited():

@@ -1,8 +1,6 @@
 """Every rule of the fusing pass: the interpreter gives the same before and after, and so does ONNX Runtime."""
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import onnxruntime
 import pytest
@@ -13,6 +11,7 @@ from dlc.module import Module, Variable
 from dlc.ops.leaf import make_input, make_variable
 from dlc.optimize.fuse import fuse
 from dlc.tensor_type import Dim, TensorType
+from work import assert_linear
 
 BATCH = Dim.name("batch")
 
@@ -200,11 +199,4 @@ def test_a_residual_layer_takes_nine_nodes():
 
 
 def test_fusing_is_linear():
-    def seconds(layers: int) -> float:
-        graph = residual(layers)
-        start = time.process_time()
-        fuse(graph)
-        return time.process_time() - start
-
-    short, long = (min(seconds(layers) for _ in range(2)) for layers in (150, 900))
-    assert long < 6 * 2 * short
+    assert_linear(residual, fuse, counted=(25, 400), timed=(100, 1600), limit=2.5)  # 16 if it were quadratic

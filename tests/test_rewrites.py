@@ -2,9 +2,7 @@
 whole by random graphs. `pytest tests/test_rewrites.py --accept` takes what comes out today as right."""
 from __future__ import annotations
 
-import gc
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_graphs import Pool
 from rewrite_cases import CASES, Leaves, N, feeds
+from work import assert_linear
 
 HERE = Path(__file__).parent
 FINAL = ("stored", "kept_dimensions", "unmarked")  # cases of the last pass
@@ -203,25 +202,9 @@ def residual(layers: int) -> Graph:
 
 
 def test_time_is_linear() -> None:
-    def seconds(layers: int, runs: int) -> tuple[int, float]:
-        best = float("inf")
-        for _ in range(runs):
-            graph = residual(layers)
-            nodes = len(graph)
-            gc.collect()
-            gc.disable()  # the collector looks at every object of the process, whoever made it
-            try:
-                start = time.process_time()
-                simplify(graph)
-                best = min(best, time.process_time() - start)
-            finally:
-                gc.enable()
-        return nodes, best
-
-    small, quick = seconds(250, 3)
-    large, slow = seconds(2500, 1)
-    assert 55_000 < large < 70_000 and large > 9.9 * small
-    assert slow <= 14 * quick
+    small, large = len(residual(150)), len(residual(1500))
+    assert 33_000 < large < 42_000 and large > 9.9 * small
+    assert_linear(residual, simplify, counted=(25, 200), timed=(150, 1500), limit=1.4)
 
 
 # --- stable forms, by many spellings
