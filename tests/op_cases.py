@@ -120,7 +120,13 @@ def projected(case: Case, rng):
     return ops.reduce_sum(total, axes=range(total.rank)), weights
 
 
+# Operands in which an operation is constant between jumps, while it has a derivative by the others.
+HELD = {"max_unpool": [1, 2], "max_select": [1, 2]}
+
+
 def fixed_of(op: Op, sample, number: int) -> list[int]:
-    """In every third sample one of several float operands is a constant of the graph."""
+    """In every third sample one of several float operands is a constant of the graph; held ones always are."""
+    if op.name in HELD:
+        return HELD[op.name]
     floats = [i for i, value in enumerate(sample.inputs) if value.dtype.kind == "f"]
     return [floats[number % len(floats)]] if number % 3 == 0 and len(floats) > 1 else []

@@ -56,12 +56,31 @@ def transposed(x, flag):
     return x.transpose(-1, -2) if flag else x
 
 
+def around(x, pads, value):
+    """Padding as we write it, all befores and then all afters."""
+    n = len(pads) // 2
+    return functional.pad(x, [pad for i in reversed(range(n)) for pad in (pads[i], pads[n + i])], value=value)
+
+
 def convolved(x, w, strides, pads, dilations, groups):
     n = x.ndim - 2
-    wide = [pads[i // 2 if i % 2 == 0 else n + i // 2] for i in range(2 * n)]
-    pairs = [pad for i in reversed(range(n)) for pad in wide[2 * i : 2 * i + 2]]
     run = (functional.conv1d, functional.conv2d, functional.conv3d)[n - 1]
-    return run(functional.pad(x, pairs), w, None, strides, 0, dilations, groups)
+    return run(around(x, pads, 0), w, None, strides, 0, dilations, groups)
+
+
+def pooled(x, kernel, strides, pads, dilations):
+    run = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[x.ndim - 3]
+    return run(around(x, pads, -np.inf), kernel, strides, 0, dilations)
+
+
+def averaged(x, kernel, strides, pads):
+    run = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)[x.ndim - 3]
+    return run(around(x, pads, 0), kernel, strides)
+
+
+def adjoint_of_average(g, shape, **how):
+    lone = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
+    return torch.autograd.grad(averaged(lone, **how), lone, g, create_graph=True)[0]
 
 
 def adjoint_of_conv(shape, at, other, g, **how):
@@ -72,6 +91,7 @@ def adjoint_of_conv(shape, at, other, g, **how):
 
 
 TORCH = {
+    "max_pool": pooled, "avg_pool": averaged, "avg_unpool": adjoint_of_average,
     "conv": convolved, "conv_input": lambda g, w, shape, **how: adjoint_of_conv(shape, 0, w, g, **how),
     "conv_weight": lambda x, g, shape, **how: adjoint_of_conv(shape, 1, x, g, **how),
     "neg": torch.neg, "abs": torch.abs, "sign": torch.sign, "exp": torch.exp, "expm1": torch.expm1, "log": torch.log,

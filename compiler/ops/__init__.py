@@ -15,6 +15,7 @@ from .indexing import arange, gather, make_arange, one_hot, pick, scatter_add
 from .leaf import input_, make_input, make_size, make_variable, seed, size, variable
 from .linalg import gemm, matmul, vecmat
 from .operands import cast
+from .pooling import avg_pool, avg_unpool, max_pool, max_select, max_unpool
 from .random import fold, random_normal, random_uniform, seed_key
 from .reduction import (
     all_, any_, argmax, argmin, log_softmax, logsumexp, mean, reduce_max, reduce_min, reduce_prod, reduce_sum,
@@ -27,13 +28,13 @@ from .shaping import (
 from .slicing import flip, narrow, slice_, unslice
 
 __all__ = [
-    "NONE", "OPS", "Op", "Sample", "abs_", "add", "all_", "and_", "any_", "arange", "argmax", "argmin", "broadcast",
-    "broadcast_to", "cast", "ceil", "concat", "constant", "contract", "conv", "conv_input", "conv_weight",
-    "cos", "cut", "div", "eq", "erf", "exp", "expand_dims",
-    "expm1", "flip", "floor", "floordiv", "fold", "gather", "ge", "gemm", "gradient", "gt", "input_", "le", "lift",
-    "log", "log1p", "log_softmax", "logsumexp", "lt", "make_arange", "make_input", "make_size", "make_variable",
-    "matmul", "maximum", "mean", "minimum", "mod", "moveaxis", "mul", "narrow", "ne", "neg", "not_", "one_hot", "or_",
-    "pick", "pow_", "random_normal", "random_uniform", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
+    "NONE", "OPS", "Op", "Sample", "abs_", "add", "all_", "and_", "any_", "arange", "argmax", "argmin", "avg_pool",
+    "avg_unpool", "broadcast", "broadcast_to", "cast", "ceil", "concat", "constant", "contract", "conv", "conv_input",
+    "conv_weight", "cos", "cut", "div", "eq", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "floordiv",
+    "fold", "gather", "ge", "gemm", "gradient", "gt", "input_", "le", "lift", "log", "log1p", "log_softmax",
+    "logsumexp", "lt", "make_arange", "make_input", "make_size", "make_variable", "matmul", "max_pool", "max_select",
+    "max_unpool", "maximum", "mean", "minimum", "mod", "moveaxis", "mul", "narrow", "ne", "neg", "not_", "one_hot",
+    "or_", "pick", "pow_", "random_normal", "random_uniform", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
     "reduce_sum_square", "relu", "reshape", "round_", "scatter_add", "seed", "seed_key", "sigmoid", "sign", "sin",
     "size", "slice_", "softmax", "softplus", "split", "sqrt", "squeeze", "stack", "stop_gradient", "sub", "sum_to",
     "swap_last", "tanh", "transpose", "unslice", "variable", "vecmat", "where",

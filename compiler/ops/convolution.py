@@ -130,7 +130,7 @@ def _weight_grad(v: Node, y: Node, x: Node, g: Node, shape: Shape, **how: Any) -
 # --- ONNX
 
 
-def _geometry(x: Shape, w: Shape, windows: Shape, strides: Ints, pads: Ints, dilations: Ints) -> list[Size]:
+def _left_over(x: Shape, w: Shape, windows: Shape, strides: Ints, pads: Ints, dilations: Ints) -> list[Size]:
     n = len(strides)
     kernel = w[2:]
     return [
@@ -191,27 +191,32 @@ def _turned(out: Any, w: str, w_shape: Shape, groups: int) -> tuple[str, Shape]:
 
 
 def _input_lower(out: Any, node: Node, g: str, w: str) -> str:
+    how = {name: value for name, value in node.attrs.items() if name != "shape"}
+    return lower_adjoint(out, g, node.inputs[0].shape, w, node.inputs[1].shape, node.shape, **how)
+
+
+def lower_adjoint(out: Any, g: str, g_shape: Shape, w: str, w_shape: Shape, shape: Shape, strides: Ints, pads: Ints,
+                  dilations: Ints, groups: int) -> str:
     """A convolution of the adjoint with the turned kernel where the stride is 1, else ConvTranspose.
 
     ConvTranspose has equal pads on both sides (CUDA has no kernel for others); the rest is sliced off.
     """
-    how = {name: value for name, value in node.attrs.items() if name != "shape"}
-    strides, pads, dilations, groups = (how[name] for name in ("strides", "pads", "dilations", "groups"))
-    (source, weights), n = node.inputs, len(how["strides"])
-    kernel = _kernel(weights.type)
-    sizes, count = node.shape[2:], source.shape[2:]
+    n, kernel = len(strides), tuple(int(size) for size in w_shape[2:])  # type: ignore[arg-type]
+    sizes, count = shape[2:], g_shape[2:]
     reach = [extent(k, d) - 1 for k, d in zip(kernel, dilations, strict=True)]
     before = [r - pad for r, pad in zip(reach, pads, strict=False)]
     after = [size - 1 + pad - (c - 1) * s for size, pad, c, s in zip(sizes, pads, count, strides, strict=False)]
     simple = all(isinstance(pad, int) and pad >= 0 for pad in (*before, *after)) and set(strides) == {1}
     if simple or out.precision == "float64":
-        turned, shape = _turned(out, w, weights.shape, groups)
-        x, x_shape = spaced(out, g, source.shape, strides)
-        adjoint = {"strides": (1,) * n, "pads": (*before, *after), "dilations": dilations, "groups": groups}
+        turned, turned_shape = _turned(out, w, w_shape, groups)
+        x, x_shape = spaced(out, g, g_shape, strides)
+        adjoint: dict[str, Any] = {
+            "strides": (1,) * n, "pads": (*before, *after), "dilations": dilations, "groups": groups,
+        }
         if out.precision == "float64":
-            return by_products(out, x, x_shape, turned, shape, sizes, **adjoint)
+            return by_products(out, x, x_shape, turned, turned_shape, sizes, **adjoint)
         return _kernel_node(out, x, turned, kernel, **adjoint)
-    rest = _geometry(node.shape, weights.shape, count, strides, pads, dilations)
+    rest = _left_over(shape, w_shape, count, strides, pads, dilations)
     equal = [min(pads[i], pads[n + i]) for i in range(n)]
     longer = [r if isinstance(r, int) else s - 1 for r, s in zip(rest, strides, strict=True)]
     y = out.node("ConvTranspose", [g, w], kernel_shape=kernel, strides=strides, dilations=dilations, group=groups,
@@ -254,7 +259,7 @@ def _weight_lower(out: Any, node: Node, x: str, g: str) -> str:
         x = out.node("Transpose", [x], perm=[0, *range(2, 2 + n), 1])
     image = reshaped(out, x, (1, groups * batch, *sizes[:-1], sizes[-1] * per_group))
     turned = out.node("Transpose", [g], perm=[1, 0, *range(2, 2 + n)])
-    rest = _geometry(source.shape, node.shape, count, strides, pads, dilations)
+    rest = _left_over(source.shape, node.shape, count, strides, pads, dilations)
     after = [max(pads[n + i] - r, 0) if isinstance(r, int) else pads[n + i] for i, r in enumerate(rest)]
     attributes: dict[str, Any] = {"kernel_shape": count} if all(isinstance(c, int) for c in count) else {}
     y = out.node(
