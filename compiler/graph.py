@@ -174,6 +174,10 @@ class Graph:
             self.dag.add_edges_from((source, node) for source in inputs)
         return node
 
+    def known(self, op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any]) -> Node | None:
+        """The node that `add` would return if it exists; none is made."""
+        return self._known.get(self._key(op, inputs, attrs))
+
     @staticmethod
     def _key(op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
         ids = [node.id for node in inputs]

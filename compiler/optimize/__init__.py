@@ -22,7 +22,7 @@ def _unmarked(node: Node) -> Node | None:
 
 
 _ALL = together(PASSES)
-_LAST = together((_MARKERS, *PASSES))
+_LAST = together((_MARKERS, *PASSES, shapes.LAST))
 _CLOSING = together((fold.FINAL, shapes.KEEP))
 
 

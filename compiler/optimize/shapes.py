@@ -9,6 +9,7 @@ from ..graph import Node
 from ..tensor_type import Size
 from ..tensor_type import product as count_of
 from .match import (
+    POINTWISE,
     REDUCTIONS,
     axes_of,
     constant_along,
@@ -21,6 +22,7 @@ from .match import (
 from .rewrite import Rules
 
 RULES = Rules()
+LAST = Rules()  # once all derivatives are taken: the stable forms are told by their keepdims
 KEEP = Rules()
 
 
@@ -160,6 +162,44 @@ def signs_and_scalars_out(node: Node) -> Node | None:
     if b.rank or not a.rank or not node.rank:
         return None
     return moved(a) * b if x.op.name == "mul" else moved(a) / b
+
+
+@LAST.on(*POINTWISE)
+def ones_in_front(node: Node) -> Node | None:
+    """f(x, reshape(y)) = f(x, y), where the reshape only puts ones in front, as broadcasting does anyway"""
+    plain = [_without_ones(source) if source.rank == node.rank else source for source in node.inputs]
+    if all(new is old for new, old in zip(plain, node.inputs, strict=True)):
+        return None
+    if all(source.rank < node.rank for source in plain):
+        return None
+    result = node.graph.add(node.op, plain, node.attrs)
+    return result if result.shape == node.shape else None
+
+
+def _without_ones(node: Node) -> Node:
+    if node.op.name == "reshape":
+        shape = node.inputs[0].shape
+        if node.rank > len(shape) and node.shape == (1,) * (node.rank - len(shape)) + shape:
+            return node.inputs[0]
+    return node
+
+
+@RULES.on(*POINTWISE)
+def computed_already(node: Node) -> Node | None:
+    """f(reshape(x), s) = reshape(f(x, s)), s scalars, where f(x, s) is computed anyway"""
+    before = None
+    for source in node.inputs:
+        if source.rank:
+            if source.op.name != "reshape" or source.shape != node.shape:
+                return None
+            if before is not None and source.inputs[0].shape != before:
+                return None
+            before = source.inputs[0].shape
+    if before is None:
+        return None
+    plain = [source.inputs[0] if source.rank else source for source in node.inputs]
+    twin = node.graph.known(node.op, plain, node.attrs)
+    return None if twin is None else ops.reshape(twin, shape=node.shape)
 
 
 @RULES.on("reshape")
