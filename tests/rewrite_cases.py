@@ -54,6 +54,11 @@ def total(x: Node, *axes: int, keepdims: bool = False) -> Node:
     return ops.reduce_sum(x, axes=axes, keepdims=keepdims)
 
 
+def wide(x: Node, *lead: object) -> Node:
+    """The rows of a matrix in more dimensions."""
+    return ops.reshape(x, shape=(*lead, x.shape[-1]))  # type: ignore[arg-type]
+
+
 def lse(x: Node, axis: int = 1, keepdims: bool = False) -> Node:
     return ops.logsumexp(x, axes=(axis,), keepdims=keepdims)
 
@@ -248,5 +253,29 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     "kept_dimensions": lambda l: [
         l.x - total(l.x, 1, keepdims=True), total(l.y, 1) + ops.squeeze(total(l.y, 1, keepdims=True), 1),
     ],
+    "product_of_rows": lambda l: [
+        ops.matmul(wide(l.x, N, 1), l.y, tb=True), ops.matmul(wide(l.x, 1, N), wide(l.y, 1, N), tb=True),
+        ops.matmul(wide(l.x, N, 1), ops.matmul(l.y, l.x, ta=True)),
+    ],
+    "pointwise_of_rows": lambda l: [
+        ops.exp(wide(l.x, N, 1)) + l.v, wide(l.x, N, 1) * wide(l.w, N, 1) - ops.reshape(l.v, shape=(1, 1, M)),
+        ops.maximum(-wide(l.x, N, 1) * l.s, l.t), ops.sin(ops.reshape(l.u, shape=(3, 2, 2))),
+        wide(l.x, N, 1) * ops.sin(ops.transpose(wide(l.y, 1, N), perm=(1, 0, 2))),
+    ],
+    "pointwise_of_reshapes": lambda l: [
+        ops.reshape(l.u, shape=(2, 6)) - ops.reshape(ops.exp(l.u), shape=(2, 6)),
+        ops.where(
+            ops.gt(ops.reshape(l.u, shape=(2, 6)), 0.0), 1.0, ops.reshape(ops.exp(l.u), shape=(2, 6)),
+        ),
+    ],
+    "reduction_of_rows": lambda l: [
+        total(wide(l.x, N, 1), 2), ops.reduce_max(wide(l.x, N, 1), axes=(0, 1), keepdims=False),
+        lse(wide(l.y, 1, N), 2), total(wide(l.y, 1, N), 1),
+    ],
+    "row_by_row": lambda l: [
+        ops.softmax(wide(l.x, N, 1), axis=-1), ops.argmax(wide(l.x, N, 1), axis=2),
+        ops.softmax(wide(l.x, N, 1), axis=0),
+    ],
+    "pick_of_rows": lambda l: [ops.pick(wide(l.z, N, 1), ops.reshape(l.k, shape=(N, 1)))],
     "unmarked": lambda l: [ops.cut(l.x) + ops.stop_gradient(l.y)],
 }

@@ -12,7 +12,7 @@ from dlc.diagnostics import InternalError
 from dlc.differentiate import gradients
 from dlc.graph import Graph
 from dlc.interpret import evaluate
-from dlc.optimize import PASSES, fold, shapes, simplify
+from dlc.optimize import LATE, PASSES, fold, shapes, simplify
 from dlc.optimize.rewrite import Rules, rewrite, together
 from dlc.source import Source, Span
 from dlc.tensor_type import Dim, TensorType
@@ -23,7 +23,9 @@ from rewrite_cases import CASES, Leaves, N, feeds
 from work import assert_linear
 
 HERE = Path(__file__).parent
-FINAL = ("stored", "kept_dimensions", "unmarked", "ones_in_front")  # cases of the last pass
+FINAL = (  # cases of the last pass
+    "stored", "kept_dimensions", "unmarked", *(rule.__name__ for rules in LATE for on in rules.values() for rule in on),
+)
 
 
 def build(name: str) -> Graph:
@@ -69,7 +71,7 @@ def test_golden_pairs_have_no_leftovers() -> None:
 def all_rules() -> dict[str, str]:
     """Every rule with its equation, in the order of the passes."""
     found = {}
-    for group in (*PASSES, shapes.LAST, fold.FINAL, shapes.KEEP):
+    for group in (*PASSES, *LATE, fold.FINAL, shapes.KEEP):
         for rules in group.values():
             for rule in rules:
                 found[f"{rule.__module__.rpartition('.')[2]}.{rule.__name__}"] = " ".join(rule.__doc__.split())
@@ -92,7 +94,7 @@ def test_every_rule_applies_to_its_case(rule: str) -> None:
         return watched
 
     graph = build(name)
-    groups = (shapes.LAST, fold.FINAL, shapes.KEEP) if name in FINAL else PASSES
+    groups = (*LATE, fold.FINAL, shapes.KEEP) if name in FINAL else PASSES
     table = together(groups)
     if name in FINAL:
         rewrite(graph, together(PASSES))

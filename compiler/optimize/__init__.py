@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from ..graph import Graph, Node
-from . import algebra, fold, shapes, stable
+from . import algebra, fold, rows, shapes, stable
 from .fuse import fuse
 from .rewrite import Rules, rewrite, together
 
@@ -22,7 +22,8 @@ def _unmarked(node: Node) -> Node | None:
 
 
 _ALL = together(PASSES)
-_LAST = together((_MARKERS, *PASSES, shapes.LAST))
+LATE = (shapes.LAST, rows.RULES)  # once no more derivatives are taken: they hide what a derivative rule looks for
+_LAST = together((_MARKERS, *PASSES, *LATE))
 _CLOSING = together((fold.FINAL, shapes.KEEP))
 
 
@@ -36,4 +37,4 @@ def simplify(graph: Graph, final: bool = False) -> None:
         rewrite(graph, _CLOSING)
 
 
-__all__ = ["PASSES", "fuse", "simplify"]
+__all__ = ["LATE", "PASSES", "fuse", "simplify"]
