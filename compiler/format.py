@@ -159,6 +159,8 @@ class _Formatter:
             return 1 if previous.endswith(".") and token.startswith(".") else 0  # `1. .. .5`
         if previous == "." or "^" in (previous, token):
             return 0
+        if previous == "..." and token.type == "NAME":
+            return 0
         if token == "(":
             return 0 if self.value(previous) or previous.type == "TRAIN" else 1
         if token == "[":

@@ -49,7 +49,9 @@ class Constant(Expr):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ellipsis(Expr):
-    """`...`"""
+    """`...`, or `...name`: the sizes of a list, in the type of something that is made."""
+
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -160,7 +160,7 @@ class Builder:
         return s.Constant(self._at(c[0]), {"true": True, "false": False}.get(str(c[0])))
 
     def ellipsis(self, c: list[Token]) -> s.Ellipsis:
-        return s.Ellipsis(self._at(c[0]))
+        return s.Ellipsis(self._span(c), self._name(c[1]) if len(c) > 1 else None)
 
     def group(self, c: list[Any]) -> s.Expr:
         """`(e)` is e, with the brackets in its span."""

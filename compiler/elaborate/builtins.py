@@ -17,6 +17,7 @@ from ..source import Span
 from ..tensor_type import Dim, Shape, TypeProblem
 from . import calls, expressions
 from . import named_axes as named_axes  # einsum, rearrange, reduce, repeat: found by name
+from . import sliding as sliding  # convolve, max_pool, ...
 from .context import Context, to_node
 from .reading import axes, builtin, one_axis, shape_of, tensor, truth
 from .scope import Frame
@@ -286,10 +287,9 @@ def log_density(c: Context, frame: Frame, span: Span, distribution: Argument, va
 LATER = {
     "jacobian": "derivatives of tensors", "hessian": "second derivatives as tensors", "hvp": "Hessian-vector products",
     "jvp": "forward derivatives", "vjp": "vector-Jacobian products",
-    "conv": "convolution", "max_pool": "pooling", "top": "the k greatest", "sort": "sorting",
+    "top": "the k greatest", "sort": "sorting",
     "cumsum": "cumulative sums",
     "reverse": "`scan` backwards", "tile": "tiling", "roll": "rolling", "pad": "padding",
-    "conv_transpose": "convolution",
-    "avg_pool": "pooling", "rnn": "recurrent layers", "lstm": "recurrent layers", "gru": "recurrent layers",
+    "rnn": "recurrent layers", "lstm": "recurrent layers", "gru": "recurrent layers",
     "attention": "attention layers", "mixture": "mixtures of distributions", "nuts": "sampling a posterior",
 }

@@ -464,11 +464,18 @@ def static_int(c: Context, frame: Frame, expr: syntax.Expr, what: str) -> int:
     return int(value)
 
 
+def _ellipsis(c: Context, frame: Frame, expr: syntax.Ellipsis) -> Value:
+    if expr.name is not None:
+        raise error("E0368", f"`...{expr.name}` stands only in the type of something that is made", expr.span, "here",
+                    help="`param W: float[n, ...kernel]`")
+    return ...
+
+
 _EVALUATE: dict[type, Any] = {
     syntax.Number: lambda c, frame, expr: expr.value,
     syntax.Text: lambda c, frame, expr: expr.value,
     syntax.Constant: lambda c, frame, expr: expr.value,
-    syntax.Ellipsis: lambda c, frame, expr: ...,
+    syntax.Ellipsis: _ellipsis,
     syntax.Name: _name,
     syntax.Tuple: _tuple,
     syntax.List: lambda c, frame, expr: _list(c, frame, expr.items),

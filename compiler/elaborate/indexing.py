@@ -79,6 +79,8 @@ def _tensor(c: Context, frame: Frame, value: Tensor, expr: syntax.Index) -> Valu
         raise error("E0239", f"{used} indices for {rank} dimension{'s' * (rank != 1)}", expr.span,
                     f"`{expr.value.span.text}` is `{value.node.type}`")
     gaps = [i for i, e in enumerate(places) if isinstance(e, syntax.Ellipsis)]
+    for i in gaps:
+        expressions.evaluate(c, frame, places[i])  # `...name` is refused
     if len(gaps) > 1:
         raise error("E0323", "`...` stands at most once in an index", places[gaps[1]].span, "the second one")
     full = syntax.Slice(expr.span, None, None, None)

@@ -22,6 +22,7 @@ from .values import (
     Instance,
     Label,
     Partial,
+    Reported,
     Tensor,
     Value,
     kind,
@@ -40,6 +41,8 @@ def run(c: Context, frame: Frame, body: Sequence[syntax.Statement]) -> None:
             if problem.code == "E0220":  # too large: going on would only take time
                 raise
             errors.append(problem)
+            poison(frame, [statement])
+        except Reported:
             poison(frame, [statement])
     if errors:
         if frame.kind == "model":

@@ -8,7 +8,7 @@ from ..tensor_type import Dim, Shape, Size, TensorType, show_shape
 from . import expressions
 from .context import Context, to_node
 from .scope import Frame
-from .values import POISON, Label, Tensor, Value, kind, plain
+from .values import POISON, Label, Reported, Tensor, Value, kind, plain
 
 DTYPES = ("float", "int", "bool")
 
@@ -28,6 +28,8 @@ def check_dtype(type: syntax.Type) -> str:
 def dimension(c: Context, frame: Frame, expr: syntax.Expr) -> Size:
     """A size written in a type, all of whose names are known."""
     value = expressions.evaluate(c, frame, expr)
+    if value is POISON:
+        raise Reported
     if isinstance(value, Dim):
         return plain(value)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -52,6 +54,11 @@ def declared_shape(
     shape: list[Size] = []
     labels: list[Label | None] = []
     for expr in type.dims or ():
+        if isinstance(expr, syntax.Ellipsis) and expr.name is not None:
+            sizes = _listed(frame, expr.name, expr.span)
+            shape += sizes
+            labels += [None] * len(sizes)
+            continue
         if isinstance(expr, syntax.Ellipsis):
             raise error("E0321", "`...` stands for dimensions of a value that exists", expr.span,
                         "what is made here needs every dimension")
@@ -71,6 +78,20 @@ def declared_shape(
             shape.append(dimension(c, frame, expr))
             labels.append(None)
     return tuple(shape), tuple(labels)
+
+
+def _listed(frame: Frame, name: str, span: Span) -> list[Size]:
+    """The sizes of `...name`: a list of whole numbers that the frame knows by that name."""
+    found = frame.names.get(name)
+    if found is POISON:
+        raise Reported
+    if not isinstance(found, list | tuple):
+        raise error("E0368", f"`...{name}` spreads a list of sizes", span,
+                    f"`{name}` is {kind(found)}" if name in frame.names else f"there is no list `{name}` here")
+    for size in found:
+        if isinstance(size, bool) or not isinstance(size, int | Dim) or (isinstance(size, int) and size < 0):
+            raise error("E0368", f"`...{name}` spreads a list of sizes", span, f"it holds {kind(size)}")
+    return [plain(size) for size in found]
 
 
 def declared(
@@ -136,6 +157,8 @@ def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str
     dims = type.dims or ()
     shape = value.node.shape
     gaps = [i for i, expr in enumerate(dims) if isinstance(expr, syntax.Ellipsis)]
+    for i in gaps:
+        _check_plain(dims[i])
     if len(gaps) > 1:
         raise error("E0323", "`...` stands at most once in a type", dims[gaps[1]].span, "the second one")
     fixed = len(dims) - len(gaps)
@@ -175,6 +198,13 @@ def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str
         for outer in value.names[start : start + rest]:
             frame.came_from.setdefault(frame.label("..."), outer if rest == 1 else None)
     return tuple(labels)
+
+
+def _check_plain(expr: syntax.Expr) -> None:
+    """`...name` is for what is made; `...` alone matches dimensions of what exists."""
+    if isinstance(expr, syntax.Ellipsis) and expr.name is not None:
+        raise error("E0368", f"`...{expr.name}` stands only in the type of something that is made", expr.span,
+                    "this value exists already", help="`...` alone matches any run of dimensions")
 
 
 def _bind(frame: Frame, expr: syntax.Name, size: Size, value: Tensor, position: int, what: str,

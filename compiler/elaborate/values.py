@@ -177,6 +177,10 @@ class Poison:
 POISON = Poison()
 
 
+class Reported(Exception):
+    """A statement cannot go on for a value whose error is reported already."""
+
+
 def kind(value: Value) -> str:
     """What a value is, in the words of a message."""
     if isinstance(value, bool):

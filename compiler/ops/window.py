@@ -23,7 +23,7 @@ def spatial_rank(name: str, type: TensorType) -> int:
     if type.dtype != "float":
         raise TypeProblem("E0302", f"`{name}` does not take values of type `{type.dtype}`", {0: f"this is `{type}`"})
     if type.rank not in (3, 4, 5):
-        raise TypeProblem("E0360", f"`{name}` slides over one to three dimensions after batch and channels",
+        raise TypeProblem("E0360", "a window slides over one to three dimensions after batch and channels",
                           {0: f"this is `{type}`"}, "a single row of numbers needs a channel: `x[:, none]`")
     return type.rank - 2
 
