@@ -442,3 +442,27 @@ def test_grad_nests() -> None:
     spec = body("e = sum(x^3)\ng = grad(e, x)\noutput z = grad(sum(g * x), x)\nh = 2 * x\noutput y = grad(sum(h^2), h)")
     np.testing.assert_allclose(spec.get("z", {"x": X}), 9 * X**2)
     np.testing.assert_allclose(spec.get("y", {"x": X}), 4 * X)
+
+
+# --- names that go through `...`, and through one element
+
+
+@pytest.mark.parametrize("text", [
+    "h = s |> dense(5)\n z = mean(h, axis = time)",
+    "h = s |> dense(5) |> relu\n z = max(h, axis = [time, batch])",
+    "h = tanh(s |> layer_norm())[:, :, ::-1]\n z = any(h > 0, axis = batch)",
+    "v = mean(s, axis = [batch, 2])\n z = (s |> dense(4)) * v[time]",
+])
+def test_dimensions_keep_their_names_through_dots(text):
+    body(text, "input s: float[batch, time, 3]")
+
+
+def test_dots_of_different_ranks_meet():
+    text = "fn f(a: float[...], b: float[...]) = a[..., none] * b\nmodel m {\n input s: float[batch, time]\n" \
+           " input u: float[batch, time, 3]\n output z = f(s, u)\n}"
+    Spec(text)
+
+
+@pytest.mark.parametrize("shape", ["batch, 1", "batch, 1, 4"])
+def test_batch_norm_of_one_channel(shape):
+    body("z = x |> batch_norm()", f"input x: float[{shape}]")

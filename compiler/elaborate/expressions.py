@@ -13,6 +13,7 @@ from . import builtins, calls, control, indexing, reading
 from .context import Context, poisoned, to_node
 from .scope import Frame
 from .values import (
+    DOTS,
     POISON,
     Argument,
     Declared,
@@ -23,6 +24,7 @@ from .values import (
     Range,
     Tensor,
     Value,
+    clash,
     kind,
     named_size,
     plain,
@@ -222,7 +224,8 @@ def _aligned(operands: list[Value], spans: tuple[Span | None, ...]) -> tuple[lis
 
 
 def show_labels(labels: tuple[Label | None, ...]) -> str:
-    return "[" + ", ".join(label[1] if label else "?" for label in labels) + "]"
+    names = (label[1] if label else "?" for label in labels)
+    return "[" + ", ".join(DOTS if name.startswith(DOTS) else name for name in names) + "]"
 
 
 def _merge_labels(operands: list[Value], span: Span, spans: tuple[Span | None, ...]) -> tuple[Label | None, ...]:
@@ -236,7 +239,7 @@ def _merge_labels(operands: list[Value], span: Span, spans: tuple[Span | None, .
             if label is None or value.node.shape[i - rank] == 1:
                 continue
             seen = merged[i]
-            if seen is not None and seen != label and seen[0] == label[0]:
+            if seen is not None and clash(seen, label):
                 raise error("E0313", f"dimension `{seen[1]}` meets dimension `{label[1]}`", owner[i],
                             f"dimension {i - rank} is `{seen[1]}`",
                             more=[(place, f"dimension {i - rank} is `{label[1]}`")],
@@ -244,6 +247,12 @@ def _merge_labels(operands: list[Value], span: Span, spans: tuple[Span | None, .
                             help=f"`v[{label[1]}]` lays a vector along the dimension `{label[1]}`")
             if seen is None:
                 merged[i], owner[i] = label, place
+    for value, _ in tensors if None in merged else ():  # where all have one element, the first name stays
+        for i, label in enumerate(value.names, rank - value.node.rank):
+            if merged[i] is None and label is not None and all(
+                other.node.rank < rank - i or other.node.shape[i - rank] == 1 for other, _ in tensors
+            ):
+                merged[i] = label
     return tuple(merged)
 
 

@@ -11,7 +11,7 @@ from ..tensor_type import Dim, Size
 from . import expressions
 from .context import Context
 from .scope import Frame
-from .values import POISON, Indexed, Label, NamedDim, NamedInt, Range, Tensor, Value, kind, plain
+from .values import POISON, Indexed, Label, NamedDim, NamedInt, Range, Tensor, Value, clash, kind, plain
 
 
 def index(c: Context, frame: Frame, expr: syntax.Index) -> Value:
@@ -64,7 +64,7 @@ def _along(c: Context, frame: Frame, value: Tensor, expr: syntax.Index) -> Tenso
     if plain(place) != value.node.shape[0]:
         return None
     own = value.names[0]
-    if own and own != label and own[0] == label[0]:
+    if own and clash(own, label):
         raise error("E0313", f"dimension `{own[1]}` meets dimension `{label[1]}`", expr.span,
                     f"its dimension is `{own[1]}`",
                     notes=["both have the same size here, but two different names never meet"])

@@ -14,7 +14,7 @@ from .patterns import DOTS, Group, Pattern, Token, letters
 from .reading import BUILTINS, builtin_of, tensor
 from .scope import Frame
 from .shaping import stacked
-from .values import Argument, Indexed, Label, Partial, Tensor, Value, kind, plain
+from .values import Argument, Indexed, Label, Partial, Tensor, Value, clash, kind, plain
 
 Axis = Hashable
 
@@ -164,7 +164,7 @@ class _Sum:
                 self.labels[axis] = label
         elif label is not None and size != 1:
             own = self.labels.setdefault(axis, label)
-            if own != label and own[0] == label[0]:
+            if clash(own, label):
                 raise error("E0313", f"dimension `{own[1]}` meets dimension `{label[1]}`",
                             self.pattern.span(token.start, token.end), f"`{text}` would be both",
                             more=[(self.values[number].span, f"here it is `{label[1]}`")],

@@ -14,6 +14,7 @@ from ..tensor_type import Dim, Size
 from . import expressions
 from .context import Context, to_node
 from .values import (
+    DOTS,
     Argument,
     Builtin,
     Label,
@@ -94,7 +95,7 @@ def axes(x: Tensor, argument: Argument | None, span: Span) -> tuple[int, ...]:
     for item in given:
         label: Label | None = item.label if isinstance(item, NamedInt | NamedDim) else None
         if item is ...:
-            found += [i for i, known in enumerate(x.names) if known is not None and known[1] == "..."]
+            found += [i for i, known in enumerate(x.names) if known is not None and known[1].startswith(DOTS)]
         elif label is not None and label in x.names:
             if x.names.count(label) > 1:
                 raise error("E0334", f"two dimensions are named `{label[1]}`", argument.span, "which one?",

@@ -8,7 +8,7 @@ from ..tensor_type import Dim, Shape, Size, TensorType, show_shape
 from . import expressions
 from .context import Context, to_node
 from .scope import Frame
-from .values import POISON, Label, Reported, Tensor, Value, kind, plain
+from .values import DOTS, POISON, Label, Reported, Tensor, Value, kind, plain
 
 DTYPES = ("float", "int", "bool")
 
@@ -175,7 +175,7 @@ def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str
     late: list[tuple[syntax.Expr, Size]] = []
     for expr in dims:
         if isinstance(expr, syntax.Ellipsis):
-            labels += [frame.label("...")] * rest
+            labels += [frame.label(f"{DOTS}{i}") for i in reversed(range(rest))]
             position += rest
             continue
         size = shape[position]
@@ -195,8 +195,9 @@ def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str
                         f"this is `{value.node.type}`", more=[(expr.span, f"declared as {expected}")])
     if gaps:
         start = gaps[0]
-        for outer in value.names[start : start + rest]:
-            frame.came_from.setdefault(frame.label("..."), outer if rest == 1 else None)
+        for own, outer in zip(labels[start : start + rest], value.names[start : start + rest], strict=True):
+            if own is not None and frame.came_from.get(own) is None:
+                frame.came_from[own] = outer
     return tuple(labels)
 
 

@@ -22,8 +22,17 @@ if TYPE_CHECKING:
 Value = Any  # one of the kinds above
 
 # Dimensions carry the name they were declared with, beside their size: (number of the frame, name). Names check
-# (`c` never meets `h`, though both be 64), and `axis = c` or `v[c]` find a dimension by it.
+# (`c` never meets `h`, though both be 64), and `axis = c` or `v[c]` find a dimension by it. Those that a `...` stands
+# for are `...0`, `...1` and so on from the last, so that each has its own name outside.
 Label = tuple[int, str]
+DOTS = "..."
+
+
+def clash(one: Label | None, other: Label | None) -> bool:
+    """Whether two dimensions may not meet: they have different names of one scope, and not from a `...`."""
+    if one is None or other is None or one == other or one[0] != other[0]:
+        return False
+    return not (one[1].startswith(DOTS) and other[1].startswith(DOTS))
 
 
 class NamedInt(int):
