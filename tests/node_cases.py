@@ -236,6 +236,22 @@ def transposed_convolution(c: Case) -> Node:
     return OPS["conv_input"](c[0], c[1], shape=np.shape(c.expected), groups=c.get("group", 1), **how)
 
 
+def pooling(name: str) -> Callable[[Case], Node]:
+    def make(c: Case) -> Node:
+        rank = len(c.get("kernel_shape"))
+        how = sliding(c, rank)
+        if c.get("ceil_mode"):
+            raise Left("ceil_mode is never written")
+        if name == "avg_pool":
+            if set(how.pop("dilations")) != {1}:
+                raise Left("a mean is not dilated")
+            if any(how["pads"]) and not c.get("count_include_pad"):
+                raise Left("our mean counts the padding")
+        return OPS[name](c[0], kernel=tuple(c.get("kernel_shape")), **how)
+
+    return make
+
+
 TABLE: dict[str, Callable[[Case], Node]] = {
     "Abs": named("abs"), "Neg": named("neg"), "Sign": named("sign"), "Exp": named("exp"), "Log": named("log"),
     "Sqrt": named("sqrt"), "Sin": named("sin"), "Cos": named("cos"), "Tanh": named("tanh"), "Relu": named("relu"),
@@ -257,6 +273,7 @@ TABLE: dict[str, Callable[[Case], Node]] = {
     "Gather": lambda c: ops.gather(c[0], c[1], axis=c.get("axis", 0)),
     "GatherElements": gather_elements, "Gemm": gemm, "MatMul": matmul, "Slice": cut, "Shape": shape_of,
     "ScatterND": scattered, "Identity": lambda c: c[0], "Conv": convolution, "ConvTranspose": transposed_convolution,
+    "MaxPool": pooling("max_pool"), "AveragePool": pooling("avg_pool"),
 }
 
 # Operators that the compiler's text names and that no node test can stand for, with the reason.
