@@ -11,7 +11,7 @@ from .source import Span
 SHOWN = 8  # steps of a path that are shown
 WIDTH = 40  # characters of an expression that are
 
-_SIGNS = {
+SIGNS = {
     "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "floordiv": "//", "and": "and", "or": "or",
     "reduce_max": "max", "reduce_min": "min", "cast": "a conversion to whole numbers",
 }  # fmt: skip
@@ -66,7 +66,7 @@ def check_no_end(x: Node, target: Node, order: Sequence[Node], ends: Mapping[Nod
 def _ended(
     x: Node, target: Node, end: Node, reached: Mapping[Node, Node | None], order: Sequence[Node]
 ) -> CompileError:
-    name = _SIGNS.get(end.op.name, end.op.name)
+    name = SIGNS.get(end.op.name, end.op.name)
     label, help = "the derivative ends here", _INSTEAD.get(end.op.name, "use a smooth form of it").format(name=name)
     kinked = _slope_of(end)
     if kinked is not None:
