@@ -102,7 +102,7 @@ def window(c: Context, frame: Frame, span: Span, x: Argument, kernel: Argument) 
 
 
 @builtin
-def convolve(c: Context, frame: Frame, span: Span, x: Argument, W: Argument, stride: Argument | None = None,  # noqa: N803
+def convolve(c: Context, frame: Frame, span: Span, x: Argument, W: Argument, stride: Argument | None = None,
              pad: Argument | None = None, dilation: Argument | None = None, groups: Argument | None = None) -> Value:
     value, n = _sliding(c, x, "conv")
     weights, kernel = _kernel(c, W, n)
@@ -123,7 +123,7 @@ def _groups(argument: Argument | None) -> int:
 
 @builtin
 def convolve_transpose(
-    c: Context, frame: Frame, span: Span, x: Argument, W: Argument, stride: Argument | None = None,  # noqa: N803
+    c: Context, frame: Frame, span: Span, x: Argument, W: Argument, stride: Argument | None = None,
     pad: Argument | None = None, output_pad: Argument | None = None, dilation: Argument | None = None,
     groups: Argument | None = None,
 ) -> Value:
