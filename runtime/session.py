@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, ModelProto
 
-from . import graphs
+from . import graphs, rewrite
 from .failures import Error, at_run_time
 from .file import CompiledFile
 
@@ -139,6 +139,7 @@ class Session:
         options.execution_order = module.ExecutionOrder.PRIORITY_BASED
         options.graph_optimization_level = _level(module, len(model.graph.node), how.fused)
         providers = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        model, self.rewrites = rewrite.rewritten(model, device)  # what -> how often
         try:
             data = model.SerializeToString()
         except Exception:  # protobuf has no class of its own for a message over 2 GB

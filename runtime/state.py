@@ -8,6 +8,7 @@ the bindings of two iterations are made once and used for ever.
 """
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -267,6 +268,13 @@ class Stepper:
             raise at_run_time(problem, known) from None
         self.state.phase(self._phases[self._turn])
         self._turn ^= 1
+
+    def rewrites(self) -> dict[str, int]:
+        """What became of the graph of a step for its provider (rewrite.py), and how often."""
+        total: Counter[str] = Counter()
+        for session in self._sessions:
+            total.update(session.rewrites)
+        return dict(total)
 
     def read(self) -> list[float]:
         """The figures of the last step."""

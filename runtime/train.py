@@ -164,6 +164,12 @@ class Trainer:
             raise self._cannot_train()
         return Stepper(self.file, self._values, self._how)
 
+    @property
+    def rewrites(self) -> dict[str, int]:
+        """What becomes of the graph of a step for the provider it runs on, and how often: the file holds standard
+        operators only. The logger `dlc.runtime` says it too, at level DEBUG. Makes the step's sessions."""
+        return self.stepper.rewrites()
+
     @cached_property
     def evaluator(self) -> Evaluator:
         return Evaluator(self.file, self._values, self._how)

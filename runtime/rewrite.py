@@ -1,0 +1,208 @@
+"""What a graph becomes for the provider it is loaded on. A file holds standard operators only; ONNX Runtime has others
+that do the work of several (domain com.microsoft). They are put in when a session is made, and counted.
+
+Each rewrite is an equation and holds exactly: the same products and sums, in the same precision. A node whose pattern
+differs in anything is left as it stands, whoever wrote the file. Linear in nodes.
+"""
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+import numpy as np
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+
+from . import graphs
+
+logger = logging.getLogger("dlc.runtime")
+
+MICROSOFT = "com.microsoft"
+# Element types for which a provider has the kernel FusedMatMul (ONNX Runtime 1.31).
+FUSED_MATMUL: dict[str, set[int]] = {
+    "cpu": {TensorProto.FLOAT, TensorProto.DOUBLE},
+    "cuda": {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16},
+}
+LARGEST = float(np.finfo(np.float32).max)
+TRANSPOSES = "Transpose into FusedMatMul"
+FACTORS = "Mul or Div by a number into FusedMatMul"
+
+
+def rewritten(model: ModelProto, device: str) -> tuple[ModelProto, dict[str, int]]:
+    """The model for a provider ("cpu" or "cuda"), and how often each rewrite was made. The model that is given stays
+    as it is; it is given back where nothing fits."""
+    kinds: set[int] = FUSED_MATMUL.get(device, set())
+    if not kinds or not _promising(model):
+        return model, {}
+    made = ModelProto()
+    made.CopyFrom(model)
+    counts = _Rewriting(made, kinds).run()
+    if not counts:
+        return model, {}
+    logger.debug("%s on %s: %s", made.graph.name, device, ", ".join(f"{n} × {what}" for what, n in counts.items()))
+    return made, counts
+
+
+def _promising(model: ModelProto) -> bool:
+    """Whether any product has a neighbour that it could take in: what follows costs more than this look."""
+    near = {name for node in model.graph.node if _is(node, "MatMul") for name in (*node.input, node.output[0])}
+    return any(
+        (_is(node, "Transpose", "Mul", "Div") and node.output[0] in near)
+        or (_is(node, "Mul", "Div") and not near.isdisjoint(node.input))
+        for node in model.graph.node
+    )
+
+
+def _is(node: NodeProto, *op_types: str) -> bool:
+    return node.op_type in op_types and node.domain in ("", "ai.onnx")
+
+
+def _known(model: ModelProto) -> dict[str, tuple[int, int]]:
+    """The element type and the rank of every value of which both are known."""
+    try:
+        graph = shape_inference.infer_shapes(model).graph
+    except Exception:  # ONNX has no class of its own for a graph it cannot follow, or one over 2 GB
+        graph = model.graph
+    known = {tensor.name: (tensor.data_type, len(tensor.dims)) for tensor in graph.initializer}
+    for values in (graph.input, graph.value_info, graph.output):
+        for value in values:
+            kind = value.type.tensor_type
+            if kind.HasField("shape"):
+                known[value.name] = kind.elem_type, len(kind.shape.dim)
+    return known
+
+
+class _Rewriting:
+    def __init__(self, model: ModelProto, kinds: set[int]) -> None:
+        self.model, self.known, self.kinds = model, _known(model), kinds
+        graph = model.graph
+        self.by_name: dict[str, list[NodeProto]] = {}
+        self.nodes = list(graph.node)
+        for node in self.nodes:
+            for name in node.input:
+                self.by_name.setdefault(name, []).append(node)
+        self.maker = {name: node for node in self.nodes for name in node.output if name}
+        self.readers: Counter[str] = Counter(name for node in self.nodes for name in graphs.reads(node))
+        self.readers.update(value.name for value in graph.output)
+        inputs = {value.name for value in graph.input}  # their initializers are defaults only
+        self.numbers = {
+            held.name: float(numpy_helper.to_array(held))
+            for held in graph.initializer
+            if not held.dims and held.name not in inputs and held.data_type in kinds
+        }
+        self.counts: dict[str, int] = {}
+        self.fused: set[int] = set()  # ids of the products that are ours
+
+    def run(self) -> dict[str, int]:
+        graph = self.model.graph
+        for node in self.nodes:
+            if _is(node, "MatMul") and self._fits(node):
+                self._operands(node)
+        for node in self.nodes:
+            if _is(node, "Mul", "Div"):
+                self._result(node)
+        kept = self._needed()
+        del graph.node[:]
+        graph.node.extend(kept)
+        if self.counts and all(opset.domain != MICROSOFT for opset in self.model.opset_import):
+            self.model.opset_import.add(domain=MICROSOFT, version=1)
+        return self.counts
+
+    def _fits(self, product: NodeProto) -> bool:
+        """Whether the kernel has the type, and the operands are matrices or batches of them."""
+        sides = [self.known.get(name) for name in product.input]
+        return all(side is not None and side[0] in self.kinds and side[1] > 1 for side in sides)
+
+    def _count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def _fused(self, node: NodeProto) -> NodeProto:
+        """A MatMul as a FusedMatMul that does the same."""
+        if node.op_type == "MatMul":
+            self.fused.add(id(node))
+            node.op_type, node.domain = "FusedMatMul", MICROSOFT
+            node.attribute.extend(helper.make_attribute(name, 0) for name in ("transA", "transB"))
+            node.attribute.append(helper.make_attribute("alpha", 1.0))
+        return node
+
+    def _operands(self, node: NodeProto) -> None:
+        """transpose(a) @ b and (c a) @ b, on either side: the product reads a itself."""
+        for side, flag in enumerate(("transA", "transB")):
+            while True:
+                made = self.maker.get(node.input[side])
+                if made is None:
+                    break
+                if _is(made, "Transpose") and _swaps_last(made):
+                    source = made.input[0]
+                    attribute = _attribute(self._fused(node), flag)
+                    attribute.i = 1 - attribute.i
+                    self._count(TRANSPOSES)
+                else:
+                    scaled = self._scaled(made)
+                    if scaled is None or not self._all_products(made.output[0]):
+                        break
+                    source, factor = scaled
+                    _attribute(self._fused(node), "alpha").f *= factor
+                    self._count(FACTORS)
+                node.input[side] = source
+
+    def _result(self, node: NodeProto) -> None:
+        """c (a @ b): the product takes c as its alpha, and the name of the result."""
+        scaled = self._scaled(node)
+        if scaled is None or self.readers[scaled[0]] != 1:
+            return
+        source, factor = scaled
+        product = self.maker.get(source)
+        if product is None or not (_is(product, "MatMul") or id(product) in self.fused) or not self._fits(product):
+            return
+        _attribute(self._fused(product), "alpha").f *= factor
+        product.output[0] = node.output[0]
+        self.maker[node.output[0]] = product
+        node.ClearField("output")  # nothing reads it any more
+        self._count(FACTORS)
+
+    def _scaled(self, node: NodeProto) -> tuple[str, float] | None:
+        """x and c, where the node is c x or x / c for a number c that the file holds and float32 can hold: alpha is
+        one, also of a product of doubles."""
+        if not _is(node, "Mul", "Div"):
+            return None
+        x, number = node.input
+        if node.op_type == "Mul" and number not in self.numbers:
+            x, number = number, x
+        c = self.numbers.get(number)
+        kind, _ = self.known.get(x, (None, 0))
+        if c is None or x in self.numbers or kind not in self.kinds:
+            return None
+        factor = c if node.op_type == "Mul" else 1 / c if c else None
+        if factor is None or not abs(factor) <= LARGEST:
+            return None
+        held = kind != TensorProto.DOUBLE or float(np.float32(factor)) == factor
+        return (x, factor) if held else None
+
+    def _all_products(self, name: str) -> bool:
+        """Whether nothing but products reads a value, each of which takes the factor too: it need not be made then."""
+        readers = self.by_name.get(name, [])
+        return len(readers) == self.readers[name] and all(
+            id(node) in self.fused or (_is(node, "MatMul") and self._fits(node)) for node in readers
+        )
+
+    def _needed(self) -> list[NodeProto]:
+        """The nodes that the outputs need, in order."""
+        needed = {value.name for value in self.model.graph.output}
+        kept = []
+        for node in reversed(self.nodes):
+            if not needed.isdisjoint(node.output):
+                kept.append(node)
+                needed.update(graphs.reads(node))
+        return kept[::-1]
+
+
+def _attribute(node: NodeProto, name: str) -> AttributeProto:
+    found: AttributeProto = next(attribute for attribute in node.attribute if attribute.name == name)
+    return found
+
+
+def _swaps_last(node: NodeProto) -> bool:
+    """Whether a Transpose says that it swaps the last two dimensions and moves no other."""
+    perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), [])
+    n = len(perm)
+    return n > 1 and perm == [*range(n - 2), n - 1, n - 2]
