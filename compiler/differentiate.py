@@ -5,10 +5,12 @@ the work is linear in the nodes of those paths. Adjoint nodes have the scope and
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from . import ops
+from .forward import tangents
 from .graph import Graph, Node
+from .jacobian import jacobian
 from .masks import Adjoint, Masks
 from .tensor_type import Size
 from .underived import check_no_end, independent
@@ -90,27 +92,55 @@ def _joined(parts: list[Node]) -> list[Node]:
     return parts
 
 
-def expand(graph: Graph) -> bool:
-    """Replaces the innermost derivative placeholders by their graphs, one sweep for each target.
+def expand(graph: Graph, max_nodes: int | None = None) -> bool:
+    """Replaces the innermost derivative placeholders by their graphs, one sweep for each target or direction.
 
     Innermost are those that need no other placeholder. Returns whether any remain, to be expanded once what is
     there was simplified: so each derivative is taken of a simple and stable form. E0401 when a target does not
-    depend on what it is to be derived by, E0402 when no path between them has a derivative.
+    depend on what it is to be derived by, E0402 when no path between them has a derivative; of a Jacobian what
+    `jacobian` raises.
     """
     waiting: dict[Node, None] = {}  # what needs a placeholder
-    targets: dict[Node, list[Node]] = {}
+    groups: dict[tuple[Node, ...], list[Node]] = {}  # those of one sweep
     remain = False
     for node in graph.order(graph.outputs.values()):
+        is_one = node.op.name in ops.PLACEHOLDERS
         if any(source in waiting for source in node.inputs):
             waiting[node] = None
-            remain = remain or node.op.name == "gradient"
-        elif node.op.name == "gradient":
+            remain = remain or is_one
+        elif is_one:
             waiting[node] = None
-            targets.setdefault(node.inputs[0], []).append(node)
-    for target, placeholders in targets.items():
-        found = gradients(target, [node.inputs[1] for node in placeholders])
-        for placeholder, result in zip(placeholders, found, strict=True):
+            shared = node.inputs[1:] if node.op.name == "tangent" else node.inputs[:1]
+            groups.setdefault((*shared, node) if node.op.name == "jacobian" else shared, []).append(node)
+    for placeholders in groups.values():
+        for placeholder, result in zip(placeholders, _derived(placeholders, max_nodes), strict=True):
             if result is None:
                 raise independent(placeholder)
             graph.replace(placeholder, result)
     return remain
+
+
+def _derived(placeholders: Sequence[Node], max_nodes: int | None) -> list[Node | None]:
+    """What placeholders stand for that share their target (gradients) or their direction (tangents)."""
+    first = placeholders[0]
+    targets, wrt = [node.inputs[0] for node in placeholders], [node.inputs[1] for node in placeholders]
+    if first.op.name == "gradient":
+        return gradients(targets[0], wrt)
+    if first.op.name == "tangent":
+        return moved(targets, {wrt[0]: first.inputs[2]})
+    with first.graph.at(first.scope, first.span):
+        return [jacobian(targets[0], wrt[0], first.attrs["per"], gradients, moved, max_nodes, first.span)]
+
+
+def moved(targets: Sequence[Node], directions: Mapping[Node, Node]) -> list[Node | None]:
+    """The tangents of targets as their leaves move. E0402 where all paths end at operations without a derivative."""
+    ends: dict[Node, None] = {}
+    found = tangents(targets, directions, ends)
+    for target, tangent in zip(targets, found, strict=True):
+        if tangent is None:
+            order = target.graph.order([target])
+            inside = dict.fromkeys(order)
+            for x in directions:
+                if x in inside:
+                    check_no_end(x, target, order, ends)
+    return found

@@ -143,6 +143,7 @@ class Graph:
         self.scope = ""
         self.span: Span | None = None
         self.inputs: dict[str, Node] = {}  # every input ever made: a pruned one may still tell a size
+        self.formals = 0  # formal values made: each has its number
         self.outputs = Roots()  # named roots; `replace` and `prune` know them
         self._known: dict[tuple[Any, ...], Node] = {}
         self._next = 0

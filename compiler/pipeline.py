@@ -39,15 +39,15 @@ def check(
     problems = Problems()
     with room():
         module = elaborate(source, folder=folder, model=model, overrides=set, max_nodes=max_nodes, problems=problems)
-        differentiate(module)
+        differentiate(module, max_nodes)
         module.reserved()
     return module, problems.warnings
 
 
-def differentiate(module: Module) -> None:
+def differentiate(module: Module, max_nodes: int = MAX_NODES) -> None:
     """graph -> graph with its derivatives: simplified before each round, so that stable forms are differentiated."""
     simplify(module.graph)
-    while expand(module.graph):
+    while expand(module.graph, max_nodes):
         simplify(module.graph)
     evaluation.split(module)
 

@@ -90,6 +90,25 @@ def test_stock_onnx_runtime_predicts_the_force(tmp_path):
     np.testing.assert_allclose(session.run(["force"], {"x": x})[0], expected, atol=1e-7)
 
 
+def test_a_contractive_autoencoder_moves_less():
+    """The penalty on the Jacobian of the code is what it says, and halves it at nearly the same error."""
+    sizes, errors = [], []
+    for weight in (0.0, 0.1):
+        trainer, history = trained("contractive.dl", set={"weight": weight})
+        w, b = (np.asarray(trainer.parameters[f"encode.{name}"], np.float64) for name in "Wb")
+        with np.load(SPECS / "data" / "digits.npz") as data:
+            x = data["x"].astype(np.float64)
+        h = special.expit(x @ w + b)
+        jacobian = (h * (1 - h))[:, :, None] * w.T
+        sizes.append((jacobian**2).sum(axis=(1, 2)).mean())
+        errors.append(history.epochs[-1]["validation"]["error"])
+        found = trainer.predict({"x": x.astype(np.float32)})
+        np.testing.assert_allclose(found["code"], h, atol=1e-5)
+        np.testing.assert_allclose(found["sensitivity"], np.sqrt((jacobian**2).sum(axis=1)), atol=1e-5)
+    assert sizes[1] < sizes[0] / 2
+    assert errors[1] < errors[0] * 1.2
+
+
 @pytest.mark.oracle
 def test_the_data_are_what_make_py_writes(tmp_path):
     pytest.importorskip("sklearn")

@@ -79,7 +79,7 @@ class Compilation:
                            max_nodes=self.max_nodes, problems=problems)
         report.warn(problems.warnings, output.json)
         if stage != "graph":
-            differentiate(module)
+            differentiate(module, self.max_nodes)
         if stage == "optimized":
             optimize(module, self.precision)
         return module

@@ -16,6 +16,7 @@ from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, Shape, TypeProblem
 from . import calls, expressions
+from . import derivatives as derivatives  # grad, jvp, jacobian, ...: found by name
 from . import named_axes as named_axes  # einsum, rearrange, reduce, repeat: found by name
 from . import sliding as sliding  # convolve, max_pool, ...
 from .context import Context, to_node
@@ -210,27 +211,6 @@ def normal_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
         return Tensor(ops.random_normal(key, value.node.shape, (starts[0], starts[1])), value.labels)
 
 
-@builtin
-def grad(c: Context, frame: Frame, span: Span, y: Argument, x: Argument) -> Value:
-    target, by = tensor(c, y), tensor(c, x)
-    if target.node.rank or target.node.dtype != "float":
-        raise error("E0403", "`grad` takes the derivative of a single float number", y.span,
-                    f"this is `{target.node.type}`",
-                    help="`grad(sum(y), x)` is the derivative of the sum")
-    if by.node.dtype != "float":
-        raise error("E0404", "a derivative is taken by a float value", x.span, f"this is `{by.node.type}`")
-    if not isinstance(x.value, Tensor) or by.node not in c.graph.order([target.node]):
-        raise error("E0401", f"the value does not depend on `{x.span.text}`", y.span, "this value",
-                    more=[(x.span, "its derivative by this would always be zero")],
-                    help="derive by something that it is computed from")
-    node, leaf = target.node, by.node
-    if leaf.op.name not in ("input", "variable"):  # an intermediate value: no rewrite may look through it
-        leaf = ops.cut(leaf)
-        node = c.graph.substitute([node], {by.node: leaf})[0]
-    with c.at(frame, span):
-        return Tensor(c.make(ops.gradient, [node, leaf], [y.span, x.span], span), by.labels)
-
-
 def _distribution(c: Context, frame: Frame, argument: Argument) -> Distributed:
     value = argument.value
     if calls.is_maker(value):
@@ -285,8 +265,6 @@ def log_density(c: Context, frame: Frame, span: Span, distribution: Argument, va
 
 
 LATER = {
-    "jacobian": "derivatives of tensors", "hessian": "second derivatives as tensors", "hvp": "Hessian-vector products",
-    "jvp": "forward derivatives", "vjp": "vector-Jacobian products",
     "top": "the k greatest", "sort": "sorting",
     "cumsum": "cumulative sums",
     "reverse": "`scan` backwards", "tile": "tiling", "roll": "rolling", "pad": "padding",

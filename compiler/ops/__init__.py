@@ -6,7 +6,7 @@ from ..tensor_type import broadcast
 from .choice import and_, cut, eq, ge, gt, le, lt, ne, not_, or_, stop_gradient, where
 from .contraction import contract
 from .convolution import conv, conv_input, conv_weight
-from .derivative import gradient
+from .derivative import PLACEHOLDERS, formal, gradient, jacobian, make_formal, tangent
 from .elementwise import (
     abs_, add, ceil, cos, div, erf, exp, expm1, floor, floordiv, log, log1p, maximum, minimum, mod, mul, neg, pow_,
     relu, round_, sigmoid, sign, sin, softplus, sqrt, sub, tanh,
@@ -28,14 +28,15 @@ from .shaping import (
 from .slicing import flip, narrow, slice_, unslice
 
 __all__ = [
-    "NONE", "OPS", "Op", "Sample", "abs_", "add", "all_", "and_", "any_", "arange", "argmax", "argmin", "avg_pool",
-    "avg_unpool", "broadcast", "broadcast_to", "cast", "ceil", "concat", "constant", "contract", "conv", "conv_input",
-    "conv_weight", "cos", "cut", "div", "eq", "erf", "exp", "expand_dims", "expm1", "flip", "floor", "floordiv",
-    "fold", "gather", "ge", "gemm", "gradient", "gt", "input_", "le", "lift", "log", "log1p", "log_softmax",
-    "logsumexp", "lt", "make_arange", "make_input", "make_size", "make_variable", "matmul", "max_pool", "max_select",
-    "max_unpool", "maximum", "mean", "minimum", "mod", "moveaxis", "mul", "narrow", "ne", "neg", "not_", "one_hot",
-    "or_", "pick", "pow_", "random_normal", "random_uniform", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
-    "reduce_sum_square", "relu", "reshape", "round_", "scatter_add", "seed", "seed_key", "sigmoid", "sign", "sin",
-    "size", "slice_", "softmax", "softplus", "split", "sqrt", "squeeze", "stack", "stop_gradient", "sub", "sum_to",
-    "swap_last", "tanh", "transpose", "unslice", "variable", "vecmat", "where",
+    "NONE", "OPS", "PLACEHOLDERS", "Op", "Sample", "abs_", "add", "all_", "and_", "any_", "arange", "argmax", "argmin",
+    "avg_pool", "avg_unpool", "broadcast", "broadcast_to", "cast", "ceil", "concat", "constant", "contract", "conv",
+    "conv_input", "conv_weight", "cos", "cut", "div", "eq", "erf", "exp", "expand_dims", "expm1", "flip", "floor",
+    "floordiv", "fold", "formal", "gather", "ge", "gemm", "gradient", "gt", "input_", "jacobian", "le", "lift", "log",
+    "log1p", "log_softmax", "logsumexp", "lt", "make_arange", "make_formal", "make_input", "make_size", "make_variable",
+    "matmul", "max_pool", "max_select", "max_unpool", "maximum", "mean", "minimum", "mod", "moveaxis", "mul", "narrow",
+    "ne", "neg", "not_", "one_hot", "or_", "pick", "pow_", "random_normal", "random_uniform", "reduce_max",
+    "reduce_min", "reduce_prod", "reduce_sum", "reduce_sum_square", "relu", "reshape", "round_", "scatter_add", "seed",
+    "seed_key", "sigmoid", "sign", "sin", "size", "slice_", "softmax", "softplus", "split", "sqrt", "squeeze", "stack",
+    "stop_gradient", "sub", "sum_to", "swap_last", "tangent", "tanh", "transpose", "unslice", "variable", "vecmat",
+    "where",
 ]
