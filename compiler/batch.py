@@ -3,7 +3,7 @@
     along([J v], v, [v1, v2, ...]) = [J v1, J v2, ...]
 
 A value that depends on the direction gets a dimension in front that counts the directions. A dimension of it may
-stay 1 where the value would only repeat along it (it is thin): a direction that is the same for every row of a batch goes
+stay 1 where the value would only repeat along it (it is thin): a direction that all rows of a batch share goes
 through a matrix product once, not once for each row.
 """
 from __future__ import annotations

@@ -24,9 +24,9 @@ FREE = 32  # what a free dimension is taken for when costs are compared
 def jacobian(
     y: Node, x: Node, per: Pairs, gradients: Gradients, tangents: Tangents, max_nodes: int | None, span: Span | None
 ) -> Node | None:
-    """dy/dx, of the shape of the pairs in `per`, then y's other dimensions, then x's; None where y does not depend on x.
+    """dy/dx, of the shape of the pairs in `per`, then y's other dimensions, then x's.
 
-    The mode with the fewer multiplications is kept, forward at a tie. E0411 if both y and x have a free dimension
+    None where y does not depend on x. The mode with the fewer multiplications is kept, forward at a tie. E0411 if both y and x have a free dimension
     beside `per`, E0413 if `per` names rows that are mixed, E0220.
     """
     verify_rows(y, x, per, span)
@@ -34,12 +34,12 @@ def jacobian(
     before = dict.fromkeys(graph.order([y]))
     made: list[Node] = []
     problem: CompileError | None = None
-    for count, sweep in ((columns, lambda: forward(y, x, per, tangents, max_nodes, span)),
-                         (rows, lambda: reverse(y, x, per, gradients, max_nodes, span))):
+    for count, by_columns in ((columns, True), (rows, False)):
         if isinstance(count, Dim):
             continue
         try:
-            found = sweep()
+            found = forward(y, x, per, tangents, max_nodes, span) if by_columns else \
+                reverse(y, x, per, gradients, max_nodes, span)
         except CompileError as caught:
             problem = caught
             continue

@@ -43,7 +43,7 @@ def _mixed(node: Node, span: Span | None) -> CompileError:
     return error(
         "E0413", f"`{node.op.name}` mixes the rows that `per` takes each by itself", span, "rows are told apart here",
         more=[(node.span, "mixed here")],
-        help="`stop_gradient(...)` holds what all rows share; without `per` the Jacobian is that of all rows by all rows",
+        help="`stop_gradient(...)` holds what all rows share; without `per` it is the Jacobian of all rows by all rows",
     )
 
 

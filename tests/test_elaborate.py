@@ -292,7 +292,7 @@ def test_expression(expression: str, expected: Any) -> None:
     ("reshape(x, [-1, -1])", "E0337"), ("reshape(x, [2, 2])", "E0337"), ("reshape(x, [-2, batch])", "E0320"),
     ("transpose(x, [0])", "E0336"), ("concat([], axis = 0)", "E0338"), ("grad(x, x)", "E0403"),
     ("grad(sum(x), 1)", "E0404"), ("grad(sum(x), 1.0)", "E0401"),
-    ("draw(normal(zeros_like(x), [1, 2]))", "E0301"), ("jacobian(x, x)", "E0244"), ("unknown", "E0201"),
+    ("draw(normal(zeros_like(x), [1, 2]))", "E0301"), ("nuts(x)", "E0244"), ("jacobian(x, x)", "E0411"), ("unknown", "E0201"),
     ("x |> 3", "E0213"),
     ("relu(x, 1)", "E0214"), ("relu(y = x)", "E0215"), ("softmax(x, x = x)", "E0216"), ("...", "E0333"),
     ('"a"', "E0333"),
