@@ -78,9 +78,8 @@ def test_our_losses_are_those_of_torch_in_float32(name):
     np.testing.assert_allclose(ours(workload, "float32"), in_torch(workload, "float32"), rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if WORKLOADS[n].family not in ("lenet", "resnet")])
+@pytest.mark.parametrize("name", NAMES)
 def test_our_losses_are_those_of_torch_in_float64(name):
-    """ONNX Runtime has no float64 convolution on the CPU."""
     workload = there(name)
     np.testing.assert_allclose(ours(workload, "float64"), in_torch(workload, "float64"), rtol=1e-9)
 
