@@ -1,6 +1,7 @@
 """Every rule of the fusing pass: the interpreter gives the same before and after, and so does ONNX Runtime."""
 from __future__ import annotations
 
+import dlc
 import numpy as np
 import onnxruntime
 import pytest
@@ -200,3 +201,31 @@ def test_a_residual_layer_takes_nine_nodes():
 
 def test_fusing_is_linear():
     assert_linear(residual, fuse, counted=(25, 400), timed=(100, 1600), limit=2.5)  # 16 if it were quadratic
+
+
+# --- masks
+
+
+def derived(body: str):
+    """The operators and the value of `g` in a stock session, for x = -1, 1, -1, 1, ..."""
+    text = f"model m {{\n input x: float[batch, 512]\n {body}\n output out = g\n}}"
+    model = dlc.compile(text).model_proto()
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = np.tile(np.array([-1.0, 1.0], np.float32), (32, 256))
+    return {node.op_type for node in model.graph.node}, session.run(["out"], {"x": x})[0]
+
+
+def test_a_mask_multiplies_what_is_finite():
+    names, g = derived("g = grad(sum(relu(x)^2 / (1 + x^2)), x)")
+    assert "Where" not in names
+    assert np.allclose(g[:, ::2], 0) and np.allclose(g[:, 1::2], 0.5)
+
+
+@pytest.mark.parametrize("body", [
+    "g = grad(sum(sqrt(relu(x))), x)", "g = grad(sum(log(relu(x))), x)", "g = grad(sum(1 / relu(x)), x)",
+])
+def test_what_may_be_infinite_is_chosen(body):
+    """0 times infinity is no derivative: on the side where relu is flat it is 0, as `where` says."""
+    names, g = derived(body)
+    assert "Where" in names
+    assert (g[:, ::2] == 0).all() and np.isfinite(g).all()

@@ -197,9 +197,11 @@ def _input_lower(out: Any, node: Node, g: str, w: str) -> str:
 
 def lower_adjoint(out: Any, g: str, g_shape: Shape, w: str, w_shape: Shape, shape: Shape, strides: Ints, pads: Ints,
                   dilations: Ints, groups: int) -> str:
-    """A convolution of the adjoint with the turned kernel where the stride is 1, else ConvTranspose.
+    """A convolution of the adjoint with the turned kernel at a stride of 1 where that is no dearer, or ConvTranspose.
 
-    ConvTranspose has equal pads on both sides (CUDA has no kernel for others); the rest is sliced off.
+    What they cost grows with the columns they write: [out * |kernel|, |x|] of Conv, [channels * |kernel|, |g|] of
+    ConvTranspose, which adds them up on one thread. ConvTranspose has equal pads on both sides (CUDA has no kernel
+    for others); the rest is sliced off.
     """
     n, kernel = len(strides), tuple(int(size) for size in w_shape[2:])  # type: ignore[arg-type]
     sizes, count = shape[2:], g_shape[2:]
@@ -207,6 +209,9 @@ def lower_adjoint(out: Any, g: str, g_shape: Shape, w: str, w_shape: Shape, shap
     before = [r - pad for r, pad in zip(reach, pads, strict=False)]
     after = [size - 1 + pad - (c - 1) * s for size, pad, c, s in zip(sizes, pads, count, strides, strict=False)]
     simple = all(isinstance(pad, int) and pad >= 0 for pad in (*before, *after)) and set(strides) == {1}
+    if simple and not any(isinstance(size, Dim) for size in (*shape[1:], *g_shape[1:])):
+        direct, turned_back = product((g_shape[1], *sizes)), product((shape[1], *count))
+        simple = direct <= 2 * turned_back  # type: ignore[operator]
     if simple or out.precision == "float64":
         turned, turned_shape = _turned(out, w, w_shape, groups)
         x, x_shape = spaced(out, g, g_shape, strides)

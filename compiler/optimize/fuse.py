@@ -21,6 +21,7 @@ from .. import ops
 from ..graph import Graph, Node
 from ..ops.registry import constant
 from ..tensor_type import evaluate, names_of, product
+from .finite import finite
 
 
 def fuse(graph: Graph, precision: str = "float32") -> None:
@@ -29,7 +30,7 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
     passes: tuple[dict[str, Callable[[Node], Node | None]], ...] = (
         {"matmul": fusing.transposed, "reduce_sum": fusing.sum, "maximum": fusing.rectified, "sub": fusing.likelihood},
         {
-            "where": fusing.relu_mask, "add": fusing.multiply_add, "sub": fusing.multiply_add,
+            "where": fusing.masked, "add": fusing.multiply_add, "sub": fusing.multiply_add,
             "mul": fusing.second_moment,
         },
         {"div": fusing.root_of_quotient, "mul": fusing.into_numerator},  # after products took the scalars they can hold
@@ -67,6 +68,7 @@ class _Scaled:
 class _Fusing:
     def __init__(self, graph: Graph, precision: str) -> None:
         self.graph, self.precision = graph, precision
+        self.finite: dict[Node, bool] = {}  # what is known of values, for `masked`
 
     def once(self, node: Node) -> bool:
         """Whether one node alone reads it."""
@@ -188,6 +190,15 @@ class _Fusing:
             return None
         x, zero = node.inputs if _number(node.inputs[1]) == 0.0 else node.inputs[::-1]
         return ops.relu(x) if _number(zero) == 0.0 and x.rank else None
+
+    def masked(self, node: Node) -> Node | None:
+        """where(c, g, 0) = g float(c) for finite g: choosing costs 4 ns an element where no pattern foretells the
+        choice, ten times as much as casting and multiplying"""
+        condition, g, zero = (self.relu_mask(node) or node).inputs
+        if node.dtype == "float" and _number(zero) == 0.0 and _elements(node) >= _NODE and condition.shape == g.shape \
+                and finite(g, self.finite):
+            return g * ops.cast(condition, dtype="float")
+        return self.relu_mask(node)
 
     def relu_mask(self, node: Node) -> Node | None:
         """where(x > 0, a, b) = where(bool(relu(x)), a, b): a cast is cheaper, and x need not be kept"""

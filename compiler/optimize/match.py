@@ -172,7 +172,8 @@ def finite(node: Node) -> bool:
 def nonnegative(node: Node, depth: int = 6) -> bool:
     """Whether no element can be negative (NaN may be)."""
     name = node.op.name
-    if name in ("exp", "softmax", "sigmoid", "abs", "sqrt", "relu", "softplus", "one_hot", "random_uniform"):
+    if name in ("exp", "softmax", "sigmoid", "abs", "sqrt", "relu", "softplus", "one_hot", "random_uniform",
+                "reduce_sum_square", "size"):
         return True
     if name == "mul" and node.inputs[0] is node.inputs[1]:
         return True
@@ -182,7 +183,7 @@ def nonnegative(node: Node, depth: int = 6) -> bool:
     if name == "sub" and is_number(node.inputs[0], 1.0):
         return node.inputs[1].op.name in ("sigmoid", "softmax", "one_hot", "random_uniform")
     through = ("reshape", "transpose", "broadcast_to", "slice", "reduce_sum", "reduce_max", "reduce_min", "reduce_prod",
-               "add", "mul", "div", "maximum", "minimum", "concat")
+               "add", "mul", "div", "maximum", "minimum", "concat", "cast")
     if not depth or name not in (*through, "pick", "gather", "where", "pow") or len(node.inputs) > 4:
         return False
     sources = {"pick": node.inputs[:1], "gather": node.inputs[:1], "pow": node.inputs[:1], "where": node.inputs[1:]}

@@ -1,0 +1,77 @@
+"""Which values are finite wherever their leaves are, overflow aside: what a mask may multiply instead of choosing.
+
+`where(m, g, 0)` and `g * float(m)` differ only where g is infinite or NaN, and the product takes a tenth of the time.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from ..graph import Node
+from .match import nonnegative, number
+
+_LEAVES = ("input", "variable", "size", "seed", "random_uniform", "arange")
+# Finite for all finite operands.
+_BOUNDED = (
+    "tanh", "sigmoid", "erf", "sin", "cos", "softmax", "one_hot", "sign", "floor", "ceil", "round", "cast", "neg",
+    "abs", "relu", "softplus", "add", "sub", "mul", "maximum", "minimum", "where", "eq", "ne", "lt", "le", "gt",
+    "ge", "and", "or", "not", "matmul", "gemm", "vecmat", "contract", "reduce_sum", "reduce_sum_square",
+    "reduce_prod", "logsumexp", "log_softmax", "reshape", "transpose", "broadcast_to", "concat", "slice", "unslice",
+    "gather", "scatter_add", "pick", "conv", "conv_input", "conv_weight", "max_pool", "max_unpool", "max_select",
+    "avg_pool", "avg_unpool", "argmax", "argmin",
+)
+
+
+def finite(node: Node, known: dict[Node, bool]) -> bool:
+    """Whether the value is finite where its leaves are and nothing overflows. `known` keeps what was found out."""
+    stack = [node]
+    while stack:
+        top = stack[-1]
+        if top in known:
+            stack.pop()
+            continue
+        if not _may(top):
+            known[top] = False
+            stack.pop()
+            continue
+        waiting = [source for source in top.inputs if source not in known]
+        if waiting:
+            stack += waiting
+            continue
+        known[top] = all(known[source] for source in top.inputs)
+        stack.pop()
+    return known[node]
+
+
+def _may(node: Node) -> bool:
+    """Whether the operation itself makes no infinity and no NaN of finite operands."""
+    name = node.op.name
+    if name == "constant":
+        return bool(np.isfinite(node.attrs["value"]).all())
+    if name == "div":
+        return positive(node.inputs[1])
+    if name == "sqrt":
+        return nonnegative(node.inputs[0])
+    if name == "pow":
+        exponent = number(node.inputs[1])
+        return exponent is not None and exponent >= 0 and exponent == int(exponent)
+    return name in _LEAVES or name in _BOUNDED
+
+
+def positive(node: Node, depth: int = 8) -> bool:
+    """Whether every element is above zero and away from it."""
+    value = number(node)
+    if value is not None:
+        return value > 0
+    name = node.op.name
+    if not depth:
+        return False
+    if name == "size":
+        return True  # a batch of nothing has no step
+    if name in ("cast", "reshape", "broadcast_to", "transpose", "sqrt"):
+        return positive(node.inputs[0], depth - 1)
+    if name == "add":
+        a, b = node.inputs
+        return (positive(a, depth - 1) and nonnegative(b)) or (positive(b, depth - 1) and nonnegative(a))
+    if name in ("mul", "div"):
+        return all(positive(source, depth - 1) for source in node.inputs)
+    return name == "maximum" and any(positive(source, depth - 1) for source in node.inputs)
