@@ -6,13 +6,17 @@ the work is linear in the nodes of those paths. Adjoint nodes have the scope and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from . import ops
+from .body import Body
 from .forward import tangents
 from .graph import Graph, Node
 from .jacobian import jacobian
 from .masks import Adjoint, Masks
+from .scans import merge_all
 from .tensor_type import Size
+from .through import backward
 from .underived import check_no_end, independent
 
 
@@ -21,25 +25,51 @@ def gradients(target: Node, wrt: Sequence[Node]) -> list[Node | None]:
 
     The target is a float scalar. E0402 when all paths from an x end at operations without a derivative.
     """
+    return pull_back({target: ops.constant(target.graph, 1.0, "float")}, wrt)
+
+
+def pull_back(
+    cotangents: Mapping[Node, Node], wrt: Sequence[Node], strict: bool = True
+) -> list[Node | None]:
+    """The adjoint of each x of `wrt`, from those of some values; None where none of them depends on it.
+
+    E0402 where one does and no path between them has a derivative, if `strict`.
+    """
+    if not cotangents:
+        return [None] * len(wrt)
+    target = next(iter(cotangents))
     graph = target.graph
-    order = graph.order([target])
+    order = graph.order(cotangents)
     active = dict.fromkeys(wrt)  # what depends on one of them
     for node in order:
         if any(source in active for source in node.inputs):
             active[node] = None
     masks = Masks()
-    sent: dict[Node, list[Adjoint]] = {target: [Adjoint(ops.constant(graph, 1.0, "float"))]}
+    sent: dict[Node, list[Adjoint]] = {node: [Adjoint(adjoint)] for node, adjoint in cotangents.items()}
+    of_results: dict[Node, dict[int, Node]] = {}  # of a scan: the adjoints of its results
     adjoints: dict[Node, Node] = {}
     wanted = dict.fromkeys(wrt)
     ends: dict[Node, None] = {}  # operations that have an adjoint and send none
     for node in reversed(order):
-        if node not in active or node not in sent:
+        if node not in active or not (node in sent or node in of_results):
             continue
         with graph.at(node.scope, node.span):
+            if node in of_results:
+                flags = [source in active for source in node.inputs]
+                back = backward(node, of_results.pop(node), flags, partial(pull_back, strict=False))
+                for source, given in zip(node.inputs, back, strict=True):
+                    if source in active and given is not None:
+                        sent.setdefault(source, []).append(Adjoint(given))
+                    elif source in active:
+                        ends[node] = None
+                continue
             adjoint = masks.total(sent.pop(node), _sum)
             if node in wanted:
                 adjoints[node] = masks.zeroed(adjoint)
             if not any(source in active for source in node.inputs):
+                continue
+            if node.op.name == "result":
+                of_results.setdefault(node.inputs[0], {})[node.attrs["index"]] = masks.zeroed(adjoint)
                 continue
             for source, part in zip(node.inputs, masks.sent(adjoint, node, active.__contains__), strict=True):
                 if source not in active:
@@ -50,7 +80,7 @@ def gradients(target: Node, wrt: Sequence[Node]) -> list[Node | None]:
                     ends[node] = None
     inside = dict.fromkeys(order)
     for x in wrt:
-        if x in inside and x not in adjoints:
+        if strict and x in inside and x not in adjoints:
             check_no_end(x, target, order, ends)
     return [adjoints.get(x) for x in wrt]
 
@@ -100,6 +130,8 @@ def expand(graph: Graph, max_nodes: int | None = None) -> bool:
     depend on what it is to be derived by, E0402 when no path between them has a derivative; of a Jacobian what
     `jacobian` raises.
     """
+    if _expand_bodies(graph, max_nodes):
+        return True
     waiting: dict[Node, None] = {}  # what needs a placeholder
     groups: dict[tuple[Node, ...], list[Node]] = {}  # those of one sweep
     remain = False
@@ -117,6 +149,7 @@ def expand(graph: Graph, max_nodes: int | None = None) -> bool:
             if result is None:
                 raise independent(placeholder)
             graph.replace(placeholder, result)
+    merge_all(graph)
     return remain
 
 
@@ -143,4 +176,24 @@ def moved(targets: Sequence[Node], directions: Mapping[Node, Node]) -> list[Node
             for x in directions:
                 if x in inside:
                     check_no_end(x, target, order, ends)
+    return found
+
+
+def _expand_bodies(graph: Graph, max_nodes: int | None) -> bool:
+    """The same within scans. Returns whether there was any."""
+    found = False
+    for node in graph.order(graph.outputs.values()):
+        if node.op.name != "scan":
+            continue
+        body: Body = node.attrs["body"]
+        inner = Graph()
+        made = Body(inner, body.inputs, body.copied(inner))
+        if not any(part.op.name in (*ops.PLACEHOLDERS, "scan") for part in inner.nodes):
+            continue
+        before = made.key
+        expand(inner, max_nodes)
+        made = Body(inner, body.inputs, [inner.outputs[str(number)] for number in range(len(made.roots))])
+        if made.key != before:
+            found = True
+            graph.replace(node, graph.add(node.op, node.inputs, {**node.attrs, "body": made}))
     return found

@@ -41,6 +41,7 @@ def _closed(module: Module, name: str, value: Node, totals: dict[Node, Node]) ->
     for node in module.graph.order([value]):
         here = any(has(size, batch) for size in node.shape)
         from_rows = any(rows[source] for source in node.inputs)
+        here = here or (from_rows and node.dtype == "results")  # what a scan gives is told result by result
         below = any(inner[source] for source in node.inputs)
         counts = node.op.name == "size" and has(node.attrs["dim"], batch)
         if here and below:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from . import ops
+from . import ops, through
 from .graph import Node
 
 
@@ -21,14 +21,23 @@ def tangents(
     """
     graph = targets[0].graph
     found = dict(moved)
+    of_results: dict[Node, dict[int, Node]] = {}  # of a scan: the tangents of its results
     for node in graph.order(targets):
         if node in found:
+            continue
+        if node.op.name == "result":
+            table = of_results.get(node.inputs[0], {})
+            if node.attrs["index"] in table:
+                found[node] = table[node.attrs["index"]]
             continue
         given = [found.get(source) for source in node.inputs]
         if all(tangent is None for tangent in given):
             continue
         with graph.at(node.scope, node.span):
             tangent = None
+            if node.op.name == "scan":
+                of_results[node] = through.forward(node, given, tangents)
+                continue
             if callable(node.op.jvp):
                 tangent = node.op.jvp(given, node, *node.inputs, **node.attrs)
             if tangent is not None:

@@ -204,6 +204,11 @@ class Graph:
         return len(self.dag)
 
     @property
+    def next_id(self) -> int:
+        """The id of the next node: none that exists has one so great."""
+        return self._next
+
+    @property
     def nodes(self) -> list[Node]:
         """All nodes, in the order of making (not a topological order once something was replaced)."""
         return list(self.dag)
@@ -310,6 +315,8 @@ class Graph:
             shown = [f"%{number[source]}" for source in node.inputs]
             shown += [f"{name}={show_attr(value)}" for name, value in sorted(node.attrs.items())]
             lines.append(f"%{number[node]} = {node.op.name}({', '.join(shown)}) : {node.type}")
+            if node.op.name == "scan":
+                lines += ["    " + line for line in node.attrs["body"].text().splitlines()]
         lines += [f"{name} <- %{number[node]}" for name, node in self.outputs.items() if node in number]
         return "\n".join(lines) + "\n"
 

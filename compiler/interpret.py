@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .body import Body
 from .graph import Array, Node
 from .ops.registry import NUMPY
 from .tensor_type import Dim, show_shape
@@ -29,21 +30,57 @@ def evaluate(roots: Sequence[Node], feeds: Mapping[Any, Any] | None = None) -> l
     values = {node: _fed(node, feeds) for node in order if node.op.name in LEAVES}
     unread = [leaf for leaf in graph.inputs.values() if leaf not in values and _key(leaf, feeds) is not None]
     sizes = _sizes([*values.items(), *((leaf, _fed(leaf, feeds)) for leaf in unread)])
-    uses: dict[Node, int] = dict.fromkeys(roots, 1)
-    for node in order:
-        for source in node.inputs:
-            uses[source] = uses.get(source, 0) + 1
     with np.errstate(all="ignore"):
-        for node in order:
-            if node not in values:
-                attrs = {name: _resolved(value, sizes) for name, value in node.attrs.items()}
-                result = node.op.reference(*[values[source] for source in node.inputs], **attrs)
-                values[node] = np.asarray(result, NUMPY[node.dtype])
-            for source in node.inputs:
-                uses[source] -= 1
-                if not uses[source]:
-                    del values[source]
+        return _run(order, roots, values, sizes)
+
+
+def _run(order: Sequence[Node], roots: Sequence[Node], values: dict[Node, Any], sizes: Mapping[str, int]) -> list[Any]:
+    """The values of the roots; `values` has those of the leaves."""
+    uses: dict[Node, int] = {}
+    for read in (tuple(roots), *(node.inputs for node in order)):
+        for source in read:
+            uses[source] = uses.get(source, 0) + 1
+    for node in order:
+        if node not in values:
+            given = [values[source] for source in node.inputs]
+            attrs = {name: _resolved(value, sizes) for name, value in node.attrs.items()}
+            if node.op.name == "scan":
+                values[node] = _scan(given, sizes, **attrs)
+            else:
+                values[node] = np.asarray(node.op.reference(*given, **attrs), NUMPY[node.dtype])
+        for source in node.inputs:
+            uses[source] -= 1
+            if not uses[source]:
+                del values[source]
     return [values[root] for root in roots]
+
+
+def _scan(
+    given: Sequence[Array], sizes: Mapping[str, int], body: Body, length: int, states: int, axes: Sequence[int],
+    places: Sequence[int], reverse: bool,
+) -> list[Array]:
+    """The results of a scan, by a plain loop."""
+    order, leaves, turn = body.graph.order(body.roots), body.locals(), body.turn()
+    held, scanned, captured = given[:states], given[states : states + len(axes)], given[states + len(axes) :]
+    emitted: list[list[Array]] = [[] for _ in places]
+    for t in range(length)[:: -1 if reverse else 1]:
+        slices = [x.take(t, axis) for x, axis in zip(scanned, axes, strict=True)]
+        turn_gives = [*held, *slices, *captured]
+        values: dict[Node, Any] = {leaf: turn_gives[number] for number, leaf in leaves.items()}
+        if turn is not None:
+            values[turn] = np.asarray(t, np.int64)
+        made = _run(order, body.roots, values, sizes)
+        held = made[:states]
+        for rows, row in zip(emitted, made[states:], strict=True):
+            rows.append(row)
+    whole: list[Array] = []
+    for rows, place, root in zip(emitted, places, body.roots[states:], strict=True):
+        if rows:
+            whole.append(np.stack(rows[:: -1 if reverse else 1], place))
+        else:
+            shape = [number_of(size, sizes) for size in root.shape]
+            whole.append(np.zeros((*shape[:place], 0, *shape[place:]), NUMPY[root.dtype]))
+    return [*held, *whole]
 
 
 def _key(leaf: Node, feeds: Mapping[Any, Any]) -> Any:

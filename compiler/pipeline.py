@@ -52,9 +52,11 @@ def differentiate(module: Module, max_nodes: int = MAX_NODES) -> None:
     evaluation.split(module)
 
 
-def optimize(module: Module, precision: str) -> None:
+def optimize(module: Module, precision: str, unroll: bool = True) -> None:
     """graph -> the graph that runs: fewer and larger nodes."""
     simplify(module.graph, final=True)
+    if unroll:
+        pass
     merge_draws(module.graph)
     fuse(module.graph, precision)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from .body import Body
 from .diagnostics import CompileError, error
 from .graph import Node
+from .ops import NONE
 from .source import Span
 
 SHOWN = 8  # steps of a path that are shown
@@ -59,13 +61,33 @@ def check_no_end(x: Node, target: Node, order: Sequence[Node], ends: Mapping[Nod
         if source is None:
             continue
         reached[node] = source
-        if node in ends or node.dtype != "float":
-            raise _ended(x, target, node, reached, order)
+        end: Node | None = node if node in ends or node.dtype not in ("float", "results") else None
+        if node.op.name == "scan" and end is not None:
+            end = _end_within(node, [source in reached for source in node.inputs])
+        if end is not None:
+            raise _ended(x, target, node, end, reached, order)
+
+
+def _end_within(scan: Node, flags: Sequence[bool]) -> Node | None:
+    """The operation of a turn at which a derivative by some inputs ends; None where only `stop_gradient` ends it."""
+    body: Body = scan.attrs["body"]
+    reached = {leaf: None for number, leaf in body.locals().items() if flags[number]}
+    for node in body.graph.order(body.roots):
+        if node.op.name == "stop_gradient" or not any(source in reached for source in node.inputs):
+            continue
+        reached[node] = None
+        end = node if node.op.jvp is NONE else None
+        if node.op.name == "scan":
+            end = _end_within(node, [source in reached for source in node.inputs])
+        if end is not None:
+            return end
+    return None
 
 
 def _ended(
-    x: Node, target: Node, end: Node, reached: Mapping[Node, Node | None], order: Sequence[Node]
+    x: Node, target: Node, last: Node, end: Node, reached: Mapping[Node, Node | None], order: Sequence[Node]
 ) -> CompileError:
+    """`last` is where a path ends in the graph, `end` the operation that ends it: in a scan it is one of the turn."""
     name = SIGNS.get(end.op.name, end.op.name)
     label, help = "the derivative ends here", _INSTEAD.get(end.op.name, "use a smooth form of it").format(name=name)
     kinked = _slope_of(end)
@@ -78,11 +100,11 @@ def _ended(
     else:
         message = f"`{name}` has no derivative, and no other path leads from {name_of(x)}"
     below: list[Node] = []
-    node: Node | None = end
+    node: Node | None = last
     while node is not None:
         below.append(node)
         node = reached[node]
-    path = _path([*below[::-1], *_onwards(end, target, order)])
+    path = _path([*below[::-1], *_onwards(last, target, order)])
     return error(
         "E0402", message, end.span, label, more=[(x.span, "derived by this")],
         notes=[f"the path is {path}"] if path else [],

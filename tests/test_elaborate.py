@@ -214,7 +214,7 @@ def test_a_run_time_if_chooses_names_states_and_indexed_names() -> None:
     ("state s = 1\nfor s in 0..2 { y = s }", "E0228"),
     ("y <- 2", "E0230"),
     ("param w: float\nparam w: float", "E0203"),
-    ("y[:, 2] = x", "E0233"),
+    ("y[:, 2] = x", "E0374"),
     ("y = [1, 2]\nz = y[0:1, 1]", "E0240"),
     ("a, b = x", "E0227"),
     ("a, b = 1, 2, 3", "E0227"),

@@ -23,7 +23,7 @@ from .context import Context, to_node
 from .reading import axes, builtin, one_axis, shape_of, tensor, truth
 from .scope import Frame
 from .shaping import stacked
-from .values import Argument, Distributed, Indexed, Label, Parts, Tensor, Value, kind
+from .values import Argument, Distributed, Indexed, Label, Parts, Reversed, Tensor, Value, kind
 
 # --- elementwise
 
@@ -103,6 +103,14 @@ def stop_gradient(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
 def is_finite(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
     value = tensor(c, x, "float")
     return Tensor(ops.lt(ops.abs_(value.node), float("inf")), value.labels)
+
+
+@builtin
+def reverse(c: Context, frame: Frame, span: Span, turns: Argument) -> Value:
+    if isinstance(turns.value, Tensor | list):
+        raise error("E0371", f"`reverse` is the order of a scan's turns, not of {kind(turns.value)}", turns.span,
+                    f"this is {kind(turns.value)}", help="`scan t over reverse(time)`; `x[:, ::-1]` reverses a tensor")
+    return Reversed(turns.value)
 
 
 # --- reductions
@@ -267,7 +275,7 @@ def log_density(c: Context, frame: Frame, span: Span, distribution: Argument, va
 LATER = {
     "top": "the k greatest", "sort": "sorting",
     "cumsum": "cumulative sums",
-    "reverse": "`scan` backwards", "tile": "tiling", "roll": "rolling", "pad": "padding",
+    "tile": "tiling", "roll": "rolling", "pad": "padding",
     "rnn": "recurrent layers", "lstm": "recurrent layers", "gru": "recurrent layers",
     "attention": "attention layers", "mixture": "mixtures of distributions", "nuts": "sampling a posterior",
 }

@@ -18,6 +18,7 @@ from .values import POISON, Tensor, Value
 
 if TYPE_CHECKING:
     from .likelihood import Pass
+    from .scan import Turning
 
 MAX_DEPTH = 200  # applications within applications
 MAX_ELEMENTS = 2**31  # of one value, and of all parameters and states together
@@ -60,6 +61,8 @@ class Context:
         self.starting = False  # start values are being made
         self.moving: MutableMapping[str, Node] = {}  # states that moved in this training pass
         self.read: dict[str, None] = {}  # what of the pass was asked for: "training", "predicting", "draw", "move"
+        self.scans = 0  # scans so far
+        self.turnings: list[Turning] = []  # scans whose turn is being elaborated, the outermost first
         self.current: Pass  # what the pass that runs has given so far
         self.checking_outputs = False  # outputs are evaluated in the training pass too
 
@@ -101,8 +104,9 @@ class Context:
     def draw(self, shape: Shape, count: int) -> tuple[Node, list[int]]:
         """The key of the next draw, and where the counters of its `count` uniform tensors start.
 
-        A step's key is folded from the seed's and the step; each place in the text has 2^40 counters of its own. Start
-        values have the key of step 0, and counters without gaps, so that many small draws can be made as one.
+        A step's key is folded from the seed's and the step, and with the turn of each scan around the draw; each place
+        in the text has 2^40 counters of its own. Start values have the key of step 0, and counters without gaps, so
+        that many small draws can be made as one.
         """
         self.read["draw"] = None
         if self.starting:
@@ -114,7 +118,10 @@ class Context:
             self.starts += size * count
             return ops.fold(ops.seed_key(self.graph), 0), starts
         place, self.draws = self.draws, self.draws + 1
-        return ops.fold(self.counter("key"), self.step()), [(place << 40) + (i << 38) for i in range(count)]
+        key = ops.fold(self.counter("key"), self.step())
+        for turning in self.turnings:
+            key = ops.fold(key, turning.turn)
+        return key, [(place << 40) + (i << 38) for i in range(count)]
 
     def depends_on_data(self, node: Node) -> bool:
         """Whether a value is computed from data, or has a dimension of it. Each node is looked at once."""

@@ -1,4 +1,4 @@
-"""Control: `if` decided now or by the running file, `for`, and what later versions bring."""
+"""Control: `if` decided now or by the running file, `for`, unrolled."""
 from __future__ import annotations
 
 from collections import ChainMap
@@ -10,7 +10,7 @@ from ..diagnostics import error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim
-from . import expressions, statements
+from . import expressions, scan, statements
 from .context import Context, poisoned, too_many
 from .scope import Frame
 from .values import POISON, Indexed, Range, Tensor, Value, kind
@@ -157,6 +157,7 @@ def for_(c: Context, frame: Frame, statement: syntax.For) -> None:
         raise error("E0228", f"`{statement.name}` is a state: the `for` would hide it", statement.name_span,
                     "named here",
                     help="give the turns another name")
+    scan.fresh(frame, statement.name, statement.name_span)
     start, found = len(c.graph), len(c.problems.errors)
     for turn, value in enumerate(turns):
         frame.names[statement.name] = value
@@ -184,8 +185,3 @@ def _turns(statement: syntax.For, over: Value) -> Sequence[Any]:
                         statement.over.span, f"this bound is {kind(bound)}",
                         help="`scan t over time` runs over a dimension of the data")
     return range(int(over.start), int(over.stop))
-
-
-def scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
-    raise error("E0233", "`scan` is not in this version", statement.span, "a recurrence over a dimension",
-                help="`for i in 0..n` unrolls a fixed number of turns")

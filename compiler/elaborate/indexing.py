@@ -8,7 +8,7 @@ from ..diagnostics import error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, Size
-from . import expressions
+from . import expressions, scan
 from .context import Context
 from .scope import Frame
 from .values import POISON, Indexed, Label, NamedDim, NamedInt, Range, Tensor, Value, clash, kind, plain
@@ -124,7 +124,8 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
             if isinstance(at, int | Dim) and not isinstance(at, bool):
                 starts[axis], stops[axis] = _element(plain(at), size, place.span)
             elif isinstance(at, Tensor) and at.node.dtype == "int":
-                if arrays:
+                scan.check_range(c, at.node, size, place.span)
+                if at.node.rank and any(other.node.rank for _, other, _ in arrays):
                     raise error("E0241", "one integer array indexes at a time", place.span, "the second array",
                                 help="`pick(x, index)` takes one entry of each row")
                 arrays.append((axis, at, place.span))
@@ -140,9 +141,13 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
                for start, stop, size, step in zip(starts, stops, node.shape, steps, strict=True)):
             node = c.make(ops.slice_, [node], [span], span, starts=tuple(starts), stops=tuple(stops),
                           steps=tuple(steps))
-        if arrays:
-            axis, at, place_span = arrays[0]
-            node = c.make(ops.gather, [node, at.node], [span, place_span], span, axis=axis)
+        # Single elements first, those of the outermost scan before those of the scans in it: what an inner scan reads
+        # is then the same in all its turns.
+        for axis, at, place_span in sorted(arrays, key=lambda array: (array[1].node.rank, array[1].node.id)):
+            gone = sum(1 for other, index, _ in arrays if other < axis and not index.node.rank
+                       and (at.node.rank, at.node.id) > (0, index.node.id))
+            node = c.make(ops.gather, [node, at.node], [span, place_span], span, axis=axis - gone)
+        for _, at, _ in arrays:
             i = shape.index(None)
             shape[i : i + 1] = at.node.shape
             names[i : i + 1] = at.names

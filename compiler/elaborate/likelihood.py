@@ -7,7 +7,7 @@ from .. import ops, syntax
 from ..diagnostics import error
 from ..graph import Node
 from ..source import Span
-from . import calls, expressions
+from . import calls, expressions, scan
 from .context import Context, to_node
 from .scope import Frame
 from .values import POISON, Argument, Distributed, Tensor, Value, kind
@@ -79,6 +79,7 @@ def term(c: Context, frame: Frame, statement: syntax.Term) -> None:
 
 
 def add_loss(c: Context, frame: Frame, name: str | None, node: Node, *, prior: bool) -> None:
+    scan.check_outside(c, node, "a loss", c.graph.span)
     c.current.losses.append((name, node, prior))
     model: Frame | None = frame
     while model is not None and model.kind != "model":

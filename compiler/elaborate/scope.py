@@ -3,13 +3,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Size, TensorType
 from .library import Unit
 from .values import Configuration, Instance, Label, Tensor, Updater, Value
+
+if TYPE_CHECKING:
+    from .scan import Turning
 
 _numbers = itertools.count(1)
 
@@ -22,6 +25,7 @@ class StateSlot:
     type: TensorType
     value: Node
     labels: tuple[Label | None, ...] = ()
+    scan: Turning | None = None  # of a scan, not of a layer or optimizer
 
 
 @dataclass(eq=False)
@@ -52,6 +56,7 @@ class Frame:
     subject: str = ""  # of an optimizer: the parameter it updates
     nested: list[tuple[Updater,
                        str]] = field(default_factory=list)  # of an optimizer: those it applies, and their names
+    scan: Turning | None = None  # the innermost scan of this text
     number: int = field(default_factory=lambda: next(_numbers))
 
     def inner(self, kind: str, unit: Unit, span: Span, path: str | None = None) -> Frame:

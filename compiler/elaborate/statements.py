@@ -9,7 +9,7 @@ from ..diagnostics import CompileError, error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, TensorType, TypeProblem
-from . import calls, control, expressions, indexing, likelihood, reading, types
+from . import calls, control, expressions, indexing, likelihood, reading, scan, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame, StateSlot
 from .values import (
@@ -104,6 +104,8 @@ def made_names(body: Sequence[syntax.Statement]) -> list[str]:
             names.update(dict.fromkeys(made_names(statement.yes) + made_names(statement.no)))
         elif isinstance(statement, syntax.For):
             names.update(dict.fromkeys(made_names(statement.body)))
+        elif isinstance(statement, syntax.Scan):  # its states are its own
+            names.update((s.name, None) for s in statement.body if isinstance(s, syntax.Param))
     return list(names)
 
 
@@ -145,20 +147,18 @@ def unpack(c: Context, value: Value, count: int, span: Span) -> list[Value]:
 def assign(c: Context, frame: Frame, target: syntax.Expr, value: Value) -> None:
     if isinstance(target, syntax.Index):
         assert isinstance(target.value, syntax.Name)
-        for expr in target.places:
-            if isinstance(expr, syntax.Slice):
-                raise error("E0233", "`name[:, t] = ...` collects the turns of a `scan`, which is not in this version",
-                            target.span,
-                            "assigned here", help="`name[i] = ...` in a `for i` keeps one value for each turn")
+        if scan.collects(frame, target):
+            return scan.collect(c, frame, target, value)
         place = tuple(expressions.static_int(c, frame, expr, "the index of a name") for expr in target.places)
         name = target.value.name
         _may_assign(frame, name, target.span)
+        scan.fresh(frame, name, target.span)
         known = frame.names.get(name)
         if known is POISON:
             return
         if not isinstance(known, Indexed):
             known = frame.names[name] = Indexed()
-            _hides(c, frame, name, target.span)
+            hides(c, frame, name, target.span)
         if isinstance(value, Instance) and value.path is None and value.maker is frame:
             calls.settle_path(value, f"{name}[{','.join(map(str, place))}]")
         known.entries[place] = value
@@ -166,12 +166,13 @@ def assign(c: Context, frame: Frame, target: syntax.Expr, value: Value) -> None:
     assert isinstance(target, syntax.Name)
     name = target.name
     _may_assign(frame, name, target.span)
+    scan.fresh(frame, name, target.span)
     if isinstance(value, Instance) and value.path is None and value.maker is frame:
         calls.settle_path(value, name)
     if value is expressions.NOTHING:
         value = None
     if name not in frame.names:
-        _hides(c, frame, name, target.span)
+        hides(c, frame, name, target.span)
     frame.names[name] = value
 
 
@@ -182,7 +183,7 @@ def _may_assign(frame: Frame, name: str, span: Span) -> None:
                     help=f"write `{name} <- ...` to update it")
 
 
-def _hides(c: Context, frame: Frame, name: str, span: Span) -> None:
+def hides(c: Context, frame: Frame, name: str, span: Span) -> None:
     """A warning where a new name hides a function; the library knows what it does."""
     if frame.kind == "distribution" and name in calls.EQUATIONS:
         return
@@ -211,7 +212,7 @@ def _owner(c: Context, frame: Frame, statement: syntax.Param | syntax.State, wor
         raise error("E0245", f"`{statement.name}` is a name that every compiled file has for itself",
                     statement.name_span,
                     "declared here", notes=["such names are " + ", ".join(RESERVED)], help="give it another name")
-    _hides(c, frame, statement.name, statement.name_span)
+    hides(c, frame, statement.name, statement.name_span)
     known = _path(frame, statement.name) in c.module.variables or statement.name in frame.replaced
     if frame.conditional and frame.kind != "optimizer" and not known:
         raise error("E0222",
@@ -306,7 +307,8 @@ def start_value(c: Context, frame: Frame, rule: Value, type: TensorType, span: S
         if node.shape != type.shape:
             node = c.make(ops.broadcast_to, [node], [span], span, shape=type.shape)
         # A start value may read other variables: it then starts from what they start from.
-        leaves = [leaf for leaf in c.graph.order([node]) if leaf.op.name in ("variable", "input", "size")]
+        leaves = [leaf for leaf in c.graph.order([node])
+                  if leaf.op.name in ("variable", "input", "size", "local", "turn")]
         starts: dict[Node, Node] = {}
         for leaf in leaves:
             start = c.graph.outputs.get(f"initial/{leaf.attrs.get('path')}") if leaf.op.name == "variable" else None
@@ -318,6 +320,8 @@ def start_value(c: Context, frame: Frame, rule: Value, type: TensorType, span: S
 
 
 def _state(c: Context, frame: Frame, statement: syntax.State) -> None:
+    if frame.scan is not None:
+        return scan.state(c, frame, statement)
     _owner(c, frame, statement, "state")
     with _starting(c):
         rule = expressions.evaluate(c, frame, statement.value)
@@ -339,7 +343,7 @@ def _state(c: Context, frame: Frame, statement: syntax.State) -> None:
                     f"this is `{type}`")
     if statement.name in frame.replaced:
         given = frame.replaced[statement.name]
-        node = _fitting(c, given.value, statement.name, type, given.span)
+        node = fitting(c, given.value, statement.name, type, given.span)
         frame.states[statement.name] = StateSlot("", type, node, labels)
         return
     if frame.kind == "optimizer":
@@ -362,6 +366,7 @@ def _update(c: Context, frame: Frame, statement: syntax.Update) -> None:
     if value is POISON:
         return
     if frame.kind == "optimizer" and name == "theta":
+        scan.fresh(frame, name, statement.target.span)
         node = to_node(c, value, "float")
         theta = frame.names["theta"].node
         if node is None or node.shape != theta.shape:
@@ -376,8 +381,8 @@ def _update(c: Context, frame: Frame, statement: syntax.Update) -> None:
         raise error("E0230", f"`{name}` is not a state", statement.target.span, "`<-` updates a state",
                     help=f"write `{name} = ...` for a name" if name in frame.names
                     else f"declare it: `state {name} = 0`")
-    node = _fitting(c, value, name, slot.type, statement.value.span)
-    if frame.kind != "optimizer" and not frame.training:
+    node = fitting(c, value, name, slot.type, statement.value.span)
+    if frame.kind != "optimizer" and not frame.training and slot.scan is None:
         return  # a state of a layer never moves outside training
     slot.value = node
     if slot.path:
@@ -385,7 +390,7 @@ def _update(c: Context, frame: Frame, statement: syntax.Update) -> None:
         c.moving[slot.path] = node
 
 
-def _fitting(c: Context, value: Value, name: str, type: TensorType, span: Span) -> Node:
+def fitting(c: Context, value: Value, name: str, type: TensorType, span: Span) -> Node:
     """A value that a state can take: of its type, or a number for all of it."""
     node = to_node(c, value)
     order = ("bool", "int", "float")
@@ -407,6 +412,9 @@ def _return(c: Context, frame: Frame, statement: syntax.Return) -> None:
     if frame.kind not in ("fn", "layer"):
         raise error("E0234", f"`return` cannot stand in {calls._article(frame.kind)}", statement.span, "here",
                     help="a model gives values by `output NAME = ...`" if frame.kind == "model" else None)
+    if frame.scan is not None:
+        raise error("E0373", "`return` cannot stand in a scan", statement.span, "in its turn",
+                    help="return after the scan: its states have their last values there")
     frame.result = [expressions.evaluate(c, frame, expr) for expr in statement.values]
 
 
@@ -421,7 +429,7 @@ def _input(c: Context, frame: Frame, statement: syntax.Input | syntax.Target) ->
                     statement.name_span,
                     "declared here", notes=["such names are " + ", ".join(RESERVED)], help="give it another name")
     _decided(frame, statement, "an input")
-    _hides(c, frame, statement.name, statement.name_span)
+    hides(c, frame, statement.name, statement.name_span)
     type, labels = types.declared(c, frame, statement.type, free=True)
     drawn = statement.drawn_from if isinstance(statement, syntax.Input) else None
     if drawn is not None and not frame.predicting:
@@ -442,6 +450,10 @@ def _input(c: Context, frame: Frame, statement: syntax.Input | syntax.Target) ->
 
 
 def _decided(frame: Frame, statement: syntax.Statement, what: str) -> None:
+    if frame.scan is not None:
+        raise error("E0373", f"{what} cannot stand in a scan", statement.span, "in its turn",
+                    more=[(frame.scan.statement.name_span, "the turns of this scan")],
+                    help="collect the turns, `y[:, t] = ...`, and write it after the scan")
     if frame.undecided is not None:
         raise error("E0246", f"{what} cannot depend on a value of the run", statement.span, "stands here",
                     more=[(frame.undecided, "decided while the file runs")],
@@ -469,6 +481,6 @@ def _tilde(c: Context, frame: Frame, statement: syntax.Tilde) -> None:
 _EXECUTE: dict[type, Any] = {
     syntax.Assign: _assign, syntax.Typed: _typed, syntax.Param: _param, syntax.State: _state, syntax.Update: _update,
     syntax.If: lambda *of: control.if_(*of), syntax.For: lambda *of: control.for_(*of),
-    syntax.Scan: lambda *of: control.scan(*of), syntax.Return: _return, syntax.Input: _input,
+    syntax.Scan: lambda *of: scan.scan(*of), syntax.Return: _return, syntax.Input: _input,
     syntax.Target: _input, syntax.Term: _term, syntax.Tilde: _tilde,
 }

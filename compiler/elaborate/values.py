@@ -90,6 +90,13 @@ class Range:
     stop: Any
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reversed:
+    """`reverse(time)`: the turns of a scan from the last to the first."""
+
+    value: Any
+
+
 @dataclass(slots=True, eq=False)
 class Indexed:
     """`name[i] = value` in a `for`: one value for each turn, in the order of the turns."""
@@ -218,6 +225,7 @@ def kind(value: Value) -> str:
         return "`none`"
     if value is Ellipsis:
         return "`...`"
-    names = {str: "a text", list: "a list", tuple: "a tuple", Range: "a range", Indexed: "an indexed name",
+    names = {str: "a text", list: "a list", tuple: "a tuple", Range: "a range",
+             Reversed: "an order of turns", Indexed: "an indexed name",
              Parts: "a gradient of several parts"}
     return names.get(type(value), "a value of another kind")

@@ -96,6 +96,7 @@ class Emitter:
         self._places: dict[tuple[str, Span | None], bytes] = beside._places if beside else {}
         # What a node is -> the name of its value: rules of two operations may write the same node.
         self._written: dict[Any, str] = dict(beside._written) if beside else {}
+        self.parts: dict[str, list[str]] = dict(beside.parts) if beside else {}  # of a scan: the names of its results
         self._last: Any = None  # the key of the node written last
         self._node: Node | None = None
         self._place = b""
@@ -114,8 +115,7 @@ class Emitter:
         for node in nodes:
             if node in names:
                 continue
-            self._node = node
-            self._place = self._metadata(node)
+            self.at(node)
             before = len(self.graph.node)
             try:
                 name = node.op.lower(self, node, *[names[source] for source in node.inputs])
@@ -128,9 +128,13 @@ class Emitter:
                 self._declare(name, node.type)
             names[node] = name
 
+    def at(self, node: Node) -> None:
+        """What is written next belongs to this node."""
+        self._node, self._place = node, self._metadata(node)
+
     def alias(self, name: str, node: Node, kind: str | None = None) -> None:
         """A second name for a value that exists, perhaps as another element type: an Identity or a Cast."""
-        self._node, self._place = node, self._metadata(node)
+        self.at(node)
         found = self.names[node]
         if kind is None or self.dtypes[found] == kind:
             made = self.node("Identity", [found])
@@ -182,16 +186,8 @@ class Emitter:
         if key in self._written:
             return self._written[key]
         dtype = self._result_dtype(op_type, inputs, attributes)
-        name = self._fresh(op_type)
-        proto = self.graph.node.add()
-        if self._place:
-            proto.MergeFromString(self._place)
-        proto.op_type = op_type
-        proto.name = name
-        proto.input.extend(inputs)
-        proto.output.append(name)
-        for attribute, value in attributes.items():
-            _attribute(proto.attribute.add(), attribute, value)
+        name = self.fresh(op_type)
+        self.several(op_type, name, inputs, [name], **attributes)
         self.dtypes[name] = dtype
         if key is not None:
             self._written[key] = name
@@ -199,6 +195,31 @@ class Emitter:
         else:
             self._last = None
         return name
+
+    def several(
+        self, op_type: str, name: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any
+    ) -> NodeProto:
+        """Writes one ONNX node of that name with these outputs."""
+        proto: NodeProto = self.graph.node.add()
+        if self._place:
+            proto.MergeFromString(self._place)
+        proto.op_type = op_type
+        proto.name = name
+        proto.input.extend(inputs)
+        proto.output.extend(outputs)
+        for attribute, value in attributes.items():
+            _attribute(proto.attribute.add(), attribute, value)
+        return proto
+
+    def scan(self, node: Node, names: Sequence[str]) -> str:
+        """Writes a scan; returns a name under which `parts` has those of its results."""
+        from .scan import write_scan  # it writes its body by an emitter
+
+        self._last = None
+        results = write_scan(self, node, names)
+        key = str(self.graph.node[-1].name)
+        self.parts[key] = results
+        return key
 
     def constant(self, value: Any, dtype: str) -> str:
         """The name of an initializer, shared by type, shape and bytes."""
@@ -330,7 +351,7 @@ class Emitter:
         self._pinned.add(name)
         self.dtypes[name] = dtype
 
-    def _fresh(self, op_type: str) -> str:
+    def fresh(self, op_type: str) -> str:
         scope = self._node.scope if self._node is not None else ""
         prefix = f"{scope}/{op_type}_" if scope else f"{op_type}_"
         name = f"{prefix}{self.count.next_node()}"

@@ -22,6 +22,7 @@ from .reduction import (
     reduce_sum_square, softmax, sum_to,
 )
 from .registry import NONE, OPS, Op, Sample, constant, lift
+from .scan import local, make_local, make_scan, make_turn, result, scan_op, turn
 from .shaping import (
     broadcast_to, concat, expand_dims, moveaxis, reshape, split, squeeze, stack, swap_last, transpose,
 )
@@ -31,12 +32,15 @@ __all__ = [
     "NONE", "OPS", "PLACEHOLDERS", "Op", "Sample", "abs_", "add", "all_", "and_", "any_", "arange", "argmax", "argmin",
     "avg_pool", "avg_unpool", "broadcast", "broadcast_to", "cast", "ceil", "concat", "constant", "contract", "conv",
     "conv_input", "conv_weight", "cos", "cut", "div", "eq", "erf", "exp", "expand_dims", "expm1", "flip", "floor",
-    "floordiv", "fold", "formal", "gather", "ge", "gemm", "gradient", "gt", "input_", "jacobian", "le", "lift", "log",
-    "log1p", "log_softmax", "logsumexp", "lt", "make_arange", "make_formal", "make_input", "make_size", "make_variable",
+    "floordiv", "fold", "formal", "gather", "ge", "gemm", "gradient", "gt", "input_", "jacobian", "le", "lift",
+    "local", "log", "log1p", "log_softmax", "logsumexp", "lt", "make_arange", "make_formal", "make_input", "make_local",
+    "make_scan", "make_size", "make_turn", "make_variable",
     "matmul", "max_pool", "max_select", "max_unpool", "maximum", "mean", "minimum", "mod", "moveaxis", "mul", "narrow",
     "ne", "neg", "not_", "one_hot", "or_", "pick", "pow_", "random_normal", "random_uniform", "reduce_max",
-    "reduce_min", "reduce_prod", "reduce_sum", "reduce_sum_square", "relu", "reshape", "round_", "scatter_add", "seed",
+    "reduce_min", "reduce_prod", "reduce_sum", "reduce_sum_square", "relu", "reshape",
+    "result", "round_", "scan_op", "scatter_add", "seed",
     "seed_key", "sigmoid", "sign", "sin", "size", "slice_", "softmax", "softplus", "split", "sqrt", "squeeze", "stack",
-    "stop_gradient", "sub", "sum_to", "swap_last", "tangent", "tanh", "transpose", "unslice", "variable", "vecmat",
+    "stop_gradient", "sub", "sum_to", "swap_last", "tangent", "tanh", "transpose", "turn",
+    "unslice", "variable", "vecmat",
     "where",
 ]

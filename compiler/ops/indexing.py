@@ -23,7 +23,7 @@ def _needs_ints(name: str, number: int, type: TensorType) -> None:
                           "`target y: int[batch]` declares whole numbers")
 
 
-def _counted(out: Any, size: Size) -> str:
+def counted(out: Any, size: Size) -> str:
     """0, 1, ..., size − 1."""
     if isinstance(size, Dim):
         return str(out.node("Range", [out.constant(0, "int"), out.size(size), out.constant(1, "int")]))
@@ -32,7 +32,7 @@ def _counted(out: Any, size: Size) -> str:
 
 def _hot(out: Any, column: str, depth: Size) -> str:
     """Rows with 1 where the index in `column` (of last dimension 1) says, else 0."""
-    return str(out.cast(out.node("Equal", [column, _counted(out, depth)]), "float"))
+    return str(out.cast(out.node("Equal", [column, counted(out, depth)]), "float"))
 
 
 # --- gather and its adjoint
@@ -164,7 +164,7 @@ one_hot: Op = define(  # 1 at the index, 0 elsewhere; all 0 where the index is b
 
 arange = define(
     "arange", infer=lambda size: TensorType("int", (size,)), grad=no_gradient(0), jvp=NONE, cost=free,
-    lower=lambda out, node: _counted(out, node.attrs["size"]),
+    lower=lambda out, node: counted(out, node.attrs["size"]),
     reference=lambda size: np.arange(size, dtype=np.int64),
     samples=lambda rng: Sample((), {"size": int(rng.integers(0, 9))}),
 )

@@ -28,9 +28,13 @@ class Emitter(Protocol):
     """What a lowering rule writes with; `lower/emit.py` implements it."""
 
     precision: str  # "float32" | "float64" | "float16" | "bfloat16": what `float` means in this file
+    parts: dict[str, list[str]]  # of a scan, by what `scan` returned: the names of its results
 
     def node(self, op_type: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Writes one ONNX node and returns the name of its only output."""
+
+    def scan(self, node: Node, names: Sequence[str]) -> str:
+        """Writes a scan; returns a name under which `parts` has those of its results."""
 
     def constant(self, value: Any, dtype: str) -> str:
         """The name of an initializer, shared if equal. dtype: "float", "int", "bool", "key", or an ONNX name."""

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from ..graph import Graph, Node
-from . import algebra, fold, rows, shapes, stable
+from . import algebra, fold, rows, scans, shapes, stable
 from .fuse import fuse
 from .rewrite import Rules, rewrite, together
 
@@ -32,7 +32,11 @@ def simplify(graph: Graph, final: bool = False) -> None:
 
     `final`: all derivatives are taken, so `cut` and `stop_gradient` go. Until then rules see them as they see an input.
     """
-    rewrite(graph, _LAST if final else _ALL)
+    while True:
+        scans.simplify_bodies(graph, final, simplify)
+        rewrite(graph, _LAST if final else _ALL)
+        if not scans.improve(graph, final):
+            break
     if final:
         rewrite(graph, _CLOSING)
 

@@ -1,0 +1,310 @@
+"""`scan t over time { ... }`: one turn is elaborated on placeholders, and then closed into the body of a scan."""
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass, field
+
+from .. import ops, scans, syntax
+from ..body import cone
+from ..diagnostics import error
+from ..graph import Node
+from ..source import Span
+from ..tensor_type import Dim, Size
+from . import expressions, statements, types
+from .context import Context, poisoned, to_node
+from .scope import Frame, StateSlot
+from .values import POISON, Label, NamedDim, NamedInt, Range, Reversed, Tensor, Value, kind, plain
+
+
+@dataclass
+class Emit:
+    """`y[:, t] = value`: what each turn gives, and where its dimension stands."""
+
+    node: Node
+    labels: tuple[Label | None, ...]
+    place: int
+    span: Span
+
+
+@dataclass(eq=False)
+class Turning:
+    """A scan whose turn is being elaborated."""
+
+    statement: syntax.Scan
+    number: int
+    turn: Node
+    length: Size
+    first: int  # the id of the first node that can depend on the turn
+    outside: dict[str, None]  # names that were there before
+    undecided: Span | None
+    starts: dict[Node, Node] = field(default_factory=dict)  # placeholder of a state -> its value before the first turn
+    slots: dict[str, tuple[Node, StateSlot]] = field(default_factory=dict)  # states declared in the scan
+    emits: dict[str, Emit | None] = field(default_factory=dict)  # None where its value was in error
+
+    def state(self, c: Context, start: Node) -> Node:
+        """The placeholder of one more state."""
+        leaf = ops.make_local(c.graph, len(self.starts), start.type, scan=self.number)
+        self.starts[leaf] = start
+        return leaf
+
+
+class _Moving(MutableMapping[str, Node]):
+    """States of layers that are applied in a turn: their values are carried from turn to turn."""
+
+    def __init__(self, c: Context, turning: Turning) -> None:
+        self.c, self.turning, self.outer = c, turning, c.moving
+        self.values_: dict[str, Node] = {}
+        self.leaves: dict[str, Node] = {}
+
+    def __getitem__(self, path: str) -> Node:
+        if path not in self.values_:
+            variable = self.c.module.variables.get(path)
+            if variable is None or variable.kind == "parameter":
+                raise KeyError(path)
+            self.leaves[path] = self.turning.state(self.c, self.outer.get(path, variable.node))
+            self.values_[path] = self.leaves[path]
+        return self.values_[path]
+
+    def __contains__(self, path: object) -> bool:
+        variable = self.c.module.variables.get(str(path))
+        return variable is not None and variable.kind != "parameter"
+
+    def __setitem__(self, path: str, node: Node) -> None:
+        self[path]
+        self.values_[path] = node
+
+    def __delitem__(self, path: str) -> None:
+        raise KeyError(path)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_)
+
+    def __len__(self) -> int:
+        return len(self.values_)
+
+
+def scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
+    over = expressions.evaluate(c, frame, statement.over)
+    if poisoned(over, over.value if isinstance(over, Reversed) else None):
+        statements.poison(frame, [statement])
+        return
+    length, label, reverse = _turns(statement, over)
+    fresh(frame, statement.name, statement.name_span)
+    if statement.name in frame.names or statement.name in frame.states:
+        raise error("E0370", f"the turn `{statement.name}` has a name from outside the scan", statement.name_span,
+                    "named here", help="give the turn another name")
+    c.scans += 1
+    first = c.graph.next_id
+    turn = ops.make_turn(c.graph, c.scans)
+    turning = Turning(statement, c.scans, turn, length, first, {**dict.fromkeys(frame.names),
+                      **dict.fromkeys(frame.states)}, frame.undecided)
+    # States from outside that the turn moves are carried along, too.
+    held = {name: (turning.state(c, slot.value), slot) for name, slot in frame.states.items()}
+    moving = _Moving(c, turning)
+    before = frame.scan, dict(frame.states), c.moving, [slot.value for slot in frame.states.values()]
+    for leaf, slot in held.values():
+        slot.value = leaf
+    frame.scan, c.moving = turning, moving
+    c.turnings.append(turning)
+    frame.names[statement.name] = Tensor(turn)
+    found = len(c.problems.errors)
+    try:
+        statements.run(c, frame, statement.body)
+    finally:
+        after = {name: slot.value for name, (_, slot) in held.items()}
+        inner = {name: slot.value for name, (_, slot) in turning.slots.items()}
+        frame.scan, frame.states, c.moving = before[:3]
+        for slot, value in zip(frame.states.values(), before[3], strict=True):
+            slot.value = value
+        c.turnings.pop()
+        frame.names = {name: frame.names[name] for name in turning.outside if name in frame.names}
+    if len(c.problems.errors) > found:
+        statements.poison(frame, [statement])
+        return
+    ends = {leaf: after[name] for name, (leaf, _) in held.items()}
+    ends.update((leaf, inner[name]) for name, (leaf, _) in turning.slots.items())
+    ends.update((leaf, moving.values_[path]) for path, leaf in moving.leaves.items())
+    emits = {name: emit for name, emit in turning.emits.items() if emit is not None}
+    with c.at(frame, statement.span):
+        made = scans.close(
+            c.graph, turning.starts, turn, [ends[leaf] for leaf in turning.starts], [e.node for e in emits.values()],
+            [e.place for e in emits.values()], length, reverse, first,
+        )
+    last = dict(zip(turning.starts, made, strict=False))
+    for leaf, slot in held.values():
+        if last[leaf] is not slot.value:
+            slot.value = last[leaf]
+            if slot.path:
+                c.moving[slot.path] = slot.value
+    for path, leaf in moving.leaves.items():
+        if last[leaf] is not turning.starts[leaf]:
+            c.moving[path] = last[leaf]
+    for name, (leaf, slot) in turning.slots.items():
+        frame.names[name] = Tensor(last[leaf], slot.labels)
+    for (name, emit), node in zip(emits.items(), made[len(turning.starts) :], strict=True):
+        labels = emit.labels if len(emit.labels) == emit.node.rank else (None,) * emit.node.rank
+        frame.names[name] = Tensor(node, (*labels[: emit.place], label, *labels[emit.place :]))
+    frame.names.update({name: POISON for name, emit in turning.emits.items() if emit is None})
+
+
+def _turns(statement: syntax.Scan, over: Value) -> tuple[Size, Label | None, bool]:
+    """How many turns there are, the name of their dimension, and whether they run backwards."""
+    reverse = False
+    while isinstance(over, Reversed):
+        over, reverse = over.value, not reverse
+    if isinstance(over, NamedInt | NamedDim):
+        return plain(over), over.label, reverse
+    if isinstance(over, Dim):
+        return over, None, reverse
+    if isinstance(over, Range):
+        for bound in (over.start, over.stop):
+            if isinstance(bound, bool) or not isinstance(bound, int | Dim):
+                raise error("E0371", f"a bound of a scan is a size, not {kind(bound)}", statement.over.span,
+                            f"this is {kind(bound)}", help="whole numbers and sizes such as `time` are known before "
+                            "the turns begin; leave turns out by a mask: `where(t < lengths, new, old)`")
+        if plain(over.start) != 0:
+            raise error("E0371", "the turns of a scan are numbered from 0", statement.over.span,
+                        f"this begins at {over.start}", help="write `0..n` and read `x[:, t + 1]`")
+        stop = over.stop
+        if isinstance(stop, int) and stop < 0:
+            raise error("E0371", "a scan has no negative number of turns", statement.over.span, f"{stop} turns")
+        return plain(stop), stop.label if isinstance(stop, NamedInt | NamedDim) else None, reverse
+    helps = {int: "write `0..n` for a number of turns", Tensor: "`scan t over time` runs over the dimension `time`; "
+             "the turn reads `x[:, t]`", list: "`for` runs over a list"}
+    raise error("E0371", f"a scan runs over a dimension or `0..n`, not {kind(over)}", statement.over.span,
+                f"this is {kind(over)}", help=next((h for t, h in helps.items() if isinstance(over, t)), None))
+
+
+def fresh(frame: Frame, name: str, span: Span) -> None:
+    """Names of a turn end with it, and may not repeat one from outside. E0370."""
+    if frame.scan is not None and name in frame.scan.outside and frame.names.get(name) is not POISON:
+        raise error("E0370", f"`{name}` is a name from outside the scan", span, "assigned in its turn",
+                    more=[(frame.scan.statement.name_span, "names of a turn end with it")],
+                    help=f"what is carried from turn to turn is a state: `state {name}: float[...] = ...`, "
+                         f"`{name} <- ...`; otherwise choose another name")
+
+
+def state(c: Context, frame: Frame, statement: syntax.State) -> None:
+    """`state h: float[batch, hidden] = 0` in a turn: carried from turn to turn."""
+    turning = frame.scan
+    assert turning is not None
+    name = statement.name
+    if name in turning.outside or name in frame.names or name in frame.states:
+        raise error("E0203", f"`{name}` is defined twice", statement.name_span, "again here")
+    if frame.undecided is not turning.undecided or statement.drawn:
+        raise error("E0372", "a state of a scan has one start value", statement.span,
+                    "drawn here" if statement.drawn else "made under a condition that the run decides",
+                    help=f"write `state {name}: float[batch, n] = VALUE`, first in the scan")
+    with _before(c, frame, turning):
+        rule = expressions.evaluate(c, frame, statement.value)
+        if rule is POISON:
+            frame.names[name] = POISON
+            return
+        node = to_node(c, rule)
+        if node is None:
+            raise error("E0329", f"{kind(rule)} is no start value", statement.value.span, f"this is {kind(rule)}",
+                        help="use a number or a tensor")
+        labels = rule.labels if isinstance(rule, Tensor) else ()
+        type = node.type
+        if statement.type is not None:
+            type, labels = types.declared(c, frame, statement.type)
+        start = statements.fitting(c, rule, name, type, statement.value.span)
+    if depends(start, turning):
+        raise error("E0372", f"`{name}` starts before the first turn", statement.value.span, "depends on the turn",
+                    help="a start value is made of what is outside the scan")
+    leaf = turning.state(c, start)
+    slot = StateSlot("", type, leaf, labels, turning)
+    frame.states[name] = slot
+    turning.slots[name] = (leaf, slot)
+
+
+class _before:
+    """What is made inside belongs to no turn: it draws once."""
+
+    def __init__(self, c: Context, frame: Frame, turning: Turning) -> None:
+        self.c, self.turnings = c, c.turnings
+        self.without = [t for t in c.turnings if t is not turning]
+
+    def __enter__(self) -> None:
+        self.c.turnings = self.without
+
+    def __exit__(self, *problem: object) -> None:
+        self.c.turnings = self.turnings
+
+
+def depends(node: Node, turning: Turning) -> bool:
+    """Whether a value depends on the turn."""
+    return any(leaf.attrs.get("scan") == turning.number
+               for leaf in cone([node], lambda n: n.id < turning.first) if leaf.op.name in ("local", "turn"))
+
+
+def check_outside(c: Context, node: Node, what: str, span: Span | None) -> None:
+    """E0373 where a value of one turn would leave its scan."""
+    if any(depends(node, turning) for turning in c.turnings):
+        raise error("E0373", f"{what} cannot stand in a scan", span, "depends on the turn",
+                    help="collect the turns, `y[:, t] = ...`, and write it after the scan")
+
+
+def collects(frame: Frame, target: syntax.Index) -> bool:
+    """Whether `name[...] = ` collects turns: the turn of a scan of this frame stands in it, or a slice."""
+    return any(isinstance(e, syntax.Slice | syntax.Ellipsis) or _is_turn(frame, e) for e in target.places)
+
+
+def _is_turn(frame: Frame, expr: syntax.Expr) -> bool:
+    value = frame.names.get(expr.name) if isinstance(expr, syntax.Name) else None
+    return isinstance(value, Tensor) and value.node.op.name == "turn"
+
+
+def collect(c: Context, frame: Frame, target: syntax.Index, value: Value) -> None:
+    """`y[:, t] = value`"""
+    assert isinstance(target.value, syntax.Name)
+    name, turning = target.value.name, frame.scan
+    if turning is None:
+        raise error("E0374", f"`{target.span.text} = ...` collects the turns of a scan, and this stands in none",
+                    target.span, "assigned here", help="a value is not changed in part: make a new one with `concat`, "
+                    "`where` or `stack`")
+    mine = [i for i, e in enumerate(target.places)
+            if isinstance(e, syntax.Name) and e.name == turning.statement.name]
+    gaps = [i for i, e in enumerate(target.places) if isinstance(e, syntax.Ellipsis)]
+    plain_ = all(i in mine or i in gaps or (isinstance(e, syntax.Slice) and not (e.start or e.stop or e.step))
+                 for i, e in enumerate(target.places))
+    if len(mine) != 1 or len(gaps) > 1 or not plain_:
+        turn = turning.statement.name
+        raise error("E0375", f"the turns are collected by `:` and the turn `{turn}`, once", target.span,
+                    "another form", help=f"write `{name}[:, {turn}] = ...`; what an inner scan collects is "
+                    f"collected once more after it: `{name}[:, {turn}] = inner`")
+    if frame.undecided is not turning.undecided:
+        raise error("E0376", f"`{name}` is given a value in every turn", target.span,
+                    "only where a condition of the run holds", more=[(frame.undecided, "decided while the file runs")]
+                    if frame.undecided else [], help=f"choose the value: `{target.span.text} = where(condition, a, b)`")
+    known = turning.emits.get(name)
+    if known is not None:
+        raise error("E0203", f"`{name}` is defined twice", target.span, "again here", more=[(known.span, "first here")])
+    fresh(frame, name, target.span)
+    if name in frame.names or name in frame.states:
+        raise error("E0203", f"`{name}` is defined twice", target.span, "again here")
+    statements.hides(c, frame, name, target.span)
+    turning.emits[name] = None
+    if value is POISON:
+        return
+    node = to_node(c, value)
+    if node is None or node.dtype == "key":
+        raise error("E0301", f"the turns of a tensor are tensors, not {kind(value)}", target.span,
+                    f"given {kind(value)}")
+    count = len(target.places) - len(gaps)
+    if count > node.rank + 1:
+        raise error("E0324", f"`{name}` has {count - 1} dimensions beside that of the turns, its value {node.rank}",
+                    target.span, f"the value is `{node.type}`")
+    place = mine[0] if not gaps or mine[0] < gaps[0] else node.rank + 1 - (len(target.places) - mine[0])
+    turning.emits[name] = Emit(node, value.labels if isinstance(value, Tensor) else (), place, target.span)
+
+
+def check_range(c: Context, index: Node, size: Size, span: Span) -> None:
+    """E0238 where an index by the turn is known to leave a dimension."""
+    for turning in c.turnings:
+        turns = turning.length
+        if index is turning.turn and isinstance(size, int) and isinstance(turns, int) and size < turns:
+            raise error("E0238", f"the turns run to {turns - 1}, outside a dimension of {size}", span,
+                        f"inside are 0 to {size - 1}", more=[(turning.statement.over.span, f"{turns} turns")])
+
+

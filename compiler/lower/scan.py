@@ -1,0 +1,109 @@
+"""A scan as ONNX `Scan`: its body is a graph inside the node.
+
+The body reads captured values, constants and sizes by their names outside; only the states and the slices are its
+inputs. The number of the turn, where the body asks for it, is one more scanned value.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from onnx import AttributeProto, GraphProto
+
+from ..body import Body
+from ..graph import Node
+from ..tensor_type import Shape, Size, TensorType
+from .emit import Emitter, value_info
+
+
+class Inner(Emitter):
+    """Writes the body of a scan: what is the same in every turn is written outside, once."""
+
+    def __init__(self, graph: GraphProto, outside: Emitter) -> None:
+        super().__init__(graph, outside.precision)
+        self.outside = outside
+        self.reserved, self.count, self.dtypes = outside.reserved, outside.count, outside.dtypes
+        self._places = outside._places
+
+    def constant(self, value: Any, dtype: str) -> str:
+        return self.outside.constant(value, dtype)
+
+    def size(self, size: Size) -> str:
+        return self.outside.size(size)
+
+    def shape(self, shape: Shape) -> str:
+        return self.outside.shape(shape)
+
+    def made(self) -> set[str]:
+        """The names of what the nodes here give."""
+        return {name for node in self.graph.node for name in node.output}
+
+
+def write_scan(out: Emitter, node: Node, names: Sequence[str]) -> list[str]:
+    """Writes the node; returns the names of its results."""
+    attrs = node.attrs
+    body: Body = attrs["body"]
+    states, axes, places = attrs["states"], list(attrs["axes"]), list(attrs["places"])
+    given, captured = list(names[: states + len(axes)]), names[states + len(axes) :]
+    title = out.fresh("Scan")
+    graph = GraphProto(name=title)
+    inner = Inner(graph, out)
+    leaves = body.locals()
+    for number, type in enumerate(body.inputs):
+        if number >= len(given):
+            if number in leaves:
+                inner.names[leaves[number]] = captured[number - len(given)]
+            continue
+        name = f"{title}/{'state' if number < states else 'slice'}_{number}"
+        inner.dtypes[name] = out.dtypes[given[number]]
+        graph.input.append(value_info(name, type, out.precision))
+        if number in leaves:
+            inner.leaf(leaves[number], name)
+    turn = body.turn()
+    if turn is not None or not axes:  # ONNX asks for at least one scanned value
+        given.append(_turns(out, attrs["length"]))
+        axes.append(0)
+        graph.input.append(value_info(f"{title}/turn", TensorType("int", ()), out.precision))
+        inner.dtypes[f"{title}/turn"] = "int64"
+        if turn is not None:
+            inner.leaf(turn, f"{title}/turn")
+    inner.write(body.graph.order(body.roots), {})
+    made, taken = inner.made(), set[str]()
+    for root in body.roots:
+        name = inner.names[root]
+        if name not in made or name in taken:  # a value of its own for each output
+            inner.at(root)
+            name = inner.node("Identity", [name])
+        taken.add(name)
+        graph.output.append(value_info(name, root.type, out.precision))
+    results = [f"{title}.{number}" for number in range(len(body.roots))]
+    for name, root in zip(results, body.roots, strict=True):
+        out.dtypes[name] = inner.dtypes[inner.names[root]]
+    out.at(node)
+    proto = out.several("Scan", title, given, results, num_scan_inputs=len(axes), **_directions(
+        axes, places, attrs["reverse"]))
+    proto.attribute.add(name="body", type=AttributeProto.GRAPH, g=graph)
+    return results
+
+
+def _directions(axes: Sequence[int], places: Sequence[int], reverse: bool) -> dict[str, list[int]]:
+    """What differs from ONNX's defaults: along the first axis, forwards."""
+    found: dict[str, list[int]] = {}
+    if any(axes):
+        found["scan_input_axes"] = list(axes)
+    if any(places):
+        found["scan_output_axes"] = list(places)
+    if reverse:
+        found["scan_input_directions"] = [1] * len(axes)
+        if places:
+            found["scan_output_directions"] = [1] * len(places)
+    return found
+
+
+def _turns(out: Emitter, length: Size) -> str:
+    """0, 1, ..., length − 1"""
+    from ..ops.indexing import counted
+
+    return counted(out, length)
+
+

@@ -1,0 +1,329 @@
+"""Scans made smaller: what need not be done turn by turn is done once, before or after the turns.
+
+    f(captured)                     -> before the scan, and captured
+    f(slices, captured)             -> before the scan, of all turns at once: `x[:, t] @ W` is one product
+    emit f(g(state), captured)      -> emit g(state), and f of all turns at once after the scan
+    a state that nothing reads      -> gone; so are results, slices and captured values
+    a slice of a value that is the same in every turn -> captured
+
+All scanned values and all that turns emit have the turns along their first dimension afterwards: transposes stand
+outside, where they meet others. What the derivative asks of each turn (factors of sums over the turns) leaves the scan
+in the same way.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from .. import ops
+from ..body import Body
+from ..graph import Graph, Node
+from ..scans import Intake
+from ..tensor_type import Shape, product
+from .match import POINTWISE
+
+CLOSED = ("constant", "size", "arange")
+FEW = 4096  # elements that a value of one turn may grow to when all turns are computed at once
+REDUCTIONS = ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "logsumexp")
+
+Simplify = Callable[[Graph, bool], None]
+
+
+def simplify_bodies(graph: Graph, final: bool, simplify: Simplify) -> None:
+    """Simplifies the bodies of all scans. A body that is done with is not looked at again."""
+    for node in graph.order(graph.outputs.values()):
+        if node.op.name == "scan" and node in graph.dag:
+            body = simplified(node.attrs["body"], final, simplify)
+            if body is not node.attrs["body"]:
+                graph.replace(node, graph.add(node.op, node.inputs, {**node.attrs, "body": body}))
+
+
+def simplified(body: Body, final: bool, simplify: Simplify) -> Body:
+    if body.final if final else body.settled:
+        return body
+    inner = Graph()
+    copied = Body(inner, body.inputs, body.copied(inner))
+    simplify(inner, final)
+    made = Body(inner, body.inputs, [inner.outputs[str(number)] for number in range(len(copied.roots))])
+    if made.key == body.key:
+        made = body
+    made.settled = True
+    made.final = made.final or final
+    return made
+
+
+def improve(graph: Graph, final: bool) -> bool:
+    """Moves out of all scans what need not be in them; returns whether anything changed."""
+    graph.prune()
+    changed = False
+    for node in graph.order(graph.outputs.values()):
+        if node.op.name != "scan" or any(inner.op.name in ops.PLACEHOLDERS for inner in node.attrs["body"].graph.nodes):
+            continue
+        results = [user for user in graph.users(node) if user.op.name == "result"]
+        with graph.at(node.scope, node.span):
+            found = _Improving(node, final).run({result.attrs["index"] for result in results})
+        for result in results:
+            new = found[result.attrs["index"]]
+            if new is not result:
+                graph.replace(result, new)
+                changed = True
+    graph.prune()
+    return changed
+
+
+class _Improving:
+    def __init__(self, scan: Node, final: bool) -> None:
+        self.scan, self.outside, self.final = scan, scan.graph, final
+        attrs = scan.attrs
+        self.body: Body = attrs["body"]
+        self.states: int = attrs["states"]
+        self.axes: tuple[int, ...] = attrs["axes"]
+        self.places: tuple[int, ...] = attrs["places"]
+        self.length = attrs["length"]
+        self.roots = list(self.body.roots)
+        self.order = self.body.graph.order(self.roots)
+        self.kinds: dict[Node, str] = {}  # "closed", "same" in every turn, "apart" from the states, "carried"
+        for node in self.order:
+            self.kinds[node] = self._kind(node)
+        self.values: dict[Node, Node] = {}  # outside: of what is the same; of what is apart for all turns
+        self.turns = Graph()
+
+    # --- what depends on what
+
+    def _kind(self, node: Node) -> str:
+        if node.op.name == "local":
+            number = node.attrs["number"]
+            if number < self.states:  # a state that never moves is none
+                return "same" if self.roots[number] is node else "carried"
+            if number >= self.states + len(self.axes):
+                return "same"
+            return "same" if _alike(self.scan.inputs[number], self.axes[number - self.states]) else "apart"
+        if node.op.name == "turn":
+            return "apart"
+        if node.op.name in CLOSED:
+            return "closed"
+        kinds = {self.kinds[source] for source in node.inputs}
+        if "carried" in kinds or node.dtype == "key" or node.op.name in ("scan", "result", "random_uniform"):
+            return "carried" if kinds - {"closed", "same"} else "same"
+        if "apart" in kinds:
+            return "apart" if self._vectorised(node) else "carried"
+        return "same" if "same" in kinds or not kinds else "closed"
+
+    def _vectorised(self, node: Node) -> bool:
+        """Whether the operation can act on all turns at once, and its result is not much larger than what it reads."""
+        varying = [source for source in node.inputs if self.kinds[source] == "apart"]
+        name = node.op.name
+        if name in POINTWISE or name == "broadcast_to":
+            return _small(node.shape) or any(source.shape == node.shape for source in varying)
+        if name == "gather":
+            return varying == [node.inputs[1]] and node.attrs["axis"] in (0, -node.inputs[0].rank)
+        if name in ("concat", "pick"):
+            return len(varying) == len(node.inputs)
+        return name in ("matmul", "reshape", "transpose", "slice", "softmax", "log_softmax", "stop_gradient",
+                        *REDUCTIONS)
+
+    def _same(self, node: Node) -> Node:
+        """The value outside of what is the same in every turn."""
+        if node not in self.values:
+            if node.op.name == "local":
+                number = node.attrs["number"]
+                source = self.scan.inputs[number]
+                if self.states <= number < self.states + len(self.axes):
+                    source = _any(source, self.axes[number - self.states])
+                self.values[node] = source
+            else:
+                with self.outside.at(node.scope, node.span):
+                    self.values[node] = self.outside.add(
+                        node.op, [self._same(source) for source in node.inputs], node.attrs)
+        return self.values[node]
+
+    def _all(self, node: Node) -> Node:
+        """The values of all turns, along a new first dimension, of what is apart from the states."""
+        if node not in self.values:
+            if node.op.name == "local":
+                number = node.attrs["number"]
+                self.values[node] = ops.moveaxis(self.scan.inputs[number], self.axes[number - self.states], 0)
+            elif node.op.name == "turn":
+                self.values[node] = ops.make_arange(self.outside, self.length)
+            else:
+                with self.outside.at(node.scope, node.span):
+                    self.values[node] = self._vector(node, {
+                        source: self._all(source) for source in node.inputs if self.kinds[source] == "apart"})
+        return self.values[node]
+
+    def _vector(self, node: Node, stacks: Mapping[Node, Node]) -> Node:
+        """The operation on all turns at once; `stacks` has the operands that vary."""
+        name, attrs, turns = node.op.name, node.attrs, self.length
+        rank = node.rank
+        if name == "matmul":
+            rank = max(source.rank for source in node.inputs)
+        if name in POINTWISE or name in ("matmul", "broadcast_to"):
+            given = [_ranked(stacks[source], rank) if source in stacks else self._same(source)
+                     for source in node.inputs]
+            if name == "broadcast_to":
+                attrs = {"shape": (turns, *attrs["shape"])}
+            return self.outside.add(node.op, given, attrs)
+        given = [stacks[source] if source in stacks else self._same(source) for source in node.inputs]
+        before = node.inputs[0].rank
+        if name == "reshape":
+            return ops.reshape(given[0], shape=(turns, *node.shape))
+        if name == "transpose":
+            return ops.transpose(given[0], perm=(0, *(axis + 1 for axis in attrs["perm"])))
+        if name == "slice":
+            return ops.slice_(given[0], starts=(0, *attrs["starts"]), stops=(turns, *attrs["stops"]),
+                              steps=(1, *attrs["steps"]))
+        if name in REDUCTIONS:
+            attrs = {**attrs, "axes": tuple(axis % before + 1 for axis in attrs["axes"])}
+        elif name in ("softmax", "log_softmax", "concat"):
+            attrs = {**attrs, "axis": attrs["axis"] % before + 1}
+        elif name == "gather":
+            attrs = {**attrs, "axis": 0}
+        return self.outside.add(node.op, given, attrs)
+
+    # --- the new scan
+
+    def run(self, used: set[int]) -> dict[int, Node]:
+        """What each used result is now."""
+        emits: dict[Node, int] = {}
+        later: dict[int, Callable[[Node], Node]] = {}
+        results: dict[int, Node] = {}
+        for number in sorted(used):
+            root = self.roots[number]
+            if number < self.states:
+                continue
+            place = self.places[number - self.states]
+            if self.kinds[root] in ("closed", "same"):
+                value = ops.expand_dims(self._same(root), place)
+                results[number] = ops.broadcast_to(
+                    value, shape=(*root.shape[:place], self.length, *root.shape[place:]))
+            elif self.kinds[root] == "apart":
+                results[number] = ops.moveaxis(self._all(root), 0, place)
+            else:
+                later[number] = self._after(root, emits)
+        moved = [k for k in range(self.states) if self.kinds_of_state(k) == "carried"]
+        needed = self._alive([k for k in moved if k in used], list(emits))
+        states = [k for k in moved if k in needed]
+        leaves = {k: ops.make_local(self.turns, k, self.roots[k].type) for k in states}
+        intake = Intake(self.turns, list(leaves.values()))
+        done: dict[Node, Node] = {}
+        for node in self.order:
+            if (self.kinds[node] == "carried" and node in needed) or self._stays(node):
+                if node.op.name == "local":
+                    done[node] = leaves[node.attrs["number"]]
+                else:
+                    with self.turns.at(node.scope, node.span):
+                        done[node] = self.turns.add(node.op, [self._in(s, done, intake) for s in node.inputs],
+                                                    node.attrs)
+        roots = [self._in(self.roots[k], done, intake) for k in states]
+        roots += [self._in(node, done, intake) for node in emits]
+        if not states and not emits:
+            scan = None
+        else:
+            scan = intake.scan(self.outside, [self.scan.inputs[k] for k in states], roots, [0] * len(emits),
+                               self.length, self.scan.attrs["reverse"])
+        for number in sorted(used):
+            if number in results:
+                continue
+            if number >= self.states:
+                assert scan is not None
+                results[number] = ops.moveaxis(later[number](scan), 0, self.places[number - self.states])
+            elif number in states:
+                assert scan is not None
+                results[number] = ops.result(scan, states.index(number))
+            else:
+                results[number] = self.scan.inputs[number]
+        return results
+
+    def kinds_of_state(self, number: int) -> str:
+        root = self.roots[number]
+        return "same" if root.op.name == "local" and root.attrs["number"] == number else "carried"
+
+    def _stays(self, node: Node) -> bool:
+        """Whether a value that needs no turn is made in the turn all the same: numbers, and until the end what is made
+        of numbers alone, which the rules look at."""
+        return self.kinds[node] == "closed" and (not self.final or not node.inputs)
+
+    def _in(self, node: Node, done: Mapping[Node, Node], intake: Intake) -> Node:
+        """A value as the turn sees it."""
+        if node in done:
+            return done[node]
+        if self.kinds[node] == "apart":
+            if node.op.name == "turn":
+                return ops.make_turn(self.turns)
+            return intake.slice(self._all(node), 0)
+        value = self._same(node)
+        plain = value.inputs[0] if value.op.name == "broadcast_to" else value
+        if plain.op.name == "constant" and (not self.final or plain is value) and not plain.rank:
+            number = ops.constant(self.turns, plain.attrs["value"], plain.dtype)
+            return ops.broadcast_to(number, shape=value.shape)
+        return intake.capture(value)
+
+    def _alive(self, used: list[int], emits: list[Node]) -> set[object]:
+        """Nodes and numbers of states that the used results need."""
+        needed: set[object] = set(used)
+        stack: list[Node] = [*emits, *(self.roots[k] for k in used)]
+        while stack:
+            node = stack.pop()
+            if node in needed or self.kinds[node] != "carried":
+                continue
+            needed.add(node)
+            stack += node.inputs
+            if node.op.name == "local" and node.attrs["number"] not in needed:
+                needed.add(node.attrs["number"])
+                stack.append(self.roots[node.attrs["number"]])
+        return needed
+
+    def _after(self, root: Node, emits: dict[Node, int]) -> Callable[[Node], Node]:
+        """All values of an emitted root along a first dimension, once the scan is made. As long as all that varies in
+        an operation but one operand is known apart from the states, it is done after the scan."""
+        carried = [source for source in dict.fromkeys(root.inputs) if self.kinds[source] == "carried"]
+        if len(carried) == 1 and root not in emits and root not in self._within():
+            [source] = carried
+            outer = root.op.name == "matmul" and root.rank == 2 and source.rank == 2
+            alike = root.op.name in POINTWISE and source.shape == root.shape
+            if (outer or alike) and (source in emits or source in self._within() or source.op.name != "local"):
+                inner = self._after(source, emits)
+
+                def later(scan: Node) -> Node:
+                    stacks = {s: self._all(s) for s in root.inputs if self.kinds[s] == "apart"}
+                    with self.outside.at(root.scope, root.span):
+                        return self._vector(root, {**stacks, source: inner(scan)})
+
+                return later
+        number = emits.setdefault(root, len(emits))
+        return lambda scan: ops.result(scan, scan.attrs["states"] + number)
+
+    def _within(self) -> set[Node]:
+        """What the states need from turn to turn."""
+        if not hasattr(self, "_cached"):
+            self._cached = set(self.body.graph.order(self.roots[: self.states]))
+        return self._cached
+
+
+def _small(shape: Shape) -> bool:
+    size = product(shape)
+    return isinstance(size, int) and size <= FEW
+
+
+def _ranked(stack: Node, rank: int) -> Node:
+    """[turns, ...] with ones after the turns, so that the rest has this rank and broadcasts as in one turn."""
+    missing = rank - (stack.rank - 1)
+    return ops.reshape(stack, shape=(stack.shape[0], *(1,) * missing, *stack.shape[1:])) if missing > 0 else stack
+
+
+def _alike(value: Node, axis: int) -> bool:
+    """Whether a scanned value is the same in every turn."""
+    if value.op.name != "broadcast_to" or value.shape[axis] == 1:
+        return False
+    lead = value.rank - value.inputs[0].rank
+    return axis < lead or value.inputs[0].shape[axis - lead] == 1
+
+
+def _any(value: Node, axis: int) -> Node:
+    """The slice of any turn, of a value that is the same in all."""
+    [x] = value.inputs
+    lead = value.rank - x.rank
+    if axis >= lead:
+        x = ops.reshape(x, shape=(*x.shape[: axis - lead], *x.shape[axis - lead + 1 :]))
+    return ops.broadcast_to(x, shape=(*value.shape[:axis], *value.shape[axis + 1 :]))
+
+
