@@ -26,8 +26,8 @@ def jacobian(
 ) -> Node | None:
     """dy/dx, of the shape of the pairs in `per`, then y's other dimensions, then x's.
 
-    None where y does not depend on x. The mode with the fewer multiplications is kept, forward at a tie. E0411 if both y and x have a free dimension
-    beside `per`, E0413 if `per` names rows that are mixed, E0220.
+    None where y does not depend on x. The mode with the fewer multiplications is kept, forward at a tie. E0411 if both
+    y and x have a free dimension beside `per`, E0413 if `per` names rows that are mixed, E0220.
     """
     verify_rows(y, x, per, span)
     graph, rows, columns = y.graph, _count(y, [a for a, _ in per]), _count(x, [b for _, b in per])

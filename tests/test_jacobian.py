@@ -1,6 +1,7 @@
 """Jacobians and products with them: against differences, JAX and each other, and what they cost."""
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def network(sizes: Sequence[int], batch=None) -> tuple[Graph, Node, Node]:
     graph = Graph()
     x = leaf(graph, "x", *(() if batch is None else (batch,)), sizes[0])
     y = x if batch is not None else ops.expand_dims(x, 0)
-    for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (n, m) in enumerate(itertools.pairwise(sizes)):
         y = ops.tanh(ops.matmul(y, leaf(graph, f"W{i}", n, m)))
     return graph, x, y if batch is not None else ops.squeeze(y, 0)
 
@@ -92,7 +93,7 @@ def test_the_cheaper_mode_of_a_tall_and_of_a_wide_jacobian(sizes, cheaper):
     modes = {"forward": forward(y, x, (), moved, None, None), "reverse": reverse(y, x, (), gradients, None, None)}
     rng = np.random.default_rng(0)
     feeds = {"x": rng.normal(size=sizes[0]),
-             **{f"W{i}": rng.normal(size=s) / 5 for i, s in enumerate(zip(sizes, sizes[1:], strict=False))}}
+             **{f"W{i}": rng.normal(size=s) / 5 for i, s in enumerate(itertools.pairwise(sizes))}}
     columns, rows = interpret.evaluate(list(modes.values()), feeds)
     assert columns.shape == (sizes[-1], sizes[0]) and error_of(columns, rows) <= 1e-12
     costs = {name: multiplications(graph, [node], without=before) for name, node in modes.items()}
