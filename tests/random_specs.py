@@ -28,6 +28,7 @@ class Value:
     bound: float  # no entry is larger in magnitude
     rows: bool = True  # row by row: no row of the batch depends on another, so a loss may be made of it
     dtype: str = "float"
+    named: bool = True  # its free dimensions still carry their names; a reshape forgets them
 
     @property
     def rank(self) -> int:
@@ -70,18 +71,19 @@ class Draft:
     def said(self, v: Value, axis: int) -> str:
         """An axis by number, from the front or the back, or by name."""
         ways = [str(axis), str(axis - v.rank)]
-        if isinstance(v.shape[axis], str) and v.shape.count(v.shape[axis]) == 1:
+        if v.named and isinstance(v.shape[axis], str) and v.shape.count(v.shape[axis]) == 1:
             ways.append(v.shape[axis])
         return self.random.choice(ways)
 
     def let(self, text: str, shape: Shape, bound: float, of: tuple[Value, ...] = (), rows: bool = True,
-            dtype: str = "float") -> Value:
+            dtype: str = "float", named: bool = True) -> Value:
         """One more value: `rows` is whether the construct itself keeps rows apart."""
         name = self.fresh()
         if dtype == "float" and bound > LIMIT:
             text, bound = f"{LIMIT / 2:g} * tanh(({text}) / {bound:.3g})", LIMIT / 2
         self.lines.append(f"{name} = {text}")
-        made = Value(name, tuple(shape), bound, rows and all(v.rows for v in of), dtype)
+        made = Value(name, tuple(shape), bound, rows and all(v.rows for v in of), dtype,
+                     named and all(v.named for v in of))
         self.values.append(made)
         return made
 
@@ -236,7 +238,7 @@ def reshaped(d: Draft) -> None:
         shape = (*a.shape[:at], factor, size // factor, *a.shape[at + 1 :])
     if len(shape) > 5:
         raise Unfit
-    d.let(f"reshape({a}, [{', '.join(map(str, shape))}])", shape, a.bound, (a,))
+    d.let(f"reshape({a}, [{', '.join(map(str, shape))}])", shape, a.bound, (a,), named=False)
 
 
 @construct
@@ -298,7 +300,7 @@ def flipped(d: Draft) -> None:
 def widened(d: Draft) -> None:
     a = d.value(lambda v: v.rank < 4)
     shape = (d.random.choice([2, 3]), *a.shape)
-    d.let(f"broadcast_to({a}, [{', '.join(map(str, shape))}])", shape, a.bound, (a,))
+    d.let(f"broadcast_to({a}, [{', '.join(map(str, shape))}])", shape, a.bound, (a,), named=False)
 
 
 @construct

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from .. import syntax
@@ -28,6 +28,13 @@ def standard_index() -> dict[str, Path]:
         for match in re.finditer(r"^(?:fn|layer|optimizer|distribution)[ \t]+(\w+)", path.read_text("utf-8"), re.M):
             index[match.group(1)] = path
     return index
+
+
+@lru_cache(maxsize=256)
+def _standard_file(name: str, text: str) -> tuple[Source, syntax.File]:
+    """A file of the library is parsed once in a process, for every spec that uses it: trees do not change."""
+    source = Source(name, text)
+    return source, parse(source)
 
 
 @dataclass(eq=False)
@@ -75,15 +82,17 @@ class Library:
         """Every text that was read, by the name it is known under."""
         return {unit.source.stored: unit.source.text for unit in self.units.values()}
 
-    def load(self, source: Source, standard: bool = False, folder: Path | None = None) -> Unit:
-        """Parses a source and what it imports."""
+    def load(
+        self, source: Source, standard: bool = False, folder: Path | None = None, tree: syntax.File | None = None
+    ) -> Unit:
+        """Parses a source, where its tree is not given, and what it imports."""
         unit = Unit(source, standard)
         self.units[source.name] = unit
         if folder is not None:
             self._files.setdefault((folder / Path(source.name).name).resolve(), unit)
         from .reading import BUILTINS  # builtins read what a library finds
 
-        for declaration in parse(source).declarations:
+        for declaration in (tree or parse(source)).declarations:
             if isinstance(declaration, syntax.Train):
                 unit.trains.append(declaration)
             elif isinstance(declaration, syntax.Import):
@@ -155,7 +164,8 @@ class Library:
         unit = self._standard.get(path)
         if unit is None:
             name = "std/" + path.relative_to(standard_folder()).as_posix()
-            unit = self._standard[path] = self.load(Source(name, read_source(path).text), standard=True)
+            source, tree = _standard_file(name, read_source(path).text)
+            unit = self._standard[path] = self.load(source, standard=True, tree=tree)
         return unit
 
     def find(self, name: str, unit: Unit) -> tuple[syntax.Declaration, Unit] | None:
