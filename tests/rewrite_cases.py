@@ -72,6 +72,15 @@ def _softmax_by_hand(x: Node) -> Node:
     return e / total(e, 1, keepdims=True)
 
 
+def _both(x: Node, read: Callable[[Node], tuple[Node, ...]]) -> list[Node]:
+    return list(read(x))
+
+
+def _read_otherwise(x: Node, read: Callable[[Node], Node]) -> list[Node]:
+    """What reads x, and something else that does."""
+    return [read(x), ops.exp(x)]
+
+
 CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     # constants
     "known": lambda l: [l.x + ops.exp(l.number(0.5)) * 2.0, ops.softmax(l.array(1.0, 2.0), axis=0)],
@@ -94,6 +103,11 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     "subtract": lambda l: [l.x - 0.0, 0.0 - l.x, l.x - 2.0, l.x - (-l.y), -l.x - l.y],
     "common_factor": lambda l: [l.x * l.s - l.y * l.s, l.x / l.s + l.y / l.s, l.x * l.w - l.w * l.y],
     # signs
+    "deeper_factor": lambda l: [
+        l.x * ops.sin(l.y) / 2.0 + (l.x * ops.cos(l.y)) * ops.exp(l.x) * 3.0,
+        (l.y * ops.cos(l.x)) * ops.exp(l.y) - l.y * ops.sin(l.x),
+        *_read_otherwise((l.x * l.y) * ops.exp(l.w), lambda p: l.x * ops.tanh(l.y) + p),
+    ],
     "negate": lambda l: [
         ops.neg(-l.x), -(l.x - l.y), -(l.x * 3.0), -(l.x * l.s), -(l.x / l.s), -(2.0 / l.s), -total(l.x - l.y, 0),
         -(l.w * (l.x - l.y)),
@@ -275,6 +289,14 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     "row_by_row": lambda l: [
         ops.softmax(wide(l.x, N, 1), axis=-1), ops.argmax(wide(l.x, N, 1), axis=2),
         ops.softmax(wide(l.x, N, 1), axis=0),
+    ],
+    "factor_out_of_product": lambda l: [
+        ops.matmul(ops.exp(l.x) * 0.5, l.y, tb=True), ops.matmul(l.x, ops.exp(l.y) / 3.0, ta=True),
+        *_read_otherwise(l.u * 2.0, lambda x: ops.matmul(x, x, tb=True)),
+    ],
+    "factor_out_of_sum": lambda l: [
+        *_both(ops.exp(l.x) * 0.5, lambda x: (total(x, 0), ops.matmul(x, l.y, tb=True))),
+        *_read_otherwise(l.u * 2.0, lambda x: total(x, 0)),
     ],
     "pick_of_rows": lambda l: [ops.pick(wide(l.z, N, 1), ops.reshape(l.k, shape=(N, 1)))],
     "unmarked": lambda l: [ops.cut(l.x) + ops.stop_gradient(l.y)],

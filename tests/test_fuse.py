@@ -86,6 +86,18 @@ def rectifier(case: Case):
 
 
 # name -> (graph, operations that the fused graph has: how many of each)
+def scaled_affine(case: Case):
+    return ops.erf((case.x @ case.W + case.b) / np.sqrt(2.0))
+
+
+def halved(case: Case):
+    return 0.5 * (case.x @ case.W)
+
+
+def bell(case: Case):
+    return 2.0 * (case.x * ops.exp(-(case.x * case.x))) + 3.0 * ops.exp(-ops.relu(case.x))
+
+
 CASES = {
     "product and bias": (lambda c: c.x @ c.W + c.b, {"gemm": 1, "add": 0}),
     "bias first": (lambda c: c.b + c.x @ c.W, {"gemm": 1, "add": 0}),
@@ -119,6 +131,9 @@ CASES = {
     "maximum": (lambda c: ops.maximum(0.0, c.x), {"relu": 1, "maximum": 0}),
     "maximum's mask": (rectifier, {"relu": 1, "gt": 0, "maximum": 0}),
     "relu mask": (lambda c: ops.where(ops.gt(ops.relu(c.x), 0.0), c.x * 3.0, 0.0), {"gt": 0, "where": 1}),
+    "a scaled affine map": (scaled_affine, {"gemm": 1, "div": 0, "mul": 0}),
+    "half a product": (halved, {"gemm": 1, "mul": 0}),
+    "bells": (bell, {"neg": 0, "mul": 2}),
 }
 
 

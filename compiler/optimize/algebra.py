@@ -138,6 +138,45 @@ def common_factor(node: Node) -> Node | None:
     return None
 
 
+@RULES.on("add", "sub")
+def deeper_factor(node: Node) -> Node | None:
+    """p a s + q (b s) c = p (a + (q / p) b c) s for numbers p and q, and of differences: a pass less"""
+    if node.dtype != "float" or not node.rank:
+        return None
+    sides = [_unscaled(x) for x in node.inputs]
+    for (deep, q), (flat, p), first in ((*sides[::-1], False), (*sides, True)):
+        if not p or not q or deep is flat or not deep.op.name == flat.op.name == "mul":
+            continue
+        if not deep.shape == flat.shape == node.shape:
+            continue
+        for inner, c in (deep.inputs, deep.inputs[::-1]):
+            if not c.rank or inner.op.name != "mul" or not once(inner):
+                continue
+            for b, s in (inner.inputs, inner.inputs[::-1]):
+                for a, t in (flat.inputs, flat.inputs[::-1]):
+                    if s is t and a.rank and b.rank and p and s.shape == node.shape:
+                        return _factored(node, a, b * c * like(c, q / p), first) * s * like(s, p)
+    return None
+
+
+def _factored(node: Node, flat: Node, deep: Node, first: bool) -> Node:
+    return node.graph.add(node.op, (deep, flat) if first else (flat, deep))
+
+
+def _unscaled(x: Node) -> tuple[Node, float]:
+    """y and c, where x is c y; c = 0 where something else reads x, y or what is between."""
+    factor = 1.0
+    while once(x) and x.op.name in ("mul", "div") and any(number(source) is not None for source in x.inputs):
+        a, b = x.inputs
+        if x.op.name == "mul" and number(a) is not None:
+            a, b = b, a
+        c = number(b)
+        if c is None or not c:
+            break
+        factor, x = (factor * c if x.op.name == "mul" else factor / c), a
+    return x, factor if once(x) else 0.0
+
+
 # --- signs
 
 

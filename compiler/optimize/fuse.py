@@ -33,9 +33,11 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
             "where": fusing.masked, "add": fusing.multiply_add, "sub": fusing.multiply_add,
             "mul": fusing.second_moment,
         },
+        {"mul": fusing.scaled_product, "div": fusing.scaled_product},  # of what no sum took
         {"div": fusing.root_of_quotient, "mul": fusing.into_numerator},  # after products took the scalars they can hold
         {"mul": fusing.scalars, "div": fusing.scalars, "reshape": fusing.row_product},
         {"mul": fusing.small_quotient},
+        {"mul": fusing.factor_of_power},
     )
     for rules in passes:
         for node in graph.order(graph.outputs.values()):
@@ -170,7 +172,8 @@ class _Fusing:
         if g.op.name == "reshape" and self.once(g.inputs[0]):
             inner = self._times(g.inputs[0], factor)
             return None if inner is None else ops.reshape(inner, shape=g.shape)
-        return None
+        found = self._peel(g, factor, first=True)
+        return self._times(found.node, found.factor) if found.passed and found.plain and self.once(found.node) else None
 
     def into_numerator(self, node: Node) -> Node | None:
         """((x s) / d) t = (x s t) / d for scalars s and t, which then meet: a pass less over x"""
@@ -224,6 +227,42 @@ class _Fusing:
             if made is not None:
                 return made
         return None
+
+    def scaled_product(self, node: Node) -> Node | None:
+        """f (a @ b) = gemm(a, b, alpha = f); f (alpha a @ b + beta c) with f in both: the product scales for nothing"""
+        found = self._peel(node, 1.0, first=True)
+        inner = found.node
+        if not found.passed or not found.plain or not self.once(inner):
+            return None
+        if inner.op.name == "matmul" and inner.rank == 2 and self._holds(found.factor):
+            nothing = constant(self.graph, 0.0, "float")
+            return ops.gemm(*inner.inputs, nothing, alpha=found.factor, beta=0.0, **inner.attrs)
+        if inner.op.name != "gemm":
+            return None
+        scaled = {name: found.factor * inner.attrs[name] for name in ("alpha", "beta")}
+        return ops.gemm(*inner.inputs, **{**inner.attrs, **scaled}) if all(map(self._holds, scaled.values())) else None
+
+    def factor_of_power(self, node: Node) -> Node | None:
+        """c exp(-x) = exp(log(c) - x), and c (y exp(-x)), for a number c > 0: no pass for the sign"""
+        y, c = node.inputs if node.inputs[1].rank == 0 else node.inputs[::-1]
+        factor = _number(c)
+        if factor is None or not factor > 0 or not y.rank or not self.once(y):
+            return None
+        if y.op.name == "exp":
+            return self._power(y, factor)
+        if y.op.name != "mul":
+            return None
+        for power, other in (y.inputs, y.inputs[::-1]):
+            made = self._power(power, factor) if power.op.name == "exp" and self.once(power) else None
+            if made is not None:
+                return other * made
+        return None
+
+    def _power(self, power: Node, factor: float) -> Node | None:
+        [negative] = power.inputs
+        if negative.op.name != "neg" or not self.once(negative):
+            return None
+        return ops.exp(constant(self.graph, math.log(factor), "float") - negative.inputs[0])
 
     def scalars(self, node: Node) -> Node | None:
         """s * (x / t) = x * (s / t): one pass over x, and the scalar is shared by all that use it"""

@@ -13,7 +13,7 @@ from .. import ops
 from ..graph import Node
 from ..tensor_type import Size
 from ..tensor_type import product as count_of
-from .match import POINTWISE, REDUCTIONS, UNARY, axes_of
+from .match import POINTWISE, REDUCTIONS, UNARY, axes_of, number
 from .rewrite import Rules
 
 RULES = Rules()
@@ -96,7 +96,7 @@ def _follows(x: Node, node: Node) -> bool:
 @RULES.on(*REDUCTIONS)
 def reduction_of_rows(node: Node) -> Node | None:
     """sum(reshape(a)) along the last dimension = reshape(sum(a)); over all others, the sum over the rows"""
-    flat = _matrix(node.inputs[0])
+    flat = _under(node.inputs[0])
     if flat is None or node.attrs["keepdims"]:
         return None
     axes, last = axes_of(node), node.inputs[0].rank - 1
@@ -123,3 +123,42 @@ def pick_of_rows(node: Node) -> Node | None:
     if flat is None:
         return None
     return ops.reshape(ops.pick(flat, ops.reshape(node.inputs[1], shape=flat.shape[:1])), shape=node.shape)
+
+
+@RULES.on("matmul")
+def factor_out_of_product(node: Node) -> Node | None:
+    """(c a) @ b = c (a @ b) for matrices and a number c, where only products and sums read c a: a Gemm scales for
+    nothing"""
+    for side, x in enumerate(node.inputs):
+        found = _by_number(x)
+        if node.rank == 2 and found is not None and all(map(_takes_factors, x.graph.users(x))) and not (
+                x.graph.outputs.names(x)):
+            operands = [found if i == side else source for i, source in enumerate(node.inputs)]
+            plain = node.graph.add(node.op, operands, node.attrs)
+            return node.graph.add(x.op, [plain if source is found else source for source in x.inputs], x.attrs)
+    return None
+
+
+@RULES.on("reduce_sum")
+def factor_out_of_sum(node: Node) -> Node | None:
+    """sum(c a) = c sum(a) for a matrix and a number c, where only products and sums read c a"""
+    [x] = node.inputs
+    found = _by_number(x)
+    if found is None or x.graph.outputs.names(x) or not all(map(_takes_factors, x.graph.users(x))):
+        return None
+    plain = node.graph.add(node.op, (found,), node.attrs)
+    return node.graph.add(x.op, [plain if source is found else source for source in x.inputs], x.attrs)
+
+
+def _by_number(x: Node) -> Node | None:
+    """a, where x is c a or a / c for a matrix a and a number c."""
+    if x.op.name not in ("mul", "div") or x.rank != 2:
+        return None
+    a, c = x.inputs
+    if x.op.name == "mul" and number(a) is not None:
+        a, c = c, a
+    return a if number(c) is not None and a.shape == x.shape else None
+
+
+def _takes_factors(user: Node) -> bool:
+    return (user.op.name == "matmul" and user.rank == 2) or (user.op.name == "reduce_sum" and user.dtype == "float")
