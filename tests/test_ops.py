@@ -97,7 +97,7 @@ def with_free_size(op: Op, sample):
     for name, value in attrs.items():
         if name in ("shape", "starts", "stops"):
             attrs[name] = free(value)
-        elif name == "depth" and value == size:
+        elif name in ("depth", "k", "size") and value == size:
             attrs[name] = N
     try:
         return Case(op, sample, shapes=[free(value.shape) for value in sample.inputs], attrs=attrs)
@@ -309,7 +309,8 @@ SPECIAL = np.array([
 
 @pytest.mark.parametrize("name", [
     "neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu",
-    "erf", "floor", "ceil", "round",
+    "erf", "floor", "ceil", "round", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh", "arccosh",
+    "arctanh", "cbrt", "erfc",
 ])  # fmt: skip
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_infinities_nan_and_tiny_numbers(name, precision):

@@ -52,6 +52,12 @@ def add_rows(g, index, shape, axis):
     return torch.zeros(shape, dtype=g.dtype).index_add(axis, index.reshape(-1) % shape[axis], flat)
 
 
+def cumsum(x, axis, exclusive, reverse):
+    x = x.flip(axis) if reverse else x
+    total = torch.cumsum(x, axis) - (x if exclusive else 0)
+    return total.flip(axis) if reverse else total
+
+
 def transposed(x, flag):
     return x.transpose(-1, -2) if flag else x
 
@@ -110,6 +116,12 @@ TORCH = {
     "concat": lambda *xs, axis: torch.cat(xs, axis), "slice": cut, "unslice": unslice,
     "gather": rows, "scatter_add": add_rows, "vecmat": lambda v, x: v @ x,
     "log_softmax": lambda x, axis: torch.log_softmax(x, axis),
+    "tan": torch.tan, "arcsin": torch.arcsin, "arccos": torch.arccos, "arctan": torch.arctan, "sinh": torch.sinh,
+    "cosh": torch.cosh, "arcsinh": torch.arcsinh, "arccosh": torch.arccosh, "arctanh": torch.arctanh,
+    "erfc": torch.special.erfc, "hypot": torch.hypot, "arctan2": torch.arctan2, "is_nan": torch.isnan, "cumsum": cumsum,
+    "take_along": lambda x, index, axis, distinct: torch.gather(x, axis, index % x.shape[axis]),
+    "put_along": lambda g, index, size, axis, distinct: torch.zeros(
+        (*g.shape[:axis], size, *g.shape[axis + 1 :]), dtype=g.dtype).scatter_add(axis, index % size, g),
     "pick": lambda x, index: x.gather(-1, index[..., None])[..., 0],
     "matmul": lambda a, b, ta, tb: transposed(a, ta) @ transposed(b, tb),
     "gemm": lambda a, b, c, alpha, beta, ta, tb: alpha * (transposed(a, ta) @ transposed(b, tb)) + beta * c,

@@ -15,6 +15,7 @@ from ..diagnostics import error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, Shape, TypeProblem
+from . import arranging as arranging  # cumsum, sort, top, pad, tril ...: found by name
 from . import calls, expressions
 from . import derivatives as derivatives  # grad, jvp, jacobian, ...: found by name
 from . import named_axes as named_axes  # einsum, rearrange, reduce, repeat: found by name
@@ -57,7 +58,10 @@ def _unary(name: str, operation: ops.Op, *, to_float: bool = True) -> None:
     builtin(run)
 
 
-for _name in ("exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "erf", "floor", "ceil", "round"):
+for _name in (
+    "exp", "expm1", "log", "log1p", "sqrt", "cbrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh",
+    "tanh", "arcsinh", "arccosh", "arctanh", "sigmoid", "erf", "erfc", "floor", "ceil", "round",
+):
     _unary(_name, ops.OPS[_name])
 for _name in ("abs", "sign"):
     _unary(_name, ops.OPS[_name], to_float=False)
@@ -75,6 +79,20 @@ def _binary(name: str, operation: ops.Op) -> None:
 
 _binary("maximum", ops.OPS["maximum"])
 _binary("minimum", ops.OPS["minimum"])
+
+
+def _binary_float(name: str, operation: ops.Op) -> None:
+    def run(c: Context, frame: Frame, span: Span, x: Argument, y: Argument) -> Value:
+        floats = [a if isinstance(a.value, int | float | Parts) else Argument(a.name, tensor(c, a, "float"), a.span)
+                  for a in (x, y)]
+        return _static_or(c, frame, span, operation, floats)
+
+    run.__name__ = name
+    builtin(run)
+
+
+_binary_float("hypot", ops.OPS["hypot"])
+_binary_float("arctan2", ops.OPS["arctan2"])
 
 
 @builtin
@@ -113,6 +131,12 @@ def reverse(c: Context, frame: Frame, span: Span, turns: Argument) -> Value:
     return Reversed(turns.value)
 
 
+@builtin
+def is_nan(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
+    value = tensor(c, x, "float")
+    return Tensor(ops.is_nan(value.node), value.labels)
+
+
 # --- reductions
 
 
@@ -122,7 +146,7 @@ def _reduction(name: str, operation: Callable[..., Node], dtype: str | None) -> 
         if isinstance(x.value, list | Indexed):
             x = Argument(x.name, stacked(c, x, 0), x.span)
         if isinstance(x.value, Parts):
-            if axis is not None:
+            if axis is not None and axis.value is not None:
                 raise error("E0316", "a gradient of several parts has no axes", axis.span, "here")
             return _over_parts(c, frame, span, x, run)
         value = tensor(c, x)
@@ -273,9 +297,6 @@ def log_density(c: Context, frame: Frame, span: Span, distribution: Argument, va
 
 
 LATER = {
-    "top": "the k greatest", "sort": "sorting",
-    "cumsum": "cumulative sums",
-    "tile": "tiling", "roll": "rolling", "pad": "padding",
     "rnn": "recurrent layers", "lstm": "recurrent layers", "gru": "recurrent layers",
     "attention": "attention layers", "mixture": "mixtures of distributions", "nuts": "sampling a posterior",
 }

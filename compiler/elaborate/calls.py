@@ -8,7 +8,7 @@ from ..diagnostics import CompileError, Diagnostic, Label, did_you_mean, error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import TensorType, TypeProblem
-from . import expressions, reading, statements, types
+from . import ahead, expressions, reading, statements, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame
 from .values import (
@@ -309,7 +309,7 @@ def apply_layer(c: Context, frame: Frame, instance: Instance, given: list[Argume
     return _run(c, inner, declaration.flow, bound, what, declaration.returns, declaration.body, span)
 
 
-def part(c: Context, instance: Instance, name: str, span: Span) -> Value:
+def part(c: Context, frame: Frame, instance: Instance, name: str, span: Span) -> Value:
     """`f.W`: a parameter, a state or a configured value of an instance."""
     path = settle_path(instance)
     variable = c.module.variables.get(f"{path}.{name}")
@@ -320,8 +320,14 @@ def part(c: Context, instance: Instance, name: str, span: Span) -> Value:
         return given[name]
     own = statements.made_names(instance.declaration.body)
     if name in own:
+        ahead.make(c, frame, instance)
+        variable = c.module.variables.get(f"{path}.{name}")
+        if variable is not None:
+            return Tensor(c.moving.get(variable.path, variable.node))
         raise error("E0223", f"`{path}` has no `{name}` yet: its shape is known once the layer was applied", span,
-                    "read before the first application", help="apply the layer above this line")
+                    "read before the first application",
+                    help="apply the layer above this line; an application below it is found if its arguments are "
+                         "known here")
     raise error("E0211", f"the layer `{instance.declaration.name}` has no part `{name}`", span, "not found",
                 notes=["it has " + ", ".join([*own, *given])] if own or given else [],
                 help=did_you_mean(name, [*own, *given]))

@@ -436,7 +436,7 @@ def _attribute(c: Context, frame: Frame, expr: syntax.Attribute) -> Value:
     if value is POISON:
         return POISON
     if isinstance(value, Instance):
-        return calls.part(c, value, expr.name, expr.name_span)
+        return calls.part(c, frame, value, expr.name, expr.name_span)
     if isinstance(value, Distributed):
         return calls.equation(c, frame, value, expr.name, expr.name_span)
     raise error("E0211", f"{kind(value)} has no parts", expr.name_span,

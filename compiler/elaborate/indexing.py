@@ -7,7 +7,7 @@ from .. import ops, syntax
 from ..diagnostics import error
 from ..graph import Node
 from ..source import Span
-from ..tensor_type import Dim, Size
+from ..tensor_type import Dim, Size, product
 from . import expressions, scan
 from .context import Context
 from .scope import Frame
@@ -125,9 +125,6 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
                 starts[axis], stops[axis] = _element(plain(at), size, place.span)
             elif isinstance(at, Tensor) and at.node.dtype == "int":
                 scan.check_range(c, at.node, size, place.span)
-                if at.node.rank and any(other.node.rank for _, other, _ in arrays):
-                    raise error("E0241", "one integer array indexes at a time", place.span, "the second array",
-                                help="`pick(x, index)` takes one entry of each row")
                 arrays.append((axis, at, place.span))
                 shape.append(None)
                 names.append(None)
@@ -143,17 +140,64 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
                           steps=tuple(steps))
         # Single elements first, those of the outermost scan before those of the scans in it: what an inner scan reads
         # is then the same in all its turns.
-        for axis, at, place_span in sorted(arrays, key=lambda array: (array[1].node.rank, array[1].node.id)):
+        wide = [array for array in arrays if array[1].node.rank]
+        together = len(wide) > 1
+        for axis, at, place_span in sorted((array for array in arrays if not (together and array[1].node.rank)),
+                                           key=lambda array: (array[1].node.rank, array[1].node.id)):
             gone = sum(1 for other, index, _ in arrays if other < axis and not index.node.rank
                        and (at.node.rank, at.node.id) > (0, index.node.id))
             node = c.make(ops.gather, [node, at.node], [span, place_span], span, axis=axis - gone)
-        for _, at, _ in arrays:
+        if together:
+            marks = [j for j, length in enumerate(shape) if length is None]
+            single = {j for j, array in zip(marks, arrays, strict=True) if not array[1].node.rank}
+            names = [name for j, name in enumerate(names) if j not in single]
+            shape = [length for j, length in enumerate(shape) if j not in single]
+            wide = [(axis - sum(1 for other, index, _ in arrays if other < axis and not index.node.rank), at, place)
+                    for axis, at, place in wide]
+            node, shape, names = _at_once(c, node, wide, shape, names, span)
+        for _, at, _ in () if together else arrays:
             i = shape.index(None)
             shape[i : i + 1] = at.node.shape
             names[i : i + 1] = at.names
         if tuple(shape) != node.shape:
             node = ops.reshape(node, shape=tuple(size for size in shape if size is not None))
     return Tensor(node, tuple(names))
+
+
+def _at_once(
+    c: Context, node: Node, arrays: list[tuple[int, Tensor, Span]], shape: list[Size | None],
+    names: list[Label | None], span: Span,
+) -> tuple[Node, list[Size | None], list[Label | None]]:
+    """Several integer arrays index together: x[i, j][k] = x[i[k], j[k]]; and the shape and names with their dimensions.
+
+    The dimensions that they index become one. As in NumPy the dimensions of the elements come first where slices stand
+    between the arrays.
+    """
+    marks = [j for j, length in enumerate(shape) if length is None]
+    apart = marks[-1] - marks[0] >= len(marks)
+    taken = [axis for axis, _, _ in arrays]
+    rest = [axis for axis in range(node.rank) if axis not in taken]
+    sizes = [node.shape[axis] for axis in taken]
+    flat: Any = None
+    for (_, at, place), size in zip(arrays, sizes, strict=True):
+        count = ops.make_size(c.graph, size) if isinstance(size, Dim) else size
+        own = ops.where(ops.lt(at.node, 0), ops.add(at.node, count), at.node)
+        flat = own if flat is None else c.make(ops.add, [ops.mul(flat, count), own], [span, place], span)
+    rows = ops.transpose(node, perm=[*taken, *rest])
+    rows = ops.reshape(rows, shape=(product(sizes), *[node.shape[axis] for axis in rest]))
+    found: Node = c.make(ops.gather, [rows, flat], [span, arrays[0][2]], span, axis=0)
+    lead = 0 if apart else sum(axis < taken[0] for axis in rest)
+    n = flat.rank
+    found = ops.transpose(found, perm=[*range(n, n + lead), *range(n), *range(n + lead, found.rank)])
+
+    tensors: list[Value] = [at for _, at, _ in arrays]
+    labels = expressions._merge_labels(tensors, span, tuple(place for _, _, place in arrays))
+    first = 0 if apart else marks[0]
+    kept = [j for j in range(len(shape)) if j not in marks]
+    before, after = [j for j in kept if j < first], [j for j in kept if j >= first]
+    sized = [*[shape[j] for j in before], *flat.shape, *[shape[j] for j in after]]
+    named = [*[names[j] for j in before], *(labels if len(labels) == n else [None] * n), *[names[j] for j in after]]
+    return found, sized, named
 
 
 def _element(at: Size, size: Size, span: Span) -> tuple[Size, Size]:

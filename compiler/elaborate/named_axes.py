@@ -11,7 +11,7 @@ from ..tensor_type import Dim, Size, divide, product
 from . import calls, expressions
 from .context import Context
 from .patterns import DOTS, Group, Pattern, Token, letters
-from .reading import BUILTINS, builtin_of, tensor
+from .reading import BUILTINS, builtin_of, one_axis, tensor
 from .scope import Frame
 from .shaping import stacked
 from .values import Argument, Indexed, Label, Partial, Tensor, Value, clash, kind, plain
@@ -267,6 +267,8 @@ def repeat(c: Context, frame: Frame, span: Span, given: list[Argument]) -> Value
     the pattern."""
     example = 'repeat(x, "b d -> b t d", t = 8)'
     texts, values, sizes = _parted("repeat", given)
+    if not texts and len(values) + len(sizes) == 2 + ("axis" in sizes):
+        return _repeat_elements(c, frame, span, given)
     if len(texts) != 1 or len(values) > 1:
         raise _lacks("repeat", "a value or its pattern", span, example)
     if not values:
@@ -278,6 +280,24 @@ def repeat(c: Context, frame: Frame, span: Span, given: list[Argument]) -> Value
                                  help=_meant(token, move.names(True)) or "`reduce` takes dimensions away")
     with c.at(frame, span):
         return move.arrange(move.split())
+
+
+def _repeat_elements(c: Context, frame: Frame, span: Span, given: list[Argument]) -> Value:
+    """NumPy's `repeat(x, times, axis)`: every element several times, one after the other."""
+    named = {a.name or ("x", "times", "axis")[i]: a for i, a in enumerate(given)}
+    for name in named:
+        if name not in ("x", "times", "axis"):
+            raise error("E0215", f"`repeat` has no argument `{name}`", named[name].span, "not known",
+                        notes=["it takes (x, times, axis), or a value and a pattern"])
+    x, times = named["x"], named["times"]
+    value = tensor(c, x)
+    if isinstance(times.value, bool) or not isinstance(times.value, int | Dim):
+        raise error("E0308", "how often elements are repeated is a whole number that is known before the file runs",
+                    times.span, f"this is {kind(times.value)}")
+    at = one_axis(value, named.get("axis"), -1, span)
+    with c.at(frame, span):
+        node = ops.repeat(value.node, plain(times.value), axis=at)
+    return Tensor(node, tuple(None if i == at else name for i, name in enumerate(value.names)))
 
 
 class _Move:

@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..graph import Node
 from ..source import Span
+from ..syntax import Statement
 from ..tensor_type import Size, TensorType
 from .library import Unit
 from .values import Configuration, Instance, Label, Tensor, Updater, Value
@@ -57,6 +59,7 @@ class Frame:
     nested: list[tuple[Updater,
                        str]] = field(default_factory=list)  # of an optimizer: those it applies, and their names
     scan: Turning | None = None  # the innermost scan of this text
+    bodies: list[Sequence[Statement]] = field(default_factory=list)  # that run now, the innermost last
     number: int = field(default_factory=lambda: next(_numbers))
 
     def inner(self, kind: str, unit: Unit, span: Span, path: str | None = None) -> Frame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from .. import ops
 from ..diagnostics import error
 from ..source import Span
-from ..tensor_type import Dim, divide, product, show_shape
+from ..tensor_type import Dim, Size, divide, product, show_shape
 from .context import Context
 from .reading import axes, builtin, integer, one_axis, shape_of, tensor
 from .scope import Frame
@@ -16,7 +16,23 @@ from .values import Argument, Indexed, NamedDim, NamedInt, Tensor, Value, kind, 
 @builtin
 def size(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | None = None) -> Value:
     value = tensor(c, x)
-    return product(value.node.shape) if axis is None else value.node.shape[one_axis(value, axis, 0, span)]
+    if axis is None or axis.value is None:
+        return product(value.node.shape)
+    if isinstance(axis.value, list | tuple):
+        return product(value.node.shape[at] for at in axes(value, axis, span))
+    return value.node.shape[one_axis(value, axis, 0, span)]
+
+
+@builtin
+def known_size(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | None = None) -> Value:
+    """The size of a dimension where it must be a number: what unrolls over it asks for it so. E0387."""
+    value = tensor(c, x)
+    found = value.node.shape[one_axis(value, axis, 0, span)]
+    if isinstance(found, Dim):
+        raise error("E0387", f"the size `{found}` must be known before the file runs", x.span,
+                    f"this is `{value.node.type}`", notes=["the work is unrolled over this dimension"],
+                    help="declare the dimension as a number")
+    return found
 
 
 @builtin
@@ -112,6 +128,8 @@ def stack(c: Context, frame: Frame, span: Span, values: Argument, axis: Argument
 def split(c: Context, frame: Frame, span: Span, x: Argument, parts: Argument, axis: Argument | None = None) -> Value:
     value = tensor(c, x)
     at = one_axis(value, axis, -1, span)
+    if isinstance(parts.value, list | tuple):
+        return _split_by_sizes(c, value, parts, at, x)
     count = integer(parts, None, "the number of parts")
     step = divide(value.node.shape[at], count) if count > 0 else None
     if step is None:
@@ -124,6 +142,30 @@ def split(c: Context, frame: Frame, span: Span, x: Argument, parts: Argument, ax
         stops = tuple(step * (i + 1) if j == at else s for j, s in enumerate(value.node.shape))
         node = ops.slice_(value.node, starts=starts, stops=stops, steps=(1,) * value.node.rank)
         result.append(Tensor(node, tuple(None if j == at else name for j, name in enumerate(value.names))))
+    return tuple(result)
+
+
+def _split_by_sizes(c: Context, value: Tensor, parts: Argument, at: int, x: Argument) -> Value:
+    """Parts of the sizes given; one of them may be -1: what is left."""
+    given = list(shape_of(parts))
+    total = value.node.shape[at]
+    open_ = [i for i, size in enumerate(given) if size == -1]
+    known: Size = 0
+    for i, size in enumerate(given):
+        known = known if i in open_ else known + size
+    if len(open_) == 1:
+        given[open_[0]] = total - known
+        known = total
+    if known != total or len(open_) > 1 or any(isinstance(size, int) and size < 0 for size in given):
+        raise error("E0339", f"a dimension of {total} does not split into parts of {parts.span.text}", parts.span,
+                    f"together {known}" if len(open_) < 2 else "-1 stands twice",
+                    more=[(x.span, f"this is `{value.node.type}`")])
+    result: list[Value] = []
+    start: Size = 0
+    for size in given:
+        node = ops.narrow(value.node, at, start, start + size)
+        result.append(Tensor(node, tuple(None if j == at else name for j, name in enumerate(value.names))))
+        start = start + size
     return tuple(result)
 
 

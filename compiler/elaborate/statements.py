@@ -32,18 +32,22 @@ from .values import (
 def run(c: Context, frame: Frame, body: Sequence[syntax.Statement]) -> None:
     """Runs statements until one returns. Each statement's errors are kept, so that several are reported."""
     errors: list[CompileError] = []
-    for statement in body:
-        if frame.result is not None:
-            break
-        try:
-            execute(c, frame, statement)
-        except CompileError as problem:
-            if problem.code == "E0220":  # too large: going on would only take time
-                raise
-            errors.append(problem)
-            poison(frame, [statement])
-        except Reported:
-            poison(frame, [statement])
+    frame.bodies.append(body)
+    try:
+        for statement in body:
+            if frame.result is not None:
+                break
+            try:
+                execute(c, frame, statement)
+            except CompileError as problem:
+                if problem.code == "E0220":  # too large: going on would only take time
+                    raise
+                errors.append(problem)
+                poison(frame, [statement])
+            except Reported:
+                poison(frame, [statement])
+    finally:
+        frame.bodies.pop()
     if errors:
         if frame.kind == "model":
             for found in errors:

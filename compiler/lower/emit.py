@@ -37,7 +37,7 @@ _NUMPY = {array: name for name, (_, array) in ELEMENT.items()}
 _FIXED = {"int": "int64", "bool": "bool", "key": "uint64"}
 
 # The element type of an operator's result, where it is not that of the operand which chooses the kernel.
-_INT_RESULT = {"Shape", "Size", "ArgMax", "ArgMin", "NonZero"}
+_INT_RESULT = {"Shape", "Size", "ArgMax", "ArgMin", "NonZero", "TopK"}
 _BOOL_RESULT = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "IsNaN", "IsInf"}
 
 # Operators whose result's shape is the value of an operand.
@@ -180,14 +180,17 @@ class Emitter:
 
     # --- what lowering rules write with
 
-    def node(self, op_type: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """Writes one ONNX node and returns the name of its only output. An input left out is ""."""
+    def node(self, op_type: str, inputs: Sequence[str], *, output: int = 0, **attributes: Any) -> str:
+        """Writes one ONNX node and returns the name of its output of that number; those before it go unread. An
+        input left out is ""."""
         key = _repeatable(op_type, inputs, attributes)
+        if key is not None and output:
+            key = (*key, ("output", output))
         if key in self._written:
             return self._written[key]
         dtype = self._result_dtype(op_type, inputs, attributes)
         name = self.fresh(op_type)
-        self.several(op_type, name, inputs, [name], **attributes)
+        self.several(op_type, name, inputs, [*[f"{name}/{number}" for number in range(output)], name], **attributes)
         self.dtypes[name] = dtype
         if key is not None:
             self._written[key] = name
@@ -378,7 +381,7 @@ class Emitter:
             )
         if op_type == "Cast":
             return _BY_NUMBER[attributes["to"]]
-        if op_type in _INT_RESULT:
+        if op_type in _INT_RESULT:  # of TopK the indices
             return "int64"
         return "bool" if op_type in _BOOL_RESULT else operand
 

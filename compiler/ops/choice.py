@@ -64,6 +64,16 @@ or_ = define("or", infer=same("or", ("bool",)), grad=no_gradient(2), jvp=NONE, l
              reference=np.logical_or, samples=_truths(2), commutative=True, cost=free)
 
 
+def _with_nan(rng: Generator) -> Sample:
+    [shape] = shapes(rng, 1)
+    values = np.where(rng.random(shape) < 0.3, np.nan, rng.uniform(-3, 3, shape))
+    return Sample((np.where(rng.random(shape) < 0.2, np.inf, values),), {})
+
+
+is_nan = define("is_nan", infer=lambda x: same("is_nan", ("float",))(x).with_dtype("bool"), grad=no_gradient(1),
+                jvp=NONE, lower=onnx("IsNaN"), reference=np.isnan, samples=_with_nan, cost=free)
+
+
 # --- choice
 
 

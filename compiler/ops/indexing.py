@@ -45,9 +45,9 @@ def _gather_infer(table: TensorType, index: TensorType, axis: int) -> TensorType
 
 
 def _gather_samples(rng: Generator) -> Sample:
-    shape = sizes(rng, low=1, high=3)
+    shape = sizes(rng, low=1, high=4, most=3)
     axis = int(rng.integers(-len(shape), len(shape)))
-    index = rng.integers(-shape[axis], shape[axis], sizes(rng, high=2, most=3))
+    index = rng.integers(-shape[axis], shape[axis], sizes(rng, high=2, most=3, empty=0.1))
     return Sample((rng.uniform(-3, 3, shape), np.asarray(index)), {"axis": axis})
 
 
@@ -158,7 +158,8 @@ def _one_hot_lower(out: Any, node: Node, index: str) -> str:
 one_hot: Op = define(  # 1 at the index, 0 elsewhere; all 0 where the index is below 0 or beyond the depth
     "one_hot", infer=_one_hot_infer, grad=no_gradient(1), jvp=NONE, cost=free, lower=_one_hot_lower,
     reference=lambda index, depth: (index[..., None] == np.arange(depth)).astype(np.float64),
-    samples=lambda rng: Sample((rng.integers(-1, 5, sizes(rng, high=3)),), {"depth": int(rng.integers(1, 6))}),
+    samples=lambda rng: Sample((rng.integers(-1, 5, sizes(rng, high=4, empty=0.1)),),
+                               {"depth": int(rng.integers(1, 6))}),
 )
 
 

@@ -65,11 +65,9 @@ def _lower(out: Any, node: Node, a: str, b: str) -> str:
 
 
 def _samples(rng: Generator) -> Sample:
-    m, n, k = (int(size) for size in rng.integers(1, 5, 3))
+    m, n, k = (0 if rng.random() < 0.05 else int(size) for size in rng.integers(1, 5, 3))
     ta, tb = bool(rng.random() < 0.5), bool(rng.random() < 0.5)
-    lead = tuple(int(size) for size in rng.choice([1, 2, 3], size=int(rng.integers(0, 3))))
-    if rng.random() < 0.1:
-        m = 0
+    lead = tuple(int(size) for size in rng.choice([1, 2, 3, 0], size=int(rng.integers(0, 4)), p=[0.3, 0.4, 0.25, 0.05]))
 
     def batch() -> tuple[int, ...]:
         own = tuple(1 if rng.random() < 0.3 else size for size in lead)

@@ -1,6 +1,7 @@
 """What operands have in common: dtypes that meet, shapes that broadcast; and the samples to test with."""
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -75,10 +76,13 @@ def elementwise(
 # --- samples
 
 
+MOST = 96  # elements of a sample: every one of them is moved for its derivative
+
+
 def shapes(rng: Generator, count: int) -> list[tuple[int, ...]]:
-    """Shapes that broadcast together: rank 0 to 4, with sizes of 1 and now and then 0."""
-    rank = int(rng.integers(0, 5))
-    full = [int(size) for size in rng.choice([1, 2, 3, 4, 0], size=rank, p=[0.2, 0.3, 0.28, 0.2, 0.02])]
+    """Shapes that broadcast together: rank 0 to 5, with sizes of 1 and one in fifteen 0."""
+    rank = int(rng.integers(0, 6))
+    full = _small([int(size) for size in rng.choice([1, 2, 3, 4, 0], size=rank, p=[0.2, 0.29, 0.25, 0.19, 0.07])])
     result = []
     for _ in range(count):
         own = [1 if rng.random() < 0.2 else size for size in full]
@@ -86,10 +90,23 @@ def shapes(rng: Generator, count: int) -> list[tuple[int, ...]]:
     return result
 
 
-def sizes(rng: Generator, low: int = 0, high: int = 4, most: int = 4) -> tuple[int, ...]:
-    """A shape of rank low to high with sizes 1 to `most`."""
+def sizes(
+    rng: Generator, low: int = 0, high: int = 5, most: int = 4, *, empty: float = 0.0
+) -> tuple[int, ...]:
+    """A shape of rank low to high with sizes 1 to `most`; with the chance `empty` one of them is 0."""
     rank = int(rng.integers(low, high + 1))
-    return tuple(int(size) for size in rng.integers(1, most + 1, rank))
+    result = _small([int(size) for size in rng.integers(1, most + 1, rank)])
+    if rank and rng.random() < empty:
+        result[int(rng.integers(0, rank))] = 0
+    return tuple(result)
+
+
+def _small(shape: list[int]) -> list[int]:
+    """The largest sizes halved until no more than MOST elements are left."""
+    while math.prod(shape) > MOST:
+        at = shape.index(max(shape))
+        shape[at] = (shape[at] + 1) // 2
+    return shape
 
 
 def away(values: Array, points: Iterable[float]) -> Array:

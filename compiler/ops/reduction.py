@@ -61,9 +61,7 @@ def _inputs(node: Node) -> Size:
 
 def _samples(low: float, high: float, distinct: bool = False, ints: bool = True) -> Callable[[Generator], Sample]:
     def samples(rng: Generator) -> Sample:
-        shape = sizes(rng)
-        if rng.random() < 0.05:
-            shape = (*shape[:1], 0, *shape[1:3])
+        shape = sizes(rng, empty=0.15)
         rank = len(shape)
         axes = sorted(int(a) for a in rng.permutation(rank)[: int(rng.integers(0, rank + 1))])
         values: Array = rng.uniform(low, high, shape)
@@ -234,7 +232,7 @@ def _softmax_grad(g: Node, y: Node, x: Node, axis: int) -> list[Node]:
 
 
 def _softmax_samples(rng: Generator) -> Sample:
-    shape = sizes(rng, low=1)
+    shape = sizes(rng, low=1, empty=0.15)
     return Sample((rng.uniform(-3, 3, shape),), {"axis": int(rng.integers(-len(shape), len(shape)))})
 
 

@@ -30,8 +30,8 @@ class Emitter(Protocol):
     precision: str  # "float32" | "float64" | "float16" | "bfloat16": what `float` means in this file
     parts: dict[str, list[str]]  # of a scan, by what `scan` returned: the names of its results
 
-    def node(self, op_type: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """Writes one ONNX node and returns the name of its only output."""
+    def node(self, op_type: str, inputs: Sequence[str], *, output: int = 0, **attributes: Any) -> str:
+        """Writes one ONNX node and returns the name of its output of that number."""
 
     def scan(self, node: Node, names: Sequence[str]) -> str:
         """Writes a scan; returns a name under which `parts` has those of its results."""

@@ -38,9 +38,7 @@ def _reshape_lower(out: Any, node: Node, x: str) -> str:
 
 
 def _reshape_samples(rng: Generator) -> Sample:
-    before = list(sizes(rng))
-    if rng.random() < 0.1:
-        before.append(0)
+    before = list(sizes(rng, empty=0.15))
     after = [int(before[i]) for i in rng.permutation(len(before))]
     for _ in range(int(rng.integers(0, 3))):
         at = int(rng.integers(0, len(after) + 1))
@@ -71,7 +69,7 @@ def _transpose_infer(x: TensorType, perm: tuple[int, ...]) -> TensorType:
 
 
 def _transpose_samples(rng: Generator) -> Sample:
-    shape = sizes(rng)
+    shape = sizes(rng, empty=0.15)
     return Sample((rng.uniform(-3, 3, shape),), {"perm": tuple(int(i) for i in rng.permutation(len(shape)))})
 
 
@@ -151,7 +149,7 @@ def _concat_jvp(tangents: Sequence[Node | None], y: Node, *xs: Node, axis: int) 
 
 
 def _concat_samples(rng: Generator) -> Sample:
-    shape = sizes(rng, low=1)
+    shape = sizes(rng, low=1, empty=0.1)
     axis = int(rng.integers(0, len(shape)))
     parts = tuple(
         rng.uniform(-3, 3, (*shape[:axis], int(size), *shape[axis + 1 :]))

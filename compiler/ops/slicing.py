@@ -53,7 +53,7 @@ def _lower(out: Any, node: Node, x: str) -> str:
 
 
 def _samples(rng: Generator) -> Sample:
-    shape = sizes(rng, most=5)
+    shape = sizes(rng, most=5, empty=0.1)
     bounds = []
     for size in shape:
         step = int(rng.choice([1, 1, 2, -1, -2]))

@@ -16,7 +16,7 @@ _NEAR = (
      1.85777706184603153e-1),
     (2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3),
 )
-_TAIL = (
+TAIL = (
     (5.64188496988670089e-1, 8.88314979438837594, 6.61191906371416295e1, 2.98635138197400131e2,
      8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3, 1.23033935479799725e3,
      2.15311535474403846e-8),
@@ -50,12 +50,12 @@ def lower_erf(out: Any, node: Node, x: str) -> str:
     near = out.node("Mul", [x, rational(out.node("Mul", [x, x]), *_NEAR)])
     capped = out.node("Min", [size, number(6.0)])
     bell = out.node("Exp", [out.node("Neg", [out.node("Mul", [capped, capped])])])
-    tail = out.node("Mul", [bell, rational(capped, *_TAIL)])
+    tail = out.node("Mul", [bell, rational(capped, *TAIL)])
     far = out.node("Mul", [out.node("Sign", [x]), out.node("Sub", [number(1.0), tail])])
     return str(out.node("Where", [out.node("Less", [size, number(0.46875)]), near, far]))
 
 
-def lower_expm1(out: Any, node: Node, x: str) -> str:
+def lower_expm1(out: Any, node: Node | None, x: str) -> str:
     """e^x − 1 = tanh(x/2) (e^x + 1) for |x| < 1: no cancellation near 0."""
     one = out.constant(1.0, "float")
     power = out.node("Exp", [x])
@@ -65,7 +65,7 @@ def lower_expm1(out: Any, node: Node, x: str) -> str:
     return str(out.node("Where", [small, near, out.node("Sub", [power, one])]))
 
 
-def lower_log1p(out: Any, node: Node, x: str) -> str:
+def lower_log1p(out: Any, node: Node | None, x: str) -> str:
     """log(1 + x) = log(u) x / (u − 1) with u the rounded 1 + x, and x where u is 1 (Kahan, in Higham 2002, 1.14.1)."""
     one = out.constant(1.0, "float")
     u = out.node("Add", [x, one])
