@@ -147,16 +147,29 @@ def along(build: Callable[..., Node]) -> Callable[[Case], Node]:
 
 
 def gather_elements(c: Case) -> Node:
-    """One of each row, for each column of the index."""
-    axis = c.get("axis", 0)
-    columns = np.moveaxis(c.inputs[1], axis, -1)
-    x = ops.moveaxis(c[0], axis, -1)
-    if columns.shape[:-1] != x.shape[:-1]:
-        raise Left("our index has one row for each row")
-    picked = [ops.pick(x, ops.constant(c.graph, columns[..., j], "int")) for j in range(columns.shape[-1])]
-    if (columns < 0).any():
-        raise Left("our index is not below 0 (labels are checked before a run)")
-    return ops.moveaxis(ops.stack(picked, axis=-1), -1, axis)
+    return ops.take_along(c[0], c[1], axis=c.get("axis", 0))
+
+
+def scatter_elements(c: Case) -> Node:
+    """Added to what is there; or onto zeros, no place twice."""
+    how, axis = c.get("reduction", b"none"), c.get("axis", 0)
+    if how not in (b"add", b"none"):
+        raise Left("we write it to add")
+    if how == b"none" and c.inputs[0].any():
+        raise Left("without adding we write it onto zeros")
+    put = OPS["put_along"](c[2], c[1], size=c.inputs[0].shape[axis], axis=axis, distinct=how == b"none")
+    return c[0] + put
+
+
+def greatest(c: Case) -> Node:
+    """The values of TopK: what its indices take."""
+    axis = c.get("axis", -1) % c[0].rank
+    index = ops.top(c[0], int(c.inputs[1][0]), axis=axis, largest=bool(c.get("largest", 1)))
+    return ops.take_along(c[0], index, axis=axis, distinct=True)
+
+
+def running(c: Case) -> Node:
+    return ops.cumsum(c[0], axis=int(c.inputs[1]), exclusive=bool(c.get("exclusive")), reverse=bool(c.get("reverse")))
 
 
 def gemm(c: Case) -> Node:
@@ -271,7 +284,8 @@ TABLE: dict[str, Callable[[Case], Node]] = {
     "Transpose": transposed,
     "Concat": lambda c: ops.concat(*c.all, axis=c.get("axis")),
     "Gather": lambda c: ops.gather(c[0], c[1], axis=c.get("axis", 0)),
-    "GatherElements": gather_elements, "Gemm": gemm, "MatMul": matmul, "Slice": cut, "Shape": shape_of,
+    "GatherElements": gather_elements, "ScatterElements": scatter_elements, "TopK": greatest, "CumSum": running,
+    "IsNaN": named("is_nan"), "Gemm": gemm, "MatMul": matmul, "Slice": cut, "Shape": shape_of,
     "ScatterND": scattered, "Identity": lambda c: c[0], "Conv": convolution, "ConvTranspose": transposed_convolution,
     "MaxPool": pooling("max_pool"), "AveragePool": pooling("avg_pool"),
 }
@@ -282,7 +296,6 @@ NEVER = {
     "Clip": "written inside logsumexp alone, between the greatest finite numbers",
     "ConstantOfShape": "a table of the emitter knows its type; nothing writes it",
     "IsInf": "a table of the emitter knows its type; nothing writes it",
-    "IsNaN": "a table of the emitter knows its type; nothing writes it",
     "NonZero": "a table of the emitter knows its type; nothing writes it",
     "Pad": "written inside the adjoint of a slice alone, with zeros; the node tests pad with other numbers",
     "Range": "from 0 by 1 alone, up to a free size; the node tests have none of it",

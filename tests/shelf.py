@@ -35,6 +35,8 @@ BODY = {
     )},
     "accuracy": "z = x |> dense(3); metric right = accuracy(z, y)",
     "dropout": "z = x |> dense(8) |> dropout(0.2) |> dense(3)",
+    "spectral_norm": "z = x |> dense(8) |> relu |> spectral_norm(dense(3))",
+    "is_inf and xor": "z = x |> dense(3); metric strange = mean(xor(is_inf(z), is_nan(z)))",
     "batch_norm": "z = x |> dense(8) |> batch_norm() |> dense(3)",
 }
 

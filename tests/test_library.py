@@ -107,6 +107,10 @@ def normed(x: Any, axis: int, eps: float) -> Any:
     return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + eps)
 
 
+def gram(x: Any) -> Any:
+    return x.T @ x + 3 * np.eye(x.shape[1])
+
+
 def away(*kinks: float) -> Callable[..., Any]:
     return lambda x: np.abs(x[..., None] - np.array(kinks))
 
@@ -137,6 +141,39 @@ CASES = {
                     result="[b]"),
     "log_gamma": Case("out = log_gamma(exp(x))", lambda x: special.gammaln(np.exp(x)),
                       edge=lambda x: np.abs(np.exp(x) - 8)),
+    "norm of order 3": Case("out = norm(x, 3, axis = 0)", lambda x: (np.abs(x) ** 3).sum(0) ** (1 / 3), result="[b]",
+                            edge=away(0)),
+    "var": Case("out = var(x, axis = 0, ddof = 1)", lambda x: x.var(0, ddof=1), result="[b]"),
+    "std": Case("out = std(x)", lambda x: x.std(), result=""),
+    # elementary functions
+    "square": Case("out = square(x)", lambda x: x**2),
+    "reciprocal": Case("out = reciprocal(3 + x^2)", lambda x: 1 / (3 + x**2)),
+    "rsqrt": Case("out = rsqrt(3 + x^2)", lambda x: (3 + x**2) ** -0.5),
+    "power": Case("out = power(3 + x^2, y)", lambda x, y: (3 + x**2) ** y, "x y"),
+    "exp2": Case("out = exp2(x)", lambda x: np.exp2(x)),
+    "log2": Case("out = log2(3 + x^2)", lambda x: np.log2(3 + x**2)),
+    "log10": Case("out = log10(3 + x^2)", lambda x: np.log10(3 + x**2)),
+    "remainder": Case("out = x * remainder(x, 2)", lambda x: x * np.mod(x, 2), edge=away(-4, -2, 0, 2, 4)),
+    "trunc": Case("out = x * trunc(x)", lambda x: x * np.trunc(x), edge=away(*range(-9, 10))),
+    "logaddexp": Case("out = logaddexp(x, y)", lambda x, y: np.logaddexp(x, y), "x y", edge=lambda x, y: np.abs(x - y)),
+    "sinc": Case("out = sinc(x)", lambda x: np.sinc(x)),
+    "sinc near 0": Case("out = sinc(x / 100)", lambda x: np.sinc(x / 100), edge=lambda x: np.abs(np.abs(x) - 3.183)),
+    # linear algebra
+    "outer": Case("out = sum(outer(x[0], y[1])^3, axis = 1)", lambda x, y: (np.outer(x[0], y[1]) ** 3).sum(1), "x y",
+                  "[b]"),
+    "trace": Case("out = trace(transpose(x) @ y)", lambda x, y: np.trace(x.T @ y), "x y", ""),
+    "diagonal": Case("out = diagonal(transpose(x) @ y)", lambda x, y: np.diagonal(x.T @ y), "x y", "[b]"),
+    "diag": Case("out = x @ diag(y[0])", lambda x, y: x * y[0], "x y"),
+    "swap": Case("out = swap(swap(x) + 1)", lambda x: x + 1),
+    "cholesky": Case("out = x @ cholesky(transpose(x) @ x + 3 * eye(size(x, 1)))",
+                     lambda x: x @ np.linalg.cholesky(gram(x))),
+    "triangular_solve": Case(
+        "out = swap(triangular_solve(swap(transpose(x) @ x) + 3 * eye(size(x, 1)), swap(y), lower = false))",
+        lambda x, y: np.linalg.solve(np.triu(gram(x)), y.T).T, "x y"),
+    "cholesky_solve": Case("out = swap(cholesky_solve(transpose(x) @ x + 3 * eye(size(x, 1)), swap(y)))",
+                           lambda x, y: np.linalg.solve(gram(x), y.T).T, "x y"),
+    "log_determinant": Case("out = log_determinant(transpose(x) @ x + 3 * eye(size(x, 1)))",
+                            lambda x: np.linalg.slogdet(gram(x))[1], result=""),
     # losses
     "squared": Case("out = squared(p, y)", lambda p, y: ((p - y) ** 2).mean(), "p y", ""),
     "absolute": Case("out = absolute(p, y)", lambda p, y: np.abs(p - y).mean(), "p y", "", lambda p, y: np.abs(p - y)),
@@ -178,7 +215,7 @@ CASES = {
     "dropout": Case("out = x |> dropout(0.4)", lambda x: x),
 }
 # These have parameters of the width of x, which must be a number.
-FIXED_WIDTH = ("dense", "embedding", "layer_norm", "batch_norm in training", "batch_norm")
+FIXED_WIDTH = ("cholesky", "triangular_solve", "cholesky_solve", "log_determinant", "dense", "embedding", "layer_norm", "batch_norm in training", "batch_norm")
 
 
 def close(found: Any, expected: Any, tolerance: float) -> bool:
