@@ -72,7 +72,8 @@ def test_a_part_ties_and_is_replaced() -> None:
 
 
 def test_parts_and_replacements_that_are_not_there() -> None:
-    assert codes("model m { input x: float[b, 3]; f = dense(2); output z = x + sum(f.W) + sum(f(dense(3)(x))) }") == ["E0223"]
+    unknown = "model m { input x: float[b, 3]; f = dense(2); output z = x + sum(f.W) + sum(f(dense(3)(x))) }"
+    assert codes(unknown) == ["E0223"]
     assert codes("model m { input x: float[b, 3]; f = dense(2); h = f(x); output z = f.V }") == ["E0211"]
     assert codes("model m { input x: float[b, 3]; f = dense(2); output z = f(x, V = 1) }") == ["E0215"]
     assert codes("model m { input x: float[b, 3]; f = dense(2); output z = f(x, W = ones_like(x)) }") == ["E0311"]

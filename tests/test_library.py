@@ -215,7 +215,8 @@ CASES = {
     "dropout": Case("out = x |> dropout(0.4)", lambda x: x),
 }
 # These have parameters of the width of x, which must be a number.
-FIXED_WIDTH = ("cholesky", "triangular_solve", "cholesky_solve", "log_determinant", "dense", "embedding", "layer_norm", "batch_norm in training", "batch_norm")
+FIXED_WIDTH = ("cholesky", "triangular_solve", "cholesky_solve", "log_determinant",
+               "dense", "embedding", "layer_norm", "batch_norm in training", "batch_norm")
 
 
 def close(found: Any, expected: Any, tolerance: float) -> bool:
