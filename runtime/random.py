@@ -1,7 +1,7 @@
 """The project's counter generator on the host: the order of rows and the validation split come from it.
 
-`squares` (Widynski 2020, "Squares: a fast counter-based RNG", arXiv:2004.06278) in NumPy uint64, as
-docs/file-format.md says. A library's streams may change between versions; this one never does.
+The generator of the compiled files in NumPy uint64, as docs/file-format.md says it. A library's streams may change
+between versions; this one never does.
 """
 from __future__ import annotations
 
@@ -10,33 +10,30 @@ from typing import Any
 import numpy as np
 
 K0 = 0x548C9DECBCE65297
+STRIDE, FACTOR = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
 # A file folds (key, step); no step comes to these two numbers, so their streams are never a spec's.
 ORDER, SPLIT = 1 << 62, (1 << 62) + 1
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 
 
-def squares32(counter: Words, key: int) -> Words:
-    """32 random bits for each counter, shape [n] -> [n]. Arrays wrap silently modulo 2⁶⁴."""
+def mixed(x: Words, factor: int) -> Words:
+    """64 random bits for each number, shape [n] -> [n]. Arrays wrap silently modulo 2⁶⁴."""
     half = np.uint64(32)
-    y = x = counter * np.uint64(key)
-    z = y + np.uint64(key)
-    for add in (y, z, y):
-        x = x * x + add
-        x = (x >> half) | (x << half)
-    bits: Words = (x * x + z) >> half
+    y = (x * x >> half) + x
+    z = y * y
+    bits: Words = (z + (z >> half)) * np.uint64(factor)
     return bits
 
 
-def words(data: Words, key: int) -> Words:
-    """64 random bits for each number below 2⁶³: the draws 2 data and 2 data + 1, shape [n] -> [n]."""
-    twice = data << np.uint64(1)
-    return squares32(twice, key) << np.uint64(32) | squares32(twice + np.uint64(1), key)
+def words(counter: Words, key: int) -> Words:
+    """64 random bits for each counter: those of a draw of the key, shape [n] -> [n]."""
+    return mixed(counter * np.uint64(STRIDE) + np.uint64(key), FACTOR)
 
 
 def fold(key: int, data: int) -> int:
     """A key made from a key and a number: what `fold` is in a compiled file."""
-    return (2 * int(words(np.array([data % (1 << 64)], np.uint64), key)[0]) + 1) % (1 << 64)
+    return int(mixed(np.array([(key + data * FACTOR) % (1 << 64)], np.uint64), STRIDE)[0])
 
 
 def permutation(rows: int, *, seed: int, purpose: int, turn: int = 0) -> np.ndarray:

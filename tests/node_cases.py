@@ -23,6 +23,7 @@ COMPILER = Path(__file__).parent.parent / "compiler"
 HELD = {"float32": "float", "float64": "float", "int64": "int", "int32": "int", "bool": "bool"}
 REFUSED = {
     "float16": "the CPU provider does not run a file in float16", "object": "no file of ours holds texts",
+    "uint32": "of uint32 there are the draws alone, which test_random.py checks to the last bit",
     "uint64": "of uint64 there are the draws alone, which test_random.py checks to the last bit",
 }
 NAMES_ONLY = ("placement.py", "kernels.py")  # files that name operators and write none

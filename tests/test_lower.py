@@ -75,7 +75,7 @@ def softmax_regression(rate: float = 0.5, momentum: float = 0.9) -> Module:
         roots[f"next/momentum/v/{path}"] = after
         roots[f"next/{path}"] = parameter - rate * after
     roots["next/step"] = step + 1
-    roots["initial/dense.W"] = 0.1 * ops.random_normal(ops.seed_key(graph), weight.shape, (0, 1 << 20))
+    roots["initial/dense.W"] = 0.1 * ops.random_normal(ops.seed_key(graph), weight.shape)
     module.reduces = ["sum"] * 3
     totals = [hold(f"evaluate/total/{k}", "total", floats()) for k in range(3)]
     roots.update({f"evaluate/part/{k}": part for k, part in enumerate(total)})

@@ -9,6 +9,7 @@ from typing import Any
 import dlc
 import numpy as np
 import pytest
+from generator import K0, decisions, fold
 
 SPECS = Path(__file__).parents[1] / "specs"
 TEXT = (SPECS / "digits.dl").read_text("utf-8")
@@ -74,29 +75,11 @@ def rate(lr: float, step: int, steps: int) -> float:
     return lr * min(step / 50, 1) * 0.5 * (1 + np.cos(np.pi * share))
 
 
-def squares32(counter: Any, key: int) -> Any:
-    """Widynski 2020: 32 random bits for each counter."""
-    half = np.uint64(32)
-    key_ = np.array([key], np.uint64)
-    y = x = counter.astype(np.uint64) * key_
-    z = y + key_
-    for add in (y, z, y):
-        x = x * x + add
-        x = (x >> half) | (x << half)
-    return (x * x + z) >> half
-
-
-def fold(key: int, data: int) -> int:
-    """docs/file-format.md: 2 (2^32 squares32(2 data, key) + squares32(2 data + 1, key)) + 1, modulo 2^64."""
-    high, low = (int(squares32(np.array([2 * data + i]), key)[0]) for i in (0, 1))
-    return (2 * ((high << 32) + low) + 1) % 2**64
-
-
 def dropped(step: int, shape: tuple[int, int], share: float) -> Any:
     """What the only dropout of the spec multiplies by at this step."""
-    key = fold(fold(0x548C9DECBCE65297, SEED), step)
-    uniform = (squares32(np.arange(shape[0] * shape[1]), key) >> np.uint64(8)) * 2.0**-24
-    return np.where(uniform < share, 0, 1 / (1 - share)).reshape(shape)
+    key = fold(fold(K0, SEED), step)
+    zero = np.array(decisions(key, 0, shape[0] * shape[1], share))
+    return np.where(zero, 0, 1 / (1 - share)).reshape(shape)
 
 
 def gradient(p: Arrays, x: Any, y: Any, keep: Any) -> tuple[float, Arrays]:

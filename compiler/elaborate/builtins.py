@@ -231,16 +231,37 @@ def ones_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
 def uniform_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
     value = tensor(c, x)
     with c.at(frame, span):
-        key, (start,) = c.draw(value.node.shape, 1)
-        return Tensor(ops.random_uniform(key, shape=value.node.shape, start=start), value.labels)
+        key, start = c.draw(value.node.shape)
+        return Tensor(ops.random_uniform(key, value.node.shape, start), value.labels)
 
 
 @builtin
 def normal_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
     value = tensor(c, x)
     with c.at(frame, span):
-        key, starts = c.draw(value.node.shape, 2)
-        return Tensor(ops.random_normal(key, value.node.shape, (starts[0], starts[1])), value.labels)
+        key, start = c.draw(value.node.shape)
+        return Tensor(ops.random_normal(key, value.node.shape, start), value.labels)
+
+
+@builtin
+def bernoulli_like(c: Context, frame: Frame, span: Span, x: Argument, p: Argument) -> Value:
+    value, share = tensor(c, x), p.value
+    shape = value.node.shape
+    with c.at(frame, span):
+        if isinstance(share, int | float) and not isinstance(share, bool):
+            if not 0 <= share <= 1:
+                raise error("E0393", f"a probability is a number from 0 to 1, not {share}", p.span, f"this is {share}")
+            if share in (0, 1):
+                return Tensor(ops.broadcast_to(ops.constant(c.graph, bool(share), "bool"), shape=shape), value.labels)
+            key, start = c.draw(shape)
+            return Tensor(ops.random_below(key, shape, float(share), start), value.labels)
+        node = tensor(c, p).node
+        key, start = c.draw(shape)
+        below = c.make(ops.lt, [ops.random_uniform(key, shape, start), node], [x.span, p.span], span)
+        if below.shape != shape:
+            raise error("E0310", "the probability has more elements than what is drawn", p.span,
+                        f"this is `{node.type}`", more=[(x.span, f"this is `{value.node.type}`")])
+        return Tensor(below, value.labels)
 
 
 def _distribution(c: Context, frame: Frame, argument: Argument) -> Distributed:

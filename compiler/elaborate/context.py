@@ -101,12 +101,12 @@ class Context:
         """The start value of a variable, in terms of the seed."""
         return self.graph.outputs[f"initial/{path}"]
 
-    def draw(self, shape: Shape, count: int) -> tuple[Node, list[int]]:
-        """The key of the next draw, and where the counters of its `count` uniform tensors start.
+    def draw(self, shape: Shape) -> tuple[Node, int]:
+        """The key of the next draw, and its first word; it has as many of its own as there are elements.
 
         A step's key is folded from the seed's and the step, and with the turn of each scan around the draw; each place
-        in the text has 2^40 counters of its own. Start values have the key of step 0, and counters without gaps, so
-        that many small draws can be made as one.
+        in the text has 2^40 words of its own. Start values have the key of step 0, and words without gaps, so that
+        many small draws can be made as one.
         """
         self.read["draw"] = None
         if self.starting:
@@ -114,14 +114,14 @@ class Context:
             if not isinstance(size, int):
                 raise error("E0330", "a start value cannot depend on the data or on the step", self.graph.span,
                             "drawn here")
-            starts = [self.starts + size * i for i in range(count)]
-            self.starts += size * count
-            return ops.fold(ops.seed_key(self.graph), 0), starts
+            start = self.starts
+            self.starts += size
+            return ops.fold(ops.seed_key(self.graph), 0), start
         place, self.draws = self.draws, self.draws + 1
         key = ops.fold(self.counter("key"), self.step())
         for turning in self.turnings:
             key = ops.fold(key, turning.turn)
-        return key, [(place << 40) + (i << 38) for i in range(count)]
+        return key, place << 40
 
     def depends_on_data(self, node: Node) -> bool:
         """Whether a value is computed from data, or has a dimension of it. Each node is looked at once."""

@@ -29,6 +29,7 @@ ELEMENT = {
     "bfloat16": (TensorProto.BFLOAT16, np.dtype(ml_dtypes.bfloat16)),
     "int32": (TensorProto.INT32, np.dtype(np.int32)),
     "int64": (TensorProto.INT64, np.dtype(np.int64)),
+    "uint32": (TensorProto.UINT32, np.dtype(np.uint32)),
     "uint64": (TensorProto.UINT64, np.dtype(np.uint64)),
     "bool": (TensorProto.BOOL, np.dtype(np.bool_)),
 }

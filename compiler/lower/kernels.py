@@ -9,7 +9,7 @@ from onnx import defs
 
 OPSET = 21
 PROVIDERS = ("cpu", "cuda")
-TYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int64", "uint64", "bool")
+TYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int64", "uint32", "uint64", "bool")
 # Files of these precisions are for CUDA; every other file must run without a GPU.
 HALVES = ("float16", "bfloat16")
 

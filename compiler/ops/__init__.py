@@ -18,7 +18,9 @@ from .operands import cast
 from .pooling import avg_pool, avg_unpool, max_pool, max_select, max_unpool
 from .ordering import argsort, cumsum, sort, take_along, top, triangle
 from .padding import MODES, cumprod, pad, repeat, roll, tile
-from .random import fold, random_normal, random_uniform, seed_key
+from .random import (
+    fold, random_below, random_normal, random_uniform, random_whole, random_words, seed_key, words_for,
+)
 from .reduction import (
     all_, any_, argmax, argmin, log_softmax, logsumexp, mean, reduce_max, reduce_min, reduce_prod, reduce_sum,
     reduce_sum_square, softmax, sum_to,
@@ -42,10 +44,10 @@ __all__ = [
     "hypot", "input_", "is_nan", "jacobian", "le", "lift", "local", "log", "log1p", "log_softmax", "logsumexp", "lt",
     "make_arange", "make_formal", "make_input", "make_local", "make_scan", "make_size", "make_turn", "make_variable",
     "matmul", "max_pool", "max_select", "max_unpool", "maximum", "mean", "minimum", "mod", "moveaxis", "mul",
-    "narrow", "ne", "neg", "not_", "one_hot", "or_", "pad", "pick", "pow_", "random_normal", "random_uniform",
-    "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "reduce_sum_square", "relu", "repeat", "reshape",
-    "result", "roll", "round_", "scan_op", "scatter_add", "seed", "seed_key", "sigmoid", "sign", "sin", "sinh",
-    "size", "slice_", "softmax", "softplus", "sort", "split", "sqrt", "squeeze", "stack", "stop_gradient", "sub",
-    "sum_to", "swap_last", "take_along", "tan", "tangent", "tanh", "tile", "top", "transpose", "triangle", "turn",
-    "unslice", "variable", "vecmat", "where",
+    "narrow", "ne", "neg", "not_", "one_hot", "or_", "pad", "pick", "pow_", "random_below", "random_normal",
+    "random_uniform", "random_whole", "random_words", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
+    "reduce_sum_square", "relu", "repeat", "reshape", "result", "roll", "round_", "scan_op", "scatter_add", "seed",
+    "seed_key", "sigmoid", "sign", "sin", "sinh", "size", "slice_", "softmax", "softplus", "sort", "split", "sqrt",
+    "squeeze", "stack", "stop_gradient", "sub", "sum_to", "swap_last", "take_along", "tan", "tangent", "tanh", "tile",
+    "top", "transpose", "triangle", "turn", "unslice", "variable", "vecmat", "where", "words_for",
 ]

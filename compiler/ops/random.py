@@ -1,8 +1,10 @@
 """Random draws that are functions of a key: the same numbers on every provider, and again after a resume.
 
-The generator is `squares` (Widynski 2020, "Squares: a fast counter-based RNG", arXiv:2004.06278), written in
-unsigned 64-bit multiplication, addition and division, which every provider computes exactly. A rotation by half
-a word is a division and a multiplication by 2³². docs/file-format.md says how keys are made.
+A word is 64 random bits: a counter times an odd number is added to the key (Weyl 1916), and the sum is squared twice,
+its upper half brought down to the lower one after each square (the middle square of von Neumann 1949 with a Weyl
+sequence, as in Widynski 2017, "Middle Square Weyl Sequence RNG", arXiv:1704.00358, and 2020, arXiv:2004.06278). All is
+unsigned 64-bit multiplication, addition and division, which every provider computes exactly; nothing depends on the
+order of evaluation. docs/file-format.md says how keys and draws are made, tests/test_draws.py how good they are.
 """
 from __future__ import annotations
 
@@ -13,60 +15,51 @@ import numpy as np
 from numpy.random import Generator
 
 from ..graph import Array, Graph, Node
-from ..tensor_type import Shape, Size, TensorType, TypeProblem, product
-from .elementwise import cos, log, sqrt
+from ..tensor_type import Shape, Size, TensorType, TypeProblem, divide, product
 from .leaf import seed
 from .operands import sizes
-from .registry import NONE, Sample, constant, define, no_gradient
+from .registry import NONE, Sample, constant, define, no_gradient, per_element
 
-K0 = 0x548C9DECBCE65297  # an irregular odd key, as the paper asks for
+K0 = 0x548C9DECBCE65297  # the key that seeds are folded into
+STRIDE = 0x9E3779B97F4A7C15  # between the counters of draws: odd, 2⁶⁴ over the golden ratio
+FACTOR = 0xD6E8FEB86659FD93  # odd, with irregular bits
 HALF = 1 << 32
+WORD = 1 << 64
 STORED = 4096  # counters up to so many are stored in the file, beyond they are counted when it runs
+DIGITS = {"float64": 24, "float32": 24, "float16": 11, "bfloat16": 8}  # bits of a uniform
+FEW = 1 / 128  # shares nearer to 0 or 1 are decided by 32 bits each, not by 16
 
 
-def squares32(counter: Array, key: Array) -> Array:
-    """32 random bits for each counter: four rounds of squaring (uint64 arrays, results below 2³²)."""
-
-    def rotated(x: Array) -> Array:
-        return (x >> np.uint64(32)) | (x << np.uint64(32))
-
+def mixed(x: Array, factor: int) -> Array:
+    """64 random bits for each number (uint64 arrays)."""
+    half = np.uint64(32)
     with np.errstate(over="ignore"):
-        y = counter * key
-        z = y + key
-        x = rotated(y * y + y)
-        x = rotated(x * x + z)
-        x = rotated(x * x + y)
-        bits: Array = (x * x + z) >> np.uint64(32)
+        y = (x * x >> half) + x
+        z = y * y
+        bits: Array = (z + (z >> half)) * np.uint64(factor)
         return bits
+
+
+def words(counter: Array, key: Array) -> Array:
+    """64 random bits for each counter (uint64 arrays)."""
+    with np.errstate(over="ignore"):
+        return mixed(np.asarray(key + counter * np.uint64(STRIDE)), FACTOR)
 
 
 class _Bits:
     """Writes the generator as uint64 nodes."""
 
     def __init__(self, out: Any) -> None:
-        self.out, self.half = out, out.constant(HALF, "key")
+        self.out = out
 
-    def op(self, op_type: str, a: str, b: str) -> str:
-        return str(self.out.node(op_type, [a, b]))
+    def op(self, op_type: str, a: str, b: str | int) -> str:
+        """One node; a number is a constant, modulo 2⁶⁴."""
+        return str(self.out.node(op_type, [a, self.out.constant(b % WORD, "key") if isinstance(b, int) else b]))
 
-    def squares32(self, counter: str, key: str) -> str:
-        y = self.op("Mul", counter, key)
-        z = self.op("Add", y, key)
-        x = self._rotated(self._square_plus(y, y))
-        x = self._rotated(self._square_plus(x, z))
-        x = self._rotated(self._square_plus(x, y))
-        return self.op("Div", self._square_plus(x, z), self.half)
-
-    def _square_plus(self, x: str, y: str) -> str:
-        return self.op("Add", self.op("Mul", x, x), y)
-
-    def _rotated(self, x: str) -> str:
-        return self.op("Add", self.op("Div", x, self.half), self.op("Mul", x, self.half))
-
-
-def _rounds(draws: Size) -> Size:
-    """Multiplications in so many draws: the counter by the key, and four squares."""
-    return 5 * draws
+    def mixed(self, x: str, factor: int) -> str:
+        y = self.op("Add", self.op("Div", self.op("Mul", x, x), HALF), x)
+        z = self.op("Mul", y, y)
+        return self.op("Mul", self.op("Add", z, self.op("Div", z, HALF)), factor)
 
 
 # --- keys
@@ -80,40 +73,32 @@ def _fold_infer(key: TensorType, data: TensorType) -> TensorType:
 
 
 def _fold(key: Array, data: Array) -> Array:
-    """An odd key of 64 bits: 2 (2³² h + l) + 1 with h and l the draws 2 data and 2 data + 1."""
     with np.errstate(over="ignore"):
-        twice = np.asarray(data).astype(np.uint64) * np.uint64(2)
-        high, low = squares32(twice, key), squares32(twice + np.uint64(1), key)
-        return (high * np.uint64(HALF) + low) * np.uint64(2) + np.uint64(1)
+        return mixed(np.asarray(key + np.asarray(data).astype(np.uint64) * np.uint64(FACTOR)), STRIDE)
 
 
 def _fold_lower(out: Any, node: Node, key: str, data: str) -> str:
-    """Both draws at once, as a vector of two."""
     bits = _Bits(out)
-    twice = bits.op("Mul", out.cast(data, "key"), out.constant(2, "key"))
-    counters = bits.op("Add", twice, out.constant(np.array([0, 1], np.uint64), "key"))
-    draws = bits.op("Mul", bits.squares32(counters, key), out.constant(np.array([2 * HALF, 2], np.uint64), "key"))
-    high, low = (out.node("Gather", [draws, out.constant(i, "int")], axis=0) for i in (0, 1))
-    return bits.op("Add", bits.op("Add", high, low), out.constant(1, "key"))
+    return bits.mixed(bits.op("Add", bits.op("Mul", out.cast(data, "key"), FACTOR), key), STRIDE)
+
+
+def _key_sample(rng: Generator) -> Array:
+    return np.asarray(rng.integers(0, 2**64, dtype=np.uint64))
 
 
 def _fold_samples(rng: Generator) -> Sample:
-    key = np.asarray(rng.integers(0, 2**63, dtype=np.uint64) * np.uint64(2) + np.uint64(1))
     data = rng.integers(0, 2**40) if rng.random() < 0.7 else rng.integers(0, 2**64, dtype=np.uint64)
-    return Sample((key, np.asarray(data)), {})
+    return Sample((_key_sample(rng), np.asarray(data)), {})
 
 
-_fold_op = define(
-    "fold", infer=_fold_infer, grad=no_gradient(2), jvp=NONE, lower=_fold_lower, reference=_fold,
-    samples=_fold_samples, cost=lambda node: _rounds(2),
+_fold_op = define(  # the two odd numbers change places, so that no key is the word of a draw
+    "fold", infer=_fold_infer, grad=no_gradient(2), jvp=NONE, lower=_fold_lower, reference=_fold, samples=_fold_samples,
+    cost=per_element,
 )
 
 
 def fold(key: Node, data: Node | int) -> Node:
-    """A new key from a key and a whole number.
-
-    The key must look random, as those made from a seed do: of a small one the squares vanish modulo 2⁶⁴.
-    """
+    """A new key from a key and a whole number."""
     return _fold_op(key, data if isinstance(data, Node) else constant(key.graph, data, "int"))
 
 
@@ -122,49 +107,202 @@ def seed_key(graph: Graph) -> Node:
     return _fold_op(constant(graph, K0, "key"), graph.add(seed))
 
 
-# --- draws
+# --- words
 
 
-def _uniform_infer(key: TensorType, shape: Shape, start: int) -> TensorType:
+def _words_infer(key: TensorType, shape: Shape, start: int) -> TensorType:
     if key.dtype != "key" or key.rank:
         raise TypeProblem("E0302", "a draw takes a key", {0: f"this is `{key}`"})
-    return TensorType("float", tuple(shape))
+    return TensorType("key", tuple(shape))
 
 
-def _uniform(key: Array, shape: tuple[int, ...], start: int) -> Array:
-    bits = squares32(np.uint64(start) + np.arange(math.prod(shape), dtype=np.uint64), key)
-    return ((bits >> np.uint64(8)).astype(np.float64) * 2.0**-24).reshape(shape)
+def _words(key: Array, shape: tuple[int, ...], start: int) -> Array:
+    return words(np.uint64(start) + np.arange(math.prod(shape), dtype=np.uint64), key).reshape(shape)
 
 
-def _counters(out: Any, count: Size, start: int) -> str:
-    """start, start + 1, ..., start + count − 1."""
+def _words_lower(out: Any, node: Node, key: str) -> str:
+    """Stored counters are shared by all draws of one size; where they begin is added to the key."""
+    bits, count = _Bits(out), product(node.shape)
+    if node.attrs["start"]:
+        key = bits.op("Add", key, node.attrs["start"] * STRIDE)
     if isinstance(count, int) and count <= STORED:
-        return str(out.constant(np.uint64(start) + np.arange(count, dtype=np.uint64), "key"))
-    bounds = [out.constant(start, "int"), out.size(count + start), out.constant(1, "int")]
-    return str(out.cast(out.node("Range", bounds), "key"))
+        with np.errstate(over="ignore"):
+            steps = out.constant(np.arange(count, dtype=np.uint64) * np.uint64(STRIDE), "key")
+    else:
+        counters = out.node("Range", [out.constant(0, "int"), out.size(count), out.constant(1, "int")])
+        steps = bits.op("Mul", out.cast(counters, "key"), STRIDE)
+    drawn = bits.mixed(bits.op("Add", steps, key), FACTOR)
+    return drawn if node.rank == 1 else str(out.node("Reshape", [drawn, out.shape(node.shape)], allowzero=1))
 
 
-def _uniform_lower(out: Any, node: Node, key: str) -> str:
-    """The upper 24 bits times 2⁻²⁴: exact in float32, and so the same number in every precision that holds it."""
-    bits = _Bits(out)
-    drawn = bits.squares32(_counters(out, product(node.shape), node.attrs["start"]), key)
-    top = out.cast(bits.op("Div", drawn, out.constant(256, "key")), "float")
-    flat = out.node("Mul", [top, out.constant(2.0**-24, "float")])
-    return str(flat if node.rank == 1 else out.node("Reshape", [flat, out.shape(node.shape)], allowzero=1))
-
-
-def _uniform_samples(rng: Generator) -> Sample:
+def _words_samples(rng: Generator) -> Sample:
     start = int(rng.integers(0, 2**62)) if rng.random() < 0.5 else 0
-    return Sample((_fold_samples(rng).inputs[0],), {"shape": sizes(rng), "start": start})
+    return Sample((_key_sample(rng),), {"shape": sizes(rng), "start": start})
 
 
-random_uniform = define(  # uniform in [0, 1): element i is draw number start + i of the key
-    "random_uniform", infer=_uniform_infer, grad=no_gradient(1), jvp=NONE, lower=_uniform_lower, reference=_uniform,
-    samples=_uniform_samples, cost=lambda node: _rounds(product(node.shape)), defaults={"start": 0},
+random_words = define(  # element i is word number start + i of the key
+    "random_words", infer=_words_infer, grad=no_gradient(1), jvp=NONE, lower=_words_lower, reference=_words,
+    samples=_words_samples, cost=per_element, defaults={"start": 0},
 )
 
 
-def random_normal(key: Node, shape: Shape, starts: tuple[int, int] = (0, 1 << 38)) -> Node:
-    """Standard normal draws (Box and Muller 1958) from two uniform tensors, whose counters begin at `starts`."""
-    radius, angle = (random_uniform(key, shape=shape, start=start) for start in starts)
-    return sqrt(log(1.0 - radius) * -2.0) * cos(angle * (2.0 * math.pi))
+# --- what words become
+
+
+def _of_words(name: str, dtype: str) -> Any:
+    def infer(drawn: TensorType, **attrs: Any) -> TensorType:
+        if drawn.dtype != "key":
+            raise TypeProblem("E0302", f"`{name}` takes random words", {0: f"this is `{drawn}`"})
+        return drawn.with_dtype(dtype)
+
+    return infer
+
+
+def _uniform(drawn: Array) -> Array:
+    bits: Array = (drawn >> np.uint64(40)).astype(np.float64) * 2.0**-24
+    return bits
+
+
+def _uniform_lower(out: Any, node: Node, drawn: str) -> str:
+    """As many of the upper bits as the precision holds: exact, and so the same number wherever it is held."""
+    digits = DIGITS[out.precision]
+    top = out.cast(_Bits(out).op("Div", drawn, 1 << (64 - digits)), "uint32")
+    return str(out.node("Mul", [out.cast(top, "float"), out.constant(2.0**-digits, "float")]))
+
+
+def _word_samples(rng: Generator) -> Sample:
+    return Sample((rng.integers(0, 2**64, sizes(rng), dtype=np.uint64),), {})
+
+
+_uniform_op = define(  # in [0, 1), the upper 24 bits of each word
+    "random_uniform", infer=_of_words("random_uniform", "float"), grad=no_gradient(1), jvp=NONE, lower=_uniform_lower,
+    reference=_uniform, samples=_word_samples, cost=per_element,
+)
+
+
+def random_uniform(key: Node, shape: Shape, start: int = 0) -> Node:
+    """Uniform draws in [0, 1), multiples of 2⁻²⁴: one word each."""
+    return _uniform_op(random_words(key, shape=shape, start=start))
+
+
+def _normal(drawn: Array) -> Array:
+    upper, lower = (half.astype(np.float64) for half in (drawn >> np.uint64(32), drawn % np.uint64(HALF)))
+    made: Array = np.sqrt(np.log((upper + 1) * 2.0**-32) * -2) * np.sin((lower - 2.0**31) * (math.pi * 2.0**-32))
+    return made
+
+
+def _normal_lower(out: Any, node: Node, drawn: str) -> str:
+    """In float64 to the last step, so that every provider rounds to the same number (ONNX Runtime's Log of float32 is
+    off by up to 3.4 ulp)."""
+
+    def op(op_type: str, x: str, value: float) -> str:
+        return str(out.node(op_type, [x, out.constant(value, "float64")]))
+
+    upper = out.cast(out.cast(_Bits(out).op("Div", drawn, HALF), "uint32"), "float64")
+    lower = out.cast(out.cast(drawn, "uint32"), "float64")
+    radius = out.node("Sqrt", [op("Mul", out.node("Log", [op("Mul", op("Add", upper, 1.0), 2.0**-32)]), -2.0)])
+    angle = op("Mul", op("Add", lower, -(2.0**31)), math.pi * 2.0**-32)
+    return str(out.cast(out.node("Mul", [radius, out.node("Sin", [angle])]), "float"))
+
+
+_normal_op = define(  # Box and Muller 1958; the sine of an angle in [-pi/2, pi/2) is distributed like that of any angle
+    "random_normal", infer=_of_words("random_normal", "float"), grad=no_gradient(1), jvp=NONE, lower=_normal_lower,
+    reference=_normal, cost=per_element,
+    samples=_word_samples,
+)
+
+
+def random_normal(key: Node, shape: Shape, start: int = 0) -> Node:
+    """Standard normal draws: one word each, its upper half for the radius and its lower half for the angle."""
+    return _normal_op(random_words(key, shape=shape, start=start))
+
+
+def _whole_lower(out: Any, node: Node, drawn: str) -> str:
+    return str(out.cast(_Bits(out).op("Div", drawn, 2), "int"))
+
+
+random_whole = define(  # whole numbers in [0, 2⁶³), the upper 63 bits of each word
+    "random_whole", infer=_of_words("random_whole", "int"), grad=no_gradient(1), jvp=NONE, lower=_whole_lower,
+    reference=lambda drawn: (drawn >> np.uint64(1)).astype(np.int64), cost=per_element,
+    samples=_word_samples,
+)
+
+
+# --- decisions
+
+
+def lanes(share: float) -> int:
+    """How many decisions a word serves: four of 16 bits, or two of 32 where the share is near 0 or 1."""
+    return 4 if FEW <= share <= 1 - FEW else 2
+
+
+def _limits(share: float) -> Array:
+    """Below which 32-bit number a decision is true, for each row of two lanes: [lanes / 2, 1]."""
+    rows = [min(round(share * HALF), HALF - 1), round(share * 2**16) << 16][: lanes(share) // 2]
+    return np.array(rows, np.uint32).reshape(-1, 1)
+
+
+def _below_infer(drawn: TensorType, share: float, shape: Shape) -> TensorType:
+    if drawn.dtype != "key" or drawn.rank != 1:
+        raise TypeProblem("E0302", "decisions take a vector of random words", {0: f"this is `{drawn}`"})
+    if drawn.shape[0] != words_for(product(shape), share):
+        raise TypeProblem("E0310", "so many words do not serve so many decisions", {0: f"this is `{drawn}`"})
+    return TensorType("bool", tuple(shape))
+
+
+def words_for(count: Size, share: float) -> Size:
+    """How many words `count` decisions take."""
+    each = lanes(share)
+    even = divide(count, each)
+    return (count + (each - 1)) // each if even is None else even
+
+
+def _below(drawn: Array, share: float, shape: tuple[int, ...]) -> Array:
+    halves = np.concatenate([drawn >> np.uint64(32), drawn]).astype(np.uint32)
+    rows = [halves, halves << np.uint32(16)][: lanes(share) // 2]
+    made: Array = (np.stack(rows) < _limits(share)).reshape(-1)[: math.prod(shape)].reshape(shape)
+    return made
+
+
+def _below_lower(out: Any, node: Node, drawn: str) -> str:
+    """Lanes are rows, for ONNX Runtime works along long rows. 32-bit numbers take half the time of 64-bit ones."""
+    share, count = node.attrs["share"], product(node.shape)
+    upper = out.cast(_Bits(out).op("Div", drawn, HALF), "uint32")
+    bits = out.node("Concat", [upper, out.cast(drawn, "uint32")], axis=0)
+    limits = _limits(share)
+    if len(limits) == 2:
+        bits = out.node("Mul", [out.constant(np.array([[1], [1 << 16]], np.uint32), "uint32"), bits])
+    else:
+        limits = limits[0]
+    below = out.node("Less", [bits, out.constant(limits, "uint32")])
+    flat = len(limits) == 1
+    if divide(count, lanes(share)) is None:
+        if not flat:
+            below = out.node("Reshape", [below, out.shape((-1,))])
+        start, axis = out.shape((0,)), out.shape((0,))
+        below, flat = out.node("Slice", [below, start, out.shape((count,)), axis]), True
+    return str(below if flat and node.rank == 1 else out.node("Reshape", [below, out.shape(node.shape)], allowzero=1))
+
+
+def _below_samples(rng: Generator) -> Sample:
+    share = float(rng.choice([0.5, 0.1, 0.9, 0.001, 0.9999, 1e-9, rng.uniform()]))
+    shape = sizes(rng)
+    drawn = rng.integers(0, 2**64, -(-math.prod(shape) // lanes(share)), dtype=np.uint64)
+    return Sample((drawn,), {"share": share, "shape": shape})
+
+
+_below_op = define(
+    "random_below", infer=_below_infer, grad=no_gradient(1), jvp=NONE, lower=_below_lower, reference=_below,
+    samples=_below_samples, cost=per_element,
+)
+
+
+def random_below(key: Node, shape: Shape, share: float, start: int = 0) -> Node:
+    """True with probability `share`, a number in (0, 1): to 2⁻¹⁶ / 2, or to 2⁻³² / 2 where it is near 0 or 1."""
+    drawn = random_words(key, shape=(words_for(product(shape), share),), start=start)
+    return _below_op(drawn, share=share, shape=tuple(shape))
+
+
+__all__ = [
+    "fold", "random_below", "random_normal", "random_uniform", "random_whole", "random_words", "seed_key",
+]

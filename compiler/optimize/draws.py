@@ -17,7 +17,7 @@ def merge_draws(graph: Graph) -> None:
     """Rewrites the graph in place. Linear in its nodes, but for sorting the draws."""
     by_key: dict[Node, list[tuple[int, int, Node]]] = {}
     for node in graph.order(graph.outputs.values()):
-        size = product(node.shape) if node.op.name == "random_uniform" else 0
+        size = product(node.shape) if node.op.name == "random_words" else 0
         if isinstance(size, int) and size:
             by_key.setdefault(node.inputs[0], []).append((node.attrs["start"], size, node))
     for key, draws in by_key.items():
@@ -25,10 +25,16 @@ def merge_draws(graph: Graph) -> None:
             first = run[0][0]
             total = sum(size for _, size, _ in run)
             with graph.at(run[0][2].scope, run[0][2].span):
-                whole = ops.random_uniform(key, shape=(total,), start=first)
+                whole = ops.random_words(key, shape=(total,), start=first)
                 for start, size, node in run:
-                    part = ops.slice_(whole, starts=(start - first,), stops=(start - first + size,), steps=(1,))
-                    graph.replace(node, ops.reshape(part, shape=node.shape))
+                    for user in list(graph.users(node)):  # what acts word by word does so on all of them
+                        if user.op.name in ("random_uniform", "random_normal", "random_whole"):
+                            graph.replace(user, _part(user.op(whole, **user.attrs), start - first, size, user))
+                    graph.replace(node, _part(whole, start - first, size, node))
+
+
+def _part(whole: Node, start: int, size: int, node: Node) -> Node:
+    return ops.reshape(ops.slice_(whole, starts=(start,), stops=(start + size,), steps=(1,)), shape=node.shape)
 
 
 def _runs(draws: list[tuple[int, int, Node]]) -> Iterator[list[tuple[int, int, Node]]]:

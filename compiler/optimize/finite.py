@@ -9,7 +9,9 @@ import numpy as np
 from ..graph import Node
 from .match import nonnegative, number
 
-_LEAVES = ("input", "variable", "size", "seed", "random_uniform", "arange")
+_LEAVES = (
+    "input", "variable", "size", "seed", "random_uniform", "random_normal", "random_whole", "random_below", "arange",
+)
 # Finite for all finite operands.
 _BOUNDED = (
     "tanh", "sigmoid", "erf", "sin", "cos", "softmax", "one_hot", "sign", "floor", "ceil", "round", "cast", "neg",

@@ -166,7 +166,8 @@ def finite(node: Node) -> bool:
     """Whether no element can be infinite or NaN."""
     if node.dtype != "float":
         return True
-    return node.op.name in ("one_hot", "random_uniform") or (node.op.name == "cast" and node.inputs[0].dtype != "float")
+    drawn = node.op.name in ("one_hot", "random_uniform", "random_normal")
+    return drawn or (node.op.name == "cast" and node.inputs[0].dtype != "float")
 
 
 def nonnegative(node: Node, depth: int = 6) -> bool:

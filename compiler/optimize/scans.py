@@ -102,7 +102,8 @@ class _Improving:
         if node.op.name in CLOSED:
             return "closed"
         kinds = {self.kinds[source] for source in node.inputs}
-        if "carried" in kinds or node.dtype == "key" or node.op.name in ("scan", "result", "random_uniform"):
+        drawn = any(value.dtype == "key" for value in (node, *node.inputs))
+        if "carried" in kinds or drawn or node.op.name in ("scan", "result"):
             return "carried" if kinds - {"closed", "same"} else "same"
         if "apart" in kinds:
             return "apart" if self._vectorised(node) else "carried"
