@@ -299,5 +299,15 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
         *_read_otherwise(l.u * 2.0, lambda x: total(x, 0)),
     ],
     "pick_of_rows": lambda l: [ops.pick(wide(l.z, N, 1), ops.reshape(l.k, shape=(N, 1)))],
+    "small_factors_together": lambda l: [
+        l.x * l.w / ops.exp(l.v), l.v * (l.y / ops.exp(l.v)), -(l.x / ops.exp(l.w)) / ops.exp(l.v), l.y * l.s * l.w,
+    ],
+    "sum_without_factors": lambda l: [
+        total(l.x * l.w * (l.y / ops.exp(l.w)), 1), total(l.y * l.x, 1), total(l.x * l.v, 0), total(l.x * l.w, 0),
+    ],
+    "sum_of_centered": lambda l: [
+        total(l.u - ops.mean(l.u, (0,), keepdims=True), 0) + total(l.u, 0),
+        total(l.x - ops.mean(l.x, (1,), keepdims=True), 1), total(l.x - ops.mean(l.x, (0,), keepdims=True), 1),
+    ],
     "unmarked": lambda l: [ops.cut(l.x) + ops.stop_gradient(l.y)],
 }

@@ -127,7 +127,7 @@ CASES = {
     "moments of a bias's gradient": (bias_moments, {"vecmat": 1, "matmul": 0, "mul": 4}),
     "likelihood": (likelihood, {"log_softmax": 1, "logsumexp": 0}),
     "sum of squares": (lambda c: ops.reduce_sum(c.x * c.x, axes=(0, 1)), {"reduce_sum_square": 1, "mul": 0}),
-    "sums of squares": (lambda c: ops.reduce_sum(c.x * c.x, axes=(1,), keepdims=True), {"reduce_sum_square": 1}),
+    "sums of squares": (lambda c: ops.reduce_sum(c.x * c.x, axes=(1,), keepdims=True), {"reduce_sum_square": 0}),
     "maximum": (lambda c: ops.maximum(0.0, c.x), {"relu": 1, "maximum": 0}),
     "maximum's mask": (rectifier, {"relu": 1, "gt": 0, "maximum": 0}),
     "relu mask": (lambda c: ops.where(ops.gt(ops.relu(c.x), 0.0), c.x * 3.0, 0.0), {"gt": 0, "where": 1}),

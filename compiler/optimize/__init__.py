@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from ..graph import Graph, Node
-from . import algebra, fold, rows, scans, shapes, stable
+from . import algebra, channels, fold, rows, scans, shapes, stable
 from .fuse import fuse
 from .rewrite import Rules, rewrite, together
 
@@ -22,7 +22,8 @@ def _unmarked(node: Node) -> Node | None:
 
 
 _ALL = together(PASSES)
-LATE = (shapes.LAST, rows.RULES)  # once no more derivatives are taken: they hide what a derivative rule looks for
+# Once no more derivatives are taken: they hide what a derivative rule looks for.
+LATE = (shapes.LAST, rows.RULES, channels.RULES)
 _LAST = together((_MARKERS, *PASSES, *LATE))
 _CLOSING = together((fold.FINAL, shapes.KEEP))
 

@@ -93,8 +93,8 @@ class _Fusing:
         return self.sum_of_squares(node) or self.column_sum(node)
 
     def sum_of_squares(self, node: Node) -> Node | None:
-        """sum(x * x) in one operation: less than half the time"""
-        if not node.attrs["axes"] or not self.once(node.inputs[0]):
+        """sum(x * x) over everything in one operation: less than half the time; over some axes it takes three times"""
+        if not node.attrs["axes"] or len(node.attrs["axes"]) < node.inputs[0].rank or not self.once(node.inputs[0]):
             return None
         [square] = node.inputs
         if square.dtype != "float" or square.op.name != "mul" or square.inputs[0] is not square.inputs[1]:

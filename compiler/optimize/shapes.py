@@ -166,7 +166,7 @@ def signs_and_scalars_out(node: Node) -> Node | None:
 
 @LAST.on(*POINTWISE)
 def ones_in_front(node: Node) -> Node | None:
-    """f(x, reshape(y)) = f(x, y), where the reshape only puts ones in front, as broadcasting does anyway"""
+    """f(x, reshape(y, [1, ...])) = f(x, reshape(y, [...])): broadcasting puts ones in front anyway"""
     plain = [_without_ones(source) if source.rank == node.rank else source for source in node.inputs]
     if all(new is old for new, old in zip(plain, node.inputs, strict=True)):
         return None
@@ -178,9 +178,10 @@ def ones_in_front(node: Node) -> Node | None:
 
 def _without_ones(node: Node) -> Node:
     if node.op.name == "reshape":
-        shape = node.inputs[0].shape
-        if node.rank > len(shape) and node.shape == (1,) * (node.rank - len(shape)) + shape:
-            return node.inputs[0]
+        shape = node.shape
+        while shape and shape[0] == 1:
+            shape = shape[1:]
+        return ops.reshape(node.inputs[0], shape=shape)
     return node
 
 
