@@ -258,6 +258,29 @@ def test_spectral_norm_has_a_greatest_singular_value_of_one():
     assert np.allclose(spec.get("z", {"x": x, **state}), expected, rtol=1e-4)
 
 
+def test_spectral_norm_of_a_convolution():
+    """A kernel is a matrix of its first dimension by the others; one of another shape is refused where it is given."""
+    spec = Spec("""model m {
+        input x: float[batch, 2, 6, 6]
+        f = conv(4, kernel = 3, bias = false)
+        s = spectral_norm(f)
+        output z = s(x)
+        output plain = x |> conv(4, kernel = 3, bias = false)
+        output divided = s(x) * norm(f.W)
+    }""")
+    state = spec.start()
+    W, u = state["f.W"].reshape(4, -1), state["s.u"]
+    v = W @ u / np.linalg.norm(W @ u)
+    sigma = v @ W @ (v @ W / np.linalg.norm(v @ W))
+    x = RNG.normal(size=(2, 2, 6, 6))
+    same = {**state, "conv.W": state["f.W"]}
+    assert np.allclose(spec.get("z", {"x": x, **same}) * sigma, spec.get("plain", {"x": x, **same}), rtol=1e-12)
+    with pytest.raises(CompileError) as caught:
+        Spec("model m {\ninput x: float[batch, 2, 6, 6]\nf = conv(4, kernel = 3)\nw = f(x)\n"
+             "output z = f(x, W = f.W[:, :, :2])\n}")
+    assert [diagnostic.code for diagnostic in caught.value.diagnostics] == ["E0311"]
+
+
 def test_what_is_tried_ahead_leaves_nothing_behind():
     """Draws, states and paths are those of the same spec with the line in its place."""
     lines = ["f = batch_norm()", "h = x |> dropout(0.3)", "w = sum(f.scale^2)", "z = f(h) |> dropout(0.4)"]

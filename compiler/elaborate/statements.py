@@ -247,7 +247,11 @@ def _param(c: Context, frame: Frame, statement: syntax.Param) -> None:
                     f"this is `{type}`", notes=["a free dimension such as `batch` can differ from run to run"])
     if statement.name in frame.replaced:
         argument = frame.replaced[statement.name]
-        value = types.check_value(c, frame, argument.value, statement.type, f"`{statement.name}`", argument.span)
+        what = f"`{statement.name}`"
+        if any(isinstance(expr, syntax.Ellipsis) for expr in statement.type.dims or ()):  # `...kernel`: sizes of a list
+            value = types.check_made(c, argument.value, type, labels, statement.type, what, argument.span)
+        else:
+            value = types.check_value(c, frame, argument.value, statement.type, what, argument.span)
         frame.names[statement.name] = value
         return
     path = _path(frame, statement.name)

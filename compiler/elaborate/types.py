@@ -123,6 +123,22 @@ def check_value(c: Context, frame: Frame, value: Value, type: syntax.Type, what:
     return Tensor(value.node, _match(c, frame, value, type, what, span))
 
 
+def check_made(c: Context, value: Value, type: TensorType, labels: tuple[Label | None, ...], declared: syntax.Type,
+               what: str, span: Span | None) -> Value:
+    """A value in place of a parameter whose shape is known: of that type. E0301, E0302, E0311."""
+    if value is POISON:
+        return POISON
+    node = to_node(c, value)
+    if node is None:
+        raise error("E0301", f"{what} takes a tensor, not {kind(value)}", span, f"this is {kind(value)}",
+                    more=[(declared.span, "declared here")])
+    given = _convert(c, Tensor(node), type.dtype, declared, what, span)
+    if given.node.shape != type.shape:
+        raise error("E0311", f"{what} is {show_shape(type.shape)}, not {show_shape(node.shape)}", span,
+                    f"this is `{node.type}`", more=[(declared.span, f"declared as `{type}`")])
+    return Tensor(given.node, labels)
+
+
 def _check_scalar(c: Context, value: Value, dtype: str, type: syntax.Type, what: str, span: Span | None) -> Value:
     if isinstance(value, Tensor):
         if value.node.rank:
