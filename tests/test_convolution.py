@@ -1,6 +1,8 @@
 """Layers and functions that slide windows: against PyTorch, and what a spec is told when they do not fit."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import dlc
 import numpy as np
 import onnxruntime
@@ -182,3 +184,14 @@ def test_what_does_not_fit_is_said(body, code):
     with pytest.raises(CompileError) as caught:
         dlc.compile(f"model m {{\n input x: float[4, 6, 10, 10]\n output z = {body}\n}}")
     assert [d.code for d in caught.value.diagnostics] == [code]
+
+
+@pytest.mark.long
+def test_a_resnet_18_learns_four_images():
+    """As He et al. 2016 print it, at 224 x 224, with ten classes: 11.2 million parameters, four updates."""
+    path = Path(__file__).parent / "specs_design" / "resnet18.dl"
+    trainer = dlc.Trainer(dlc.compile(path, classes=10, lr=0.005, steps=40), device="cpu", seed=0)
+    assert sum(np.size(value) for value in trainer.parameters.values()) == 11_181_642
+    x = np.random.default_rng(0).normal(size=(4, 3, 224, 224)).astype(np.float32)
+    losses = [trainer.step({"image": x, "y": np.arange(4)})["loss"] for _ in range(4)]
+    assert losses[-1] < 0.2 * losses[0]
