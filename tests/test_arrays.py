@@ -29,6 +29,12 @@ def along(x, k, axis):
     return np.take(order, np.arange(k), axis=axis)
 
 
+def added(values, index, size, axis):
+    result = np.zeros((*values.shape[:axis], size, *values.shape[axis + 1 :]))
+    np.add.at(np.moveaxis(result, axis, 0), index, np.moveaxis(values, axis, 0))
+    return result
+
+
 def exclusive(total, x, axis):
     return total(x, axis) - x if total is np.cumsum else total(x, axis) / x
 
@@ -76,6 +82,15 @@ CASES = [  # an expression, and what NumPy says
     ("x[i, 1:, 0 * j]", lambda: X[I, 1:, 0 * J]), ("x[::2, j, 0 * j]", lambda: X[::2, J, 0 * J]),
     ("x[j[2:], i]", lambda: X[J[2:], I]), ("x[i][:, j - j]", lambda: X[I][:, J - J]),
     ("x[i, ..., j * 0]", lambda: X[I, ..., J * 0]),
+    ("scatter_add(x, j, 5)", lambda: added(X, J, 5, 0)),
+    ("scatter_add(b, 1 + 0 * arange(5), 3, axis = 1)", lambda: added(B, np.ones(5, int), 3, 1)),
+    ("one_hot(i, 3)", lambda: np.eye(4)[I][..., :3]),
+    # products of all ranks
+    ("v @ v", lambda: V @ V), ("a @ v", lambda: SPD @ V), ("v @ b", lambda: V @ B), ("a @ b", lambda: SPD @ B),
+    ("a[0] @ b", lambda: SPD[0] @ B),
+    ("a @ b[1]", lambda: SPD @ B[1]),
+    ("x[:, none, :, none, :] @ transpose(x[0])", lambda: X[:, None, :, None, :] @ X[0].T),
+    ("x[:, none] @ tile(transpose(x, [0, 2, 1]), [1, 1, 1])[none]", lambda: X[:, None] @ X.transpose(0, 2, 1)[None]),
     # reductions
     ("var(x)", lambda: X.var()), ("var(x, axis = 1)", lambda: X.var(1)),
     ("std(x, axis = [0, 2], ddof = 1)", lambda: X.std((0, 2), ddof=1)),
@@ -212,6 +227,8 @@ def test_reductions_of_nothing(text, expected, rows):
     ("roll(x, 0.5)", "E0308"), ("x[arange(2), arange(3)]", "E0310"), ("repeat(x, 2, depth = 1)", "E0217"),
     ("grad(sum(argsort(x)), x)", "E0403"),
     ("reduce(x, \"b n -> b\", std)[0:1] + cumsum(\"a\")", "E0301"), ("known_size(x, 0)", "E0387"),
+    ("scatter_add(x, arange(2), 3, axis = 2)", "E0314"), ("scatter_add(x[0], arange(2), 3)", "E0310"),
+    ("scatter_add(x, arange(2), -1)", "E0320"), ("one_hot(arange(2), 0)", "E0308"),
 ])  # fmt: skip
 def test_mistakes(text, code):
     with pytest.raises(CompileError) as caught:
@@ -222,6 +239,18 @@ def test_mistakes(text, code):
 def test_the_derivative_of_cumprod_is_right_at_zeros():
     spec = Spec("model m {\ninput x: float[4]\noutput z = grad(sum(cumprod(x)), x)\n}")
     assert spec.get("z", {"x": np.array([2.0, 0.0, 3.0, 5.0])}).tolist() == [1.0, 2 + 6 + 30, 0.0, 0.0]
+
+
+def test_norms_have_a_derivative_at_zero():
+    spec = Spec("""model m {
+        input x: float[2, 3]
+        output a = grad(norm(x), x)
+        output b = grad(sum(norm(x, 3, axis = 1)), x)
+        output c = grad(std(x), x)
+        output d = grad(sum(normalize(x)), x)
+    }""")
+    for name, expected in (("a", 0.0), ("b", 0.0), ("c", 0.0), ("d", 1e12)):
+        assert np.allclose(spec.get(name, {"x": np.zeros((2, 3))}), expected)
 
 
 def test_tan_of_a_number_is_a_number():

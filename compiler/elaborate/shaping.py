@@ -197,10 +197,36 @@ def gather(c: Context, frame: Frame, span: Span, table: Argument, index: Argumen
 
 
 @builtin
+def scatter_add(c: Context, frame: Frame, span: Span, values: Argument, index: Argument, size: Argument,
+                axis: Argument | None = None) -> Value:
+    value, at = tensor(c, values, "float"), tensor(c, index, "int")
+    count = _a_size(size, "the size")
+    first = integer(axis, 0, "the axis")
+    rank = value.node.rank - at.node.rank + 1
+    if rank < 1 or not -rank <= first < rank:
+        raise error("E0314", f"axis {first} does not exist: the result has {max(rank, 0)} dimensions",
+                    axis.span if axis else span, "here",
+                    more=[(values.span, f"this is `{value.node.type}`"), (index.span, f"this is `{at.node.type}`")])
+    first %= rank
+    shape = (*value.node.shape[:first], count, *value.node.shape[first + at.node.rank :])
+    node = c.make(ops.scatter_add, [value.node, at.node], [values.span, index.span], span, shape=shape, axis=first)
+    return Tensor(node, (*value.names[:first], None, *value.names[first + at.node.rank :]))
+
+
+def _a_size(argument: Argument, what: str) -> Size:
+    if isinstance(argument.value, bool) or not isinstance(argument.value, int | Dim):
+        raise error("E0308", f"{what} must be a whole number that is known before the file runs", argument.span,
+                    f"this is {kind(argument.value)}")
+    if isinstance(argument.value, int) and argument.value < 0:
+        raise error("E0320", f"a dimension cannot be negative: {int(argument.value)}", argument.span, "here")
+    return plain(argument.value)
+
+
+@builtin
 def one_hot(c: Context, frame: Frame, span: Span, index: Argument, depth: Argument) -> Value:
     at = tensor(c, index, "int")
-    count = integer(depth, None, "the depth")
-    if count < 1:
+    count = _a_size(depth, "the depth")
+    if isinstance(count, int) and count < 1:
         raise error("E0308", "the depth of `one_hot` is a whole number above 0", depth.span, f"this is {count}")
     return Tensor(c.make(ops.one_hot, [at.node], [index.span], span, depth=count), (*at.names, None))
 
