@@ -13,6 +13,7 @@ from .module import Module
 from .optimize import simplify
 from .optimize.draws import merge_draws
 from .optimize.fuse import fuse
+from .optimize.scans import each_body
 from .parse import make_source, read_source
 from .room import room
 from .source import Source
@@ -52,12 +53,11 @@ def differentiate(module: Module, max_nodes: int = MAX_NODES) -> None:
     evaluation.split(module)
 
 
-def optimize(module: Module, precision: str, unroll: bool = True) -> None:
+def optimize(module: Module, precision: str) -> None:
     """graph -> the graph that runs: fewer and larger nodes."""
     simplify(module.graph, final=True)
-    if unroll:
-        pass
     merge_draws(module.graph)
+    each_body(module.graph, lambda graph: fuse(graph, precision))
     fuse(module.graph, precision)
 
 

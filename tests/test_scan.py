@@ -78,7 +78,7 @@ def test_the_derivative_of_what_all_turns_share_is_one_product():
     module = dlc.compile("\n".join(line for line in text.splitlines() if "second" not in line)).module
     from dlc.pipeline import optimize
 
-    optimize(module, "float32", unroll=False)
+    optimize(module, "float32")
     graph = module.graph
     scans = [node for node in graph.order([graph.outputs["output/first_U"]]) if node.op.name == "scan"]
     assert [scan.attrs["reverse"] for scan in scans] == [False, True]
@@ -252,6 +252,7 @@ def evaluated(term: str, names: Mapping[str, Any]) -> Any:
     ("scan t over time { state h: float[batch] = 0; h <- x }", "E0331"),
     ("scan t over time { state h: int = 0; h <- 0.5 }", "E0302"),
     ("scan t over 5 { state h: int = 0; h <- h + 1 }", "E0371"),
+    ("scan t over 0..0 { state h: int = 0; h <- h + 1 }", "E0371"),
     ("scan t over 1..time { state h: int = 0; h <- h + 1 }", "E0371"),
     ("scan t over [1, 2] { state h: int = 0; h <- h + 1 }", "E0371"),
     ("scan t over reverse(x) { state h: int = 0; h <- h + 1 }", "E0371"),

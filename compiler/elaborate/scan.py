@@ -166,8 +166,8 @@ def _turns(statement: syntax.Scan, over: Value) -> tuple[Size, Label | None, boo
             raise error("E0371", "the turns of a scan are numbered from 0", statement.over.span,
                         f"this begins at {over.start}", help="write `0..n` and read `x[:, t + 1]`")
         stop = over.stop
-        if isinstance(stop, int) and stop < 0:
-            raise error("E0371", "a scan has no negative number of turns", statement.over.span, f"{stop} turns")
+        if isinstance(stop, int) and stop < 1:
+            raise error("E0371", "a scan has one turn at least", statement.over.span, f"{stop} turns")
         return plain(stop), stop.label if isinstance(stop, NamedInt | NamedDim) else None, reverse
     helps = {int: "write `0..n` for a number of turns", Tensor: "`scan t over time` runs over the dimension `time`; "
              "the turn reads `x[:, t]`", list: "`for` runs over a list"}

@@ -23,6 +23,8 @@ from .match import POINTWISE
 
 CLOSED = ("constant", "size", "arange")
 FEW = 4096  # elements that a value of one turn may grow to when all turns are computed at once
+WORTH = ("matmul", "gather", "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "logsumexp", "softmax",
+         "log_softmax")
 REDUCTIONS = ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "logsumexp")
 
 Simplify = Callable[[Graph, bool], None]
@@ -49,6 +51,19 @@ def simplified(body: Body, final: bool, simplify: Simplify) -> Body:
     made.settled = True
     made.final = made.final or final
     return made
+
+
+def each_body(graph: Graph, change: Callable[[Graph], object]) -> None:
+    """Changes the bodies of all scans: `change` rewrites their graphs."""
+    for node in graph.order(graph.outputs.values()):
+        if node.op.name == "scan":
+            body: Body = node.attrs["body"]
+            inner = Graph()
+            count = len(Body(inner, body.inputs, body.copied(inner)).roots)
+            each_body(inner, change)
+            change(inner)
+            made = Body(inner, body.inputs, [inner.outputs[str(number)] for number in range(count)])
+            graph.replace(node, graph.add(node.op, node.inputs, {**node.attrs, "body": made}))
 
 
 def improve(graph: Graph, final: bool) -> bool:
@@ -84,6 +99,7 @@ class _Improving:
         self.kinds: dict[Node, str] = {}  # "closed", "same" in every turn, "apart" from the states, "carried"
         for node in self.order:
             self.kinds[node] = self._kind(node)
+        self.early = self._early()
         self.values: dict[Node, Node] = {}  # outside: of what is the same; of what is apart for all turns
         self.turns = Graph()
 
@@ -108,6 +124,25 @@ class _Improving:
         if "apart" in kinds:
             return "apart" if self._vectorised(node) else "carried"
         return "same" if "same" in kinds or not kinds else "closed"
+
+    def _early(self) -> set[Node]:
+        """What is apart from the states and worth taking out of the turns: products, lookups, sums, and what lies before
+        or behind them. Other operations cost the same in the turn, on values that are in the cache there."""
+        below: set[Node] = set()
+        above: set[Node] = set()
+        apart = [node for node in self.order if self.kinds[node] == "apart"]
+        for node in apart:
+            if node.op.name in WORTH or any(source in below for source in node.inputs):
+                below.add(node)
+        for node in reversed(apart):
+            if node.op.name in WORTH or node in above:
+                above.update(source for source in node.inputs if self.kinds[source] == "apart")
+        return below | above
+
+    def _inside(self, node: Node) -> bool:
+        """Whether the turn computes a value, if it needs it."""
+        kind = self.kinds[node]
+        return kind == "carried" or (kind == "apart" and bool(node.inputs) and node not in self.early)
 
     def _vectorised(self, node: Node) -> bool:
         """Whether the operation can act on all turns at once, and its result is not much larger than what it reads."""
@@ -207,7 +242,7 @@ class _Improving:
         intake = Intake(self.turns, list(leaves.values()))
         done: dict[Node, Node] = {}
         for node in self.order:
-            if (self.kinds[node] == "carried" and node in needed) or self._stays(node):
+            if (self._inside(node) and node in needed) or self._stays(node):
                 if node.op.name == "local":
                     done[node] = leaves[node.attrs["number"]]
                 else:
@@ -264,7 +299,7 @@ class _Improving:
         stack: list[Node] = [*emits, *(self.roots[k] for k in used)]
         while stack:
             node = stack.pop()
-            if node in needed or self.kinds[node] != "carried":
+            if node in needed or not self._inside(node):
                 continue
             needed.add(node)
             stack += node.inputs
