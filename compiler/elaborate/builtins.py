@@ -318,6 +318,5 @@ def log_density(c: Context, frame: Frame, span: Span, distribution: Argument, va
 
 
 LATER = {
-    "rnn": "recurrent layers", "lstm": "recurrent layers", "gru": "recurrent layers",
     "attention": "attention layers", "mixture": "mixtures of distributions", "nuts": "sampling a posterior",
 }

@@ -7,7 +7,7 @@ from .. import ops, syntax
 from ..diagnostics import CompileError, Diagnostic, Label, did_you_mean, error
 from ..graph import Node
 from ..source import Span
-from ..tensor_type import TensorType, TypeProblem
+from ..tensor_type import Dim, TensorType, TypeProblem
 from . import ahead, expressions, reading, statements, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame
@@ -120,6 +120,11 @@ def settle(
         else:
             assert parameter.default is not None
             value, place = expressions.evaluate(c, inner, parameter.default), parameter.default.span
+            if parameter.type is not None and parameter.type.dims and isinstance(value, int | float | Dim):
+                shape, _ = types.declared_shape(c, inner, parameter.type)  # a number stands for all of a tensor
+                node = to_node(c, value)
+                assert node is not None
+                value = Tensor(ops.broadcast_to(node, shape=shape))
         if parameter.type is not None and parameter.type.dtype == "vector" and isinstance(value, Parts | Tensor):
             pass  # a clip sees the whole gradient
         elif parameter.type is not None:

@@ -126,8 +126,8 @@ class _Improving:
         return "same" if "same" in kinds or not kinds else "closed"
 
     def _early(self) -> set[Node]:
-        """What is apart from the states and worth taking out of the turns: products, lookups, sums, and what lies before
-        or behind them. Other operations cost the same in the turn, on values that are in the cache there."""
+        """What is apart from the states and worth taking out of the turns: products, lookups, sums, and what lies
+        before or behind them. Other operations cost the same in the turn, on values that are in the cache."""
         below: set[Node] = set()
         above: set[Node] = set()
         apart = [node for node in self.order if self.kinds[node] == "apart"]
