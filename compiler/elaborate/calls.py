@@ -222,7 +222,8 @@ def _builtin(c: Context, frame: Frame, callee: Builtin, given: list[Argument], s
         if any(poisoned(*_held(argument.value)) for argument in given):
             return POISON
         try:
-            return callee.run(c, frame, span, given)
+            with c.at(frame, span):
+                return callee.run(c, frame, span, given)
         except TypeProblem as problem:
             raise located(problem, [argument.span for argument in given], span) from None
     names = [name for name, _ in callee.parameters]
@@ -238,7 +239,8 @@ def _builtin(c: Context, frame: Frame, callee: Builtin, given: list[Argument], s
     if any(poisoned(*_held(argument.value)) for argument in bound.values()):
         return POISON
     try:
-        return callee.run(c, frame, span, **bound)
+        with c.at(frame, span):
+            return callee.run(c, frame, span, **bound)
     except TypeProblem as problem:
         raise located(problem, [argument.span for argument in bound.values()], span) from None
 
