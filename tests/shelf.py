@@ -39,6 +39,14 @@ BODY = {
     "is_inf and xor": "z = x |> dense(3); metric strange = mean(xor(is_inf(z), is_nan(z)))",
     "batch_norm": "z = x |> dense(8) |> batch_norm() |> dense(3)",
 }
+# Layers over pictures, and what pools them.
+PICTURES = {
+    "conv": "conv(4, kernel = 3, stride = 2, pad = 1)", "conv grouped": "conv(4, kernel = 3, groups = 2, dilation = 2)",
+    "conv_transpose": "conv_transpose(4, kernel = 3, stride = 2, pad = 1, output_pad = 1)",
+    "tiled_conv": "tiled_conv(4, kernel = 3, tile = 2, pad = 1)", "max_pool": "max_pool(3, stride = 2, pad = 1)",
+    "avg_pool": "avg_pool(2)", "global_max_pool": "global_max_pool", "adaptive_avg_pool": "adaptive_avg_pool(3)",
+    "maxout": "maxout(pieces = 2, axis = 1)",
+}
 
 
 def trained(train: str = TRAIN["adam"], body: str = "z = x |> dense(3)") -> str:
@@ -52,11 +60,17 @@ train {{ {train} }}
 """
 
 
+def seen(layer: str) -> str:
+    text = trained(body=f"z = x |> conv(4, kernel = 3, pad = 1) |> {layer} |> pooled |> dense(3)")
+    return "fn pooled(x) = x if rank(x) == 2 else global_avg_pool(x)\n" + text.replace("batch, 4]", "batch, 3, 8, 8]")
+
+
 SHELF: dict[str, str] = {
     **{f"function {name}": case.text.replace("a, b]", "a, 5]" if name in FIXED_WIDTH else "a, b]")
        for name, case in CASES.items()},
     **{f"train {name}": trained(train) for name, train in TRAIN.items()},
     **{f"body {name}": trained(body=body) for name, body in BODY.items()},
+    **{f"picture {name}": seen(layer) for name, layer in PICTURES.items()},
 }
 
 

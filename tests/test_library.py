@@ -195,6 +195,8 @@ CASES = {
     "categorical": Case("out = log_density(categorical(logits = x), k)", lambda x, k: row(log_softmax(x), k),
                         "x k", "[a]"),
     "poisson": Case("out = log_density(poisson(exp(x)), t)", lambda x, t: stats.poisson.logpmf(t, np.exp(x)), "x t"),
+    "kl_normal": Case("out = kl_normal(normal(p, 0.5 + s^2), normal(y, 0.7))", lambda p, s, y: (
+        np.log(0.7 / (0.5 + s**2)) + ((0.5 + s**2) ** 2 + (p - y) ** 2) / (2 * 0.49) - 0.5), "p s y"),
     # penalties and clips
     "l1": Case("out = l1(x, 0.3)", lambda x: 0.3 * np.abs(x).sum(), result="", edge=away(0)),
     "l2": Case("out = x |> l2(0.3)", lambda x: 0.3 * (x**2).sum(), result=""),
@@ -205,6 +207,8 @@ CASES = {
     "dense": Case("out = f(x)", lambda x, W, b: x @ W + b, result="[a, 3]", layer="dense(3)", parameters=("W", "b")),
     "embedding": Case("out = f(k) * x", lambda x, k, table: table[k] * x, "x k", layer="embedding(4, size(x, 1))",
                       parameters=("table",)),
+    "mlp": Case("out = f(x)", lambda x, **f: np.tanh(x @ f["inner[0].W"] + f["inner[0].b"]) @ f["last.W"] + f["last.b"],
+                result="[a, 3]", layer="mlp(4, 1, 3, activation = tanh)"),
     "layer_norm": Case("out = f(x)", lambda x, scale, shift: scale * normed(x, -1, 1e-5) + shift,
                        layer="layer_norm()", parameters=("scale", "shift")),
     "batch_norm in training": Case(
@@ -216,7 +220,7 @@ CASES = {
 }
 # These have parameters of the width of x, which must be a number.
 FIXED_WIDTH = ("cholesky", "triangular_solve", "cholesky_solve", "log_determinant",
-               "dense", "embedding", "layer_norm", "batch_norm in training", "batch_norm")
+               "dense", "mlp", "embedding", "layer_norm", "batch_norm in training", "batch_norm")
 
 
 def close(found: Any, expected: Any, tolerance: float) -> bool:
