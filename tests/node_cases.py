@@ -301,6 +301,7 @@ NEVER = {
     "Pad": "written inside the adjoint of a slice alone, with zeros; the node tests pad with other numbers",
     "Range": "from 0 by 1 alone, up to a free size; the node tests have none of it",
     "Resize": "a table of the emitter knows it; nothing writes it",
+    "Scan": "the node tests are running sums over a few turns, which we unroll; test_scan.py has recurrences",
     "Size": "a table of the emitter knows its type; nothing writes it",
     "Squeeze": "written after GatherElements and ReduceMax alone; `squeeze` is a Reshape",
     "Tile": "a table of the emitter knows it; nothing writes it",
