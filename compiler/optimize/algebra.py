@@ -143,8 +143,8 @@ def deeper_factor(node: Node) -> Node | None:
     """p a s + q (b s) c = p (a + (q / p) b c) s for numbers p and q, and of differences: a pass less"""
     if node.dtype != "float" or not node.rank:
         return None
-    sides = [_unscaled(x) for x in node.inputs]
-    for (deep, q), (flat, p), first in ((*sides[::-1], False), (*sides, True)):
+    left, right = (_unscaled(x) for x in node.inputs)
+    for (deep, q), (flat, p), first in ((right, left, False), (left, right, True)):
         if not p or not q or deep is flat or not deep.op.name == flat.op.name == "mul":
             continue
         if not deep.shape == flat.shape == node.shape:
