@@ -33,7 +33,8 @@ BODY = {
         "zeros", "ones", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal",
         "constant(0.5)", "normal(0, 0.1)", "laplace(0, 0.1)", "uniform(-0.1, 0.1)",
     )},
-    **{name: f"h = reshape(x, [batch, 2, 2]) |> {name}(3); z = h[:, -1] |> dense(3)" for name in ("rnn", "lstm", "gru")},
+    **{name: f"h = reshape(x, [batch, 2, 2]) |> {name}(3); z = h[:, -1] |> dense(3)"
+       for name in ("rnn", "lstm", "gru")},
     "accuracy": "z = x |> dense(3); metric right = accuracy(z, y)",
     "dropout": "z = x |> dense(8) |> dropout(0.2) |> dense(3)",
     "spectral_norm": "z = x |> dense(8) |> relu |> spectral_norm(dense(3))",
