@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import dlc
 import numpy as np
@@ -64,26 +65,30 @@ def feeds_of(text: str, seed: int) -> tuple[dict[str, Any], Any]:
 
 
 def perturbed(roots: list[Node], feeds: Mapping[str, Any], unit: float, rng: np.random.Generator) -> list[Any]:
-    """The interpreter with every float operand of every operation moved by up to a unit at random."""
-    values: dict[Node, Any] = {}
-    order = roots[0].graph.order(roots)
-    leaves = {node: interpret._fed(node, feeds) for node in order if node.op.name in interpret.LEAVES}
-    unread = [leaf for leaf in roots[0].graph.inputs.values() if leaf not in leaves and interpret._key(leaf, feeds)]
-    sizes = interpret._sizes([*leaves.items(), *((leaf, interpret._fed(leaf, feeds)) for leaf in unread)])
-    values.update(leaves)
+    """The interpreter with every float operand of every operation moved by up to a unit at random, in the turns of
+    scans too."""
 
     def moved(value: Any) -> Any:
-        return value * (1 + unit * rng.uniform(-1, 1, np.shape(value))) if value.dtype.kind == "f" else value
+        if isinstance(value, list) or value.dtype.kind != "f":  # the results of a scan are moved one by one
+            return value
+        return value * (1 + unit * rng.uniform(-1, 1, np.shape(value)))
 
-    with np.errstate(all="ignore"):
+    def run(order: Any, wanted: Any, values: dict[Node, Any], sizes: Mapping[str, int]) -> list[Any]:
         for node in order:
-            if node not in values:
-                attrs = {name: interpret._resolved(value, sizes) for name, value in node.attrs.items()}
-                operands = [values[source] for source in node.inputs]
-                if node.op.name not in ("eq", "ne", "random_uniform"):  # of equal values exactness is meant
-                    operands = [moved(operand) for operand in operands]
+            if node in values:
+                continue
+            attrs = {name: interpret._resolved(value, sizes) for name, value in node.attrs.items()}
+            operands = [values[source] for source in node.inputs]
+            if node.op.name not in ("eq", "ne", "random_uniform"):  # of equal values exactness is meant
+                operands = [moved(operand) for operand in operands]
+            if node.op.name == "scan":
+                values[node] = interpret._scan(operands, sizes, **attrs)
+            else:
                 values[node] = np.asarray(node.op.reference(*operands, **attrs), interpret.NUMPY[node.dtype])
-    return [moved(values[root]) for root in roots]
+        return [moved(values[root]) for root in wanted]
+
+    with mock.patch.object(interpret, "_run", run):
+        return interpret.evaluate(roots, feeds)
 
 
 @dataclass
