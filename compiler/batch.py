@@ -45,9 +45,17 @@ def along(
         raise error("E0220", f"the derivative unrolls to {total:,} operations; the limit is {max_nodes:,}", span,
                     f"{alone} operations for each of {count} directions",
                     help=f"take it by fewer values, or allow more: --max-nodes {2 * total}")
+    scans: dict[Node, list[Node]] = {}  # one for each direction
     for node in order:
         if node in reached and node not in found:
             with graph.at(node.scope, node.span):
+                if node.op.name == "scan":
+                    scans[node] = _each(node, [found.get(source) for source in node.inputs], count)
+                    continue
+                if node.op.name == "result":
+                    results = [ops.result(scan, node.attrs["index"]) for scan in scans[node.inputs[0]]]
+                    found[node] = ops.stack(results)
+                    continue
                 found[node] = _rule(node)(node, [found.get(source) for source in node.inputs], count)
     return [full(found[target], target.shape) if target in found else None for target in targets]
 
@@ -73,6 +81,10 @@ def _on(name: str) -> Callable[[Rule], Rule]:
 
 def _one_by_one(node: Node, parts: list[Node | None], count: int) -> Node:
     """The operation for each direction, put side by side."""
+    return ops.stack(_each(node, parts, count))
+
+
+def _each(node: Node, parts: list[Node | None], count: int) -> list[Node]:
     wide = [x if x is None else full(x, s.shape) for x, s in zip(parts, node.inputs, strict=True)]
     results = []
     for k in range(count):
@@ -80,8 +92,8 @@ def _one_by_one(node: Node, parts: list[Node | None], count: int) -> Node:
             source if x is None else ops.squeeze(ops.narrow(x, 0, k, k + 1), 0)
             for x, source in zip(wide, node.inputs, strict=True)
         ]
-        results.append(ops.expand_dims(node.graph.add(node.op, operands, node.attrs), 0))
-    return ops.concat(*results, axis=0)
+        results.append(node.graph.add(node.op, operands, node.attrs))
+    return results
 
 
 def _elementwise(node: Node, parts: list[Node | None], count: int) -> Node:

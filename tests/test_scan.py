@@ -86,6 +86,39 @@ def test_the_derivative_of_what_all_turns_share_is_one_product():
     assert all(scan.attrs["body"].inputs[-1].shape[0] != "n" for scan in scans)
 
 
+def test_jacobians_and_directions_through_time():
+    """Forward and reverse mode through the same scan, against differences of every element."""
+    text = """model m {
+        input x: float[3, 2]
+        input v: float[3, 2]
+        input U: float[2, 2]
+        scan t over 0..3 {
+            state h: float[2] = 0.1
+            h <- tanh(x[t] + h @ U)
+            y[t] = h
+        }
+        output y = y
+        output tall = jacobian(y, x)
+        output wide = jacobian(h, x)
+        output moved = jvp(y, x, v)
+        output rows = jacobian(sum(y^2, axis = 1), U)
+    }"""
+    spec, rng = Compiled(text), np.random.default_rng(3)
+    feeds = {"x": rng.normal(size=(3, 2)), "v": rng.normal(size=(3, 2)), "U": rng.normal(size=(2, 2))}
+    found = spec(feeds)
+    for i, j in np.ndindex(3, 2):
+        slope = central(lambda fed, i=i, j=j: spec(fed)["y"][i, j], feeds, "x")
+        assert close(found["tall"][i, j], slope, 1e-6)
+        if i == 2:
+            assert close(found["wide"][j], slope, 1e-6)
+        assert close(found["moved"][i, j], np.sum(slope * feeds["v"]), 1e-6)
+    for i in range(3):
+        slope = central(lambda fed, i=i: np.sum(spec(fed)["y"][i] ** 2), feeds, "U")
+        assert close(found["rows"][i], slope, 1e-6)
+    stock = spec.stock(feeds, "on")
+    assert all(close(stock[name], value, 1e-10) for name, value in found.items())
+
+
 def test_draws_differ_from_turn_to_turn_and_repeat_with_the_step():
     spec = Spec("""model m {
         input x: float[batch, time]
