@@ -14,6 +14,7 @@ from .forward import tangents
 from .graph import Graph, Node
 from .jacobian import jacobian
 from .masks import Adjoint, Masks
+from .recompute import Recomputation
 from .scans import merge_all
 from .tensor_type import Size
 from .through import backward
@@ -44,7 +45,7 @@ def pull_back(
     for node in order:
         if any(source in active for source in node.inputs):
             active[node] = None
-    masks = Masks()
+    masks, again = Masks(), Recomputation(order)
     sent: dict[Node, list[Adjoint]] = {node: [Adjoint(adjoint)] for node, adjoint in cotangents.items()}
     of_results: dict[Node, dict[int, Node]] = {}  # of a scan: the adjoints of its results
     adjoints: dict[Node, Node] = {}
@@ -53,29 +54,30 @@ def pull_back(
     for node in reversed(order):
         if node not in active or not (node in sent or node in of_results):
             continue
-        with graph.at(node.scope, node.span):
+        with graph.at(node.scope, node.span, 0):
             if node in of_results:
+                given = of_results.pop(node)
+                scan, _ = again.operands(node, next(iter(given.values())))
                 flags = [source in active for source in node.inputs]
-                back = backward(node, of_results.pop(node), flags, partial(pull_back, strict=False))
-                for source, given in zip(node.inputs, back, strict=True):
-                    if source in active and given is not None:
-                        sent.setdefault(source, []).append(Adjoint(given))
-                    elif source in active:
-                        ends[node] = None
-                continue
-            adjoint = masks.total(sent.pop(node), _sum)
-            if node in wanted:
-                adjoints[node] = masks.zeroed(adjoint)
-            if not any(source in active for source in node.inputs):
-                continue
-            if node.op.name == "result":
-                of_results.setdefault(node.inputs[0], {})[node.attrs["index"]] = masks.zeroed(adjoint)
-                continue
-            for source, part in zip(node.inputs, masks.sent(adjoint, node, active.__contains__), strict=True):
+                back = backward(scan, given, flags, partial(pull_back, strict=False))
+                parts = [None if part is None else Adjoint(part) for part in back]
+            else:
+                adjoint = masks.total(sent.pop(node), _sum)
+                if node in wanted:
+                    adjoints[node] = masks.zeroed(adjoint)
+                if not any(source in active for source in node.inputs):
+                    continue
+                if node.op.name == "result":
+                    of_results.setdefault(node.inputs[0], {})[node.attrs["index"]] = masks.zeroed(adjoint)
+                    continue
+                parts = masks.sent(adjoint, node, *again.operands(node, adjoint.value), active.__contains__)
+            for source, part in zip(node.inputs, parts, strict=True):
                 if source not in active:
                     continue
                 if part is not None:
                     sent.setdefault(source, []).append(part)
+                    if not source.inputs:
+                        again.sent(part.value)
                 else:
                     ends[node] = None
     inside = dict.fromkeys(order)

@@ -56,6 +56,8 @@ def derivative(module: Module, of: str, wrt: str) -> Formula:
         target, *values_ = graph.substitute([target, *names.values()], {by: leaf})
         by, names = leaf, dict(zip(names, values_, strict=True))
     graph.outputs.clear()
+    for node in graph.nodes:  # nothing is run, so nothing is computed again
+        node.block = 0
     graph.outputs.update({"derivative": ops.gradient(target, by), **{f"name/{n}": node for n, node in names.items()}})
     simplify(graph)
     while expand(graph):
@@ -78,7 +80,7 @@ def _find(name: str, known: dict[str, Node], option: str) -> Node:
 # --- graph -> expression
 
 FUNCTIONS = {"sigmoid": "σ", "one_hot": "onehot", "reduce_max": "max", "reduce_min": "min", "reduce_prod": "prod"}
-INVISIBLE = ("cast", "broadcast_to", "stop_gradient", "cut")
+INVISIBLE = ("cast", "broadcast_to", "stop_gradient", "cut", "tie")
 
 
 @dataclass

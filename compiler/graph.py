@@ -8,7 +8,7 @@
 Equal nodes are one node: `add` returns the one that exists (so common subexpressions never arise), and
 `replace` keeps it so. networkx holds the edges; the order of operands is on the node, since a DiGraph keeps
 one edge for `x * x`. A node remembers the scope (the path of the layer instance) and the source span that
-made it first.
+made it first, and the `checkpoint` block it stands in, by a number (0 for none; compiler/recompute.py).
 """
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Node:
     """One value. Arithmetic on nodes and numbers makes more nodes: `x * 2 + y`, `-x`, `a @ b`."""
 
-    __slots__ = ("attrs", "graph", "id", "inputs", "key", "op", "scope", "span", "type")
+    __slots__ = ("attrs", "block", "graph", "id", "inputs", "key", "op", "scope", "span", "type")
 
     def __init__(
         self, graph: Graph, id: int, op: Op, inputs: tuple[Node, ...], attrs: Mapping[str, Any],
-        type: TensorType, key: tuple[Any, ...], scope: str, span: Span | None,
+        type: TensorType, key: tuple[Any, ...], scope: str, span: Span | None, block: int = 0,
     ) -> None:
         self.graph, self.id, self.op, self.inputs, self.attrs = graph, id, op, inputs, attrs
-        self.type, self.key, self.scope, self.span = type, key, scope, span
+        self.type, self.key, self.scope, self.span, self.block = type, key, scope, span, block
 
     @property
     def shape(self) -> Shape:
@@ -142,6 +142,7 @@ class Graph:
         self.dag: nx.DiGraph[Node] = nx.DiGraph()
         self.scope = ""
         self.span: Span | None = None
+        self.block = 0
         self.inputs: dict[str, Node] = {}  # every input ever made: a pruned one may still tell a size
         self.formals = 0  # formal values made: each has its number
         self.outputs = Roots()  # named roots; `replace` and `prune` know them
@@ -151,15 +152,16 @@ class Graph:
     # --- making
 
     @contextmanager
-    def at(self, scope: str | None = None, span: Span | None = None) -> Iterator[None]:
-        """Nodes made inside carry this scope and span."""
-        before = self.scope, self.span
+    def at(self, scope: str | None = None, span: Span | None = None, block: int | None = None) -> Iterator[None]:
+        """Nodes made inside carry this scope, span and number of a `checkpoint` block."""
+        before = self.scope, self.span, self.block
         self.scope = self.scope if scope is None else scope
         self.span = self.span if span is None else span
+        self.block = self.block if block is None else block
         try:
             yield
         finally:
-            self.scope, self.span = before
+            self.scope, self.span, self.block = before
 
     def add(self, op: Op, inputs: Sequence[Node] = (), attrs: Mapping[str, Any] | None = None) -> Node:
         """The node `op(*inputs, **attrs)`: the one that exists, or a new one. TypeProblem if ill-typed."""
@@ -168,7 +170,7 @@ class Graph:
         node = self._known.get(key)
         if node is None:
             type = op.infer(*[node.type for node in inputs], **attrs)
-            node = Node(self, self._next, op, tuple(inputs), attrs, type, key, self.scope, self.span)
+            node = Node(self, self._next, op, tuple(inputs), attrs, type, key, self.scope, self.span, self.block)
             self._next += 1
             self._known[key] = node
             self.dag.add_node(node)
@@ -196,7 +198,7 @@ class Graph:
             if all(new is old for new, old in zip(inputs, node.inputs, strict=True)):
                 done[node] = node
             else:
-                with self.at(node.scope, node.span):
+                with self.at(node.scope, node.span, node.block):
                     done[node] = self.add(node.op, inputs, node.attrs)
         return [done[root] for root in roots]
 

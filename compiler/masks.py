@@ -60,18 +60,21 @@ class Masks:
             return ops.where(condition, value, 0.0) if holds else ops.where(condition, 0.0, value)
         return ops.where(_node(mask), value, 0.0)
 
-    def sent(self, adjoint: Adjoint, node: Node, active: Callable[[Node], bool]) -> list[Adjoint | None]:
-        """What a node sends back to each of its inputs; None where it has no derivative."""
+    def sent(
+        self, adjoint: Adjoint, node: Node, y: Node, inputs: Sequence[Node], active: Callable[[Node], bool]
+    ) -> list[Adjoint | None]:
+        """What a node sends back to each of its inputs; None where it has no derivative. y and inputs: the node and its
+        inputs, or what has their values when the derivative is computed."""
         through = _through(node)
         value, mask = (adjoint.value, adjoint.mask) if through else (self.zeroed(adjoint), None)
         if node.op.name == "where":
-            condition = node.inputs[0]
+            condition = inputs[0]
             found = [(value, self._side(mask, condition, holds)) for holds in (True, False)]
             return [None, *(
                 self._fitted(*part, source.shape) if active(source) else None
                 for part, source in zip(found, node.inputs[1:], strict=True)
             )]
-        parts = node.op.grad(value, node, *node.inputs, **node.attrs)
+        parts = node.op.grad(value, y, *inputs, **node.attrs)
         if mask is not None:
             mask = self._moved(mask, node)
         sent: list[Adjoint | None] = []

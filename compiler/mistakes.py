@@ -39,7 +39,7 @@ _GROUPS = (
     (
         "a statement",
         "param for",
-        f"{_VALUE} input target loss metric output param state return if for scan",
+        f"{_VALUE} input target loss metric output param state return if for scan checkpoint",
     ),
     ("a line of the train block", "minimize", f"{_VALUE} minimize sample freeze"),
     ("a value", "NAME NUMBER STRING", _VALUE),

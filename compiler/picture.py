@@ -28,7 +28,7 @@ SHOWN = {"graph": ("output/", "loss", "metric/"), "step": ("loss", "metric/", "n
 STAGES = tuple(SHOWN)
 KINDS = (".svg", ".dot", ".html")
 LARGEST = 1_500  # boxes; beyond it layers are folded, the deepest first
-HIDDEN = ("cast", "stop_gradient", "cut")  # say nothing about the mathematics
+HIDDEN = ("cast", "stop_gradient", "cut", "tie")  # say nothing about the mathematics
 WRITTEN = ("constant", "size")  # single values written into their users
 
 SYMBOLS = {  # operations as they are written; the others go by their names

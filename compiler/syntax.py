@@ -2,7 +2,8 @@
 
     file        = declaration*
     declaration = Import | Model | Layer | Optimizer | Distribution | Fn | Train
-    statement   = Input | Target | Term | Param | State | Return | If | For | Scan | Typed | Assign | Update | Tilde
+    statement   = Input | Target | Term | Param | State | Return | If | For | Scan | Checkpoint | Typed | Assign
+                | Update | Tilde
     train line  = Minimize | Sample | Freeze | Setting | Assign
     expression  = Number | Text | Name | Constant | Ellipsis | Tuple | List | Unary | Binary | Compare | Range
                 | Choice | Pipe | Call | Index | Attribute
@@ -276,6 +277,13 @@ class Scan(Statement):
     name: str
     name_span: Span
     over: Expr
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint(Statement):
+    """`checkpoint { ... }`: what the body computes is computed again for its derivative."""
+
     body: tuple[Statement, ...]
 
 

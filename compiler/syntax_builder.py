@@ -25,7 +25,7 @@ DEPTH = 100
 # The words that begin a statement are no names, nor are those of expressions. `loss` may be read: it is the
 # sum of the terms, and what an optimizer may ask for.
 RESERVED = frozenset((
-    "input", "target", "metric", "output", "param", "state", "return", "if", "for", "scan",
+    "input", "target", "metric", "output", "param", "state", "return", "if", "for", "scan", "checkpoint",
     "else", "true", "false", "none", "and", "or", "not",
 ))  # fmt: skip
 
@@ -341,6 +341,10 @@ class Builder:
         _, name, _, over, body = c
         node = s.Scan(self._span(c), self._name(name), self._at(name), over, body.statements)
         return self._deep(node, (over, *body.statements))
+
+    def checkpoint(self, c: list[Any]) -> s.Checkpoint:
+        body = c[1].statements
+        return self._deep(s.Checkpoint(self._span(c), body), body)
 
     def typed(self, c: list[Any]) -> s.Typed:
         name, _, type, _, value = c

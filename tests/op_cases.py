@@ -121,7 +121,7 @@ def projected(case: Case, rng):
 
 
 # Operands in which an operation is constant between jumps, while it has a derivative by the others.
-HELD = {"max_unpool": [1, 2], "max_select": [1, 2]}
+HELD = {"max_unpool": [1, 2], "max_select": [1, 2], "tie": [1, 2]}
 
 
 def fixed_of(op: Op, sample, number: int) -> list[int]:

@@ -215,15 +215,16 @@ def test_statements() -> None:
         output out = 4
         for i in 0..3 { z = i }
         scan t over time { z = t }
+        checkpoint { z = 1; w = z }
         if a { b = 1 } else if c { b = 2 } else { b = 3 }
         return a, b
         """
     )
     assert [type(statement).__name__ for statement in statements] == [
         "Input", "Target", "Param", "State", "State", "Assign", "Typed", "Update", "Tilde",
-        "Term", "Term", "Term", "Term", "For", "Scan", "If", "Return",
+        "Term", "Term", "Term", "Term", "For", "Scan", "Checkpoint", "If", "Return",
     ]  # fmt: skip
-    drawn, param, state, assign, loss, branch = (statements[i] for i in (0, 2, 4, 5, 9, 15))
+    drawn, param, state, assign, loss, branch = (statements[i] for i in (0, 2, 4, 5, 9, 16))
     assert isinstance(drawn, s.Input) and isinstance(drawn.drawn_from, s.Call)
     assert isinstance(param, s.Param) and param.prior is not None and param.init is not None
     assert isinstance(state, s.State) and state.drawn and state.name_span.text == "u"

@@ -52,6 +52,7 @@ class Context:
         self.problems = problems
         self.max_nodes = max_nodes
         self.depth = 0
+        self.blocks = 0  # `checkpoint` blocks that were run
         self.worked = 0  # statements executed
         self.draws = 0  # draws of this pass so far: the place of the next one
         self.made: dict[str, Span | None] = {}  # parameters and states that this pass asked for

@@ -185,3 +185,10 @@ def _turns(statement: syntax.For, over: Value) -> Sequence[Any]:
                         statement.over.span, f"this bound is {kind(bound)}",
                         help="`scan t over time` runs over a dimension of the data")
     return range(int(over.start), int(over.stop))
+
+
+def checkpoint(c: Context, frame: Frame, statement: syntax.Checkpoint) -> None:
+    """Opens no scope: the nodes made inside carry the number of this run of the block."""
+    c.blocks += 1
+    with c.graph.at(block=c.blocks):
+        statements.run(c, frame, statement.body)

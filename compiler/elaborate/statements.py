@@ -96,6 +96,8 @@ def assigned(body: Sequence[syntax.Statement]) -> Iterator[str]:
         elif isinstance(statement, syntax.For | syntax.Scan):
             yield statement.name
             yield from assigned(statement.body)
+        elif isinstance(statement, syntax.Checkpoint):
+            yield from assigned(statement.body)
 
 
 def made_names(body: Sequence[syntax.Statement]) -> list[str]:
@@ -106,7 +108,7 @@ def made_names(body: Sequence[syntax.Statement]) -> list[str]:
             names[statement.name] = None
         elif isinstance(statement, syntax.If):
             names.update(dict.fromkeys(made_names(statement.yes) + made_names(statement.no)))
-        elif isinstance(statement, syntax.For):
+        elif isinstance(statement, syntax.For | syntax.Checkpoint):
             names.update(dict.fromkeys(made_names(statement.body)))
         elif isinstance(statement, syntax.Scan):  # its states are its own
             names.update((s.name, None) for s in statement.body if isinstance(s, syntax.Param))
@@ -489,6 +491,7 @@ def _tilde(c: Context, frame: Frame, statement: syntax.Tilde) -> None:
 _EXECUTE: dict[type, Any] = {
     syntax.Assign: _assign, syntax.Typed: _typed, syntax.Param: _param, syntax.State: _state, syntax.Update: _update,
     syntax.If: lambda *of: control.if_(*of), syntax.For: lambda *of: control.for_(*of),
-    syntax.Scan: lambda *of: scan.scan(*of), syntax.Return: _return, syntax.Input: _input,
+    syntax.Scan: lambda *of: scan.scan(*of), syntax.Checkpoint: lambda *of: control.checkpoint(*of),
+    syntax.Return: _return, syntax.Input: _input,
     syntax.Target: _input, syntax.Term: _term, syntax.Tilde: _tilde,
 }

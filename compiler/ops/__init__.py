@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..tensor_type import broadcast
-from .choice import and_, cut, eq, ge, gt, is_nan, le, lt, ne, not_, or_, stop_gradient, where
+from .choice import and_, cut, eq, ge, gt, is_nan, le, lt, ne, not_, or_, stop_gradient, tie, where
 from .contraction import contract
 from .convolution import conv, conv_input, conv_weight
 from .derivative import PLACEHOLDERS, formal, gradient, jacobian, make_formal, tangent
@@ -48,6 +48,6 @@ __all__ = [
     "random_uniform", "random_whole", "random_words", "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
     "reduce_sum_square", "relu", "repeat", "reshape", "result", "roll", "round_", "scan_op", "scatter_add", "seed",
     "seed_key", "sigmoid", "sign", "sin", "sinh", "size", "slice_", "softmax", "softplus", "sort", "split", "sqrt",
-    "squeeze", "stack", "stop_gradient", "sub", "sum_to", "swap_last", "take_along", "tan", "tangent", "tanh", "tile",
-    "top", "transpose", "triangle", "turn", "unslice", "variable", "vecmat", "where", "words_for",
+    "squeeze", "stack", "stop_gradient", "sub", "sum_to", "swap_last", "take_along", "tan", "tangent", "tanh", "tie",
+    "tile", "top", "transpose", "triangle", "turn", "unslice", "variable", "vecmat", "where", "words_for",
 ]

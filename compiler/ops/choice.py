@@ -9,7 +9,7 @@ from numpy.random import Generator
 
 from ..graph import Node
 from ..tensor_type import TensorType, TypeProblem, broadcast
-from .operands import NUMBERS, cast, meet, same, shapes
+from .operands import NUMBERS, cast, meet, same, shapes, sizes
 from .registry import NONE, NUMPY, Sample, define, free, lift, no_gradient, onnx, pointwise
 
 
@@ -148,4 +148,44 @@ stop_gradient = define(
 cut = define(  # an intermediate value by which a derivative is taken: no rewrite looks through it
     "cut", infer=lambda x: x, grad=lambda g, y, x: [g], jvp=pointwise, cost=free, lower=lambda out, node, x: x,
     reference=lambda x: x, samples=lambda rng: Sample((rng.uniform(-3, 3, shapes(rng, 1)[0]),), {}),
+)
+
+
+def _tie_infer(x: TensorType, *since: TensorType) -> TensorType:
+    for number, type in enumerate(since, 1):
+        if type.dtype != "float":
+            raise TypeProblem("E0302", "a value is tied to floats", {number: f"this is `{type}`"})
+    return x
+
+
+def _tie_lower(out: Any, node: Node, x: str, *since: str) -> str:
+    """where(c, x, s), with s a sum of single elements and c = s is NaN or is not: true, but not known before they are.
+
+    One pass over x. A Reshape by a computed shape would copy nothing, but a shape is a value of the host: on CUDA each
+    block would wait for the device.
+    """
+    firsts = []
+    for name, source in zip(since, node.inputs[1:], strict=True):
+        if source.rank:
+            ends = [out.constant(np.full(source.rank, end, np.int64), "int") for end in (0, 1)]
+            name = out.node("Slice", [name, *ends])
+        firsts.append(name)
+    first = firsts[0] if len(firsts) == 1 else out.node("Sum", firsts)
+    s = out.node("ReduceSum", [first], keepdims=0)  # 0 where one is empty
+    unknown = out.node("IsNaN", [s if out.precision == "float64" else out.cast(s, "float32")])
+    always = out.node("Or", [unknown, out.node("Not", [unknown])])
+    if node.dtype == "float":
+        return str(out.node("Where", [always, x, s]))
+    if node.dtype == "int":
+        return str(out.node("Where", [always, x, out.constant(0, "int")]))
+    never = out.node("Not", [always])
+    if node.dtype == "bool":
+        return str(out.node("Or", [x, never]))
+    return str(out.node("Add", [x, out.cast(never, "key")]))
+
+
+tie = define(  # x, but not before some other values are computed: no rewrite looks through it
+    "tie", infer=_tie_infer, grad=lambda g, y, x, *since: [g, *[NONE] * len(since)], cost=free, lower=_tie_lower,
+    jvp=lambda tangents, y, x, *since: tangents[0], reference=lambda x, *since: x,
+    samples=lambda rng: Sample(tuple(rng.uniform(-3, 3, sizes(rng)) for _ in range(3)), {}),
 )

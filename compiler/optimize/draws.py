@@ -15,12 +15,12 @@ LIMIT = 1 << 21  # elements of one draw: its 64-bit intermediate values stay sma
 
 def merge_draws(graph: Graph) -> None:
     """Rewrites the graph in place. Linear in its nodes, but for sorting the draws."""
-    by_key: dict[Node, list[tuple[int, int, Node]]] = {}
+    by_key: dict[tuple[Node, int], list[tuple[int, int, Node]]] = {}  # what a block draws is not kept for the next
     for node in graph.order(graph.outputs.values()):
         size = product(node.shape) if node.op.name == "random_words" else 0
         if isinstance(size, int) and size:
-            by_key.setdefault(node.inputs[0], []).append((node.attrs["start"], size, node))
-    for key, draws in by_key.items():
+            by_key.setdefault((node.inputs[0], node.block), []).append((node.attrs["start"], size, node))
+    for (key, _), draws in by_key.items():
         for run in _runs(sorted(draws, key=lambda draw: draw[:2])):
             first = run[0][0]
             total = sum(size for _, size, _ in run)

@@ -68,7 +68,7 @@ def _sweep(graph: Graph, rules: Mapping[str, Sequence[Rule]], limit: int) -> int
         found = rules.get(node.op.name)
         if found is None or node not in graph.dag:
             continue
-        graph.scope, graph.span = node.scope, node.span
+        graph.scope, graph.span, graph.block = node.scope, node.span, node.block
         new = _first(found, node)
         if new is None:
             continue

@@ -177,12 +177,13 @@ def ones_in_front(node: Node) -> Node | None:
 
 
 def _without_ones(node: Node) -> Node:
-    if node.op.name == "reshape":
-        shape = node.shape
-        while shape and shape[0] == 1:
-            shape = shape[1:]
-        return ops.reshape(node.inputs[0], shape=shape)
-    return node
+    if node.op.name != "reshape" or not node.rank or node.shape[0] != 1:
+        return node
+    [x] = node.inputs
+    if x.op.name in REDUCTIONS and once(x):  # it can keep its dimensions itself
+        return node
+    ones = next((i for i, size in enumerate(node.shape) if size != 1), node.rank)
+    return ops.reshape(x, shape=node.shape[ones:])
 
 
 @RULES.on(*POINTWISE)
