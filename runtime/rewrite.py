@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
@@ -152,7 +153,7 @@ class _Rewriting:
             return
         source, factor = scaled
         product = self.maker.get(source)
-        if product is None or not (_is(product, "MatMul") or id(product) in self.fused) or not self._fits(product):
+        if product is None or not self._product(product):
             return
         _attribute(self._fused(product), "alpha").f *= factor
         product.output[0] = node.output[0]
@@ -179,11 +180,18 @@ class _Rewriting:
         return (x, factor) if held else None
 
     def _all_products(self, name: str) -> bool:
-        """Whether nothing but products reads a value, each of which takes the factor too: it need not be made then."""
+        """Whether nothing but products reads a value, as it is or transposed: each takes the factor too, and it need
+        not be made."""
+        return self._read_by(name, lambda node: self._product(node) or (
+            _is(node, "Transpose") and _swaps_last(node) and self._read_by(node.output[0], self._product)
+        ))
+
+    def _product(self, node: NodeProto) -> bool:
+        return id(node) in self.fused or (_is(node, "MatMul") and self._fits(node))
+
+    def _read_by(self, name: str, allowed: Callable[[NodeProto], bool]) -> bool:
         readers = self.by_name.get(name, [])
-        return len(readers) == self.readers[name] and all(
-            id(node) in self.fused or (_is(node, "MatMul") and self._fits(node)) for node in readers
-        )
+        return len(readers) == self.readers[name] and all(allowed(node) for node in readers)
 
     def _needed(self) -> list[NodeProto]:
         """The nodes that the outputs need, in order."""

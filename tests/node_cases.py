@@ -266,6 +266,12 @@ def pooling(name: str) -> Callable[[Case], Node]:
     return make
 
 
+def layer_normalization(c: Case) -> Node:
+    if c.get("axis", -1) not in (-1, np.ndim(c.inputs[0]) - 1):
+        raise Left("a layer normalization over several dimensions is never written")
+    return ops.standardize(c[0], eps=float(c.get("epsilon", 1e-5))) * c[1] + c[2]
+
+
 TABLE: dict[str, Callable[[Case], Node]] = {
     "Abs": named("abs"), "Neg": named("neg"), "Sign": named("sign"), "Exp": named("exp"), "Log": named("log"),
     "Sqrt": named("sqrt"), "Sin": named("sin"), "Cos": named("cos"), "Tanh": named("tanh"), "Relu": named("relu"),
@@ -288,6 +294,7 @@ TABLE: dict[str, Callable[[Case], Node]] = {
     "GatherElements": gather_elements, "ScatterElements": scatter_elements, "TopK": greatest, "CumSum": running,
     "IsNaN": named("is_nan"), "Gemm": gemm, "MatMul": matmul, "Slice": cut, "Shape": shape_of,
     "ScatterND": scattered, "Identity": lambda c: c[0], "Conv": convolution, "ConvTranspose": transposed_convolution,
+    "LayerNormalization": layer_normalization,
     "MaxPool": pooling("max_pool"), "AveragePool": pooling("avg_pool"),
 }
 
@@ -305,6 +312,7 @@ NEVER = {
     "Size": "a table of the emitter knows its type; nothing writes it",
     "Squeeze": "written after GatherElements and ReduceMax alone; `squeeze` is a Reshape",
     "Tile": "a table of the emitter knows it; nothing writes it",
+    "Trilu": "written for floats alone; the node tests have whole numbers",
     "Unsqueeze": "written before GatherElements alone; `expand_dims` is a Reshape",
 }
 

@@ -81,6 +81,30 @@ def _read_otherwise(x: Node, read: Callable[[Node], Node]) -> list[Node]:
     return [read(x), ops.exp(x)]
 
 
+def _row(l: Leaves) -> Node:
+    return ops.make_arange(l.graph, 4)
+
+
+def _column(l: Leaves) -> Node:
+    return ops.reshape(_row(l), shape=(4, 1))
+
+
+def _square(l: Leaves) -> Node:
+    """[n, 4, 4]"""
+    return ops.reshape(l.z, shape=(N, 4, 1)) * ops.reshape(l.z, shape=(N, 1, 4))
+
+
+def _normal(x: Node, eps: float = 0.1) -> tuple[Node, Node]:
+    """x less its mean, and the root of the variance and eps."""
+    d = x - ops.mean(x, (x.rank - 1,), True)
+    return d, ops.sqrt(ops.mean(d * d, (x.rank - 1,), True) + eps)
+
+
+def _normalized(x: Node, scale: Node | float = 1.0) -> Node:
+    d, root = _normal(x)
+    return scale * d / root
+
+
 CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     # constants
     "known": lambda l: [l.x + ops.exp(l.number(0.5)) * 2.0, ops.softmax(l.array(1.0, 2.0), axis=0)],
@@ -103,6 +127,10 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     "subtract": lambda l: [l.x - 0.0, 0.0 - l.x, l.x - 2.0, l.x - (-l.y), -l.x - l.y],
     "common_factor": lambda l: [l.x * l.s - l.y * l.s, l.x / l.s + l.y / l.s, l.x * l.w - l.w * l.y],
     # signs
+    "layer_normalization": lambda l: [
+        _normalized(l.u), _normalized(ops.sin(l.z), l.w), _normalized(l.x),
+        _normal(l.u)[0] / _normal(ops.sin(l.u))[1],
+    ],
     "deeper_factor": lambda l: [
         l.x * ops.sin(l.y) / 2.0 + (l.x * ops.cos(l.y)) * ops.exp(l.x) * 3.0,
         (l.y * ops.cos(l.x)) * ops.exp(l.y) - l.y * ops.sin(l.x),
@@ -297,6 +325,18 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     "factor_out_of_sum": lambda l: [
         *_both(ops.exp(l.x) * 0.5, lambda x: (total(x, 0), ops.matmul(x, l.y, tb=True))),
         *_read_otherwise(l.u * 2.0, lambda x: total(x, 0)),
+    ],
+    "standard_rows": lambda l: [
+        ops.standardize(wide(l.u, 3, 1), eps=0.1), ops.inverse_deviation(wide(l.z, N, 1), eps=0.1),
+    ],
+    "mask_of_triangle": lambda l: [
+        ops.where(ops.ge(_column(l), _row(l)), ops.sin(_square(l)), float("-inf")),
+        ops.where(ops.lt(_row(l), _column(l)), ops.sin(_square(l)), 0.0),
+        ops.where(ops.gt(_row(l), _column(l)), 2.0, ops.sin(_square(l))),
+        *(ops.where(compare(d, k), ops.sin(_square(l)), 0.0) for d in (_row(l) - _column(l), _column(l) - _row(l))
+          for compare in (ops.ge, ops.gt, ops.le, ops.lt) for k in (-1, 0, 2)),
+        ops.triangle(ops.sin(_square(l)), 1, lower=True),
+        ops.where(ops.ge(_column(l), _row(l) * 2), ops.sin(_square(l)), 0.0),
     ],
     "pick_of_rows": lambda l: [ops.pick(wide(l.z, N, 1), ops.reshape(l.k, shape=(N, 1)))],
     "small_factors_together": lambda l: [

@@ -78,6 +78,9 @@ def test_products_take_transposes_of_every_rank(left, right, ta, tb, kind):
     ([node("MatMul", "a b", "ab"), node("Mul", "c ab", "x"), node("Mul", "x c", "y")], ["FusedMatMul"]),
     ([node("Mul", "a c", "ac"), node("Transpose", "b", "bt", perm=[0, 2, 1]), node("Mul", "bt c", "btc"),
       node("MatMul", "ac btc", "x"), node("Mul", "x c", "y")], ["FusedMatMul"]),
+    # one of two products reads it transposed
+    ([node("Mul", "a c", "ac"), node("Transpose", "ac", "act", perm=[0, 2, 1]), node("MatMul", "ac b", "ab"),
+      node("MatMul", "act ab", "y")], ["FusedMatMul"] * 2),
     # two products read what is scaled: both take the factor
     ([node("Mul", "a c", "ac"), node("MatMul", "ac b", "ab"), node("MatMul", "ac ab", "y")], ["FusedMatMul"] * 2),
 ])

@@ -99,6 +99,7 @@ class Emitter:
         self._written: dict[Any, str] = dict(beside._written) if beside else {}
         self.parts: dict[str, list[str]] = dict(beside.parts) if beside else {}  # of a scan: the names of its results
         self._last: Any = None  # the key of the node written last
+        self._several: dict[str, NodeProto] = beside._several if beside else {}  # nodes that have more outputs
         self._node: Node | None = None
         self._place = b""
 
@@ -152,6 +153,8 @@ class Emitter:
         if copied:
             name = self.node("Identity", [name])
         self.graph.node[-1].output[0] = wanted
+        if name in self._several:
+            self._several[wanted] = self._several.pop(name)
         if self._last is not None:
             self._written[self._last] = wanted
         self.dtypes[wanted] = self.dtypes[name]
@@ -193,6 +196,8 @@ class Emitter:
         name = self.fresh(op_type)
         self.several(op_type, name, inputs, [*[f"{name}/{number}" for number in range(output)], name], **attributes)
         self.dtypes[name] = dtype
+        if op_type == "LayerNormalization":
+            self._several[name] = self.graph.node[-1]
         if key is not None:
             self._written[key] = name
             self._last = key
@@ -224,6 +229,15 @@ class Emitter:
         key = str(self.graph.node[-1].name)
         self.parts[key] = results
         return key
+
+    def further(self, name: str, number: int) -> str:
+        """The name of output `number` of the LayerNormalization whose first output is `name`: float32."""
+        outputs = self._several[name].output
+        outputs.extend([""] * (number + 1 - len(outputs)))
+        if not outputs[number]:
+            outputs[number] = self.fresh(f"{self._several[name].op_type}_{number}")
+            self.dtypes[outputs[number]] = "float32"
+        return outputs[number]
 
     def constant(self, value: Any, dtype: str) -> str:
         """The name of an initializer, shared by type, shape and bytes."""

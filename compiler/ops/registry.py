@@ -45,6 +45,9 @@ class Emitter(Protocol):
     def shape(self, shape: Shape) -> str:
         """The name of an int64 vector that holds a shape."""
 
+    def further(self, name: str, number: int) -> str:
+        """Another output of the LayerNormalization that makes `name`."""
+
     def cast(self, name: str, dtype: str) -> str:
         """A Cast node. dtype as in `constant`."""
 

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 from ..graph import Graph, Node
-from . import algebra, channels, fold, rows, scans, shapes, stable
+from . import algebra, channels, fold, kernels, rows, scans, shapes, stable
 from .fuse import fuse
 from .rewrite import Rules, rewrite, together
 
 PASSES = (
     fold.RULES,  # first: a constant needs no algebra
+    kernels.RULES,  # before derivatives are taken: what has a kernel has a derivative that uses it
     stable.RULES,  # before the algebra that would take the patterns apart
     shapes.RULES,
     algebra.RULES,
@@ -23,7 +24,7 @@ def _unmarked(node: Node) -> Node | None:
 
 _ALL = together(PASSES)
 # Once no more derivatives are taken: they hide what a derivative rule looks for.
-LATE = (shapes.LAST, rows.RULES, channels.RULES)
+LATE = (shapes.LAST, rows.RULES, channels.RULES, kernels.LAST)
 _LAST = together((_MARKERS, *PASSES, *LATE))
 _CLOSING = together((fold.FINAL, shapes.KEEP))
 

@@ -116,6 +116,13 @@ def row_by_row(node: Node) -> Node | None:
     return ops.reshape(node.graph.add(node.op, (flat,), {**node.attrs, "axis": 1}), shape=node.shape)
 
 
+@RULES.on("standardize", "inverse_deviation")
+def standard_rows(node: Node) -> Node | None:
+    """standardize(reshape(a)) = reshape(standardize(a)), and of 1 / sqrt(variance + eps)"""
+    flat = _matrix(node.inputs[0])
+    return None if flat is None else ops.reshape(node.graph.add(node.op, (flat,), node.attrs), shape=node.shape)
+
+
 @RULES.on("pick")
 def pick_of_rows(node: Node) -> Node | None:
     """pick(reshape(a), i) = reshape(pick(a, reshape(i)))"""
