@@ -237,7 +237,7 @@ class Emitter:
         if not outputs[number]:
             outputs[number] = self.fresh(f"{self._several[name].op_type}_{number}")
             self.dtypes[outputs[number]] = "float32"
-        return outputs[number]
+        return str(outputs[number])
 
     def constant(self, value: Any, dtype: str) -> str:
         """The name of an initializer, shared by type, shape and bytes."""

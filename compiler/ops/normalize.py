@@ -9,11 +9,11 @@ import numpy as np
 from numpy.random import Generator
 
 from ..graph import Array, Node
-from ..tensor_type import Size, TensorType, TypeProblem, product
+from ..tensor_type import TensorType, TypeProblem, product
 from .leaf import make_size
 from .operands import cast, sizes, wrong_dtype
 from .reduction import mean
-from .registry import Sample, define, free, linear
+from .registry import Op, Sample, define, free, linear
 
 
 def _rows(x: TensorType, eps: float) -> TensorType:
@@ -54,7 +54,8 @@ def _lower(out: Any, node: Node, x: str) -> str:
     """LayerNormalization in float32; its statistics are float32 in every precision, so others get the composition, as
     do rows of a free size, for which there is no constant of ones."""
     if _one_kernel(out, node):
-        ones = out.constant(np.ones(node.inputs[0].shape[-1:]), "float")  # type: ignore[arg-type]
+        length: Any = node.inputs[0].shape[-1]
+        ones = out.constant(np.ones(length), "float")
         return str(out.node("LayerNormalization", [x, ones], axis=-1, epsilon=node.attrs["eps"]))
     centred, root = _composed(out, node, x)
     return str(out.node("Div", [centred, root]))
@@ -117,12 +118,12 @@ def _triangle_lower(out: Any, node: Node, x: str) -> str:
 
 
 def _triangle_samples(rng: Generator) -> Sample:
-    shape: tuple[Size, ...] = (*sizes(rng, high=2), int(rng.integers(1, 5)), int(rng.integers(1, 5)))
+    shape = (*sizes(rng, high=2), int(rng.integers(1, 5)), int(rng.integers(1, 5)))
     attrs = {"upper": bool(rng.random() < 0.5), "offset": int(rng.integers(-2, 3))}
     return Sample((rng.uniform(-3, 3, shape),), attrs)
 
 
-trilu = define(  # the elements on and above (below) the diagonal `offset`, 0 elsewhere, whatever stood there
+trilu: Op = define(  # the elements on and above (below) the diagonal `offset`, 0 elsewhere, whatever stood there
     "trilu", infer=_triangle_infer, lower=_triangle_lower, samples=_triangle_samples, jvp=linear, cost=free,
     grad=lambda g, y, x, upper, offset: [trilu(g, upper=upper, offset=offset)],
     reference=lambda x, upper, offset: (np.triu if upper else np.tril)(x, offset),
