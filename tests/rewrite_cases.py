@@ -196,7 +196,10 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
         ops.squeeze(ops.expand_dims(l.x, 1), 1), ops.expand_dims(ops.expand_dims(l.x, 1), 0),
     ],
     "ones_in_front": lambda l: [l.x * ops.expand_dims(l.v, 0), ops.where(ops.expand_dims(l.b, 0), l.s, l.x)],
-    "computed_already": lambda l: [l.x / l.s, ops.exp(l.x / l.s), ops.expand_dims(l.x, 1) / l.s],
+    "computed_already": lambda l: [
+        l.x / l.s, ops.exp(l.x / l.s), ops.expand_dims(l.x, 1) / l.s, l.v / l.w,
+        l.v / ops.reshape(l.w, shape=(1, N, 1)),
+    ],
     "reshape_of_broadcast": lambda l: [
         ops.expand_dims(ops.broadcast_to(l.s, shape=(N, M)), 0),
         ops.expand_dims(ops.broadcast_to(l.w, shape=(N, M)), 1),

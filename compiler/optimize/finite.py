@@ -44,6 +44,19 @@ def finite(node: Node, known: dict[Node, bool]) -> bool:
     return known[node]
 
 
+def reads_data(node: Node, known: dict[Node, bool]) -> bool:
+    """Whether a value is computed from an input, which may hold NaN. `known` keeps what was found out."""
+    stack = [node]
+    while stack:
+        top = stack[-1]
+        waiting = [source for source in top.inputs if source not in known] if top not in known else []
+        stack += waiting
+        if not waiting:
+            known[top] = top.op.name in ("input", "local") or any(known[source] for source in top.inputs)
+            stack.pop()
+    return known[node]
+
+
 def _may(node: Node) -> bool:
     """Whether the operation itself makes no infinity and no NaN of finite operands."""
     name = node.op.name

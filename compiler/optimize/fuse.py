@@ -21,7 +21,7 @@ from .. import ops
 from ..graph import Graph, Node
 from ..ops.registry import constant
 from ..tensor_type import evaluate, names_of, product
-from .finite import finite
+from .finite import finite, reads_data
 
 
 def fuse(graph: Graph, precision: str = "float32") -> None:
@@ -71,6 +71,7 @@ class _Fusing:
     def __init__(self, graph: Graph, precision: str) -> None:
         self.graph, self.precision = graph, precision
         self.finite: dict[Node, bool] = {}  # what is known of values, for `masked`
+        self.data: dict[Node, bool] = {}
 
     def once(self, node: Node) -> bool:
         """Whether one node alone reads it."""
@@ -196,12 +197,25 @@ class _Fusing:
 
     def masked(self, node: Node) -> Node | None:
         """where(c, g, 0) = g float(c) for finite g: choosing costs 4 ns an element where no pattern foretells the
-        choice, ten times as much as casting and multiplying"""
+        choice, ten times as much as casting and multiplying
+
+        c is the mask of a relu, which hands NaN on anyway, or a draw: other conditions may guard against NaN in the
+        data (`where(x == x, x, 0)`).
+        """
         condition, g, zero = (self.relu_mask(node) or node).inputs
+        if not self.guards_nothing(condition):
+            return self.relu_mask(node)
         if node.dtype == "float" and _number(zero) == 0.0 and _elements(node) >= _NODE and condition.shape == g.shape \
                 and finite(g, self.finite):
             return g * ops.cast(condition, dtype="float")
         return self.relu_mask(node)
+
+    def guards_nothing(self, condition: Node) -> bool:
+        if condition.op.name in ("and", "or", "not"):
+            return all(map(self.guards_nothing, condition.inputs))
+        if condition.op.name == "cast":
+            return condition.inputs[0].op.name == "relu"
+        return not reads_data(condition, self.data)
 
     def relu_mask(self, node: Node) -> Node | None:
         """where(x > 0, a, b) = where(bool(relu(x)), a, b): a cast is cheaper, and x need not be kept"""

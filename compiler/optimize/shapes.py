@@ -188,18 +188,21 @@ def _without_ones(node: Node) -> Node:
 
 @RULES.on(*POINTWISE)
 def computed_already(node: Node) -> Node | None:
-    """f(reshape(x), s) = reshape(f(x, s)), s scalars, where f(x, s) is computed anyway"""
-    before = None
-    for source in node.inputs:
-        if source.rank:
-            if source.op.name != "reshape" or source.shape != node.shape:
-                return None
-            if before is not None and source.inputs[0].shape != before:
-                return None
-            before = source.inputs[0].shape
-    if before is None:
+    """f(reshape(x), s) = reshape(f(x, s)), where f(x, s) is computed anyway: s scalars, or vectors along a last
+    dimension that the reshape leaves"""
+    moved = [source for source in node.inputs if source.op.name == "reshape" and source.rank == node.rank]
+    if not moved or any(source.rank > 1 for source in node.inputs if source not in moved):
         return None
-    plain = [source.inputs[0] if source.rank else source for source in node.inputs]
+    before = {source.inputs[0].shape for source in moved}
+    if any(source.rank for source in node.inputs if source not in moved) or any(s.shape != node.shape for s in moved):
+        before = {shape[:-1] for shape in before}
+        for source in moved:  # only what stands before the last dimension is reshaped
+            [x] = source.inputs
+            if not x.rank or x.shape[-1] != source.shape[-1] or source.shape[:-1] != node.shape[:-1]:
+                return None
+    if len(before) != 1:
+        return None
+    plain = [source.inputs[0] if source in moved else source for source in node.inputs]
     twin = node.graph.known(node.op, plain, node.attrs)
     return None if twin is None else ops.reshape(twin, shape=node.shape)
 
