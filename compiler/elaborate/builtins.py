@@ -18,6 +18,7 @@ from ..tensor_type import Dim, Shape, TypeProblem
 from . import arranging as arranging  # cumsum, sort, top, pad, tril ...: found by name
 from . import calls, expressions
 from . import derivatives as derivatives  # grad, jvp, jacobian, ...: found by name
+from . import drawing as drawing  # uniform_like, permutation, ...: found by name
 from . import named_axes as named_axes  # einsum, rearrange, reduce, repeat: found by name
 from . import sliding as sliding  # convolve, max_pool, ...
 from .context import Context, to_node
@@ -225,43 +226,6 @@ def zeros_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
 def ones_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
     value = tensor(c, x)
     return Tensor(ops.broadcast_to(ops.constant(c.graph, 1, value.node.dtype), shape=value.node.shape), value.labels)
-
-
-@builtin
-def uniform_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
-    value = tensor(c, x)
-    with c.at(frame, span):
-        key, start = c.draw(value.node.shape)
-        return Tensor(ops.random_uniform(key, value.node.shape, start), value.labels)
-
-
-@builtin
-def normal_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
-    value = tensor(c, x)
-    with c.at(frame, span):
-        key, start = c.draw(value.node.shape)
-        return Tensor(ops.random_normal(key, value.node.shape, start), value.labels)
-
-
-@builtin
-def bernoulli_like(c: Context, frame: Frame, span: Span, x: Argument, p: Argument) -> Value:
-    value, share = tensor(c, x), p.value
-    shape = value.node.shape
-    with c.at(frame, span):
-        if isinstance(share, int | float) and not isinstance(share, bool):
-            if not 0 <= share <= 1:
-                raise error("E0393", f"a probability is a number from 0 to 1, not {share}", p.span, f"this is {share}")
-            if share in (0, 1):
-                return Tensor(ops.broadcast_to(ops.constant(c.graph, bool(share), "bool"), shape=shape), value.labels)
-            key, start = c.draw(shape)
-            return Tensor(ops.random_below(key, shape, float(share), start), value.labels)
-        node = tensor(c, p).node
-        key, start = c.draw(shape)
-        below = c.make(ops.lt, [ops.random_uniform(key, shape, start), node], [x.span, p.span], span)
-        if below.shape != shape:
-            raise error("E0310", "the probability has more elements than what is drawn", p.span,
-                        f"this is `{node.type}`", more=[(x.span, f"this is `{value.node.type}`")])
-        return Tensor(below, value.labels)
 
 
 def _distribution(c: Context, frame: Frame, argument: Argument) -> Distributed:

@@ -105,9 +105,10 @@ class Context:
     def draw(self, shape: Shape) -> tuple[Node, int]:
         """The key of the next draw, and its first word; it has as many of its own as there are elements.
 
-        A step's key is folded from the seed's and the step, and with the turn of each scan around the draw; each place
-        in the text has 2^40 words of its own. Start values have the key of step 0, and words without gaps, so that
-        many small draws can be made as one.
+        A step's key is folded from the seed's and the step, and with the turn of each scan around the draw. Multiples
+        of 2^64 over the golden ratio lie far apart: the first 2^20 places have 2^42 words each of their own, which no
+        power of two separates. Start values have the key of step 0, and words without gaps, so that many small draws
+        can be made as one.
         """
         self.read["draw"] = None
         if self.starting:
@@ -122,7 +123,7 @@ class Context:
         key = ops.fold(self.counter("key"), self.step())
         for turning in self.turnings:
             key = ops.fold(key, turning.turn)
-        return key, place << 40
+        return key, place * ops.STRIDE % 2**64
 
     def depends_on_data(self, node: Node) -> bool:
         """Whether a value is computed from data, or has a dimension of it. Each node is looked at once."""

@@ -20,7 +20,7 @@ from .pooling import avg_pool, avg_unpool, max_pool, max_select, max_unpool
 from .ordering import argsort, cumsum, sort, take_along, top, triangle
 from .padding import MODES, cumprod, pad, repeat, roll, tile
 from .random import (
-    fold, random_below, random_normal, random_uniform, random_whole, random_words, seed_key, words_for,
+    STRIDE, fold, random_below, random_normal, random_uniform, random_whole, random_words, seed_key, words_for,
 )
 from .reduction import (
     all_, any_, argmax, argmin, log_softmax, logsumexp, mean, reduce_max, reduce_min, reduce_prod, reduce_sum,
@@ -37,19 +37,19 @@ from .trigonometry import (
 )
 
 __all__ = [
-    "MODES", "NONE", "OPS", "PLACEHOLDERS", "Op", "Sample", "abs_", "add", "all_", "and_", "any_", "arange",
+    "MODES", "NONE", "OPS", "PLACEHOLDERS", "STRIDE", "Op", "Sample", "abs_", "add", "all_", "and_", "any_", "arange",
     "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin", "argsort",
     "avg_pool", "avg_unpool", "broadcast", "broadcast_to", "cast", "cbrt", "ceil", "concat", "constant", "contract",
-    "conv", "conv_input", "conv_weight", "cos", "cosh", "cumprod", "cumsum", "cut", "div", "eq", "erf", "erfc",
-    "exp", "expand_dims", "expm1", "flip", "floor", "floordiv", "fold", "formal", "gather", "ge", "gemm",
-    "gradient", "gt", "hypot", "input_", "inverse_deviation", "is_nan", "jacobian", "le", "lift", "local", "log",
-    "log1p", "log_softmax", "logsumexp", "lt", "make_arange", "make_formal", "make_input", "make_local",
-    "make_scan", "make_size", "make_turn", "make_variable", "matmul", "max_pool", "max_select", "max_unpool",
-    "maximum", "mean", "minimum", "mod", "moveaxis", "mul", "narrow", "ne", "neg", "not_", "one_hot", "or_", "pad",
-    "pick", "pow_", "random_below", "random_normal", "random_uniform", "random_whole", "random_words", "reduce_max",
-    "reduce_min", "reduce_prod", "reduce_sum", "reduce_sum_square", "relu", "repeat", "reshape", "result", "roll",
-    "round_", "scan_op", "scatter_add", "seed", "seed_key", "sigmoid", "sign", "sin", "sinh", "size", "slice_",
-    "softmax", "softplus", "sort", "split", "sqrt", "squeeze", "stack", "standardize", "stop_gradient", "sub",
-    "sum_to", "swap_last", "take_along", "tan", "tangent", "tanh", "tie", "tile", "top", "transpose", "triangle",
-    "trilu", "turn", "unslice", "variable", "vecmat", "where", "words_for",
+    "conv", "conv_input", "conv_weight", "cos", "cosh", "cumprod", "cumsum", "cut", "div", "eq", "erf", "erfc", "exp",
+    "expand_dims", "expm1", "flip", "floor", "floordiv", "fold", "formal", "gather", "ge", "gemm", "gradient", "gt",
+    "hypot", "input_", "inverse_deviation", "is_nan", "jacobian", "le", "lift", "local", "log", "log1p",
+    "log_softmax", "logsumexp", "lt", "make_arange", "make_formal", "make_input", "make_local", "make_scan",
+    "make_size", "make_turn", "make_variable", "matmul", "max_pool", "max_select", "max_unpool", "maximum", "mean",
+    "minimum", "mod", "moveaxis", "mul", "narrow", "ne", "neg", "not_", "one_hot", "or_", "pad", "pick", "pow_",
+    "random_below", "random_normal", "random_uniform", "random_whole", "random_words", "reduce_max", "reduce_min",
+    "reduce_prod", "reduce_sum", "reduce_sum_square", "relu", "repeat", "reshape", "result", "roll", "round_",
+    "scan_op", "scatter_add", "seed", "seed_key", "sigmoid", "sign", "sin", "sinh", "size", "slice_", "softmax",
+    "softplus", "sort", "split", "sqrt", "squeeze", "stack", "standardize", "stop_gradient", "sub", "sum_to",
+    "swap_last", "take_along", "tan", "tangent", "tanh", "tie", "tile", "top", "transpose", "triangle", "trilu",
+    "turn", "unslice", "variable", "vecmat", "where", "words_for",
 ]

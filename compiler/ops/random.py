@@ -117,7 +117,8 @@ def _words_infer(key: TensorType, shape: Shape, start: int) -> TensorType:
 
 
 def _words(key: Array, shape: tuple[int, ...], start: int) -> Array:
-    return words(np.uint64(start) + np.arange(math.prod(shape), dtype=np.uint64), key).reshape(shape)
+    with np.errstate(over="ignore"):
+        return words(np.uint64(start) + np.arange(math.prod(shape), dtype=np.uint64), key).reshape(shape)
 
 
 def _words_lower(out: Any, node: Node, key: str) -> str:
@@ -136,7 +137,7 @@ def _words_lower(out: Any, node: Node, key: str) -> str:
 
 
 def _words_samples(rng: Generator) -> Sample:
-    start = int(rng.integers(0, 2**62)) if rng.random() < 0.5 else 0
+    start = int(rng.integers(0, 2**64, dtype=np.uint64)) if rng.random() < 0.5 else 0
     return Sample((_key_sample(rng),), {"shape": sizes(rng), "start": start})
 
 
@@ -304,5 +305,5 @@ def random_below(key: Node, shape: Shape, share: float, start: int = 0) -> Node:
 
 
 __all__ = [
-    "fold", "random_below", "random_normal", "random_uniform", "random_whole", "random_words", "seed_key",
+    "STRIDE", "fold", "random_below", "random_normal", "random_uniform", "random_whole", "random_words", "seed_key",
 ]

@@ -1,0 +1,75 @@
+"""Builtins that draw: each place in the text has draws of its own, keyed by seed, step and the turn of a scan."""
+from __future__ import annotations
+
+from .. import ops
+from ..diagnostics import error
+from ..graph import Node
+from ..source import Span
+from ..tensor_type import Dim, Size
+from .context import Context
+from .reading import builtin, one_axis, tensor
+from .scope import Frame
+from .values import Argument, NamedDim, NamedInt, Tensor, Value, kind, plain
+
+
+@builtin
+def uniform_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
+    value = tensor(c, x)
+    with c.at(frame, span):
+        key, start = c.draw(value.node.shape)
+        return Tensor(ops.random_uniform(key, value.node.shape, start), value.labels)
+
+
+@builtin
+def normal_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
+    value = tensor(c, x)
+    with c.at(frame, span):
+        key, start = c.draw(value.node.shape)
+        return Tensor(ops.random_normal(key, value.node.shape, start), value.labels)
+
+
+@builtin
+def permutation(c: Context, frame: Frame, span: Span, n: Argument) -> Value:
+    value = n.value
+    if isinstance(value, bool) or not isinstance(value, int | Dim) or (isinstance(value, int) and value < 0):
+        said = str(value) if isinstance(value, int) else kind(value)
+        raise error("E0308", "`permutation` takes a size", n.span, f"this is {said}",
+                    help="`shuffle(x)` puts the rows of x into a random order")
+    label = value.label if isinstance(value, NamedInt | NamedDim) else None
+    return Tensor(_order(c, frame, span, plain(value)), (label,))
+
+
+@builtin
+def shuffle(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | None = None) -> Value:
+    value = tensor(c, x)
+    along = one_axis(value, axis, 0, x.span)
+    return Tensor(ops.gather(value.node, _order(c, frame, span, value.node.shape[along]), axis=along), value.labels)
+
+
+def _order(c: Context, frame: Frame, span: Span, size: Size) -> Node:
+    """The numbers from 0 in a random order: that of as many whole numbers drawn."""
+    with c.at(frame, span):
+        key, start = c.draw((size,))
+        drawn = ops.random_whole(ops.random_words(key, shape=(size,), start=start))
+        return ops.argsort(drawn, axis=0)
+
+
+@builtin
+def bernoulli_like(c: Context, frame: Frame, span: Span, x: Argument, p: Argument) -> Value:
+    value, share = tensor(c, x), p.value
+    shape = value.node.shape
+    with c.at(frame, span):
+        if isinstance(share, int | float) and not isinstance(share, bool):
+            if not 0 <= share <= 1:
+                raise error("E0393", f"a probability is a number from 0 to 1, not {share}", p.span, f"this is {share}")
+            if share in (0, 1):
+                return Tensor(ops.broadcast_to(ops.constant(c.graph, bool(share), "bool"), shape=shape), value.labels)
+            key, start = c.draw(shape)
+            return Tensor(ops.random_below(key, shape, float(share), start), value.labels)
+        node = tensor(c, p).node
+        key, start = c.draw(shape)
+        below = c.make(ops.lt, [ops.random_uniform(key, shape, start), node], [x.span, p.span], span)
+        if below.shape != shape:
+            raise error("E0310", "the probability has more elements than what is drawn", p.span,
+                        f"this is `{node.type}`", more=[(x.span, f"this is `{value.node.type}`")])
+        return Tensor(below, value.labels)
