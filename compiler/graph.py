@@ -144,7 +144,6 @@ class Graph:
         self.span: Span | None = None
         self.block = 0
         self.inputs: dict[str, Node] = {}  # every input ever made: a pruned one may still tell a size
-        self.formals = 0  # formal values made: each has its number
         self.outputs = Roots()  # named roots; `replace` and `prune` know them
         self._known: dict[tuple[Any, ...], Node] = {}
         self._next = 0

@@ -39,7 +39,7 @@ CONTINUES = re.compile(
     r"|(?:and|or|else)\b|(?:over|using|every|on|init)\b(?!\s*(?:[=:,\[.(~]|<-))"
 )
 _DECLARATION = re.compile(
-    r"^(?:(?:model|layer|optimizer|distribution|fn)[ \t]+\w+[ \t]*[({]|train\b[^=\n]*\{|import[ \t]+[\w\"])",
+    r"^(?:(?:model|layer|optimizer|distribution|fn|derivative)[ \t]+\w+[ \t]*[({]|train\b[^=\n]*\{|import[ \t]+[\w\"])",
     re.MULTILINE,
 )
 

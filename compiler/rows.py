@@ -5,7 +5,7 @@ mixes rows (batch statistics, a product over the batch) is an error, not a wrong
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .diagnostics import CompileError, error
 from .graph import Node
@@ -13,6 +13,9 @@ from .ops.registry import NONE, pointwise
 from .source import Span
 from .tensor_type import product
 
+# Operations on each element that have no derivative, or a rule of their own.
+ELEMENTWISE = ("where", "sign", "floor", "ceil", "round", "floordiv", "eq", "ne", "lt", "le", "gt", "ge", "not", "and",
+               "or", "stop_gradient", "broadcast_to")
 REDUCTIONS = ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "logsumexp", "reduce_sum_square")
 
 
@@ -20,13 +23,26 @@ def verify_rows(y: Node, x: Node, pairs: Sequence[tuple[int, int]], span: Span |
     """E0413 unless along each pair (dimension of y, dimension of x) y is computed row by row."""
     order = y.graph.order([y])
     live = {y: None}  # what has a derivative's path to y
+    valued: dict[Node, None] = {}  # what the value of a function is made of that has a derivative of its own
+    formal: dict[Node, Node] = {}  # of such a function: g and y, which have the rows of its value
+    depends = {x: None}
+    for node in order:
+        if any(source in depends for source in node.inputs):
+            depends[node] = None
     for node in reversed(order):
         if node in live and node.op.jvp is not NONE:
-            live.update(dict.fromkeys(node.inputs))
+            live.update(dict.fromkeys(_followed(node, depends)))
+        if node in valued:
+            valued.update(dict.fromkeys(node.inputs))
+        if node.op.name == "custom":
+            valued[node.inputs[0]] = None
+            formal.update(dict.fromkeys(node.inputs[1:3], node.inputs[0]))
     for ours, theirs in pairs:
         at: dict[Node, int] = {x: theirs}
         for node in order:
-            if node in at or node not in live or node.op.jvp is NONE:
+            if node in formal and formal[node] in at:
+                at[node] = at[formal[node]]
+            if node in at or (node not in valued and (node not in live or node.op.jvp is NONE)):
                 continue
             given = [at.get(source) for source in node.inputs]
             if given.count(None) == len(given):
@@ -37,6 +53,16 @@ def verify_rows(y: Node, x: Node, pairs: Sequence[tuple[int, int]], span: Span |
             at[node] = found
         if at.get(y, ours) != ours:
             raise _mixed(y, span)
+
+
+def _followed(node: Node, depends: Mapping[Node, None]) -> Sequence[Node]:
+    """The operands by which rows may be mixed; of a function with its own derivative the rules that count."""
+    if node.op.name != "custom":
+        return node.inputs
+    operands = node.inputs[3 : 3 + node.attrs["count"]]
+    rules = node.inputs[3 + node.attrs["count"] :]
+    return [node.inputs[0], *operands,
+            *(rule for x, rule in zip(operands, rules, strict=True) if x in depends)]
 
 
 def _mixed(node: Node, span: Span | None) -> CompileError:
@@ -53,10 +79,12 @@ def _axis(node: Node, given: Sequence[int | None]) -> int | None:
     at = [(number, axis) for number, axis in enumerate(given) if axis is not None]
     number, axis = at[0]
     source = inputs[number]
-    if node.op.jvp is pointwise or name in ("where", "broadcast_to"):
+    if node.op.jvp is pointwise or name in ELEMENTWISE:
         return _agreed([axis + rank - inputs[i].rank for i, axis in at])
     if name == "custom":
-        return _agreed([axis for i, axis in at if i == 0])
+        count = attrs["count"]
+        pairs = zip(given[3 : 3 + count], given[3 + count :], strict=True)  # an argument, and what flows back to it
+        return given[0] if all(None in (a, b) or a == b for a, b in pairs) else None
     if name == "concat":
         return None if axis == attrs["axis"] % rank else _agreed([axis for _, axis in at])
     if name in REDUCTIONS:

@@ -1,7 +1,7 @@
 """The syntax tree: one frozen dataclass per construct, each with its span.
 
     file        = declaration*
-    declaration = Import | Model | Layer | Optimizer | Distribution | Fn | Train
+    declaration = Import | Model | Layer | Optimizer | Distribution | Fn | Derivative | Train
     statement   = Input | Target | Term | Param | State | Return | If | For | Scan | Checkpoint | Typed | Assign
                 | Update | Tilde
     train line  = Minimize | Sample | Freeze | Setting | Assign
@@ -368,7 +368,7 @@ class Import:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Declaration:
-    """Shared by Model, Layer, Optimizer, Distribution and Fn. `doc` is the comment above it."""
+    """Shared by Model, Layer, Optimizer, Distribution, Fn and Derivative. `doc` is the comment above it."""
 
     span: Span
     name: str
@@ -402,6 +402,11 @@ class Distribution(Declaration):
 @dataclass(frozen=True, slots=True, eq=False)
 class Fn(Declaration):
     returns: tuple[Type, ...] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Derivative(Declaration):
+    """What flows back through the fn of that name: g, y and the arguments of the fn."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

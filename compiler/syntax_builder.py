@@ -432,6 +432,11 @@ class Builder:
         statements = body.statements if isinstance(body, Block) else (s.Return(body.span, (body,)),)
         return s.Fn(*self._head(c), c[2].items, statements, returns)
 
+    def derivative(self, c: list[Any]) -> s.Derivative:
+        body = c[-1]
+        statements = body.statements if isinstance(body, Block) else (s.Return(body.span, (body,)),)
+        return s.Derivative(*self._head(c), c[2].items, statements)
+
     def train(self, c: list[Any]) -> s.Train:
         word, name, configuration, body = c
         return s.Train(

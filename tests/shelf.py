@@ -35,6 +35,7 @@ BODY = {
     )},
     **{name: f"h = reshape(x, [batch, 2, 2]) |> {name}(3); z = h[:, -1] |> dense(3)"
        for name in ("rnn", "lstm", "gru")},
+    "estimators": "z = x |> dense(3) |> round_through |> sign_through |> reverse_gradient |> clip_gradient",
     "accuracy": "z = x |> dense(3); metric right = accuracy(z, y)",
     "dropout": "z = x |> dense(8) |> dropout(0.2) |> dense(3)",
     "spectral_norm": "z = x |> dense(8) |> relu |> spectral_norm(dense(3))",

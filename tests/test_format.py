@@ -56,6 +56,7 @@ def test_specs(path: Path) -> None:
         ("", ""),
         ("# only\n\n\n\n# comments", "# only\n\n# comments\n"),
         ("fn f( x,k=2 )=x ^ - k", "fn f(x, k = 2) = x^-k\n"),
+        ("derivative  f( g,y,x )=g*y", "derivative f(g, y, x) = g * y\n"),
         ("fn f(x)=x[ : ,1 :, : -1]", "fn f(x) = x[:, 1:, :-1]\n"),
         ("fn f(x) = -x+- x - -x", "fn f(x) = -x + -x - -x\n"),
         ("fn f(x) = not(x) and g (x) [0]", "fn f(x) = not (x) and g(x)[0]\n"),

@@ -253,13 +253,14 @@ def test_declarations() -> None:
     text = (
         '# of the file\n\nimport "a.dl"\nimport std.vision as v\n'
         "# Squares.\n#  And more.\nfn f(x: float[...], k = 2) -> float[...], int = x^k\n"
-        "layer g()(x)->float[n] { return x }\nmodel m {}\ntrain {}"
+        "derivative f(g, y, x, k) { return g }\nlayer g()(x)->float[n] { return x }\nmodel m {}\ntrain {}"
     )
-    file, module, fn, layer, model, train = parse(make_source(text)).declarations
+    file, module, fn, derivative, layer, model, train = parse(make_source(text)).declarations
     assert isinstance(file, s.Import) and (file.path, file.module, file.alias) == ("a.dl", None, None)
     assert isinstance(module, s.Import) and (module.module, module.alias) == (("std", "vision"), "v")
     assert isinstance(fn, s.Fn) and fn.doc == "Squares.\nAnd more." and fn.returns and len(fn.returns) == 2
     assert fn.returns[1].dims is None
+    assert isinstance(derivative, s.Derivative) and [p.name for p in derivative.configuration] == ["g", "y", "x", "k"]
     value = fn.body[0]
     assert len(fn.body) == 1 and isinstance(value, s.Return) and value.span.text == "x^k"
     assert isinstance(layer, s.Layer) and layer.doc == "" and layer.flow[0].name == "x"

@@ -8,7 +8,7 @@ from ..diagnostics import CompileError, Diagnostic, Label, did_you_mean, error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, TensorType, TypeProblem
-from . import ahead, expressions, reading, statements, types
+from . import ahead, custom, expressions, reading, statements, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame
 from .values import (
@@ -165,10 +165,12 @@ def apply_fn(c: Context, frame: Frame, callee: Declared, given: list[Argument], 
         if missing == declaration.configuration[0].name or len(declaration.configuration) > 1:
             return Partial(callee, tuple(given), missing, span)
         require(missing, what, declaration.configuration, span)
-    return _run(c, inner, declaration.configuration, bound, what, declaration.returns, declaration.body, span)
+    value = run_body(c, inner, declaration.configuration, bound, what, declaration.returns, declaration.body, span)
+    rule = callee.unit.derivatives.get(declaration.name)
+    return value if rule is None else custom.attach(c, frame, callee, rule, bound, value, span)
 
 
-def _run(
+def run_body(
     c: Context, inner: Frame, parameters: Sequence[syntax.Parameter], bound: dict[str, Argument], what: str,
     returns: Sequence[syntax.Type] | None, body: Sequence[syntax.Statement], span: Span,
 ) -> Value:
@@ -313,7 +315,7 @@ def apply_layer(c: Context, frame: Frame, instance: Instance, given: list[Argume
             inner.training, inner.fixed = argument.value, True
         else:
             inner.replaced[name] = argument
-    return _run(c, inner, declaration.flow, bound, what, declaration.returns, declaration.body, span)
+    return run_body(c, inner, declaration.flow, bound, what, declaration.returns, declaration.body, span)
 
 
 def part(c: Context, frame: Frame, instance: Instance, name: str, span: Span) -> Value:

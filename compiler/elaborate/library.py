@@ -44,6 +44,7 @@ class Unit:
     source: Source
     standard: bool
     declarations: dict[str, syntax.Declaration] = field(default_factory=dict)
+    derivatives: dict[str, syntax.Derivative] = field(default_factory=dict)  # of fns, by their names
     imports: list[tuple[str | None, Unit]] = field(default_factory=list)
     trains: list[syntax.Train] = field(default_factory=list)
 
@@ -97,6 +98,13 @@ class Library:
                 unit.trains.append(declaration)
             elif isinstance(declaration, syntax.Import):
                 self._import(unit, declaration, folder)
+            elif isinstance(declaration, syntax.Derivative):
+                first = unit.derivatives.setdefault(declaration.name, declaration)
+                if first is not declaration:
+                    self.problems.add(error(
+                        "E0203", f"the derivative of `{declaration.name}` is defined twice", declaration.name_span,
+                        "here again", more=[(first.name_span, "first here")], help="keep one of them",
+                    ))
             else:
                 before = unit.declarations.get(declaration.name)
                 if before is not None:
@@ -111,7 +119,27 @@ class Library:
                         declaration.name_span, "this one is used in this file",
                     ))
                 unit.declarations.setdefault(declaration.name, declaration)
+        for rule in unit.derivatives.values():
+            self._check_rule(unit, rule)
         return unit
+
+    def _check_rule(self, unit: Unit, rule: syntax.Derivative) -> None:
+        """E0255 if the file has no fn of that name, E0256 if the rule does not take g, y and the fn's arguments."""
+        fn = unit.declarations.get(rule.name)
+        if not isinstance(fn, syntax.Fn):
+            fns = [name for name, other in unit.declarations.items() if isinstance(other, syntax.Fn)]
+            self.problems.add(error(
+                "E0255", f"this file has no `fn {rule.name}`", rule.name_span, "its derivative is given here",
+                help=did_you_mean(rule.name, fns) or "a derivative stands in the file of its fn",
+            ))
+            return
+        own, wanted = [p.name for p in rule.configuration], [p.name for p in fn.configuration]
+        if own[2:] != wanted or len(set(own)) < len(own) or any(p.default or p.type for p in rule.configuration):
+            self.problems.add(error(
+                "E0256", f"the derivative of `{rule.name}` takes what flows back, the result, and the fn's arguments",
+                rule.name_span, f"it takes ({', '.join(own)})", more=[(fn.name_span, f"takes ({', '.join(wanted)})")],
+                help=f"write `derivative {rule.name}({', '.join(['g', 'y', *wanted])})`: types and defaults are its own",
+            ))
 
     def _import(self, unit: Unit, statement: syntax.Import, folder: Path | None) -> None:
         try:

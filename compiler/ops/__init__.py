@@ -6,7 +6,7 @@ from ..tensor_type import broadcast
 from .choice import and_, cut, eq, ge, gt, is_nan, le, lt, ne, not_, or_, stop_gradient, tie, where
 from .contraction import contract
 from .convolution import conv, conv_input, conv_weight
-from .derivative import PLACEHOLDERS, formal, gradient, jacobian, make_formal, tangent
+from .derivative import PLACEHOLDERS, custom, formal, gradient, jacobian, make_formal, tangent
 from .elementwise import (
     abs_, add, ceil, cos, div, erf, exp, expm1, floor, floordiv, log, log1p, maximum, minimum, mod, mul, neg, pow_,
     relu, round_, sigmoid, sign, sin, softplus, sqrt, sub, tanh,
@@ -37,19 +37,19 @@ from .trigonometry import (
 )
 
 __all__ = [
-    "MODES", "NONE", "OPS", "PLACEHOLDERS", "STRIDE", "Op", "Sample", "abs_", "add", "all_", "and_", "any_", "arange",
-    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin", "argsort",
-    "avg_pool", "avg_unpool", "broadcast", "broadcast_to", "cast", "cbrt", "ceil", "concat", "constant", "contract",
-    "conv", "conv_input", "conv_weight", "cos", "cosh", "cumprod", "cumsum", "cut", "div", "eq", "erf", "erfc", "exp",
-    "expand_dims", "expm1", "flip", "floor", "floordiv", "fold", "formal", "gather", "ge", "gemm", "gradient", "gt",
-    "hypot", "input_", "inverse_deviation", "is_nan", "jacobian", "le", "lift", "local", "log", "log1p",
-    "log_softmax", "logsumexp", "lt", "make_arange", "make_formal", "make_input", "make_local", "make_scan",
-    "make_size", "make_turn", "make_variable", "matmul", "max_pool", "max_select", "max_unpool", "maximum", "mean",
-    "minimum", "mod", "moveaxis", "mul", "narrow", "ne", "neg", "not_", "one_hot", "or_", "pad", "pick", "pow_",
-    "random_below", "random_normal", "random_uniform", "random_whole", "random_words", "reduce_max", "reduce_min",
-    "reduce_prod", "reduce_sum", "reduce_sum_square", "relu", "repeat", "reshape", "result", "roll", "round_",
-    "scan_op", "scatter_add", "seed", "seed_key", "sigmoid", "sign", "sin", "sinh", "size", "slice_", "softmax",
-    "softplus", "sort", "split", "sqrt", "squeeze", "stack", "standardize", "stop_gradient", "sub", "sum_to",
-    "swap_last", "take_along", "tan", "tangent", "tanh", "tie", "tile", "top", "transpose", "triangle", "trilu",
-    "turn", "unslice", "variable", "vecmat", "where", "words_for",
+    "MODES", "NONE", "OPS", "PLACEHOLDERS", "STRIDE", "Op", "Sample", "abs_", "add", "all_", "and_", "any_",
+    "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin",
+    "argsort", "avg_pool", "avg_unpool", "broadcast", "broadcast_to", "cast", "cbrt", "ceil", "concat", "constant",
+    "contract", "conv", "conv_input", "conv_weight", "cos", "cosh", "cumprod", "cumsum", "custom", "cut", "div",
+    "eq", "erf", "erfc", "exp", "expand_dims", "expm1", "flip", "floor", "floordiv", "fold", "formal", "gather",
+    "ge", "gemm", "gradient", "gt", "hypot", "input_", "inverse_deviation", "is_nan", "jacobian", "le", "lift",
+    "local", "log", "log1p", "log_softmax", "logsumexp", "lt", "make_arange", "make_formal", "make_input",
+    "make_local", "make_scan", "make_size", "make_turn", "make_variable", "matmul", "max_pool", "max_select",
+    "max_unpool", "maximum", "mean", "minimum", "mod", "moveaxis", "mul", "narrow", "ne", "neg", "not_", "one_hot",
+    "or_", "pad", "pick", "pow_", "random_below", "random_normal", "random_uniform", "random_whole", "random_words",
+    "reduce_max", "reduce_min", "reduce_prod", "reduce_sum", "reduce_sum_square", "relu", "repeat", "reshape",
+    "result", "roll", "round_", "scan_op", "scatter_add", "seed", "seed_key", "sigmoid", "sign", "sin", "sinh",
+    "size", "slice_", "softmax", "softplus", "sort", "split", "sqrt", "squeeze", "stack", "standardize",
+    "stop_gradient", "sub", "sum_to", "swap_last", "take_along", "tan", "tangent", "tanh", "tie", "tile", "top",
+    "transpose", "triangle", "trilu", "turn", "unslice", "variable", "vecmat", "where", "words_for",
 ]

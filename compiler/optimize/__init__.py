@@ -16,9 +16,9 @@ PASSES = (
 _MARKERS = Rules()
 
 
-@_MARKERS.on("cut", "stop_gradient")
+@_MARKERS.on("cut", "stop_gradient", "custom")
 def _unmarked(node: Node) -> Node | None:
-    """cut(x) = x and stop_gradient(x) = x, once all derivatives are taken"""
+    """cut(x) = x, stop_gradient(x) = x and custom(x, ...) = x, once all derivatives are taken"""
     return node.inputs[0]
 
 
