@@ -33,7 +33,7 @@ def attach(
         raise error("E0414", f"`{fn.name}` has a derivative: it returns one float value, not {kind(value)}", span,
                     "applied here", more=[(rule.name_span, "its derivative")])
     if c.turnings:
-        raise error("E0416", f"`{fn.name}` has a derivative of its own, which a `scan` does not take in this version", span,
+        raise error("E0416", f"`{fn.name}` has a derivative of its own, not taken in a `scan` yet", span,
                     "applied in a turn", more=[(rule.name_span, "its derivative")],
                     help="apply it to what goes in or comes out, or write `x + stop_gradient(f(x) - x)` for a derivative "
                          "of 1")
