@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from op_cases import error_of, slope
-from spec_cases import X, Spec, codes
+from spec_cases import Spec, X, codes
 from work import calls
 
 QUANTIZE = "fn quantize(x, levels = 16) = round(x * levels) / levels\nderivative quantize(g, y, x, levels) = g\n"

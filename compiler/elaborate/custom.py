@@ -35,8 +35,8 @@ def attach(
     if c.turnings:
         raise error("E0416", f"`{fn.name}` has a derivative of its own, not taken in a `scan` yet", span,
                     "applied in a turn", more=[(rule.name_span, "its derivative")],
-                    help="apply it to what goes in or comes out, or write `x + stop_gradient(f(x) - x)` for a derivative "
-                         "of 1")
+                    help="apply it to what goes in or comes out, or write `x + stop_gradient(f(x) - x)` for a "
+                         "derivative of 1")
     g, y = (ops.make_formal(c.graph, value.node.type) for _ in range(2))
     names = [parameter.name for parameter in rule.configuration[:2]]
     given = {name: Argument(name, Tensor(node, value.labels), span) for name, node in zip(names, (g, y), strict=True)}

@@ -138,7 +138,8 @@ class Library:
             self.problems.add(error(
                 "E0256", f"the derivative of `{rule.name}` takes what flows back, the result, and the fn's arguments",
                 rule.name_span, f"it takes ({', '.join(own)})", more=[(fn.name_span, f"takes ({', '.join(wanted)})")],
-                help=f"write `derivative {rule.name}({', '.join(['g', 'y', *wanted])})`: types and defaults are its own",
+                help=f"write `derivative {rule.name}({', '.join(['g', 'y', *wanted])})`: types and defaults are "
+                     "its own",
             ))
 
     def _import(self, unit: Unit, statement: syntax.Import, folder: Path | None) -> None:

@@ -172,7 +172,7 @@ def _within(roots: Sequence[Node], formals: Sequence[Node]) -> tuple[dict[Node, 
     return inside, around
 
 
-custom = define(  # a value with a given derivative by `count` others: the value, formal g and y, the others, their rules
+custom = define(  # a value with a given derivative by `count` others: the value, formal g, y, the others, their rules
     "custom", infer=lambda value, *rest, count, name: value, grad=_custom_grad, jvp=_custom_jvp, lower=_lower,
     reference=_unexpanded, samples=None, cost=free,
 )
