@@ -311,6 +311,7 @@ NEVER = {
     "Scan": "the node tests are running sums over a few turns, which we unroll; test_scan.py has recurrences",
     "Size": "a table of the emitter knows its type; nothing writes it",
     "Squeeze": "written after GatherElements and ReduceMax alone; `squeeze` is a Reshape",
+    "Sum": "written inside a tie alone, of single elements",
     "Tile": "a table of the emitter knows it; nothing writes it",
     "Trilu": "written for floats alone; the node tests have whole numbers",
     "Unsqueeze": "written before GatherElements alone; `expand_dims` is a Reshape",

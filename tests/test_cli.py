@@ -250,6 +250,7 @@ def test_check_is_light() -> None:
     assert done.stdout.splitlines()[-1] == "[] 0"
 
 
+@pytest.mark.long  # a time says something on a machine that does nothing else
 def test_check_takes_half_a_second() -> None:
     # As installed: compiled modules kept (the first run writes them). Processor time: neighbours matter less.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

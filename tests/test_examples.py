@@ -39,11 +39,17 @@ def test_digits_reaches_97_percent():
 
 
 @pytest.mark.parametrize(("name", "accuracy"), [
-    ("xor.dl", 1.0), ("logistic.dl", 0.82), ("softmax.dl", 0.95), ("groups.dl", 0.95), ("wrappers.dl", 0.95),
+    ("xor.dl", 1.0), ("logistic.dl", 0.82), ("groups.dl", 0.95), ("wrappers.dl", 0.95),
 ])
 def test_classifiers(name, accuracy):
     last = trained(name)[1].epochs[-1]
     assert (last["validation"] or last["train"])["accuracy"] >= accuracy
+
+
+def test_softmax_regression_on_five_splits():
+    """A fifth of the digits is 359 rows: one split of them says less than one part in a hundred."""
+    accuracies = [trained("softmax.dl", seed=seed)[1].epochs[-1]["validation"]["accuracy"] for seed in range(5)]
+    assert np.mean(accuracies) >= 0.95
 
 
 def test_ridge_regression_against_the_closed_form():
@@ -76,8 +82,9 @@ def test_poisson_regression_against_maximum_likelihood():
 
 
 def test_stock_onnx_runtime_predicts_the_force(tmp_path):
-    trainer, history = trained("force.dl", precision="float64")
-    assert history.epochs[-1]["validation"]["force_error"] < 0.1  # of a mean of 1.4
+    runs = [trained("force.dl", seed=seed, precision="float64") for seed in range(3)]
+    assert np.mean([history.epochs[-1]["validation"]["force_error"] for _, history in runs]) < 0.1  # of a mean of 1.4
+    trainer = runs[0][0]
     trainer.save(tmp_path / "force.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "force.onnx"), providers=["CPUExecutionProvider"])
     x = np.random.default_rng(0).uniform(-1, 1, (20, 2))
