@@ -253,8 +253,7 @@ def test_check_is_light() -> None:
 @pytest.mark.long  # a time says something on a machine that does nothing else
 def test_check_takes_half_a_second() -> None:
     # As installed: compiled modules kept (the first run writes them). Processor time: neighbours matter less.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    spent = []
+    environment, spent = {name: v for name, v in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}, []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert dlc("check", SPECS / "digits.dl", env=environment).returncode == 0
