@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
-from . import graphs
+from . import blocks, graphs
 
 logger = logging.getLogger("dlc.runtime")
 
@@ -28,15 +28,21 @@ TRANSPOSES = "Transpose into FusedMatMul"
 FACTORS = "Mul or Div by a number into FusedMatMul"
 
 
-def rewritten(model: ModelProto, device: str) -> tuple[ModelProto, dict[str, int]]:
+def rewritten(model: ModelProto, device: str, block: int = 0) -> tuple[ModelProto, dict[str, int]]:
     """The model for a provider ("cpu" or "cuda"), and how often each rewrite was made. The model that is given stays
-    as it is; it is given back where nothing fits."""
+    as it is; it is given back where nothing fits. `block`: of how many channels the provider's convolutions work, 0
+    where they do not."""
     kinds: set[int] = FUSED_MATMUL.get(device, set())
-    if not kinds or not _promising(model):
+    convolutions = block > 0 and any(blocks.is_convolution(node) for node in model.graph.node)
+    products = bool(kinds) and _promising(model)
+    if not products and not convolutions:
         return model, {}
     made = ModelProto()
     made.CopyFrom(model)
-    counts = _Rewriting(made, kinds).run()
+    known = _known(made)
+    counts = _Products(made, known, kinds).run() if products else {}
+    if convolutions and (count := blocks.blocked(made, known, block)):
+        counts[blocks.BLOCKED] = count
     if not counts:
         return model, {}
     logger.debug("%s on %s: %s", made.graph.name, device, ", ".join(f"{n} × {what}" for what, n in counts.items()))
@@ -57,24 +63,29 @@ def _is(node: NodeProto, *op_types: str) -> bool:
     return node.op_type in op_types and node.domain in ("", "ai.onnx")
 
 
-def _known(model: ModelProto) -> dict[str, tuple[int, int]]:
-    """The element type and the rank of every value of which both are known."""
+def _known(model: ModelProto) -> dict[str, tuple[int, tuple[int | None, ...]]]:
+    """The element type and the dimensions of every value whose rank is known, None where one is free."""
     try:
         graph = shape_inference.infer_shapes(model).graph
     except Exception:  # ONNX has no class of its own for a graph it cannot follow, or one over 2 GB
         graph = model.graph
-    known = {tensor.name: (tensor.data_type, len(tensor.dims)) for tensor in graph.initializer}
+    known: dict[str, tuple[int, tuple[int | None, ...]]] = {
+        tensor.name: (tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer
+    }
     for values in (graph.input, graph.value_info, graph.output):
         for value in values:
             kind = value.type.tensor_type
             if kind.HasField("shape"):
-                known[value.name] = kind.elem_type, len(kind.shape.dim)
+                sizes = (d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+                known[value.name] = kind.elem_type, tuple(sizes)
     return known
 
 
-class _Rewriting:
-    def __init__(self, model: ModelProto, kinds: set[int]) -> None:
-        self.model, self.known, self.kinds = model, _known(model), kinds
+class _Products:
+    """Products that take in what stands around them."""
+
+    def __init__(self, model: ModelProto, known: blocks.Known, kinds: set[int]) -> None:
+        self.model, self.known, self.kinds = model, known, kinds
         graph = model.graph
         self.by_name: dict[str, list[NodeProto]] = {}
         self.nodes = list(graph.node)
@@ -111,7 +122,7 @@ class _Rewriting:
     def _fits(self, product: NodeProto) -> bool:
         """Whether the kernel has the type, and the operands are matrices or batches of them."""
         sides = [self.known.get(name) for name in product.input]
-        return all(side is not None and side[0] in self.kinds and side[1] > 1 for side in sides)
+        return all(side is not None and side[0] in self.kinds and len(side[1]) > 1 for side in sides)
 
     def _count(self, what: str) -> None:
         self.counts[what] = self.counts.get(what, 0) + 1
@@ -170,7 +181,7 @@ class _Rewriting:
         if node.op_type == "Mul" and number not in self.numbers:
             x, number = number, x
         c = self.numbers.get(number)
-        kind, _ = self.known.get(x, (None, 0))
+        kind, _ = self.known.get(x, (None, ()))
         if c is None or x in self.numbers or kind not in self.kinds:
             return None
         factor = c if node.op_type == "Mul" else 1 / c if c else None

@@ -4,6 +4,7 @@ ONNX Runtime is imported when the first session is made, never before: `dlc chec
 """
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, ModelProto
 
-from . import graphs, rewrite
+from . import blocks, graphs, rewrite
 from .failures import Error, at_run_time
 from .file import CompiledFile
 
@@ -74,6 +75,19 @@ def _cuda_starts(module: Any) -> bool:
     options.log_severity_level = 4
     session = module.InferenceSession(probe.SerializeToString(), options, providers=["CUDAExecutionProvider"])
     return bool("CUDAExecutionProvider" in session.get_providers())
+
+
+@functools.cache
+def _block(module: Any) -> int:
+    """How many channels ONNX Runtime's convolutions on blocks of channels take at a time here; 0: there are none."""
+    options = module.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = module.InferenceSession(blocks.probe().SerializeToString(), options, ["CPUExecutionProvider"])
+        [y] = session.run(None, {"x": np.zeros((1, 4, 1, 1), np.float32)})
+    except Exception:  # ONNX Runtime's exceptions have no common base
+        return 0
+    return int(y.shape[1])
 
 
 def _no_cuda(why: str) -> Error:
@@ -139,7 +153,8 @@ class Session:
         options.execution_order = module.ExecutionOrder.PRIORITY_BASED
         options.graph_optimization_level = _level(module, len(model.graph.node), how.fused)
         providers = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider", "CPUExecutionProvider"]
-        model, self.rewrites = rewrite.rewritten(model, device)  # what -> how often
+        block = _block(module) if device == "cpu" else 0
+        model, self.rewrites = rewrite.rewritten(model, device, block)  # what -> how often
         try:
             data = model.SerializeToString()
         except Exception:  # protobuf has no class of its own for a message over 2 GB
