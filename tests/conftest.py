@@ -30,6 +30,17 @@ def checked(request: pytest.FixtureRequest) -> Callable[[Any], None]:
 
 
 @pytest.fixture
+def swept(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Counts one sample on which a function of the library was checked; the sum is in the summary."""
+    counts = tally(request.config, "swept")
+
+    def count(name: str) -> None:
+        counts[name] += 1
+
+    return count
+
+
+@pytest.fixture
 def node_tested(request: pytest.FixtureRequest) -> Callable[[str, int, Counter[str]], None]:
     """Counts the ONNX node tests of an operator that were rebuilt, and those left out by their reasons."""
 
@@ -62,6 +73,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     counts = tally(config, "checked")
     if counts:
         line = f"{sum(counts.values()):,} checks of an operation on a sample: {len(counts)} operations"
+        terminalreporter.write_line(f"{line}, at least {min(counts.values())} each")
+    counts = tally(config, "swept")
+    if counts:
+        line = f"{sum(counts.values()):,} samples of a function of the library: {len(counts)} functions"
         terminalreporter.write_line(f"{line}, at least {min(counts.values())} each")
     nodes, left = tally(config, "node tests"), tally(config, "left")
     if nodes:

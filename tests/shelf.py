@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from dlc.elaborate.library import standard_index
-from test_library import CASES, FIXED_WIDTH
+from library_cases import CASES
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted([*(ROOT / "specs").glob("*.dl"), *(ROOT / "benchmarks").glob("*.dl")])
@@ -69,8 +69,7 @@ def seen(layer: str) -> str:
 
 
 SHELF: dict[str, str] = {
-    **{f"function {name}": case.text.replace("a, b]", "a, 5]" if name in FIXED_WIDTH else "a, b]")
-       for name, case in CASES.items()},
+    **{f"function {name}": case.example for name, case in CASES.items()},
     **{f"train {name}": trained(train) for name, train in TRAIN.items()},
     **{f"body {name}": trained(body=body) for name, body in BODY.items()},
     **{f"picture {name}": seen(layer) for name, layer in PICTURES.items()},

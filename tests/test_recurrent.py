@@ -8,8 +8,8 @@ import dlc
 import numpy as np
 import pytest
 from dlc import interpret
-from scan_cases import sigmoid
-from test_library import central, close
+from library_sweep import central, close
+from library_windows import recurrent
 from test_scan import Compiled
 
 HERE = Path(__file__).parent
@@ -78,24 +78,6 @@ def test_against_torch(layer: str, backward: bool) -> None:
         assert close(found[name], value, 1e-10), name
 
 
-def plain(layer: str, x: Any, W: Any, U: Any, b: Any) -> Any:
-    """One sequence x: float[time, n] through a layer."""
-    h, c, ys = np.zeros(HIDDEN), np.zeros(HIDDEN), []
-    for row in x:
-        if layer == "rnn":
-            h = np.tanh(row @ W + h @ U + b)
-        elif layer == "lstm":
-            i, f, g, o = np.split(row @ W + h @ U + b, 4)
-            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-            h = sigmoid(o) * np.tanh(c)
-        else:
-            (z, r, n), (hz, hr, hn) = np.split(row @ W + b, 3), np.split(h @ U, 3)
-            z = sigmoid(z + hz)
-            h = (1 - z) * np.tanh(n + sigmoid(r + hr) * hn) + z * h
-        ys.append(h)
-    return np.array(ys)
-
-
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("layer", GATES)
 def test_lengths(layer: str, backward: bool) -> None:
@@ -105,7 +87,7 @@ def test_lengths(layer: str, backward: bool) -> None:
     found, turn = spec(fed), -1 if backward else 1
     for row, length in enumerate(fed["lengths"]):
         x = fed["x"][row, :length][::turn]
-        expected = plain(layer, x, fed["f.W"], fed["f.U"], fed["f.b"])[::turn]
+        expected = recurrent(layer, x, fed["f.W"], fed["f.U"], fed["f.b"])[::turn]
         assert close(found["y"][row, :length], expected, 1e-12)
         assert not found["y"][row, length:].any() and not found["d_x"][row, length:].any()
     for name in ("x", "f.U", "f.b"):

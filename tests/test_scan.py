@@ -11,9 +11,9 @@ import pytest
 from dlc import interpret
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from library_sweep import central, close
 from scan_cases import CASES, Case, elman, sigmoid
 from spec_cases import SGD, Spec, codes
-from test_library import central, close
 
 LEVELS = {"off": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
           "on": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL}
