@@ -20,6 +20,18 @@ ELEMENTWISE: dict[str, Callable[[float], float]] = {
     "sign(a) * a^2": lambda b: b * b, "a % 1.7": lambda b: 1.7, "a + 0.1 * floor(3 * a)": lambda b: 2 * b,
     "a - 0.1 * round(2 * a)": lambda b: 2 * b, "a // 0.7 + a": lambda b: 3 * b + 1, "1 / (1.5 + abs(a))": lambda b: 1,
     "2^tanh(a)": lambda b: 2, "where(is_finite(1 / a), a, 0.0)": lambda b: b, "a if training else 0.9 * a": lambda b: b,
+    "tan(0.9 * tanh(a))": lambda b: 1.3, "arcsin(0.9 * tanh(a))": lambda b: 1.2, "arccos(0.9 * sin(a))": lambda b: 2.7,
+    "arctan(a)": lambda b: 1.6, "sinh(tanh(a))": lambda b: 1.2, "cosh(tanh(a))": lambda b: 1.6,
+    "arcsinh(a)": lambda b: b, "arccosh(1.3 + a^2)": lambda b: 2 + b, "arctanh(0.9 * sin(a))": lambda b: 1.5,
+    "cbrt(0.5 + a^2)": lambda b: 1 + b, "erfc(a)": lambda b: 2, "a + 0.1 * ceil(2 * a)": lambda b: 2 * b,
+    "where(is_nan(log(a)), 0.5 * a, sin(a))": lambda b: b + 1, "where(is_inf(1 / floor(a)), a, 0.3)": lambda b: b + 0.3,
+    "where(xor(a > 0, a > 1), a, -a)": lambda b: b, "exp2(tanh(a))": lambda b: 2, "log2(0.3 + a^2)": lambda b: 2 + b,
+    "log10(0.3 + square(a))": lambda b: 1 + b, "reciprocal(1.2 + a^2)": lambda b: 1, "rsqrt(0.4 + a^2)": lambda b: 2,
+    "power(0.2 + abs(a), 1.5)": lambda b: (b + 0.2) ** 1.5, "a + 0.1 * trunc(2 * a)": lambda b: 2 * b,
+    "sinc(a)": lambda b: 1, "remainder(a, 1.3)": lambda b: 1.3, "log_gamma(1.6 + tanh(a))": lambda b: 1,
+    "root(0.2 + a^2, order = 3)": lambda b: 1 + b, "0.3 * round_through(2 * a)": lambda b: b + 1,
+    "sign_through(a) * a": lambda b: b, "reverse_gradient(a, 0.5)": lambda b: b, "clip_gradient(a, 0.7)": lambda b: b,
+    "a + 0.2 * ones_like(a) + rank(a) * zeros_like(a)": lambda b: b + 0.2,
 }
 # Of two that broadcast.
 PAIRWISE: dict[str, Callable[[float, float], float]] = {
@@ -29,19 +41,21 @@ PAIRWISE: dict[str, Callable[[float, float], float]] = {
     "where(a >= b or a < 0, b, a)": max, "where(not (a <= b), a * b, 1)": lambda a, b: a * b + 1,
     "(0.2 + abs(a))^tanh(b)": lambda a, b: 5 + a, "sqrt(a^2 + b^2 + 0.1)": lambda a, b: a + b + 1,
     "log(exp(tanh(a)) + exp(tanh(b)))": lambda a, b: 2, "a % (0.8 + abs(b))": lambda a, b: 0.8 + b,
+    "hypot(a, b)": lambda a, b: a + b, "arctan2(a, 0.6 + abs(b))": lambda a, b: 1.6,
+    "logaddexp(a, b)": lambda a, b: max(a, b) + 0.7, "where(xor(a > 0, b > 0.1), a, b)": max,
 }
 
 
 @construct
-def elementwise(d: Draft) -> None:
-    text = d.random.choice([*ELEMENTWISE])
+def elementwise(d: Draft, text: str = "") -> None:
+    text = text or d.random.choice([*ELEMENTWISE])
     a = d.value()
     d.let(_put(text, a=a), a.shape, ELEMENTWISE[text](a.bound), (a,))
 
 
 @construct
-def pairwise(d: Draft) -> None:
-    text = d.random.choice([*PAIRWISE])
+def pairwise(d: Draft, text: str = "") -> None:
+    text = text or d.random.choice([*PAIRWISE])
     a = d.value()
     b = d.value(lambda v: joined(a.shape, v.shape) is not None)
     shape = joined(a.shape, b.shape)

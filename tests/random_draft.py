@@ -76,11 +76,12 @@ class Draft:
     def let(self, text: str, shape: Shape, bound: float, of: tuple[Value, ...] = (), rows: bool = True,
             dtype: str = "float", named: bool = True) -> Value:
         """One more value: `rows` is whether the construct itself keeps rows apart."""
-        name = self.fresh()
+        name, shape = self.fresh(), tuple(shape)
         if dtype == "float" and bound > LIMIT:
             text, bound = f"{LIMIT / 2:g} * tanh(({text}) / {bound:.3g})", LIMIT / 2
         self.lines.append(f"{name} = {text}")
-        made = Value(name, tuple(shape), bound, rows and all(v.rows for v in of), dtype,
+        paired = shape.count("batch") > max((v.shape.count("batch") for v in of), default=1)  # a row for each pair
+        made = Value(name, shape, bound, rows and not paired and all(v.rows for v in of), dtype,
                      named and all(v.named for v in of))
         self.values.append(made)
         return made

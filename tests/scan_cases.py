@@ -79,6 +79,19 @@ def image(x, a):
     return np.stack(rows, 1), above
 
 
+def within(x):
+    h, ys = np.full(x.shape[0], 0.1), []
+    for t in range(x.shape[1]):
+        g, k = h, h / 2
+        for _ in range(3):
+            g = np.sin(0.4 * g + x[:, t])
+            h = h + 0.1 * g
+            k = 0.5 * k + g
+        h = 0.3 * h + 0.2 * g + 0.3 * k
+        ys.append(h)
+    return np.stack(ys, 1), h
+
+
 def two_states(x, w):
     p, q, ys = np.ones(x.shape[0]), np.zeros(x.shape[0]), []
     for t in range(x.shape[1]):
@@ -145,6 +158,20 @@ CASES = {
             above <- mean(row, axis = 0)
             z[:, i] = row
         }""", ("z", "above"), image),
+    "a scan that starts from a state of the scan around it": Case(
+        {"x": "batch, time"},
+        """scan t over time {
+            state h: float[batch] = 0.1
+            scan i over 0..3 {
+                state g: float[batch] = h
+                g <- sin(0.4 * g + x[:, t])
+                h <- h + 0.1 * g
+                state k: float[batch] = h / 2
+                k <- 0.5 * k + g
+            }
+            h <- 0.3 * h + 0.2 * g + 0.3 * k
+            y[:, t] = h
+        }""", ("y", "h"), within),
     "a number of turns": Case(
         {"a": "n"},
         """scan i over 0..6 {

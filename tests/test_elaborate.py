@@ -454,6 +454,8 @@ def test_grad_nests() -> None:
     "h = s |> dense(5) |> relu\n z = max(h, axis = [time, batch])",
     "h = tanh(s |> layer_norm())[:, :, ::-1]\n z = any(h > 0, axis = batch)",
     "v = mean(s, axis = [batch, 2])\n z = (s |> dense(4)) * v[time]",
+    "h = take_along(s, argsort(s, axis = time), axis = time)\n z = mean(h, axis = time)",
+    "h = reshape(s, [-1, 3])[:2] |> dense(2)\n z = h @ swap(h) * h",  # one without a name has none afterwards
 ])
 def test_dimensions_keep_their_names_through_dots(text):
     body(text, "input s: float[batch, time, 3]")

@@ -91,7 +91,7 @@ def take_along(c: Context, frame: Frame, span: Span, x: Argument, index: Argumen
     value, at = tensor(c, x), tensor(c, index, "int")
     i = one_axis(value, axis, -1, span)
     node = c.make(ops.take_along, [value.node, at.node], [x.span, index.span], span, axis=i)
-    return Tensor(node, _except(value.names, i))
+    return Tensor(node, tuple(at.names[k] if k == i else name for k, name in enumerate(value.names)))
 
 
 # --- pads, tiles, rolls

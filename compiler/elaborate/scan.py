@@ -38,6 +38,7 @@ class Turning:
     outside: dict[str, None]  # names that were there before
     undecided: Span | None
     starts: dict[Node, Node] = field(default_factory=dict)  # placeholder of a state -> its value before the first turn
+    before: list[tuple[StateSlot, Node]] = field(default_factory=list)  # states from outside, as they stand there
     slots: dict[str, tuple[Node, StateSlot]] = field(default_factory=dict)  # states declared in the scan
     emits: dict[str, Emit | None] = field(default_factory=dict)  # None where its value was in error
 
@@ -101,7 +102,8 @@ def scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
     # States from outside that the turn moves are carried along, too.
     held = {name: (turning.state(c, slot.value), slot) for name, slot in frame.states.items()}
     moving = _Moving(c, turning)
-    before = frame.scan, dict(frame.states), c.moving, [slot.value for slot in frame.states.values()]
+    before = frame.scan, dict(frame.states), c.moving
+    turning.before = [(slot, slot.value) for slot in frame.states.values()]
     for leaf, slot in held.values():
         slot.value = leaf
     frame.scan, c.moving = turning, moving
@@ -113,8 +115,8 @@ def scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
     finally:
         after = {name: slot.value for name, (_, slot) in held.items()}
         inner = {name: slot.value for name, (_, slot) in turning.slots.items()}
-        frame.scan, frame.states, c.moving = before[:3]
-        for slot, value in zip(frame.states.values(), before[3], strict=True):
+        frame.scan, frame.states, c.moving = before
+        for slot, value in turning.before:
             slot.value = value
         c.turnings.pop()
         frame.names = {name: frame.names[name] for name in turning.outside if name in frame.names}
@@ -195,7 +197,7 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
         raise error("E0372", "a state of a scan has one start value", statement.span,
                     "drawn here" if statement.drawn else "made under a condition that the run decides",
                     help=f"write `state {name}: float[batch, n] = VALUE`, first in the scan")
-    with _before(c, frame, turning):
+    with _before(c, turning):
         rule = expressions.evaluate(c, frame, statement.value)
         if rule is POISON:
             frame.names[name] = POISON
@@ -219,17 +221,21 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
 
 
 class _before:
-    """What is made inside belongs to no turn: it draws once."""
+    """What is made inside belongs to no turn: it draws once, and reads states from outside as they stand there."""
 
-    def __init__(self, c: Context, frame: Frame, turning: Turning) -> None:
-        self.c, self.turnings = c, c.turnings
-        self.without = [t for t in c.turnings if t is not turning]
+    def __init__(self, c: Context, turning: Turning) -> None:
+        self.c, self.turning, self.turnings = c, turning, c.turnings
 
     def __enter__(self) -> None:
-        self.c.turnings = self.without
+        self.c.turnings = [t for t in self.turnings if t is not self.turning]
+        self.moved = [(slot, slot.value) for slot, _ in self.turning.before]
+        for slot, value in self.turning.before:
+            slot.value = value
 
     def __exit__(self, *problem: object) -> None:
         self.c.turnings = self.turnings
+        for slot, value in self.moved:
+            slot.value = value
 
 
 def depends(node: Node, turning: Turning) -> bool:

@@ -212,7 +212,8 @@ def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str
     if gaps:
         start = gaps[0]
         for own, outer in zip(labels[start : start + rest], value.names[start : start + rest], strict=True):
-            if own is not None and frame.came_from.get(own) is None:
+            # of a dimension without a name outside, `...0` is none there
+            if own is not None and outer != own and frame.came_from.get(own) is None:
                 frame.came_from[own] = outer
     return tuple(labels)
 
