@@ -6,9 +6,10 @@
     leaf  = constant(value) | input(name) | variable(path) | seed() | size(dim)
 
 Equal nodes are one node: `add` returns the one that exists (so common subexpressions never arise), and
-`replace` keeps it so. networkx holds the edges; the order of operands is on the node, since a DiGraph keeps
-one edge for `x * x`. A node remembers the scope (the path of the layer instance) and the source span that
-made it first, and the `checkpoint` block it stands in, by a number (0 for none; compiler/recompute.py).
+`replace` keeps it so. The operands, in order, are on the node, and the graph holds the readers of each node;
+`view` gives it as a networkx DiGraph, which keeps one edge for `x * x` (imported there: it takes 0.1 s, a check
+0.4). A node remembers the scope (the path of the layer instance) and the source span that made it first, and
+the `checkpoint` block it stands in, by a number (0 for none; compiler/recompute.py).
 """
 from __future__ import annotations
 
@@ -17,7 +18,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 
 from .diagnostics import InternalError
@@ -25,6 +25,8 @@ from .source import Span
 from .tensor_type import Dim, Shape, TensorType
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from .ops.registry import Op
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -139,7 +141,7 @@ class Graph:
     """Nodes and the edges between them. Deterministic: the order of nodes is the order of making."""
 
     def __init__(self) -> None:
-        self.dag: nx.DiGraph[Node] = nx.DiGraph()
+        self._users: dict[Node, dict[Node, None]] = {}  # every node, in the order of making, with what reads it
         self.scope = ""
         self.span: Span | None = None
         self.block = 0
@@ -172,8 +174,9 @@ class Graph:
             node = Node(self, self._next, op, tuple(inputs), attrs, type, key, self.scope, self.span, self.block)
             self._next += 1
             self._known[key] = node
-            self.dag.add_node(node)
-            self.dag.add_edges_from((source, node) for source in inputs)
+            self._users[node] = {}
+            for source in inputs:
+                self._users[source][node] = None
         return node
 
     def known(self, op: Op, inputs: Sequence[Node], attrs: Mapping[str, Any]) -> Node | None:
@@ -202,7 +205,10 @@ class Graph:
         return [done[root] for root in roots]
 
     def __len__(self) -> int:
-        return len(self.dag)
+        return len(self._users)
+
+    def __contains__(self, node: Node) -> bool:
+        return node in self._users
 
     @property
     def next_id(self) -> int:
@@ -212,10 +218,15 @@ class Graph:
     @property
     def nodes(self) -> list[Node]:
         """All nodes, in the order of making (not a topological order once something was replaced)."""
-        return list(self.dag)
+        return list(self._users)
 
     def users(self, node: Node) -> list[Node]:
-        return list(self.dag.successors(node))
+        """The nodes that read a node, each once."""
+        return list(self._users[node])
+
+    def once(self, node: Node) -> bool:
+        """Whether one node alone reads it, and no output does."""
+        return len(self._users[node]) == 1 and not self.outputs.names(node)
 
     # --- changing
 
@@ -231,7 +242,7 @@ class Graph:
             old, new = work.pop()
             while new in gone:
                 new = gone[new]
-            if old is new or old not in self.dag:
+            if old is new or old not in self:
                 continue
             if old.type.dtype != new.type.dtype or old.type.shape != new.type.shape:
                 raise InternalError(f"a rewrite changes a type: {old} -> {new}")
@@ -245,34 +256,37 @@ class Graph:
                     del self._known[user.key]
                 user.inputs = tuple(new if node is old else node for node in user.inputs)
                 user.key = self._key(user.op, user.inputs, user.attrs)
-                self.dag.remove_edge(old, user)
-                self.dag.add_edge(new, user)
+                self._users[new][user] = None
                 twin = self._known.setdefault(user.key, user)
                 if twin is not user:
                     work.append((user, twin))
                 else:
                     changed.append(user)
+            self._users[old].clear()
             self._remove(old)
         return changed
 
     def _remove(self, node: Node) -> None:
         if self._known.get(node.key) is node:
             del self._known[node.key]
-        self.dag.remove_node(node)
+        del self._users[node]
+        for source in node.inputs:
+            if source in self:
+                self._users[source].pop(node, None)
 
     def discard(self, node: Node) -> None:
         """Removes a node that no output and no node reads, and then what only it needed; else nothing."""
         stack = [node]
         while stack:
             node = stack.pop()
-            if node in self.dag and not self.dag.succ[node] and not self.outputs.names(node):
+            if node in self and not self._users[node] and not self.outputs.names(node):
                 self._remove(node)
                 stack += node.inputs
 
     def prune(self) -> int:
         """Removes what no output needs; returns how many nodes went."""
         alive = dict.fromkeys(self.order(self.outputs.values()))
-        dead = [node for node in self.dag if node not in alive]
+        dead = [node for node in self._users if node not in alive]
         for node in dead:
             self._remove(node)
         return len(dead)
@@ -283,7 +297,7 @@ class Graph:
         """The roots and all they need, inputs first, in one deterministic order. Linear, not recursive."""
         done: dict[Node, None] = {}
         stack = list(roots)[::-1]
-        limit = 100 + 4 * len(self.dag) + len(stack)
+        limit = 100 + 4 * len(self) + len(stack)
         while stack:
             node = stack[-1]
             if node in done:
@@ -296,15 +310,17 @@ class Graph:
                 continue
             stack += waiting[::-1]
             if len(stack) > limit:  # a node waits here once for each of its readers, on a cycle for ever
-                if not nx.is_directed_acyclic_graph(self.dag):
+                import networkx as nx
+
+                whole = _digraph(self._users)
+                if not nx.is_directed_acyclic_graph(whole):
                     raise InternalError(f"the graph has a cycle through {node}")
-                limit = 2 * len(stack) + self.dag.number_of_edges()
+                limit = 2 * len(stack) + whole.number_of_edges()
         return list(done)
 
     def view(self, roots: Iterable[Node]) -> nx.DiGraph[Node]:
-        """A networkx view of the roots and all they need."""
-        view: nx.DiGraph[Node] = self.dag.subgraph(self.order(roots))
-        return view
+        """The roots and all they need as a networkx graph, inputs first."""
+        return _digraph(self.order(roots))
 
     def text(self, roots: Iterable[Node] | None = None) -> str:
         """The graph as text, one node a line: what golden files and `--emit graph` show."""
@@ -320,6 +336,16 @@ class Graph:
                 lines += ["    " + line for line in node.attrs["body"].text().splitlines()]
         lines += [f"{name} <- %{number[node]}" for name, node in self.outputs.items() if node in number]
         return "\n".join(lines) + "\n"
+
+
+def _digraph(nodes: Iterable[Node]) -> nx.DiGraph[Node]:
+    """These nodes, which hold all their inputs, as a networkx graph with an edge from each input."""
+    import networkx as nx
+
+    made: nx.DiGraph[Node] = nx.DiGraph()
+    made.add_nodes_from(nodes)
+    made.add_edges_from([(source, node) for node in made for source in node.inputs])
+    return made
 
 
 def show_attr(value: Any) -> str:

@@ -15,63 +15,74 @@ them loops down that side instead of recursing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar, dataclass_transform
 
 from .source import Span
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, eq_default=False)
+def part(cls: type[T]) -> type[T]:
+    """A frozen dataclass, as the type checker sees it: refusing changes at run time too would double the time that
+    this module takes to import."""
+    return dataclass(slots=True, eq=False)(cls)
+
 
 # --- expressions
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Expr:
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Number(Expr):
     value: int | float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Text(Expr):
     value: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Name(Expr):
     name: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Constant(Expr):
     """`true`, `false` or `none`."""
 
     value: bool | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Ellipsis(Expr):
     """`...`, or `...name`: the sizes of a list, in the type of something that is made."""
 
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Tuple(Expr):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class List(Expr):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Unary(Expr):
     op: str  # "-" "+" "not"
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Binary(Expr):
     op: str  # "+" "-" "*" "/" "//" "%" "@" "^" "and" "or" "==" "!=" "<" "<=" ">" ">="
     left: Expr
@@ -79,7 +90,7 @@ class Binary(Expr):
     op_span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Range(Expr):
     """`start..stop`, stop excluded."""
 
@@ -87,7 +98,7 @@ class Range(Expr):
     stop: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Choice(Expr):
     """`yes if condition else no`"""
 
@@ -96,7 +107,7 @@ class Choice(Expr):
     no: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Pipe(Expr):
     """`left |> right`"""
 
@@ -104,7 +115,7 @@ class Pipe(Expr):
     right: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Argument:
     """One argument of a call; `name` is set for `name = value`."""
 
@@ -113,13 +124,13 @@ class Argument:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Call(Expr):
     function: Expr
     arguments: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Slice(Expr):
     """`start:stop:step` between the brackets of an index."""
 
@@ -128,7 +139,7 @@ class Slice(Expr):
     step: Expr | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Index(Expr):
     """`value[places]`; a place is an expression, a Slice, `none` or `...`."""
 
@@ -136,7 +147,7 @@ class Index(Expr):
     places: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Attribute(Expr):
     value: Expr
     name: str
@@ -146,7 +157,7 @@ class Attribute(Expr):
 # --- types, parameters, patterns
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Type:
     """`float[batch, n]`; `dims` is None for a bare `int`. A dimension may be `...` (Ellipsis)."""
 
@@ -155,7 +166,7 @@ class Type:
     dims: tuple[Expr, ...] | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Parameter:
     """One entry of a parameter list: `name: type = default`."""
 
@@ -165,7 +176,7 @@ class Parameter:
     default: Expr | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Segment:
     """One part of a path: `conv*` with its places `[3, *]` (None stands for `*`)."""
 
@@ -174,27 +185,27 @@ class Segment:
     places: tuple[tuple[Expr | None, ...], ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Pattern:
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Path(Pattern):
     segments: tuple[Segment, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Not(Pattern):
     operand: Pattern
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class And(Pattern):
     items: tuple[Pattern, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Or(Pattern):
     items: tuple[Pattern, ...]
 
@@ -202,12 +213,12 @@ class Or(Pattern):
 # --- statements
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Statement:
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Input(Statement):
     name: str
     name_span: Span
@@ -215,14 +226,14 @@ class Input(Statement):
     drawn_from: Expr | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Target(Statement):
     name: str
     name_span: Span
     type: Type
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Term(Statement):
     """`loss [NAME] = expr`, `metric NAME = expr`, `output NAME = expr`."""
 
@@ -232,7 +243,7 @@ class Term(Statement):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Param(Statement):
     name: str
     name_span: Span
@@ -241,7 +252,7 @@ class Param(Statement):
     init: Expr | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class State(Statement):
     """`state NAME: TYPE = value` (drawn=False) or `init initializer` (drawn=True)."""
 
@@ -252,19 +263,19 @@ class State(Statement):
     drawn: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Return(Statement):
     values: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class If(Statement):
     condition: Expr
     yes: tuple[Statement, ...]
     no: tuple[Statement, ...]  # `else if` is an If alone in here
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class For(Statement):
     name: str
     name_span: Span
@@ -272,7 +283,7 @@ class For(Statement):
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Scan(Statement):
     name: str
     name_span: Span
@@ -280,14 +291,14 @@ class Scan(Statement):
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Checkpoint(Statement):
     """`checkpoint { ... }`: what the body computes is computed again for its derivative."""
 
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Typed(Statement):
     """`name: type = expr`"""
 
@@ -297,7 +308,7 @@ class Typed(Statement):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Assign(Statement):
     """`a, b[i] = expr, ...`; a target is a Name, or an Index whose value is a Name."""
 
@@ -305,7 +316,7 @@ class Assign(Statement):
     values: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Update(Statement):
     """`state <- expr`"""
 
@@ -313,7 +324,7 @@ class Update(Statement):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Tilde(Statement):
     """`left ~ distribution`"""
 
@@ -324,7 +335,7 @@ class Tilde(Statement):
 # --- train block
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Minimize(Statement):
     objective: Expr
     over: Pattern | None
@@ -332,18 +343,18 @@ class Minimize(Statement):
     every: Expr | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Sample(Statement):
     over: Pattern | None
     using: Expr
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Freeze(Statement):
     pattern: Pattern
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Setting(Statement):
     """`name: value`, or `name: value on pattern`."""
 
@@ -356,7 +367,7 @@ class Setting(Statement):
 # --- declarations
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Import:
     """`import "blocks.dl"` or `import std.vision [as v]`."""
 
@@ -366,7 +377,7 @@ class Import:
     alias: str | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Declaration:
     """Shared by Model, Layer, Optimizer, Distribution, Fn and Derivative. `doc` is the comment above it."""
 
@@ -378,38 +389,38 @@ class Declaration:
     body: tuple[Statement, ...]  # of `fn f(x) = e`: one Return
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Model(Declaration):
     pass
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Layer(Declaration):
     flow: tuple[Parameter, ...]
     returns: tuple[Type, ...] | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Optimizer(Declaration):
     flow: tuple[Parameter, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Distribution(Declaration):
     flow: tuple[Parameter, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Fn(Declaration):
     returns: tuple[Type, ...] | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Derivative(Declaration):
     """What flows back through the fn of that name: g, y and the arguments of the fn."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class Train:
     span: Span
     name: str | None
@@ -418,7 +429,7 @@ class Train:
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@part
 class File:
     """One parsed source."""
 

@@ -255,8 +255,8 @@ class Builder:
         return kind(c, s.Type)
 
     def parameter(self, c: list[Any]) -> s.Parameter:
-        name, _, type, _, default = c
-        return s.Parameter(self._span(c), self._name(name), type, default)
+        name, _, type, *default = c
+        return s.Parameter(self._span(c), self._name(name), type, default[1] if default else None)
 
     def parameters(self, c: list[Any]) -> Parts:
         return Parts(self._span(c), kind(c, s.Parameter))
@@ -315,8 +315,8 @@ class Builder:
         return self._level(s.Term(self._span(c), str(word), text, self._at(name or word), value), (value,))
 
     def param(self, c: list[Any]) -> s.Param:
-        _, name, _, type, _, prior, _, init = c
-        return s.Param(self._span(c), self._name(name), self._at(name), type, prior, init)
+        _, name, _, type, _, prior, *init = c
+        return s.Param(self._span(c), self._name(name), self._at(name), type, prior, init[1] if init else None)
 
     def state(self, c: list[Any]) -> s.State:
         _, name, _, type, sign, value = c

@@ -1,6 +1,7 @@
 """The command `dlc`: its commands, and how every ending becomes an exit status."""
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import re
@@ -47,8 +48,9 @@ def make_app() -> App:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit status: 0, 2 bad input, 70 our own fault, 130 interrupted."""
-    if argv is None:  # a process of our own: what a compiler makes lives to the end, so collecting often is for nothing
-        gc.set_threshold(100_000, 50, 50)
+    if argv is None:  # a process of our own: what a compiler makes lives to the end, looking through it is for nothing
+        gc.set_threshold(500_000, 50, 50)
+        atexit.register(gc.freeze)
     tokens = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in tokens
     try:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Node
 from ..tensor_type import TensorType, TypeProblem, broadcast
@@ -13,13 +12,13 @@ from .operands import NUMBERS, cast, meet, same, shapes, sizes
 from .registry import NONE, NUMPY, Sample, define, free, lift, no_gradient, onnx, pointwise
 
 
-def apart(rng: Generator) -> Sample:
+def apart(rng: np.random.Generator) -> Sample:
     """Two operands that nowhere tie: at least 0.04 lies between any two of their numbers."""
     a, b = (np.round(rng.uniform(-3, 3, shape), 1) for shape in shapes(rng, 2))
     return Sample((a + 0.02, b - 0.02), {})
 
 
-def _some_equal(rng: Generator) -> Sample:
+def _some_equal(rng: np.random.Generator) -> Sample:
     """Operands that tie now and then; floats or ints."""
     a, b = (rng.integers(-2, 3, shape) for shape in shapes(rng, 2))
     dtype = np.int64 if rng.random() < 0.5 else np.float64
@@ -52,7 +51,7 @@ gt = _compare("gt", np.greater, onnx("Greater"))
 ge = _compare("ge", np.greater_equal, onnx("GreaterOrEqual"))
 
 
-def _truths(count: int) -> Callable[[Generator], Sample]:
+def _truths(count: int) -> Callable[[np.random.Generator], Sample]:
     return lambda rng: Sample(tuple(rng.random(shape) < 0.5 for shape in shapes(rng, count)), {})
 
 
@@ -64,7 +63,7 @@ or_ = define("or", infer=same("or", ("bool",)), grad=no_gradient(2), jvp=NONE, l
              reference=np.logical_or, samples=_truths(2), commutative=True, cost=free)
 
 
-def _with_nan(rng: Generator) -> Sample:
+def _with_nan(rng: np.random.Generator) -> Sample:
     [shape] = shapes(rng, 1)
     values = np.where(rng.random(shape) < 0.3, np.nan, rng.uniform(-3, 3, shape))
     return Sample((np.where(rng.random(shape) < 0.2, np.inf, values),), {})
@@ -94,7 +93,7 @@ def _where_lower(out: Any, node: Node, c: str, a: str, b: str) -> str:
     return str(out.node("Where", [c, a, b]))
 
 
-def _where_samples(rng: Generator) -> Sample:
+def _where_samples(rng: np.random.Generator) -> Sample:
     c, a, b = shapes(rng, 3)
     if rng.random() < 0.1:
         return Sample((rng.random(c) < 0.5, rng.random(a) < 0.5, rng.random(b) < 0.5), {})
@@ -123,7 +122,7 @@ def where(condition: Node, a: Any, b: Any) -> Node:
 # --- conversion and markers
 
 
-def _cast_samples(rng: Generator) -> Sample:
+def _cast_samples(rng: np.random.Generator) -> Sample:
     [shape] = shapes(rng, 1)
     whole = rng.integers(-3, 4, shape)
     target = str(rng.choice(["float", "int", "bool"]))

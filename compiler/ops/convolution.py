@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Array, Node
 from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, product
@@ -289,7 +288,7 @@ def _empty(*nodes: Node) -> bool:
 # --- the operations
 
 
-def _drawn(rng: Generator) -> tuple[Array, Array, Array, dict[str, Any]]:
+def _drawn(rng: np.random.Generator) -> tuple[Array, Array, Array, dict[str, Any]]:
     """x, w and g of one convolution, and how it goes."""
     place = geometry(rng, largest=3)
     groups = int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))
@@ -302,17 +301,17 @@ def _drawn(rng: Generator) -> tuple[Array, Array, Array, dict[str, Any]]:
     return x, w, rng.uniform(-2, 2, y.shape), how
 
 
-def _samples(rng: Generator) -> Sample:
+def _samples(rng: np.random.Generator) -> Sample:
     x, w, _, how = _drawn(rng)
     return Sample((x, w), how)
 
 
-def _input_samples(rng: Generator) -> Sample:
+def _input_samples(rng: np.random.Generator) -> Sample:
     x, w, g, how = _drawn(rng)
     return Sample((g, w), {"shape": x.shape, **how})
 
 
-def _weight_samples(rng: Generator) -> Sample:
+def _weight_samples(rng: np.random.Generator) -> Sample:
     x, w, g, how = _drawn(rng)
     return Sample((x, g), {"shape": w.shape, **how})
 

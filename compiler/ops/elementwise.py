@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Array, Node
 from .choice import apart, eq, gt, lt, where
@@ -65,12 +64,12 @@ round_: Op = _unary("round", np.round, NONE, onnx("Round"), floats(-4, 4, kinks=
 # --- two operands
 
 
-def _nonzero(rng: Generator) -> Sample:
+def _nonzero(rng: np.random.Generator) -> Sample:
     a, b = (rng.uniform(0.3, 3, shape) * rng.choice([-1.0, 1.0], shape) for shape in shapes(rng, 2))
     return Sample((a, b), {})
 
 
-def _off_steps(rng: Generator) -> Sample:
+def _off_steps(rng: np.random.Generator) -> Sample:
     """Quotients kept away from whole numbers, where floor jumps."""
     a, b = _nonzero(rng).inputs
     whole = np.floor(a / b)
@@ -115,7 +114,7 @@ def _power(a: Array, b: Array) -> Array:
     return result.astype(a.dtype)
 
 
-def _pow_samples(rng: Generator) -> Sample:
+def _pow_samples(rng: np.random.Generator) -> Sample:
     a, b = shapes(rng, 2)
     if rng.random() < 0.1:
         return Sample((rng.integers(-3, 4, a), rng.integers(0, 4, b)), {})

@@ -4,7 +4,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Array, Graph, Node
 from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, normal_axis, product, show_shape
@@ -44,7 +43,7 @@ def _gather_infer(table: TensorType, index: TensorType, axis: int) -> TensorType
     return table.with_shape((*table.shape[:at], *index.shape, *table.shape[at + 1 :]))
 
 
-def _gather_samples(rng: Generator) -> Sample:
+def _gather_samples(rng: np.random.Generator) -> Sample:
     shape = sizes(rng, low=1, high=4, most=3)
     axis = int(rng.integers(-len(shape), len(shape)))
     index = rng.integers(-shape[axis], shape[axis], sizes(rng, high=2, most=3, empty=0.1))
@@ -101,7 +100,7 @@ def _scatter_lower(out: Any, node: Node, g: str, index: str) -> str:
     return str(total)
 
 
-def _scatter_samples(rng: Generator) -> Sample:
+def _scatter_samples(rng: np.random.Generator) -> Sample:
     sample = _gather_samples(rng)
     table, index = sample.inputs
     g = rng.uniform(-3, 3, np.take(table, index, axis=sample.attrs["axis"]).shape)
@@ -126,7 +125,7 @@ def _pick_infer(x: TensorType, index: TensorType) -> TensorType:
     return x.with_shape(index.shape)
 
 
-def _pick_samples(rng: Generator) -> Sample:
+def _pick_samples(rng: np.random.Generator) -> Sample:
     shape = sizes(rng, low=1)
     return Sample((rng.uniform(-3, 3, shape), np.asarray(rng.integers(0, shape[-1], shape[:-1]))), {})
 

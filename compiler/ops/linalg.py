@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Array, Node
 from ..tensor_type import Size, TensorType, TypeProblem, broadcast, product
@@ -64,7 +63,7 @@ def _lower(out: Any, node: Node, a: str, b: str) -> str:
     return str(out.node("MatMul", names))
 
 
-def _samples(rng: Generator) -> Sample:
+def _samples(rng: np.random.Generator) -> Sample:
     m, n, k = (0 if rng.random() < 0.05 else int(size) for size in rng.integers(1, 5, 3))
     ta, tb = bool(rng.random() < 0.5), bool(rng.random() < 0.5)
     lead = tuple(int(size) for size in rng.choice([1, 2, 3, 0], size=int(rng.integers(0, 4)), p=[0.3, 0.4, 0.25, 0.05]))
@@ -111,7 +110,7 @@ def _gemm_grad(
     return [*_grad(scaled, y, a, b, ta, tb), g if beta == 1.0 else g * beta]
 
 
-def _gemm_samples(rng: Generator) -> Sample:
+def _gemm_samples(rng: np.random.Generator) -> Sample:
     m, n, k = (int(size) for size in rng.integers(1, 5, 3))
     ta, tb = bool(rng.random() < 0.5), bool(rng.random() < 0.5)
     shape: tuple[int, ...] = [(m, k), (k,), (1, k), (m, 1), ()][int(rng.integers(0, 5))]
@@ -158,7 +157,7 @@ def _vecmat_grad(g: Node, y: Node, v: Node, x: Node) -> list[Node]:
     return [squeeze(matmul(row, x, tb=True), 0), matmul(expand_dims(v, 1), row)]
 
 
-def _vecmat_samples(rng: Generator) -> Sample:
+def _vecmat_samples(rng: np.random.Generator) -> Sample:
     n, m = (int(size) for size in rng.integers(1, 6, 2))
     return Sample((rng.uniform(-2, 2, n), rng.uniform(-2, 2, (n, m))), {})
 

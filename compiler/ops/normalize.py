@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Array, Node
 from ..tensor_type import TensorType, TypeProblem, product
@@ -83,7 +82,7 @@ def _composed(out: Any, node: Node, x: str) -> tuple[str, str]:
     return centred, out.node("Sqrt", [out.node("Add", [variance, out.constant(node.attrs["eps"], "float")])])
 
 
-def _samples(rng: Generator) -> Sample:
+def _samples(rng: np.random.Generator) -> Sample:
     shape = (*sizes(rng), int(rng.integers(1, 6)))
     return Sample((rng.uniform(-3, 3, shape),), {"eps": float(rng.choice([0.1, 0.5]))})
 
@@ -117,7 +116,7 @@ def _triangle_lower(out: Any, node: Node, x: str) -> str:
     return str(out.node("Trilu", operands, upper=int(node.attrs["upper"])))
 
 
-def _triangle_samples(rng: Generator) -> Sample:
+def _triangle_samples(rng: np.random.Generator) -> Sample:
     shape = (*sizes(rng, high=2), int(rng.integers(1, 5)), int(rng.integers(1, 5)))
     attrs = {"upper": bool(rng.random() < 0.5), "offset": int(rng.integers(-2, 3))}
     return Sample((rng.uniform(-3, 3, shape),), attrs)

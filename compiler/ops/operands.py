@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Array, Node
 from ..tensor_type import Size, TensorType, TypeProblem, broadcast
-from .registry import NONE, NUMPY, OPS, Sample, constant, define, lift, no_gradient, per_element, pointwise
+from .registry import NONE, NUMPY, OPS, Sample, Sampler, constant, define, lift, no_gradient, per_element, pointwise
 
 ORDER = ("bool", "int", "float")
 NUMBERS = ("float", "int")
@@ -57,7 +56,7 @@ def same(name: str, allowed: Sequence[str]) -> Callable[..., TensorType]:
 
 
 def elementwise(
-    name: str, reference: Any, grad: Any, lower: Any, samples: Callable[[Generator], Sample],
+    name: str, reference: Any, grad: Any, lower: Any, samples: Sampler,
     allowed: Sequence[str] = NUMBERS, commutative: bool = False, cost: Callable[[Node], Size] = per_element,
 ) -> Callable[..., Node]:
     """Defines an operation on two operands that meet in one dtype; grad is NONE where it is constant between jumps."""
@@ -79,7 +78,7 @@ def elementwise(
 MOST = 96  # elements of a sample: every one of them is moved for its derivative
 
 
-def shapes(rng: Generator, count: int) -> list[tuple[int, ...]]:
+def shapes(rng: np.random.Generator, count: int) -> list[tuple[int, ...]]:
     """Shapes that broadcast together: rank 0 to 5, with sizes of 1 and one in fifteen 0."""
     rank = int(rng.integers(0, 6))
     full = _small([int(size) for size in rng.choice([1, 2, 3, 4, 0], size=rank, p=[0.2, 0.29, 0.25, 0.19, 0.07])])
@@ -91,7 +90,7 @@ def shapes(rng: Generator, count: int) -> list[tuple[int, ...]]:
 
 
 def sizes(
-    rng: Generator, low: int = 0, high: int = 5, most: int = 4, *, empty: float = 0.0
+    rng: np.random.Generator, low: int = 0, high: int = 5, most: int = 4, *, empty: float = 0.0
 ) -> tuple[int, ...]:
     """A shape of rank low to high with sizes 1 to `most`; with the chance `empty` one of them is 0."""
     rank = int(rng.integers(low, high + 1))
@@ -117,15 +116,15 @@ def away(values: Array, points: Iterable[float]) -> Array:
     return values
 
 
-def floats(low: float, high: float, count: int = 1, kinks: Iterable[float] = ()) -> Callable[[Generator], Sample]:
+def floats(low: float, high: float, count: int = 1, kinks: Iterable[float] = ()) -> Sampler:
     kinks = tuple(kinks)
     return lambda rng: Sample(tuple(away(rng.uniform(low, high, shape), kinks) for shape in shapes(rng, count)), {})
 
 
-def sometimes_ints(samples: Callable[[Generator], Sample]) -> Callable[[Generator], Sample]:
+def sometimes_ints(samples: Sampler) -> Sampler:
     """Now and then the same operation on whole numbers, none of them 0."""
 
-    def draw(rng: Generator) -> Sample:
+    def draw(rng: np.random.Generator) -> Sample:
         sample = samples(rng)
         if rng.random() < 0.75:
             return sample

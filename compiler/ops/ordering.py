@@ -4,7 +4,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Array, Node
 from ..tensor_type import Dim, Size, TensorType, TypeProblem, broadcast, normal_axis
@@ -33,7 +32,7 @@ def _cumsum(x: Array, axis: int, exclusive: bool, reverse: bool) -> Any:
     return np.flip(total, axis) if reverse else total
 
 
-def _cumsum_samples(rng: Generator) -> Sample:
+def _cumsum_samples(rng: np.random.Generator) -> Sample:
     shape = sizes(rng, low=1, empty=0.1)
     values: Array = rng.uniform(-3, 3, shape)
     if rng.random() < 0.2:
@@ -86,7 +85,7 @@ def _top_lower(out: Any, node: Node, x: str) -> str:
                         sorted=1))
 
 
-def _top_samples(rng: Generator) -> Sample:
+def _top_samples(rng: np.random.Generator) -> Sample:
     shape = sizes(rng, low=1, most=5, empty=0.05)
     axis = int(rng.integers(0, len(shape)))
     values = rng.permutation(int(np.prod(shape))).reshape(shape) % 7  # with ties
@@ -128,7 +127,7 @@ def _take_infer(x: TensorType, index: TensorType, axis: int, distinct: bool) -> 
     return x.with_shape(index.shape)
 
 
-def _take_samples(rng: Generator) -> Sample:
+def _take_samples(rng: np.random.Generator) -> Sample:
     shape = sizes(rng, low=1)
     axis = int(rng.integers(0, len(shape)))
     if distinct := bool(rng.random() < 0.4):
@@ -184,7 +183,7 @@ def _put_lower(out: Any, node: Node, g: str, index: str) -> str:
     return str(out.node("ScatterElements", [zeros, index, g], axis=node.attrs["axis"], **more))
 
 
-def _put_samples(rng: Generator) -> Sample:
+def _put_samples(rng: np.random.Generator) -> Sample:
     sample = _take_samples(rng)
     x, index = sample.inputs
     g = np.asarray(rng.uniform(-3, 3, index.shape))

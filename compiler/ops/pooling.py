@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Array, Node
 from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, product
@@ -257,7 +256,7 @@ def _avg_unpool_lower(out: Any, node: Node, g: str) -> str:
 # --- samples
 
 
-def _drawn(rng: Generator, dilate: bool) -> tuple[Array, dict[str, Any]]:
+def _drawn(rng: np.random.Generator, dilate: bool) -> tuple[Array, dict[str, Any]]:
     """A value without near ties, and a window; no window lies in the padding alone."""
     while True:
         place = geometry(rng, dilate=dilate)
@@ -274,40 +273,40 @@ def _drawn(rng: Generator, dilate: bool) -> tuple[Array, dict[str, Any]]:
         return rng.permutation(int(np.prod(shape))).reshape(shape) * 0.1 - 2.0, place
 
 
-def _uniform(rng: Generator, shape: Sequence[int]) -> Array:
+def _uniform(rng: np.random.Generator, shape: Sequence[int]) -> Array:
     return np.asarray(rng.uniform(-2, 2, shape))
 
 
-def _max_samples(rng: Generator) -> Sample:
+def _max_samples(rng: np.random.Generator) -> Sample:
     x, how = _drawn(rng, True)
     return Sample((x,), how)
 
 
-def _unpool_samples(rng: Generator) -> Sample:
+def _unpool_samples(rng: np.random.Generator) -> Sample:
     x, how = _drawn(rng, True)
     x, y = _tied(rng, x, how)
     return Sample((_uniform(rng, y.shape), x, y), how)
 
 
-def _select_samples(rng: Generator) -> Sample:
+def _select_samples(rng: np.random.Generator) -> Sample:
     x, how = _drawn(rng, True)
     x, y = _tied(rng, x, how)
     return Sample((_uniform(rng, x.shape), x, y), how)
 
 
-def _tied(rng: Generator, x: Array, how: dict[str, Any]) -> tuple[Array, Array]:
+def _tied(rng: np.random.Generator, x: Array, how: dict[str, Any]) -> tuple[Array, Array]:
     """x, often with ties, and the greatest of its windows."""
     x = np.floor(x) if rng.random() < 0.5 else x
     return x, _max(x, **how)
 
 
-def _avg_samples(rng: Generator) -> Sample:
+def _avg_samples(rng: np.random.Generator) -> Sample:
     x, how = _drawn(rng, False)
     del how["dilations"]
     return Sample((_uniform(rng, x.shape),), how)
 
 
-def _avg_unpool_samples(rng: Generator) -> Sample:
+def _avg_unpool_samples(rng: np.random.Generator) -> Sample:
     sample = _avg_samples(rng)
     [x], how = sample.inputs, sample.attrs
     return Sample((_uniform(rng, _avg(x, **how).shape),), {"shape": x.shape, **how})

@@ -12,7 +12,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Array, Graph, Node
 from ..tensor_type import Shape, Size, TensorType, TypeProblem, divide, product
@@ -82,11 +81,11 @@ def _fold_lower(out: Any, node: Node, key: str, data: str) -> str:
     return bits.mixed(bits.op("Add", bits.op("Mul", out.cast(data, "key"), FACTOR), key), STRIDE)
 
 
-def _key_sample(rng: Generator) -> Array:
+def _key_sample(rng: np.random.Generator) -> Array:
     return np.asarray(rng.integers(0, 2**64, dtype=np.uint64))
 
 
-def _fold_samples(rng: Generator) -> Sample:
+def _fold_samples(rng: np.random.Generator) -> Sample:
     data = rng.integers(0, 2**40) if rng.random() < 0.7 else rng.integers(0, 2**64, dtype=np.uint64)
     return Sample((_key_sample(rng), np.asarray(data)), {})
 
@@ -136,7 +135,7 @@ def _words_lower(out: Any, node: Node, key: str) -> str:
     return drawn if node.rank == 1 else str(out.node("Reshape", [drawn, out.shape(node.shape)], allowzero=1))
 
 
-def _words_samples(rng: Generator) -> Sample:
+def _words_samples(rng: np.random.Generator) -> Sample:
     start = int(rng.integers(0, 2**64, dtype=np.uint64)) if rng.random() < 0.5 else 0
     return Sample((_key_sample(rng),), {"shape": sizes(rng), "start": start})
 
@@ -171,7 +170,7 @@ def _uniform_lower(out: Any, node: Node, drawn: str) -> str:
     return str(out.node("Mul", [out.cast(top, "float"), out.constant(2.0**-digits, "float")]))
 
 
-def _word_samples(rng: Generator) -> Sample:
+def _word_samples(rng: np.random.Generator) -> Sample:
     return Sample((rng.integers(0, 2**64, sizes(rng), dtype=np.uint64),), {})
 
 
@@ -285,7 +284,7 @@ def _below_lower(out: Any, node: Node, drawn: str) -> str:
     return str(below if flat and node.rank == 1 else out.node("Reshape", [below, out.shape(node.shape)], allowzero=1))
 
 
-def _below_samples(rng: Generator) -> Sample:
+def _below_samples(rng: np.random.Generator) -> Sample:
     share = float(rng.choice([0.5, 0.1, 0.9, 0.001, 0.9999, 1e-9, rng.uniform()]))
     shape = sizes(rng)
     drawn = rng.integers(0, 2**64, -(-math.prod(shape) // lanes(share)), dtype=np.uint64)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Array, Node
 from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, normal_axis, product
@@ -13,7 +12,7 @@ from .choice import eq, gt, not_, where
 from .elementwise import exp, maximum
 from .leaf import make_size
 from .operands import NUMBERS, cast, sizes, wrong_dtype
-from .registry import NONE, Sample, define, free, linear, no_gradient, per_element
+from .registry import NONE, Sample, Sampler, define, free, linear, no_gradient, per_element
 from .shaping import broadcast_to, reshape
 from .special import lower_arg, lower_logsumexp, lower_product
 
@@ -59,8 +58,8 @@ def _inputs(node: Node) -> Size:
     return product(node.inputs[0].shape)
 
 
-def _samples(low: float, high: float, distinct: bool = False, ints: bool = True) -> Callable[[Generator], Sample]:
-    def samples(rng: Generator) -> Sample:
+def _samples(low: float, high: float, distinct: bool = False, ints: bool = True) -> Sampler:
+    def samples(rng: np.random.Generator) -> Sample:
         shape = sizes(rng, empty=0.15)
         rank = len(shape)
         axes = sorted(int(a) for a in rng.permutation(rank)[: int(rng.integers(0, rank + 1))])
@@ -173,7 +172,7 @@ def _arg(name: str, op_type: str, function: Any) -> Callable[..., Node]:
             raise TypeProblem("E0345", f"`{name}` of nothing", {0: f"the dimension is empty: `{x}`"})
         return _reduced(TensorType("int", x.shape), (axis,), False)
 
-    def samples(rng: Generator) -> Sample:
+    def samples(rng: np.random.Generator) -> Sample:
         shape = sizes(rng, low=1)
         values = rng.permutation(int(np.prod(shape))).reshape(shape) % 7  # with ties
         values = values.astype(np.int64 if rng.random() < 0.5 else np.float64)
@@ -231,7 +230,7 @@ def _softmax_grad(g: Node, y: Node, x: Node, axis: int) -> list[Node]:
     return [y * (g - reduce_sum(g * y, axes=(axis % x.rank,), keepdims=True))]
 
 
-def _softmax_samples(rng: Generator) -> Sample:
+def _softmax_samples(rng: np.random.Generator) -> Sample:
     shape = sizes(rng, low=1, empty=0.15)
     return Sample((rng.uniform(-3, 3, shape),), {"axis": int(rng.integers(-len(shape), len(shape)))})
 

@@ -3,15 +3,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from ..graph import Array, Graph, Node
 from ..tensor_type import Shape, Size, TensorType, product
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
 
 
 class _None:
@@ -60,6 +57,9 @@ class Sample:
     attrs: dict[str, Any]
 
 
+Sampler: TypeAlias = "Callable[[np.random.Generator], Sample]"
+
+
 @dataclass(frozen=True, eq=False)
 class Op:
     """A primitive operation; calling it makes a node.
@@ -85,7 +85,7 @@ class Op:
     jvp: Callable[..., Node | None] | _None
     lower: Callable[..., str]
     reference: Callable[..., Any]
-    samples: Callable[[Generator], Sample] | None
+    samples: Sampler | None
     cost: Callable[[Node], Size]
     commutative: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)  # of attributes that may be left out

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Node
 from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, broadcast, divide, normal_axis, product, show_shape
@@ -37,7 +36,7 @@ def _reshape_lower(out: Any, node: Node, x: str) -> str:
     return str(out.node("Reshape", [x, out.constant(wanted, "int")], allowzero=0))
 
 
-def _reshape_samples(rng: Generator) -> Sample:
+def _reshape_samples(rng: np.random.Generator) -> Sample:
     before = list(sizes(rng, empty=0.15))
     after = [int(before[i]) for i in rng.permutation(len(before))]
     for _ in range(int(rng.integers(0, 3))):
@@ -68,7 +67,7 @@ def _transpose_infer(x: TensorType, perm: tuple[int, ...]) -> TensorType:
     return x.with_shape(tuple(x.shape[i] for i in perm))
 
 
-def _transpose_samples(rng: Generator) -> Sample:
+def _transpose_samples(rng: np.random.Generator) -> Sample:
     shape = sizes(rng, empty=0.15)
     return Sample((rng.uniform(-3, 3, shape),), {"perm": tuple(int(i) for i in rng.permutation(len(shape)))})
 
@@ -93,7 +92,7 @@ def _broadcast_infer(x: TensorType, shape: Shape) -> TensorType:
     return x.with_shape(tuple(shape))
 
 
-def _broadcast_samples(rng: Generator) -> Sample:
+def _broadcast_samples(rng: np.random.Generator) -> Sample:
     before, other = shapes(rng, 2)
     return Sample((rng.uniform(-3, 3, before),), {"shape": np.broadcast_shapes(before, other)})
 
@@ -148,7 +147,7 @@ def _concat_jvp(tangents: Sequence[Node | None], y: Node, *xs: Node, axis: int) 
     return concat(*moved, axis=axis)
 
 
-def _concat_samples(rng: Generator) -> Sample:
+def _concat_samples(rng: np.random.Generator) -> Sample:
     shape = sizes(rng, low=1, empty=0.1)
     axis = int(rng.integers(0, len(shape)))
     parts = tuple(

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Array, Node
 from ..tensor_type import Dim, Shape, Size, TensorType, normal_axis, product
@@ -52,7 +51,7 @@ def _lower(out: Any, node: Node, x: str) -> str:
     return str(out.node("Slice", [x, *bounds]))
 
 
-def _samples(rng: Generator) -> Sample:
+def _samples(rng: np.random.Generator) -> Sample:
     shape = sizes(rng, most=5, empty=0.1)
     bounds = []
     for size in shape:
@@ -139,7 +138,7 @@ def _put_back_lower(out: Any, node: Node, x: str) -> str:
     return str(out.node("Pad", [x, _vector(out, [*before, *after]), zero]))
 
 
-def _put_back_samples(rng: Generator) -> Sample:
+def _put_back_samples(rng: np.random.Generator) -> Sample:
     sample = _samples(rng)
     whole = sample.inputs[0]
     part = whole[_slices(**sample.attrs)]

@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Node
 from .choice import eq, where
 from .elementwise import exp, neg, sqrt
 from .operands import elementwise, floats, same, shapes
-from .registry import Op, Sample, define, per_element, pointwise
+from .registry import Op, Sample, Sampler, define, per_element, pointwise
 from .special import TAIL, lower_erf, lower_expm1, lower_log1p
 
 
@@ -229,7 +228,7 @@ def _erfc(out: Any, node: Node, x: str) -> str:
 # --- the operations
 
 
-def _unary(name: str, reference: Any, grad: Any, form: Any, samples: Callable[[Generator], Sample]) -> Op:
+def _unary(name: str, reference: Any, grad: Any, form: Any, samples: Sampler) -> Op:
     return define(name, infer=same(name, ("float",)), grad=grad, jvp=pointwise, lower=form, reference=reference,
                   samples=samples, cost=per_element)
 
@@ -255,7 +254,7 @@ erfc = _unary("erfc", np.vectorize(math.erfc, otypes=[np.float64]),
               lambda g, y, x: [g * (exp(neg(x * x)) * (-2 / math.sqrt(math.pi)))], _erfc, floats(-3, 5))
 
 
-def _off_zero(rng: Generator, count: int) -> Sample:
+def _off_zero(rng: np.random.Generator, count: int) -> Sample:
     values = [rng.uniform(0.3, 4, shape) * rng.choice([-1.0, 1.0], shape) for shape in shapes(rng, count)]
     return Sample(tuple(values), {})
 

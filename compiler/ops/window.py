@@ -10,7 +10,6 @@ from itertools import product as every
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from ..graph import Array
 from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem
@@ -140,7 +139,7 @@ def spaced(out: Any, x: str, shape: Shape, strides: Ints) -> tuple[str, Shape]:
 # --- samples
 
 
-def geometry(rng: Generator, *, largest: int = 4, dilate: bool = True) -> dict[str, Any]:
+def geometry(rng: np.random.Generator, *, largest: int = 4, dilate: bool = True) -> dict[str, Any]:
     """A random window that fits: sizes, kernel, strides, pads, dilations for one to three dimensions."""
     n = int(rng.choice([1, 2, 3], p=[0.35, 0.5, 0.15]))
     top = largest if n < 3 else 2

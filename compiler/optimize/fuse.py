@@ -22,6 +22,7 @@ from ..graph import Graph, Node
 from ..ops.registry import constant
 from ..tensor_type import evaluate, names_of, product
 from .finite import finite, reads_data
+from .match import once
 
 
 def fuse(graph: Graph, precision: str = "float32") -> None:
@@ -42,7 +43,7 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
     for rules in passes:
         for node in graph.order(graph.outputs.values()):
             rule = rules.get(node.op.name)
-            if rule is None or node not in graph.dag:
+            if rule is None or node not in graph:
                 continue
             with graph.at(node.scope, node.span):
                 new = rule(node)
@@ -73,10 +74,6 @@ class _Fusing:
         self.finite: dict[Node, bool] = {}  # what is known of values, for `masked`
         self.data: dict[Node, bool] = {}
 
-    def once(self, node: Node) -> bool:
-        """Whether one node alone reads it."""
-        return not self.graph.outputs.names(node) and self.graph.dag.out_degree(node) == 1
-
     # --- rules: the new node, or None. Each is given the operations that `fuse` names it for.
 
     def transposed(self, node: Node) -> Node | None:
@@ -95,7 +92,7 @@ class _Fusing:
 
     def sum_of_squares(self, node: Node) -> Node | None:
         """sum(x * x) over everything in one operation: less than half the time; over some axes it takes three times"""
-        if not node.attrs["axes"] or len(node.attrs["axes"]) < node.inputs[0].rank or not self.once(node.inputs[0]):
+        if not node.attrs["axes"] or len(node.attrs["axes"]) < node.inputs[0].rank or not once(node.inputs[0]):
             return None
         [square] = node.inputs
         if square.dtype != "float" or square.op.name != "mul" or square.inputs[0] is not square.inputs[1]:
@@ -116,7 +113,7 @@ class _Fusing:
     def row_product(self, node: Node) -> Node | None:
         """a row of one number times a matrix, seen as a vector: no reshape where no update was absorbed"""
         [product_] = node.inputs
-        if product_.op.name != "matmul" or product_.attrs["ta"] or product_.attrs["tb"] or not self.once(product_):
+        if product_.op.name != "matmul" or product_.attrs["ta"] or product_.attrs["tb"] or not once(product_):
             return None
         row, x = product_.inputs
         if row.op.name != "broadcast_to" or row.inputs[0].rank or row.rank != 2 or node.shape != x.shape[1:]:
@@ -129,7 +126,7 @@ class _Fusing:
         sign = -1.0
         if total.op.name == "pick":
             total, picked, sign = picked, total, 1.0
-        if total.op.name != "logsumexp" or picked.op.name != "pick" or not self.once(total) or not self.once(picked):
+        if total.op.name != "logsumexp" or picked.op.name != "pick" or not once(total) or not once(picked):
             return None
         [z] = total.inputs
         if picked.inputs[0] is not z or total.attrs["keepdims"] or total.attrs["axes"] != (z.rank - 1,):
@@ -144,7 +141,7 @@ class _Fusing:
         """
         c, square = node.inputs if node.inputs[0].rank == 0 else node.inputs[::-1]
         factor = _number(c)
-        if square.op.name != "mul" or square.inputs[0] is not square.inputs[1] or not self.once(square):
+        if square.op.name != "mul" or square.inputs[0] is not square.inputs[1] or not once(square):
             return None
         g = square.inputs[0]
         if factor is None or factor <= 0.0 or self.precision == "float64" or self.graph.outputs.names(g):
@@ -170,19 +167,19 @@ class _Fusing:
                 weights = ops.broadcast_to(constant(self.graph, number * factor, "float"), shape=a.shape)
                 return ops.matmul(weights, b, **g.attrs)
             return ops.gemm(a, b, constant(self.graph, 0.0, "float"), alpha=factor, beta=0.0, **g.attrs)
-        if g.op.name == "reshape" and self.once(g.inputs[0]):
+        if g.op.name == "reshape" and once(g.inputs[0]):
             inner = self._times(g.inputs[0], factor)
             return None if inner is None else ops.reshape(inner, shape=g.shape)
         found = self._peel(g, factor, first=True)
-        return self._times(found.node, found.factor) if found.passed and found.plain and self.once(found.node) else None
+        return self._times(found.node, found.factor) if found.passed and found.plain and once(found.node) else None
 
     def into_numerator(self, node: Node) -> Node | None:
         """((x s) / d) t = (x s t) / d for scalars s and t, which then meet: a pass less over x"""
         quotient, t = node.inputs if node.inputs[1].rank == 0 else node.inputs[::-1]
-        if t.rank or quotient.op.name != "div" or not quotient.inputs[1].rank or not self.once(quotient):
+        if t.rank or quotient.op.name != "div" or not quotient.inputs[1].rank or not once(quotient):
             return None
         numerator, d = quotient.inputs
-        if numerator.op.name not in ("mul", "div") or not self.once(numerator):
+        if numerator.op.name not in ("mul", "div") or not once(numerator):
             return None
         if not any(source.rank == 0 for source in numerator.inputs) or numerator.shape != node.shape:
             return None
@@ -246,7 +243,7 @@ class _Fusing:
         """f (a @ b) = gemm(a, b, alpha = f); f (alpha a @ b + beta c) with f in both: the product scales for nothing"""
         found = self._peel(node, 1.0, first=True)
         inner = found.node
-        if not found.passed or not found.plain or not self.once(inner):
+        if not found.passed or not found.plain or not once(inner):
             return None
         if inner.op.name == "matmul" and inner.rank == 2 and self._holds(found.factor):
             nothing = constant(self.graph, 0.0, "float")
@@ -260,21 +257,21 @@ class _Fusing:
         """c exp(-x) = exp(log(c) - x), and c (y exp(-x)), for a number c > 0: no pass for the sign"""
         y, c = node.inputs if node.inputs[1].rank == 0 else node.inputs[::-1]
         factor = _number(c)
-        if factor is None or not factor > 0 or not y.rank or not self.once(y):
+        if factor is None or not factor > 0 or not y.rank or not once(y):
             return None
         if y.op.name == "exp":
             return self._power(y, factor)
         if y.op.name != "mul":
             return None
         for power, other in (y.inputs, y.inputs[::-1]):
-            made = self._power(power, factor) if power.op.name == "exp" and self.once(power) else None
+            made = self._power(power, factor) if power.op.name == "exp" and once(power) else None
             if made is not None:
                 return other * made
         return None
 
     def _power(self, power: Node, factor: float) -> Node | None:
         [negative] = power.inputs
-        if negative.op.name != "neg" or not self.once(negative):
+        if negative.op.name != "neg" or not once(negative):
             return None
         return ops.exp(constant(self.graph, math.log(factor), "float") - negative.inputs[0])
 
@@ -292,7 +289,7 @@ class _Fusing:
     def small_quotient(self, node: Node) -> Node | None:
         """x * (1 / s) = x / s where x is small: dividing costs no more than the node that it spares"""
         x, inverse = node.inputs if node.inputs[1].rank == 0 else node.inputs[::-1]
-        if inverse.op.name != "div" or inverse.rank or not x.rank or not self.once(inverse):
+        if inverse.op.name != "div" or inverse.rank or not x.rank or not once(inverse):
             return None
         one, s = inverse.inputs
         return x / s if _number(one) == 1.0 and _elements(x) <= _NODE else None
@@ -302,14 +299,14 @@ class _Fusing:
 
         The denominator of Adam; where c < 0 both sides are NaN.
         """
-        if node.inputs[1].op.name != "add" or not self.once(node.inputs[1]):
+        if node.inputs[1].op.name != "add" or not once(node.inputs[1]):
             return None
         x, total = node.inputs
         root, e = total.inputs if total.inputs[1].rank == 0 else total.inputs[::-1]
-        if root.op.name != "sqrt" or e.rank != 0 or not self.once(root):
+        if root.op.name != "sqrt" or e.rank != 0 or not once(root):
             return None
         [quotient] = root.inputs
-        if quotient.op.name != "div" or not self.once(quotient):
+        if quotient.op.name != "div" or not once(quotient):
             return None
         v, c = quotient.inputs
         if c.rank != 0 or v.rank == 0:
@@ -322,9 +319,9 @@ class _Fusing:
         row = matmul.op.name == "reshape" and node.rank == 1  # [1, n] seen as [n]
         if row:
             [matmul] = matmul.inputs
-            if matmul.rank != 2 or matmul.shape != (1, *node.shape) or not self.once(matmul):
+            if matmul.rank != 2 or matmul.shape != (1, *node.shape) or not once(matmul):
                 return None
-        if matmul.op.name != "matmul" or matmul.rank != 2 or not self.once(term.node):
+        if matmul.op.name != "matmul" or matmul.rank != 2 or not once(term.node):
             return None
         if matmul.shape != ((1, *node.shape) if row else node.shape):
             return None
@@ -345,7 +342,7 @@ class _Fusing:
         times: list[Node] = []
         over: list[Node] = []
         passed = 0
-        while first or self.once(node):
+        while first or once(node):
             first = False
             if node.op.name == "neg":
                 factor, node = -factor, node.inputs[0]

@@ -60,8 +60,7 @@ def spread(x: Node, shape: Shape) -> Node:
 
 def once(node: Node) -> bool:
     """Whether one node alone reads it."""
-    graph = node.graph
-    return len(graph.dag.succ[node]) == 1 and not graph.outputs.names(node)
+    return node.graph.once(node)
 
 
 def is_op(node: Node, *names: str) -> bool:

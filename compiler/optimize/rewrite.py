@@ -66,7 +66,7 @@ def _sweep(graph: Graph, rules: Mapping[str, Sequence[Rule]], limit: int) -> int
         node = waiting.popleft()
         queued.discard(node)
         found = rules.get(node.op.name)
-        if found is None or node not in graph.dag:
+        if found is None or node not in graph:
             continue
         graph.scope, graph.span, graph.block = node.scope, node.span, node.block
         new = _first(found, node)

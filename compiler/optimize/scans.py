@@ -33,7 +33,7 @@ Simplify = Callable[[Graph, bool], None]
 def simplify_bodies(graph: Graph, final: bool, simplify: Simplify) -> None:
     """Simplifies the bodies of all scans. A body that is done with is not looked at again."""
     for node in graph.order(graph.outputs.values()):
-        if node.op.name == "scan" and node in graph.dag:
+        if node.op.name == "scan" and node in graph:
             body = simplified(node.attrs["body"], final, simplify)
             if body is not node.attrs["body"]:
                 graph.replace(node, graph.add(node.op, node.inputs, {**node.attrs, "body": body}))
