@@ -53,7 +53,8 @@ def _placement(model: ModelProto) -> dict[str, Any]:
 
     found = departures(model)
     return {
-        "nodes": len(model.graph.node) + sum(len(info.algorithm.node) for info in model.training_info),
+        "nodes": len(model.graph.node)
+        + sum(len(info.algorithm.node) + len(info.initialization.node) for info in model.training_info),
         "kernels": kernels.version(),
         "leaving": [asdict(departure) for departure in found if not departure.shape_arithmetic],
         "shape_arithmetic": sum(departure.shape_arithmetic for departure in found),

@@ -1,8 +1,8 @@
 """Which nodes of a compiled file ONNX Runtime would not place on the CUDA provider, told without a GPU.
 
 Each graph is typed by ONNX's own shape inference, bodies of Scan, If and Loop included, and each node looked up
-among the kernels. ONNX Runtime keeps arithmetic on shapes on the CPU by its own choice: it is told apart here.
-The initialization is left out: it runs once, on the CPU, in float64.
+among the kernels. ONNX Runtime keeps arithmetic on shapes on the CPU by its own choice: it is told apart here. The
+initialization is looked at too, though the trainer runs it on the CPU, once: another runtime may not.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LARGE = 1 << 16  # bytes; no tensor that decides a shape is larger
 class Departure:
     """A node that leaves the CUDA provider for the CPU."""
 
-    graph: str  # "main", or "training_info[0]" for the algorithm beside it
+    graph: str  # "main", "training_info[0]" for the algorithm beside it, "training_info[0].initialization"
     name: str
     op_type: str
     types: tuple[str, ...]  # element types of its inputs and outputs
@@ -38,6 +38,9 @@ def departures(model: ModelProto) -> list[Departure]:
     for index, info in enumerate(model.training_info):
         step = graphs.whole(model, info.algorithm, _LARGE)
         found += _of(step, f"training_info[{index}]", len(model.graph.node))
+        if info.HasField("initialization"):
+            start = graphs.standalone(model, info.initialization)
+            found += _of(start, f"training_info[{index}].initialization", 0)
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Node
-from ..tensor_type import Dim
+from ..tensor_type import Dim, product
 
 # Rational Chebyshev approximations of erf and erfc by W. J. Cody 1969, "Rational Chebyshev approximations for the
 # error function", Math. Comp. 23: numerator and denominator for |x| <= 0.46875 (in x²) and for 0.46875 < |x| <= 4.
@@ -146,30 +146,60 @@ def lower_arg(op_type: str) -> Callable[[Any, Node, str], str]:
     return lower
 
 
+_HALVINGS = 32  # of a free size: no dimension has more than 2^32 elements
+
+
 def lower_product(out: Any, node: Node, x: str) -> str:
-    """ReduceProd. CUDA has it of floats only: of whole numbers the first half is multiplied with the second until one
-    is left, exact to the last bit. (A free size keeps the operator, which runs on the CPU.)"""
-    source, keepdims = node.inputs[0], node.attrs["keepdims"]
-    axes = [axis % source.rank for axis in node.attrs["axes"]]
+    """ReduceProd. CUDA has it of floats only, and the CPU computes it of whole numbers in doubles: those are multiplied
+    in pairs until one is left, exact to the last bit."""
+    source, shape = node.inputs[0], list(node.inputs[0].shape)
+    axes = sorted(axis % source.rank for axis in node.attrs["axes"])
     if not axes:
         return x
-    named = out.constant(np.asarray(axes, np.int64), "int")
-    if source.dtype == "float" or any(isinstance(source.shape[axis], Dim) for axis in axes):
-        return str(out.node("ReduceProd", [x, named], keepdims=int(keepdims)))
-
-    def part(x: str, axis: int, start: int, stop: int) -> str:
-        bounds = [out.constant(np.asarray([bound], np.int64), "int") for bound in (start, stop, axis)]
-        return str(out.node("Slice", [x, *bounds]))
-
+    if source.dtype == "float":
+        named = out.constant(np.asarray(axes, np.int64), "int")
+        return str(out.node("ReduceProd", [x, named], keepdims=int(node.attrs["keepdims"])))
+    row = len(axes) == source.rank > 1 and any(isinstance(size, Dim) for size in shape)
+    if row:  # all of them in a row: halved once, not once for each free size
+        x = out.node("Reshape", [x, out.constant(np.asarray([-1], np.int64), "int")])
+        shape, axes = [product(shape)], [0]
     for axis in axes:
-        size = source.shape[axis]
-        if size == 0:
-            left = tuple(1 if i in axes else s for i, s in enumerate(source.shape))
+        size, shape[axis] = shape[axis], 1
+        if isinstance(size, Dim):
+            one = out.node("Expand", [out.constant(1, "int"), out.shape(tuple(shape))])
+            x = _halved_often(out, x, axis, one)
+        elif size:
+            x = _halved(out, x, axis, size)
+        else:
+            left = tuple(1 if i in axes else size for i, size in enumerate(shape))
             x = out.node("Expand", [out.constant(1, "int"), out.shape(left)])
             break
-        while size > 1:
-            half = size // 2
-            pairs = out.node("Mul", [part(x, axis, 0, half), part(x, axis, half, 2 * half)])
-            x = out.node("Concat", [pairs, part(x, axis, 2 * half, size)], axis=axis) if size % 2 else pairs
-            size -= half
-    return x if keepdims else str(out.node("Squeeze", [x, named]))
+    if row:
+        return str(out.node("Reshape", [x, out.shape(node.shape)]))
+    named = out.constant(np.asarray(axes, np.int64), "int")
+    return x if node.attrs["keepdims"] else str(out.node("Squeeze", [x, named]))
+
+
+def _slice(out: Any, x: str, axis: int, start: int, stop: int, *step: int) -> str:
+    bounds = [out.constant(np.asarray([bound], np.int64), "int") for bound in (start, stop, axis, *step)]
+    return str(out.node("Slice", [x, *bounds]))
+
+
+def _halved(out: Any, x: str, axis: int, size: int) -> str:
+    """The product along an axis of known size: the first half with the second."""
+    while size > 1:
+        half = size // 2
+        pairs = out.node("Mul", [_slice(out, x, axis, 0, half), _slice(out, x, axis, half, 2 * half)])
+        x = out.node("Concat", [pairs, _slice(out, x, axis, 2 * half, size)], axis=axis) if size % 2 else pairs
+        size -= half
+    return x
+
+
+def _halved_often(out: Any, x: str, axis: int, one: str) -> str:
+    """The product along an axis of any size: a 1 is put behind, and each even place meets the odd one after it. What
+    has one element stays as it is."""
+    end = int(np.iinfo(np.int64).max)
+    for _ in range(_HALVINGS):
+        longer = out.node("Concat", [x, one], axis=axis)
+        x = out.node("Mul", [_slice(out, longer, axis, 0, -1, 2), _slice(out, longer, axis, 1, end, 2)])
+    return _slice(out, out.node("Concat", [x, one], axis=axis), axis, 0, 1)  # the 1, where there was nothing
