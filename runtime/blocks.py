@@ -7,17 +7,16 @@ channels is `[batch, c / B, h, w, B]`, filters `[o, c, kh, kw]` are `[o / B, c /
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+
+from . import graphs
 
 DOMAIN = "com.microsoft.nchwc"
 BLOCKED = "Conv on blocks of channels"
 # Where the blocked kernel was faster; beyond, its filters outweigh the images, or are images themselves.
 LARGEST_OUT, LARGEST_KERNEL = 256, 7
-
-Known = Mapping[str, tuple[int, tuple[int | None, ...]]]  # element type and dimensions, None where free
 
 
 class Filters(NamedTuple):
@@ -46,11 +45,11 @@ def probe() -> ModelProto:
     return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
 
-def blocked(model: ModelProto, known: Known, block: int) -> int:
+def blocked(model: ModelProto, known: graphs.Known, block: int) -> int:
     """Brings the convolutions for which it pays onto blocks of `block` channels, in place. Returns how many."""
     graph = model.graph
     held = {tensor.name for tensor in graph.initializer}  # weights that ONNX Runtime brings into blocks by itself
-    taken = {name for node in graph.node for name in (node.name, *node.input, *node.output)} | held
+    taken = graphs.names(graph)
     nodes: list[NodeProto] = []
     count = 0
     for node in graph.node:
@@ -67,7 +66,7 @@ def blocked(model: ModelProto, known: Known, block: int) -> int:
     return count
 
 
-def _filters(node: NodeProto, known: Known, block: int) -> Filters | None:
+def _filters(node: NodeProto, known: graphs.Known, block: int) -> Filters | None:
     """Those of a convolution that the kernel for blocks can do, and does faster."""
     (kind, image), (_, shape) = (known.get(name, (0, ())) for name in node.input[:2])
     if kind != TensorProto.FLOAT or len(image) != 4 or len(shape) != 4:
@@ -112,13 +111,7 @@ class _Written:
 
     def _name(self, what: str) -> str:
         """One that the graph does not have yet. It begins with the node's: what ONNX Runtime says of it is found."""
-        name = base = f"{self.node.name or self.node.output[0]}/{what}"
-        number = 1
-        while name in self.taken:
-            number += 1
-            name = f"{base}/{number}"
-        self.taken.add(name)
-        return name
+        return graphs.fresh(f"{self.node.name or self.node.output[0]}/{what}", self.taken)
 
     def _add(self, op: str, *inputs: str, domain: str = DOMAIN, **attributes: Any) -> str:
         name = self._name(op)

@@ -1,12 +1,23 @@
 """Plain functions on ONNX graphs: what a node reads, the two graphs of a step as one, and the cut to what is asked."""
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
 
 Shape = tuple["int | str | None", ...]
+Known = Mapping[str, tuple[int, tuple["int | None", ...]]]  # element type, and dimensions: None where one is free
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
@@ -88,6 +99,51 @@ def tensor(name: str, array: np.ndarray) -> TensorProto:
     return numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
 
 
+def known(model: ModelProto) -> Known:
+    """The element type and the dimensions of every value whose rank is known."""
+    try:
+        graph = shape_inference.infer_shapes(model).graph
+    except Exception:  # ONNX has no class of its own for a graph it cannot follow, or one over 2 GB
+        graph = model.graph
+    found: dict[str, tuple[int, tuple[int | None, ...]]] = {
+        held.name: (held.data_type, tuple(held.dims)) for held in graph.initializer
+    }
+    for values in (graph.input, graph.value_info, graph.output):
+        for value in values:
+            kind = value.type.tensor_type
+            if kind.HasField("shape"):
+                sizes = (d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+                found[value.name] = kind.elem_type, tuple(sizes)
+    return found
+
+
+def names(graph: GraphProto) -> set[str]:
+    """Every name of a value or node that is taken."""
+    taken = {name for node in graph.node for name in (node.name, *node.input, *node.output)}
+    return taken | {value.name for value in graph.input} | {held.name for held in graph.initializer}
+
+
+def fresh(base: str, taken: set[str]) -> str:
+    """`base`, numbered where it is taken; it is then."""
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}/{number}"
+    taken.add(name)
+    return name
+
+
+def needed(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:
+    """Those that the outputs need, in order."""
+    wanted = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if not wanted.isdisjoint(node.output):
+            kept.append(node)
+            wanted.update(reads(node))
+    return kept[::-1]
+
+
 def concatenate(
     model: ModelProto,
     algorithm: GraphProto | None,
@@ -102,14 +158,9 @@ def concatenate(
     """
     graphs = [model.graph] if algorithm is None else [model.graph, algorithm]
     asked = list(outputs)
-    last, needed = set(asked), set(asked)
-    kept: list[NodeProto] = []
-    for graph in reversed(graphs):
-        for node in reversed(graph.node):
-            if not needed.isdisjoint(node.output):
-                kept.append(node)
-                needed.update(reads(node))
-    kept.reverse()
+    last = set(asked)
+    kept = needed([node for graph in graphs for node in graph.node], asked)
+    wanted = last.union(*(reads(node) for node in kept))
 
     made = ModelProto()
     made.CopyFrom(_shell(model))
@@ -120,13 +171,13 @@ def concatenate(
     for graph in graphs:
         declared.update((value.name, value) for value in graph.output)
         # Shapes that ONNX Runtime cannot infer: with them it loads deep graphs faster and reuses memory.
-        into.value_info.extend(value for value in graph.value_info if value.name in needed and value.name not in last)
-        into.input.extend(value for value in inputs(graph) if value.name in needed)
+        into.value_info.extend(value for value in graph.value_info if value.name in wanted and value.name not in last)
+        into.input.extend(value for value in inputs(graph) if value.name in wanted)
         for sparse in graph.sparse_initializer:
-            if sparse_name(sparse) in needed:
+            if sparse_name(sparse) in wanted:
                 into.sparse_initializer.append(sparse)
         for held in graph.initializer:
-            if held.name not in needed:
+            if held.name not in wanted:
                 continue
             if held.name in promote:
                 into.input.append(helper.make_tensor_value_info(held.name, held.data_type, list(held.dims)))

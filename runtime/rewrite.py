@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
-from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from . import blocks, graphs
 
@@ -39,7 +39,7 @@ def rewritten(model: ModelProto, device: str, block: int = 0) -> tuple[ModelProt
         return model, {}
     made = ModelProto()
     made.CopyFrom(model)
-    known = _known(made)
+    known = graphs.known(made)
     counts = _Products(made, known, kinds).run() if products else {}
     if convolutions and (count := blocks.blocked(made, known, block)):
         counts[blocks.BLOCKED] = count
@@ -63,28 +63,10 @@ def _is(node: NodeProto, *op_types: str) -> bool:
     return node.op_type in op_types and node.domain in ("", "ai.onnx")
 
 
-def _known(model: ModelProto) -> dict[str, tuple[int, tuple[int | None, ...]]]:
-    """The element type and the dimensions of every value whose rank is known, None where one is free."""
-    try:
-        graph = shape_inference.infer_shapes(model).graph
-    except Exception:  # ONNX has no class of its own for a graph it cannot follow, or one over 2 GB
-        graph = model.graph
-    known: dict[str, tuple[int, tuple[int | None, ...]]] = {
-        tensor.name: (tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer
-    }
-    for values in (graph.input, graph.value_info, graph.output):
-        for value in values:
-            kind = value.type.tensor_type
-            if kind.HasField("shape"):
-                sizes = (d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
-                known[value.name] = kind.elem_type, tuple(sizes)
-    return known
-
-
 class _Products:
     """Products that take in what stands around them."""
 
-    def __init__(self, model: ModelProto, known: blocks.Known, kinds: set[int]) -> None:
+    def __init__(self, model: ModelProto, known: graphs.Known, kinds: set[int]) -> None:
         self.model, self.known, self.kinds = model, known, kinds
         graph = model.graph
         self.by_name: dict[str, list[NodeProto]] = {}
@@ -112,7 +94,7 @@ class _Products:
         for node in self.nodes:
             if _is(node, "Mul", "Div"):
                 self._result(node)
-        kept = self._needed()
+        kept = graphs.needed(self.nodes, [value.name for value in graph.output])
         del graph.node[:]
         graph.node.extend(kept)
         if self.counts and all(opset.domain != MICROSOFT for opset in self.model.opset_import):
@@ -203,16 +185,6 @@ class _Products:
     def _read_by(self, name: str, allowed: Callable[[NodeProto], bool]) -> bool:
         readers = self.by_name.get(name, [])
         return len(readers) == self.readers[name] and all(allowed(node) for node in readers)
-
-    def _needed(self) -> list[NodeProto]:
-        """The nodes that the outputs need, in order."""
-        needed = {value.name for value in self.model.graph.output}
-        kept = []
-        for node in reversed(self.nodes):
-            if not needed.isdisjoint(node.output):
-                kept.append(node)
-                needed.update(graphs.reads(node))
-        return kept[::-1]
 
 
 def _attribute(node: NodeProto, name: str) -> AttributeProto:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
-from . import graphs
+from . import graphs, packing
 from .failures import at_run_time
 from .file import CompiledFile, Part
 from .session import Options, Session, onnxruntime
@@ -46,15 +46,16 @@ def nbytes(shape: Sequence[int], dtype: np.dtype[np.generic]) -> int:
 
 
 class Buffer:
-    """A tensor at a fixed address of the device. On the CPU `array` is its memory."""
+    """A tensor at a fixed address of the device. On the CPU `array` is its memory, cut from a block or given."""
 
     __slots__ = ("array", "device", "value")
 
     def __init__(
-        self, shape: Sequence[int], dtype: np.dtype[np.generic], device: str, block: Block | None = None
+        self, shape: Sequence[int], dtype: np.dtype[np.generic], device: str, block: Block | None = None,
+        array: np.ndarray | None = None,
     ) -> None:
         self.device = device
-        self.array = (block or Block(nbytes(shape, dtype), ALIGN)).array(shape, dtype)
+        self.array = (block or Block(nbytes(shape, dtype), ALIGN)).array(shape, dtype) if array is None else array
         ort = onnxruntime().OrtValue
         if device == "cpu":
             self.value = ort.ortvalue_from_numpy(self.array)
@@ -115,6 +116,22 @@ class State:
     def other(self, name: str) -> Buffer:
         """The buffer that the next step writes."""
         return self._buffers[name][self._at[name] ^ 1]
+
+    def pack(self, part: int | None, row: packing.Row) -> tuple[Buffer, Buffer]:
+        """Lays tensors of state, each of which turns over in every step, beside each other on the CPU. Gives back the
+        buffers of all of them at once, the present one first. What was bound before is bound no more."""
+        names = [self._names.get((part, tensor)) or self._names[None, tensor] for tensor in row.tensors]
+        slots = [self.slots[name] for name in names]
+        starts = packing.offsets([slot.shape for slot in slots])
+        one, two = (Buffer((starts[-1],), slots[0].dtype, "cpu") for _ in range(2))
+        for name, slot, start in zip(names, slots, starts, strict=False):
+            value = self.read(name)
+            size = int(np.prod(slot.shape, dtype=np.int64))
+            parts = [both.array[start : start + size].reshape(slot.shape) for both in (one, two)]
+            first, second = (Buffer(slot.shape, slot.dtype, "cpu", array=part_) for part_ in parts)
+            self._buffers[name] = (first, second) if self._at[name] == 0 else (second, first)
+            self.write(name, value)
+        return one, two
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """A copy of all state on the host."""
@@ -177,6 +194,7 @@ class Stepper:
         self.figures: list[str] = []
         figures_of: list[list[tuple[str, Buffer]]] = []
         targets_of: list[dict[str, str]] = []
+        self._rows: list[tuple[packing.Row, tuple[Buffer, Buffer]]] = []
         for part in file.parts:
             names = figure_names(part)
             # Two parts may report under one name: the later is numbered.
@@ -184,6 +202,8 @@ class Stepper:
             outputs = [*names, *part.updates.values()]
             model = graphs.concatenate(file.model, part.algorithm, dict.fromkeys(outputs), promoted(file, part.index))
             targets = _separate(model, part.updates)
+            if how.device == "cpu" and len(file.parts) == 1:  # elsewhere not every tensor turns over in every step
+                self._rows = [(row, state.pack(part.index, row)) for row in packing.packed(model, targets)]
             session = Session(model, how)
             results = [Buffer((), np.dtype(session.output_types[n]), "cpu") for n in names]
             shapes = {v.name: graphs.shape_of(v) for v in part.algorithm.output}
@@ -208,11 +228,19 @@ class Stepper:
         self._turns: list[list[tuple[Any, Any, Session]]] = []
         self._phases: list[dict[str, int]] = []  # after the first and the second iteration
         self._kinds: dict[str, np.dtype[np.generic]] = {}
-        for _ in range(2):
+        rows = {name for row, _ in self._rows for name in (row.input, row.output)}
+        for now in range(2):
             turn = []
             for part, session, figures in zip(file.parts, self._sessions, figures_of, strict=True):
                 binding = session.raw.io_binding()
+                for row, buffers in self._rows:
+                    if row.input:
+                        binding.bind_ortvalue_input(row.input, buffers[now].value)
+                    if row.output:
+                        binding.bind_ortvalue_output(row.output, buffers[now ^ 1].value)
                 for tensor in session.inputs:
+                    if tensor in rows:
+                        continue
                     name = state.name(part.index, tensor)
                     if name is None:
                         self._kinds.setdefault(tensor, session.types[tensor])
@@ -224,7 +252,8 @@ class Stepper:
                 for tensor, output in targets_of[part.index].items():
                     name = state.name(part.index, tensor)
                     assert name is not None  # the validator has seen that keys are initializers
-                    binding.bind_ortvalue_output(output, state.other(name).value)
+                    if output in session.outputs:  # else in a row
+                        binding.bind_ortvalue_output(output, state.other(name).value)
                     flips.append(name)
                 at = state.phase()
                 state.phase(at | {name: at[name] ^ 1 for name in flips})
@@ -274,6 +303,8 @@ class Stepper:
         total: Counter[str] = Counter()
         for session in self._sessions:
             total.update(session.rewrites)
+        if self._rows:
+            total[packing.PACKED] = sum(len(row.tensors) for row, _ in self._rows)
         return dict(total)
 
     def read(self) -> list[float]:

@@ -98,6 +98,12 @@ def bell(case: Case):
     return 2.0 * (case.x * ops.exp(-(case.x * case.x))) + 3.0 * ops.exp(-ops.relu(case.x))
 
 
+def scaled_beside(case: Case):
+    share = 1.0 / (case.rate * case.rate + 1.0)
+    g = case.dz * share
+    return ops.matmul(case.x, g, ta=True) + share * ops.reduce_sum(case.dz, axes=(0,))
+
+
 CASES = {
     "product and bias": (lambda c: c.x @ c.W + c.b, {"gemm": 1, "add": 0}),
     "bias first": (lambda c: c.b + c.x @ c.W, {"gemm": 1, "add": 0}),
@@ -111,6 +117,7 @@ CASES = {
     "sgd, negated": (lambda c: c.W + -(ops.matmul(c.x, c.dz, ta=True) * 0.1), {"gemm": 1, "add": 0, "neg": 0}),
     "sgd, divided": (lambda c: c.W - ops.matmul(c.x, c.dz, ta=True) / 8.0, {"gemm": 1, "div": 0}),
     "sgd by a schedule": (lambda c: c.W - c.rate * ops.matmul(c.x, c.dz, ta=True), {"gemm": 1, "sub": 0}),
+    "sum of what is scaled already": (scaled_beside, {"gemm": 1, "mul": 1}),
     "momentum": (lambda c: 0.9 * c.W + ops.matmul(c.x, c.dz, ta=True), {"gemm": 1, "add": 0}),
     "average": (lambda c: 0.9 * c.W + 0.1 * ops.matmul(c.x, c.dz, ta=True), {"gemm": 1, "add": 0}),
     "gradient of the input": (dx, {"gemm": 1, "add": 0}),

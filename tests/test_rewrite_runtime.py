@@ -168,7 +168,7 @@ def test_no_transpose_stands_before_a_product_in_the_graph_that_runs():
     stored = trainer.file.model
     assert {opset.domain for opset in stored.opset_import} == {""}   # the file holds standard operators only
     [session] = trainer.stepper._sessions
-    assert session.rewrites == trainer.rewrites
+    assert session.rewrites.items() <= trainer.rewrites.items()
 
 
 def test_a_step_is_the_same_without_rewriting(monkeypatch):

@@ -29,6 +29,7 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
     """Rewrites the graph in place for a file of this precision. Linear in its nodes."""
     fusing = _Fusing(graph, precision)
     passes: tuple[dict[str, Callable[[Node], Node | None]], ...] = (
+        {"mul": fusing.scaled_sum},
         {"matmul": fusing.transposed, "reduce_sum": fusing.sum, "maximum": fusing.rectified, "sub": fusing.likelihood},
         {
             "where": fusing.masked, "add": fusing.multiply_add, "sub": fusing.multiply_add,
@@ -75,6 +76,17 @@ class _Fusing:
         self.data: dict[Node, bool] = {}
 
     # --- rules: the new node, or None. Each is given the operations that `fuse` names it for.
+
+    def scaled_sum(self, node: Node) -> Node | None:
+        """c sum(x) = sum(c x) where c x is there anyway, for products: a bias is then updated as weights are"""
+        for total, factor in (node.inputs, node.inputs[::-1]):
+            if factor.rank or total.op.name != "reduce_sum" or not self.once(total):
+                continue
+            [x] = total.inputs
+            for reader in self.graph.dag.successors(x):
+                if reader.op.name == "mul" and set(reader.inputs) == {x, factor}:
+                    return ops.reduce_sum(reader, **total.attrs)
+        return None
 
     def transposed(self, node: Node) -> Node | None:
         """aᵀ @ b = matmul(a, b, ta), and so on"""
