@@ -80,7 +80,7 @@ class _Fusing:
     def scaled_sum(self, node: Node) -> Node | None:
         """c sum(x) = sum(c x) where c x is there anyway, for products: a bias is then updated as weights are"""
         for total, factor in (node.inputs, node.inputs[::-1]):
-            if factor.rank or total.op.name != "reduce_sum" or not self.once(total):
+            if factor.rank or total.op.name != "reduce_sum" or not once(total):
                 continue
             [x] = total.inputs
             for reader in self.graph.dag.successors(x):
