@@ -6,7 +6,9 @@ with free dimensions: one compiled spec serves all samples of the same ranks.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,18 +124,21 @@ class Case:
     def example(self) -> str:
         return self.text(self.shapes(2, len(self.names)))
 
-    def text(self, shapes: Sequence[Dims], derived: bool | None = None) -> str:
-        """The inputs are bent (v + v^3 / 10), so that straight pieces have second derivatives too."""
+    def text(self, shapes: Sequence[Dims], orders: int | None = None) -> str:
+        """`out` and its derivatives up to an order, the second unless there are none. The inputs are bent
+        (v + v^3 / 10), so that straight pieces have second derivatives too."""
+        orders = (0 if self.flat else 2) if orders is None else orders
         types = {name: f"{TYPES[name]}[{', '.join(dims)}]" for name, dims in zip(self.names, shapes, strict=True)}
         lines = [f"input {'raw_' if name in self.floats else ''}{name}: {types[name]}" for name in types]
         lines += [f"input weight: float[{', '.join(self.result(*shapes))}]"]
         lines += [f"{name} = raw_{name} + raw_{name}^3 / 10" for name in self.floats]
         lines += [f"f = {self.layer}"] if self.layer else []
         lines += [self.body, "output value = out"]
-        if not self.flat if derived is None else derived:
+        if orders > 0:
             lines += ["total = sum(weight * out)"]
             lines += [f"d_{name} = grad(total, {at})" for name, at in self.by.items()]
             lines += [f"output first_{name} = d_{name}" for name in self.by]
+        if orders > 1:
             turned = {name: at for name, at in self.by.items() if not self.held or name.startswith("raw_")}
             lines += ["turned = " + " + ".join(f"sum(d_{name} * cos(2 * stop_gradient({at}) + 1))"
                                                for name, at in turned.items())]
@@ -177,6 +182,34 @@ class Case:
             found["step"] = values["step"] + 1  # the file counts the updates that are done
         return {name.removeprefix("f.").removeprefix("g."): value for name, value in values.items()
                         if name != "weight" and not name.startswith("raw_")} | found
+
+
+    def at(self, values: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Any]:
+        """The reference as a function of the values, near these."""
+        held = self.held(**self.arguments(values)) if self.held else {}
+
+        def reference(moved: Mapping[str, Any]) -> Any:
+            with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):  # the mean of nothing
+                return np.asarray(self.reference(**self.arguments(moved), **held))
+
+        return reference
+
+
+def sampled(
+    name: str, case: Case, precision: str, count: int = SAMPLES, orders: int | None = None
+) -> Iterator[tuple[Compiled, dict[str, Any]]]:
+    """Each sample of a case, of inputs, parameters and the weight of `out`, with the spec for its shapes."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    specs: dict[tuple[Dims, ...], Compiled] = {}
+    for number in range(count):
+        shapes = tuple(case.shapes(number, len(case.names)))
+        if shapes not in specs:
+            specs[shapes] = Compiled(case.text(shapes, orders), precision)
+        spec, values = specs[shapes], case.sample(shapes, number, rng)
+        own = {path: value.shape for path, value in spec.variables.items() if path.startswith(("f.", "g."))}
+        values |= {path: held_by_float32(rng.normal(case.around, 0.3, shape)) for path, shape in own.items()}
+        values["weight"] = held_by_float32(rng.normal(0, 1, case.at(values)(values).shape))
+        yield spec, values
 
 
 def shape_of(dims: Dims, sizes: Mapping[str, int]) -> tuple[int, ...]:

@@ -1,8 +1,6 @@
 """The standard library against SciPy and NumPy: values, Jacobians by central differences, second derivatives."""
 from __future__ import annotations
 
-import warnings
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from dlc.diagnostics import CompileError
 from dlc.elaborate.library import standard_index
 from dlc.lower.model import start_values
 from library_cases import CASES
-from library_sweep import SAMPLES, Case, Compiled, Dims, along, central, close, held_by_float32
+from library_sweep import SAMPLES, Case, Compiled, along, central, close, sampled
 from scipy import special, stats
 
 # Names of the library that the sweep has not, and where they are held.
@@ -41,28 +39,15 @@ def test_the_sweep_has_the_whole_library():
 def test_value_jacobian_and_second_derivative(name, swept):
     """Of 25 samples: the value, the derivative of every element by every entry, the second derivative along a
     direction by every entry, and all of them by ONNX Runtime in float32, without its optimizations and with them."""
-    case, rng = CASES[name], np.random.default_rng(zlib.crc32(name.encode()))
-    specs: dict[tuple[Dims, ...], Compiled] = {}
-    for number in range(SAMPLES):
-        shapes = tuple(case.shapes(number, len(case.names)))
-        if shapes not in specs:
-            specs[shapes] = Compiled(case.text(shapes), "float32")
-        check(case, specs[shapes], case.sample(shapes, number, rng), rng)
+    case = CASES[name]
+    for spec, values in sampled(name, case, "float32"):
+        check(case, spec, values)
         swept(function_of(name))
 
 
-def check(case: Case, spec: Compiled, values: dict[str, Any], rng: np.random.Generator) -> None:
-    own = {path: value.shape for path, value in spec.variables.items() if path.startswith(("f.", "g."))}
-    values |= {path: held_by_float32(rng.normal(case.around, 0.3, shape)) for path, shape in own.items()}
-    held = case.held(**case.arguments(values)) if case.held else {}
-
-    def reference(moved: dict[str, Any]) -> Any:
-        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):  # the mean of nothing
-            return np.asarray(case.reference(**case.arguments(moved), **held))
-
+def check(case: Case, spec: Compiled, values: dict[str, Any]) -> None:
+    found, reference = spec(values), case.at(values)
     expected = reference(values)
-    values["weight"] = held_by_float32(rng.normal(0, 1, expected.shape))
-    found = spec(values)
     assert close(found["value"], expected, 1e-12)
     if not case.flat and np.isfinite(expected).all():  # the mean of nothing is NaN, and has no derivative
         check_derivatives(case, spec, values, found, reference)
@@ -101,7 +86,7 @@ def test_what_has_no_derivative_says_so(name):
     case = CASES[name]
     for number in range(6):
         with pytest.raises(CompileError) as caught:
-            dlc.compile(case.text(case.shapes(number, len(case.names)), derived=True))
+            dlc.compile(case.text(case.shapes(number, len(case.names)), orders=1))
         assert {problem.code for problem in caught.value.diagnostics} == {case.flat}
 
 
