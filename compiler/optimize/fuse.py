@@ -83,7 +83,7 @@ class _Fusing:
             if factor.rank or total.op.name != "reduce_sum" or not once(total):
                 continue
             [x] = total.inputs
-            for reader in self.graph.dag.successors(x):
+            for reader in self.graph.users(x):
                 if reader.op.name == "mul" and set(reader.inputs) == {x, factor}:
                     return ops.reduce_sum(reader, **total.attrs)
         return None
