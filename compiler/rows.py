@@ -15,7 +15,9 @@ from .tensor_type import product
 
 # Operations on each element that have no derivative, or a rule of their own.
 ELEMENTWISE = ("where", "sign", "floor", "ceil", "round", "floordiv", "eq", "ne", "lt", "le", "gt", "ge", "not", "and",
-               "or", "stop_gradient", "broadcast_to")
+               "or", "stop_gradient", "broadcast_to", "trilu")
+POOLS = ("max_pool", "avg_pool", "max_unpool", "max_select", "avg_unpool")  # of each image and channel by itself
+ALONG = ("cumsum", "take_along", "put_along")  # one dimension, the attribute `axis`
 REDUCTIONS = ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "logsumexp", "reduce_sum_square")
 
 
@@ -92,6 +94,14 @@ def _axis(node: Node, given: Sequence[int | None]) -> int | None:
         return None if axis in gone else axis if attrs["keepdims"] else axis - sum(a < axis for a in gone)
     if name in ("softmax", "log_softmax"):
         return None if axis == attrs["axis"] % rank else axis
+    if name in ("standardize", "inverse_deviation"):
+        return None if axis == rank - 1 else axis
+    if name in ALONG:
+        return None if axis == attrs["axis"] % rank else _agreed([axis for _, axis in at])
+    if name in POOLS:
+        return _agreed([axis for _, axis in at]) if axis < 2 else None
+    if name in ("conv", "conv_input"):  # images by the same weights
+        return 0 if at == [(0, 0)] else None
     if name == "transpose":
         return int(list(attrs["perm"]).index(axis))
     if name in ("slice", "unslice"):

@@ -236,7 +236,8 @@ def test_rows_need_not_stand_in_front():
 
 @pytest.mark.parametrize("mixed", [
     "h - mean(h, axis = 0)", "softmax(h, axis = 0)", "flip(h, 0) * h", "h * (transpose(h) @ h)[0]", "h + h[0]",
-    "h * sum(h, axis = 0, keepdims = true)", "h / max(abs(h))",
+    "h * sum(h, axis = 0, keepdims = true)", "h / max(abs(h))", "sort(h, axis = 0)", "cumsum(h, axis = 0)",
+    "h + (transpose(sin(h[0:4])) |> layer_norm)[0]", "transpose(max_pool(transpose(h)[none], 1)[0])",
 ])  # fmt: skip
 def test_rows_that_are_mixed_are_refused(mixed):
     text = f"{W}y: float[batch, ...] = {mixed}\noutput z = jacobian(y, x, per = batch)"
@@ -247,7 +248,9 @@ def test_rows_that_are_mixed_are_refused(mixed):
     "reshape(h, [batch, 2, 2])", "h[:, 1:3] * h[:, 0:1]", "transpose(transpose(h) * 2)", "h[:, none] * h[:, :, none]",
     "reshape(h, [batch, 2, 2]) @ reshape(h, [batch, 2, 2])", "where(h > 0, h, exp(h) - 1)", "softmax(h)",
     "concat([h, pick(h, argmax(h))[:, none]], axis = 1)", "logsumexp(h, axis = 1)", "gather(h, arange(3), axis = 1)",
-    "h * stop_gradient(1 + 0 * mean(h))", "where(h > max(h, axis = 0), h, h^2)",
+    "h * stop_gradient(1 + 0 * mean(h))", "where(h > max(h, axis = 0), h, h^2)", "sort(h)", "cumsum(h, axis = 1)",
+    "h |> layer_norm", "tril(h[:, :, none] * h[:, none])", "h[:, none] |> conv(2, kernel = 3, pad = 1)",
+    "h[:, none] |> conv(2, kernel = 2, stride = 2) |> max_pool(2)", "avg_pool(h[:, none], 2)",
 ])  # fmt: skip
 def test_rows_that_stay_apart(apart):
     """Every block is what the row alone gives."""
