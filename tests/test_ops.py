@@ -45,6 +45,21 @@ def close(found, expected, tolerance: float) -> bool:
     return np.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
+# Operations whose samples have not every kind of shape: how far they go.
+NARROW = {"fold": "two numbers", "arange": "a count", "gemm": "two matrices", "vecmat": "a row and a matrix"}
+
+
+@every_op
+def test_samples_have_every_kind_of_shape(op):
+    """A dimension of 0, one of 1, and five dimensions, among the operands or in the result."""
+    found = []
+    for sample in samples(op, COUNT):
+        found += [np.shape(value) for value in sample.inputs] + [Case(op, sample).node.shape]
+    if op.name not in ("fold", "arange"):
+        assert any(0 in shape for shape in found) and any(1 in shape for shape in found)
+    assert op.name in NARROW or max(map(len, found)) >= 5
+
+
 # --- values
 
 

@@ -186,5 +186,5 @@ def _tie_lower(out: Any, node: Node, x: str, *since: str) -> str:
 tie = define(  # x, but not before some other values are computed: no rewrite looks through it
     "tie", infer=_tie_infer, grad=lambda g, y, x, *since: [g, *[NONE] * len(since)], cost=free, lower=_tie_lower,
     jvp=lambda tangents, y, x, *since: tangents[0], reference=lambda x, *since: x,
-    samples=lambda rng: Sample(tuple(rng.uniform(-3, 3, sizes(rng)) for _ in range(3)), {}),
+    samples=lambda rng: Sample(tuple(rng.uniform(-3, 3, sizes(rng, empty=0.1)) for _ in range(3)), {}),
 )

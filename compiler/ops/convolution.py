@@ -293,7 +293,7 @@ def _drawn(rng: np.random.Generator) -> tuple[Array, Array, Array, dict[str, Any
     place = geometry(rng, largest=3)
     groups = int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))
     per_group, out = (1 if groups > 2 else int(rng.integers(1, 3)) for _ in range(2))
-    batch = int(rng.integers(1, 3))
+    batch = 0 if rng.random() < 0.1 else int(rng.integers(1, 3))
     how = {name: place[name] for name in ("strides", "pads", "dilations")} | {"groups": groups}
     x = rng.uniform(-2, 2, (batch, per_group * groups, *place["sizes"]))
     w = rng.uniform(-2, 2, (out * groups, per_group, *place["kernel"]))

@@ -44,8 +44,10 @@ def _gather_infer(table: TensorType, index: TensorType, axis: int) -> TensorType
 
 
 def _gather_samples(rng: np.random.Generator) -> Sample:
-    shape = sizes(rng, low=1, high=4, most=3)
+    shape = list(sizes(rng, low=1, high=4, most=3))
     axis = int(rng.integers(-len(shape), len(shape)))
+    if rng.random() < 0.2:  # slices of no elements
+        shape = [size if at == axis % len(shape) else 0 for at, size in enumerate(shape)]
     index = rng.integers(-shape[axis], shape[axis], sizes(rng, high=2, most=3, empty=0.1))
     return Sample((rng.uniform(-3, 3, shape), np.asarray(index)), {"axis": axis})
 
@@ -126,7 +128,7 @@ def _pick_infer(x: TensorType, index: TensorType) -> TensorType:
 
 
 def _pick_samples(rng: np.random.Generator) -> Sample:
-    shape = sizes(rng, low=1)
+    shape = (*sizes(rng, high=4, empty=0.25), int(rng.integers(1, 5)))
     return Sample((rng.uniform(-3, 3, shape), np.asarray(rng.integers(0, shape[-1], shape[:-1]))), {})
 
 

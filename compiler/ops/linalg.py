@@ -8,6 +8,7 @@ import numpy as np
 
 from ..graph import Array, Node
 from ..tensor_type import Size, TensorType, TypeProblem, broadcast, product
+from .operands import draw_rank
 from .registry import Sample, define, linear, total
 from .shaping import expand_dims, reshape, squeeze
 
@@ -66,7 +67,7 @@ def _lower(out: Any, node: Node, a: str, b: str) -> str:
 def _samples(rng: np.random.Generator) -> Sample:
     m, n, k = (0 if rng.random() < 0.05 else int(size) for size in rng.integers(1, 5, 3))
     ta, tb = bool(rng.random() < 0.5), bool(rng.random() < 0.5)
-    lead = tuple(int(size) for size in rng.choice([1, 2, 3, 0], size=int(rng.integers(0, 4)), p=[0.3, 0.4, 0.25, 0.05]))
+    lead = tuple(int(size) for size in rng.choice([1, 2, 3, 0], size=draw_rank(rng, 0, 3), p=[0.3, 0.4, 0.25, 0.05]))
 
     def batch() -> tuple[int, ...]:
         own = tuple(1 if rng.random() < 0.3 else size for size in lead)
@@ -111,7 +112,7 @@ def _gemm_grad(
 
 
 def _gemm_samples(rng: np.random.Generator) -> Sample:
-    m, n, k = (int(size) for size in rng.integers(1, 5, 3))
+    m, n, k = (0 if rng.random() < 0.05 else int(size) for size in rng.integers(1, 5, 3))
     ta, tb = bool(rng.random() < 0.5), bool(rng.random() < 0.5)
     shape: tuple[int, ...] = [(m, k), (k,), (1, k), (m, 1), ()][int(rng.integers(0, 5))]
     inputs = [rng.uniform(-2, 2, s) for s in ((n, m) if ta else (m, n), (k, n) if tb else (n, k), shape)]
@@ -158,7 +159,7 @@ def _vecmat_grad(g: Node, y: Node, v: Node, x: Node) -> list[Node]:
 
 
 def _vecmat_samples(rng: np.random.Generator) -> Sample:
-    n, m = (int(size) for size in rng.integers(1, 6, 2))
+    n, m = (0 if rng.random() < 0.1 else int(size) for size in rng.integers(1, 6, 2))
     return Sample((rng.uniform(-2, 2, n), rng.uniform(-2, 2, (n, m))), {})
 
 

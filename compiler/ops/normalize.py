@@ -83,7 +83,7 @@ def _composed(out: Any, node: Node, x: str) -> tuple[str, str]:
 
 
 def _samples(rng: np.random.Generator) -> Sample:
-    shape = (*sizes(rng), int(rng.integers(1, 6)))
+    shape = (*sizes(rng, high=4, empty=0.25), int(rng.integers(1, 6)))
     return Sample((rng.uniform(-3, 3, shape),), {"eps": float(rng.choice([0.1, 0.5]))})
 
 
@@ -117,7 +117,7 @@ def _triangle_lower(out: Any, node: Node, x: str) -> str:
 
 
 def _triangle_samples(rng: np.random.Generator) -> Sample:
-    shape = (*sizes(rng, high=2), int(rng.integers(1, 5)), int(rng.integers(1, 5)))
+    shape = (*sizes(rng, high=3, empty=0.25), int(rng.integers(0, 5)), int(rng.integers(1, 5)))
     attrs = {"upper": bool(rng.random() < 0.5), "offset": int(rng.integers(-2, 3))}
     return Sample((rng.uniform(-3, 3, shape),), attrs)
 

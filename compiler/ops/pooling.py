@@ -265,7 +265,7 @@ def _drawn(rng: np.random.Generator, dilate: bool) -> tuple[Array, dict[str, Any
             n = len(sizes)
             place |= {"strides": place["kernel"], "pads": (0,) * (2 * n), "dilations": (1,) * n}
             sizes = tuple(k * int(times) for k, times in zip(place["kernel"], rng.integers(1, 4, n), strict=True))
-        shape = (int(rng.integers(1, 3)), int(rng.integers(1, 4)), *sizes)
+        shape = (0 if rng.random() < 0.1 else int(rng.integers(1, 3)), int(rng.integers(1, 4)), *sizes)
         try:
             _infer("pool", TensorType("float", shape), **place)
         except TypeProblem:

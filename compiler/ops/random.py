@@ -137,7 +137,7 @@ def _words_lower(out: Any, node: Node, key: str) -> str:
 
 def _words_samples(rng: np.random.Generator) -> Sample:
     start = int(rng.integers(0, 2**64, dtype=np.uint64)) if rng.random() < 0.5 else 0
-    return Sample((_key_sample(rng),), {"shape": sizes(rng), "start": start})
+    return Sample((_key_sample(rng),), {"shape": sizes(rng, empty=0.25), "start": start})
 
 
 random_words = define(  # element i is word number start + i of the key
@@ -171,7 +171,7 @@ def _uniform_lower(out: Any, node: Node, drawn: str) -> str:
 
 
 def _word_samples(rng: np.random.Generator) -> Sample:
-    return Sample((rng.integers(0, 2**64, sizes(rng), dtype=np.uint64),), {})
+    return Sample((rng.integers(0, 2**64, sizes(rng, empty=0.25), dtype=np.uint64),), {})
 
 
 _uniform_op = define(  # in [0, 1), the upper 24 bits of each word
@@ -286,7 +286,7 @@ def _below_lower(out: Any, node: Node, drawn: str) -> str:
 
 def _below_samples(rng: np.random.Generator) -> Sample:
     share = float(rng.choice([0.5, 0.1, 0.9, 0.001, 0.9999, 1e-9, rng.uniform()]))
-    shape = sizes(rng)
+    shape = sizes(rng, empty=0.25)
     drawn = rng.integers(0, 2**64, -(-math.prod(shape) // lanes(share)), dtype=np.uint64)
     return Sample((drawn,), {"share": share, "shape": shape})
 

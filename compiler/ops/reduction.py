@@ -60,7 +60,7 @@ def _inputs(node: Node) -> Size:
 
 def _samples(low: float, high: float, distinct: bool = False, ints: bool = True) -> Sampler:
     def samples(rng: np.random.Generator) -> Sample:
-        shape = sizes(rng, empty=0.15)
+        shape = sizes(rng, empty=0.25)
         rank = len(shape)
         axes = sorted(int(a) for a in rng.permutation(rank)[: int(rng.integers(0, rank + 1))])
         values: Array = rng.uniform(low, high, shape)
@@ -173,10 +173,13 @@ def _arg(name: str, op_type: str, function: Any) -> Callable[..., Node]:
         return _reduced(TensorType("int", x.shape), (axis,), False)
 
     def samples(rng: np.random.Generator) -> Sample:
-        shape = sizes(rng, low=1)
+        shape = list(sizes(rng, low=1))
+        axis = int(rng.integers(-len(shape), len(shape)))
+        if len(shape) > 1 and rng.random() < 0.15:  # of no rows
+            shape[axis % len(shape) - 1] = 0
         values = rng.permutation(int(np.prod(shape))).reshape(shape) % 7  # with ties
         values = values.astype(np.int64 if rng.random() < 0.5 else np.float64)
-        return Sample((values,), {"axis": int(rng.integers(-len(shape), len(shape)))})
+        return Sample((values,), {"axis": axis})
 
     op = define(
         name, infer=infer, grad=no_gradient(1), jvp=NONE, cost=free, samples=samples,
@@ -231,7 +234,7 @@ def _softmax_grad(g: Node, y: Node, x: Node, axis: int) -> list[Node]:
 
 
 def _softmax_samples(rng: np.random.Generator) -> Sample:
-    shape = sizes(rng, low=1, empty=0.15)
+    shape = sizes(rng, low=1, empty=0.25)
     return Sample((rng.uniform(-3, 3, shape),), {"axis": int(rng.integers(-len(shape), len(shape)))})
 
 

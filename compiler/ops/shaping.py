@@ -37,7 +37,7 @@ def _reshape_lower(out: Any, node: Node, x: str) -> str:
 
 
 def _reshape_samples(rng: np.random.Generator) -> Sample:
-    before = list(sizes(rng, empty=0.15))
+    before = list(sizes(rng, empty=0.25))
     after = [int(before[i]) for i in rng.permutation(len(before))]
     for _ in range(int(rng.integers(0, 3))):
         at = int(rng.integers(0, len(after) + 1))
@@ -68,7 +68,7 @@ def _transpose_infer(x: TensorType, perm: tuple[int, ...]) -> TensorType:
 
 
 def _transpose_samples(rng: np.random.Generator) -> Sample:
-    shape = sizes(rng, empty=0.15)
+    shape = sizes(rng, empty=0.25)
     return Sample((rng.uniform(-3, 3, shape),), {"perm": tuple(int(i) for i in rng.permutation(len(shape)))})
 
 
