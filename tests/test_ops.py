@@ -230,13 +230,13 @@ def test_what_has_no_derivative_is_flat_and_says_so(op):
 
 @every_op
 def test_derivatives_are_lowered_too(op, checked):
-    """The gradient as ONNX Runtime computes it in float32 and float64, without its optimizations."""
+    """The gradient as ONNX Runtime computes it in float32 and float64, without its optimizations and with them."""
     if not differentiable(op):
         return
     rng = np.random.default_rng(5)
-    for precision, tolerance in (("float32", 3e-5), ("float64", 1e-12)):
+    for precision, tolerance in (("float32", 1e-5), ("float64", 1e-12)):
         graph, roots, leaves, feeds = Graph(), {}, [], {}
-        for number, sample in enumerate(samples(op, 8, turn=3)):
+        for number, sample in enumerate(samples(op, COUNT, turn=3)):
             case = Case(op, sample, graph=graph, prefix=f"s{number}_", fixed=fixed_of(op, sample, 1))
             if case.node.dtype == "float" and float_leaves(case):
                 for at, g in enumerate(gradients(projected(case, rng)[0], float_leaves(case))):
@@ -249,10 +249,11 @@ def test_derivatives_are_lowered_too(op, checked):
             assert op.name == "cast"  # of other things than floats
             return
         expected = interpret.evaluate(list(roots.values()), feeds)
-        found = run(file_of(roots, leaves, precision), feeds, precision, False)
-        for name, a, b in zip(roots, found, expected, strict=True):
-            assert close(a, b, tolerance), name
-            checked(op)
+        model = file_of(roots, leaves, precision)
+        for optimized in (False, True):
+            for name, a, b in zip(roots, run(model, feeds, precision, optimized), expected, strict=True):
+                assert close(a, b, tolerance), name
+                checked(op)
 
 
 # --- kinks, ties and edges
