@@ -113,12 +113,13 @@ def _ended(
 
 
 def _slope_of(end: Node) -> str | None:
-    """The operation with a kink whose derivative a comparison or sign is."""
+    """The operation with a kink whose derivative a comparison is, or a sign: that of `abs`."""
     if end.op.name not in (*_COMPARISONS, "sign"):
         return None
+    kinks = {"abs"} if end.op.name == "sign" else _KINKED.keys() - {"abs"}
     near = [*end.inputs, *(user for source in end.inputs for user in source.graph.users(source))]
     for node in near:
-        if node.op.name in _KINKED and (node.span, node.scope) == (end.span, end.scope):
+        if node.op.name in kinks and (node.span, node.scope) == (end.span, end.scope):
             return _KINKED[node.op.name]
     return None
 

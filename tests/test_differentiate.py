@@ -1,6 +1,7 @@
 """Reverse mode on whole graphs: sharing, nesting, cost, and what has no derivative."""
 from __future__ import annotations
 
+import dlc
 import numpy as np
 import pytest
 from dlc import interpret, ops
@@ -305,6 +306,13 @@ def test_errors_say_where():
         expand(graph)
     assert caught.value.code == "E0402" and caught.value.where == "spec.dl:1:5"
     assert "`round` has no derivative" in str(caught.value) and "`x`" in str(caught.value)
+
+
+def test_a_comparison_is_not_the_slope_of_the_magnitude_that_it_compares():
+    """`is_inf` compares |x| with infinity in one place of the library; only a sign is the slope of |x|."""
+    with pytest.raises(CompileError) as caught:
+        dlc.compile("model m {\n input x: float[n]\n output z = grad(sum(where(is_inf(x), 1.0, 0.0)), x)\n}")
+    assert caught.value.code == "E0402" and "`==` has no derivative" in str(caught.value)
 
 
 @pytest.mark.parametrize("f", [
