@@ -264,6 +264,14 @@ def test_rows_that_stay_apart(apart):
             assert error_of(whole[i, ..., j], numeric) <= 1e-6
 
 
+@pytest.mark.parametrize("named", [
+    "reshape(h, [batch, 2, 2])", "broadcast_to(h, [batch, 4])", "broadcast_to(h, [3, batch, 4])[0]",
+])
+def test_a_size_given_by_name_names_the_dimension(named):
+    spec = body(f"{W}y = {named}\noutput z = jacobian(y, x, per = batch)")
+    assert spec.get("z", {"x": X, **spec.start()}).shape[0] == len(X)
+
+
 def test_free_sizes():
     """A free dimension of y alone, or of x alone, stays free; of both it has no size that is known."""
     spec = body(W + "output z = jacobian(h, W)\noutput y = jacobian(sum(h, axis = 0), x)")

@@ -22,7 +22,7 @@ from . import drawing as drawing  # uniform_like, permutation, ...: found by nam
 from . import named_axes as named_axes  # einsum, rearrange, reduce, repeat: found by name
 from . import sliding as sliding  # convolve, max_pool, ...
 from .context import Context, to_node
-from .reading import axes, builtin, one_axis, shape_of, tensor, truth
+from .reading import axes, builtin, named_shape_of, one_axis, tensor, truth
 from .scope import Frame
 from .shaping import stacked
 from .values import Argument, Distributed, Indexed, Label, Parts, Reversed, Tensor, Value, kind
@@ -253,7 +253,7 @@ def weighted(c: Context, frame: Frame, span: Span, distribution: Argument, mask:
 @builtin
 def draw(c: Context, frame: Frame, span: Span, distribution: Argument, shape: Argument | None = None) -> Value:
     d = _distribution(c, frame, distribution)
-    sizes, labels = (shape_of(shape), ()) if shape is not None else _shape_of_a_value(c, frame, d, distribution.span)
+    sizes, labels = named_shape_of(shape) if shape is not None else _shape_of_a_value(c, frame, d, distribution.span)
     like = Tensor(ops.broadcast_to(ops.constant(c.graph, 0, "float"), shape=sizes), labels)
     return calls.draw(c, frame, d, like, span, typed=False)
 

@@ -135,7 +135,9 @@ def _pairs(
                 many = "no" if item.label not in names else "more than one"
                 raise error("E0412", f"`{argument.span.text}` has {many} dimension named `{item.label[1]}`", per.span,
                             "it pairs the rows of both", more=[(argument.span, f"this is `{node.type}`")],
-                            notes=["its dimensions are " + expressions.show_labels(names)] if any(names) else [])
+                            notes=["its dimensions are " + expressions.show_labels(names) if any(names)
+                                   else "none of its dimensions has a name"],
+                            help="a type on the left names them: `h: float[batch, k] = ...`")
             found.append(names.index(item.label))
         pairs.append((found[0], found[1]))
     if len({a for a, _ in pairs}) < len(pairs):

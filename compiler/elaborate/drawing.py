@@ -9,7 +9,7 @@ from ..tensor_type import Dim, Size
 from .context import Context
 from .reading import builtin, one_axis, tensor
 from .scope import Frame
-from .values import Argument, NamedDim, NamedInt, Tensor, Value, kind, plain
+from .values import Argument, Tensor, Value, kind, label_of, plain
 
 
 @builtin
@@ -35,7 +35,7 @@ def permutation(c: Context, frame: Frame, span: Span, n: Argument) -> Value:
         said = str(value) if isinstance(value, int) else kind(value)
         raise error("E0308", "`permutation` takes a size", n.span, f"this is {said}",
                     help="`shuffle(x)` puts the rows of x into a random order")
-    label = value.label if isinstance(value, NamedInt | NamedDim) else None
+    label = label_of(value)
     return Tensor(_order(c, frame, span, plain(value)), (label,))
 
 

@@ -18,11 +18,10 @@ from .values import (
     Argument,
     Builtin,
     Label,
-    NamedDim,
-    NamedInt,
     Tensor,
     Value,
     kind,
+    label_of,
     plain,
 )
 
@@ -93,7 +92,7 @@ def axes(x: Tensor, argument: Argument | None, span: Span) -> tuple[int, ...]:
     given = argument.value if isinstance(argument.value, list | tuple) else [argument.value]
     found: list[int] = []
     for item in given:
-        label: Label | None = item.label if isinstance(item, NamedInt | NamedDim) else None
+        label = label_of(item)
         if item is ...:
             found += [i for i, known in enumerate(x.names) if known is not None and known[1].startswith(DOTS)]
         elif label is not None and label in x.names:
@@ -139,5 +138,13 @@ def shape_of(argument: Argument) -> tuple[Size, ...]:
                         f"this is {kind(item)}",
                         help="write `[batch, 8]`")
     return tuple(plain(item) for item in items)
+
+
+def named_shape_of(argument: Argument) -> tuple[tuple[Size, ...], tuple[Label | None, ...]]:
+    """The sizes of a shape, and the names of those that were read from dimensions: in `[batch, 8]` the first."""
+    sizes = shape_of(argument)
+    items = argument.value if isinstance(argument.value, list | tuple) else [argument.value]
+    labels = [label_of(item) for item in items]
+    return sizes, tuple(label if labels.index(label) == i else None for i, label in enumerate(labels))
 
 

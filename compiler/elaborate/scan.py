@@ -13,7 +13,7 @@ from ..tensor_type import Dim, Size
 from . import expressions, statements, types
 from .context import Context, poisoned, to_node
 from .scope import Frame, StateSlot
-from .values import POISON, Label, NamedDim, NamedInt, Range, Reversed, Tensor, Value, kind, plain
+from .values import POISON, Label, NamedDim, NamedInt, Range, Reversed, Tensor, Value, kind, label_of, plain
 
 
 @dataclass
@@ -170,7 +170,7 @@ def _turns(statement: syntax.Scan, over: Value) -> tuple[Size, Label | None, boo
         stop = over.stop
         if isinstance(stop, int) and stop < 1:
             raise error("E0371", "a scan has one turn at least", statement.over.span, f"{stop} turns")
-        return plain(stop), stop.label if isinstance(stop, NamedInt | NamedDim) else None, reverse
+        return plain(stop), label_of(stop), reverse
     helps = {int: "write `0..n` for a number of turns", Tensor: "`scan t over time` runs over the dimension `time`; "
              "the turn reads `x[:, t]`", list: "`for` runs over a list"}
     raise error("E0371", f"a scan runs over a dimension or `0..n`, not {kind(over)}", statement.over.span,

@@ -6,9 +6,9 @@ from ..diagnostics import error
 from ..source import Span
 from ..tensor_type import Dim, Size, divide, product, show_shape
 from .context import Context
-from .reading import axes, builtin, integer, one_axis, shape_of, tensor
+from .reading import axes, builtin, integer, named_shape_of, one_axis, shape_of, tensor
 from .scope import Frame
-from .values import Argument, Indexed, NamedDim, NamedInt, Tensor, Value, kind, plain
+from .values import Argument, Indexed, Tensor, Value, kind, label_of, plain
 
 # --- shapes
 
@@ -57,7 +57,8 @@ def transpose(c: Context, frame: Frame, span: Span, x: Argument, axes: Argument 
 @builtin
 def reshape(c: Context, frame: Frame, span: Span, x: Argument, shape: Argument) -> Value:
     value = tensor(c, x)
-    wanted = list(shape_of(shape))
+    sizes, labels = named_shape_of(shape)
+    wanted = list(sizes)
     total = product(value.node.shape)
     open_ = [i for i, s in enumerate(wanted) if s == -1]
     if any(isinstance(s, int) and s < -1 for s in wanted):
@@ -74,13 +75,17 @@ def reshape(c: Context, frame: Frame, span: Span, x: Argument, shape: Argument) 
     if product(wanted) != total:
         raise error("E0337", f"{show_shape(value.node.shape)} does not reshape to {show_shape(wanted)}", shape.span,
                     f"{product(wanted)} elements", more=[(x.span, f"{total} elements: `{value.node.type}`")])
-    return Tensor(ops.reshape(value.node, shape=tuple(wanted)))
+    return Tensor(ops.reshape(value.node, shape=tuple(wanted)), labels)
 
 
 @builtin
 def broadcast_to(c: Context, frame: Frame, span: Span, x: Argument, shape: Argument) -> Value:
     value = tensor(c, x)
-    return Tensor(c.make(ops.broadcast_to, [value.node], [x.span], span, shape=shape_of(shape)))
+    sizes, labels = named_shape_of(shape)
+    node = c.make(ops.broadcast_to, [value.node], [x.span], span, shape=sizes)
+    old = (None,) * (len(sizes) - value.node.rank) + value.names
+    return Tensor(node, tuple(new or (name if name not in labels else None)
+                              for new, name in zip(labels, old, strict=True)))
 
 
 def _items(c: Context, argument: Argument) -> list[Tensor]:
@@ -236,7 +241,7 @@ def arange(c: Context, frame: Frame, span: Span, n: Argument) -> Value:
     value = n.value
     if isinstance(value, bool) or not isinstance(value, int | Dim):
         raise error("E0308", "`arange` takes a size", n.span, f"this is {kind(value)}")
-    label = value.label if isinstance(value, NamedInt | NamedDim) else None
+    label = label_of(value)
     return Tensor(ops.make_arange(c.graph, plain(value)), (label,))
 
 

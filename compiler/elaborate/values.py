@@ -61,6 +61,11 @@ def plain(size: Size) -> Size:
     return Dim(size.terms) if isinstance(size, NamedDim) else size
 
 
+def label_of(size: object) -> Label | None:
+    """The dimension that a size was read from by its name, or None."""
+    return size.label if isinstance(size, NamedInt | NamedDim) else None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
     """A node with the names of its dimensions. `along` is set by `v[c]`: the vector lies along that dimension
