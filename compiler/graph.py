@@ -14,7 +14,7 @@ the `checkpoint` block it stands in, by a number (0 for none; compiler/recompute
 from __future__ import annotations
 
 from collections import UserDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -336,6 +336,25 @@ class Graph:
                 lines += ["    " + line for line in node.attrs["body"].text().splitlines()]
         lines += [f"{name} <- %{number[node]}" for name, node in self.outputs.items() if node in number]
         return "\n".join(lines) + "\n"
+
+
+def depends(node: Node, on: Callable[[Node], bool], known: dict[Node, bool]) -> bool:
+    """Whether a value is, or is computed from, one of which `on` says so. `known` keeps what was found out: each node
+    is looked at once, whatever is asked."""
+    stack = [node]
+    while stack:
+        top = stack[-1]
+        if top not in known:
+            waiting = [source for source in top.inputs if source not in known]
+            if on(top):
+                known[top] = True
+            elif waiting:
+                stack += waiting
+                continue
+            else:
+                known[top] = any(known[source] for source in top.inputs)
+        stack.pop()
+    return known[node]
 
 
 def _digraph(nodes: Iterable[Node]) -> nx.DiGraph[Node]:

@@ -68,18 +68,12 @@ def forward(
     """Column by column."""
     direction = ops.make_formal(x.graph, x.type)
     [moved] = tangents([y], {x: direction})
-    if moved is None:
+    found = _every(moved, direction, [b for _, b in per], max_nodes, span)
+    if found is None:
         return None
-    fixed = [b for _, b in per]
-    units = each_unit(direction, fixed)
-    [columns] = along([moved], direction, units, max_nodes, span)
-    if columns is None:
-        return None
-    lead = tuple(size for i, size in enumerate(x.shape) if i not in fixed)
-    whole = ops.reshape(columns, shape=(*lead, *y.shape))
-    ours, n = [a for a, _ in per], len(lead)
+    ours, n = [a for a, _ in per], found.rank - y.rank
     order = [*(n + a for a in ours), *(n + i for i in range(y.rank) if i not in ours), *range(n)]
-    return ops.transpose(whole, perm=order)
+    return ops.transpose(found, perm=order)
 
 
 def reverse(
@@ -88,18 +82,26 @@ def reverse(
     """Row by row."""
     weights = ops.make_formal(y.graph, y.type)
     [sent] = gradients(ops.reduce_sum(y * weights, axes=range(y.rank)), [x])
-    if sent is None:
+    found = _every(sent, weights, [a for a, _ in per], max_nodes, span)
+    if found is None:
         return None
-    fixed = [a for a, _ in per]
-    units = each_unit(weights, fixed)
-    [rows] = along([sent], weights, units, max_nodes, span)
-    if rows is None:
-        return None
-    lead = tuple(size for i, size in enumerate(y.shape) if i not in fixed)
-    whole = ops.reshape(rows, shape=(*lead, *x.shape))
-    theirs, n = [b for _, b in per], len(lead)
+    theirs, n = [b for _, b in per], found.rank - x.rank
     order = [*(n + b for b in theirs), *range(n), *(n + i for i in range(x.rank) if i not in theirs)]
-    return ops.transpose(whole, perm=order)
+    return ops.transpose(found, perm=order)
+
+
+def _every(
+    one: Node | None, formal: Node, fixed: Sequence[int], max_nodes: int | None, span: Span | None
+) -> Node | None:
+    """The derivative `one`, made for the direction `formal`, along each unit: the dimensions of `formal` that are not
+    `fixed`, then its own. None where it is zero."""
+    if one is None:
+        return None
+    [found] = along([one], formal, each_unit(formal, fixed), max_nodes, span)
+    if found is None:
+        return None
+    lead = tuple(size for i, size in enumerate(formal.shape) if i not in fixed)
+    return ops.reshape(found, shape=(*lead, *one.shape))
 
 
 def multiplications(graph: Graph, roots: Sequence[Node], *, without: dict[Node, None] | None = None) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import ops
-from .graph import Node
+from .graph import Node, depends
 
 
 class Recomputation:
@@ -84,17 +84,9 @@ class Recomputation:
         return self._tied[key]
 
     def _depends(self, node: Node) -> bool:
-        """Whether a value depends on the data or on a draw. Each node is looked at once."""
-        known = self._moving
-        stack = [node]
-        while stack:
-            top = stack[-1]
-            waiting = [source for source in top.inputs if source not in known] if top not in known else []
-            stack += waiting
-            if not waiting:
-                known[top] = (
-                    top.op.name in ("input", "seed") or (top.op.name == "variable" and top.dtype == "key")
-                    or any(known[source] for source in top.inputs)
-                )
-                stack.pop()
-        return known[node]
+        """Whether a value depends on the data or on a draw."""
+        return depends(node, _moves, self._moving)
+
+
+def _moves(node: Node) -> bool:
+    return node.op.name in ("input", "seed") or (node.op.name == "variable" and node.dtype == "key")

@@ -111,8 +111,6 @@ CASES = {
     "product minus": (lambda c: c.x @ c.W - c.b, {"gemm": 1, "sub": 0}),
     "two products": (lambda c: c.x @ c.W + ops.relu(c.x) @ c.W, {"gemm": 1, "matmul": 1}),
     "three terms": (lambda c: (c.dz + c.x @ c.W) + ops.relu(c.x) @ c.W, {"gemm": 2, "matmul": 0}),
-    "transposed left": (lambda c: ops.transpose(c.x, perm=(1, 0)) @ c.dz, {"matmul": 1, "transpose": 0}),
-    "transposed right": (lambda c: c.dz @ ops.transpose(c.W, perm=(1, 0)), {"matmul": 1, "transpose": 0}),
     "sgd": (lambda c: c.W - 0.1 * ops.matmul(c.x, c.dz, ta=True), {"gemm": 1, "sub": 0}),
     "sgd, negated": (lambda c: c.W + -(ops.matmul(c.x, c.dz, ta=True) * 0.1), {"gemm": 1, "add": 0, "neg": 0}),
     "sgd, divided": (lambda c: c.W - ops.matmul(c.x, c.dz, ta=True) / 8.0, {"gemm": 1, "div": 0}),

@@ -42,22 +42,20 @@ def _except(names: tuple[Label | None, ...], at: int) -> tuple[Label | None, ...
     return tuple(None if i == at else name for i, name in enumerate(names))
 
 
-@builtin
-def sort(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | None = None,
-         descending: Argument | None = None) -> Value:
-    value = tensor(c, x)
-    at = one_axis(value, axis, -1, span)
-    node = c.make(ops.sort, [value.node], [x.span], span, axis=at, descending=truth(descending, "descending"))
-    return Tensor(node, value.labels)
-
-
-@builtin
-def argsort(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | None = None,
+def _sorting(name: str, operation: Callable[..., Node]) -> None:
+    def run(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | None = None,
             descending: Argument | None = None) -> Value:
-    value = tensor(c, x)
-    at = one_axis(value, axis, -1, span)
-    node = c.make(ops.argsort, [value.node], [x.span], span, axis=at, descending=truth(descending, "descending"))
-    return Tensor(node, value.labels)
+        value = tensor(c, x)
+        at = one_axis(value, axis, -1, span)
+        node = c.make(operation, [value.node], [x.span], span, axis=at, descending=truth(descending, "descending"))
+        return Tensor(node, value.labels)
+
+    run.__name__ = name
+    builtin(run)
+
+
+_sorting("sort", ops.sort)
+_sorting("argsort", ops.argsort)
 
 
 def _count(argument: Argument) -> Size:

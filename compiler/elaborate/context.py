@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import ops
 from ..diagnostics import CompileError, Diagnostic, Label, Problems, error
-from ..graph import Graph, Node
+from ..graph import Graph, Node, depends
 from ..module import Module, Variable
 from ..source import Span
 from ..tensor_type import Dim, Shape, TensorType, TypeProblem, product, show_shape
@@ -126,18 +126,8 @@ class Context:
         return key, place * ops.STRIDE % 2**64
 
     def depends_on_data(self, node: Node) -> bool:
-        """Whether a value is computed from data, or has a dimension of it. Each node is looked at once."""
-        stack = [node]
-        while stack:
-            top = stack[-1]
-            open_ = [source for source in top.inputs if source not in self.data]
-            if open_ and top not in self.data:
-                stack += open_
-                continue
-            stack.pop()
-            self.data[top] = top.op.name == "input" or any(isinstance(size, Dim) for size in top.shape) \
-                or any(self.data[source] for source in top.inputs)
-        return self.data[node]
+        """Whether a value is computed from data, or has a dimension of it."""
+        return depends(node, _is_data, self.data)
 
     # --- making nodes
 
@@ -178,6 +168,10 @@ class Context:
             yield
         finally:
             self.depth -= 1
+
+
+def _is_data(node: Node) -> bool:
+    return node.op.name == "input" or any(isinstance(size, Dim) for size in node.shape)
 
 
 def check_size(type: TensorType, what: str, span: Span | None) -> int:

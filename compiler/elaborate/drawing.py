@@ -1,6 +1,8 @@
 """Builtins that draw: each place in the text has draws of its own, keyed by seed, step and the turn of a scan."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .. import ops
 from ..diagnostics import error
 from ..graph import Node
@@ -12,20 +14,19 @@ from .scope import Frame
 from .values import Argument, Tensor, Value, kind, label_of, plain
 
 
-@builtin
-def uniform_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
-    value = tensor(c, x)
-    with c.at(frame, span):
-        key, start = c.draw(value.node.shape)
-        return Tensor(ops.random_uniform(key, value.node.shape, start), value.labels)
+def _noise(name: str, draws: Callable[..., Node]) -> None:
+    def run(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
+        value = tensor(c, x)
+        with c.at(frame, span):
+            key, start = c.draw(value.node.shape)
+            return Tensor(draws(key, value.node.shape, start), value.labels)
+
+    run.__name__ = name
+    builtin(run)
 
 
-@builtin
-def normal_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
-    value = tensor(c, x)
-    with c.at(frame, span):
-        key, start = c.draw(value.node.shape)
-        return Tensor(ops.random_normal(key, value.node.shape, start), value.labels)
+_noise("uniform_like", ops.random_uniform)
+_noise("normal_like", ops.random_normal)
 
 
 @builtin

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from .. import ops, syntax
 from ..diagnostics import error
 from ..graph import Node
+from ..ops.registry import total
 from ..source import Span
 from . import calls, expressions, scan
 from .context import Context, to_node
@@ -27,14 +28,8 @@ class Pass:
 
     def total(self, *, priors: bool, only: str | None = None) -> Node | None:
         """The sum of the losses, with or without the priors."""
-        terms = [node for name, node, prior in self.losses
-                 if (priors or not prior) and (only is None or name == only)]
-        if not terms:
-            return None
-        result = terms[0]
-        for term_ in terms[1:]:
-            result = result + term_
-        return result
+        return total([node for name, node, prior in self.losses
+                      if (priors or not prior) and (only is None or name == only)])
 
 
 def scalar(c: Context, value: Value, what: str, span: Span, dtype: str | None = "float") -> Node:
@@ -113,19 +108,19 @@ def observe(c: Context, frame: Frame, left: Value, right: Value, left_span: Span
             weights = c.make(ops.broadcast_to, [ops.cast(right.weights.node, dtype="float")], [span], span,
                              shape=density.shape)
             axes = tuple(range(density.rank))
-            total = ops.reduce_sum(density * weights, axes=axes, keepdims=False)
-            total = total / ops.reduce_sum(weights, axes=axes, keepdims=False)
+            summed = ops.reduce_sum(density * weights, axes=axes, keepdims=False)
+            summed = summed / ops.reduce_sum(weights, axes=axes, keepdims=False)
         else:
-            total = ops.mean(density, tuple(range(density.rank)))
+            summed = ops.mean(density, tuple(range(density.rank)))
             current.rows.append((density, span))
-        add_loss(c, frame, None, -total, prior=False)
+        add_loss(c, frame, None, -summed, prior=False)
         if current.priors:
             _same_rows(current)
         return
-    total = ops.reduce_sum(density, axes=tuple(range(density.rank)), keepdims=False) if density.rank else density
+    summed = ops.reduce_sum(density, axes=tuple(range(density.rank)), keepdims=False) if density.rank else density
     with c.at(frame, span):
         count = ops.cast(c.counter("observations"), dtype="float")
-        add_loss(c, frame, None, -total / count, prior=True)
+        add_loss(c, frame, None, -summed / count, prior=True)
     c.current.priors.append(span)
     _same_rows(c.current)
 

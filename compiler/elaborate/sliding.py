@@ -165,12 +165,17 @@ def convolve_transpose(
 # --- pooling
 
 
+def _windows(kernel: Argument, stride: Argument | None, n: int) -> tuple[Ints, Ints]:
+    """The sizes of the windows, and their strides: beside each other if nothing else is said."""
+    sizes = _each(kernel, 1, n, "`kernel`")
+    return sizes, _each(stride, 1, n, "`stride`") if stride is not None and stride.value is not None else sizes
+
+
 @builtin
 def max_pool(c: Context, frame: Frame, span: Span, x: Argument, kernel: Argument, stride: Argument | None = None,
              pad: Argument | None = None, dilation: Argument | None = None) -> Value:
     value, n = _sliding(c, x, "max_pool")
-    sizes = _each(kernel, 1, n, "`kernel`")
-    strides = _each(stride, 1, n, "`stride`") if stride is not None and stride.value is not None else sizes
+    sizes, strides = _windows(kernel, stride, n)
     dilations = _each(dilation, 1, n, "`dilation`")
     reach = tuple(extent(k, d) for k, d in zip(sizes, dilations, strict=True))
     pads = _pads(pad, n, value.node.shape[2:], reach, strides)
@@ -183,8 +188,7 @@ def max_pool(c: Context, frame: Frame, span: Span, x: Argument, kernel: Argument
 def avg_pool(c: Context, frame: Frame, span: Span, x: Argument, kernel: Argument, stride: Argument | None = None,
              pad: Argument | None = None, count_pad: Argument | None = None) -> Value:
     value, n = _sliding(c, x, "avg_pool")
-    sizes = _each(kernel, 1, n, "`kernel`")
-    strides = _each(stride, 1, n, "`stride`") if stride is not None and stride.value is not None else sizes
+    sizes, strides = _windows(kernel, stride, n)
     pads = _pads(pad, n, value.node.shape[2:], sizes, strides)
     how = {"kernel": sizes, "strides": strides, "pads": pads}
     node = c.make(ops.avg_pool, [value.node], [x.span], span, **how)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..graph import Node
+from ..graph import Node, depends
 from .match import nonnegative, number
 
 _LEAVES = (
@@ -24,52 +24,28 @@ _BOUNDED = (
 
 
 def finite(node: Node, known: dict[Node, bool]) -> bool:
-    """Whether the value is finite where its leaves are and nothing overflows. `known` keeps what was found out."""
-    stack = [node]
-    while stack:
-        top = stack[-1]
-        if top in known:
-            stack.pop()
-            continue
-        if not _may(top):
-            known[top] = False
-            stack.pop()
-            continue
-        waiting = [source for source in top.inputs if source not in known]
-        if waiting:
-            stack += waiting
-            continue
-        known[top] = all(known[source] for source in top.inputs)
-        stack.pop()
-    return known[node]
+    """Whether the value is finite where its leaves are and nothing overflows. `known` is that of `depends`."""
+    return not depends(node, _breaks, known)
 
 
 def reads_data(node: Node, known: dict[Node, bool]) -> bool:
-    """Whether a value is computed from an input, which may hold NaN. `known` keeps what was found out."""
-    stack = [node]
-    while stack:
-        top = stack[-1]
-        waiting = [source for source in top.inputs if source not in known] if top not in known else []
-        stack += waiting
-        if not waiting:
-            known[top] = top.op.name in ("input", "local") or any(known[source] for source in top.inputs)
-            stack.pop()
-    return known[node]
+    """Whether a value is computed from an input, which may hold NaN. `known` is that of `depends`."""
+    return depends(node, lambda source: source.op.name in ("input", "local"), known)
 
 
-def _may(node: Node) -> bool:
-    """Whether the operation itself makes no infinity and no NaN of finite operands."""
+def _breaks(node: Node) -> bool:
+    """Whether the operation itself may make an infinity or NaN of finite operands."""
     name = node.op.name
     if name == "constant":
-        return bool(np.isfinite(node.attrs["value"]).all())
+        return not np.isfinite(node.attrs["value"]).all()
     if name == "div":
-        return positive(node.inputs[1])
+        return not positive(node.inputs[1])
     if name == "sqrt":
-        return nonnegative(node.inputs[0])
+        return not nonnegative(node.inputs[0])
     if name == "pow":
         exponent = number(node.inputs[1])
-        return exponent is not None and exponent >= 0 and exponent == int(exponent)
-    return name in _LEAVES or name in _BOUNDED
+        return exponent is None or exponent < 0 or exponent != int(exponent)
+    return name not in _LEAVES and name not in _BOUNDED
 
 
 def positive(node: Node, depth: int = 8) -> bool:

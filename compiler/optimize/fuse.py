@@ -22,7 +22,7 @@ from ..graph import Graph, Node
 from ..ops.registry import constant
 from ..tensor_type import evaluate, names_of, product
 from .finite import finite, reads_data
-from .match import once
+from .match import number, once
 
 
 def fuse(graph: Graph, precision: str = "float32") -> None:
@@ -30,7 +30,7 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
     fusing = _Fusing(graph, precision)
     passes: tuple[dict[str, Callable[[Node], Node | None]], ...] = (
         {"mul": fusing.scaled_sum},
-        {"matmul": fusing.transposed, "reduce_sum": fusing.sum, "maximum": fusing.rectified, "sub": fusing.likelihood},
+        {"reduce_sum": fusing.sum, "maximum": fusing.rectified, "sub": fusing.likelihood},
         {
             "where": fusing.masked, "add": fusing.multiply_add, "sub": fusing.multiply_add,
             "mul": fusing.second_moment,
@@ -72,7 +72,7 @@ class _Scaled:
 class _Fusing:
     def __init__(self, graph: Graph, precision: str) -> None:
         self.graph, self.precision = graph, precision
-        self.finite: dict[Node, bool] = {}  # what is known of values, for `masked`
+        self.breaks: dict[Node, bool] = {}  # what is known of values, for `masked`
         self.data: dict[Node, bool] = {}
 
     # --- rules: the new node, or None. Each is given the operations that `fuse` names it for.
@@ -87,17 +87,6 @@ class _Fusing:
                 if reader.op.name == "mul" and set(reader.inputs) == {x, factor}:
                     return ops.reduce_sum(reader, **total.attrs)
         return None
-
-    def transposed(self, node: Node) -> Node | None:
-        """aᵀ @ b = matmul(a, b, ta), and so on"""
-        (a, b), ta, tb = node.inputs, node.attrs["ta"], node.attrs["tb"]
-        if not _is_transposed(a) and not _is_transposed(b):
-            return None
-        if _is_transposed(a):
-            a, ta = a.inputs[0], not ta
-        if _is_transposed(b):
-            b, tb = b.inputs[0], not tb
-        return ops.matmul(a, b, ta=ta, tb=tb)
 
     def sum(self, node: Node) -> Node | None:
         return self.sum_of_squares(node) or self.column_sum(node)
@@ -152,7 +141,7 @@ class _Fusing:
         One pass less over the gradient in Adam's moments.
         """
         c, square = node.inputs if node.inputs[0].rank == 0 else node.inputs[::-1]
-        factor = _number(c)
+        factor = number(c)
         if square.op.name != "mul" or square.inputs[0] is not square.inputs[1] or not once(square):
             return None
         g = square.inputs[0]
@@ -160,23 +149,23 @@ class _Fusing:
             return None
         root = math.sqrt(factor)
         others = [user for user in self.graph.users(g) if user is not square]
-        if any(user.op.name != "mul" or _number(_beside(user, g)) is None for user in others):
+        if any(user.op.name != "mul" or number(_beside(user, g)) is None for user in others):
             return None
         s = self._times(g, root)
         if s is None:
             return None
         for user in others:
             with self.graph.at(user.scope, user.span):
-                self.graph.replace(user, s * ((_number(_beside(user, g)) or 0.0) / root))
+                self.graph.replace(user, s * ((number(_beside(user, g)) or 0.0) / root))
         return s * s
 
     def _times(self, g: Node, factor: float) -> Node | None:
         """factor * g made by the product that makes g; None if g is no product."""
         if g.op.name == "matmul" and g.rank == 2:
             a, b = g.inputs
-            number = _number(a.inputs[0]) if a.op.name == "broadcast_to" else None
-            if number is not None:
-                weights = ops.broadcast_to(constant(self.graph, number * factor, "float"), shape=a.shape)
+            each = number(a.inputs[0]) if a.op.name == "broadcast_to" else None
+            if each is not None:
+                weights = ops.broadcast_to(constant(self.graph, each * factor, "float"), shape=a.shape)
                 return ops.matmul(weights, b, **g.attrs)
             return ops.gemm(a, b, constant(self.graph, 0.0, "float"), alpha=factor, beta=0.0, **g.attrs)
         if g.op.name == "reshape" and once(g.inputs[0]):
@@ -201,8 +190,8 @@ class _Fusing:
         """maximum(x, 0) = relu(x), which is a cheaper kernel; both keep NaN"""
         if node.dtype != "float":
             return None
-        x, zero = node.inputs if _number(node.inputs[1]) == 0.0 else node.inputs[::-1]
-        return ops.relu(x) if _number(zero) == 0.0 and x.rank else None
+        x, zero = node.inputs if number(node.inputs[1]) == 0.0 else node.inputs[::-1]
+        return ops.relu(x) if number(zero) == 0.0 and x.rank else None
 
     def masked(self, node: Node) -> Node | None:
         """where(c, g, 0) = g float(c) for finite g: choosing costs 4 ns an element where no pattern foretells the
@@ -214,8 +203,8 @@ class _Fusing:
         condition, g, zero = (self.relu_mask(node) or node).inputs
         if not self.guards_nothing(condition):
             return self.relu_mask(node)
-        if node.dtype == "float" and _number(zero) == 0.0 and _elements(node) >= _NODE and condition.shape == g.shape \
-                and finite(g, self.finite):
+        if node.dtype == "float" and number(zero) == 0.0 and _elements(node) >= _NODE and condition.shape == g.shape \
+                and finite(g, self.breaks):
             return g * ops.cast(condition, dtype="float")
         return self.relu_mask(node)
 
@@ -233,7 +222,7 @@ class _Fusing:
         left, right = node.inputs[0].inputs
         x, zero = (left, right) if node.inputs[0].op.name == "gt" else (right, left)
         y = x if x.op.name == "relu" else next((u for u in self.graph.users(x) if u.op.name == "relu"), None)
-        if y is None or _number(zero) != 0.0:
+        if y is None or number(zero) != 0.0:
             return None
         return ops.where(ops.cast(y, dtype="bool"), *node.inputs[1:])
 
@@ -268,7 +257,7 @@ class _Fusing:
     def factor_of_power(self, node: Node) -> Node | None:
         """c exp(-x) = exp(log(c) - x), and c (y exp(-x)), for a number c > 0: no pass for the sign"""
         y, c = node.inputs if node.inputs[1].rank == 0 else node.inputs[::-1]
-        factor = _number(c)
+        factor = number(c)
         if factor is None or not factor > 0 or not y.rank or not once(y):
             return None
         if y.op.name == "exp":
@@ -304,7 +293,7 @@ class _Fusing:
         if inverse.op.name != "div" or inverse.rank or not x.rank or not once(inverse):
             return None
         one, s = inverse.inputs
-        return x / s if _number(one) == 1.0 and _elements(x) <= _NODE else None
+        return x / s if number(one) == 1.0 and _elements(x) <= _NODE else None
 
     def root_of_quotient(self, node: Node) -> Node | None:
         """x / (sqrt(v / c) + e) = x * sqrt(c) / (sqrt(v) + e * sqrt(c)) for scalars c and e: no pass for v / c
@@ -364,13 +353,13 @@ class _Fusing:
                     x, y = y, x
                 if y.rank != 0 or x.rank == 0:
                     break
-                number = _number(y)
-                if number is None:
+                value = number(y)
+                if value is None:
                     (times if node.op.name == "mul" else over).append(y)
                 elif node.op.name == "mul":
-                    factor *= number
-                elif number != 0.0:
-                    factor /= number
+                    factor *= value
+                elif value != 0.0:
+                    factor /= value
                 else:
                     break
                 node = x
@@ -411,14 +400,3 @@ def _elements(node: Node) -> int:
     """How many numbers a value holds, were every free dimension (the batch) 32."""
     size = product(node.shape)
     return evaluate(size, dict.fromkeys(names_of(size), 32))
-
-
-def _is_transposed(node: Node) -> bool:
-    return node.op.name == "transpose" and node.rank == 2 and tuple(node.attrs["perm"]) == (1, 0)
-
-
-def _number(node: Node) -> float | None:
-    """The value of a scalar constant."""
-    if node.op.name == "constant" and node.rank == 0:
-        return float(node.attrs["value"])
-    return None
