@@ -1,11 +1,13 @@
 """Figures over a whole data set, and predictions: sessions cut from the same file by the outputs they ask for."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from onnx import numpy_helper
 
-from . import graphs
+from . import graphs, random
 from .data import ArraySource, Columns, Field, check, fields, figure_batch
 from .failures import Error
 from .file import CompiledFile
@@ -37,6 +39,18 @@ def fit_batch(columns: Columns, batch: int) -> int:
     return fixed
 
 
+def _fed(
+    source: ArraySource, held: Mapping[str, Any], key: np.ndarray | None
+) -> Iterator[tuple[dict[str, Any], int]]:
+    """What to feed for each batch, and its rows. Each batch that draws does so with a key of its own: with one for all
+    their draws would be the same."""
+    row = 0
+    for part in source.batches(0):
+        own = {} if key is None else {"key": np.array(random.batch_key(int(key), row), np.uint64)}
+        yield {**held, **part.arrays, **own}, part.rows
+        row += part.rows
+
+
 class Evaluator:
     """The loss and the metrics over a data set, from parts that add up over batches (docs/file-format.md).
 
@@ -60,6 +74,7 @@ class Evaluator:
         self.session = Session(model, how)
         self.outputs = outputs
         self.names = list(self.plan.values) if self.plan else outputs
+        self.key = state.name(self.part, "key") if file.ours and "key" in self.session.inputs else None
         data = [name for name in self.session.inputs if state.name(self.part, name) is None]
         self.fields: tuple[Field, ...] = fields(file, data)
         self.closing: Session | None = None
@@ -73,9 +88,10 @@ class Evaluator:
         """Each figure over all rows; parts are combined in float64, then closed by the file's own arithmetic."""
         source = ArraySource(columns, fit_batch(columns, batch_for(columns, batch)))
         held = self.state.feeds(self.part, self.session.inputs)
+        key = self.state.read(self.key) if self.key is not None else None
         results = [
-            ([float(np.reshape(v, ())) for v in self.session.run(self.outputs, {**held, **part.arrays})], part.rows)
-            for part in source.batches(0)
+            ([float(np.reshape(v, ())) for v in self.session.run(self.outputs, feeds)], rows)
+            for feeds, rows in _fed(source, held, key)
         ]
         if self.plan is None or self.closing is None:
             return {
@@ -100,9 +116,12 @@ class Predictor:
     def __init__(self, file: CompiledFile, state: State, how: Options) -> None:
         self.state = state
         self.outputs = [value.name for value in file.main.output]
-        model = graphs.concatenate(file.model, None, self.outputs, promoted(file, None))
+        # A file that never trains has no state, but it may draw.
+        self.keys = {held.name: numpy_helper.to_array(held) for held in file.main.initializer
+                     if file.ours and held.name == "key"}
+        model = graphs.concatenate(file.model, None, self.outputs, promoted(file, None) | self.keys.keys())
         self.session = Session(model, how)
-        data = [name for name in self.session.inputs if state.name(None, name) is None]
+        data = [name for name in self.session.inputs if state.name(None, name) is None and name not in self.keys]
         self.fields = fields(file, data)
         names = {f.shape[f.rows] for f in self.fields if f.rows is not None}
         self.rows = {v.name: _row_axis(graphs.shape_of(v), names) for v in file.main.output}
@@ -114,7 +133,9 @@ class Predictor:
         whole = None in self.rows.values()
         source = ArraySource(columns, fit_batch(columns, columns.rows if whole else batch_for(columns, batch)))
         held = self.state.feeds(None, self.session.inputs)
-        results = [self.session.run(self.outputs, {**held, **part.arrays}) for part in source.batches(0)]
+        slot = self.state.name(None, "key")
+        key = self.state.read(slot) if self.keys and slot is not None else self.keys.get("key")
+        results = [self.session.run(self.outputs, feeds) for feeds, _ in _fed(source, held, key)]
         made = {}
         for i, name in enumerate(self.outputs):
             axis = self.rows[name]

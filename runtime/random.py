@@ -11,8 +11,8 @@ import numpy as np
 
 K0 = 0x548C9DECBCE65297
 STRIDE, FACTOR = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
-# A file folds (key, step); no step comes to these two numbers, so their streams are never a spec's.
-ORDER, SPLIT = 1 << 62, (1 << 62) + 1
+# A file folds (key, step); no step comes to these numbers, so their streams are never a spec's.
+ORDER, SPLIT, BATCH = 1 << 62, (1 << 62) + 1, (1 << 62) + 2
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -34,6 +34,11 @@ def words(counter: Words, key: int) -> Words:
 def fold(key: int, data: int) -> int:
     """A key made from a key and a number: what `fold` is in a compiled file."""
     return int(mixed(np.array([(key + data * FACTOR) % (1 << 64)], np.uint64), STRIDE)[0])
+
+
+def batch_key(key: int, row: int) -> int:
+    """The key of a batch that begins with this row, where one key is given for all: the first keeps it."""
+    return fold(fold(key, BATCH), row) if row else key
 
 
 def permutation(rows: int, *, seed: int, purpose: int, turn: int = 0) -> np.ndarray:
