@@ -241,8 +241,11 @@ class Trainer:
         return self.evaluator.run(columns, batch or batch_for(columns, self._batch()))
 
     def predict(self, data: object, batch: int | None = None) -> dict[str, np.ndarray]:
-        """The model's outputs by name for rows of data (the inputs that the outputs need; no targets). Draws are anew in
-        each batch, whose size is the settings' or up to 1,024 rows, or `batch` where that is more."""
+        """The model's outputs by name for rows of data (the inputs that the outputs need; no targets).
+
+        `batch`: rows of a batch at least, by default those of the settings; it is larger where rows are small. A
+        graph that draws does so anew in each batch.
+        """
         found, where = load(data, self.predictor.fields, self.file.settings.get("columns"))
         return self.predictor.run(found, where, batch or self._batch())
 
