@@ -25,6 +25,7 @@ from .notation import (
     Product,
     Sum,
     Symbol,
+    join,
     matrix_product,
     product_of,
     pull,
@@ -81,6 +82,7 @@ def _find(name: str, known: dict[str, Node], option: str) -> Node:
 
 FUNCTIONS = {"sigmoid": "σ", "one_hot": "onehot", "reduce_max": "max", "reduce_min": "min", "reduce_prod": "prod"}
 INVISIBLE = ("cast", "broadcast_to", "stop_gradient", "cut", "tie")
+DRAWS = {"random_uniform": "uniform(0, 1)", "random_normal": "normal(0, 1)", "random_below": "bernoulli({share:g})"}
 
 
 @dataclass
@@ -101,7 +103,7 @@ class _Writer:
         shown = self._shown()
         uses: dict[Node, int] = {}
         for node in order:
-            if node in shown:
+            if node in shown and node.op.name not in DRAWS:
                 for source in node.inputs:
                     uses[source] = uses.get(source, 0) + 1
         where: list[tuple[str, Expression]] = []
@@ -110,7 +112,8 @@ class _Writer:
             if node not in shown:
                 continue
             expression = self._expression(node)
-            if uses.get(node, 0) > 1 and node.rank and node is not self.root and _size(expression) > 4:
+            large = _size(expression) > 4 or node.op.name in DRAWS  # two draws read alike and are not
+            if uses.get(node, 0) > 1 and node.rank and node is not self.root and large:
                 name = next(n for i in count() for n in (f"{c}{i or ''}" for c in "huvw") if n not in taken)
                 taken.add(name)
                 where.append((name, expression))
@@ -126,15 +129,17 @@ class _Writer:
             node = stack.pop()
             if node not in shown:
                 shown[node] = None
-                if node not in self.names:
+                if node not in self.names and node.op.name not in DRAWS:
                     stack += node.inputs
         return shown
 
     def _expression(self, node: Node) -> Expression:
         if node in self.names:
             return Symbol(self.names[node])
-        args = [self.done[source] for source in node.inputs]
         name, attrs = node.op.name, node.attrs
+        if name in DRAWS:
+            return Symbol(DRAWS[name].format(**attrs))
+        args = [self.done[source] for source in node.inputs]
         if name in ("input", "variable"):
             return Symbol(attrs.get("name") or attrs["path"])
         if name == "size":
@@ -175,10 +180,10 @@ class _Writer:
 
 
 def _of_size(size: Size) -> Expression:
-    """A size, its numbers apart from its names."""
+    """A size, its numbers apart from its names, which are no matrices: `batch time`, without ⊙."""
     if isinstance(size, Dim) and len(size.terms) == 1:
         [(atoms, factor)] = size.terms
-        return product_of([Number(float(factor)), *(Symbol(str(atom)) for atom in atoms)], [])
+        return join(float(factor), [Symbol(str(atom)) for atom in atoms], [], [])
     return Symbol(f"({size})" if isinstance(size, Dim) else str(size))
 
 

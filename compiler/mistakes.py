@@ -1,8 +1,8 @@
 """What to say where the parser stops: the diagnosis of text that is not grammatical.
 
 In order: an operator, comment or word of another language; a character of no token; brackets that do not
-match; then what grammar/mistakes.txt says of the state and the token; last, what the parser could have gone
-on with.
+match; a slip of the pen; then what grammar/mistakes.txt says of the state and the token; last, what the
+parser could have gone on with.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from lark import Lark
+from lark import Lark, Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput
 from lark.parsers.lalr_analysis import Shift
 
 from .diagnostics import CompileError, error
 from .foreign import LOOKALIKES, OPERATORS, WORDS
+from .slips import misspelt, unfinished
 from .source import Source, Span
 from .syntax_builder import RESERVED, reserved
 
@@ -67,6 +68,7 @@ class Failure:
     construct: str  # the rule read last: of an expression, else of a statement or declaration
     statement: str
     expected: frozenset[str]
+    begins: bool  # a statement or declaration: what stands before it is complete
 
     @classmethod
     def of(cls, unexpected: UnexpectedInput, source: Source, text: str) -> Failure:
@@ -87,7 +89,9 @@ class Failure:
             type = "$END"
         else:
             start, end, type = token.start_pos, token.end_pos, token.type
-        return cls(source, text, start, end, type, state, construct, statement, going_on)
+        last = parser.value_stack[-1] if parser.value_stack else None
+        begins = last is None or (isinstance(last, Token) and (last.type == "_END" or last == "{"))
+        return cls(source, text, start, end, type, state, construct, statement, going_on, begins)
 
     @property
     def span(self) -> Span:
@@ -209,11 +213,14 @@ def explain(failure: Failure, examples: Examples, lark: Lark) -> CompileError:
     problem = problem or _brackets(failure, opened)
     if problem:
         return problem
-    word = _word(failure, before)
-    if word:
-        return word
+    ahead = _scan(failure.text, _line_start(failure.text, failure.start))[1]
+    problem = _word(failure, before) or unfinished(failure, opened, ahead)
+    block = _declares(failure)
+    problem = problem or misspelt(failure, opened, before, block == "train block")
+    if problem:
+        return problem
     for key in _keys(failure, before):
-        if key in examples:
+        if key in examples and examples[key].fields.get("in", block) == block:
             return _advise(examples[key], failure, before)
     return _expected(failure, before, lark)
 
@@ -398,10 +405,10 @@ def _advise(advice: Advice, failure: Failure, before: tuple[int, int] | None) ->
 
 
 def _place(failure: Failure, last: Span | None, label: str) -> tuple[Span, str]:
-    """Where to point: at the end of the line before, when what stopped the parser is on a later one."""
+    """Where to point: at the end of the line before, when that goes on on the line that stopped the parser."""
     if failure.type in ("_END", "$END"):
         return failure.span, label.removesuffix(" before this")
-    if last is None or "\n" not in failure.source.text[last.end : failure.start]:
+    if failure.begins or last is None or "\n" not in failure.source.text[last.end : failure.start]:
         return failure.span, label
     return Span(failure.source, last.end, last.end), label.removesuffix(" before this")
 

@@ -93,7 +93,10 @@ def split(
 def join(
     number: float, scalars: Sequence[Expression], matrix: Sequence[Expression], over: Sequence[Expression]
 ) -> Expression:
-    over, scalars = list(over), list(scalars)
+    for factor in over:
+        if isinstance(factor, Number) and factor.value:
+            number /= factor.value
+    over, scalars = [f for f in over if not (isinstance(f, Number) and f.value)], list(scalars)
     for factor in list(scalars):  # what stands above and below cancels
         if factor in over:
             over.remove(factor)
@@ -173,6 +176,9 @@ def sum_of(terms: Sequence[tuple[int, Expression]]) -> Expression:
             if number < 0:
                 sign, term = -sign, join(-number, scalars, matrix, over)
             flat.append((sign, term))
+    flat = [pair for pair in flat if split(pair[1])[0]] or flat[:1]  # 0 x says nothing
+    if len(flat) == 1 and flat[0][0] > 0:
+        return flat[0][1]
     return Sum(tuple(sorted(flat, key=lambda p: -p[0])))
 
 

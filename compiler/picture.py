@@ -35,6 +35,7 @@ SYMBOLS = {  # operations as they are written; the others go by their names
     "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "pow": "^", "matmul": "@", "floordiv": "//", "mod": "%",
     "eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "sqrt": "√",
     "maximum": "max", "minimum": "min", "random_uniform": "uniform draw", "random_normal": "normal draw",
+    "random_below": "draw <",
     "reduce_sum": "Σ", "reduce_max": "max", "reduce_min": "min", "reduce_prod": "Π", "logsumexp": "log Σ exp",
 }
 # Fill and line of each kind: told apart by lightness and by form too (Okabe and Ito 2008), text at 7:1 or more.
@@ -178,13 +179,14 @@ class _Drawing:
         symbol = SYMBOLS.get(node.op.name.rstrip("_"), node.op.name)
         values = [_value(source) for source in node.inputs]
         if len(values) == 2 and any(values) and not symbol[0].isalpha():
-            text = f"{values[0] or '·'} {symbol} {values[1] or '·'}"
+            left, right = (f"({value})" if " " in value else value or "·" for value in values)  # `· ÷ (batch * time)`
+            text = f"{left} {symbol} {right}"
         elif any(values):
             text = f"{symbol}({', '.join(value or '·' for value in values)})"
-        elif node.op.name.startswith("random_"):
-            text = symbol
         else:
             text = symbol
+        if node.op.name == "random_below":
+            text += f" {node.attrs['share']:g}"
         axes = node.attrs.get("axes", node.attrs.get("axis"))
         if axes is not None and axes != ():
             text += f"  axis {show_attr(axes).strip('[]')}"

@@ -417,6 +417,18 @@ def test_summary(run, trained: dict[str, object], kind: str) -> None:
     assert found["optimizer_values"] == 66
 
 
+def test_a_summary_has_layers_in_the_order_of_the_text(run, tmp_path: Path) -> None:
+    (tmp_path / "m.dl").write_text("""
+        layer block()(x: float[batch, n]) -> float[batch, n] { return x |> dense(n) |> relu |> dropout(0.5) }
+        model m { input x: float[batch, time, 3]; target y: float[batch]
+                  h = rearrange(x[:, 0] |> block() |> block(), "b (t c) -> b t c", t = 3) |> gru(2)
+                  y ~ normal(mean(h, axis = [1, 2]), 1) }
+        train { minimize loss using sgd(0.1) }""")
+    layers = [row["layer"] for row in json.loads(run("summary", tmp_path / "m.dl", "--json")[1])["layers"]]
+    assert layers == ["", "block", "block.dense", "block.dropout", "block[1]", "block[1].dense", "block[1].dropout",
+                      "gru", "sgd"]
+
+
 def test_grad(run) -> None:
     status, out, err = run("grad", SPECS / "softmax.dl", "--of", "loss", "--wrt", "W")
     assert status == 0, err

@@ -62,6 +62,18 @@ def test_other_names_read_the_same() -> None:
     assert formula(text.format(**names), "weights").text == "pixelsᵀ (σ(score) − is_cat) / rows"
 
 
+def test_sizes_zeros_and_draws() -> None:
+    """Sizes are no matrices, what is 0 says nothing, and a draw has the name of its distribution."""
+    text = """model m {{
+        input x: float[batch, 3, time]; target y: float[batch]
+        y ~ normal(mean(sin(x |> conv(2, kernel = 1) |> batch_norm(){}), axis = [1, 2]), 1)
+    }}
+    train {{ minimize loss using sgd(0.1) }}"""
+    assert "bernoulli(0.2)\n" in formula(text.format(" |> dropout(0.2)"), "conv.W").text
+    shown = formula(text.format(""), "conv.W").text
+    assert "/ (batch time)" in shown and "⊙ time" not in shown and not re.search(r"\b0 [a-z]", shown)
+
+
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(Exception, match="there is no `V` for --wrt") as caught:
         of_file("logistic", "V")

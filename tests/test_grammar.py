@@ -382,6 +382,10 @@ def test_reading_files(tmp_path: Path) -> None:
     with pytest.raises(CompileError) as caught:
         read_source(path)
     assert caught.value.diagnostics[0].where == f"{path}:2:15"
+    compiled = tmp_path / "c.onnx"
+    compiled.write_bytes(path.read_bytes())
+    with pytest.raises(CompileError, match="is a compiled file, and a spec is needed here"):
+        read_source(compiled)
 
 
 def test_threads_parse_at_once() -> None:

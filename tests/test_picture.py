@@ -10,7 +10,7 @@ import dlc
 import pytest
 from dlc.cli import main
 from dlc.elaborate import elaborate
-from dlc.parse import read_source
+from dlc.parse import make_source, read_source
 
 SPECS = Path(__file__).parent.parent / "specs"
 
@@ -21,10 +21,13 @@ def test_a_model_as_a_person_draws_it() -> None:
     picture = draw(elaborate(read_source(SPECS / "digits.dl"), folder=SPECS))
     boxes = {(box.kind, *box.lines[:1], ".".join(box.scope)) for box in picture}
     assert {("input", "x", ""), ("target", "y", ""), ("parameter", "W", "dense"), ("parameter", "b", "dense[1]"),
-            ("operation", "· ÷ 0.8", "dropout"), ("loss", "loss", ""), ("result", "output probability", ""),
+            ("operation", "· ÷ 0.8", "dropout"), ("operation", "draw < 0.2", "dropout"), ("loss", "loss", ""),
+            ("result", "output probability", ""),
             ("serving", "@", "dense[1]"), ("operation", "@", "dense[1]")} <= boxes
     assert not {"cast", "fold", "constant"} & {line for box in picture for line in box.lines}
     assert "[batch, 128]" in {label for *_, label in picture.edges(data="label")}
+    source = make_source("model m { input x: float[batch, time]; output y = sum(x) / (size(x, 0) * size(x, 1)) }")
+    assert "· ÷ (batch * time)" in {box.lines[-1] for box in draw(elaborate(source))}
 
 
 def test_a_step_shows_the_new_parameters() -> None:

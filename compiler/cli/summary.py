@@ -62,26 +62,38 @@ def summary(
 
 
 def rows_of(file: CompiledFile) -> list[Row]:
-    """One row for each layer instance that holds something or makes nodes, in the order of the text."""
+    """One row for each layer instance that holds something or makes nodes, in the order of the text: each layer before
+    what lies in it."""
     from dlc.runtime.file import RESERVED
 
-    rows: dict[str, Row] = {"": Row("", [], [], 0, 0)}  # the model's own first
+    rows: dict[str, Row] = {"": Row("", [], [], 0, 0)}
+    seen: dict[str, int] = {}  # layers as they come
 
     def row(layer: str) -> Row:
-        return rows.setdefault(layer, Row(layer, [], [], 0, 0))
+        if layer not in rows:
+            rows[layer] = Row(layer, [], [], 0, 0)
+            for above in _owners(layer):
+                seen.setdefault(above, len(seen))
+        return rows[layer]
 
-    for graph, field in [(file.main, "predicting"), *((part.algorithm, "training") for part in file.parts)]:
-        for node in graph.node:
-            found = row(_scope(node))
-            setattr(found, field, getattr(found, field) + 1)
     learned = set(file.parameters)
     states = {str(entry["name"]) for entry in file.signature.get("states", []) if isinstance(entry, dict)}
-    for slot in file.slots:
+    for slot in file.slots:  # in the order of making; nodes stand as they run
         layer, _, name = slot.name.rpartition(".")
         if slot.name in learned or (slot.name in states and "/" not in slot.name and slot.name not in RESERVED):
             entry = (name, _shape(slot.shape), prod(slot.shape))
             (row(layer).parameters if slot.name in learned else row(layer).states).append(entry)
-    return list(rows.values())
+    for graph, field in [(file.main, "predicting"), *((part.algorithm, "training") for part in file.parts)]:
+        for node in graph.node:
+            found = row(_scope(node))
+            setattr(found, field, getattr(found, field) + 1)
+    return sorted(rows.values(), key=lambda row: [seen[above] for above in _owners(row.layer)])
+
+
+def _owners(layer: str) -> list[str]:
+    """The layers that a layer lies in, from the outside in, and itself."""
+    parts = layer.split(".") if layer else []
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
 def totals_of(file: CompiledFile) -> dict[str, Any]:

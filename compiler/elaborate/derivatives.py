@@ -36,8 +36,10 @@ def _pair(c: Context, y: Argument, x: Argument) -> tuple[Node, Node]:
 def _scalar(c: Context, name: str, y: Argument) -> None:
     node = tensor(c, y).node
     if node.rank or node.dtype != "float":
+        helps = {"int": "whole numbers have no derivative", "bool": "truth values have no derivative"}
         raise error("E0403", f"`{name}` takes the derivative of a single float number", y.span,
-                    f"this is `{node.type}`", help=f"`{name}(sum(y), x)` is the derivative of the sum")
+                    f"this is `{node.type}`",
+                    help=helps.get(node.dtype, f"`{name}(sum(y), x)` is the derivative of the sum"))
 
 
 def _vector(c: Context, given: Argument, like: Node, of: Argument) -> Node:

@@ -183,6 +183,7 @@ def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str
         raise error(
             "E0324", f"{what} needs {at_least}{fixed} dimension{'s' * (fixed != 1)}, found {len(shape)}", span,
             f"this is `{value.node.type}`", more=[(type.span, f"`{type.span.text}` declared here")],
+            help="`none` in an index adds a dimension of 1: `x[:, none]`" if 0 < len(shape) == fixed - 1 else None,
         )
     rest = len(shape) - fixed
     labels: list[Label | None] = []
