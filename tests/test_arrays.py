@@ -76,6 +76,7 @@ CASES = [  # an expression, and what NumPy says
     ("split(v, [1, 3, 1])[1]", lambda: V[1:4]), ("split(x, [1, -1], axis = 1)[1]", lambda: X[:, 1:]),
     ("split(x, [4], axis = 1)[0]", lambda: X), ("size(x, [0, 2])", lambda: np.array(6)),
     # several arrays at once
+    ("x[i[1, 0], i[1, 0]]", lambda: X[1, 1]), ("x[:, i[1, 0], i[1, 0]]", lambda: X[:, 1, 1]),  # the same one twice
     ("x[i, j]", lambda: X[I, J]), ("x[i, j, 1]", lambda: X[I, J, 1]), ("x[i, :, 0 * i]", lambda: X[I, :, 0 * I]),
     ("x[:, j, j - j]", lambda: X[:, J, J - J]), ("x[i, j, i * 0]", lambda: X[I, J, I * 0]),
     ("a[:, j, j]", lambda: SPD[:, J, J]),

@@ -142,11 +142,13 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
         # is then the same in all its turns.
         wide = [array for array in arrays if array[1].node.rank]
         together = len(wide) > 1
+        gone: list[int] = []  # dimensions that single elements took away
         for axis, at, place_span in sorted((array for array in arrays if not (together and array[1].node.rank)),
                                            key=lambda array: (array[1].node.rank, array[1].node.id)):
-            gone = sum(1 for other, index, _ in arrays if other < axis and not index.node.rank
-                       and (at.node.rank, at.node.id) > (0, index.node.id))
-            node = c.make(ops.gather, [node, at.node], [span, place_span], span, axis=axis - gone)
+            left = axis - sum(other < axis for other in gone)
+            node = c.make(ops.gather, [node, at.node], [span, place_span], span, axis=left)
+            if not at.node.rank:
+                gone.append(axis)
         if together:
             marks = [j for j, length in enumerate(shape) if length is None]
             single = {j for j, array in zip(marks, arrays, strict=True) if not array[1].node.rank}
