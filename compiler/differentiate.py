@@ -124,13 +124,13 @@ def _joined(parts: list[Node]) -> list[Node]:
     return parts
 
 
-def expand(graph: Graph, max_nodes: int | None = None) -> bool:
+def expand(graph: Graph, max_nodes: int | None = None, turn: bool = False) -> bool:
     """Replaces the innermost derivative placeholders by their graphs, one sweep for each target or direction.
 
     Innermost are those that need no other placeholder. Returns whether any remain, to be expanded once what is
     there was simplified: so each derivative is taken of a simple and stable form. E0401 when a target does not
     depend on what it is to be derived by, E0402 when no path between them has a derivative; of a Jacobian what
-    `jacobian` raises.
+    `jacobian` raises. turn: the graph is a scan's body, of which derivatives may be taken yet.
     """
     if _expand_bodies(graph, max_nodes):
         return True
@@ -152,10 +152,24 @@ def expand(graph: Graph, max_nodes: int | None = None) -> bool:
                 raise independent(placeholder)
             graph.replace(placeholder, result)
     merge_all(graph)
-    if not remain:  # no derivative is left to be taken by a rule of its own
-        for node in [node for node in graph.nodes if node.op.name == "custom"]:
-            graph.replace(node, node.inputs[0])
+    if not remain and not turn:  # no derivative is left to be taken by a rule of its own
+        _value_alone(graph)
     return remain
+
+
+def _value_alone(graph: Graph) -> None:
+    """Takes the rules off functions with a derivative of their own, in scans too."""
+    for node in graph.order(graph.outputs.values()):
+        if node.op.name == "custom":
+            graph.replace(node, node.inputs[0])
+        elif node.op.name == "scan" and node in graph:
+            body: Body = node.attrs["body"]
+            inner = Graph()
+            made = Body(inner, body.inputs, body.copied(inner))
+            _value_alone(inner)
+            made = Body(inner, body.inputs, [inner.outputs[str(number)] for number in range(len(made.roots))])
+            if made.key != body.key:
+                graph.replace(node, graph.add(node.op, node.inputs, {**node.attrs, "body": made}))
 
 
 def _derived(placeholders: Sequence[Node], max_nodes: int | None) -> list[Node | None]:
@@ -196,7 +210,7 @@ def _expand_bodies(graph: Graph, max_nodes: int | None) -> bool:
         if not any(part.op.name in (*ops.PLACEHOLDERS, "scan") for part in inner.nodes):
             continue
         before = made.key
-        expand(inner, max_nodes)
+        expand(inner, max_nodes, turn=True)
         made = Body(inner, body.inputs, [inner.outputs[str(number)] for number in range(len(made.roots))])
         if made.key != before:
             found = True

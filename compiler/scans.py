@@ -74,7 +74,9 @@ def close(
     by = dict.fromkeys(node.inputs[1] for node in order if node.op.name in ops.PLACEHOLDERS)
     if any(node.id < first for node in by):  # then what lies between it and its target must be inside
         order = graph.order(roots)
-    inside: dict[Node, None] = dict.fromkeys([*states, turn])
+    # The formal values of a rule for a derivative belong to the turn that applies its function.
+    formals = [node for node in order if node.op.name == "formal" and node.id >= first]
+    inside: dict[Node, None] = dict.fromkeys([*states, turn, *formals])
     for node in order:
         if any(source in inside or source in by for source in node.inputs):
             inside[node] = None

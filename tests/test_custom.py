@@ -1,6 +1,9 @@
 """Derivatives given in the language: reverse, forward, higher orders, and what does not fit."""
 from __future__ import annotations
 
+import re
+
+import dlc
 import numpy as np
 import pytest
 from op_cases import error_of, slope
@@ -176,6 +179,78 @@ def test_in_a_checkpoint_and_around_a_scan():
     expected = (2 + np.prod(q, axis=1))[:, None] * others * (2 + at)
     np.testing.assert_allclose(spec.get("z", {"x": at}), expected)
     np.testing.assert_allclose(spec.get("t", {"x": at}), expected.sum(1))
+
+
+# name -> (functions, the next h of h and the slice u)
+TURNS = {
+    "a surrogate of a step": (
+        "fn f(v) = where(v > 0, 1.0, 0.0)\nderivative f(g, y, v) = g / (1 + 3 * abs(v))^2\n", "0.5 * h + f(u @ W - h)"),
+    "a product with the weights": (
+        "fn f(h, W) = h @ W\nderivative f(g, y, h, W) { return 2 * g @ transpose(W), 3 * transpose(h) @ g }\n",
+        "tanh(f(h, W) + u)"),
+    "of the slice alone": ("fn f(v) = round(v)\nderivative f(g, y, v) = g * v^2\n", "tanh(h @ W + f(u))"),
+    "the result": ("fn f(v) = tanh(v)\nderivative f(g, y, v) = g * (1 - y^3)\n", "f(h @ W + u)"),
+    "g alone": ("fn f(v) = v\nderivative f(g, y, v) = -g\n", "tanh(f(h) @ W + u)"),
+    "a weight of the turn": ("fn f(v, k) = k * v\nderivative f(g, y, v, k) { return g * k^2, sum(g * v) }\n",
+                             "sin(f(h, W[0, 0]) + u)"),
+    "one in another": (
+        "fn a(v) = round(v)\nderivative a(g, y, v) = g * v\n"
+        "fn b(v) = sin(a(2 * v))\nderivative b(g, y, v) = g * (a(v) + y)\n",
+        "0.9 * b(h + u) @ W + h / 2"),
+    "of the library": ("", "round_through(2 * h + u) @ W / 3 + sign_through(reverse_gradient(h, 0.5))"),
+}
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_in_the_turns_of_a_scan(name):
+    """As in a `for`, to the second order, backwards and forwards."""
+    functions, following = TURNS[name]
+    start = "param W: float[3, 3] init normal(0, 0.5)\ninput s: float[batch, 4, 3]\n"
+    scan = f"scan t over 0..4 {{\n state h: float[batch, 3] = 0\n u = s[:, t]\n h <- {following}\n r[:, t] = h\n}}\n"
+    each = [re.sub(r"\bu\b", f"u{t}", following) for t in range(4)]
+    turns = "".join(f"u{t} = s[:, {t}]\nh = {next_}\nr{t} = h\n" for t, next_ in enumerate(each))
+    loop = f"h = 0 * x\n{turns}r = stack([r0, r1, r2, r3], axis = 1)\n"
+    loss = ("loss = sum(sin(r) * r) + sum(h)\noutput a = grad(loss, s)\noutput b = grad(loss, W)\n"
+            "output c = grad(sum(grad(loss, s)^2), s)\noutput d = jvp(sum(r^2), s, cos(s))\noutput z = r")
+    data = {"x": X, "s": np.random.default_rng(3).normal(size=(4, 4, 3))}
+    one, other = (model(functions, start + body + loss) for body in (scan, loop))
+    state = one.start()
+    for output in "zabcd":
+        found, expected = (spec.get(output, {**data, **state}) for spec in (one, other))
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11, err_msg=output)
+
+
+SPIKING = """
+fn spike(v) = where(v > 0, 1.0, 0.0)
+derivative spike(g, y, v) = g / (1 + 10 * abs(v))^2
+model spiking {
+    input  x: float[batch, time, 5]
+    target y: int[batch]
+    param W: float[5, 16] init normal(0, 1)
+    scan t over time {
+        state v: float[batch, 16] = 0
+        state s: float[batch, 16] = 0
+        u = 0.9 * v * (1 - s) + x[:, t] @ W
+        v <- u
+        s <- spike(u - 1)
+        spikes[:, t] = s
+    }
+    y ~ categorical(logits = mean(spikes, axis = time) |> dense(2))
+    output rate = mean(spikes)
+}
+train spiking { minimize loss using adam(0.02) }
+"""
+
+
+def test_a_spiking_net_learns_on_onnx_runtime():
+    """Leaky units that fire, trained by a surrogate gradient (Zenke and Ganguli 2018): the steps have none."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(128, 12, 5)).astype("float32")
+    batch = {"x": x, "y": (x[:, :6, 0].sum(1) > x[:, 6:, 1].sum(1)).astype(int)}
+    trainer = dlc.Trainer(dlc.compile(SPIKING), device="cpu", seed=0)
+    losses = [trainer.step(batch)["loss"] for _ in range(150)]
+    assert losses[-1] < 0.5 < 0.65 < losses[0]
+    assert 0 < trainer.predict(batch)["rate"] < 1
 
 
 def test_numbers_known_now_have_no_derivative():

@@ -25,18 +25,13 @@ def attach(
     c: Context, frame: Frame, callee: Declared, rule: syntax.Derivative, bound: dict[str, Argument], value: Value,
     span: Span,
 ) -> Value:
-    """The value of an fn with its rule for the derivative. E0414 if that does not fit, E0416 in a scan."""
+    """The value of an fn with its rule for the derivative. E0414 if that does not fit."""
     fn = callee.declaration
     if value is POISON or not any(isinstance(argument.value, Tensor) for argument in bound.values()):
         return value  # of numbers known now there is no derivative
     if not isinstance(value, Tensor) or value.node.dtype != "float":
         raise error("E0414", f"`{fn.name}` has a derivative: it returns one float value, not {kind(value)}", span,
                     "applied here", more=[(rule.name_span, "its derivative")])
-    if c.turnings:
-        raise error("E0416", f"`{fn.name}` has a derivative of its own, not taken in a `scan` yet", span,
-                    "applied in a turn", more=[(rule.name_span, "its derivative")],
-                    help="apply it to what goes in or comes out, or write `x + stop_gradient(f(x) - x)` for a "
-                         "derivative of 1")
     g, y = (ops.make_formal(c.graph, value.node.type) for _ in range(2))
     names = [parameter.name for parameter in rule.configuration[:2]]
     given = {name: Argument(name, Tensor(node, value.labels), span) for name, node in zip(names, (g, y), strict=True)}

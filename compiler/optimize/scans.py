@@ -115,6 +115,8 @@ class _Improving:
             return "same" if _alike(self.scan.inputs[number], self.axes[number - self.states]) else "apart"
         if node.op.name == "turn":
             return "apart"
+        if node.op.name == "formal":  # what a rule for a derivative says stays with its function
+            return "carried"
         if node.op.name in CLOSED:
             return "closed"
         kinds = {self.kinds[source] for source in node.inputs}
