@@ -14,8 +14,9 @@ them loops down that side instead of recursing.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeVar, dataclass_transform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, TypeVar, dataclass_transform
 
 from .source import Span
 
@@ -435,3 +436,15 @@ class File:
 
     span: Span
     declarations: tuple[Declaration | Import | Train, ...]
+
+
+def walk(roots: Sequence[Any]) -> Iterator[Any]:
+    """Every piece of syntax in and below the roots, in the order of the text. Not recursive."""
+    stack = list(roots)[::-1]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, list | tuple):
+            stack += list(node)[::-1]
+        elif is_dataclass(node) and not isinstance(node, type) and type(node).__module__ == __name__:
+            yield node
+            stack += [getattr(node, field.name) for field in fields(node)][::-1]

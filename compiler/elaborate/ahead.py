@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any
 
 from .. import syntax
@@ -49,7 +49,7 @@ def _copy(current: Any) -> Any:
 
 def _applications(frame: Frame, instance: Instance) -> Iterator[Sequence[syntax.Argument]]:
     """The arguments of the calls of an instance by its name, `f(x)` and `x |> f`, in the bodies that run."""
-    for node in _walk(frame.bodies):
+    for node in syntax.walk(frame.bodies):
         if isinstance(node, syntax.Call) and _is(frame, node.function, instance):
             yield node.arguments
         elif isinstance(node, syntax.Pipe):
@@ -67,21 +67,9 @@ def _is(frame: Frame, expr: syntax.Expr, instance: Instance) -> bool:
 
 def _plain(frame: Frame, c: Context, expr: syntax.Expr) -> bool:
     """Whether working out an expression makes nothing: no layers, only names known here and functions."""
-    for node in _walk([expr]):
+    for node in syntax.walk([expr]):
         if isinstance(node, syntax.Name):
             value = expressions.lookup(c, frame, node.name, node.span)
             if value is None or isinstance(value, Instance) or calls.is_maker(value):
                 return False
     return True
-
-
-def _walk(roots: Sequence[Any]) -> Iterator[Any]:
-    """Every piece of syntax in and below the roots, in the order of the text."""
-    stack = list(roots)[::-1]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, list | tuple):
-            stack += list(node)[::-1]
-        elif is_dataclass(node) and not isinstance(node, type) and type(node).__module__ == syntax.__name__:
-            yield node
-            stack += [getattr(node, field.name) for field in fields(node)][::-1]

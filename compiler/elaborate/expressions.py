@@ -9,7 +9,7 @@ from .. import ops, syntax
 from ..diagnostics import did_you_mean, error
 from ..source import Span
 from ..tensor_type import Dim, weight
-from . import builtins, calls, control, indexing, reading
+from . import builtins, calls, control, indexing, reading, scan
 from .context import Context, poisoned, to_node
 from .scope import Frame
 from .values import (
@@ -377,8 +377,8 @@ def _name(c: Context, frame: Frame, expr: syntax.Name) -> Value:
         if expr.name in builtins.LATER:
             raise error("E0244", f"`{expr.name}` is not in this version", expr.span, builtins.LATER[expr.name])
         known = list(frame.names) + list(frame.dims) + c.library.known(frame.unit) + list(reading.BUILTINS)
-        raise error("E0201", f"`{expr.name}` is not defined", expr.span, "not found here",
-                    help=did_you_mean(expr.name, known))
+        raise scan.unfinished(c, expr) or error(
+            "E0201", f"`{expr.name}` is not defined", expr.span, "not found here", help=did_you_mean(expr.name, known))
     return None if value is NOTHING else value
 
 

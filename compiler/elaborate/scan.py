@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from .. import ops, scans, syntax
 from ..body import cone
-from ..diagnostics import error
+from ..diagnostics import CompileError, error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, Size
@@ -303,6 +303,27 @@ def collect(c: Context, frame: Frame, target: syntax.Index, value: Value) -> Non
                     target.span, f"the value is `{node.type}`")
     place = mine[0] if not gaps or mine[0] < gaps[0] else node.rank + 1 - (len(target.places) - mine[0])
     turning.emits[name] = Emit(node, value.labels if isinstance(value, Tensor) else (), place, target.span)
+
+
+def unfinished(c: Context, name: syntax.Name) -> CompileError | None:
+    """E0377 if the name is that of a tensor whose turns a scan around it collects."""
+    for turning in reversed(c.turnings):
+        around, turn = turning.statement.span, turning.statement.name
+        if around.source is not name.span.source or not around.start <= name.span.start < around.end:
+            continue
+        for part in syntax.walk(turning.statement.body):
+            for target in part.targets if isinstance(part, syntax.Assign) else ():
+                if isinstance(target, syntax.Index) and isinstance(target.value, syntax.Name) \
+                        and target.value.name == name.name \
+                        and any(isinstance(e, syntax.Name) and e.name == turn for e in target.places):
+                    before = f"{name.name}_before"
+                    return error(
+                        "E0377", f"`{name.name}` is there after its scan only", name.span, "read in a turn",
+                        more=[(target.span, "each turn gives its part here")],
+                        help=f"what a turn reads of the one before is a state: `state {before}: float[...] = ...` "
+                             f"first, and last `{before} <-` what `{target.span.text}` is given",
+                    )
+    return None
 
 
 def check_range(c: Context, index: Node, size: Size, span: Span) -> None:
