@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import dlc
 import networkx as nx
 import numpy as np
 import pytest
@@ -204,6 +206,17 @@ def test_order_is_deep_and_deterministic():
     for node in order:
         assert all(source in seen for source in node.inputs)
         seen.add(node)
+
+
+def test_programs_give_networkx_graphs():
+    program = dlc.compile(Path(__file__).parent.parent / "specs" / "digits.dl")
+    assert set(program.graphs) == {"predict", "step", "initialize"}
+    for graph in (program.graph, *program.graphs.values()):
+        assert isinstance(graph, nx.DiGraph) and nx.is_directed_acyclic_graph(graph)
+        assert set(graph.edges) == {(source, node) for node in graph for source in node.inputs}
+    assert len(program.graph) > len(program.graphs["predict"])
+    program.graph.clear()  # what is given is the caller's own
+    assert len(program.graph) > 100
 
 
 def test_text():
