@@ -57,6 +57,49 @@ WORDS = {
     "try": "nothing is caught at run time; `where` keeps values in range",
 }
 
+# Names of other libraries that are far from ours.
+NAMES = {
+    "range": "`for i in 0..n` and `scan t over 0..n` run over numbers, `arange(n)` is a tensor of them",
+    "len": "`size(x, 0)` is a size",
+    "mse": "write `squared(prediction, y)`, or say what is distributed: `y ~ normal(prediction, 1)`",
+    "mse_loss": "write `squared(prediction, y)`, or say what is distributed: `y ~ normal(prediction, 1)`",
+    "mae": "write `absolute(prediction, y)`, or say what is distributed: `y ~ laplace(prediction, 1)`",
+    "bce": "write `binary_cross_entropy(logits, y)`, or say what is distributed: `y ~ bernoulli(logits)`",
+    "nll": "say what is distributed: `y ~ categorical(logits)`",
+    "linear": "write `dense(out)`",
+    "Linear": "write `dense(out)`",
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "Conv1d", "Conv2d", "Conv3d"),
+                    "write `conv(channels, kernel = 3)`, for any number of dimensions"),
+    "flatten": 'write `reshape(x, [batch, n])`, or `rearrange(x, "b c h w -> b (c h w)")`',
+    "view": "write `reshape(x, [...])`",
+    "squeeze": "an index takes a dimension away: `x[:, 0]`",
+    "unsqueeze": "`none` in an index adds a dimension of 1: `x[:, none]`",
+    "expand_dims": "`none` in an index adds a dimension of 1: `x[:, none]`",
+    "permute": "write `transpose(x, [0, 2, 1])`, or `rearrange`",
+    "cat": "write `concat([a, b], axis = 1)`",
+    "concatenate": "write `concat([a, b], axis = 1)`",
+    "matmul": "write `a @ b`",
+    "pow": "write `x^y`",
+    "ln": "write `log(x)`",
+    "topk": "write `top_values(x, k)`, or `top(x, k)` for where they stand",
+    "detach": "write `stop_gradient(x)`",
+    "randn": "write `normal_like(x)`",
+    "rand": "write `uniform_like(x)`",
+    "xavier": "write `glorot_uniform`",
+    "kaiming": "write `he_normal`",
+    **dict.fromkeys(("np", "numpy", "torch", "tf", "jnp", "jax", "math", "nn", "F"),
+                    "functions stand by themselves: `exp(x)`"),
+    **dict.fromkeys(("True", "False"), "write `true` and `false`"),
+    **dict.fromkeys(("None", "null"), "write `none`"),
+}
+# Arguments of other libraries, and what they are called here.
+ARGUMENTS = {
+    "learning_rate": "lr", "padding": "pad", "units": "out", "out_features": "out", "filters": "channels",
+    "out_channels": "channels", "kernel_size": "kernel", "strides": "stride", "dim": "axis", "keepdim": "keepdims",
+    "hidden_size": "hidden", "p": "rate", "epsilon": "eps", "weight_decay": "decay", "use_bias": "bias",
+    "negative_slope": "slope", "output_padding": "output_pad", "num_embeddings": "vocabulary", "embedding_dim": "width",
+}  # fmt: skip
+
 # Characters that look like one of the language, by editors and word processors.
 LOOKALIKES = {
     "'": 'texts stand in double quotes: `"..."`',

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from dlc import foreign
 from dlc.diagnostics import CompileError
+from dlc.elaborate.library import standard_index
+from dlc.elaborate.reading import BUILTINS
 from dlc.parse import make_source, parse
 from dlc.source import Source
 
@@ -48,3 +52,13 @@ def test_each_code_has_one_page() -> None:
         page = (PAGES / f"{path.stem[:5]}.md").read_text("utf-8")
         assert page.startswith(f"# {path.stem[:5]}: ")
         assert len(page.splitlines()) >= 5
+
+
+def test_names_of_other_libraries_are_not_ours_and_ours_exist() -> None:
+    ours = {*BUILTINS, *standard_index(), "for", "scan", "normal", "bernoulli"}
+    assert not {*foreign.NAMES} & ours
+    written = {word for text in foreign.NAMES.values() for code in re.findall(r"`([^`]*)`", text)
+               for word in re.findall(r"([a-z_]+)\(", code)}
+    assert written <= ours
+    library = "".join(path.read_text("utf-8") for path in (HERE.parent / "specs" / "std").glob("*.dl"))
+    assert all(re.search(rf"[(,] *{name}\b", library) or name == "axis" for name in foreign.ARGUMENTS.values())

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .. import ops, syntax
+from .. import foreign, ops, syntax
 from ..diagnostics import CompileError, Diagnostic, Label, did_you_mean, error
 from ..graph import Node
 from ..source import Span
@@ -97,8 +97,10 @@ def bind(
         else:
             name = argument.name
             if name not in names and name not in extra:
+                known, ours = [*names, *extra], foreign.ARGUMENTS.get(name)
                 raise error("E0215", f"{what} has no argument `{name}`", argument.span, "not known",
-                            notes=[f"it takes ({', '.join(names)})"], help=did_you_mean(name, [*names, *extra]))
+                            notes=[f"it takes ({', '.join(names)})"],
+                            help=f"here it is called `{ours}`" if ours in known else did_you_mean(name, known))
         if name in bound:
             raise error("E0216", f"`{name}` is given twice", argument.span, "again here",
                         more=[(bound[name].span, "first here")])

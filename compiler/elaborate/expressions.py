@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .. import ops, syntax
+from .. import foreign, ops, syntax
 from ..diagnostics import did_you_mean, error
 from ..source import Span
 from ..tensor_type import Dim, weight
@@ -378,7 +378,8 @@ def _name(c: Context, frame: Frame, expr: syntax.Name) -> Value:
             raise error("E0244", f"`{expr.name}` is not in this version", expr.span, builtins.LATER[expr.name])
         known = list(frame.names) + list(frame.dims) + c.library.known(frame.unit) + list(reading.BUILTINS)
         raise scan.unfinished(c, expr) or error(
-            "E0201", f"`{expr.name}` is not defined", expr.span, "not found here", help=did_you_mean(expr.name, known))
+            "E0201", f"`{expr.name}` is not defined", expr.span, "not found here",
+            help=foreign.NAMES.get(expr.name) or did_you_mean(expr.name, known))
     return None if value is NOTHING else value
 
 
