@@ -151,6 +151,8 @@ def _reduction(name: str, operation: Callable[..., Node], dtype: str | None) -> 
                 raise error("E0316", "a gradient of several parts has no axes", axis.span, "here")
             return _over_parts(c, frame, span, x, run)
         value = tensor(c, x)
+        if name in ("max", "min") and axis is not None and axis.name is None:
+            _greater_of_two(c, name, x, axis)
         if value.node.dtype == "bool" and name in ("sum", "prod", "max", "min"):
             value = tensor(c, x, "int")
         if dtype == "float" and value.node.dtype != "float":
@@ -175,6 +177,17 @@ def _reduction(name: str, operation: Callable[..., Node], dtype: str | None) -> 
 
     run.__name__ = name
     builtin(run)
+
+
+def _greater_of_two(c: Context, name: str, x: Argument, axis: Argument) -> None:
+    """`max(x, 0)` is often written for `maximum(x, 0)`. W0203, E0314."""
+    which = "greater" if name == "max" else "lesser"
+    said = f"`{name}imum({x.span.text}, {axis.span.text})` takes the {which} of two, element by element"
+    if isinstance(axis.value, float | Tensor):
+        raise error("E0314", f"an axis is a number or a name, not {kind(axis.value)}", axis.span, "the axis", help=said)
+    if type(axis.value) is int:
+        c.problems.add(error("W0203", f"`{name}` goes along axis {axis.value}", axis.span, "this is the axis",
+                             help=f"{said}; if the axis is meant write `axis = {axis.span.text}`"))
 
 
 def _without(names: tuple[Label | None, ...], chosen: tuple[int, ...], keep: bool) -> tuple[Label | None, ...]:
