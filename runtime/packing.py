@@ -8,6 +8,8 @@ number comes from the operations that the file has for it. Linear in nodes.
 """
 from __future__ import annotations
 
+import math
+from collections import ChainMap
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -44,8 +46,12 @@ def offsets(shapes: Sequence[Sequence[int]]) -> list[int]:
     """Where each tensor of a row begins, in elements, and where the row ends."""
     starts = [0]
     for shape in shapes:
-        starts.append(starts[-1] + -(-int(np.prod(shape, dtype=np.int64)) // APART) * APART)
+        starts.append(starts[-1] + _apart(math.prod(shape)))
     return starts
+
+
+def _apart(elements: int) -> int:
+    return -(-elements // APART) * APART
 
 
 def promising(model: ModelProto, updates: Mapping[str, str]) -> bool:
@@ -69,10 +75,14 @@ class _Packing:
         self.tensor_of = {output: tensor for tensor, output in self.updates.items()}
         self.maker = {name: node for node in self.graph.node for name in node.output if name}
         self.taken = graphs.names(self.graph)
+        self.operands: dict[str, list[tuple[str, bool]]] = {}  # of what has a kind, each with whether it is a number
         self.kind, self.depth = self._kinds()
-        self.made: dict[Names, str] = {}  # values of one kind -> the one that holds them all
-        self.rows: dict[Names, set[str]] = {}  # tensors -> which of "input" and "output" the graph has of them
+        # All that is tried for one group of outputs comes first in these, and is put to the rest where it pays.
+        self.made: ChainMap[Names, str] = ChainMap({}, {})  # values of one kind -> the one that holds them all
+        self.ends: ChainMap[tuple[Names, str], None] = ChainMap({}, {})  # (tensors of a row, "input" or "output")
         self.nodes: list[NodeProto] = []
+        self.rows: dict[Names, int] = {}
+        self.row: dict[str, int] = {}  # tensor -> the number of its row
         self.constants: dict[str, TensorProto] = {}
 
     def run(self) -> list[Row]:
@@ -91,15 +101,18 @@ class _Packing:
     def _chunks(self, outputs: list[str]) -> Iterator[Names]:
         """Rows of no more than LONGEST elements."""
         row: list[str] = []
+        length = 0
         for name in outputs:
-            if offsets([(self._elements(each),) for each in (*row, name)])[-1] > LONGEST:
+            size = _apart(self._elements(name))
+            if length + size > LONGEST:
                 yield tuple(row)
-                row = []
+                row, length = [], 0
             row.append(name)
+            length += size
         yield tuple(row)
 
     def _elements(self, name: str) -> int:
-        return int(np.prod([size or 0 for size in self.known[name][1]], dtype=np.int64))
+        return math.prod(size or 0 for size in self.known[name][1])
 
     # --- what is alike
 
@@ -121,6 +134,7 @@ class _Packing:
                 numbers[key] = len(depth)
                 depth.append(1 + max(depth[each] for each in kinds))
             kind[node.output[0]] = numbers[key]
+            self.operands[node.output[0]] = parts
         return kind, depth
 
     def _operands(self, node: NodeProto) -> list[tuple[str, bool]] | None:
@@ -129,11 +143,12 @@ class _Packing:
         if node.op_type not in ELEMENTWISE or node.domain not in ("", "ai.onnx"):
             return None
         shape = self._shape(node.output[0])
-        parts = [(name, not name or self._shape(name) == ()) for name in node.input]
-        if not shape or 0 in shape or None in shape or not any(self._shape(name) == shape for name in node.input):
+        if not shape or 0 in shape or None in shape:
             return None
-        if not all(alone or self._shape(name) == shape for name, alone in parts):
+        shapes = [self._shape(name) if name else () for name in node.input]
+        if shape not in shapes or not all(each in ((), shape) for each in shapes):
             return None
+        parts = [(name, each == ()) for name, each in zip(node.input, shapes, strict=True)]
         return sorted(parts, key=lambda part: part[1]) if node.op_type in ("Add", "Mul") else parts
 
     def _shape(self, name: str) -> tuple[int | None, ...] | None:
@@ -146,16 +161,24 @@ class _Packing:
         nodes, or where parts of them lie in other rows."""
         if len(outputs) < 2:
             return ()
-        made, rows, nodes = self.made, self.rows, self.nodes
-        self.made, self.rows = dict(made), {row: set(ends) for row, ends in rows.items()}
-        self.nodes = []
+        count = len(self.nodes)
         self._pack(outputs)
-        new = [names for names in self.made if names not in made and self.kind.get(names[0], LEAF) > STATE]
-        held = [tensor for row in self.rows for tensor in row]
-        if sum(map(len, new)) <= len(self.nodes) or len(held) != len(set(held)):
-            self.made, self.rows, self.nodes = made, rows, nodes
-            return ()
-        self.nodes = [*nodes, *self.nodes]
+        tried, ends = self.made.maps[0], self.ends.maps[0]
+        new = [names for names in tried if self.kind.get(names[0], LEAF) > STATE]
+        rows = {row: self.rows.get(row, len(self.rows) + i) for i, (row, _) in enumerate(ends)}
+        row = {tensor: number for tensors, number in rows.items() for tensor in tensors}
+        alone = all(row[tensor] == number == self.row.get(tensor, number)
+                    for tensors, number in rows.items() for tensor in tensors)
+        if alone and sum(map(len, new)) > len(self.nodes) - count:
+            self.made.maps[1].update(tried)
+            self.ends.maps[1].update(ends)
+            self.rows.update(rows)
+            self.row.update(row)
+        else:
+            del self.nodes[count:]
+            new = []
+        tried.clear()
+        ends.clear()
         return tuple(name for names in new for name in names)
 
     def _pack(self, values: Names) -> None:
@@ -168,12 +191,12 @@ class _Packing:
                 continue
             if kind == STATE and len(set(names)) == len(names):
                 self.made[names] = self._fresh(names)
-                self.rows.setdefault(names, set()).add("input")
+                self.ends[names, "input"] = None
             elif kind <= STATE:
                 self._join(names)
             else:
                 # Of one kind: the same operation, numbers in the same places.
-                operands = [self._operands(self.maker[name]) or [] for name in names]
+                operands = [self.operands[name] for name in names]
                 parts = [(tuple(name for name, _ in part), part[0][1]) for part in zip(*operands, strict=True)]
                 if ready:
                     self._chain(names, [part[0] if alone else self.made[part] for part, alone in parts])
@@ -189,7 +212,7 @@ class _Packing:
         whole.input.extend(operands)
         self.nodes.append(whole)
         if all(name in self.tensor_of for name in names):
-            self.rows.setdefault(tuple(self.tensor_of[name] for name in names), set()).add("output")
+            self.ends[tuple(self.tensor_of[name] for name in names), "output"] = None
 
     def _join(self, names: Names) -> None:
         """Values from elsewhere, one after the other, with zeros up to where the next begins."""
@@ -221,10 +244,10 @@ class _Packing:
         """The graph with the packed nodes at its end, and without those in whose place they are."""
         graph, rows = self.graph, []
         gone: set[str] = set()
-        for tensors, ends in self.rows.items():
+        for tensors in self.rows:
             outputs = tuple(self.updates[tensor] for tensor in tensors)
-            row = Row(tensors, self.made[tensors] if "input" in ends else "",
-                      self.made[outputs] if "output" in ends else "")
+            row = Row(tensors, self.made[tensors] if (tensors, "input") in self.ends else "",
+                      self.made[outputs] if (tensors, "output") in self.ends else "")
             kind, size = self.known[tensors[0]][0], offsets([(self._elements(name),) for name in tensors])[-1]
             if row.input:
                 graph.input.append(helper.make_tensor_value_info(row.input, kind, [size]))

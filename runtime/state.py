@@ -8,6 +8,7 @@ the bindings of two iterations are made once and used for ever.
 """
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -120,13 +121,13 @@ class State:
     def pack(self, part: int | None, row: packing.Row) -> tuple[Buffer, Buffer]:
         """Lays tensors of state, each of which turns over in every step, beside each other on the CPU. Gives back the
         buffers of all of them at once, the present one first. What was bound before is bound no more."""
-        names = [self._names.get((part, tensor)) or self._names[None, tensor] for tensor in row.tensors]
+        names = [name for tensor in row.tensors if (name := self.name(part, tensor)) is not None]
         slots = [self.slots[name] for name in names]
         starts = packing.offsets([slot.shape for slot in slots])
         one, two = (Buffer((starts[-1],), slots[0].dtype, "cpu") for _ in range(2))
         for name, slot, start in zip(names, slots, starts, strict=False):
             value = self.read(name)
-            size = int(np.prod(slot.shape, dtype=np.int64))
+            size = math.prod(slot.shape)
             parts = [both.array[start : start + size].reshape(slot.shape) for both in (one, two)]
             first, second = (Buffer(slot.shape, slot.dtype, "cpu", array=part_) for part_ in parts)
             self._buffers[name] = (first, second) if self._at[name] == 0 else (second, first)
@@ -248,11 +249,11 @@ class Stepper:
                         binding.bind_ortvalue_input(tensor, state.now(name).value)
                 for output, result in figures:
                     binding.bind_ortvalue_output(output, result.value)
-                flips = []
+                flips, single = [], set(session.outputs)  # other outputs are in rows
                 for tensor, output in targets_of[part.index].items():
                     name = state.name(part.index, tensor)
                     assert name is not None  # the validator has seen that keys are initializers
-                    if output in session.outputs:  # else in a row
+                    if output in single:
                         binding.bind_ortvalue_output(output, state.other(name).value)
                     flips.append(name)
                 at = state.phase()

@@ -8,6 +8,7 @@ import pytest
 from dlc.runtime import graphs, packing
 from dlc.runtime.packing import APART, LARGEST, LONGEST, PACKED, Row, offsets
 from onnx import TensorProto, helper, numpy_helper
+from work import assert_linear
 
 FLOAT = TensorProto.FLOAT
 
@@ -202,3 +203,12 @@ def test_a_row_says_which_ends_the_graph_has():
     [row] = packed({"a": [4], "b": [4]}, nodes)[1]
     assert row == Row(("a", "b"), "", row.output) and row.output
     assert offsets([(4,), (4,)])[-1] == 2 * APART
+
+
+def test_packing_is_linear():
+    def make(count: int):
+        shapes = {f"t{i}": [64] for i in range(count)}
+        outputs = {name: f"next/{name}" for name in shapes}
+        return update(shapes, [node for name in shapes for node in chain(name)], outputs), outputs
+
+    assert_linear(make, lambda made: packing.packed(*made), counted=(200, 3200), timed=(800, 6400), limit=2.5)
