@@ -128,7 +128,7 @@ class _Packing:
             kinds = [kind.get(name, LEAF) for name, alone in parts if not alone]
             key = (
                 node.op_type, *(attribute.SerializeToString(deterministic=True) for attribute in node.attribute),
-                *(name if alone else kind.get(name, LEAF) for name, alone in parts),
+                *(name if alone else (kind.get(name, LEAF), self.known[name][0]) for name, alone in parts),
             )
             if key not in numbers:
                 numbers[key] = len(depth)
@@ -231,7 +231,8 @@ class _Packing:
         self.nodes.append(helper.make_node("Concat", parts, [self.made[names]], name=self.made[names], axis=0))
 
     def _constant(self, name: str, value: np.ndarray) -> str:
-        self.constants.setdefault(name, graphs.tensor(name, value))
+        if name not in self.constants:
+            self.constants[name] = graphs.tensor(name, value)
         return name
 
     def _fresh(self, names: Names) -> str:

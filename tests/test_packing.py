@@ -152,6 +152,16 @@ def test_one_chain_for_tensors_of_any_shape():
     assert offsets([(3,), (4, 5), (2, 2, 2)]) == [0, 16, 48, 64]
 
 
+def test_tensors_of_other_types_have_other_kinds():
+    """A power by whole numbers beside one by fractions: they cannot be joined."""
+    nodes = [helper.make_node("Cast", ["g/b"], ["whole"], to=TensorProto.INT64)]
+    for name, exponent in (("a", "g/a"), ("b", "whole")):
+        nodes += [helper.make_node("Pow", [name, exponent], [f"power/{name}"]),
+                  helper.make_node("Neg", [f"power/{name}"], [f"neg/{name}"]),
+                  helper.make_node("Abs", [f"neg/{name}"], [f"next/{name}"])]
+    assert packed({"a": [4], "b": [4]}, nodes)[1] == []
+
+
 def test_numbers_may_stand_on_either_side_of_a_product():
     _, rows = packed({"a": [3], "b": [4]}, [*chain("a", "gc"), *chain("b", "cg")])
     assert [row.tensors for row in rows] == [("a", "b")]
