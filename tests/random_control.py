@@ -70,12 +70,13 @@ def layers_in_turns(d: Draft) -> None:
     t, h, y, z = (d.fresh(stem) for stem in "thyz")
     n = a.shape[2]
     noise = d.random.choice(["0.1 * {h}", "0.1 * normal_like({h})", "0.5 * ({h} |> dropout(0.4))"]).format(h=h)
+    start = d.random.choice(["0.1", f"sin({a}[:, 0] |> dense({n}))", f"0.3 * ({a}[:, 0] |> batch_norm(eps = 0.2))"])
     d.lines += [
-        f"scan {t} over time {{", f"    state {h}: float[batch, {n}] = 0.1",
+        f"scan {t} over time {{", f"    state {h}: float[batch, {n}] = {start}",
         f"    {h} <- tanh(({h} |> dense({n}, bias = false)) + {a}[:, {t}] + {noise})",
         f"    {y}[:, {t}] = {h}", f"    {z}[:, {t}] = sin({h} * {a}[:, {t}])", "}",
     ]
-    d.let(f"{y} - {z}", a.shape, 2.0, (a,))
+    d.let(f"{y} - {z}", a.shape, 2.0, (a,), rows="batch_norm" not in start)
 
 
 @construct

@@ -278,6 +278,34 @@ def evaluated(term: str, names: Mapping[str, Any]) -> Any:
     return written[term](names)
 
 
+@pytest.mark.parametrize("inside", [False, True], ids=["not applied in the turns", "applied in the turns too"])
+def test_a_layer_in_a_start_value_moves_its_state_once(inside: bool) -> None:
+    spec = Spec("""
+        layer count()(x) {
+            state n: float = 0
+            if training { n <- n + 1 }
+            return x + 0.1 * n
+        }
+        model m {
+            input x: float[batch]
+            param w: float init ones
+            c = count()
+            scan t over 0..3 {
+                a = %s
+                state h: float[batch] = w * x |> c
+                h <- 0.5 * h + a
+            }
+            loss = mean(h)
+        }
+        train { minimize loss using sgd(0.1) }""" % ("c(x)" if inside else "x"))
+    loss, after = spec.step({"x": np.ones(2), "w": np.float64(1), "c.n": np.float64(5), "step": 0})
+    n, h = 6, 1.6
+    for _ in range(3):
+        n += inside
+        h = 0.5 * h + 1 + 0.1 * n * inside
+    assert after["c.n"] == n and loss == pytest.approx(h)
+
+
 # --- what is refused
 
 

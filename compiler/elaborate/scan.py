@@ -221,21 +221,26 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
 
 
 class _before:
-    """What is made inside belongs to no turn: it draws once, and reads states from outside as they stand there."""
+    """What is made inside belongs to no turn: it draws once, and reads and moves states as they stand outside."""
 
     def __init__(self, c: Context, turning: Turning) -> None:
-        self.c, self.turning, self.turnings = c, turning, c.turnings
+        self.c, self.turning, self.turnings, self.moving = c, turning, c.turnings, c.moving
 
     def __enter__(self) -> None:
         self.c.turnings = [t for t in self.turnings if t is not self.turning]
         self.moved = [(slot, slot.value) for slot, _ in self.turning.before]
         for slot, value in self.turning.before:
             slot.value = value
+        assert isinstance(self.moving, _Moving)
+        self.c.moving = self.moving.outer
 
     def __exit__(self, *problem: object) -> None:
-        self.c.turnings = self.turnings
+        self.c.turnings, self.c.moving = self.turnings, self.moving
         for slot, value in self.moved:
             slot.value = value
+        assert isinstance(self.moving, _Moving)
+        for path, leaf in self.moving.leaves.items():  # the turns go on from where that left the states of layers
+            self.turning.starts[leaf] = self.moving.outer.get(path, self.turning.starts[leaf])
 
 
 def depends(node: Node, turning: Turning) -> bool:
