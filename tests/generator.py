@@ -11,7 +11,7 @@ STRIDE, FACTOR = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
 def mixed(x: int, factor: int) -> int:
     y = (x * x % WORD // 2**32 + x) % WORD
     z = y * y % WORD
-    return (z + z // 2**32) * factor % WORD
+    return (z + z // 2**25) * factor % WORD
 
 
 def word(counter: int, key: int) -> int:

@@ -1,7 +1,7 @@
 """Random draws that are functions of a key: the same numbers on every provider, and again after a resume.
 
 A word is 64 random bits: a counter times an odd number is added to the key (Weyl 1916), and the sum is squared twice,
-its upper half brought down to the lower one after each square (the middle square of von Neumann 1949 with a Weyl
+its upper bits brought down to the lower ones after each square (the middle square of von Neumann 1949 with a Weyl
 sequence, as in Widynski 2017, "Middle Square Weyl Sequence RNG", arXiv:1704.00358, and 2020, arXiv:2004.06278). All is
 unsigned 64-bit multiplication, addition and division, which every provider computes exactly; nothing depends on the
 order of evaluation. docs/file-format.md says how keys and draws are made, tests/test_draws.py how good they are.
@@ -23,6 +23,9 @@ K0 = 0x548C9DECBCE65297  # the key that seeds are folded into
 STRIDE = 0x9E3779B97F4A7C15  # between the counters of draws: odd, 2⁶⁴ over the golden ratio
 FACTOR = 0xD6E8FEB86659FD93  # odd, with irregular bits
 HALF = 1 << 32
+# How far the upper bits of the second square come down. By 32 places bits 0 to 7 and 32 to 39 of the sum would depend
+# on the same low bits of a square, which has few residues; by 25 every low bit meets upper ones.
+DOWN = 25
 WORD = 1 << 64
 STORED = 4096  # counters up to so many are stored in the file, beyond they are counted when it runs
 DIGITS = {"float64": 24, "float32": 24, "float16": 11, "bfloat16": 8}  # bits of a uniform
@@ -35,7 +38,7 @@ def mixed(x: Array, factor: int) -> Array:
     with np.errstate(over="ignore"):
         y = (x * x >> half) + x
         z = y * y
-        bits: Array = (z + (z >> half)) * np.uint64(factor)
+        bits: Array = (z + (z >> np.uint64(DOWN))) * np.uint64(factor)
         return bits
 
 
@@ -58,7 +61,7 @@ class _Bits:
     def mixed(self, x: str, factor: int) -> str:
         y = self.op("Add", self.op("Div", self.op("Mul", x, x), HALF), x)
         z = self.op("Mul", y, y)
-        return self.op("Mul", self.op("Add", z, self.op("Div", z, HALF)), factor)
+        return self.op("Mul", self.op("Add", z, self.op("Div", z, 1 << DOWN)), factor)
 
 
 # --- keys
