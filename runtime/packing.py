@@ -84,6 +84,7 @@ class _Packing:
         self.rows: dict[Names, int] = {}
         self.row: dict[str, int] = {}  # tensor -> the number of its row
         self.constants: dict[str, TensorProto] = {}
+        self.patience = 4 * len(self.graph.node)  # values looked at in vain, after which the rest stays as it is
 
     def run(self) -> list[Row]:
         groups: dict[tuple[int, int], list[str]] = {}
@@ -145,6 +146,8 @@ class _Packing:
         shape = self._shape(node.output[0])
         if not shape or 0 in shape or None in shape:
             return None
+        if node.op_type == "Div" and graphs.dtype_of(self.known[node.output[0]][0]).kind in "iu":
+            return None  # between the tensors of a row are zeros, by which whole numbers cannot be divided
         shapes = [self._shape(name) if name else () for name in node.input]
         if shape not in shapes or not all(each in ((), shape) for each in shapes):
             return None
@@ -158,8 +161,8 @@ class _Packing:
 
     def _try(self, outputs: Names) -> Names:
         """Packs values of one kind, and all that makes them; gives back what it packed. Nothing where that saves no
-        nodes, or where parts of them lie in other rows."""
-        if len(outputs) < 2:
+        nodes, where parts of them lie in other rows, or where too much was tried in vain."""
+        if len(outputs) < 2 or self.patience < 0:
             return ()
         count = len(self.nodes)
         self._pack(outputs)
@@ -175,7 +178,9 @@ class _Packing:
             self.rows.update(rows)
             self.row.update(row)
         else:
+            self.taken.difference_update(name for node in self.nodes[count:] for name in node.output)
             del self.nodes[count:]
+            self.patience -= sum(map(len, tried))
             new = []
         tried.clear()
         ends.clear()
@@ -232,8 +237,8 @@ class _Packing:
 
     def _constant(self, name: str, value: np.ndarray) -> str:
         if name not in self.constants:
-            self.constants[name] = graphs.tensor(name, value)
-        return name
+            self.constants[name] = graphs.tensor(graphs.fresh(name, self.taken), value)
+        return str(self.constants[name].name)
 
     def _fresh(self, names: Names) -> str:
         """A name that the graph does not have yet. It begins with that of the first node: what ONNX Runtime says of
@@ -262,8 +267,8 @@ class _Packing:
         nodes = graphs.needed([*graph.node, *self.nodes], [value.name for value in kept])
         del graph.node[:]
         graph.node.extend(nodes)
-        read = {name for node in nodes for name in graphs.reads(node)}
-        graph.initializer.extend(held for name, held in self.constants.items() if name in read)
+        read = {value.name for value in kept}.union(*(graphs.reads(node) for node in nodes))
+        graph.initializer.extend(held for held in self.constants.values() if held.name in read)
         inputs = [value for value in graph.input if value.name in read]
         del graph.input[:]
         graph.input.extend(inputs)

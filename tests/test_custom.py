@@ -220,6 +220,20 @@ def test_in_the_turns_of_a_scan(name):
         np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11, err_msg=output)
 
 
+def test_second_derivatives_by_weights_and_data_together():
+    """Scans that come to equal one another on the way to several derivatives."""
+    rule = "fn f(v) = where(v > 0, 1.0, 0.0)\nderivative f(g, y, v) = g / (1 + 3 * abs(v))^2\n"
+    start = "input s: float[batch, 5, 3]\nparam W: float[3, 3] init normal(0, 0.5)\n"
+    scan = "scan t over 0..5 {\n state h: float[batch, 3] = 0\n h <- f(h @ W + s[:, t])\n}\n"
+    loop = "h = 0 * x\n" + "".join(f"h = f(h @ W + s[:, {t}])\n" for t in range(5))
+    outputs = ("loss = mean(h^2)\noutput a = hvp(loss, W, W)\noutput b = grad(sum(grad(loss, W)^2), W)\n"
+               "output c = grad(sum(grad(loss, s)^2), s)\noutput d = grad(loss, W)\noutput e = hessian(loss, W)\n")
+    one, other = (model(rule, start + body + outputs) for body in (scan, loop))
+    data = {"x": X, "s": np.random.default_rng(1).normal(size=(4, 5, 3)), **one.start()}
+    for output in "abcde":
+        np.testing.assert_allclose(one.get(output, data), other.get(output, data), rtol=1e-9, atol=1e-11)
+
+
 SPIKING = """
 fn spike(v) = where(v > 0, 1.0, 0.0)
 derivative spike(g, y, v) = g / (1 + 10 * abs(v))^2

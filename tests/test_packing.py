@@ -215,6 +215,51 @@ def test_a_row_says_which_ends_the_graph_has():
     assert offsets([(4,), (4,)])[-1] == 2 * APART
 
 
+def test_whole_numbers_are_not_divided_by_what_lies_between():
+    text = """model m {
+        input x: float[batch, 5]
+        param w: float[5] init ones
+        state a: int[5] = 7
+        state b: int[3] = 9
+        if training { a <- 1000 // a + 1; b <- 1000 // b + 1 }
+        loss = mean((x @ w)^2) + mean(a) + mean(b)
+    }
+    train { minimize loss using sgd(0.1) }"""
+    trainer = dlc.Trainer(dlc.compile(text), device="cpu")
+    trainer.step({"x": np.ones((2, 5), "float32")})
+    assert state(trainer)["a"].tolist() == [143] * 5 and state(trainer)["b"].tolist() == [112] * 3
+
+
+def test_an_input_that_is_an_output_stays():
+    nodes = [node for name in "ab" for node in chain(name)]
+    outputs = {"a": "next/a", "b": "next/b", "d": "a"}   # d keeps what a was
+    model = update({"a": [3], "b": [4], "d": [3]}, nodes, outputs)
+    assert len(packing.packed(model, outputs)) == 1
+    onnx.checker.check_model(model, full_check=True)
+
+
+def test_names_of_the_graph_are_not_taken_twice():
+    shapes = {"a": [4, 5], "row/flat": [4]}
+    _, rows = packed(shapes)
+    assert [row.tensors for row in rows] == [("a", "row/flat")]
+
+
+def test_what_is_tried_in_vain_stays_linear():
+    """Pairs whose tensors would lie in two orders, at every depth of a chain."""
+    def make(count: int):
+        shapes = {f"{letter}{i}": [4] for i in range(count) for letter in "ab"}
+        nodes, last = [], {"a": "g/a0", "b": "g/b0"}
+        for i in range(count):
+            for one, other in ("ab", "ba"):
+                nodes.append(helper.make_node("Tanh", [last[one]], [f"u{one}{i}"]))
+                nodes.append(helper.make_node("Sub", [f"{other}{i}", f"u{one}{i}"], [f"next/{one}{i}"]))
+            last = {letter: f"u{letter}{i}" for letter in "ab"}
+        outputs = {name: f"next/{name}" for name in shapes}
+        return update(shapes, nodes, outputs), outputs
+
+    assert_linear(make, lambda made: packing.packed(*made), counted=(100, 1600), timed=(400, 3200), limit=2.5)
+
+
 def test_packing_is_linear():
     def make(count: int):
         shapes = {f"t{i}": [64] for i in range(count)}

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from .. import ops, scans, syntax
 from ..body import cone
@@ -41,6 +42,18 @@ class Turning:
     before: list[tuple[StateSlot, Node]] = field(default_factory=list)  # states from outside, as they stand there
     slots: dict[str, tuple[Node, StateSlot]] = field(default_factory=dict)  # states declared in the scan
     emits: dict[str, Emit | None] = field(default_factory=dict)  # None where its value was in error
+
+    @cached_property
+    def collected(self) -> dict[str, Span]:
+        """The names that turns give their parts to, `y[:, t] = ...`, and where the first does."""
+        targets = [target for part in syntax.walk(self.statement.body) if isinstance(part, syntax.Assign)
+                   for target in part.targets if isinstance(target, syntax.Index)]
+        found: dict[str, Span] = {}
+        for target in targets:
+            if isinstance(target.value, syntax.Name) and any(
+                    isinstance(e, syntax.Name) and e.name == self.statement.name for e in target.places):
+                found.setdefault(target.value.name, target.span)
+        return found
 
     def state(self, c: Context, start: Node) -> Node:
         """The placeholder of one more state."""
@@ -313,21 +326,18 @@ def collect(c: Context, frame: Frame, target: syntax.Index, value: Value) -> Non
 def unfinished(c: Context, name: syntax.Name) -> CompileError | None:
     """E0377 if the name is that of a tensor whose turns a scan around it collects."""
     for turning in reversed(c.turnings):
-        around, turn = turning.statement.span, turning.statement.name
+        around = turning.statement.span
         if around.source is not name.span.source or not around.start <= name.span.start < around.end:
             continue
-        for part in syntax.walk(turning.statement.body):
-            for target in part.targets if isinstance(part, syntax.Assign) else ():
-                if isinstance(target, syntax.Index) and isinstance(target.value, syntax.Name) \
-                        and target.value.name == name.name \
-                        and any(isinstance(e, syntax.Name) and e.name == turn for e in target.places):
-                    before = f"{name.name}_before"
-                    return error(
-                        "E0377", f"`{name.name}` is there after its scan only", name.span, "read in a turn",
-                        more=[(target.span, "each turn gives its part here")],
-                        help=f"what a turn reads of the one before is a state: `state {before}: float[...] = ...` "
-                             f"first, and last `{before} <-` what `{target.span.text}` is given",
-                    )
+        target = turning.collected.get(name.name)
+        if target is not None:
+            before = f"{name.name}_before"
+            return error(
+                "E0377", f"`{name.name}` is there after its scan only", name.span, "read in a turn",
+                more=[(target, "each turn gives its part here")],
+                help=f"what a turn reads of the one before is a state: `state {before}: float[...] = ...` "
+                     f"first, and last `{before} <-` what `{target.text}` is given",
+            )
     return None
 
 

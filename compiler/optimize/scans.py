@@ -56,7 +56,7 @@ def simplified(body: Body, final: bool, simplify: Simplify) -> Body:
 def each_body(graph: Graph, change: Callable[[Graph], object]) -> None:
     """Changes the bodies of all scans: `change` rewrites their graphs."""
     for node in graph.order(graph.outputs.values()):
-        if node.op.name == "scan":
+        if node.op.name == "scan" and node in graph:
             body: Body = node.attrs["body"]
             inner = Graph()
             count = len(Body(inner, body.inputs, body.copied(inner)).roots)
@@ -71,7 +71,9 @@ def improve(graph: Graph, final: bool) -> bool:
     graph.prune()
     changed = False
     for node in graph.order(graph.outputs.values()):
-        if node.op.name != "scan" or any(inner.op.name in ops.PLACEHOLDERS for inner in node.attrs["body"].graph.nodes):
+        if node.op.name != "scan" or node not in graph:  # gone where it came to equal another
+            continue
+        if any(inner.op.name in ops.PLACEHOLDERS for inner in node.attrs["body"].graph.nodes):
             continue
         results = [user for user in graph.users(node) if user.op.name == "result"]
         with graph.at(node.scope, node.span):
