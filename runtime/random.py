@@ -19,10 +19,9 @@ Words = np.ndarray[Any, np.dtype[np.uint64]]
 
 def mixed(x: Words, factor: int) -> Words:
     """64 random bits for each number, shape [n] -> [n]. Arrays wrap silently modulo 2⁶⁴."""
-    half = np.uint64(32)
-    y = (x * x >> half) + x
+    y = (x * x >> np.uint64(32)) + x
     z = y * y
-    bits: Words = (z + (z >> half)) * np.uint64(factor)
+    bits: Words = (z + (z >> np.uint64(25))) * np.uint64(factor)
     return bits
 
 
