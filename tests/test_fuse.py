@@ -208,15 +208,15 @@ def residual(layers: int) -> Graph:
     return graph
 
 
-def test_a_residual_layer_takes_nine_nodes():
+def test_a_residual_layer_takes_ten_nodes():
     short, long = residual(3), residual(13)
     for graph in (short, long):
         fuse(graph)
     found = [node.op.name for node in long.nodes]
     assert found.count("gemm") == 4 * 13 and "matmul" not in found and "reduce_sum" not in found
     leaves = 2 * 10  # W and b of ten layers
-    # forward gemm, relu, add; backward cast, where, gemm, two updates, and the reshape of the bias
-    assert len(long) - len(short) == 9 * 10 + leaves
+    # forward gemm, relu, add; backward two casts, mul, gemm, two updates, and the reshape of the bias
+    assert len(long) - len(short) == 10 * 10 + leaves
 
 
 def test_fusing_is_linear():

@@ -203,7 +203,7 @@ class _Fusing:
         condition, g, zero = (self.relu_mask(node) or node).inputs
         if not self.guards_nothing(condition):
             return self.relu_mask(node)
-        if node.dtype == "float" and number(zero) == 0.0 and _elements(node) >= _NODE and condition.shape == g.shape \
+        if node.dtype == "float" and number(zero) == 0.0 and _elements(node) >= _CHOICE and condition.shape == g.shape \
                 and finite(g, self.breaks):
             return g * ops.cast(condition, dtype="float")
         return self.relu_mask(node)
@@ -393,7 +393,8 @@ def _beside(node: Node, one: Node) -> Node:
     return node.inputs[1] if node.inputs[0] is one else node.inputs[0]
 
 
-_NODE = 4096  # a node costs about as much as a pass over so many numbers
+_NODE = 4096  # a node costs about as much as a pass over so many numbers,
+_CHOICE = 256  # and as choosing so many that no pattern foretells
 
 
 def _elements(node: Node) -> int:
