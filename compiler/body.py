@@ -55,6 +55,13 @@ class Body:
         """The roots made again in another graph; locals keep their numbers where `mapping` has none for them."""
         return copy(into, self.roots, mapping or {})
 
+    def changed(self, change: Callable[[Graph], object]) -> Body:
+        """The body with its graph rewritten: `change` is given a copy, whose outputs are the roots by number."""
+        graph = Graph()
+        Body(graph, self.inputs, self.copied(graph))
+        change(graph)
+        return Body(graph, self.inputs, [graph.outputs[str(number)] for number in range(len(self.roots))])
+
     def text(self) -> str:
         return self.graph.text(self.roots)
 

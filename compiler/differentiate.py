@@ -160,14 +160,13 @@ def expand(graph: Graph, max_nodes: int | None = None, turn: bool = False) -> bo
 def _value_alone(graph: Graph) -> None:
     """Takes the rules off functions with a derivative of their own, in scans too."""
     for node in graph.order(graph.outputs.values()):
+        if node not in graph:  # gone with a rule that read it, or where it came to equal another
+            continue
         if node.op.name == "custom":
             graph.replace(node, node.inputs[0])
-        elif node.op.name == "scan" and node in graph:
+        elif node.op.name == "scan":
             body: Body = node.attrs["body"]
-            inner = Graph()
-            made = Body(inner, body.inputs, body.copied(inner))
-            _value_alone(inner)
-            made = Body(inner, body.inputs, [inner.outputs[str(number)] for number in range(len(made.roots))])
+            made = body.changed(_value_alone)
             if made.key != body.key:
                 graph.replace(node, graph.add(node.op, node.inputs, {**node.attrs, "body": made}))
 
@@ -202,17 +201,13 @@ def _expand_bodies(graph: Graph, max_nodes: int | None) -> bool:
     """The same within scans. Returns whether there was any."""
     found = False
     for node in graph.order(graph.outputs.values()):
-        if node.op.name != "scan":
+        if node.op.name != "scan" or node not in graph:
             continue
         body: Body = node.attrs["body"]
-        inner = Graph()
-        made = Body(inner, body.inputs, body.copied(inner))
-        if not any(part.op.name in (*ops.PLACEHOLDERS, "scan") for part in inner.nodes):
+        if not any(part.op.name in (*ops.PLACEHOLDERS, "scan") for part in body.graph.nodes):
             continue
-        before = made.key
-        expand(inner, max_nodes, turn=True)
-        made = Body(inner, body.inputs, [inner.outputs[str(number)] for number in range(len(made.roots))])
-        if made.key != before:
+        made = body.changed(lambda graph: expand(graph, max_nodes, turn=True))
+        if made.key != body.key:
             found = True
             graph.replace(node, graph.add(node.op, node.inputs, {**node.attrs, "body": made}))
     return found

@@ -17,11 +17,10 @@ from collections.abc import Callable, Mapping
 from .. import ops
 from ..body import Body
 from ..graph import Graph, Node
-from ..scans import Intake
+from ..scans import CLOSED, Intake
 from ..tensor_type import Shape, product
 from .match import POINTWISE
 
-CLOSED = ("constant", "size", "arange")
 FEW = 4096  # elements that a value of one turn may grow to when all turns are computed at once
 WORTH = ("matmul", "gather", "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "logsumexp", "softmax",
          "log_softmax")
@@ -42,10 +41,7 @@ def simplify_bodies(graph: Graph, final: bool, simplify: Simplify) -> None:
 def simplified(body: Body, final: bool, simplify: Simplify) -> Body:
     if body.final if final else body.settled:
         return body
-    inner = Graph()
-    copied = Body(inner, body.inputs, body.copied(inner))
-    simplify(inner, final)
-    made = Body(inner, body.inputs, [inner.outputs[str(number)] for number in range(len(copied.roots))])
+    made = body.changed(lambda graph: simplify(graph, final))
     if made.key == body.key:
         made = body
     made.settled = True
@@ -54,15 +50,15 @@ def simplified(body: Body, final: bool, simplify: Simplify) -> Body:
 
 
 def each_body(graph: Graph, change: Callable[[Graph], object]) -> None:
-    """Changes the bodies of all scans: `change` rewrites their graphs."""
+    """Changes the bodies of all scans, inner ones first: `change` rewrites their graphs."""
+
+    def inside(body: Graph) -> None:
+        each_body(body, change)
+        change(body)
+
     for node in graph.order(graph.outputs.values()):
         if node.op.name == "scan" and node in graph:
-            body: Body = node.attrs["body"]
-            inner = Graph()
-            count = len(Body(inner, body.inputs, body.copied(inner)).roots)
-            each_body(inner, change)
-            change(inner)
-            made = Body(inner, body.inputs, [inner.outputs[str(number)] for number in range(count)])
+            made = node.attrs["body"].changed(inside)
             graph.replace(node, graph.add(node.op, node.inputs, {**node.attrs, "body": made}))
 
 
