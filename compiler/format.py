@@ -75,7 +75,9 @@ class _Formatter:
             self.add(str(token), start, blanks)
             self.unary = token in ("+", "-") and (begins or not self.value(self.previous))
             if token in ("(", "[", "{"):
-                self.opened.append((str(token), self.lines[-1].level))
+                # The braces after `columns:` hold no statements: they are laid out as brackets are.
+                bracket = "(" if token == "{" and self.previous == ":" else str(token)
+                self.opened.append((bracket, self.lines[-1].level))
             elif token in (")", "]", "}"):
                 self.opened.pop()
             self.previous, ended, end = token, False, token.end_pos or 0

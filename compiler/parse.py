@@ -4,7 +4,7 @@ Newlines end statements by three small rules, with no look-ahead in the lexer:
 
 1. Where a statement cannot end (after `+`, `=`, `,`, `(`), the contextual lexer knows no `_END`, and the
    newline falls to what is ignored.
-2. Inside `( )` and `[ ]` the filter `Newlines` drops it.
+2. Inside `( )` and `[ ]`, and inside the `{ }` of a mapping, which follows a `:`, the filter `Newlines` drops it.
 3. Before a line that begins with an infix operator, `{`, `else`, `over`, `using`, `every`, `on` or `init` the
    filter drops it. It looks at the text: asking the lexer for the next token would read that token in the
    wrong state of the parser.
@@ -90,7 +90,7 @@ class Newlines:
 
     def begin(self, source: Source) -> None:
         self.source = source
-        self.open: list[Token] = []
+        self.open: list[str] = []
         self.seen: list[Token] = []  # what went on to the parser, for the formatter
 
     def process(self, stream: Iterator[Token]) -> Iterator[Token]:
@@ -103,7 +103,7 @@ class Newlines:
                     if CONTINUES.match(self.source.text, token.end_pos):
                         continue
             elif token in ("(", "[", "{"):
-                self.open.append(token)
+                self.open.append("(" if token == "{" and self.seen and self.seen[-1] == ":" else token)
                 if len(self.open) > DEPTH:
                     assert token.start_pos is not None
                     raise too_deep(Span(self.source, token.start_pos, token.start_pos + 1))

@@ -7,6 +7,7 @@
     train line  = Minimize | Sample | Freeze | Setting | Assign
     expression  = Number | Text | Name | Constant | Ellipsis | Tuple | List | Unary | Binary | Compare | Range
                 | Choice | Pipe | Call | Index | Attribute
+    setting     = expression | Mapping
     pattern     = Path | Not | And | Or
 
 Long left-leaning chains (`a + b + c ...`, `x |> f |> g ...`) are deep trees in `left`; whoever walks
@@ -153,6 +154,13 @@ class Attribute(Expr):
     value: Expr
     name: str
     name_span: Span
+
+
+@part
+class Mapping(Expr):
+    """`{ x: ["a", "b"], y: ["label"] }`, the value of a setting; each entry has a name."""
+
+    entries: tuple[Argument, ...]
 
 
 # --- types, parameters, patterns

@@ -400,6 +400,19 @@ class Builder:
         name, _, value, _, on = c
         return s.Setting(self._span(c), self._name(name), self._at(name), value, on)
 
+    def mapping(self, c: list[Any]) -> s.Mapping:
+        entries = kind(c, s.Argument)
+        seen: dict[str, s.Argument] = {}
+        for entry in entries:
+            first = seen.setdefault(str(entry.name), entry)
+            if first is not entry:
+                self.problems.append(error("E0129", f"`{entry.name}` is given twice", entry.span, "the second time",
+                                           more=[(first.span, "the first time")]))
+        return self._deep(s.Mapping(self._span(c), entries), (entry.value for entry in entries))
+
+    def entry(self, c: list[Any]) -> s.Argument:
+        return s.Argument(self._span(c), self._name(c[0]), c[2])
+
     # --- declarations
 
     def dotted(self, c: list[Token]) -> Parts:

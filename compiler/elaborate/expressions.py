@@ -489,6 +489,7 @@ _EVALUATE: dict[type, Any] = {
     syntax.Name: _name,
     syntax.Tuple: _tuple,
     syntax.List: lambda c, frame, expr: _list(c, frame, expr.items),
+    syntax.Mapping: lambda c, frame, expr: {e.name: evaluate(c, frame, e.value) for e in expr.entries},
     syntax.Unary: _unary,
     syntax.Range: _range,
     syntax.Choice: lambda c, frame, expr: control.choice(c, frame, expr),

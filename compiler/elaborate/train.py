@@ -65,7 +65,7 @@ def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, 
                 frame.names[name] = POISON
     for name, value in overrides.items():
         if name in DEFAULTS:
-            settings[name] = check(name, value, None)
+            settings[name] = _columns(c, value, None) if name == "columns" else check(name, value, None)
     given = {statement.name for statement in block.body if isinstance(statement, syntax.Setting)} | set(overrides)
     if settings["steps"] is not None and ("epochs" not in given
                                           or ("steps" in overrides and "epochs" not in overrides)):
@@ -93,7 +93,10 @@ def _setting(
         raise error("E0505", f"`{name}:` takes no `on`", statement.on.span, "here")
     if name in overrides:
         return
-    if name == "stop":
+    if name == "columns":
+        value = statement.value
+        settings[name] = _columns(c, expressions.evaluate(c, plan.frame, value), value.span)
+    elif name == "stop":
         settings[name] = _patience(c, plan.frame, statement.value)
     elif name == "batch" and isinstance(statement.value, syntax.Name) and statement.value.name == "all":
         settings[name] = "all"
@@ -115,12 +118,41 @@ def check(name: str, value: Any, span: Span | None) -> Any:
                      "a share between 0 and 1, or a file"),
         "stop": (value is None or isinstance(value, dict), "`patience(5, on = validation.loss)`"),
         "seed": ((whole and 0 <= value < 2**63) or value is None, "a whole number, not negative"),
-        "columns": (value is None or isinstance(value, list), 'a list of column names, as in ["a", "b"]'),
+        "columns": (value is None or _named(value) or (isinstance(value, Mapping) and all(map(_named, value.values()))),
+                    'a list of names, as in ["a", "b"], or a mapping, as in { x: ["a", "b"], y: ["label"] }'),
     }[name]
     if not good:
         raise error("E0507", f"`{name}:` takes {wanted}", span, f"this is {kind(value)}" if span else "",
                     notes=[] if span else [f"found {value!r}"])
     return value
+
+
+def _named(value: Any) -> bool:
+    """Whether a value is a list of names, one at least."""
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(name, str) for name in value)
+
+
+def _columns(c: Context, value: Value, span: Span | None) -> dict[str, list[str]] | None:
+    """The CSV columns of each input and target, as a mapping: a list is those of the one input. E0640, E0641."""
+    if isinstance(value, Mapping):  # a name alone is a list of one
+        value = {name: [columns] if isinstance(columns, str) else columns for name, columns in value.items()}
+    value = check("columns", value, span)
+    if value is None:
+        return None
+    inputs = [leaf.attrs["name"] for leaf in c.module.inputs]
+    targets = [leaf.attrs["name"] for leaf in c.module.targets]
+    if not isinstance(value, Mapping):
+        if len(inputs) != 1:
+            raise error("E0640", "it is not said which input these columns are", span, "a list alone",
+                        notes=["inputs are " + (", ".join(inputs) or "none")],
+                        help="write `columns: { " + ", ".join(f'{name}: [...]' for name in inputs or targets) + " }`")
+        value = {inputs[0]: value}
+    known = [*inputs, *targets]
+    for name in value:
+        if name not in known:
+            raise error("E0641", f"the model has no input or target `{name}`", span, "named here",
+                        notes=["it has " + ", ".join(known)], help=did_you_mean(str(name), known))
+    return {str(name): list(columns) for name, columns in value.items()}
 
 
 def _patience(c: Context, frame: Frame, expr: syntax.Expr) -> dict[str, Any] | None:

@@ -149,6 +149,9 @@ def _places(
     if field.rows != 0:
         return None
     index = {name: i for i, name in enumerate(header)}
+    width = 1
+    for size in field.shape[1:]:
+        width = width * size if isinstance(size, int) else 0
     if field.name in columns:
         names = list(columns[field.name])
         for name in names:
@@ -157,10 +160,12 @@ def _places(
                     "E0627", f"the file has no column `{name}`, which `columns` gives for `{field.name}`",
                     where=f"{path}:1", help=nearest(name, header),
                 )
+        if width and len(names) != width:
+            raise Error(
+                "E0611", f"`columns` gives {len(names)} of the columns that make `{field.name}`, where {width} are "
+                "expected", where=f"{path}:1", notes=["they are " + ", ".join(names), f"expected `{field}`"],
+            )
         return [index[name] for name in names]
-    width = 1
-    for size in field.shape[1:]:
-        width = width * size if isinstance(size, int) else 0
     if field.name in index and width == 1:
         return [index[field.name]]
     names = [f"{field.name}{i}" for i in range(width or len(header))]

@@ -1,0 +1,97 @@
+"""The setting `columns`: which columns of a CSV file are an input or a target."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import dlc
+import numpy as np
+import pytest
+from dlc.format import format_source
+from dlc.parse import make_source
+
+SPEC = """model m {
+    input  x: float[batch, 2]
+    target y: float[batch]
+    param w: float[2] init ones
+    p = x @ w
+    loss = squared(p, y)
+    output p = p
+    metric seen = sum(x)
+}
+train {
+    minimize loss using sgd(0.0)
+    batch: all
+    epochs: 1
+    columns: COLUMNS
+}
+"""
+FILES = {
+    "named": "a,b,y\n1,2,3\n2,3,5\n3,4,7\n",
+    "both": "x0,x1,a,b,y\n9,9,1,2,3\n9,9,2,3,5\n9,9,3,4,7\n",
+    "xz": "x,z,y\n1,2,3\n2,3,5\n3,4,7\n",
+    "label": "b,y,a,label\n2,0,1,3\n3,0,2,5\n4,0,3,7\n",
+    "one": "a,y\n1,3\n2,5\n",
+}
+
+
+def seen(tmp_path: Path, file: str, columns: str) -> dict[str, float]:
+    """The figures of an epoch at a rate of 0, by a spec that is compiled, written and read again."""
+    data = tmp_path / "d.csv"
+    data.write_text(FILES[file])
+    dlc.compile(SPEC.replace("COLUMNS", columns)).save(tmp_path / "m.onnx")
+    trainer = dlc.Trainer(str(tmp_path / "m.onnx"))
+    trainer.fit(data)
+    assert np.array_equal(trainer.predict(data)["p"], [3, 5, 7])
+    return trainer.evaluate(data)
+
+
+@pytest.mark.parametrize(("file", "columns"), [
+    ("named", '["a", "b"]'), ("both", '["a", "b"]'), ("xz", '["x", "z"]'), ("named", '{ x: ["a", "b"] }'),
+    ("label", '{ x: ["a", "b"], y: ["label"] }'), ("label", '{\n        y: "label",\n        x: ["a", "b"],\n    }'),
+])
+def test_they_are_read_in_their_order(tmp_path: Path, file: str, columns: str) -> None:
+    assert seen(tmp_path, file, columns) == {"loss": 0, "seen": 15}
+
+
+@pytest.mark.parametrize(("file", "columns", "code", "message"), [
+    ("both", '["nosuch", "b"]', "E0627", "the file has no column `nosuch`, which `columns` gives for `x`"),
+    ("named", '{ y: ["Y"] }', "E0627", "the file has no column `Y`, which `columns` gives for `y`"),
+    ("one", '["a"]', "E0611", "`columns` gives 1 of the columns that make `x`, where 2 are expected"),
+    ("named", '{ y: ["a", "b"] }', "E0611", "`columns` gives 2 of the columns that make `y`, where 1 are expected"),
+])
+def test_columns_that_do_not_fit_the_file(tmp_path: Path, file: str, columns: str, code: str, message: str) -> None:
+    with pytest.raises(dlc.Error) as caught:
+        seen(tmp_path, file, columns)
+    assert (caught.value.code, caught.value.message) == (code, message)
+    assert caught.value.where == f"{tmp_path / 'd.csv'}:1"
+
+
+@pytest.mark.parametrize(("columns", "code"), [
+    ("[]", "E0507"), ("[1, 2]", "E0507"), ("{ x: 3 }", "E0507"), ("{ x: [] }", "E0507"), ('"a"', "E0507"),
+    ('{ z: ["a"] }', "E0641"), ('{ x: ["a"], x: ["b"] }', "E0129"), ("{ }", "E0102"), ('{ x: ["a"]; y: "b" }', "E0102"),
+])
+def test_columns_that_the_model_refuses(columns: str, code: str) -> None:
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile(SPEC.replace("COLUMNS", columns))
+    assert [record["code"] for record in caught.value.records()] == [code]
+
+
+def test_settings_hold_a_mapping() -> None:
+    for given in (["a", "b"], {"x": ["a", "b"]}, {"x": ("a", "b")}):
+        assert dlc.compile(SPEC.replace("COLUMNS", "none"), columns=given).settings["train"]["columns"] == {
+            "x": ["a", "b"]}
+    assert dlc.compile(SPEC.replace("COLUMNS", "none")).settings["train"]["columns"] is None
+
+
+def test_a_mapping_is_laid_out_as_a_bracket() -> None:
+    source = "train{\nminimize loss using sgd(1)\ncolumns:{x:[\"a\",\"b\"],\n# why\ny:\"label\"\n}\n}\n"
+    laid_out = format_source(make_source(source))
+    assert laid_out == """train {
+    minimize loss using sgd(1)
+    columns: { x: ["a", "b"],
+        # why
+        y: "label"
+    }
+}
+"""
+    assert format_source(make_source(laid_out)) == laid_out
