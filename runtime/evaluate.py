@@ -83,6 +83,7 @@ class Evaluator:
             asked = dict.fromkeys(self.plan.values.values())
             closing = graphs.concatenate(file.model, holder.algorithm, asked, promote)
             self.closing = Session(closing, Options("cpu", 1, how.fused))
+        self.reads = {*self.session.inputs, *(self.closing.inputs if self.closing else ())}  # state included
 
     def run(self, columns: Columns, batch: int) -> dict[str, float]:
         """Each figure over all rows; parts are combined in float64, then closed by the file's own arithmetic."""

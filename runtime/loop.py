@@ -45,7 +45,7 @@ class Loop:
         known = asdict(plan) if plan is not None and more else settings
         self.columns, self.held, validate = self._data(data, validation, known)
         size = batch if batch is not None else known.get("batch") or 32
-        self.batch = fit_batch(self.columns, self.columns.rows if size == "all" else _positive("batch", size))
+        self.batch = fit_batch(self.columns, self.columns.rows if size == "all" else positive("batch", size))
         self.batch = min(self.batch, self.columns.rows)
         self.plan = Plan(size, stop=known.get("stop"), validate=validate, data=self._path(data, known),
                          seed=trainer.seed, rows=self.columns.rows)
@@ -118,9 +118,9 @@ class Loop:
         progress = self.trainer.progress
         self.plan.since = progress.epoch
         if steps is not None:
-            self.plan.steps = progress.step + _positive("steps", steps)
+            self.plan.steps = progress.step + positive("steps", steps)
         else:
-            self.plan.epochs = progress.epoch + _positive("epochs", epochs)
+            self.plan.epochs = progress.epoch + positive("epochs", epochs)
 
     def _check_stop(self) -> None:
         if self.plan.stop is None:
@@ -160,9 +160,7 @@ class Loop:
         if trainer._waiting:
             trainer._initialize()
         trainer.plan, trainer.run = self.plan, self.folder
-        per_epoch = -(-self.columns.rows // self.batch)
-        left = (self.plan.epochs or 0) * per_epoch - progress.epoch * per_epoch - -(-progress.cursor // self.batch)
-        total = self.plan.steps if self.plan.steps is not None else progress.step + left
+        total = self.total()
         trainer._reserved("observations", self.columns.rows)
         trainer._reserved("steps", total)
         if not self.again:
@@ -191,6 +189,14 @@ class Loop:
         for listener in listeners:
             listener.on_end(history)
         return history
+
+    def total(self) -> int:
+        """The number of the last update that is planned."""
+        if self.plan.steps is not None:
+            return self.plan.steps
+        progress, per_epoch = self.trainer.progress, -(-self.columns.rows // self.batch)
+        left = (self.plan.epochs or 0) * per_epoch - progress.epoch * per_epoch - -(-progress.cursor // self.batch)
+        return progress.step + left
 
     def _start(self, total: int) -> Start:
         progress, trainer = self.trainer.progress, self.trainer
@@ -306,7 +312,28 @@ def refuse_infinite(figures: Mapping[str, float], step: int) -> None:
         )
 
 
-def _positive(name: str, value: object) -> int:
+def foreseen(trainer: Trainer, rows: int | None) -> tuple[dict[str, int], list[str]]:
+    """`steps` and `observations` of the fit that the file's own settings make, as far as they are known, and why not.
+    `rows`: of the training set, where that is known; else they are those of the setting `data`."""
+    settings, why = trainer.file.settings, []
+    found = {"observations": rows} if rows is not None else {}
+    if settings.get("steps") is not None:
+        found["steps"] = positive("steps", settings["steps"])
+    elif rows is not None:
+        size = settings.get("batch") or 32
+        batch = rows if size == "all" else positive("batch", size)
+        found["steps"] = positive("epochs", settings.get("epochs") or 10) * -(-rows // batch)
+    if rows is None:
+        try:
+            loop = Loop(trainer, None, None, None, None, None, (), None, 0.0)
+        except Error as problem:
+            why.append(problem.message)
+        else:
+            found = {"steps": loop.total(), "observations": loop.columns.rows, **found}
+    return found, why
+
+
+def positive(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise Error("E0625", f"`{name}` takes a whole number of at least 1, not {value!r}")
     return value

@@ -263,6 +263,7 @@ class Stepper:
             self._phases.append(state.phase())
         state.phase(self._phases[1])  # back at the start: every tensor has turned over an even number of times
         self.inputs = list(self._kinds)
+        self.reads = {tensor for session in self._sessions for tensor in session.inputs}  # state included
         self._turn = 0
 
     def _rebind(self, arrays: list[np.ndarray], shapes: tuple[tuple[int, ...], ...]) -> None:

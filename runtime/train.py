@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+import threading
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +22,7 @@ from .data.check import BatchCheck, nearest
 from .evaluate import Evaluator, Predictor, batch_for
 from .failures import Error
 from .file import CompiledFile, Slot
-from .loop import Loop, refuse_infinite
+from .loop import Loop, foreseen, positive, refuse_infinite
 from .state import State, Stepper
 
 
@@ -45,8 +47,9 @@ class Values(MutableMapping[str, np.ndarray]):
                 "E0629", f"`{name}` cannot take this value",
                 notes=[f"found {array.dtype} {list(array.shape)}", f"expected {slot.dtype} {list(slot.shape)}"],
             )
-        self._trainer._values.write(name, array)
-        self._trainer._assigned.add(name)
+        with self._trainer._alone():
+            self._trainer._values.write(name, array)
+            self._trainer._assigned.add(name)
 
     def __delitem__(self, name: str) -> None:
         raise Error("E0629", f"`{name}` is part of the model and cannot be deleted")
@@ -59,7 +62,8 @@ class Values(MutableMapping[str, np.ndarray]):
 
 
 class Trainer:
-    """Trains, evaluates and predicts. Not thread-safe: one trainer a thread.
+    """Trains, evaluates and predicts. One thread trains it: a step, a fit or an assignment while another thread is in
+    one is refused (`Error` E0634).
 
     A file that no trainer has written begins at the start values of its seed, which its own `initialization`
     computes; a trained one goes on from what it holds. A foreign file (without our metadata) keeps what it holds
@@ -69,12 +73,15 @@ class Trainer:
     def __init__(
         self, program: object, device: str = "auto", seed: int | None = None, *,
         threads: int | None = None, start: str | None = None, folder: str | os.PathLike[str] | None = None,
+        steps: int | None = None, observations: int | None = None,
     ) -> None:
         """`program`: a compiled spec, a CompiledFile, a `ModelProto`, or the path of a .onnx file.
 
         `seed` comes before the file's own setting, which comes before 0. `threads`: of the CPU; by default one for
-        small models, else every core. `folder`: what relative data paths of the spec count from.
-        Raises `Error` E07xx, E08xx.
+        small models, else every core. `folder`: what relative data paths of the spec count from. `steps`: how many
+        updates a loop of `step` will make in all, and `observations`: the rows of its training set, where the spec
+        reads them and its own settings and data do not say (a fit plans for itself).
+        Raises `Error` E0625, E07xx, E08xx.
         """
         self.file = CompiledFile.of(program)
         self.device = session.choose(device)
@@ -94,6 +101,11 @@ class Trainer:
         self.run: Run | None = None
         self.resumed = False
         self._best: dict[str, np.ndarray] | None = None
+        self._turn = threading.RLock()
+        self._planned = {name: positive(name, value) for name, value in
+                         (("steps", steps), ("observations", observations)) if value is not None}
+        for name, value in self._planned.items():
+            self._reserved(name, value)
 
     # --- start values
 
@@ -193,15 +205,24 @@ class Trainer:
     def step(self, batch: Mapping[str, Any]) -> dict[str, float]:
         """One update on one batch (arrays by name); the loss and the metrics of the batch.
 
-        Raises `Error` E06xx for data that do not fit, E0670 for a loss that is no finite number.
+        Raises `Error` E06xx for data that do not fit, E0633 where the spec reads how many updates or rows there will
+        be and nothing says it, E0634 while another thread trains, E0670 for a loss that is no finite number.
         """
+        if not self._turn.acquire(blocking=False):  # `_alone` without its microsecond
+            raise self._elsewhere()
+        try:
+            return self._step(batch)
+        finally:
+            self._turn.release()
+
+    def _step(self, batch: Mapping[str, Any]) -> dict[str, float]:
         stepper, progress = self.stepper, self.progress
         arrays: Mapping[str, np.ndarray] | None = self._check.alike(batch)
         if arrays is None:
             columns = self._check(batch)
             arrays = columns.arrays
             if progress.step == 0 and self.plan is None:
-                self._first(columns.rows)
+                self._foresee(stepper.reads, columns.rows)
         if self._waiting:
             self._initialize()
         stepper.step(arrays)
@@ -212,10 +233,46 @@ class Trainer:
             refuse_infinite(figures, progress.step)
         return figures
 
-    def _first(self, rows: int) -> None:
-        """Before a first step by hand: the plan is the setting, and the batch is all the data there are."""
-        self._reserved("observations", rows)
-        self._reserved("steps", int(self.file.settings.get("steps") or 1))
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """What one thread at a time may be in. Raises `Error` E0634."""
+        if not self._turn.acquire(blocking=False):
+            raise self._elsewhere()
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @staticmethod
+    def _elsewhere() -> Error:
+        return Error(
+            "E0634", "another thread is training this trainer",
+            help="one thread trains a trainer: make one for each thread, or guard it with a lock of your own",
+        )
+
+    def _foresee(self, reads: Collection[str], rows: int | None) -> None:
+        """Before what runs without a fit: `steps` and `observations`, where it reads them, are those that were given,
+        else those of the fit that the spec's own settings and data make. `rows`: of the batch, which with
+        `batch: all` are all there are, or None. Raises `Error` E0633 where nothing says them: a schedule over a guess
+        would end at once or never, a prior would weigh as much as a guess has it.
+        """
+        missing = [name for name in ("steps", "observations") if name in reads and name not in self._planned
+                   and name not in self._assigned]
+        if not self.file.ours or not missing:
+            return
+        if rows is not None and self.file.settings.get("batch") == "all":
+            self._planned.setdefault("observations", rows)
+        found, why = foreseen(self, self._planned.get("observations"))
+        for name in missing:
+            if name not in found:
+                given = ", ".join(f"{name}=..." for name in missing)
+                raise Error(
+                    "E0633", f"the spec reads `{name}`, and nothing says how many there will be", where=self.file.name,
+                    notes=["outside `fit` the spec's own settings and data would say it", *why],
+                    help=f"Trainer(program, {given}): `steps` updates in all, on `observations` rows",
+                )
+            self._planned[name] = found[name]
+            self._reserved(name, found[name])
 
     def fit(
         self, data: object = None, validation: object = None, epochs: int | None = None, steps: int | None = None,
@@ -233,11 +290,14 @@ class Trainer:
         """
         if not self.file.parts:
             raise self._cannot_train()
-        return Loop(self, data, validation, epochs, steps, batch, tuple(callbacks), run, every).go()
+        with self._alone():
+            return Loop(self, data, validation, epochs, steps, batch, tuple(callbacks), run, every).go()
 
     def evaluate(self, data: object, batch: int | None = None) -> dict[str, float]:
-        """The loss and each metric over a data set."""
+        """The loss and each metric over a data set. Raises `Error` E06xx, E0633 as `step` does."""
         columns = self.columns(data, self.evaluator.fields)
+        if self.progress.step == 0 and self.plan is None:
+            self._foresee(self.evaluator.reads, None)
         return self.evaluator.run(columns, batch or batch_for(columns, self._batch()))
 
     def predict(self, data: object, batch: int | None = None) -> dict[str, np.ndarray]:
@@ -262,7 +322,8 @@ class Trainer:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the .onnx file with the present values: it predicts with them, and trains on from them."""
-        self.file.save(path, self._values.snapshot(), trained=self.progress.step)
+        with self._alone():
+            self.file.save(path, self._values.snapshot(), trained=self.progress.step)
         return Path(path)
 
     def checkpoint(self) -> Checkpoint:

@@ -288,7 +288,7 @@ def test_other_data_are_refused_when_a_run_goes_on(tmp_path: Path) -> None:
 
 def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "c.safetensors"
-    trainer = Trainer(FILE, device="cpu")
+    trainer = Trainer(FILE, device="cpu", steps=1, observations=10)
     trainer.checkpoint().save(path)
     before = path.read_bytes()
     trainer.step(blobs(10))

@@ -21,6 +21,11 @@ def trainer(seed: int | None = 3, precision: str = "float64", **settings) -> Tra
     return Trainer(compiled(precision, **settings), device="cpu", seed=seed)
 
 
+def by_hand(seed: int | None = 3, precision: str = "float64") -> Trainer:
+    """One for a loop of steps: the plan of one update on 16 rows."""
+    return Trainer(compiled(precision), device="cpu", seed=seed, steps=1, observations=16)
+
+
 def line(rows: int = 60) -> dict[str, np.ndarray]:
     x = np.random.default_rng(1).normal(size=(rows, 2)).astype(np.float32)
     return {"features": x, "wanted": x @ np.array([[2.0], [3.0]], np.float32)}
@@ -90,7 +95,7 @@ def test_a_fit_is_the_loop_it_says() -> None:
 
 @pytest.mark.parametrize("batch", [None, [1, 2], "d.npz"])
 def test_a_batch_is_a_mapping(batch: object) -> None:
-    trainer = Trainer(compiled(), device="cpu")
+    trainer = by_hand()
     for _ in range(2):  # also after a batch that passed
         with pytest.raises(Error) as caught:
             trainer.step(batch)  # type: ignore[arg-type]
@@ -99,7 +104,7 @@ def test_a_batch_is_a_mapping(batch: object) -> None:
 
 
 def test_steps_by_hand_are_the_same_loop() -> None:
-    data, made = blobs(64), trainer(seed=5)
+    data, made = blobs(64), by_hand(seed=5)
     expected = Reference(5, steps=1, observations=16)
     for i in (0, 16, 32, 48):
         batch = {name: array[i : i + 16] for name, array in data.items()}
@@ -263,7 +268,7 @@ def test_same_seed_same_run_bit_for_bit() -> None:
 
 
 def test_parameters_can_be_read_and_assigned() -> None:
-    made = trainer(precision="float32")
+    made = by_hand(precision="float32")
     assert list(made.parameters) == ["W", "b"] and len(made.state) == 8
     copy = made.parameters["b"]
     copy += 1
@@ -285,7 +290,7 @@ def test_parameters_can_be_read_and_assigned() -> None:
 
 def test_reading_after_an_odd_and_an_even_step() -> None:
     """State alternates between two buffers; what is read is always the newest."""
-    made = trainer()
+    made = by_hand()
     data = blobs(10)
     for turn in range(1, 6):
         made.step(data)
@@ -423,7 +428,7 @@ def test_a_cuda_that_does_not_start_is_said_loudly(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_failure_at_run_time_names_the_line_of_the_spec() -> None:
-    made = trainer(precision="float32")
+    made = by_hand(precision="float32")
     made.step(blobs(8))
     before = made.state["W"]
     with pytest.raises(Error) as caught:  # straight to the stepper: the trainer would check the shape
