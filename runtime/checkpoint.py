@@ -180,8 +180,8 @@ class Run:
             parent.mkdir(parents=True, exist_ok=True)
             run = cls(_new_folder(parent, base))
             run.checkpoints.mkdir()
-            for name, text in file.sources.get("files", {}).items():
-                run._source(str(name), str(text))
+            for name, text in file.sources.files.items():
+                run._source(name, text)
             with replacing(run.folder / "settings.json") as out:
                 out.write((json.dumps(settings, indent=2) + "\n").encode())
         except OSError as problem:

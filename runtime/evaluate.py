@@ -64,7 +64,7 @@ class Evaluator:
                 help="compile the spec with a `train` block, and do not `export --inference` it",
             )
         self.state, self.plan = state, file.evaluation
-        outputs = [part for part, _, _ in self.plan.parts] if self.plan else figure_names(file.parts[0])
+        outputs = [one.part for one in self.plan.parts] if self.plan else figure_names(file.parts[0])
         holder = next(
             (p for p in file.parts if {v.name for v in p.algorithm.output}.issuperset(outputs)), file.parts[0]
         )
@@ -79,7 +79,7 @@ class Evaluator:
         self.fields: tuple[Field, ...] = fields(file, data)
         self.closing: Session | None = None
         if self.plan:
-            promote = promote | {total for _, total, _ in self.plan.parts}
+            promote = promote | {one.total for one in self.plan.parts}
             asked = dict.fromkeys(self.plan.values.values())
             closing = graphs.concatenate(file.model, holder.algorithm, asked, promote)
             self.closing = Session(closing, Options("cpu", 1, how.fused))
@@ -100,11 +100,11 @@ class Evaluator:
                 for i, name in enumerate(self.names)
             }
         totals: dict[str, np.ndarray] = {}
-        for i, (_, total, reduce) in enumerate(self.plan.parts):
-            combine, value = COMBINE[reduce], results[0][0][i]
+        for i, one in enumerate(self.plan.parts):
+            combine, value = COMBINE[one.reduce], results[0][0][i]
             for values, _ in results[1:]:
                 value = combine(value, values[i])
-            totals[total] = np.array(value, self.closing.types.get(total, np.dtype("float64")))
+            totals[one.total] = np.array(value, self.closing.types.get(one.total, np.dtype("float64")))
         state = {n: self.state.read(s) for n in self.closing.inputs if (s := self.state.name(self.part, n))}
         asked = list(dict.fromkeys(self.plan.values.values()))
         closed = dict(zip(asked, self.closing.run(asked, {**state, **totals}), strict=True))

@@ -1,19 +1,18 @@
 """The compiled file: graphs, bindings, metadata and start values. docs/file-format.md is the contract."""
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, numpy_helper
 
-from . import external, graphs
+from . import external, graphs, metadata
 from .atomic import replacing
 from .failures import Error
 
@@ -21,6 +20,9 @@ FORMAT, LANGUAGE = 1, 1  # the newest that this runtime reads
 RESERVED = ("step", "key", "steps", "observations")  # state that every compiled file may have
 LARGE = 1_500_000_000  # bytes of tensors in one file; beyond it they go beside the file
 TRAINED = "dlc.trained"  # metadata: a trainer wrote these values, so training goes on from them
+
+
+Form = TypeVar("Form")
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,6 @@ class Part:
     initialization: GraphProto | None
     updates: Mapping[str, str]  # state -> output of algorithm
     initials: Mapping[str, str]  # state -> output of initialization
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """`dlc.evaluate`: parts are (output, total, "sum" | "min" | "max"), values are figure -> output."""
-
-    parts: tuple[tuple[str, str, str], ...]
-    values: Mapping[str, str]
 
 
 class CompiledFile:
@@ -151,30 +145,40 @@ class CompiledFile:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """`dlc.settings["train"]`; empty for a foreign file."""
-        found = self._json("dlc.settings", {}).get("train", {})
-        return found if isinstance(found, dict) else {}
+        """`dlc.settings["train"]` as the file has it, each setting that a runtime acts on of its kind
+        (`metadata.Train`); empty for a foreign file."""
+        return self._settings.get("train") or {}
 
     @cached_property
-    def signature(self) -> dict[str, Any]:
+    def hyperparameters(self) -> dict[str, Any]:
+        """`dlc.settings["model"]`; empty for a foreign file."""
+        return self._settings.get("model") or {}
+
+    @cached_property
+    def _settings(self) -> dict[str, dict[str, Any]]:
+        self._read("dlc.settings", metadata.Settings)
+        found: Any = metadata.parse(self.metadata.get("dlc.settings", "{}"))
+        return dict(found)
+
+    @cached_property
+    def signature(self) -> metadata.Signature:
         """`dlc.signature`; empty for a foreign file."""
-        return self._json("dlc.signature", {})
+        return self._read("dlc.signature", metadata.Signature) or metadata.Signature()
 
     @cached_property
-    def sources(self) -> dict[str, Any]:
+    def sources(self) -> metadata.Sources:
         """`dlc.sources`; empty for a foreign file."""
-        return self._json("dlc.sources", {})
+        return self._read("dlc.sources", metadata.Sources) or metadata.Sources()
 
     @cached_property
-    def evaluation(self) -> Evaluation | None:
-        found = self._json("dlc.evaluate", {})
-        if not found:
-            return None
-        try:
-            parts = tuple((str(p["part"]), str(p["total"]), str(p["reduce"])) for p in found["parts"])
-            return Evaluation(parts, {str(k): str(v) for k, v in found["values"].items()})
-        except (KeyError, TypeError, AttributeError):
-            raise self._broken("dlc.evaluate", "`parts` or `values` is not as docs/file-format.md says") from None
+    def evaluation(self) -> metadata.Evaluation | None:
+        """`dlc.evaluate`; None where the file has none."""
+        return self._read("dlc.evaluate", metadata.Evaluation)
+
+    @cached_property
+    def updates(self) -> int:
+        """`dlc.trained`: how many updates a trainer had done when it wrote the values that the file holds."""
+        return metadata.number(self.metadata.get(TRAINED, "0"), TRAINED, "number of updates", self.name)
 
     @property
     def trained(self) -> bool:
@@ -190,7 +194,7 @@ class CompiledFile:
     def slots(self) -> tuple[Slot, ...]:
         """All state, the main graph's first, each in the order of the file."""
         keys = {name for part in self.parts for bound in (part.updates, part.initials) for name in bound}
-        keys.update(str(entry.get("name")) for kind in ("parameters", "states") for entry in self._entries(kind))
+        keys.update(entry.name for entry in (*self.signature.parameters, *self.signature.states))
         found = [_slot(held, None) for held in self.main.initializer if held.name in keys]
         for part in self.parts:
             own = set(part.updates) | set(part.initials) | (keys if part.index == 0 else set())
@@ -204,7 +208,7 @@ class CompiledFile:
         """Names of what is learned: the signature's, or what a foreign file's main graph has updated."""
         held = {slot.name for slot in self.slots}
         if self.ours:
-            return tuple(str(p["name"]) for p in self._entries("parameters") if p["name"] in held)
+            return tuple(entry.name for entry in self.signature.parameters if entry.name in held)
         updated = {name for part in self.parts for name in part.updates}
         return tuple(slot.name for slot in self.slots if slot.part is None and slot.name in updated)
 
@@ -219,35 +223,13 @@ class CompiledFile:
 
     # --- metadata
 
-    def _entries(self, kind: str) -> list[dict[str, Any]]:
-        entries = self.signature.get(kind, [])
-        if not isinstance(entries, list) or not all(isinstance(e, dict) and "name" in e for e in entries):
-            raise self._broken("dlc.signature", f"`{kind}` is not a list of objects with a name")
-        return entries
-
-    def _json(self, key: str, default: dict[str, Any]) -> dict[str, Any]:
+    def _read(self, key: str, form: type[Form]) -> Form | None:
         text = self.metadata.get(key)
-        if text is None:
-            return default
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            raise self._broken(key, "it is not JSON") from None
-        if not isinstance(found, dict):
-            raise self._broken(key, "it is not a JSON object")
-        return found
-
-    def _broken(self, key: str, why: str) -> Error:
-        return Error(
-            "E0714", f"the metadata `{key}` cannot be read: {why}", where=self.name,
-            help="compile the spec again",
-        )
+        return None if text is None else metadata.read(text, form, key, self.name)
 
     def _refuse_newer(self, key: str, known: int, code: str) -> None:
         text = self.metadata.get(key, "1")
-        if not (text.isascii() and text.isdigit()):
-            raise self._broken(key, f"`{text}` is not a version number")
-        if int(text) > known:
+        if metadata.number(text, key, "version number", self.name) > known:
             raise Error(
                 code, f"the file has {key} {text}, this dlc reads up to {known}", where=self.name,
                 help="install a newer dlc-compiler",

@@ -142,10 +142,9 @@ class Loop:
         if run is None:
             return self.trainer.run  # a resumed trainer goes on in its folder
         trainer = self.trainer
-        model = trainer.file._json("dlc.settings", {}).get("model", {})
         given = {name: value for name, value in asdict(self.plan).items() if value is not None}
         settings = {
-            "model": model, "train": {**trainer.file.settings, **given},
+            "model": trainer.file.hyperparameters, "train": {**trainer.file.settings, **given},
             "seed": trainer.seed, "device": trainer.device, "rows": self.columns.rows, "batch": self.batch,
         }
         return Run.create(Path(run), trainer.file, settings)

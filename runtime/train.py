@@ -134,8 +134,7 @@ class Trainer:
     def _steps_done(self) -> int:
         if "step" in self._values.slots and self.file.ours:
             return int(self._values.read("step"))
-        noted = self.file.metadata.get("dlc.trained", "0")
-        return int(noted) if noted.isdigit() else 0
+        return self.file.updates
 
     def _reserved(self, tensor: str, value: int) -> None:
         """Sets `steps` or `observations`, which the file leaves to us, in every part that has it."""

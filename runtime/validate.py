@@ -217,11 +217,12 @@ def _check_promises(file: CompiledFile) -> None:
         if key not in file.metadata:
             raise _fault("E0714", file, f"the metadata `{key}` is missing", help="compile the spec again")
     named = {value.name for value in file.main.output}
-    for kind in ("inputs", "targets", "outputs", "parameters", "states"):
-        for entry in file._entries(kind):
-            if kind == "outputs" and entry["name"] not in named:
-                raise _fault("E0714", file, f"the metadata `dlc.signature` names an output `{entry['name']}`",
-                             "the main graph has none of that name")
+    for entry in file.signature.outputs:
+        if entry.name not in named:
+            raise _fault("E0714", file, f"the metadata `dlc.signature` names an output `{entry.name}`",
+                         "the main graph has none of that name")
+    for one in ("settings", "sources", "evaluation", "updates"):  # what is of the wrong kind is said at once
+        getattr(file, one)
     for part in file.parts:
         outputs = list(part.algorithm.output)
         first = outputs[0] if outputs else None
@@ -247,10 +248,10 @@ def _check_evaluation(file: CompiledFile) -> None:
         return
     outputs = {value.name for part in file.parts for value in part.algorithm.output}
     totals = {tensor.name for part in file.parts for tensor in part.algorithm.initializer}
-    for part, total, reduce in plan.parts:
-        if part not in outputs or total not in totals or reduce not in ("sum", "min", "max"):
-            raise _fault("E0737", file, f"`dlc.evaluate` does not fit the graph: the part `{part}`",
-                         f"total `{total}`, reduce `{reduce}`")
+    for one in plan.parts:
+        if one.part not in outputs or one.total not in totals or one.reduce not in ("sum", "min", "max"):
+            raise _fault("E0737", file, f"`dlc.evaluate` does not fit the graph: the part `{one.part}`",
+                         f"total `{one.total}`, reduce `{one.reduce}`")
     for name, output in plan.values.items():
         if output not in outputs:
             raise _fault("E0737", file, f"`dlc.evaluate` does not fit the graph: the value `{name}`",

@@ -24,9 +24,8 @@ def decompile(
     from dlc.runtime.file import CompiledFile
 
     compiled = CompiledFile.load(file)
-    main, files = compiled.sources.get("main"), compiled.sources.get("files")
-    if not (isinstance(files, dict) and isinstance(main, str) and main in files
-            and all(isinstance(text, str) for text in files.values())):
+    main, files = compiled.sources.main, compiled.sources.files
+    if main is None or main not in files:
         raise Error("E0795", "the file does not hold its spec", where=str(file),
                     notes=["files that other tools wrote, or that were changed by them, may lack it"])
     if out is None:

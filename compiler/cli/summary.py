@@ -77,7 +77,7 @@ def rows_of(file: CompiledFile) -> list[Row]:
         return rows[layer]
 
     learned = set(file.parameters)
-    states = {str(entry["name"]) for entry in file.signature.get("states", []) if isinstance(entry, dict)}
+    states = {entry.name for entry in file.signature.states}
     for slot in file.slots:  # in the order of making; nodes stand as they run
         layer, _, name = slot.name.rpartition(".")
         if slot.name in learned or (slot.name in states and "/" not in slot.name and slot.name not in RESERVED):

@@ -23,6 +23,7 @@ LATER = {
     "ensemble": ("E0512", "train with several seeds: --seed 0, --seed 1, ..."),
 }
 REPEATED = ("penalty", "clip")
+FAR = 2**31 - 1  # as files take it: `metadata.FAR` of the runtime
 
 
 @dataclass
@@ -110,9 +111,9 @@ def check(name: str, value: Any, span: Span | None) -> Any:
         value = plain(value) if isinstance(value, int) else value
     whole = isinstance(value, int) and not isinstance(value, bool)
     good, wanted = {
-        "batch": ((whole and value > 0) or value == "all", "a whole number above 0, or `all`"),
-        "epochs": ((whole and value >= 0) or value is None, "a whole number"),
-        "steps": ((whole and value >= 0) or value is None, "a whole number"),
+        "batch": ((whole and 0 < value <= FAR) or value == "all", "a whole number above 0, or `all`"),
+        "epochs": ((whole and 0 <= value <= FAR) or value is None, "a whole number"),
+        "steps": ((whole and 0 <= value <= FAR) or value is None, "a whole number"),
         "data": (isinstance(value, str) or value is None, 'a file, as in "data/digits.npz"'),
         "validate": (value is None or isinstance(value, str) or (isinstance(value, float) and 0 < value < 1),
                      "a share between 0 and 1, or a file"),

@@ -37,13 +37,8 @@ def fields(file: CompiledFile, names: Iterable[str]) -> tuple[Field, ...]:
     values = {value.name: value for value in graphs.inputs(file.main)}
     for part in file.parts:
         values.update((value.name, value) for value in graphs.inputs(part.algorithm))
-    entries = {
-        str(entry["name"]): entry
-        for kind in ("inputs", "targets")
-        for entry in file.signature.get(kind, [])
-        if isinstance(entry, dict) and "name" in entry
-    }
-    batch = file.signature.get("batch") if file.ours else _common(graphs.shape_of(v) for v in values.values())
+    ranges = {entry.name: entry.range for entry in (*file.signature.inputs, *file.signature.targets)}
+    batch = file.signature.batch if file.ours else _common(graphs.shape_of(v) for v in values.values())
     found = []
     for name in names:
         value = values[name]
@@ -51,12 +46,10 @@ def fields(file: CompiledFile, names: Iterable[str]) -> tuple[Field, ...]:
         if shape is None:
             raise Error("E0733", f"the input `{name}` has no shape, so data cannot be checked", where=file.name)
         # The graph knows `batch` and `time` by name too, but not the range of labels.
-        span = entries.get(name, {}).get("range")
-        limits = (int(span[0]), int(span[1])) if isinstance(span, list) and len(span) == 2 else None
         rows = shape.index(batch) if batch is not None and batch in shape else None
         if rows is None and not file.ours and shape and (shape[0] is None or batch is None):
             rows = 0
-        found.append(Field(name, graphs.dtype_of(value.type.tensor_type.elem_type), shape, rows, limits))
+        found.append(Field(name, graphs.dtype_of(value.type.tensor_type.elem_type), shape, rows, ranges.get(name)))
     return tuple(found)
 
 
