@@ -46,7 +46,7 @@ def close(found, expected, tolerance: float) -> bool:
 
 
 # Operations whose samples have not every kind of shape: how far they go.
-NARROW = {"fold": "two numbers", "arange": "a count", "gemm": "two matrices", "vecmat": "a row and a matrix"}
+NARROW = {"fold": "two numbers", "arange": "a count", "gemm": "two matrices"}
 
 
 @every_op

@@ -125,7 +125,7 @@ TORCH = {
     "softmax": lambda x, axis: torch.softmax(x, axis), "reshape": torch.reshape,
     "transpose": lambda x, perm: x.permute(perm), "broadcast_to": lambda x, shape: x.broadcast_to(shape),
     "concat": lambda *xs, axis: torch.cat(xs, axis), "slice": cut, "unslice": unslice,
-    "gather": rows, "scatter_add": add_rows, "vecmat": lambda v, x: v @ x,
+    "gather": rows, "scatter_add": add_rows,
     "log_softmax": lambda x, axis: torch.log_softmax(x, axis),
     "tan": torch.tan, "arcsin": torch.arcsin, "arccos": torch.arccos, "arctan": torch.arctan, "sinh": torch.sinh,
     "cosh": torch.cosh, "arcsinh": torch.arcsinh, "arccosh": torch.arccosh, "arctanh": torch.arctanh,

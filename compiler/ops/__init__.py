@@ -13,7 +13,7 @@ from .elementwise import (
 )
 from .indexing import arange, gather, make_arange, one_hot, pick, scatter_add
 from .leaf import input_, make_input, make_size, make_variable, seed, size, variable
-from .linalg import gemm, matmul, vecmat
+from .linalg import gemm, matmul
 from .normalize import inverse_deviation, standardize, trilu
 from .operands import cast
 from .pooling import avg_pool, avg_unpool, max_pool, max_select, max_unpool
@@ -51,5 +51,5 @@ __all__ = [
     "result", "roll", "round_", "scan_op", "scatter_add", "seed", "seed_key", "sigmoid", "sign", "sin", "sinh",
     "size", "slice_", "softmax", "softplus", "sort", "split", "sqrt", "squeeze", "stack", "standardize",
     "stop_gradient", "sub", "sum_to", "swap_last", "take_along", "tan", "tangent", "tanh", "tie", "tile", "top",
-    "transpose", "triangle", "trilu", "turn", "unslice", "variable", "vecmat", "where", "words_for",
+    "transpose", "triangle", "trilu", "turn", "unslice", "variable", "where", "words_for",
 ]

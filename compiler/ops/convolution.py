@@ -148,8 +148,8 @@ def _lower(out: Any, node: Node, x: str, w: str) -> str:
 
 def _kernel_node(out: Any, x: str, w: str, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints,
                  groups: int) -> str:
-    return str(out.node("Conv", [x, w], kernel_shape=kernel, strides=strides, pads=pads, dilations=dilations,
-                        group=groups))
+    return str(out.node("Conv", [x, w], auto_pad="NOTSET", kernel_shape=kernel, strides=strides, pads=pads,
+                        dilations=dilations, group=groups))
 
 
 def _columns(out: Any, x: str, x_shape: Shape, kernel: Ints, count: Shape, strides: Ints, pads: tuple[Size, ...],
@@ -223,8 +223,8 @@ def lower_adjoint(out: Any, g: str, g_shape: Shape, w: str, w_shape: Shape, shap
     rest = _left_over(shape, w_shape, count, strides, pads, dilations)
     equal = [min(pads[i], pads[n + i]) for i in range(n)]
     longer = [r if isinstance(r, int) else s - 1 for r, s in zip(rest, strides, strict=True)]
-    y = out.node("ConvTranspose", [g, w], kernel_shape=kernel, strides=strides, dilations=dilations, group=groups,
-                 pads=[*equal, *equal], output_padding=longer)
+    y = out.node("ConvTranspose", [g, w], auto_pad="NOTSET", kernel_shape=kernel, strides=strides, dilations=dilations,
+                 group=groups, pads=[*equal, *equal], output_padding=longer)
     starts = [pads[i] - equal[i] for i in range(n)]
     made = [(c - 1) * s + r + 1 + more - 2 * e
             for c, s, r, more, e in zip(count, strides, reach, longer, equal, strict=True)]
@@ -267,7 +267,8 @@ def _weight_lower(out: Any, node: Node, x: str, g: str) -> str:
     after = [max(pads[n + i] - r, 0) if isinstance(r, int) else pads[n + i] for i, r in enumerate(rest)]
     attributes: dict[str, Any] = {"kernel_shape": count} if all(isinstance(c, int) for c in count) else {}
     y = out.node(
-        "Conv", [image, turned], group=groups, dilations=[s * w for s, w in zip(strides, wide, strict=True)],
+        "Conv", [image, turned], auto_pad="NOTSET", group=groups, strides=[1] * n,
+        dilations=[s * w for s, w in zip(strides, wide, strict=True)],
         pads=[*[p * w for p, w in zip(pads, wide, strict=False)], *[p * w for p, w in zip(after, wide, strict=True)]],
         **attributes,
     )

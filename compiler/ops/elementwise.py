@@ -11,7 +11,7 @@ from ..graph import Array, Node
 from .choice import apart, eq, gt, lt, where
 from .operands import NUMBERS, cast, elementwise, floats, is_constant, meet, same, shapes, sometimes_ints
 from .registry import NONE, Op, Sample, constant, define, free, no_gradient, onnx, per_element, pointwise
-from .special import lower_erf, lower_expm1, lower_floordiv, lower_log1p, lower_mod, lower_softplus
+from .special import lower_div, lower_erf, lower_expm1, lower_floordiv, lower_log1p, lower_mod, lower_softplus
 
 Builder = Callable[..., Node]
 
@@ -140,7 +140,7 @@ _pair = sometimes_ints(floats(-3, 3, 2))
 add: Builder = elementwise("add", np.add, lambda g, y, a, b: [g, g], onnx("Add"), _pair, commutative=True, cost=free)
 sub: Builder = elementwise("sub", np.subtract, lambda g, y, a, b: [g, -g], onnx("Sub"), _pair, cost=free)
 mul: Builder = elementwise("mul", np.multiply, _mul_grad, onnx("Mul"), _pair, commutative=True)
-_divide: Builder = elementwise("div", np.divide, _div_grad, onnx("Div"), _nonzero, allowed=("float",))
+_divide: Builder = elementwise("div", np.divide, _div_grad, lower_div, _nonzero, allowed=("float",))
 _between = sometimes_ints(_off_steps)
 # a − b ⌊a / b⌋, with the sign of b; between jumps linear in both
 mod: Builder = elementwise("mod", np.mod, lambda g, y, a, b: [g, -(g * floordiv(a, b))], lower_mod, _between)

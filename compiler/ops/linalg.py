@@ -10,7 +10,7 @@ from ..graph import Array, Node
 from ..tensor_type import Size, TensorType, TypeProblem, broadcast, product
 from .operands import draw_rank
 from .registry import Sample, define, linear, total
-from .shaping import expand_dims, reshape, squeeze
+from .shaping import reshape
 
 
 def _sides(type: TensorType, transposed: bool) -> tuple[Size, Size]:
@@ -144,27 +144,4 @@ gemm = define(  # alpha a' b' + beta c; made by fusing only
     "gemm", infer=_gemm_infer, grad=_gemm_grad, jvp=_gemm_jvp, samples=_gemm_samples, cost=_products,
     defaults={"alpha": 1.0, "beta": 1.0, "ta": False, "tb": False}, lower=_gemm_lower,
     reference=lambda a, b, c, alpha, beta, ta, tb: alpha * (_t(a, ta) @ _t(b, tb)) + beta * c,
-)
-
-
-def _vecmat_infer(v: TensorType, x: TensorType) -> TensorType:
-    if v.rank != 1 or x.rank != 2 or v.dtype != "float" or x.dtype != "float" or v.shape[0] != x.shape[0]:
-        raise TypeProblem("E0312", "a row times a matrix", {0: f"this is `{v}`", 1: f"this is `{x}`"})
-    return TensorType("float", x.shape[1:])
-
-
-def _vecmat_grad(g: Node, y: Node, v: Node, x: Node) -> list[Node]:
-    row = expand_dims(g, 0)
-    return [squeeze(matmul(row, x, tb=True), 0), matmul(expand_dims(v, 1), row)]
-
-
-def _vecmat_samples(rng: np.random.Generator) -> Sample:
-    n, m = (0 if rng.random() < 0.1 else int(size) for size in rng.integers(1, 6, 2))
-    return Sample((rng.uniform(-2, 2, n), rng.uniform(-2, 2, (n, m))), {})
-
-
-vecmat = define(  # v @ x for v: [n], x: [n, m]; made by fusing only: a sum over rows with weights
-    "vecmat", infer=_vecmat_infer, grad=_vecmat_grad, jvp=linear, samples=_vecmat_samples,
-    cost=lambda node: product(node.inputs[1].shape),
-    lower=lambda out, node, v, x: str(out.node("MatMul", [v, x])), reference=lambda v, x: v @ x,
 )

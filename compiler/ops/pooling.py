@@ -166,12 +166,14 @@ def _pool(out: Any, op_type: str, x: str, kernel: Ints, strides: Ints, pads: Int
     """The kernels take pads smaller than the kernel; others are written out."""
     if any(pad >= k for pad, k in zip(pads, kernel * 2, strict=True)):
         x, pads = padded(out, x, pads, fill), (0,) * len(pads)
-    return str(out.node(op_type, [x], kernel_shape=kernel, strides=strides, pads=pads, **more))
+    return str(out.node(op_type, [x], auto_pad="NOTSET", ceil_mode=0, kernel_shape=kernel, strides=strides, pads=pads,
+                        **more))
 
 
 def _max_lower(out: Any, node: Node, x: str) -> str:
     how = node.attrs
-    return _pool(out, "MaxPool", x, how["kernel"], how["strides"], how["pads"], -np.inf, dilations=how["dilations"])
+    return _pool(out, "MaxPool", x, how["kernel"], how["strides"], how["pads"], -np.inf, dilations=how["dilations"],
+                 storage_order=0)
 
 
 def _places(out: Any, x: str, y: str, count: Shape, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints
@@ -237,7 +239,8 @@ def _avg_lower(out: Any, node: Node, x: str) -> str:
         y = by_products(out, reshaped(out, x, one), one, mean, (1, 1, *kernel), node.shape[2:], how["strides"],
                         how["pads"], (1,) * len(kernel), 1)
         return reshaped(out, y, node.shape)
-    return _pool(out, "AveragePool", x, kernel, how["strides"], how["pads"], 0.0, count_include_pad=1)
+    return _pool(out, "AveragePool", x, kernel, how["strides"], how["pads"], 0.0, count_include_pad=1,
+                 dilations=(1,) * len(kernel))
 
 
 def _avg_unpool_lower(out: Any, node: Node, g: str) -> str:

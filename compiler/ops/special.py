@@ -82,6 +82,16 @@ def lower_softplus(out: Any, node: Node, x: str) -> str:
     return str(out.node("Add", [out.node("Relu", [x]), lower_log1p(out, node, tail)]))
 
 
+def lower_div(out: Any, node: Node, a: str, b: str) -> str:
+    """Div. A numerator of one element has no more dimensions than the denominator: where ONNX Runtime finds that it is
+    a 1, it makes (1 / b) * y into y / b, whose shape is that of y and b alone."""
+    numerator, denominator = node.inputs
+    more = numerator.rank - denominator.rank
+    if more > 0 and all(size == 1 for size in numerator.shape):
+        b = out.node("Unsqueeze", [b, out.constant(np.arange(more), "int")])
+    return str(out.node("Div", [a, b]))
+
+
 def lower_mod(out: Any, node: Node, a: str, b: str) -> str:
     """The remainder with the sign of b: of C's, which has the sign of a, where the signs differ b is added."""
     if node.dtype == "int":

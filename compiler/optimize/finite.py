@@ -16,7 +16,7 @@ _LEAVES = (
 _BOUNDED = (
     "tanh", "sigmoid", "erf", "sin", "cos", "softmax", "one_hot", "sign", "floor", "ceil", "round", "cast", "neg",
     "abs", "relu", "softplus", "add", "sub", "mul", "maximum", "minimum", "where", "eq", "ne", "lt", "le", "gt",
-    "ge", "and", "or", "not", "matmul", "gemm", "vecmat", "contract", "reduce_sum", "reduce_sum_square",
+    "ge", "and", "or", "not", "matmul", "gemm", "contract", "reduce_sum", "reduce_sum_square",
     "reduce_prod", "logsumexp", "log_softmax", "reshape", "transpose", "broadcast_to", "concat", "slice", "unslice",
     "gather", "scatter_add", "pick", "conv", "conv_input", "conv_weight", "max_pool", "max_unpool", "max_select",
     "avg_pool", "avg_unpool", "argmax", "argmin",

@@ -37,7 +37,7 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
         },
         {"mul": fusing.scaled_product, "div": fusing.scaled_product},  # of what no sum took
         {"div": fusing.root_of_quotient, "mul": fusing.into_numerator},  # after products took the scalars they can hold
-        {"mul": fusing.scalars, "div": fusing.scalars, "reshape": fusing.row_product},
+        {"mul": fusing.scalars, "div": fusing.scalars},
         {"mul": fusing.small_quotient},
         {"mul": fusing.factor_of_power},
     )
@@ -110,16 +110,6 @@ class _Fusing:
         one = constant(self.graph, 1.0, "float")
         total = ops.matmul(ops.broadcast_to(one, shape=(1, x.shape[0])), x, ta=False, tb=False)
         return total if total.shape == node.shape else ops.reshape(total, shape=node.shape)
-
-    def row_product(self, node: Node) -> Node | None:
-        """a row of one number times a matrix, seen as a vector: no reshape where no update was absorbed"""
-        [product_] = node.inputs
-        if product_.op.name != "matmul" or product_.attrs["ta"] or product_.attrs["tb"] or not once(product_):
-            return None
-        row, x = product_.inputs
-        if row.op.name != "broadcast_to" or row.inputs[0].rank or row.rank != 2 or node.shape != x.shape[1:]:
-            return None
-        return ops.vecmat(ops.broadcast_to(row.inputs[0], shape=row.shape[1:]), x)
 
     def likelihood(self, node: Node) -> Node | None:
         """logsumexp(z) - z[y] = -log_softmax(z)[y]: one kernel for seven"""
