@@ -135,6 +135,12 @@ class Loop:
                 notes=[f"known: {', '.join(known)}"],
                 help=nearest(on, known) or "`validate: 0.2` holds data out for validation",
             )
+        if self.plan.stop.get("mode") not in ("min", "max") and not on.endswith(".loss"):
+            raise Error(
+                "E0635", f"nothing says whether `{on}` should grow or fall", where=self.trainer.file.name,
+                notes=[f"the file's setting `stop` is {self.plan.stop}"],
+                help='say it in the spec: `patience(5, on = ..., mode = "max")`, or "min", and compile it again',
+            )
 
     def _run(self, run: Run | str | os.PathLike[str] | None) -> Run | None:
         if isinstance(run, Run):

@@ -345,6 +345,7 @@ def test_data_from_the_settings_count_from_the_folder(tmp_path: Path) -> None:
         ("E0630", lambda: trainer(stop={"patience": 1, "on": "validation.loss"}).fit(blobs())),
         ("E0630", lambda: trainer(stop={"patience": 1, "on": "train.los"}).fit(blobs())),
         ("E0631", lambda: trainer().fit(blobs(), validation=1.5)),
+        ("E0635", lambda: trainer(stop={"patience": 2, "on": "validation.accuracy"}).fit(blobs(), validation=0.2)),
         ("E0803", lambda: Trainer(compiled(), device="tpu")),
         ("E0620", lambda: trainer().step({"x": np.zeros((1, FEATURES)), "y": [3]})),
     ],

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from .. import foreign, ops, syntax
 from ..diagnostics import CompileError, Diagnostic, Label, did_you_mean, error
+from ..direction import DISTANCES
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, TensorType, TypeProblem
@@ -168,6 +169,10 @@ def apply_fn(c: Context, frame: Frame, callee: Declared, given: list[Argument], 
             return Partial(callee, tuple(given), missing, span)
         require(missing, what, declaration.configuration, span)
     value = run_body(c, inner, declaration.configuration, bound, what, declaration.returns, declaration.body, span)
+    if callee.unit.standard and declaration.name in DISTANCES and isinstance(value, Tensor):
+        pair = [to_node(c, argument.value) for argument in list(bound.values())[:2]]
+        if len(pair) == 2 and pair[0] is not None and pair[1] is not None:
+            c.distances[value.node] = pair[0], pair[1]
     rule = callee.unit.derivatives.get(declaration.name)
     return value if rule is None else custom.attach(c, frame, callee, rule, bound, value, span)
 

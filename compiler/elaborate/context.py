@@ -57,6 +57,7 @@ class Context:
         self.draws = 0  # draws of this pass so far: the place of the next one
         self.made: dict[str, Span | None] = {}  # parameters and states that this pass asked for
         self.data: dict[Node, bool] = {}  # whether a value depends on data
+        self.distances: dict[Node, tuple[Node, Node]] = {}  # losses of the library, and what each is between
         self.elements = 0  # of all parameters and states
         self.starts = 0  # the same for start values
         self.starting = False  # start values are being made

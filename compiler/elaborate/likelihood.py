@@ -109,7 +109,10 @@ def observe(c: Context, frame: Frame, left: Value, right: Value, left_span: Span
                              shape=density.shape)
             axes = tuple(range(density.rank))
             summed = ops.reduce_sum(density * weights, axes=axes, keepdims=False)
-            summed = summed / ops.reduce_sum(weights, axes=axes, keepdims=False)
+            whole = ops.reduce_sum(weights, axes=axes, keepdims=False)
+            # Where no row counts, 0 / 1: a batch of padding alone is 0 and moves nothing.
+            nothing = ops.and_(ops.eq(whole, 0.0), ops.eq(summed, 0.0))
+            summed = summed / (whole + ops.cast(nothing, dtype="float"))
         else:
             summed = ops.mean(density, tuple(range(density.rank)))
             current.rows.append((density, span))

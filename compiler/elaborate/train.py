@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import ops, syntax
 from ..diagnostics import CompileError, did_you_mean, error
+from ..direction import direction
 from ..graph import Node
 from ..source import Span
 from . import calls, expressions, paths, statements
@@ -67,6 +68,8 @@ def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, 
     for name, value in overrides.items():
         if name in DEFAULTS:
             settings[name] = _columns(c, value, None) if name == "columns" else check(name, value, None)
+            if name == "stop" and value is not None:
+                settings[name] = _watched(c, value, {}, None)
     given = {statement.name for statement in block.body if isinstance(statement, syntax.Setting)} | set(overrides)
     if settings["steps"] is not None and ("epochs" not in given
                                           or ("steps" in overrides and "epochs" not in overrides)):
@@ -163,31 +166,53 @@ def _patience(c: Context, frame: Frame, expr: syntax.Expr) -> dict[str, Any] | N
     if not (isinstance(expr, syntax.Call) and isinstance(expr.function,
                                                          syntax.Name) and expr.function.name == "patience"):
         raise error("E0507", "`stop:` takes `patience(5, on = validation.loss)`", expr.span, "found something else")
-    result: dict[str, Any] = {"patience": None, "on": "validation.loss", "mode": None}
+    given: dict[str, Any] = {}
+    places: dict[str, Span | None] = {}
     for number, argument in enumerate(expr.arguments):
         name = argument.name or ("patience", "on", "mode")[min(number, 2)]
-        if name not in result:
-            raise error("E0215", f"`patience` has no argument `{name}`", argument.span, "not known",
-                        notes=["it takes (patience, on, mode)"], help=did_you_mean(name, result))
-        if name == "on":
-            text = argument.value.span.text.replace(" ", "")
-            side, _, metric = text.partition(".")
-            known = ["loss", *c.current.metrics]
-            if side not in ("train", "validation") or metric not in known:
-                offers = [f"{a}.{b}" for a in ("validation", "train") for b in known]
-                raise error("E0508", f"there is no figure `{text}` to watch", argument.value.span, "not known",
-                            notes=["there are " + ", ".join(offers)], help=did_you_mean(text, offers))
-            result["on"] = text
-        else:
-            result[name] = expressions.evaluate(c, frame, argument.value)
-    if isinstance(result["patience"], bool) or not isinstance(result["patience"], int) or result["patience"] < 1:
-        raise error("E0507", "`patience` takes a whole number of epochs above 0", expr.span, "here")
-    if result["mode"] is None:
-        result["mode"] = "max" if result["on"].split(".")[1] in ("accuracy", "precision", "recall", "f1",
-                                                                 "auc") else "min"
-    if result["mode"] not in ("min", "max"):
-        raise error("E0507", '`mode` of `patience` is "min" or "max"', expr.span, "here")
-    return {**result, "patience": int(result["patience"])}
+        text = argument.value.span.text.replace(" ", "")
+        given[name] = text if name == "on" else expressions.evaluate(c, frame, argument.value)
+        places[name] = argument.value.span if name in PATIENCE else argument.span
+    return _watched(c, given, places, expr.span)
+
+
+PATIENCE = ("patience", "on", "mode")
+
+
+def _watched(
+    c: Context, given: Mapping[str, Any], places: Mapping[str, Span | None], span: Span | None
+) -> dict[str, Any]:
+    """The setting `stop`, checked and whole: E0215, E0507, E0508, E0525."""
+    for name in given:
+        if name not in PATIENCE:
+            raise error("E0215", f"`patience` has no argument `{name}`", places.get(name), "not known",
+                        notes=["it takes (patience, on, mode)"], help=did_you_mean(name, PATIENCE))
+    result = {"patience": None, "on": "validation.loss", "mode": None, **given}
+    side, _, metric = str(result["on"]).partition(".")
+    known = ["loss", *c.current.metrics]
+    if side not in ("train", "validation") or metric not in known:
+        offers = [f"{a}.{b}" for a in ("validation", "train") for b in known]
+        raise error("E0508", f"there is no figure `{result['on']}` to watch", places.get("on"), "not known",
+                    notes=["there are " + ", ".join(offers)], help=did_you_mean(str(result["on"]), offers))
+    count = plain(result["patience"]) if isinstance(result["patience"], int) else result["patience"]
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise error("E0507", "`patience` takes a whole number of epochs above 0", span, "here")
+    mode = result["mode"] if result["mode"] is not None else _direction(c, metric)
+    if mode is None:
+        raise error("E0525", f"whether `{result['on']}` should grow or fall is not known", places.get("on") or span,
+                    "watched here", notes=["known are losses, likelihoods, hits of a target, distances from one"],
+                    help=f'say it: `patience({count}, on = {result["on"]}, mode = "max")`, or "min"')
+    if mode not in ("min", "max"):
+        raise error("E0507", '`mode` of `patience` is "min" or "max"', places.get("mode") or span, "here")
+    return {"patience": int(count), "on": result["on"], "mode": mode}
+
+
+def _direction(c: Context, figure: str) -> str | None:
+    if figure == "loss":
+        return "min"
+    learned = [v.node for v in c.module.variables.values() if v.kind in ("parameter", "state")]
+    losses = [node for _, node, prior in c.current.losses if not prior]
+    return direction(c.current.metrics[figure], losses, c.distances, c.module.targets, learned)
 
 
 # --- the update
