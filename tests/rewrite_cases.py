@@ -67,6 +67,11 @@ def positive(x: Node) -> Node:
     return ops.abs_(x) + 0.5
 
 
+def root(x: Node) -> Node:
+    """As the library's `root` has it."""
+    return ops.where(ops.eq(x, 0.0), 0.0, ops.sqrt(x))
+
+
 def _softmax_by_hand(x: Node) -> Node:
     e = ops.exp(x)
     return e / total(e, 1, keepdims=True)
@@ -161,6 +166,10 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     "root_of_square": lambda l: [ops.sqrt(l.x * l.x)],
     "square_of_root": lambda l: [
         ops.sqrt(ops.exp(l.x)) * ops.sqrt(ops.exp(l.x)), ops.sqrt(l.x) * ops.sqrt(l.x),
+        root(ops.exp(l.x)) * root(ops.exp(l.x)),
+    ],
+    "power_of_root": lambda l: [
+        ops.pow_(ops.sqrt(ops.exp(l.x)), 4.0), ops.pow_(root(ops.exp(l.x)), 6.0), ops.pow_(ops.sqrt(ops.exp(l.x)), 3.0),
     ],
     # choices
     "extreme": lambda l: [

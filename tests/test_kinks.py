@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import dlc
 import numpy as np
 import pytest
 from op_cases import file_of, run
@@ -33,3 +34,28 @@ def test_kink(expression, at, slope):
 
 def test_the_table_is_read():
     assert len(ROWS) > 20
+
+
+INF = float("inf")
+LOG_SUMS = {
+    "input": ("logsumexp(x)", [-INF, -INF, -INF], [0, 0, 0]),
+    "one left": ("logsumexp(x)", [-INF, 2.0, -INF], [0, 1, 0]),
+    "several axes": ("logsumexp(stack([x, x]), axis = [0, 1])", [-INF, -INF, -INF], [0, 0, 0]),
+    "padded": ("sum(logsumexp(pad(x[:, none], [1, 0], axis = 1, value = -inf), axis = 1))",
+               [-INF, 1.0, 2.0], [0, 1, 1]),
+    "logarithm": ("sum(logsumexp(stack([log(x), log(x)], axis = 1), axis = 1))", [1.0, 2.0, 4.0], [1, 0.5, 0.25]),
+    "two": ("sum(logaddexp(x, x[0]))", [-INF, 1.0, 1.0], None),
+}
+
+
+@pytest.mark.parametrize("name", LOG_SUMS)
+def test_a_logsumexp_of_nothing_but_minus_infinity_has_a_derivative(name: str) -> None:
+    text, at, expected = LOG_SUMS[name]
+    program = dlc.compile(f"model m {{\n input x: float[3]\n output y = {text}\n output g = grad({text}, x)\n}}",
+                          precision="float64")
+    ort = pytest.importorskip("onnxruntime")
+    session = ort.InferenceSession(program.model_proto().SerializeToString())
+    y, g = session.run(["y", "g"], {"x": np.asarray(at)})
+    assert not np.isnan(y) and np.isfinite(g).all()
+    if expected is not None:
+        np.testing.assert_allclose(g, expected, atol=1e-12)

@@ -101,8 +101,9 @@ def greatest(x, k, axis, largest):
     return torch.sort(x, dim=axis, descending=largest, stable=True).indices.narrow(axis, 0, k)
 
 
-def one_hot(index, depth):
+def one_hot(index, depth, wrap):
     """Theirs refuses what lies outside, which ours makes 0."""
+    index = index % depth if wrap else index
     return functional.one_hot(index.clamp(-1, depth) + 1, depth + 2)[..., 1:-1].double()
 
 
@@ -122,7 +123,7 @@ TORCH = {
     "reduce_sum": reduction(torch.sum), "reduce_prod": product, "reduce_max": reduction(torch.amax),
     "reduce_min": reduction(torch.amin), "logsumexp": reduction(torch.logsumexp),
     "reduce_sum_square": lambda x, axes, keepdims: reduction(torch.sum)(x * x, axes, keepdims),
-    "softmax": lambda x, axis: torch.softmax(x, axis), "reshape": torch.reshape,
+    "softmax": lambda x, axis, guarded: torch.softmax(x, axis), "reshape": torch.reshape,
     "transpose": lambda x, perm: x.permute(perm), "broadcast_to": lambda x, shape: x.broadcast_to(shape),
     "concat": lambda *xs, axis: torch.cat(xs, axis), "slice": cut, "unslice": unslice,
     "gather": rows, "scatter_add": add_rows,
@@ -133,7 +134,7 @@ TORCH = {
     "take_along": lambda x, index, axis, distinct: torch.gather(x, axis, index % x.shape[axis]),
     "put_along": lambda g, index, size, axis, distinct: torch.zeros(
         (*g.shape[:axis], size, *g.shape[axis + 1 :]), dtype=g.dtype).scatter_add(axis, index % size, g),
-    "pick": lambda x, index: x.gather(-1, index[..., None])[..., 0],
+    "pick": lambda x, index: x.gather(-1, (index % x.shape[-1])[..., None])[..., 0],
     "matmul": lambda a, b, ta, tb: transposed(a, ta) @ transposed(b, tb),
     "cast": lambda x, dtype: x.to(TYPES[dtype]), "stop_gradient": torch.detach, "cut": torch.clone, "one_hot": one_hot,
     "arange": lambda size: torch.arange(int(size)), "argmax": lambda x, axis: torch.argmax(x, axis),

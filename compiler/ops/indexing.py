@@ -129,7 +129,7 @@ def _pick_infer(x: TensorType, index: TensorType) -> TensorType:
 
 def _pick_samples(rng: np.random.Generator) -> Sample:
     shape = (*sizes(rng, high=4, empty=0.25), int(rng.integers(1, 5)))
-    return Sample((rng.uniform(-3, 3, shape), np.asarray(rng.integers(0, shape[-1], shape[:-1]))), {})
+    return Sample((rng.uniform(-3, 3, shape), np.asarray(rng.integers(-shape[-1], shape[-1], shape[:-1]))), {})
 
 
 def _pick_lower(out: Any, node: Node, x: str, index: str) -> str:
@@ -138,29 +138,39 @@ def _pick_lower(out: Any, node: Node, x: str, index: str) -> str:
     return str(out.node("Squeeze", [found, last]))
 
 
-pick = define(  # x[..., index]: one element of each row; an index below 0 or beyond the row is not allowed
+pick = define(  # x[..., index]: one element of each row; a negative index counts from the end
     "pick", infer=_pick_infer, lower=_pick_lower, samples=_pick_samples, jvp=linear, cost=free,
-    grad=lambda g, y, x, index: [expand_dims(g, g.rank) * one_hot(index, depth=x.shape[-1]), NONE],
+    grad=lambda g, y, x, index: [expand_dims(g, g.rank) * one_hot(index, depth=x.shape[-1], wrap=True), NONE],
     reference=lambda x, index: np.take_along_axis(x, index[..., None], -1)[..., 0],
 )
 
 
-def _one_hot_infer(index: TensorType, depth: Size) -> TensorType:
+def _one_hot_infer(index: TensorType, depth: Size, wrap: bool) -> TensorType:
     _needs_ints("one_hot", 0, index)
     return TensorType("float", (*index.shape, depth))
 
 
 def _one_hot_lower(out: Any, node: Node, index: str) -> str:
     """Equal and Cast: the kernel OneHot has no float64."""
+    if node.attrs["wrap"]:
+        depth = node.attrs["depth"]
+        whole = out.size(depth) if isinstance(depth, Dim) else out.constant(depth, "int")
+        index = out.node("Mod", [index, whole], fmod=0)
     column = out.node("Unsqueeze", [index, out.constant(np.asarray([-1], np.int64), "int")])
     return _hot(out, column, node.attrs["depth"])
 
 
-one_hot: Op = define(  # 1 at the index, 0 elsewhere; all 0 where the index is below 0 or beyond the depth
+def _one_hot(index: Array, depth: int, wrap: bool) -> Array:
+    index = index % depth if wrap else index
+    return np.asarray(index[..., None] == np.arange(depth), np.float64)
+
+
+# 1 at the index, 0 elsewhere; all 0 where the index is below 0 or beyond the depth, unless it is to `wrap` around it
+one_hot: Op = define(
     "one_hot", infer=_one_hot_infer, grad=no_gradient(1), jvp=NONE, cost=free, lower=_one_hot_lower,
-    reference=lambda index, depth: (index[..., None] == np.arange(depth)).astype(np.float64),
+    reference=_one_hot, defaults={"wrap": False},
     samples=lambda rng: Sample((rng.integers(-1, 5, sizes(rng, high=4, empty=0.1)),),
-                               {"depth": int(rng.integers(1, 6))}),
+                               {"depth": int(rng.integers(1, 6)), "wrap": bool(rng.random() < 0.5)}),
 )
 
 

@@ -14,7 +14,7 @@ from .leaf import make_size
 from .operands import NUMBERS, cast, sizes, wrong_dtype
 from .registry import NONE, Sample, Sampler, define, free, linear, no_gradient, per_element
 from .shaping import broadcast_to, reshape
-from .special import lower_arg, lower_logsumexp, lower_product
+from .special import finite_top, lower_arg, lower_logsumexp, lower_product
 
 
 def _reduced(type: TensorType, axes: Sequence[int], keepdims: bool) -> TensorType:
@@ -102,16 +102,16 @@ reduce_sum_square = _reduction(  # Σ x², made by fusing only
 
 
 def _others(x: Node, axes: tuple[int, ...]) -> Node:
-    """The product of the other factors, right at zeros too (that of a second order is right off zeros).
+    """The product of the other factors, right at zeros too, and so is its derivative.
 
-    With r the product of the factors that are not 0: r / x where there is no zero; where there is one, r for the
-    zero and 0 for the others; 0 where there are more.
+    It is r / x times the zeros among the others, with r the product of the factors that are not 0: of one zero that is
+    the zero itself, which is 0 but has a derivative; of more it is 0.
     """
     zero = eq(x, 0.0)
-    count = reduce_sum(cast(zero, dtype="float"), axes=axes, keepdims=True)
-    safe = where(zero, 1.0, x)
+    safe, zeros, hit = where(zero, 1.0, x), where(zero, x, 0.0), cast(zero, dtype="float")
     rest = reduce_prod(safe, axes=axes, keepdims=True)
-    return where(zero, where(eq(count, 1.0), rest, 0.0), where(eq(count, 0.0), rest / safe, 0.0))
+    other, count = (reduce_sum(part, axes=axes, keepdims=True) - part for part in (zeros, hit))
+    return rest / safe * where(eq(count, 0.0), 1.0, where(eq(count, 1.0), other, 0.0))
 
 
 def _by_weights(weights: Callable[..., Node]) -> dict[str, Callable[..., Any]]:
@@ -198,16 +198,40 @@ argmax = _arg("argmax", "ArgMax", np.argmax)  # the first of several greatest
 argmin = _arg("argmin", "ArgMin", np.argmin)
 
 
+LEAST = -float(np.finfo(np.float64).max)
+
+
 def _logsumexp(x: Array, axes: tuple[int, ...], keepdims: bool) -> Any:
-    most = float(np.finfo(np.float64).max)
-    top = np.clip(np.max(x, axis=axes, keepdims=True, initial=-np.inf), -most, most)
+    top = np.clip(np.max(x, axis=axes, keepdims=True, initial=-np.inf), LEAST, -LEAST)
     total = np.log(np.sum(np.exp(x - top), axis=axes, keepdims=True)) + top
     return total if keepdims else np.squeeze(total, axis=axes)
 
 
 def _share(y: Node, x: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
-    """The softmax, which never exceeds 1."""
-    return softmax(x, axis=axes[0]) if len(axes) == 1 else exp(x - spread(y, x, axes, keepdims))
+    """The softmax, which never exceeds 1; where all is -inf it is taken as 0, not as NaN."""
+    if len(axes) == 1:
+        return softmax(x, axis=axes[0], guarded=not _is_score(x))
+    top = spread(y, x, axes, keepdims)
+    return exp(x - (top if _is_score(x) else where(eq(top, -np.inf), 0.0, top)))
+
+
+_BOUNDED = ("matmul", "gemm", "vecmat", "conv", "contract", "standardize", "variable", "exp", "tanh", "sigmoid",
+            "softmax", "relu", "softplus", "abs", "sin", "cos", "erf")
+_THROUGH = ("add", "sub", "mul", "neg", "where", "maximum", "minimum", "concat", "reshape", "transpose", "slice",
+            "broadcast_to", "gather", "pick", "reduce_sum", "cast")
+
+
+def _is_score(x: Node, depth: int = 8) -> bool:
+    """Whether x is plainly made of products and parameters. There is no -inf among those but by overflow, and the
+    kernel Softmax spares passes over memory."""
+    name = x.op.name
+    if name == "constant":
+        return bool(np.isfinite(x.attrs["value"]).all())
+    if name in _BOUNDED or x.dtype != "float":
+        return True
+    if name == "div":
+        return x.inputs[1].op.name in ("constant", "cast") and _is_score(x.inputs[0], depth - 1)
+    return name in _THROUGH and depth > 0 and all(_is_score(source, depth - 1) for source in x.inputs)
 
 
 logsumexp = _reduction(
@@ -216,39 +240,55 @@ logsumexp = _reduction(
 )
 
 
-def _softmax_infer(x: TensorType, axis: int) -> TensorType:
+def _softmax_infer(x: TensorType, axis: int, guarded: bool = False) -> TensorType:
     if x.dtype != "float":
         raise wrong_dtype("softmax", 0, x)
     normal_axis(axis, x.rank)
     return x
 
 
-def _softmax(x: Array, axis: int) -> Any:
-    terms = np.exp(x - np.max(x, axis=axis, keepdims=True, initial=-np.inf))
-    return terms / np.sum(terms, axis=axis, keepdims=True)
+def _softmax(x: Array, axis: int, guarded: bool) -> Any:
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    terms = np.exp(x - (np.clip(top, LEAST, -LEAST) if guarded else top))
+    total = np.sum(terms, axis=axis, keepdims=True)
+    return terms / (np.where(total == 0, 1, total) if guarded else total)
 
 
-def _softmax_grad(g: Node, y: Node, x: Node, axis: int) -> list[Node]:
+def _softmax_lower(out: Any, node: Node, x: str) -> str:
+    """The kernel, which makes NaN of nothing but -inf; guarded e^(x - top) / Σ with a top that is finite."""
+    axis = node.attrs["axis"]
+    if not node.attrs["guarded"]:
+        return str(out.node("Softmax", [x], axis=axis))
+    axes = out.constant(np.asarray([axis], np.int64), "int")
+    terms = out.node("Exp", [out.node("Sub", [x, finite_top(out, x, axes)])])
+    total = out.node("ReduceSum", [terms, axes], keepdims=1)
+    nothing = out.node("Equal", [total, out.constant(0.0, "float")])
+    return str(out.node("Div", [terms, out.node("Where", [nothing, out.constant(1.0, "float"), total])]))
+
+
+def _softmax_grad(g: Node, y: Node, x: Node, axis: int, guarded: bool) -> list[Node]:
     """y (g − Σ g y)"""
     return [y * (g - reduce_sum(g * y, axes=(axis % x.rank,), keepdims=True))]
 
 
 def _softmax_samples(rng: np.random.Generator) -> Sample:
     shape = sizes(rng, low=1, empty=0.25)
-    return Sample((rng.uniform(-3, 3, shape),), {"axis": int(rng.integers(-len(shape), len(shape)))})
+    axis, guarded = int(rng.integers(-len(shape), len(shape))), bool(rng.random() < 0.3)
+    return Sample((rng.uniform(-3, 3, shape),), {"axis": axis, "guarded": guarded})
 
 
 _softmax_op = define(
     "softmax", infer=_softmax_infer, grad=_softmax_grad, reference=_softmax, samples=_softmax_samples,
-    jvp=lambda tangents, y, x, axis: _softmax_grad(tangents[0], y, x, axis)[0],  # the Jacobian is symmetric
+    defaults={"guarded": False}, lower=_softmax_lower,
+    jvp=lambda tangents, y, x, axis, guarded: _softmax_grad(tangents[0], y, x, axis, guarded)[0],  # it is symmetric
     cost=lambda node: 2 * product(node.shape),  # the power and the quotient
-    lower=lambda out, node, x: str(out.node("Softmax", [x], axis=node.attrs["axis"])),
 )
 
 
-def softmax(x: Node, *, axis: int) -> Node:
-    """e^x / Σ e^x along an axis, which the node holds counted from the front."""
-    return _softmax_op(x, axis=normal_axis(axis, x.rank))
+def softmax(x: Node, *, axis: int, guarded: bool = False) -> Node:
+    """e^x / Σ e^x along an axis, which the node holds counted from the front; guarded it is 0, not NaN, where all is
+    -inf."""
+    return _softmax_op(x, axis=normal_axis(axis, x.rank), guarded=guarded)
 
 
 def _log_softmax(x: Array, axis: int) -> Any:
@@ -265,8 +305,13 @@ def _log_softmax_jvp(tangents: Sequence[Node], y: Node, x: Node, axis: int) -> N
     return dx - reduce_sum(softmax(x, axis=axis) * dx, axes=(axis % x.rank,), keepdims=True)
 
 
+def _without_guard(sample: Sample) -> Sample:
+    return Sample(sample.inputs, {"axis": sample.attrs["axis"]})
+
+
 log_softmax = define(  # x − logsumexp(x), made by fusing only: one kernel for the seven of a logsumexp
-    "log_softmax", infer=_softmax_infer, grad=_log_softmax_grad, reference=_log_softmax, samples=_softmax_samples,
+    "log_softmax", infer=_softmax_infer, grad=_log_softmax_grad, reference=_log_softmax,
+    samples=lambda rng: _without_guard(_softmax_samples(rng)),
     jvp=_log_softmax_jvp, cost=per_element,
     lower=lambda out, node, x: str(out.node("LogSoftmax", [x], axis=node.attrs["axis"])),
 )

@@ -95,19 +95,38 @@ def lower_div(out: Any, node: Node, a: str, b: str) -> str:
 def lower_mod(out: Any, node: Node, a: str, b: str) -> str:
     """The remainder with the sign of b: of C's, which has the sign of a, where the signs differ b is added."""
     if node.dtype == "int":
-        return str(out.node("Mod", [a, b], fmod=0))
+        return str(out.node("Mod", [a, _divisor(out, node.inputs[1], b)[0]], fmod=0))
     rest = out.node("Mod", [a, b], fmod=1)
     other = out.node("Less", [out.node("Mul", [out.node("Sign", [rest]), b]), out.constant(0.0, "float")])
     return str(out.node("Where", [other, out.node("Add", [rest, b]), rest]))
 
 
 def lower_floordiv(out: Any, node: Node, a: str, b: str) -> str:
-    """(a − a mod b) / b, as Python defines it: the division leaves nothing over, so that rounding has no say."""
+    """⌊a / b⌋, as Python defines it. Of floats (a − a mod b) / b: the division leaves nothing over, so that rounding
+    has no say. Of ints the quotient towards 0, less 1 where a rest has the other sign: a − a mod b may wrap around."""
     if node.dtype == "float":
         exact = out.node("Sub", [a, lower_mod(out, node, a, b)])
         return str(out.node("Round", [out.node("Div", [exact, b])]))
-    exact = out.node("Sub", [a, out.node("Mod", [a, b], fmod=0)])
-    return str(out.node("Div", [exact, b]))
+    divisor, factor = _divisor(out, node.inputs[1], b)
+    toward = out.node("Div", [a, divisor])
+    rest = out.node("Sub", [a, out.node("Mul", [toward, divisor])])
+    signs = out.node("Mul", [out.node("Sign", [rest]), out.node("Sign", [divisor])])
+    below = out.cast(out.node("Less", [signs, out.constant(0, "int")]), "int")
+    quotient = out.node("Sub", [toward, below])
+    return str(quotient if factor is None else out.node("Mul", [quotient, factor]))
+
+
+def _divisor(out: Any, source: Node, b: str) -> tuple[str, str | None]:
+    """Whole numbers by which a processor divides, and what the quotient is to be multiplied with.
+
+    It ends the process at a division by 0, and at that of the least number by -1: by 1 both have the right remainder,
+    and times b the right quotient (by 0 both are 0, as in NumPy).
+    """
+    if source.op.name == "constant" and not np.isin(source.attrs["value"], (0, -1)).any():
+        return b, None
+    one = out.constant(1, "int")
+    unsafe = out.node("Or", [out.node("Equal", [b, out.constant(value, "int")]) for value in (0, -1)])
+    return str(out.node("Where", [unsafe, one, b])), str(out.node("Where", [unsafe, b, one]))
 
 
 def lower_logsumexp(out: Any, node: Node, x: str) -> str:
@@ -118,11 +137,16 @@ def lower_logsumexp(out: Any, node: Node, x: str) -> str:
     if not node.attrs["axes"]:
         return x
     axes = out.constant(np.asarray(node.attrs["axes"], np.int64), "int")
-    least, most = (out.constant(bound, "float") for bound in _range(out.precision))
-    top = out.node("Clip", [out.node("ReduceMax", [x, axes], keepdims=1), least, most])
+    top = finite_top(out, x, axes)
     terms = out.node("Exp", [out.node("Sub", [x, top])])
     total = out.node("Add", [out.node("Log", [out.node("ReduceSum", [terms, axes], keepdims=1)]), top])
     return str(total if node.attrs["keepdims"] else out.node("Squeeze", [total, axes]))
+
+
+def finite_top(out: Any, x: str, axes: str) -> str:
+    """The greatest along some axes, which stay; of infinities the greatest number there is, with their sign."""
+    least, most = (out.constant(bound, "float") for bound in _range(out.precision))
+    return str(out.node("Clip", [out.node("ReduceMax", [x, axes], keepdims=1), least, most]))
 
 
 def _range(precision: str) -> tuple[float, float]:

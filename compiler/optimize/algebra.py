@@ -390,9 +390,30 @@ def root_of_square(node: Node) -> Node | None:
 
 @RULES.on("mul")
 def square_of_root(node: Node) -> Node | None:
-    """sqrt(x) sqrt(x) = x where x cannot be negative"""
+    """sqrt(x) sqrt(x) = x where x cannot be negative; of where(x == 0, 0, sqrt(x)) too, whose square is smooth at 0"""
     a, b = node.inputs
-    return a.inputs[0] if a is b and a.op.name == "sqrt" and nonnegative(a.inputs[0]) else None
+    root = _guarded_root(a) if a is b else None
+    return root.inputs[0] if root is not None and nonnegative(root.inputs[0]) else None
+
+
+@RULES.on("pow")
+def power_of_root(node: Node) -> Node | None:
+    """sqrt(x)^(2 k) = x^k for whole k > 0 where x cannot be negative; of where(x == 0, 0, sqrt(x)) too"""
+    a, exponent = node.inputs
+    c, root = number(exponent), _guarded_root(a)
+    if c is None or c <= 0 or c % 2 or root is None or not nonnegative(root.inputs[0]):
+        return None
+    return ops.pow_(root.inputs[0], c / 2)
+
+
+def _guarded_root(a: Node) -> Node | None:
+    """sqrt(x), where the node is that or where(x == 0, 0, sqrt(x))."""
+    root = a
+    if a.op.name == "where" and is_number(a.inputs[1], 0):
+        condition, _, root = a.inputs
+        if condition.op.name != "eq" or other(condition, 0.0) is not (root.inputs[0] if root.inputs else None):
+            return None
+    return root if root.op.name == "sqrt" else None
 
 
 # --- choices

@@ -71,7 +71,7 @@ def log_of_exp(node: Node) -> Node | None:
 def log_of_softmax(node: Node) -> Node | None:
     """log(softmax(x)) = x - logsumexp(x); log(sum(exp(x))) = logsumexp(x)"""
     [p] = node.inputs
-    if p.op.name == "softmax":
+    if p.op.name == "softmax" and not p.attrs["guarded"]:
         [x] = p.inputs
         return x - _kept_logsumexp(x, (p.attrs["axis"] % x.rank,))
     return _logsumexp(p.inputs[0].inputs[0], axes_of(p)) if _is_sum_exp(p) else None
@@ -206,7 +206,7 @@ def softmax_of_shifted(node: Node) -> Node | None:
     [u] = node.inputs
     axis = (node.attrs["axis"] % u.rank,)
     x = _unshifted(u, axis)
-    return None if x is None else ops.softmax(x[0], axis=axis[0])
+    return None if x is None else ops.softmax(x[0], axis=axis[0], guarded=node.attrs["guarded"])
 
 
 def _unshifted(u: Node, axes: tuple[int, ...]) -> tuple[Node, Node] | None:
