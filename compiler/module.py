@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from dlc.runtime.support import Support
+
 from .diagnostics import error
 from .graph import Graph, Node
 from .tensor_type import TensorType
@@ -50,12 +52,18 @@ class Module:
     metrics: list[str] = field(default_factory=list)
     variables: dict[str, Variable] = field(default_factory=dict)  # in the order of making
     reduces: list[str] = field(default_factory=list)  # of each evaluate/part/K: "sum" | "min" | "max"
-    ranges: dict[str, tuple[int, int]] = field(default_factory=dict)  # of inputs used as indices, half-open
+    supports: dict[str, list[Support]] = field(default_factory=dict)  # what numbers inputs and targets may be
     names: dict[str, Node] = field(default_factory=dict)  # what the model's text calls its values, before any pass
     batch: str | None = None  # the dimension that counts rows
     trains: bool = False
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # "model" and "train", as in the file
     sources: dict[str, str] = field(default_factory=dict)  # name -> text, the spec first
+
+    def whole_range(self, name: str) -> tuple[int, int] | None:
+        """The whole numbers that all of an input may be, the end left out; None where none are stated."""
+        ends = [(int(s.low), int(s.high)) for s in self.supports.get(name, ())
+                if s.whole and s.part is None and s.low is not None and s.high is not None]
+        return (max(low for low, _ in ends), min(high for _, high in ends) + 1) if ends else None
 
     def roots(self, *prefixes: str) -> dict[str, Node]:
         """The roots whose names are one of, or begin with one of (when it ends in "/"), the prefixes."""

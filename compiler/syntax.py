@@ -177,12 +177,13 @@ class Type:
 
 @part
 class Parameter:
-    """One entry of a parameter list: `name: type = default`."""
+    """One entry of a parameter list: `name: type in support = default`."""
 
     span: Span
     name: str
     type: Type | None
     default: Expr | None
+    within: Expr | None = None
 
 
 @part
@@ -233,6 +234,7 @@ class Input(Statement):
     name_span: Span
     type: Type
     drawn_from: Expr | None
+    within: Expr | None
 
 
 @part
@@ -240,6 +242,7 @@ class Target(Statement):
     name: str
     name_span: Span
     type: Type
+    within: Expr | None
 
 
 @part

@@ -255,8 +255,8 @@ class Builder:
         return kind(c, s.Type)
 
     def parameter(self, c: list[Any]) -> s.Parameter:
-        name, _, type, *default = c
-        return s.Parameter(self._span(c), self._name(name), type, default[1] if default else None)
+        name, _, type, _, within, *default = c
+        return s.Parameter(self._span(c), self._name(name), type, default[1] if default else None, within)
 
     def parameters(self, c: list[Any]) -> Parts:
         return Parts(self._span(c), kind(c, s.Parameter))
@@ -298,12 +298,12 @@ class Builder:
         return Block(self._span(c), kind(c, s.Statement))
 
     def input_(self, c: list[Any]) -> s.Input:
-        _, name, _, type, _, drawn_from = c
-        return s.Input(self._span(c), self._name(name), self._at(name), type, drawn_from)
+        _, name, _, type, _, within, _, drawn_from = c
+        return s.Input(self._span(c), self._name(name), self._at(name), type, drawn_from, within)
 
     def target(self, c: list[Any]) -> s.Target:
-        _, name, _, type = c
-        return s.Target(self._span(c), self._name(name), self._at(name), type)
+        _, name, _, type, _, within = c
+        return s.Target(self._span(c), self._name(name), self._at(name), type, within)
 
     def term(self, c: list[Any]) -> s.Term:
         word, name, _, value = c

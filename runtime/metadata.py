@@ -41,6 +41,25 @@ Share = Annotated[float, Within(0.0, 1.0)]
 Seed = Annotated[int, Within(-(2**63), 2**64 - 1)]
 Label = Annotated[int, Within(-(2**63), 2**63)]
 Text = Annotated[str, Anything()]
+Number = Label | Annotated[float, Within(-1.8e308, 1.8e308)]
+Place = Annotated[int, Within(-(2**62), 2**62)]
+Step = Annotated[int, Within(1, 2**62)]
+Part = tuple[tuple[Place, Place | None, Step] | None, ...]  # start, stop and step of each dimension; None for all of it
+
+
+@dataclass(frozen=True)
+class Possible:
+    """What numbers may be: those of `values`, or those from `low` to `high` (None: without end), less the ends that are
+    open. `part` says of which elements of an array, None of all; `of` who asks for it, "" for an index."""
+
+    low: Number | None = None
+    high: Number | None = None
+    low_open: bool = False
+    high_open: bool = False
+    whole: bool = False
+    values: tuple[Number, ...] | None = None
+    part: Part | None = None
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,7 +69,8 @@ class Tensor:
     name: str
     shape: tuple[int | str | None, ...] = ()
     dtype: str = "float"
-    range: tuple[Label, Label] | None = None  # half-open
+    range: tuple[Label, Label] | None = None  # half-open: what files held before they held `support`
+    support: tuple[Possible, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from . import graphs, session
 from .callbacks import Callback, History
 from .checkpoint import Checkpoint, Plan, Progress, Run, find
 from .data import Columns, Field, check, fields, load
-from .data.check import BatchCheck, nearest
+from .data.check import BatchCheck, nearest, refuse_masked
 from .evaluate import Evaluator, Predictor, batch_for
 from .failures import Error
 from .file import CompiledFile, Slot
@@ -41,6 +41,7 @@ class Values(MutableMapping[str, np.ndarray]):
         if name not in self._names:
             raise Error("E0629", f"there is no `{name}` to assign", help=nearest(name, self._names))
         slot = self._trainer._values.slots[name]
+        refuse_masked(name, value, None)
         array = np.asarray(value)
         if array.shape != slot.shape or not np.can_cast(array.dtype, slot.dtype, "same_kind"):
             raise Error(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from dlc.runtime import CompiledFile, Error, random
 from dlc.runtime.data import ArraySource, Columns, Field, check, fields, load, split
+from dlc.runtime.support import index
 from hand_built import blobs, compiled, foreign
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,7 +43,7 @@ def arrays(**changes: Any) -> dict[str, Any]:
 
 def test_fields_come_from_the_signature() -> None:
     assert [str(field) for field in FIELDS] == ["float[batch, 4]", "int[batch]"]
-    assert (X.rows, Y.rows, X.range, Y.range) == (0, 0, None, (0, 3))
+    assert (X.rows, Y.rows, X.supports, Y.supports) == (0, 0, (), (index(3),))
 
 
 def test_fields_of_a_foreign_file_come_from_its_graphs() -> None:

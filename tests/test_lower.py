@@ -21,6 +21,7 @@ from dlc.lower import export_inference, lower, serialize, sources
 from dlc.module import Module, Variable
 from dlc.ops.leaf import make_input, make_size, make_variable
 from dlc.optimize.fuse import fuse
+from dlc.runtime.support import index
 from dlc.source import Source, Span
 from dlc.tensor_type import Dim, TensorType
 from onnx import helper, numpy_helper
@@ -40,7 +41,7 @@ def softmax_regression(rate: float = 0.5, momentum: float = 0.9) -> Module:
     """Softmax regression with momentum; the gradient is written by hand."""
     graph = Graph()
     source = Source("softmax.dl", TEXT)
-    module = Module("softmax", graph, batch="batch", trains=True, ranges={"y": (0, CLASSES)})
+    module = Module("softmax", graph, batch="batch", trains=True, supports={"y": [index(CLASSES)]})
     module.sources = {"softmax.dl": TEXT, "std/dense.dl": "layer dense() {}\n"}
     module.settings = {"model": {"hidden": 3}, "train": {"batch": 16}}
 
@@ -281,7 +282,10 @@ def test_metadata():
     assert json.loads(held["dlc.settings"]) == {"model": {"hidden": 3}, "train": {"batch": 16}}
     signature = json.loads(held["dlc.signature"])
     assert signature["inputs"] == [{"name": "x", "dtype": "float", "shape": ["batch", FEATURES]}]
-    assert signature["targets"] == [{"name": "y", "dtype": "int", "shape": ["batch"], "range": [0, CLASSES]}]
+    assert signature["targets"] == [{
+        "name": "y", "dtype": "int", "shape": ["batch"], "range": [0, CLASSES],
+        "support": [{"low": 0, "high": CLASSES - 1, "whole": True}],
+    }]
     assert [entry["name"] for entry in signature["parameters"]] == ["dense.W", "dense.b"]
     assert [entry["name"] for entry in signature["states"]] == ["step", *MOMENTS]
     evaluation = json.loads(held["dlc.evaluate"])
@@ -445,7 +449,7 @@ def test_every_spec_computes_what_the_interpreter_does(path):
     fed = {}
     for leaf in [*module.inputs, *module.targets]:
         name, shape = leaf.attrs["name"], tuple(7 if isinstance(size, Dim) else size for size in leaf.shape)
-        high = module.ranges.get(name, (0, 2))[1]
+        high = (module.whole_range(name) or (0, 2))[1]
         fed[name] = draw.normal(size=shape) if leaf.dtype == "float" else draw.integers(0, high, shape)
     first = lower(module, "float64", seed=3)
     fed |= initial_state(first, 3) | {"step": np.array(4)}

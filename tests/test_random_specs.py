@@ -48,7 +48,7 @@ def feeds_of(text: str, seed: int) -> tuple[dict[str, Any], Any]:
     for leaf in (*module.inputs, *module.targets):
         name = leaf.attrs["name"]
         shape = [size if isinstance(size, int) else sizes[str(size)] for size in leaf.shape]
-        low, high = module.ranges.get(name, (0, 2))
+        low, high = module.whole_range(name) or (0, 2)
         feeds[name] = rng.integers(low, high, shape) if leaf.dtype == "int" else rng.uniform(-2, 2, shape)
     roots = module.roots("initial/")
     start = dict(zip(roots, interpret.evaluate([*roots.values()], {"seed": np.uint64(seed)}), strict=True))
@@ -256,7 +256,7 @@ def test_random_specs(chunk):
 def test_every_word_is_said():
     """The functions of the compiler and of the library, but those that only other functions of the library call."""
     said = {word for seed in range(500) for word in re.findall(r"\w+", random_spec(seed))}
-    inner = {"bins", "fan_in", "fan_out", "gate_bias", "polar_step", "window"}
+    inner = {"bins", "fan_in", "fan_out", "gate_bias", "interval", "polar_step", "window"}
     assert {*BUILTINS, *standard_index()} - said == inner
 
 

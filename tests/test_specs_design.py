@@ -23,7 +23,7 @@ SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "bigru_tagger": ({"vocabulary": 12, "tags": 3, "width": 4, "hidden": 5}, {
         "words": RNG.integers(0, 12, (ROWS, 6)), "lengths": RNG.integers(1, 7, ROWS),
         "y": RNG.integers(0, 3, (ROWS, 6))}),
-    "contractive": ({"hidden": 3}, {"x": RNG.uniform(0, 1, (ROWS, 784))}),
+    "contractive": ({"hidden": 3}, {"x": RNG.uniform(0, 1, (ROWS, 784)).round()}),
     "gpt2": ({"vocabulary": 11, "context": 8, "width": 8, "layers": 2, "heads": 2},
              {"tokens": RNG.integers(0, 11, (ROWS, 8))}),
     "lbfgs": ({}, {"x": RNG.normal(0, 1, (ROWS, 8)), "y": RNG.normal(0, 1, ROWS)}),

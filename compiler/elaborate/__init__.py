@@ -18,7 +18,7 @@ from ..module import Module
 from ..room import room
 from ..source import Source, Span
 from ..tensor_type import Dim
-from . import calls, expressions, statements, train, types
+from . import calls, expressions, statements, support, train, types
 from .context import Context, check_size
 from .library import Library, train_block
 from .likelihood import Pass
@@ -146,6 +146,7 @@ def _arguments(
                 if parameter.type is not None:
                     value = types.check_value(c, frame, value, parameter.type, f"`{parameter.name}`",
                                               parameter.default.span)
+            support.hold(c, frame, parameter, value, f"`{c.module.name}`", parameter.span)
         except CompileError as problem:
             c.problems.add(problem)
             value = POISON
@@ -310,7 +311,6 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
         outputs.update({f"whole/{name}": node for name, node in values.items()})
     if "key" in module.variables:
         outputs["initial/key"] = ops.seed_key(c.graph)
-    _ranges(c, module)
 
 
 def _batch(module: Module) -> str | None:
@@ -318,20 +318,6 @@ def _batch(module: Module) -> str | None:
     free = [size for leaf in [*module.inputs, *module.targets] for size in leaf.shape if isinstance(size, Dim)]
     names = [name for size in free for name in size.names()]
     return "batch" if "batch" in names else names[0] if names else None
-
-
-def _ranges(c: Context, module: Module) -> None:
-    """Inputs used as indices, with the sizes they index: labels are checked against them before the first step."""
-    for node in c.graph.nodes:
-        if node.op.name in ("pick", "gather", "one_hot"):
-            index = node.inputs[-1]
-            size = node.attrs["depth"] if node.op.name == "one_hot" else (
-                node.inputs[0].shape[node.attrs["axis"] if node.op.name == "gather" else -1])
-            if index.op.name == "input" and isinstance(size, int):
-                name = index.attrs["name"]
-                low = -size if node.op.name == "gather" else 0
-                before = module.ranges.get(name, (low, size))
-                module.ranges[name] = (max(low, before[0]), min(size, before[1]))
 
 
 __all__ = ["MAX_NODES", "elaborate"]

@@ -8,6 +8,7 @@ from ..diagnostics import did_you_mean, error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, Size
+from . import support
 from .context import Context
 from .reading import axes, builtin, integer, one_axis, shape_of, tensor, truth
 from .scope import Frame
@@ -88,6 +89,7 @@ def take_along(c: Context, frame: Frame, span: Span, x: Argument, index: Argumen
                axis: Argument | None = None) -> Value:
     value, at = tensor(c, x), tensor(c, index, "int")
     i = one_axis(value, axis, -1, span)
+    support.ask_index(c, at.node, value.node.shape[i])
     node = c.make(ops.take_along, [value.node, at.node], [x.span, index.span], span, axis=i)
     return Tensor(node, tuple(at.names[k] if k == i else name for k, name in enumerate(value.names)))
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from .. import foreign, ops, syntax
 from ..diagnostics import CompileError, Diagnostic, Label, did_you_mean, error
@@ -9,7 +10,7 @@ from ..direction import DISTANCES
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, TensorType, TypeProblem
-from . import ahead, custom, expressions, reading, statements, types
+from . import ahead, custom, expressions, reading, statements, support, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame
 from .values import (
@@ -132,6 +133,8 @@ def settle(
             pass  # a clip sees the whole gradient
         elif parameter.type is not None:
             value = types.check_value(c, inner, value, parameter.type, f"`{parameter.name}` of {what}", place)
+        if parameter.within is not None:
+            support.hold(c, inner, parameter, value, what, place)
         inner.names[parameter.name] = value
 
 
@@ -376,8 +379,11 @@ def equation(
     try:
         with c.deeper(what, span):
             if subject is not None and declaration.flow:
+                flow = declaration.flow[0]
+                if name == "draw":  # what a draw is shaped like is no value of the distribution
+                    flow = replace(flow, within=None)
                 with c.at(inner, span):
-                    settle(c, inner, declaration.flow[:1], {declaration.flow[0].name: subject}, what)
+                    settle(c, inner, [flow], {flow.name: subject}, what)
             for statement in declaration.body:
                 target = statement.targets[0] if isinstance(statement, syntax.Assign) else None
                 if isinstance(target, syntax.Name) and target.name in EQUATIONS and target.name != name:

@@ -8,7 +8,7 @@ from ..diagnostics import error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, Size, product
-from . import expressions, scan
+from . import expressions, scan, support
 from .context import Context
 from .scope import Frame
 from .values import POISON, Indexed, Label, NamedDim, NamedInt, Range, Tensor, Value, clash, kind, plain
@@ -125,6 +125,7 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
                 starts[axis], stops[axis] = _element(plain(at), size, place.span)
             elif isinstance(at, Tensor) and at.node.dtype == "int":
                 scan.check_range(c, at.node, size, place.span)
+                support.ask_index(c, at.node, size)
                 arrays.append((axis, at, place.span))
                 shape.append(None)
                 names.append(None)

@@ -134,7 +134,8 @@ class Library:
             ))
             return
         own, wanted = [p.name for p in rule.configuration], [p.name for p in fn.configuration]
-        if own[2:] != wanted or len(set(own)) < len(own) or any(p.default or p.type for p in rule.configuration):
+        bare = not any(p.default or p.type or p.within for p in rule.configuration)
+        if own[2:] != wanted or len(set(own)) < len(own) or not bare:
             self.problems.add(error(
                 "E0256", f"the derivative of `{rule.name}` takes what flows back, the result, and the fn's arguments",
                 rule.name_span, f"it takes ({', '.join(own)})", more=[(fn.name_span, f"takes ({', '.join(wanted)})")],

@@ -5,6 +5,7 @@ from .. import ops
 from ..diagnostics import error
 from ..source import Span
 from ..tensor_type import Dim, Size, divide, product, show_shape
+from . import support
 from .context import Context
 from .reading import axes, builtin, integer, named_shape_of, one_axis, shape_of, tensor
 from .scope import Frame
@@ -189,6 +190,8 @@ def flip(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | Non
 @builtin
 def pick(c: Context, frame: Frame, span: Span, x: Argument, index: Argument) -> Value:
     value, at = tensor(c, x), tensor(c, index, "int")
+    if value.node.rank:
+        support.ask_index(c, at.node, value.node.shape[-1])
     return Tensor(c.make(ops.pick, [value.node, at.node], [x.span, index.span], span), value.names[:-1])
 
 
@@ -197,6 +200,7 @@ def gather(c: Context, frame: Frame, span: Span, table: Argument, index: Argumen
            axis: Argument | None = None) -> Value:
     value, at = tensor(c, table), tensor(c, index, "int")
     i = one_axis(value, axis, 0, span)
+    support.ask_index(c, at.node, value.node.shape[i])
     node = c.make(ops.gather, [value.node, at.node], [table.span, index.span], span, axis=i)
     return Tensor(node, (*value.names[:i], *at.names, *value.names[i + 1 :]))
 
@@ -233,6 +237,7 @@ def one_hot(c: Context, frame: Frame, span: Span, index: Argument, depth: Argume
     count = _a_size(depth, "the depth")
     if isinstance(count, int) and count < 1:
         raise error("E0308", "the depth of `one_hot` is a whole number above 0", depth.span, f"this is {count}")
+    support.ask_index(c, at.node, count)
     return Tensor(c.make(ops.one_hot, [at.node], [index.span], span, depth=count), (*at.names, None))
 
 

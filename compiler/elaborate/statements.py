@@ -9,7 +9,7 @@ from ..diagnostics import CompileError, error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, TensorType, TypeProblem
-from . import calls, control, expressions, indexing, likelihood, reading, scan, types
+from . import calls, control, expressions, indexing, likelihood, reading, scan, support, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame, StateSlot
 from .values import (
@@ -457,6 +457,7 @@ def _input(c: Context, frame: Frame, statement: syntax.Input | syntax.Target) ->
     if leaf not in known:
         known.append(leaf)
     frame.names[statement.name] = Tensor(leaf, labels)
+    support.declare(c, frame, statement.within, leaf)
 
 
 def _decided(frame: Frame, statement: syntax.Statement, what: str) -> None:

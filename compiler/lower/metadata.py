@@ -75,8 +75,12 @@ def evaluation(module: Module) -> dict[str, Any]:
 def _data(module: Module, leaf: Node) -> dict[str, Any]:
     name = leaf.attrs["name"]
     entry = {"name": name, "dtype": leaf.dtype, "shape": _shape(leaf.shape)}
-    if name in module.ranges:
-        entry["range"] = list(module.ranges[name])
+    supports = module.supports.get(name)
+    if supports:
+        entry["support"] = [support.entry() for support in supports]
+    whole = module.whole_range(name) if leaf.dtype == "int" else None
+    if whole is not None:  # what a runtime older than `support` reads
+        entry["range"] = list(whole)
     return entry
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..failures import Error
+from ..support import Support
 from .fields import Field
 
 
@@ -51,7 +52,7 @@ class BatchCheck:
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self.fields = fields
-        self._like: list[tuple[str, np.dtype[np.generic], tuple[int, ...], tuple[int, int] | None]] = []
+        self._like: list[tuple[str, np.dtype[np.generic], tuple[int, ...], tuple[Support, ...]]] = []
 
     def __call__(self, batch: Mapping[str, object]) -> Columns:
         """The closer look."""
@@ -59,7 +60,7 @@ class BatchCheck:
             raise Error("E0603", f"a batch is a mapping of names to arrays, not `{type(batch).__name__}`",
                         notes=["expected " + ", ".join(f"`{field.name}: {field}`" for field in self.fields)])
         columns = check(batch, self.fields, "the batch")
-        self._like = [(f.name, f.dtype, columns.arrays[f.name].shape, f.range) for f in self.fields]
+        self._like = [(f.name, f.dtype, columns.arrays[f.name].shape, f.supports) for f in self.fields]
         return columns
 
     def alike(self, batch: Mapping[str, object]) -> dict[str, np.ndarray] | None:
@@ -67,7 +68,7 @@ class BatchCheck:
         if not self._like or (type(batch) is not dict and not isinstance(batch, Mapping)):
             return None
         arrays: dict[str, np.ndarray] = {}
-        for name, dtype, shape, range_ in self._like:
+        for name, dtype, shape, supports in self._like:
             array = batch.get(name)
             if type(array) is not np.ndarray or array.dtype != dtype or array.shape != shape:
                 return None
@@ -76,8 +77,9 @@ class BatchCheck:
             # Squares of finite numbers may overflow; then the closer look decides.
             if dtype.kind == "f" and not math.isfinite(np.vdot(array, array)):
                 return None
-            if range_ is not None and (array.min() < range_[0] or array.max() >= range_[1]):
-                return None
+            for support in supports:
+                if not support.good(array):
+                    return None
             arrays[name] = array
         return arrays
 
@@ -92,7 +94,20 @@ def _missing(field: Field, data: Mapping[str, object], where: str) -> Error:
     )
 
 
+def refuse_masked(name: str, value: object, where: str | None) -> None:
+    """E0644 for an array of `numpy.ma` that leaves elements out: as a plain array it would have them again."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    count = sum(np.count_nonzero(np.ma.getmaskarray(part)) for part in parts if isinstance(part, np.ma.MaskedArray))
+    if count:
+        raise Error(
+            "E0644", f"`{name}` has masked elements", where=where, notes=[f"found {count} of them"],
+            help="fill them, `array.filled(0)`, and give the model what is there as an array of its own, for "
+                 "`weighted` or `where`; or leave these rows out",
+        )
+
+
 def _array(field: Field, value: object, where: str) -> np.ndarray:
+    refuse_masked(field.name, value, where)
     try:
         array = np.asarray(value)
     except (ValueError, TypeError):
@@ -170,14 +185,25 @@ def _convert(field: Field, array: np.ndarray, where: str) -> np.ndarray:
         made = array if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(array.shape)
     else:
         made = _cast(field, array, where)
-    if field.range is not None and made.size and (made.min() < field.range[0] or made.max() >= field.range[1]):
-        low, high = field.range
-        raise Error(
-            "E0620", f"`{field.name}` holds labels out of range", where=where,
-            notes=[_first(array, (made < low) | (made >= high)), f"expected whole numbers from {low} to {high - 1}"],
-            help="labels count from 0; the range comes from the size that they index",
-        )
+    for support in field.supports:
+        if not support.good(made):
+            raise _outside(field, support, array, made, where)
     return made
+
+
+def _outside(field: Field, support: Support, array: np.ndarray, made: np.ndarray, where: str) -> Error:
+    if support.whole and support.low == 0 and (support.high is not None or not support.of):
+        what = "labels out of range"
+        help = "labels count from 0, up to the size that they index; what pads a row needs a label of its own"
+    elif support.of:
+        what = f"values that `{support.of}` does not take"
+        help = "leave these rows out, or write what they mean in the numbers that it takes: rows of weight 0, too"
+    else:
+        what, help = "values outside the range that the spec gives it", "leave these rows out, or scale them"
+    return Error(
+        "E0620", f"`{field.name}` holds {what}", where=where,
+        notes=[_first(array, support.wrong(made)), f"expected {support}"], help=help,
+    )
 
 
 def _cast(field: Field, array: np.ndarray, where: str) -> np.ndarray:

@@ -9,6 +9,8 @@ import numpy as np
 from .. import graphs
 from ..failures import Error
 from ..file import CompiledFile
+from ..metadata import Tensor
+from ..support import Support
 
 KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool"}
 
@@ -16,13 +18,13 @@ KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool"}
 @dataclass(frozen=True)
 class Field:
     """One array of the data. `shape` holds sizes, names, or None where any size will do; `rows` is the axis that
-    counts rows, None for an array that is the same in every batch. `range` is half-open."""
+    counts rows, None for an array that is the same in every batch. `supports` say what numbers it may hold."""
 
     name: str
     dtype: np.dtype[np.generic]
     shape: tuple[int | str | None, ...]
     rows: int | None
-    range: tuple[int, int] | None = None
+    supports: tuple[Support, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -37,7 +39,7 @@ def fields(file: CompiledFile, names: Iterable[str]) -> tuple[Field, ...]:
     values = {value.name: value for value in graphs.inputs(file.main)}
     for part in file.parts:
         values.update((value.name, value) for value in graphs.inputs(part.algorithm))
-    ranges = {entry.name: entry.range for entry in (*file.signature.inputs, *file.signature.targets)}
+    supports = {entry.name: _supports(entry) for entry in (*file.signature.inputs, *file.signature.targets)}
     batch = file.signature.batch if file.ours else _common(graphs.shape_of(v) for v in values.values())
     found = []
     for name in names:
@@ -45,12 +47,19 @@ def fields(file: CompiledFile, names: Iterable[str]) -> tuple[Field, ...]:
         shape = graphs.shape_of(value)
         if shape is None:
             raise Error("E0733", f"the input `{name}` has no shape, so data cannot be checked", where=file.name)
-        # The graph knows `batch` and `time` by name too, but not the range of labels.
+        # The graph knows `batch` and `time` by name too, but not what labels may be.
         rows = shape.index(batch) if batch is not None and batch in shape else None
         if rows is None and not file.ours and shape and (shape[0] is None or batch is None):
             rows = 0
-        found.append(Field(name, graphs.dtype_of(value.type.tensor_type.elem_type), shape, rows, ranges.get(name)))
+        dtype = graphs.dtype_of(value.type.tensor_type.elem_type)
+        found.append(Field(name, dtype, shape, rows, supports.get(name, ())))
     return tuple(found)
+
+
+def _supports(entry: Tensor) -> tuple[Support, ...]:
+    if entry.support is not None:
+        return tuple(Support(**vars(possible)) for possible in entry.support)
+    return () if entry.range is None else (Support(entry.range[0], entry.range[1] - 1, whole=True),)
 
 
 def _common(shapes: Iterable[graphs.Shape | None]) -> str | None:

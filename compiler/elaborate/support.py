@@ -1,0 +1,265 @@
+"""What numbers data may be, as the text says it (`y in 0..2`), traced to the inputs and targets that it holds of.
+
+    in      = start..stop (whole numbers, the last excluded) | [a, b, ...] (those numbers) | interval(low, high)
+    traced  = data | cast | part of a traced value | the same elsewhere (reshape, transpose, broadcast)
+            | traced +- whole number | traced * or / whole number
+
+What else is computed from data is not traced: it may well be in range where the data are not.
+"""
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from dlc.runtime.metadata import Part
+from dlc.runtime.support import Support
+from dlc.runtime.support import index as places
+
+from .. import syntax
+from ..diagnostics import error
+from ..graph import Node
+from ..source import Span
+from ..tensor_type import Dim, Size
+from . import expressions
+from .context import Context
+from .reading import builtin
+from .scope import Frame
+from .values import POISON, Argument, Range, Tensor, Value, kind
+
+Places = list[Any]  # for each dimension of a value None (all of it), or start, stop and step
+
+
+@builtin
+def interval(c: Context, frame: Frame, span: Span, low: Argument | None = None, high: Argument | None = None,
+             open: Argument | None = None) -> Value:
+    ends = [_end(argument.value, argument.span) if argument is not None and argument.value is not None else None
+            for argument in (low, high)]
+    side = None if open is None else open.value
+    if side not in (None, "low", "high", "both"):
+        raise error("E0642", '`open` of `interval` is "low", "high" or "both"', open.span if open else span,
+                    f"this is {kind(side)}")
+    return Support(ends[0], ends[1], side in ("low", "both"), side in ("high", "both"))
+
+
+def _end(value: Value, span: Span) -> int | float | None:
+    """An end of a support. What is known only when the file runs, or is infinite, is none."""
+    if isinstance(value, Tensor | Dim) or value in (math.inf, -math.inf):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        raise error("E0642", f"what a value may be is bounded by numbers, not by {kind(value)}", span,
+                    f"this is {kind(value)}")
+    return _plain(Fraction(value))
+
+
+def _plain(number: Fraction) -> int | float:
+    return int(number) if number.denominator == 1 else float(number)
+
+
+def of(c: Context, frame: Frame, expr: syntax.Expr, name: str) -> Support | None:
+    """The support that stands behind `in`; None where nothing is left of it. E0642."""
+    value = expressions.evaluate(c, frame, expr)
+    if value is POISON or value is None:
+        return None
+    if isinstance(value, Range):
+        low, stop = (_end(end, expr.span) for end in (value.start, value.stop))
+        if any(isinstance(end, float) for end in (low, stop)):
+            raise error("E0642", "the ends of a range are whole numbers", expr.span, "one is none",
+                        help="`interval(low, high)` has any numbers")
+        made = Support(low, None if stop is None else stop - 1, whole=True)
+    elif isinstance(value, Support):
+        made = value
+    elif isinstance(value, list) and value:
+        numbers = [_end(item, expr.span) for item in value]
+        if None in numbers:
+            raise error("E0642", "a list of what a value may be holds finite numbers, known before the file runs",
+                        expr.span, "one is none")
+        made = Support(values=tuple(n for n in numbers if n is not None))
+    else:
+        raise error("E0642", f"`in` takes a range, a list of numbers or an interval, not {kind(value)}", expr.span,
+                    f"this is {kind(value)}", help="`0..n`: whole numbers; `[-1, 1]`: these two; `interval(0, 1)`")
+    if made.low is not None and made.high is not None and (
+            made.low > made.high or (made.low == made.high and (made.low_open or made.high_open))):
+        raise error("E0642", "no number is in this range", expr.span, "empty")
+    return replace(made, of=name)
+
+
+def hold(c: Context, frame: Frame, parameter: syntax.Parameter, value: Value, what: str, span: Span) -> None:
+    """A value given for a parameter is held to what is said behind its `in`: numbers now (E0643), data when they
+    come."""
+    if parameter.within is None or value is POISON:
+        return
+    support = of(c, frame, parameter.within, what.strip("`"))
+    if support is None:
+        return
+    if isinstance(value, Tensor):
+        ask(c, value.node, support)
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value not in support:
+        raise error("E0643", f"`{parameter.name}` of {what} is outside what it may be", span, f"this is {kind(value)}",
+                    notes=[f"expected {support}"], more=[(parameter.within.span, "stated here")])
+
+
+def declare(c: Context, frame: Frame, within: syntax.Expr | None, leaf: Node) -> None:
+    """`target y: int[batch] in 1..6`"""
+    found = None if within is None else of(c, frame, within, "")
+    if found is not None:
+        ask(c, leaf, found)
+
+
+def ask_index(c: Context, node: Node, size: Size) -> None:
+    """Data used as an index are the places of the dimension: they do not count from its end."""
+    ask(c, node, places(size if isinstance(size, int) else None))
+
+
+def ask(c: Context, node: Node, support: Support) -> None:
+    """Notes that the data a value is traced to must be such that it is in the support."""
+    found = _trace(c, node)
+    if found is None:
+        return
+    leaf, part, scale, shift = found
+    if leaf.dtype == "bool":
+        return
+    known = c.module.supports.setdefault(leaf.attrs["name"], [])
+    support = replace(_before(support, scale, shift), part=part)
+    if not any(replace(other, of=support.of) == support for other in known):
+        known.append(support)
+
+
+def _before(support: Support, scale: Fraction, shift: Fraction) -> Support:
+    """The support of x, where that of scale * x + shift is given."""
+    if scale == 1 and not shift:
+        return support
+    def back(number: int | float) -> int | float:
+        return _plain((Fraction(number) - shift) / scale)
+
+    low, high = (None if end is None else back(end) for end in (support.low, support.high))
+    values = None if support.values is None else tuple(sorted(map(back, support.values)))
+    whole = support.whole and abs(scale) == 1 and shift.denominator == 1
+    made = replace(support, low=low, high=high, whole=whole, values=values)
+    if scale < 0:
+        made = replace(made, low=high, high=low, low_open=support.high_open, high_open=support.low_open)
+    return made
+
+
+def _trace(c: Context, node: Node) -> tuple[Node, Part | None, Fraction, Fraction] | None:
+    """The data that a value is, the part of them, and scale and shift; None where it is computed otherwise."""
+    part: Places = [None] * node.rank
+    scale, shift = Fraction(1), Fraction(0)
+    while node.op.name != "input":
+        name, source = node.op.name, node.inputs[0] if node.inputs else None
+        if source is None:
+            return None
+        if name in ("add", "sub", "mul", "div", "neg"):
+            step = _affine(node)
+            if step is None or source.dtype == "bool":
+                return None
+            source, a, b = step
+            shift, scale = scale * b + shift, scale * a
+            part = part[node.rank - source.rank :]
+        elif name == "cast":
+            if source.dtype == "bool" or node.dtype not in ("int", "float") or (source.dtype, node.dtype) == (
+                    "float", "int"):
+                return None
+        elif name == "transpose":
+            moved: Places = [None] * source.rank
+            for place, axis in zip(part, node.attrs["perm"], strict=True):
+                moved[axis] = place
+            part = moved
+        elif name == "broadcast_to":
+            last = part[node.rank - source.rank :]
+            part = [None if have == 1 else place for place, have in zip(last, source.shape, strict=True)]
+        elif name == "reshape":
+            if (reshaped := _reshaped(part, node.shape, source.shape)) is None:
+                return None
+            part = reshaped
+        elif name == "slice":
+            if (sliced := _sliced(part, node, source)) is None:
+                return None
+            part = sliced
+        elif name == "gather":
+            [table, at], axis = node.inputs, node.attrs["axis"] % node.inputs[0].rank
+            if not any(at is turning.turn and turning.length == table.shape[axis] for turning in c.turnings):
+                return None
+            part = [*part[:axis], None, *part[axis:]]  # in the turns of a scan together: all of it
+        elif name != "stop_gradient":
+            return None
+        node = source
+    return node, None if all(place is None for place in part) else tuple(part), scale, shift
+
+
+def _affine(node: Node) -> tuple[Node, Fraction, Fraction] | None:
+    """x, a and b of a * x + b, where a or 1 / a and b are whole numbers."""
+    if node.op.name == "neg":
+        return node.inputs[0], Fraction(-1), Fraction(0)
+    left, right = (_whole(source) for source in node.inputs)
+    if (left is None) == (right is None):
+        return None
+    x = node.inputs[left is not None]
+    if x.shape != node.shape:
+        return None
+    n = Fraction(right if left is None else left)  # type: ignore[arg-type]
+    if node.op.name == "add":
+        return x, Fraction(1), n
+    if node.op.name == "sub":
+        return (x, Fraction(1), -n) if left is None else (x, Fraction(-1), n)
+    if not n or (node.op.name == "div" and left is not None):
+        return None
+    return x, n if node.op.name == "mul" else 1 / n, Fraction(0)
+
+
+def _whole(node: Node) -> int | None:
+    """The whole number that a value is everywhere."""
+    while node.op.name in ("broadcast_to", "reshape", "cast") and node.dtype in ("int", "float"):
+        node = node.inputs[0]
+    if node.op.name != "constant" or node.dtype not in ("int", "float") or node.attrs["value"].size != 1:
+        return None
+    number = float(node.attrs["value"].reshape(-1)[0])
+    return int(number) if number.is_integer() and abs(number) < 2**53 else None
+
+
+def _reshaped(part: Places, after: tuple[Size, ...], before: tuple[Size, ...]) -> Places | None:
+    """The part before a reshape: any, where all is meant; else one that adds or takes away dimensions of 1."""
+    if all(place is None for place in part):
+        return [None] * len(before)
+    kept = [place for place, size in zip(part, after, strict=True) if size != 1]
+    if [size for size in after if size != 1] != [size for size in before if size != 1]:
+        return None
+    rest = iter(kept)
+    return [None if size == 1 else next(rest) for size in before]
+
+
+def _sliced(part: Places, node: Node, source: Node) -> Places | None:
+    """The part before a slice."""
+    made: Places = []
+    for place, start, stop, step, size in zip(part, node.attrs["starts"], node.attrs["stops"], node.attrs["steps"],
+                                              source.shape, strict=True):
+        if (start, stop, step) == (0, size, 1):
+            made.append(place)
+            continue
+        if isinstance(size, int) and isinstance(start, int) and isinstance(stop, int):
+            taken = range(start, stop, step)[slice(*place) if place else slice(None)]
+            if not taken:
+                return None
+            first, last = sorted((taken[0], taken[-1]))
+            made.append((first, last + 1, abs(step)))
+            continue
+        if place is not None:
+            return None  # a part of a part of a free dimension
+        if step == -1 and start == size - 1:
+            made.append(None)  # turned round
+            continue
+        begin, end = start - size if isinstance(start, Dim) else start, stop - size
+        if step < 1 or not isinstance(begin, int) or (isinstance(start, Dim) and begin >= 0):
+            return None
+        if isinstance(end, int):
+            end = None if end == 0 else end
+        elif isinstance(stop, int):
+            end = stop
+        else:
+            return None
+        made.append((begin, end, step))
+    return made
+
+
+__all__ = ["ask", "ask_index", "declare", "hold", "interval", "of"]

@@ -1,0 +1,329 @@
+"""What numbers data may be: stated in the language, held in the file, checked before anything runs."""
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import dlc
+import numpy as np
+import pytest
+from dlc import syntax
+from dlc.elaborate.library import standard_folder
+from dlc.parse import parse, read_source
+from dlc.runtime.data import fields
+from dlc.runtime.file import CompiledFile
+from dlc.runtime.metadata import Possible, build
+from dlc.runtime.support import Support
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+INF = float("inf")
+X = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")
+
+# Of each distribution and loss that takes some numbers only: how it is said of y, what is expected, numbers in it (its
+# ends among them) and numbers just outside. `z` is a column of floats, `w` two.
+STATED: dict[str, tuple[str, str, list[float], list[float]]] = {
+    "uniform": ("y ~ uniform(low = -1, high = 3)", "numbers from -1, below 3", [-1, 0.5, 2.9999], [-1.0001, 3, 4]),
+    "bernoulli": ("y ~ bernoulli(logits = z)", "0 or 1", [0, 1], [-1, -0.001, 0.5, 1.001, 2]),
+    "categorical": ("y ~ categorical(logits = w)", "0 or 1", [0, 1], [-1, 2]),
+    "poisson": ("y ~ poisson(rate = exp(z))", "whole numbers from 0", [0, 1, 9], [-1, -0.001, 0.5]),
+    "cross_entropy": ("loss = cross_entropy(w, y)", "0 or 1", [0, 1], [-1, 2]),
+    "binary_cross_entropy": ("loss = binary_cross_entropy(z, y)", "numbers from 0 to 1", [0, 0.25, 1], [-0.001, 1.001]),
+    "hinge": ("loss = hinge(z, y)", "-1 or 1", [-1, 1], [-1.001, 0, 0.5, 1.001, 2]),
+}
+# These take every number.
+ANY = {"normal", "laplace", "squared", "absolute", "huber"}
+SCORES = {"accuracy"}  # no loss: what is no class is no hit
+LABELS = {"categorical", "cross_entropy"}
+
+
+def spec(line: str, of_y: str = "float[batch]", of_x: str = "float[batch, 2]") -> str:
+    return f"""model m {{
+    input x: {of_x}
+    target y: {of_y}
+    w = x @ stack([stack([1.0, 0.5]), stack([0.0, 1.0])])
+    param a: float init ones
+    z = a * w[:, 0]
+    loss start = 0 * a^2
+    {line}
+    output p = z
+}}
+train {{
+    minimize loss using sgd(0.0)
+    batch: all
+    epochs: 1
+}}
+"""
+
+
+def compiled(line: str, of_y: str = "float[batch]") -> dlc.Trainer:
+    return dlc.Trainer(dlc.compile(spec(line, of_y)))
+
+
+def refused(trainer: dlc.Trainer, data: Any, run: str = "fit") -> dlc.Error:
+    with pytest.raises(dlc.Error) as caught:
+        getattr(trainer, run)(data)
+    assert caught.value.code == "E0620"
+    return caught.value
+
+
+# --- the library
+
+
+def declared(kind: type, file: str = "*.dl") -> set[str]:
+    return {d.name for path in standard_folder().glob(file) for d in parse(read_source(path)).declarations
+            if isinstance(d, kind)}
+
+
+def test_no_distribution_or_loss_is_forgotten() -> None:
+    assert {*STATED} | ANY | SCORES == declared(syntax.Distribution) | declared(syntax.Fn, "losses.dl") - {"kl_normal"}
+    stated = {d.name for path in standard_folder().glob("*.dl") for d in parse(read_source(path)).declarations
+              if isinstance(d, syntax.Distribution | syntax.Fn)
+              and any(p.within for p in (d.flow if isinstance(d, syntax.Distribution) else d.configuration))}
+    assert stated == {*STATED}
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_what_is_stated_is_checked_wherever_data_come_from(name: str, tmp_path: Path) -> None:
+    line, expected, inside, outside = STATED[name]
+    trainer = compiled(line, "int[batch]" if name in LABELS else "float[batch]")
+    cast = np.int64 if name in LABELS else np.float64
+    good = np.resize(inside, 4).astype(cast)
+
+    def sources(y: np.ndarray) -> list[Any]:
+        np.savez(tmp_path / "d.npz", x=X, y=y)
+        rows = "".join(f"{a[0]},{a[1]},{b}\n" for a, b in zip(X.tolist(), y.tolist(), strict=True))
+        (tmp_path / "d.csv").write_text("x0,x1,y\n" + rows)
+        return [{"x": X, "y": y}, tmp_path / "d.npz", tmp_path / "d.csv"]
+
+    for source in sources(good):
+        trainer.fit(source)
+        assert np.isfinite(trainer.evaluate(source)["loss"])
+    trainer.step({"x": X, "y": good})
+    for value in outside:
+        wrong = good.copy()
+        wrong[2] = value
+        for source in sources(wrong):
+            for run in ("fit", "evaluate"):
+                found = refused(trainer, source, run)
+                assert found.notes == (f"found {wrong[2]} at [2]", f"expected {expected}")
+        refused(trainer, {"x": X, "y": wrong}, "step")
+        trainer.step({"x": X, "y": good})
+        trainer.predict({"x": X})
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "poisson", "hinge"])
+def test_whole_numbers_are_held_too(name: str) -> None:
+    line, _, inside, outside = STATED[name]
+    trainer = compiled(line, "int[batch]")
+    trainer.fit({"x": X, "y": np.resize(inside, 4).astype(int)})
+    for value in outside:
+        if value == int(value):
+            refused(trainer, {"x": X, "y": np.full(4, int(value))})
+
+
+def test_a_density_asked_for_is_held_as_a_likelihood_is() -> None:
+    trainer = compiled("loss = -mean(log_density(bernoulli(logits = z), y))")
+    refused(trainer, {"x": X, "y": np.full(4, 2.0)})
+
+
+def test_ends_that_are_learned_are_no_bounds() -> None:
+    compiled("y ~ uniform(low = a - 1, high = a + 1)")._check({"x": X, "y": np.full(4, 9.0)})
+    refused(compiled("y ~ uniform(low = 0, high = a + 1)"), {"x": X, "y": np.full(4, -0.5)})
+
+
+# --- tracing
+
+
+@pytest.mark.parametrize(("of_y", "line", "shape", "good", "bad"), [
+    ("int[batch]", "t = y; t ~ bernoulli(logits = z)", (4,), 1, 2),
+    ("int[batch]", "1.0 * y ~ bernoulli(logits = z)", (4,), 1, 2),
+    ("float[batch, 1]", "y[:, 0] ~ bernoulli(logits = z)", (4, 1), 1, 2),
+    ("float[batch, 1]", "reshape(y, [batch]) ~ bernoulli(logits = z)", (4, 1), 1, 2),
+    ("float[batch]", "y[:, none] ~ bernoulli(logits = w)", (4,), 1, 2),
+    ("float[2, batch]", "transpose(y) ~ bernoulli(logits = w)", (2, 4), 1, 2),
+    ("float[batch]", "loss = hinge(z, 2 * y - 1)", (4,), 0, -1),
+    ("float[batch]", "loss = hinge(z, 1 - 2 * y)", (4,), 0, -1),
+    ("float[batch]", "loss = hinge(z, -y)", (4,), -1, 0),
+    ("int[batch]", "loss = binary_cross_entropy(z, y / 255)", (4,), 255, 256),
+    ("float[batch]", "loss = binary_cross_entropy(z, (y + 1) / 2)", (4,), -1, -2),
+    ("int[batch]", "y - 1 ~ categorical(logits = w)", (4,), 2, 0),
+    ("int[batch]", "loss = cross_entropy(w, y - 1)", (4,), 2, 3),
+])
+def test_it_is_traced_to_the_data(of_y: str, line: str, shape: tuple[int, ...], good: float, bad: float) -> None:
+    trainer = compiled(line, of_y)
+    dtype = int if of_y.startswith("int") else float
+    trainer.fit({"x": X, "y": np.full(shape, good, dtype)})
+    refused(trainer, {"x": X, "y": np.full(shape, bad, dtype)})
+
+
+@pytest.mark.parametrize("line", [
+    "where(y > 1, 1, y) ~ bernoulli(logits = z)", "clamp(y, 0, 1) ~ bernoulli(logits = z)",
+    "abs(y) ~ poisson(rate = exp(z))", "y * y ~ poisson(rate = exp(z))", "y ~ normal(z, 1)",
+])
+def test_what_is_computed_is_not_traced(line: str) -> None:
+    compiled(line).fit({"x": X, "y": np.array([-2.0, 2, 3, 0])})
+
+
+def test_parts_are_held_by_themselves() -> None:
+    trainer = compiled("y[:, 0] ~ bernoulli(logits = z)\n    y[:, 1:3] ~ poisson(rate = exp(w))\n"
+                       "    y[:, -1] ~ normal(z, 1)", "float[batch, 4]")
+    good = np.array([[0, 0, 7, -0.5]] * 4)
+    trainer.fit({"x": X, "y": good})
+    for column, value in ((0, 2), (1, -1), (2, 0.5)):
+        wrong = good.copy()
+        wrong[3, column] = value
+        assert refused(trainer, {"x": X, "y": wrong}).notes[0] == f"found {float(value)} at [3, {column}]"
+
+
+def test_parts_of_dimensions_that_are_free() -> None:
+    text = """model m {
+        input s: float[batch, time]
+        param a: float init ones
+        s[:, 1:] ~ bernoulli(logits = a * s[:, :-1])
+        output p = a * s
+    }
+    train { minimize loss using sgd(0.0); epochs: 1 }"""
+    trainer = dlc.Trainer(dlc.compile(text))
+    good = np.array([[5.0, 0, 1, 1], [-3, 1, 1, 0]])
+    trainer.fit({"s": good})
+    trainer.predict({"s": good})
+    for column in (1, 3):
+        wrong = good.copy()
+        wrong[1, column] = 2
+        refused(trainer, {"s": wrong})
+        refused(trainer, {"s": wrong}, "predict")
+
+
+# --- indices
+
+INDEXED = {
+    "embedding": "e = embedding(5, 1); h = e(s)",
+    "an index": "param t: float[5, 1]; h = t[s]",
+    "gather": "param t: float[5, 1]; h = gather(t, s)",
+    "one_hot": "param t: float[5, 1]; h = one_hot(s, 5) @ t",
+    "two indices": "param t: float[3, 5]; h = t[s - s, s][:, :, none]",
+    "a turn": "param t: float[5, 1]; scan i over time { r[:, i] = t[s[:, i]] }; h = r",
+    "the turns of embedding": "e = embedding(5, 1); scan i over time { r[:, i] = e(s[:, i]) }; h = r",
+    "counted from 1": "param t: float[5, 1]; h = pick(broadcast_to(t[:, 0], [batch, time, 5]), s)[:, :, none]",
+}
+
+
+@pytest.mark.parametrize("name", INDEXED)
+def test_ids_count_from_0(name: str) -> None:
+    trainer = dlc.Trainer(dlc.compile(
+        f"model m {{\n input s: int[batch, time]\n {INDEXED[name]}\n output p = sum(h, axis = [1, 2])\n"
+        " loss = mean(sum(h, axis = [1, 2])^2)\n}\ntrain { minimize loss using sgd(0.1); epochs: 1 }"))
+    trainer.fit({"s": np.array([[0, 4, 1]])})
+    for value in (-1, -5, 5):
+        for run in ("fit", "predict", "evaluate"):
+            found = refused(trainer, {"s": np.array([[0, 1, value]])}, run)
+            assert found.notes == (f"found {value} at [0, 2]", "expected whole numbers from 0 to 4")
+            assert found.message == "`s` holds labels out of range"
+
+
+def test_indices_that_are_computed_may_count_from_the_end() -> None:
+    program = dlc.compile("model m {\n input s: int[batch]\n param t: float[5]\n output p = t[where(s < 3, s, -1)]\n}")
+    trainer = dlc.Trainer(program)
+    trainer.parameters["t"] = np.arange(5, dtype="float32")
+    assert trainer.predict({"s": np.array([2, 3, 9])})["p"].tolist() == [2, 4, 4]
+
+
+# --- the language
+
+
+def test_a_spec_states_its_own() -> None:
+    text = spec("y ~ counts(rate = exp(z))", "float[batch] in interval(high = 9, open = \"high\")") + """
+    distribution counts(rate)(y in 1..inf) { log_density = y * log(rate) - rate }"""
+    trainer = dlc.Trainer(dlc.compile(text))
+    trainer.fit({"x": X, "y": np.array([1.0, 2, 3, 8])})
+    found = [refused(trainer, {"x": X, "y": np.full(4, value)}) for value in (0.0, 1.5, 9.0)]
+    assert [(f.message, f.notes[1]) for f in found] == [
+        ("`y` holds values that `counts` does not take", "expected whole numbers from 1"),
+        ("`y` holds values that `counts` does not take", "expected whole numbers from 1"),
+        ("`y` holds values outside the range that the spec gives it", "expected numbers below 9"),
+    ]
+
+
+@pytest.mark.parametrize(("within", "expected"), [
+    ("0..3", "whole numbers from 0 to 2"), ("0..1", "0"), ("-1..inf", "whole numbers from -1"),
+    ("-inf..1", "whole numbers up to 0"), ("[0, 0.5, 2]", "0, 0.5 or 2"), ("interval(0, 1)", "numbers from 0 to 1"),
+    ("interval(0)", "numbers from 0"), ('interval(0, open = "low")', "numbers above 0"),
+    ('interval(0, 1, open = "both")', "numbers above 0, below 1"), ("interval(high = 2)", "numbers up to 2"),
+    ('interval(0, 2, "high")', "numbers from 0, below 2"), ("0..(2 + 2)", "whole numbers from 0 to 3"),
+])
+def test_sets_of_numbers_in_words(within: str, expected: str) -> None:
+    program = dlc.compile(f"model m {{ input x: float[batch] in {within}; output p = x }}")
+    [support] = program.module.supports["x"]
+    assert str(support) == expected
+    [field] = fields(CompiledFile.of(program), ["x"])
+    assert field.supports == (support,)
+
+
+def test_numbers_known_now_are_held_too() -> None:
+    text = "fn f(x, k in 1..4) = k * x\nmodel m(n in [2, 3] = 2) { input x: float[batch]; output p = f(x, n) }"
+    assert dlc.compile(text).module.settings["model"] == {"n": 2}
+    for change in ({"n": 4}, {"n": 1}):
+        with pytest.raises(dlc.Error) as caught:
+            dlc.compile(text, set=change)
+        assert caught.value.records()[0]["code"] == "E0643"
+
+
+# --- the file
+
+
+def test_files_without_supports_have_ranges() -> None:
+    program = dlc.compile(spec("y ~ categorical(logits = w)", "int[batch]"))
+    model = program.model_proto()
+    [entry] = [entry for entry in model.metadata_props if entry.key == "dlc.signature"]
+    signature = json.loads(entry.value)
+    assert signature["targets"][0]["range"] == [0, 2]
+    del signature["targets"][0]["support"]
+    entry.value = json.dumps(signature)
+    trainer = dlc.Trainer(CompiledFile(model))
+    assert refused(trainer, {"x": X, "y": np.full(4, 2)}).notes[1] == "expected 0 or 1"
+
+
+numbers = st.integers(-9, 9) | st.sampled_from([0.5, -0.25, 1e6])
+supports = st.builds(
+    Support, st.none() | numbers, st.none() | numbers, st.booleans(), st.booleans(), st.booleans(),
+    st.none() | st.lists(numbers, min_size=1, max_size=4).map(tuple), st.none() | st.just((None, (0, None, 2))),
+    st.sampled_from(["", "d"]))
+
+
+@given(supports, st.lists(st.integers(-20, 20).map(lambda n: n / 4), min_size=4, max_size=4))
+@settings(deadline=None, max_examples=300)
+def test_an_entry_says_all_of_a_support(support: Support, values: list[float]) -> None:
+    assert Support(**vars(build(json.loads(json.dumps(support.entry())), Possible))) == support
+    for array in (np.array(values).reshape(2, 2), np.array(values, "float32").reshape(2, 2),
+                  np.round(values).astype(int).reshape(2, 2)):
+        wrong = support.wrong(array)
+        assert support.good(array) == (not wrong.any())
+        for at, value in np.ndenumerate(array):
+            exact, low, high = Fraction(float(value)), support.low, support.high
+            inside = exact in support.values if support.values is not None else (
+                (low is None or (exact > low if support.low_open else exact >= low))
+                and (high is None or (exact < high if support.high_open else exact <= high))
+                and (not support.whole or exact.denominator == 1))
+            if support.part is not None and at[1] % 2:
+                inside = True
+            assert wrong[at] == (not inside)
+
+
+# --- masked arrays
+
+
+def test_masks_are_not_lost() -> None:
+    trainer = compiled("y ~ normal(z, 1)")
+    masked = np.ma.masked_equal(np.array([0.0, -1, 2, -1]), -1)
+    for data in ({"x": X, "y": masked}, {"x": [*X[:3], np.ma.masked_less(X[3], 9)], "y": np.zeros(4)}):
+        for run in ("fit", "evaluate", "step"):
+            with pytest.raises(dlc.Error) as caught:
+                getattr(trainer, run)(data)
+            assert caught.value.code == "E0644" and caught.value.notes == ("found 2 of them",)
+    trainer.fit({"x": X, "y": np.ma.masked_equal(np.zeros(4), -1)})
+    with pytest.raises(dlc.Error) as caught:
+        trainer.parameters["a"] = np.ma.masked_equal(np.float32(1), 1)
+    assert caught.value.code == "E0644"
