@@ -5,8 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dlc.runtime.failures import Error
+from dlc.runtime.nearest import did_you_mean, nearest
 
 from .source import Span
+
+__all__ = [
+    "CompileError", "Diagnostic", "InternalError", "Label", "Problems", "did_you_mean", "error", "nearest",
+]
 
 CUT = 200  # characters of a source line that are shown whole
 
@@ -148,34 +153,3 @@ class Problems:
     def raise_if_any(self) -> None:
         if self.errors:
             raise CompileError(self.errors[: self.LIMIT])
-
-
-def distance(a: str, b: str) -> int:
-    """Edits (insert, delete, replace, swap of neighbours) from a to b (Damerau 1964, restricted)."""
-    previous: list[int] = []
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        before, previous, row = previous, row, [i] + [0] * len(b)
-        for j, y in enumerate(b, 1):
-            row[j] = min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                row[j] = min(row[j], before[j - 2] + 1)
-    return row[-1]
-
-
-def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
-    """The known names nearest to `name`, nearest first: what "did you mean" may offer."""
-    scored = []
-    for candidate in dict.fromkeys(known):
-        edits = 0.5 if candidate.lower() == name.lower() else distance(name, candidate)
-        if edits <= max(1, len(name) // 3):
-            scored.append((edits, candidate))
-    return [candidate for _, candidate in sorted(scored)][:limit]
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """A help line that offers the nearest known names, or None."""
-    near = nearest(name, known)
-    if not near:
-        return None
-    return "did you mean " + " or ".join(f"`{candidate}`" for candidate in near) + "?"

@@ -23,9 +23,9 @@ from safetensors.numpy import save
 
 from .atomic import replacing
 from .callbacks import Record
-from .data.check import nearest
 from .failures import Error
 from .file import CompiledFile, Slot
+from .nearest import did_you_mean
 
 VERSION = 1
 LAST = "last.safetensors"
@@ -133,7 +133,7 @@ def _check_state(state: Mapping[str, np.ndarray], slots: Mapping[str, Slot], pat
         notes += [f"the model has no {_some(extra)}"] if extra else []
         raise Error(
             "E0742", "the checkpoint is of another model", where=str(path), notes=notes,
-            help=nearest(missing[0], extra) if missing and extra else "resume with the file that it was made with",
+            help=did_you_mean(missing[0], extra) if missing and extra else "resume with the file that it was made with",
         )
     for name, slot in slots.items():
         found = state[name]

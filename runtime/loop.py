@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from .callbacks import Callback, History, MetricsFile, Record, Start
 from .checkpoint import Plan, Progress, Run
 from .data import ArraySource, Columns, split
-from .data.check import nearest
 from .evaluate import fit_batch
 from .failures import Error
+from .nearest import did_you_mean
 
 if TYPE_CHECKING:
     from .train import Trainer
@@ -133,7 +133,7 @@ class Loop:
             raise Error(
                 "E0630", f"training cannot stop on `{on}`: there is no such figure",
                 notes=[f"known: {', '.join(known)}"],
-                help=nearest(on, known) or "`validate: 0.2` holds data out for validation",
+                help=did_you_mean(on, known) or "`validate: 0.2` holds data out for validation",
             )
         if self.plan.stop.get("mode") not in ("min", "max") and not on.endswith(".loss"):
             raise Error(

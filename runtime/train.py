@@ -18,11 +18,12 @@ from . import graphs, session
 from .callbacks import Callback, History
 from .checkpoint import Checkpoint, Plan, Progress, Run, find
 from .data import Columns, Field, check, fields, load
-from .data.check import BatchCheck, nearest, refuse_masked
+from .data.check import BatchCheck, refuse_masked
 from .evaluate import Evaluator, Predictor, batch_for
 from .failures import Error
 from .file import CompiledFile, Slot
 from .loop import Loop, foreseen, positive, refuse_infinite
+from .nearest import did_you_mean
 from .state import State, Stepper
 
 
@@ -39,7 +40,7 @@ class Values(MutableMapping[str, np.ndarray]):
 
     def __setitem__(self, name: str, value: object) -> None:
         if name not in self._names:
-            raise Error("E0629", f"there is no `{name}` to assign", help=nearest(name, self._names))
+            raise Error("E0629", f"there is no `{name}` to assign", help=did_you_mean(name, self._names))
         slot = self._trainer._values.slots[name]
         refuse_masked(name, value, None)
         array = np.asarray(value)

@@ -195,7 +195,7 @@ def _watched(
         raise error("E0508", f"there is no figure `{result['on']}` to watch", places.get("on"), "not known",
                     notes=["there are " + ", ".join(offers)], help=did_you_mean(str(result["on"]), offers))
     count = plain(result["patience"]) if isinstance(result["patience"], int) else result["patience"]
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= FAR:
         raise error("E0507", "`patience` takes a whole number of epochs above 0", span, "here")
     mode = result["mode"] if result["mode"] is not None else _direction(c, metric)
     if mode is None:

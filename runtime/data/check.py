@@ -1,14 +1,14 @@
 """Data against the fields a graph takes: each thing that can be wrong has its own error, before the first step."""
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..failures import Error
+from ..nearest import did_you_mean
 from ..support import Support
 from .fields import Field
 
@@ -21,12 +21,6 @@ class Columns:
     arrays: Mapping[str, np.ndarray]
     rows: int
     where: str
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """A help line with the known names nearest to `name`, or None."""
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-    return "did you mean " + " or ".join(f"`{candidate}`" for candidate in near) + "?" if near else None
 
 
 def check(data: Mapping[str, object], fields: tuple[Field, ...], where: str) -> Columns:
@@ -90,7 +84,7 @@ def _missing(field: Field, data: Mapping[str, object], where: str) -> Error:
     return Error(
         "E0609", f"the data have no `{field.name}`", where=where,
         notes=[f"expected `{field.name}: {field}`", f"found {shown or 'nothing'}"],
-        help=nearest(field.name, names),
+        help=did_you_mean(field.name, names),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..failures import Error
-from .check import nearest
+from ..nearest import did_you_mean
 from .fields import Field
 
 Loaded = tuple[Mapping[str, object], str]  # arrays by name, and where they are from
@@ -158,7 +158,7 @@ def _places(
             if name not in index:
                 raise Error(
                     "E0627", f"the file has no column `{name}`, which `columns` gives for `{field.name}`",
-                    where=f"{path}:1", help=nearest(name, header),
+                    where=f"{path}:1", help=did_you_mean(name, header),
                 )
         if width and len(names) != width:
             raise Error(
@@ -175,7 +175,7 @@ def _places(
         raise Error(
             "E0609", f"the data have no `{missing}`", where=f"{path}:1",
             notes=[f"`{field.name}: {field}` is in the columns {names[0]} to {names[-1]}"],
-            help=nearest(missing, header),
+            help=did_you_mean(missing, header),
         )
     return present or None
 
