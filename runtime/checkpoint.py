@@ -13,7 +13,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -47,6 +47,10 @@ class Progress:
     seconds: float = 0.0
     finished: bool = True  # nothing is left of the last plan
     stopped: bool = False
+
+    def copy(self) -> Progress:
+        """One that training does not change."""
+        return replace(self, sums=list(self.sums), history=list(self.history))
 
 
 @dataclass

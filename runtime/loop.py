@@ -14,10 +14,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from .callbacks import Callback, History, MetricsFile, Record, Start
-from .checkpoint import Plan, Progress, Run
+from .checkpoint import Checkpoint, Plan, Progress, Run
 from .data import ArraySource, Columns, split
 from .evaluate import fit_batch
 from .failures import Error
+from .finite import refused
 from .nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 
 FAR = 1 << 62  # more updates than anyone plans
 SHARE = 20  # a checkpoint may take one part in so many of the time
+SPARE = 20  # updates between two looks at all state, where no validation costs more anyway
+
+
+class Blown(Exception):
+    """Training is no longer finite; the last step is taken back. `error` is E0670."""
+
+    def __init__(self, error: Error) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class Loop:
@@ -177,13 +187,16 @@ class Loop:
             listeners.append(MetricsFile(self.folder.metrics, progress.history))
         for listener in listeners:
             listener.on_start(self._start(total))
+        self._good, self._early = trainer.checkpoint(), not progress.history
         with _interrupts() as interrupted:
             try:
                 self._steps(listeners, interrupted)
             except KeyboardInterrupt:
-                if not self._torn:
+                if not self._torn and trainer.stepper.spoilt() is None:
                     self._save()
                 raise
+            except Blown as problem:
+                raise self._rescued(problem.error) from None
         if self.plan.stop is not None and progress.best is not None and trainer._best is not None:
             trainer._values.restore(trainer._best)
         progress.finished, trainer._best = True, None
@@ -227,24 +240,29 @@ class Loop:
                 self._torn = True
                 stepper.step(batch.arrays)
                 figures = stepper.read()
-                progress.step += 1
-                if figures and not math.isfinite(figures[0]):
-                    refuse_infinite(dict(zip(names, figures, strict=True)), progress.step)
+                step, cursor, now = progress.step + 1, progress.cursor + batch.rows, time.monotonic()
+                saves = now >= self._due
+                ends = step >= last or (cursor >= self.columns.rows and progress.epoch + 1 >= epochs)
+                looks = ends or saves or self._looks(step, cursor)
+                if (figures and not math.isfinite(figures[0])) or (looks and stepper.spoilt()):
+                    raise Blown(refused(trainer.file, stepper, batch.arrays, step))
                 for i, figure in enumerate(figures):
                     sums[i] += figure * batch.rows
-                progress.cursor += batch.rows
+                progress.step, progress.cursor = step, cursor
                 self._torn = False
                 for tell in each:
-                    tell(progress.step, dict(zip(names, figures, strict=True)))
-                now = time.monotonic()
-                if interrupted or now >= self._due or progress.step >= last:
+                    tell(step, dict(zip(names, figures, strict=True)))
+                if looks and self._early:
+                    self._good, self._early = trainer.checkpoint(), not progress.history
+                if interrupted or saves or step >= last:
+                    now = time.monotonic()
                     progress.seconds += now - before
                     before = now
                     if interrupted:
                         raise KeyboardInterrupt
-                    if now >= self._due:
+                    if saves:
                         self._save()
-                    if progress.step >= last:
+                    if step >= last:
                         break
             now = time.monotonic()
             progress.seconds += now - before
@@ -253,6 +271,16 @@ class Loop:
             now = time.monotonic()
             progress.seconds += now - before
             before = now
+
+    def _looks(self, step: int, cursor: int) -> bool:
+        """Whether to look through all state after a step: in the beginning ever more rarely, then at ends of epochs
+        that may be the best, or that are some way from the last look."""
+        if cursor < self.columns.rows:
+            return self._early and not step & (step - 1)
+        return self.plan.stop is not None or self._early or self._far(step)
+
+    def _far(self, step: int) -> bool:
+        return self.held is not None or step - self._good.progress.step >= SPARE
 
     def _finish_epoch(self, listeners: list[Callback]) -> None:
         """The record of an epoch: of a whole one it is kept, of one that `steps` cut short it is only told."""
@@ -267,26 +295,65 @@ class Loop:
         }
         self._short = None if whole else record
         if whole:
+            self._torn = True
             progress.epoch, progress.cursor, progress.sums = progress.epoch + 1, 0, []
             progress.history.append(record)
-            self._judge(record)
+            better = self._judge(record)
+            last = (record["validation"] or record["train"]).values()  # the loss is the first
+            sound = math.isfinite(next(iter(last), 0.0)) and (self._early or self._far(progress.step))
+            if better or sound:
+                self._keep(better)
+            self._torn = False
         for listener in listeners:
             listener.on_epoch(record)
 
-    def _judge(self, record: Record) -> None:
-        """Patience: keeps the best epoch's state, and stops when none has been better for long enough."""
+    def _judge(self, record: Record) -> bool:
+        """Patience: whether an epoch is the best so far. Stops when none has been better for long enough."""
         stop, progress = self.plan.stop, self.trainer.progress
         if stop is None:
-            return
+            return False
         part, _, name = str(stop.get("on", "validation.loss")).partition(".")
         value = float(record[part][name])
         sign = -1.0 if stop.get("mode") == "max" else 1.0
         if math.isfinite(value) and (progress.score is None or sign * value < sign * progress.score):
             progress.score, progress.best = value, record["epoch"]
-            self.trainer._best = self.trainer._values.snapshot()
-        elif record["epoch"] - max(progress.best or 0, self.plan.since) >= int(stop.get("patience", 5)):
+            return True
+        if record["epoch"] - max(progress.best or 0, self.plan.since) >= int(stop.get("patience", 5)):
             progress.stopped = True
+        return False
 
+    def _keep(self, better: bool) -> None:
+        """Notes the state as one to go back to, and as the best where it is."""
+        self._good, self._early = self.trainer.checkpoint(), False
+        if better:
+            self.trainer._best = self._good.best = self._good.state
+
+    def _rescued(self, problem: Error) -> Error:
+        """After a step that was taken back: restores the best epoch, else the last state that was seen to be finite,
+        and writes it. The run is not finished; the trainer has nothing left of its plan."""
+        trainer = self.trainer
+        if not self._early or trainer.stepper.spoilt() is not None:
+            trainer._values.restore(self._good.state)
+            trainer.progress, trainer._best = self._good.progress.copy(), self._good.best
+        progress, written = trainer.progress, trainer.checkpoint()
+        best = self.plan.stop is not None and trainer._best is not None
+        if best and trainer._best is not None:
+            trainer._values.restore(trainer._best)
+        what = f"the best epoch, {progress.best}" if best else f"the state after update {progress.step}"
+        notes = [f"restored: {what}"]
+        if self.folder is not None:
+            try:
+                self.folder.write(written)
+                trainer.save(self.folder.model)
+                notes.append(f"written: `{self.folder.model}`")
+            except Error as failure:
+                notes.append(f"not written: {failure.message}")
+        progress.finished, trainer._best = True, None
+        return Error(problem.code, problem.message, where=problem.where, notes=[*problem.notes, *notes],
+                     help=problem.help)
+
+    _good: Checkpoint  # what to go back to
+    _early = True  # no epoch has ended well yet
     _short: Record | None = None
     _torn = False  # within a step: state and progress do not belong together
 
@@ -305,16 +372,6 @@ class Loop:
         best = progress.best if self.plan.stop is not None else None
         folder = self.folder.folder if self.folder else None
         return History(records, best, progress.step, progress.seconds, progress.stopped, folder)
-
-
-def refuse_infinite(figures: Mapping[str, float], step: int) -> None:
-    """Raises `Error` E0670 when the loss (the first figure) is no finite number."""
-    name, value = next(iter(figures.items()), ("loss", 0.0))
-    if not math.isfinite(value):
-        raise Error(
-            "E0670", f"`{name}` is {'NaN' if math.isnan(value) else 'infinite'} at step {step}",
-            help="a smaller learning rate, clipping (`clip: global_norm(1.0)`) or a stable form of the loss",
-        )
 
 
 def foreseen(trainer: Trainer, rows: int | None) -> tuple[dict[str, int], list[str]]:
@@ -372,4 +429,4 @@ def _interrupts() -> Iterator[list[bool]]:
             signal.signal(number, before)
 
 
-__all__ = ["Loop", "Progress", "refuse_infinite"]
+__all__ = ["Loop", "Progress"]

@@ -25,6 +25,17 @@ ALIGN = 64  # bytes: a cache line, and the widest vector load
 PAGE = 1 << 21  # bytes: a huge page
 
 
+def is_finite(array: np.ndarray) -> bool:
+    """Whether every number of a float tensor is finite; true of other types. A sum says so in one pass without
+    memory of its own; only where it is not finite does each element count."""
+    if array.dtype.kind in "iub":
+        return True
+    with np.errstate(all="ignore"):
+        if array.dtype.kind == "f" and array.itemsize >= 4 and math.isfinite(float(array.sum())):
+            return True
+        return bool(np.isfinite(array).all())
+
+
 class Block:
     """One piece of memory that arrays are cut from. NumPy asks the kernel to back a large one with huge pages, which
     spares a step the luck of single pages (docs/performance.md, Sessions)."""
@@ -264,6 +275,12 @@ class Stepper:
         state.phase(self._phases[1])  # back at the start: every tensor has turned over an even number of times
         self.inputs = list(self._kinds)
         self.reads = {tensor for session in self._sessions for tensor in session.inputs}  # state included
+        updated = [state.name(part.index, tensor) for part in file.parts for tensor in part.updates]
+        self._twice = sorted(name for name, count in Counter(updated).items() if name is not None and count > 1)
+        self._kept: dict[str, np.ndarray] = {}
+        # What is not finite to begin with (a running maximum from -inf) may stay so.
+        self._watched = [name for name in dict.fromkeys(updated) if name is not None
+                         and state.slots[name].dtype.kind not in "iub" and self._is_finite(name)]
         self._turn = 0
 
     def _rebind(self, arrays: list[np.ndarray], shapes: tuple[tuple[int, ...], ...]) -> None:
@@ -282,6 +299,14 @@ class Stepper:
                         binding.bind_ortvalue_input(name, buffer.value)
         self._into, self._shapes = buffers, shapes
 
+    def _is_finite(self, name: str) -> bool:
+        buffer = self.state.now(name)
+        return is_finite(buffer.array if self.device == "cpu" else buffer.read())
+
+    def spoilt(self) -> str | None:
+        """The first tensor of state that holds NaN or an infinity and did not to begin with. A pass over all state."""
+        return next((name for name in self._watched if not self._is_finite(name)), None)
+
     def step(self, batch: Mapping[str, np.ndarray]) -> None:
         """One iteration on arrays of the graph's dtypes. Raises `Error` E0804; the state is then as before."""
         arrays = [batch[name] for name in self.inputs]
@@ -291,6 +316,8 @@ class Stepper:
         for buffer, array in zip(self._into, arrays, strict=True):
             buffer.write(array)
         turn = self._turns[self._turn]
+        if self._twice:
+            self._kept = {name: self.state.read(name) for name in self._twice}
         try:
             for run, binding, _ in turn:
                 run(binding)
@@ -299,6 +326,13 @@ class Stepper:
             raise at_run_time(problem, known) from None
         self.state.phase(self._phases[self._turn])
         self._turn ^= 1
+
+    def undo(self) -> None:
+        """Takes the last step back, once: what it read lies in the other buffers. What several parts update is
+        written over within a step; a copy from before it is put back."""
+        self._turn ^= 1
+        self.state.phase(self._phases[self._turn ^ 1])
+        self.state.restore(self._kept)
 
     def rewrites(self) -> dict[str, int]:
         """What became of the graph of a step for its provider (rewrite.py), and how often."""

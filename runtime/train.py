@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from .data.check import BatchCheck, refuse_masked
 from .evaluate import Evaluator, Predictor, batch_for
 from .failures import Error
 from .file import CompiledFile, Slot
-from .loop import Loop, foreseen, positive, refuse_infinite
+from .finite import refused
+from .loop import Loop, foreseen, positive
 from .nearest import did_you_mean
 from .state import State, Stepper
 
@@ -207,7 +207,9 @@ class Trainer:
         """One update on one batch (arrays by name); the loss and the metrics of the batch.
 
         Raises `Error` E06xx for data that do not fit, E0633 where the spec reads how many updates or rows there will
-        be and nothing says it, E0634 while another thread trains, E0670 for a loss that is no finite number.
+        be and nothing says it, E0634 while another thread trains, E0670 for a loss that is no finite number: the state
+        is then as before the step. (All state is looked through after updates 1, 2, 4, 8 and so on; a NaN that comes
+        between them shows in the loss of the next step.)
         """
         if not self._turn.acquire(blocking=False):  # `_alone` without its microsecond
             raise self._elsewhere()
@@ -227,12 +229,12 @@ class Trainer:
         if self._waiting:
             self._initialize()
         stepper.step(arrays)
-        progress.step += 1
+        step = progress.step + 1
         values = stepper.read()
-        figures = dict(zip(stepper.figures, values))  # noqa: B905 - one each; `strict` costs half a microsecond
-        if values and not math.isfinite(values[0]):
-            refuse_infinite(figures, progress.step)
-        return figures
+        if (values and not math.isfinite(values[0])) or (not step & (step - 1) and stepper.spoilt()):
+            raise refused(self.file, stepper, arrays, step)
+        progress.step = step
+        return dict(zip(stepper.figures, values))  # noqa: B905 - one each; `strict` costs half a microsecond
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -322,17 +324,30 @@ class Trainer:
     # --- files
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the .onnx file with the present values: it predicts with them, and trains on from them."""
+        """Writes the .onnx file with the present values: it predicts with them, and trains on from them.
+
+        Raises `Error` E0671 where training has put NaN or an infinity among them, E0739.
+        """
         with self._alone():
+            self._sound(f"`{path}` was not written")
             self.file.save(path, self._values.snapshot(), trained=self.progress.step)
         return Path(path)
+
+    def _sound(self, what: str) -> None:
+        """Raises `Error` E0671 where state that was finite is so no more."""
+        spoilt = self.stepper.spoilt() if "stepper" in self.__dict__ else None
+        if spoilt is not None:
+            raise Error(
+                "E0671", f"`{spoilt}` holds NaN or an infinity: {what}", where=self.file.name,
+                help="go on from a file or checkpoint of before, or assign `trainer.parameters` what it shall be",
+            )
 
     def checkpoint(self) -> Checkpoint:
         """Where training stands, to be saved and resumed."""
         plan = self.plan or Plan(seed=self.seed)
         settings = self.file.metadata.get("dlc.settings", "{}")
         return Checkpoint(
-            self._values.snapshot(), replace(self.progress), plan, self.file.title, self._best, settings
+            self._values.snapshot(), self.progress.copy(), plan, self.file.title, self._best, settings
         )
 
     @classmethod
