@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dlc.runtime.failures import Error
+from dlc.runtime.failures import Error, shortened
 from dlc.runtime.nearest import did_you_mean, nearest
 
 from .source import Span
@@ -64,7 +64,7 @@ class Diagnostic:
         lines += [f"{margin}  = {note}" for note in self.notes]
         if self.help:
             lines.append(f"{margin}  = help: {self.help}")
-        return "\n".join(lines)
+        return shortened("\n".join(lines))
 
     def record(self) -> dict[str, object]:
         """The same as data, for `--json`."""

@@ -4,6 +4,22 @@ from __future__ import annotations
 
 import re
 
+# What a terminal obeys or what hides what stands there: control characters but for the line end and the tab, marks
+# that turn the direction of writing round, other line ends, halves of surrogate pairs.
+_UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONG = re.compile(r"\S{400,}")  # a name of thousands of characters hides the rest of a message
+
+
+def plain(text: str) -> str:
+    """Text as it may be printed: names and messages come from files that anyone may have written. What is replaced
+    stands as `\\u001b`, which is what JSON writes too."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def shortened(text: str) -> str:
+    """The same, for a message: what no space divides is cut where it is very long."""
+    return plain(_LONG.sub(lambda found: f"{found[0][:100]}…{found[0][-20:]}", text))
+
 
 class Error(Exception):
     """Bad input, never a fault of ours. `code` is like "E0612" and is never reused.
@@ -33,7 +49,8 @@ class Error(Exception):
         lines += [f"   = {note}" for note in self.notes]
         if self.help:
             lines.append(f"   = help: {self.help}")
-        return "\n".join(lines)
+        # A line end within is one of a name: the next line would look like a message of ours.
+        return "\n".join(shortened(line.replace("\n", "\\n")) for line in lines)
 
     def records(self) -> list[dict[str, object]]:
         """The same as data, for `--json`."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from . import report
 from .options import COMPILATION, OUTPUT, Compilation, Output, is_spec
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ def check(
     """Check every name and shape of a spec, or the inside of a .onnx file (its training_info included)."""
     found = _spec(file, device, compilation, output) if is_spec(file) else _compiled(file, device, compilation)
     if output.json:
-        print(json.dumps({"ok": True, "file": str(file), **found}, ensure_ascii=False))
+        report.say(json.dumps({"ok": True, "file": str(file), **found}, ensure_ascii=False))
         return
     values = f"{found['values']:,} values in {found['parameters']} parameters"
-    print(f"{file}: {found['model']} is fine, {values}{'' if found['trains'] else ', predicts only'}")
+    report.say(f"{file}: {found['model']} is fine, {values}{'' if found['trains'] else ', predicts only'}")
     if device is not None:
         _tell(found["placement"])
 
@@ -36,12 +37,12 @@ def _tell(placement: dict[str, Any]) -> None:
     """Where the nodes would run, for people."""
     leaving = placement["leaving"]
     count = f"{len(leaving)} of {placement['nodes']:,} nodes" if leaving else f"none of {placement['nodes']:,} nodes"
-    print(f"{count} would leave CUDA for the CPU (kernels of ONNX Runtime {placement['kernels']})")
+    report.say(f"{count} would leave CUDA for the CPU (kernels of ONNX Runtime {placement['kernels']})")
     for entry in leaving:
         where = entry["source"] or entry["graph"]
-        print(f"  {where}: {entry['op_type']} of {', '.join(entry['types'])}: {entry['why']}")
+        report.say(f"  {where}: {entry['op_type']} of {', '.join(entry['types'])}: {entry['why']}")
     if placement["shape_arithmetic"]:
-        print(f"  and {placement['shape_arithmetic']} that compute shapes, which ONNX Runtime keeps there anyway")
+        report.say(f"  and {placement['shape_arithmetic']} that compute shapes, which ONNX Runtime keeps there anyway")
 
 
 def _placement(model: ModelProto) -> dict[str, Any]:

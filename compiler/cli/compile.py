@@ -24,7 +24,7 @@ def compile(
     if emit != "onnx":
         text = _text(spec, emit, compilation, output)
         if out is None:
-            print(text, end="")
+            report.data(text)
         else:
             write(out, text)
         return
@@ -32,7 +32,7 @@ def compile(
     target = out or Path(f"{compilation.model or spec.stem}.onnx")
     program.save(target)
     if output.json:
-        print(json.dumps({"model": program.name, "file": str(target), "bytes": target.stat().st_size}))
+        report.say(json.dumps({"model": program.name, "file": str(target), "bytes": target.stat().st_size}))
     else:
         report.note(f"{target}: {program.name}, {target.stat().st_size:,} bytes")
 

@@ -30,14 +30,14 @@ def decompile(
                     notes=["files that other tools wrote, or that were changed by them, may lack it"])
     if out is None:
         if output.json:
-            print(json.dumps({"main": main, "files": files}, ensure_ascii=False))
+            report.say(json.dumps({"main": main, "files": files}, ensure_ascii=False))
         else:
-            print(files[main], end="")
+            report.data(files[main])
         return
     for name, text in files.items():
         write(_inside(out, name, file), text)
     if output.json:
-        print(json.dumps({"main": str(out / PurePosixPath(main).name), "files": list(files)}))
+        report.say(json.dumps({"main": str(out / PurePosixPath(main).name), "files": list(files)}))
     else:
         report.note(f"{len(files)} files in {out}, the spec is {out / PurePosixPath(main).name}")
 

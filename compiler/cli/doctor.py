@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from . import report
 from .options import OUTPUT, Output
 from .report import BAD_INPUT
 
@@ -22,25 +23,21 @@ def doctor(*, output: Output = OUTPUT) -> int:
     """Look at the installation. Status 2 when something must be mended."""
     facts, problems = examine()
     if output.json:
-        print(json.dumps({"ok": not problems, **facts, "problems": problems}, ensure_ascii=False))
+        report.say(json.dumps({"ok": not problems, **facts, "problems": problems}, ensure_ascii=False))
         return BAD_INPUT if problems else 0
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False, pad_edge=False)
+    rows = []
     for name, value in facts.items():
         if isinstance(value, dict):
             value = "\n".join(f"{key} {text or '(not installed)'}" for key, text in value.items())
         elif isinstance(value, list):
             value = ", ".join(value) or "none"
-        table.add_row(name.replace("_", " "), str(value))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table, markup=False)
-    console.print()
+        rows.append((name.replace("_", " "), str(value)))
+    report.show([("", False), ("", False)], rows, header=False)
+    report.say("")
     for problem in problems:
-        console.print(f"! {problem['problem']}\n  = help: {problem['help']}", markup=False)
+        report.say(f"! {problem['problem']}\n  = help: {problem['help']}")
     if not problems:
-        console.print("nothing must be mended", markup=False)
+        report.say("nothing must be mended")
     return BAD_INPUT if problems else 0
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from . import report
 from .options import OUTPUT, Device, Output
 
 
@@ -22,7 +23,7 @@ def evaluate(
 
     found = Trainer(compiled_file(file), device=device).evaluate(data)
     if output.json:
-        print(json.dumps(dict(found)))
+        report.say(json.dumps(dict(found)))
     else:
         for name, value in found.items():
-            print(f"{name}  {value:.6g}")
+            report.say(f"{name}  {value:.6g}")

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
+from . import report
 from .options import OUTPUT, Output
 
 
@@ -18,7 +19,8 @@ def explain(
     known = pages()
     if code is None:
         titles = {name: text.split("\n", 1)[0].partition(": ")[2] for name, text in known.items()}
-        print(json.dumps(titles) if output.json else "\n".join(f"{name}  {title}" for name, title in titles.items()))
+        lines = "\n".join(f"{name}  {title}" for name, title in titles.items())
+        report.say(json.dumps(titles) if output.json else lines)
         return
     name = code.strip().strip("[]").upper()
     name = name if name[:1] in ("E", "W") else f"E{name.zfill(4)}"
@@ -26,12 +28,14 @@ def explain(
         near = sorted(known, key=lambda other: (other[:3] != name[:3], _far(name, other), other))[:3]
         raise Error("E0793", f"there is no code `{code}`", notes=["the nearest are " + ", ".join(near)],
                     help="`dlc explain` lists all of them")
-    print(json.dumps({"code": name, "page": known[name]}) if output.json else known[name].rstrip())
+    report.say(json.dumps({"code": name, "page": known[name]}) if output.json else known[name].rstrip())
 
 
 def _far(name: str, other: str) -> int:
     digits = name[1:], other[1:]
-    return abs(int(digits[0]) - int(digits[1])) if digits[0].isdecimal() and digits[1].isdecimal() else 0
+    if not all(part.isdecimal() and len(part) < 10 for part in digits):
+        return 0
+    return abs(int(digits[0]) - int(digits[1]))
 
 
 def pages() -> dict[str, str]:

@@ -34,6 +34,6 @@ def export(
     compiled = compiled_file(file)
     CompiledFile(export_inference(compiled.model), compiled.name).save(out)
     if output.json:
-        print(json.dumps({"file": str(out), "bytes": out.stat().st_size}))
+        report.say(json.dumps({"file": str(out), "bytes": out.stat().st_size}))
     else:
         report.note(f"{out}: {out.stat().st_size:,} bytes")

@@ -31,7 +31,7 @@ def fmt(
             text = sys.stdin.read()
             new = format_source(make_source(text, "<stdin>"))
             if not check:
-                sys.stdout.write(new)
+                report.data(new)
         else:
             source = read_source(path)
             new, text = format_source(source), path.read_bytes().decode("utf-8")
@@ -40,7 +40,7 @@ def fmt(
         if new != text:
             changed.append(str(path))
     if output.json:
-        print(json.dumps({"files": len(files), "changed": changed}))
+        report.say(json.dumps({"files": len(files), "changed": changed}))
     if check and changed:
         raise Error("E0794", f"{len(changed)} of {len(files)} files are not in the standard form",
                     notes=changed, help="dlc fmt " + " ".join(changed[:3]))

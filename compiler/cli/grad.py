@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from . import report
 from .options import COMPILATION, OUTPUT, Compilation, Output
 
 
@@ -22,6 +23,6 @@ def grad(
 
     formula = derivative(compilation.module(spec, output), of, wrt)
     if output.json:
-        print(json.dumps({"of": of, "wrt": wrt, "text": formula.text, "latex": formula.latex}, ensure_ascii=False))
+        report.say(json.dumps({"of": of, "wrt": wrt, "text": formula.text, "latex": formula.latex}, ensure_ascii=False))
     else:
-        print(formula.latex if latex else formula.text)
+        report.say(formula.latex if latex else formula.text)

@@ -29,6 +29,6 @@ def graph(
     write(target, content(picture, target))
     if output.json:
         counts = {"boxes": picture.number_of_nodes(), "arrows": picture.number_of_edges()}
-        print(json.dumps({"file": str(target), **counts}))
+        report.say(json.dumps({"file": str(target), **counts}))
     else:
         report.note(f"{target}: {picture.number_of_nodes():,} boxes")

@@ -4,7 +4,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -39,13 +38,13 @@ def predict(
     made: Arrays = Trainer(compiled_file(file), device=device).predict(data)
     if out is None:
         if output.json:
-            print(json.dumps({name: array.tolist() for name, array in made.items()}))
+            report.say(json.dumps({name: array.tolist() for name, array in made.items()}))
         else:
-            sys.stdout.write(table(made))
+            report.data(table(made))
         return
     write(out, table(made) if out.suffix.lower() == ".csv" else packed(made))
     if output.json:
-        print(json.dumps({"file": str(out), "outputs": {name: list(array.shape) for name, array in made.items()}}))
+        report.say(json.dumps({"file": str(out), "outputs": {name: list(array.shape) for name, array in made.items()}}))
     else:
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in made.items())
         report.note(f"{out}: {shapes}")

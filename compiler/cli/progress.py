@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dlc.runtime.callbacks import Callback, History, Start
+from dlc.runtime.failures import plain
+
+from . import report
 
 PAUSE = 0.1  # seconds between drawings of the bar
 
@@ -46,7 +49,7 @@ class Lines(Callback):
         self.say(f"epoch {record['epoch']:>{len(of) - 1 if of else 1}}{of}  {figures(record)}")
 
     def say(self, text: str) -> None:
-        print(text, flush=True)
+        report.say(text)
 
     def close(self) -> None:
         """Training ended, well or not."""
@@ -71,7 +74,7 @@ class Bar(Lines):
 
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[shown]}"), transient=True,
+            TextColumn("{task.fields[shown]}", markup=False), transient=True,
         )
         self.task = self.progress.add_task("training", total=None, shown="")
         self.drawn = 0.0
@@ -85,7 +88,7 @@ class Bar(Lines):
         now = time.monotonic()
         if now - self.drawn > PAUSE:
             self.drawn = now
-            shown = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            shown = plain(" ".join(f"{name} {value:.4g}" for name, value in figures.items()))
             self.progress.update(self.task, completed=step, shown=shown)
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
@@ -96,7 +99,7 @@ class Bar(Lines):
         self.progress.update(self.task, completed=history.steps)
 
     def say(self, text: str) -> None:
-        self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.progress.console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         self.progress.stop()

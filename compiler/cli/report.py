@@ -1,4 +1,5 @@
-"""What goes to stderr: diagnostics, coloured on a terminal only; and our own faults."""
+"""All that is printed: results and their tables on stdout; diagnostics, coloured on a terminal only, and our own faults
+on stderr. Nothing of a file reaches a terminal unescaped (`plain`)."""
 from __future__ import annotations
 
 import json
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dlc.runtime.failures import Error
+from dlc.runtime.failures import Error, plain
 
 if TYPE_CHECKING:
     from ..diagnostics import Diagnostic
@@ -47,8 +48,38 @@ def _paint_line(line: str) -> str:
     return line
 
 
+def say(text: str) -> None:
+    """A line of a result, or of JSON, on stdout."""
+    print(plain(text), flush=True)
+
+
+def data(text: str) -> None:
+    """What was asked for itself (a spec, a table of numbers) on stdout, character for character where that is no
+    terminal."""
+    sys.stdout.write(plain(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
+def show(columns: Iterable[tuple[str, bool]], rows: Iterable[Iterable[str]], header: bool = True) -> None:
+    """A table on stdout; of each column its title, and whether it holds numbers."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=header)
+    for title, numbers in columns:
+        table.add_column(title, justify="right" if numbers else "left", no_wrap=header)
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))  # as Text: no markup in names
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
 def note(text: str) -> None:
-    """A line for people; a stderr that is gone is no reason to fail."""
+    """A line for people on stderr; one that is gone is no reason to fail."""
+    _note(plain(text))
+
+
+def _note(text: str) -> None:
     with suppress(BrokenPipeError, ValueError):
         print(text, file=sys.stderr, flush=True)
 
@@ -59,8 +90,7 @@ def failed(problem: Error, as_json: bool) -> int:
         for record in problem.records():
             note(json.dumps(record, ensure_ascii=False))
     else:
-        text = problem.render()
-        note(paint(text) if coloured() else text)
+        _rendered(problem.render())
     return BAD_INPUT
 
 
@@ -69,7 +99,13 @@ def warn(warnings: Iterable[Diagnostic], as_json: bool) -> None:
         if as_json:
             note(json.dumps(warning.record(), ensure_ascii=False))
         else:
-            note((paint(warning.render()) if coloured() else warning.render()) + "\n")
+            _rendered(warning.render() + "\n")
+
+
+def _rendered(text: str) -> None:
+    """A diagnostic; painted last, when all that came from outside is escaped."""
+    text = plain(text)
+    _note(paint(text) if coloured() else text)
 
 
 def fault(problem: Exception, as_json: bool, debug: bool) -> int:

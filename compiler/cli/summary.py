@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from . import report
 from .options import COMPILATION, OUTPUT, Compilation, Output
 
 if TYPE_CHECKING:
@@ -36,28 +37,22 @@ def summary(
     compiled = compilation.file(file, output)
     rows, totals = rows_of(compiled), totals_of(compiled)
     if output.json:
-        print(json.dumps({"model": compiled.title, "layers": [asdict(row) for row in rows], **totals}))
+        report.say(json.dumps({"model": compiled.title, "layers": [asdict(row) for row in rows], **totals}))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("layer", "holds", "shape", "values", "nodes: predict", "train"):
-        table.add_column(name, justify="left" if name in ("layer", "holds", "shape") else "right", no_wrap=True)
+    table: list[tuple[str, ...]] = []
     for row in rows:
         held = [(name, shape, f"{values:,}") for name, shape, values in row.parameters]
         held += [(f"{name} (state)", shape, f"{values:,}") for name, shape, values in row.states]
         held = held or [("", "", "")]
-        table.add_row(row.layer or "(model)", *held[0], f"{row.predicting:,}", f"{row.training:,}")
-        for more in held[1:]:
-            table.add_row("", *more)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{compiled.title}\n", markup=False)
-    console.print(table)
-    console.print(
+        table.append((row.layer or "(model)", *held[0], f"{row.predicting:,}", f"{row.training:,}"))
+        table += [("", *more, "", "") for more in held[1:]]
+    report.say(f"{compiled.title}\n")
+    report.show([("layer", False), ("holds", False), ("shape", False), ("values", True), ("nodes: predict", True),
+                 ("train", True)], table)
+    report.say(
         f"\n{totals['values']:,} values in {totals['parameters']} parameters; "
         f"{totals['predicting']:,} nodes predict, {totals['training']:,} more train; "
-        f"{totals['optimizer_values']:,} values of optimizer state", markup=False,
+        f"{totals['optimizer_values']:,} values of optimizer state"
     )
 
 

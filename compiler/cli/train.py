@@ -75,11 +75,11 @@ def _finished(history: History, output: Output) -> None:
             "run": str(run) if run else None, "model": str(model) if model else None, "steps": history.steps,
             "seconds": round(history.seconds, 3), "train": final["train"], "validation": final["validation"],
         }
-        print(json.dumps(record))
+        report.say(json.dumps(record))
         return
     for line in closing(history):
-        print(line)
-    print(f"run    {run}\nmodel  {model}")
+        report.say(line)
+    report.say(f"run    {run}\nmodel  {model}")
     sys.stdout.flush()
 
 
