@@ -194,7 +194,7 @@ def transposed(expression: Expression) -> Expression:
 # --- text and LaTeX
 
 def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else f"{value:.6g}"
+    return str(int(value)) if abs(value) < 1e15 and value == int(value) else f"{value:.6g}"
 
 
 def _text(expression: Expression, level: int = 0) -> str:

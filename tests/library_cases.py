@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import mpmath
 import numpy as np
 from library_sweep import Case, Dims, any_rank, free, labelled, matrices, ranks, rows
 from library_windows import along_channels, averaged_in_bins, convolved, sequences, spread, tiled
@@ -17,6 +18,21 @@ def over_rows(function: Callable[..., Any], x: Any, axis: int = -1) -> Any:
 
 def log_softmax(x: Any) -> Any:
     return over_rows(special.log_softmax, x)
+
+
+def exactly(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of each element by 30 digits."""
+
+    def at(x: float) -> float:
+        with mpmath.workdps(30):
+            return float(function(mpmath.mpf(x)))
+
+    return np.vectorize(at, otypes=[float])
+
+
+log1pmx = exactly(lambda x: mpmath.log1p(x) - x)
+stirling_rest = exactly(
+    lambda z: mpmath.loggamma(z) - (z - 0.5) * mpmath.log(z) + z - mpmath.log(2 * mpmath.pi) / 2)
 
 
 def row(x: Any, k: Any) -> Any:
@@ -182,6 +198,7 @@ CASES = {
         lambda x: x.mean(-1, keepdims=True) * x.var(-1, keepdims=True) * np.ones_like(x), shapes=rows, least={"e": 1}),
     "log_gamma": Case("out = log_gamma(exp(x))", lambda x: special.gammaln(np.exp(x)),
                       edge=lambda x: np.abs(np.exp(x) - 8) / 9),
+    "stirling_rest": Case("out = stirling_rest(8 + x^2)", lambda x: stirling_rest(8 + x**2)),
     "var": Case("out = var(x, axis = 0, ddof = 1)", lambda x: x.var(0, ddof=1), shapes=columns, result=first_gone,
                 least={"a": 2}),
     "var of all": Case("out = var(x)", lambda x: x.var(), result=scalar),
@@ -203,6 +220,9 @@ CASES = {
         edge=lambda x, y: np.abs(x / (1 + y**2) - np.round(x / (1 + y**2)))),
     "trunc": Case("out = x * trunc(x)", lambda x: x * np.trunc(x), edge=away(*range(-40, 41))),
     "logaddexp": Case("out = logaddexp(x, y)", lambda x, y: np.logaddexp(x, y), "x y", edge=lambda x, y: np.abs(x - y)),
+    "xlogy": Case("out = xlogy(x, 3 + y^2)", lambda x, y: special.xlogy(x, 3 + y**2), "x y"),
+    "log1pmx": Case("out = log1pmx(x / (1 + abs(x)))", lambda x: log1pmx(x / (1 + np.abs(x))),
+                    edge=lambda x: np.minimum(np.abs(x), np.abs(np.abs(x / (1 + np.abs(x))) - 0.25))),
     "sinc": Case("out = sinc(x)", lambda x: np.sinc(x), edge=lambda x: np.abs(np.pi * np.abs(x) - 0.5)),
     "sinc near 0": Case("out = sinc(x / 100)", lambda x: np.sinc(x / 100),
                         edge=lambda x: np.abs(np.pi * np.abs(x) / 100 - 0.5)),
@@ -277,6 +297,8 @@ CASES = {
     "categorical": Case("out = log_density(categorical(logits = x), k)", lambda x, k: row(log_softmax(x), k),
                         "x k", labelled, last_gone, least={"e": 1}),
     "poisson": Case("out = log_density(poisson(exp(x)), t)", lambda x, t: stats.poisson.logpmf(t, np.exp(x)), "x t"),
+    "poisson_log": Case("out = poisson_log(exp(x), t)", lambda x, t: stats.poisson.logpmf(t, np.exp(x)), "x t",
+                        edge=lambda x, t: np.abs(np.abs(np.exp(x) - t) - t / 4), high=30),
     "kl_normal": Case("out = kl_normal(normal(p, 0.5 + s^2), normal(y, 0.7))", lambda p, s, y: (
         np.log(0.7 / (0.5 + s**2)) + ((0.5 + s**2) ** 2 + (p - y) ** 2) / (2 * 0.49) - 0.5), "p s y"),
     # penalties and clips

@@ -299,6 +299,12 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
         ops.where(l.b, ops.softplus(l.y), ops.softplus(-l.y)),
         ops.where(l.b, ops.softplus(l.x), ops.softplus(l.y)),
     ],
+    "zero_anyway": lambda l: [
+        ops.where(ops.and_(ops.eq(l.x, 0.0), l.b), 0.0, -3.0 * l.x),
+        ops.where(ops.eq(l.k, 0), 0.0, ops.cast(l.k, dtype="float") / l.n),
+        ops.where(ops.eq(l.x, 0.0), 0.0, l.s * l.x), ops.where(ops.or_(ops.eq(l.x, 0.0), l.b), 0.0, l.x),
+        ops.where(ops.eq(l.y, 0.0), 0.0, 2.0 * l.x),
+    ],
     # at the end
     "stored": lambda l: [
         ops.concat(l.u, ops.broadcast_to(l.number(0.0), shape=(3, 1)), axis=1),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import dlc
+import mpmath
 import numpy as np
 import pytest
 from dlc.diagnostics import CompileError
@@ -107,6 +108,54 @@ def test_uniform_density():
     assert np.array_equal(np.isfinite(found["value"]), np.isfinite(expected))
     assert close(np.exp(found["value"]), np.exp(expected), 1e-14)
     assert close(found["slope"], -3 / 3.5, 1e-14)
+
+
+COUNTS = [(0, 0), (0, 1e-30), (0, 3), (1, 0), (8, 8), (9, 5), (20, 24.9), (20, 25.1), (100, 120), (10**6, 1e6),
+          (10**6, 1.001e6), (10**6, 2e6), (10**8, 1e8), (10**8, 1.0008e8), (10**8, 3.0), (5, 1e30)]
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-6), ("float64", 4e-15)])
+def test_poisson_at_its_edges_and_at_large_counts(precision, tolerance):
+    """The logarithm to a few last digits of itself or of a log(y!) of small counts; the slope is y / rate - 1."""
+    spec = Compiled("""model m {
+        input rate: float[n]
+        input y: int[n]
+        output value = log_density(poisson(rate), y)
+        output slope = grad(sum(log_density(poisson(rate), y)), rate)
+        output bend = hvp(sum(log_density(poisson(rate), y)), rate, 1)
+    }""", precision)
+    y = np.array([count for count, _ in COUNTS])
+    rate = np.array([float(rate) for _, rate in COUNTS], np.float32 if precision == "float32" else float)
+
+    def exactly(count, rate):
+        if rate == 0:
+            return -np.inf if count else 0.0
+        with mpmath.workdps(40):
+            return float(count * mpmath.log(rate) - rate - mpmath.loggamma(count + 1))
+
+    expected = np.array([exactly(int(count), mpmath.mpf(float(r))) for count, r in zip(y, rate, strict=True)])
+    found = spec.stock({"rate": rate, "y": y})
+    np.testing.assert_allclose(found["value"], expected, rtol=tolerance, atol=tolerance)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        wide = rate.astype(float)
+        for name, exact in (("slope", y / wide - 1), ("bend", -y / wide**2)):
+            exact = np.where((y == 0) & (wide == 0), {"slope": -1, "bend": 0}[name], exact)
+            np.testing.assert_allclose(found[name], exact, rtol=tolerance, atol=tolerance)
+
+
+def test_a_count_of_none_at_rate_none_trains():
+    """x = -1 has rate 0 by its relu, and count 0: the probability of that is 1."""
+    program = dlc.compile("""model m {
+        input x: float[batch]
+        target y: int[batch]
+        param w: float init ones
+        y ~ poisson(relu(x * w))
+    }
+    train { minimize loss using sgd(0.1); batch: all; epochs: 1 }""", precision="float64")
+    trainer, data = dlc.Trainer(program), {"x": np.array([-1.0, 2.0]), "y": np.array([0, 1])}
+    assert trainer.evaluate(data)["loss"] == pytest.approx((2 - np.log(2)) / 2, rel=1e-12)
+    trainer.fit(data)
+    assert trainer.parameters["w"] == pytest.approx(1 - 0.1 * (2 - 1) / 2, rel=1e-12)
 
 
 EXTREMES = np.array([-1e4, -800, -90, -1e-30, 0, 1e-30, 90, 800, 1e4])

@@ -110,6 +110,7 @@ TORCH: dict[str, Any] = {
     "log2": lambda x: torch.log2(3 + x**2), "log10": lambda x: torch.log10(3 + x**2),
     "remainder": lambda x: x * torch.remainder(x, 2), "remainder of two": lambda x, y: torch.remainder(x, 1 + y**2),
     "trunc": lambda x: x * torch.trunc(x), "logaddexp": lambda x, y: torch.logaddexp(x, y), "sinc": torch.sinc,
+    "xlogy": lambda x, y: torch.xlogy(x, 3 + y**2),
     "sinc near 0": lambda x: torch.sinc(x / 100),
     "is_inf": lambda x: torch.isinf(x / torch.where(x > 0, 1.0, 0.0)).double(),
     "xor": lambda x, y: torch.logical_xor(x > 0, y > 0).double(),
@@ -135,6 +136,7 @@ TORCH: dict[str, Any] = {
     "bernoulli": lambda x, t: distribution("Bernoulli", logits=x).log_prob(t.double()),
     "categorical": lambda x, k: distribution("Categorical", logits=x).log_prob(k),
     "poisson": lambda x, t: distribution("Poisson", torch.exp(x)).log_prob(t.double()),
+    "poisson_log": lambda x, t: distribution("Poisson", torch.exp(x)).log_prob(t.double()),
     "kl_normal": lambda p, s, y: torch.distributions.kl_divergence(
         distribution("Normal", p, 0.5 + s**2), distribution("Normal", y, 0.7)),
     "l1": lambda x, y: y * functional.l1_loss(x, torch.zeros_like(x), reduction="sum"),
@@ -163,6 +165,7 @@ TORCH: dict[str, Any] = {
     **{f"{name} backward with lengths": backward_with_lengths(name) for name in ("rnn", "lstm", "gru")},
 }
 LACKING = {
+    **dict.fromkeys(("log1pmx", "stirling_rest"), "PyTorch has none; by 30 digits in test_library.py"),
     **dict.fromkeys(("constant_rate", "step_decay", "exponential_decay", "cosine", "cyclic"),
                     "PyTorch's schedules are objects that set a number in an optimizer: no function of the peak"),
     **dict.fromkeys(("global_norm", "each_norm"), "PyTorch's clip adds 1e-6 to the length and changes .grad in place"),

@@ -442,6 +442,45 @@ def choose(node: Node) -> Node | None:
     return None
 
 
+@RULES.on("where")
+def zero_anyway(node: Node) -> Node | None:
+    """where(x == 0 and c, 0, s x) = s x, where s is a single finite number"""
+    condition, a, b = node.inputs
+    if not is_number(a, 0) or condition.op.name not in ("eq", "and") or b.shape != node.shape:
+        return None
+    factors = b.inputs if b.op.name == "mul" else (b,)
+    for x in factors:
+        rest = [factor for factor in factors if factor is not x]
+        if len(rest) < len(factors) and all(_is_finite_number(factor) for factor in rest) and _means_zero(condition, x):
+            return b
+    return None
+
+
+def _means_zero(condition: Node, x: Node) -> bool:
+    """Whether x is 0 where the condition holds."""
+    if condition.op.name == "and":
+        return any(_means_zero(part, x) for part in condition.inputs)
+    while x.op.name in ("cast", "neg"):
+        x = x.inputs[0]
+    return condition.op.name == "eq" and any(
+        _before_cast(y) is x and is_number(zero, 0) for y, zero in (condition.inputs, condition.inputs[::-1]))
+
+
+def _before_cast(x: Node) -> Node:
+    """A value before its conversion from a whole number or truth value."""
+    return x.inputs[0] if x.op.name == "cast" and x.inputs[0].dtype != "float" else x
+
+
+def _is_finite_number(s: Node) -> bool:
+    """Whether s is made of numbers and sizes alone: of an infinite one, 1 / 0, there are no elements."""
+    if s.rank:
+        return False
+    value = number(s)
+    if value is not None:
+        return math.isfinite(value)
+    return s.op.name == "size" or (s.op.name in ("cast", "neg", "mul", "div") and all(map(_is_finite_number, s.inputs)))
+
+
 @RULES.on("not")
 def not_not(node: Node) -> Node | None:
     """not not x = x; not (a == b) = a != b"""
