@@ -5,10 +5,11 @@ mixes rows (batch statistics, a product over the batch) is an error, not a wrong
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from .diagnostics import CompileError, error
-from .graph import Node
+from .body import Body
+from .diagnostics import error
+from .graph import Graph, Node
 from .ops.registry import NONE, pointwise
 from .source import Span
 from .tensor_type import product
@@ -23,38 +24,115 @@ REDUCTIONS = ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "logsumex
 
 def verify_rows(y: Node, x: Node, pairs: Sequence[tuple[int, int]], span: Span | None) -> None:
     """E0413 unless along each pair (dimension of y, dimension of x) y is computed row by row."""
-    order = y.graph.order([y])
-    live = {y: None}  # what has a derivative's path to y
-    valued: dict[Node, None] = {}  # what the value of a function is made of that has a derivative of its own
-    formal: dict[Node, Node] = {}  # of such a function: g and y, which have the rows of its value
-    depends = {x: None}
-    for node in order:
-        if any(source in depends for source in node.inputs):
-            depends[node] = None
-    for node in reversed(order):
-        if node in live and node.op.jvp is not NONE:
-            live.update(dict.fromkeys(_followed(node, depends)))
-        if node in valued:
-            valued.update(dict.fromkeys(node.inputs))
-        if node.op.name == "custom":
-            valued[node.inputs[0]] = None
-            formal.update(dict.fromkeys(node.inputs[1:3], node.inputs[0]))
-    for ours, theirs in pairs:
-        at: dict[Node, int] = {x: theirs}
-        for node in order:
-            if node in formal and formal[node] in at:
-                at[node] = at[formal[node]]
-            if node in at or (node not in valued and (node not in live or node.op.jvp is NONE)):
+    try:
+        for ours, theirs in pairs:
+            if _Rows(y.graph, [y], [x]).follow({x: theirs}).get(y, ours) != ours:
+                raise _Mixed(y)
+    except _Mixed as caught:
+        raise error(
+            "E0413", f"`{caught.node.op.name}` mixes the rows that `per` takes each by itself", span,
+            "rows are told apart here", more=[(caught.node.span, "mixed here")],
+            help="`stop_gradient(...)` holds what all rows share; without `per` it is the Jacobian of all rows by all"
+                 " rows",
+        ) from None
+
+
+class _Mixed(Exception):
+    """Rows meet at a node."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node.op.name)
+        self.node = node
+
+
+class _Rows:
+    """What lies between some leaves and roots of a graph, and counts in a derivative; in the turns of scans too."""
+
+    def __init__(self, graph: Graph, roots: Sequence[Node], leaves: Iterable[Node]) -> None:
+        self.order = graph.order(roots)
+        self.live: dict[Node, None] = dict.fromkeys(roots)  # what has a derivative's path to a root
+        self.valued: dict[Node, None] = {}  # what the value of a function is made of that has a derivative of its own
+        self.formal: dict[Node, Node] = {}  # of such a function: g and y, which have the rows of its value
+        self.asked: dict[Node, set[int]] = {}  # of a scan: the results that count
+        self.depends = dict.fromkeys(leaves)
+        for node in self.order:
+            if any(source in self.depends for source in node.inputs):
+                self.depends[node] = None
+        for node in reversed(self.order):
+            if node in self.live and node.op.jvp is not NONE:
+                self.live.update(dict.fromkeys(_followed(node, self.depends)))
+            if node in self.valued:
+                self.valued.update(dict.fromkeys(node.inputs))
+            if node.op.name == "custom":
+                self.valued[node.inputs[0]] = None
+                self.formal.update(dict.fromkeys(node.inputs[1:3], node.inputs[0]))
+            if node.op.name == "result" and (node in self.live or node in self.valued):
+                self.asked.setdefault(node.inputs[0], set()).add(node.attrs["index"])
+
+    def follow(self, rows: Mapping[Node, int]) -> dict[Node, int]:
+        """The dimension that counts the rows, of all values that have it from those of `rows`. _Mixed."""
+        at = dict(rows)
+        results: dict[Node, dict[int, int]] = {}
+        for node in self.order:
+            if node in self.formal and self.formal[node] in at:
+                at[node] = at[self.formal[node]]
+            if node in at or (node not in self.valued and (node not in self.live or node.op.jvp is NONE)):
+                continue
+            if node.op.name == "result":
+                found = results.get(node.inputs[0], {}).get(node.attrs["index"])
+                if found is not None:
+                    at[node] = found
                 continue
             given = [at.get(source) for source in node.inputs]
             if given.count(None) == len(given):
                 continue
+            if node.op.name == "scan":
+                moves = [source in self.depends for source in node.inputs]
+                results[node] = _of_results(node, given, moves, self.asked.get(node, set()))
+                continue
             found = _axis(node, given)
             if found is None:
-                raise _mixed(node, span)
+                raise _Mixed(node)
             at[node] = found
-        if at.get(y, ours) != ours:
-            raise _mixed(y, span)
+        return at
+
+
+def _of_results(scan: Node, given: Sequence[int | None], moves: Sequence[bool], asked: set[int]) -> dict[int, int]:
+    """The dimension that counts the rows, of the results of a scan that are asked for. Every turn takes them apart."""
+    body: Body = scan.attrs["body"]
+    states: int = scan.attrs["states"]
+    axes, places = scan.attrs["axes"], scan.attrs["places"]
+    locals_ = body.locals()
+    at: dict[int, int] = {}  # of what a turn is given
+    for number, axis in enumerate(given):
+        if axis is None:
+            continue
+        if states <= number < states + len(axes):
+            along = axes[number - states]
+            if axis == along:
+                raise _Mixed(scan)  # a turn for each row
+            axis -= axis > along
+        at[number] = axis
+    moved, wanted = {number for number, flag in enumerate(moves) if flag}, set(asked)
+    while True:  # a state counts where what counts reads it; it moves, and has rows, by the turn before
+        counted = sorted(wanted)
+        turn = _Rows(body.graph, [body.roots[number] for number in counted],
+                     [node for number, node in locals_.items() if number in moved])
+        found = turn.follow({locals_[number]: axis for number, axis in at.items() if number in locals_})
+        after = {number: found[body.roots[number]] for number in counted if body.roots[number] in found}
+        before = len(wanted), len(moved), len(at)
+        for number in range(states):
+            if locals_.get(number) in turn.live or locals_.get(number) in turn.valued:
+                wanted.add(number)
+            if body.roots[number] in turn.depends and number in wanted:
+                moved.add(number)
+            if number in after and at.setdefault(number, after[number]) != after[number]:
+                raise _Mixed(body.roots[number])
+        if before == (len(wanted), len(moved), len(at)):
+            break
+    outside = {number: axis + (number >= states and places[number - states] <= axis) for number, axis in after.items()}
+    return {number: outside.get(number, at[number]) for number in asked
+            if number in outside or (number < states and number in at)}
 
 
 def _followed(node: Node, depends: Mapping[Node, None]) -> Sequence[Node]:
@@ -65,14 +143,6 @@ def _followed(node: Node, depends: Mapping[Node, None]) -> Sequence[Node]:
     rules = node.inputs[3 + node.attrs["count"] :]
     return [node.inputs[0], *operands,
             *(rule for x, rule in zip(operands, rules, strict=True) if x in depends)]
-
-
-def _mixed(node: Node, span: Span | None) -> CompileError:
-    return error(
-        "E0413", f"`{node.op.name}` mixes the rows that `per` takes each by itself", span, "rows are told apart here",
-        more=[(node.span, "mixed here")],
-        help="`stop_gradient(...)` holds what all rows share; without `per` it is the Jacobian of all rows by all rows",
-    )
 
 
 def _axis(node: Node, given: Sequence[int | None]) -> int | None:
@@ -114,6 +184,11 @@ def _axis(node: Node, given: Sequence[int | None]) -> int | None:
         return same[0] if same else None
     if name == "matmul":
         return _agreed([_of_product(node, i, axis) for i, axis in at])
+    if name == "tie":  # x, once others are there
+        return given[0]
+    if name == "scatter_add":
+        chosen, several = attrs["axis"] % rank, inputs[1].rank
+        return axis if axis < chosen else None if axis < chosen + several else axis - several + 1
     if name == "gather":
         chosen = attrs["axis"] % source.rank
         return None if axis == chosen else axis if axis < chosen else axis + inputs[1].rank - 1

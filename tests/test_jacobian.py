@@ -264,6 +264,65 @@ def test_rows_that_stay_apart(apart):
             assert error_of(whole[i, ..., j], numeric) <= 1e-6
 
 
+SCANS = {  # of x: float[batch, time, 2]
+    "states and emits": "scan t over time {\n state h: float[batch] = 0.0\n h <- sin(h) + x[:, t, 0]\n"
+                        " e[:, t] = h * x[:, t, 1]\n}\ny: float[batch, ...] = stack([h, sum(e, axis = 1)], axis = 1)",
+    "in front": "scan t over reverse(time) {\n state h: float[2, batch] = 0.0\n h <- tanh(h + transpose(x[:, t]))\n"
+                " e[t] = h\n}\ny: float[batch, ...] = transpose(e[0])",
+    "a state that starts with rows": "scan t over time {\n state h: float[batch, 2] = x[:, 0]\n h <- h * x[:, t]\n}\n"
+                                     "y: float[batch, ...] = h",
+    "by another state": "scan t over time {\n state a: float[batch] = 0.0\n state b: float[batch] = 1.0\n"
+                        " b <- b + a^2\n a <- sin(a) + x[:, t, 0]\n}\ny: float[batch, ...] = b",
+    "in a scan": "scan t over time {\n state h: float[batch] = 0.0\n scan k over 0..2 {\n"
+                 "  state g: float[batch] = 0.0\n  g <- sin(g + h + x[:, t, k])\n }\n h <- g\n}\n"
+                 "y: float[batch, ...] = h",
+    "what mixes is not asked for": "scan t over time {\n state h: float[batch] = 0.0\n state m: float[batch] = 0.0\n"
+                                   " h <- sin(h) + x[:, t, 0]\n m <- m + mean(h)\n}\noutput m = sum(m)\n"
+                                   "y: float[batch, ...] = h",
+    "shared and held": "scan t over time {\n state h: float[batch] = 0.0\n"
+                       " h <- sin(h - stop_gradient(0 * mean(h))) + x[:, t, 0]\n}\ny: float[batch, ...] = h",
+    **{f"{layer}{how}": f"y: float[batch, ...] = (x |> {layer}(3{how}))[:, {at}]" for layer in ("rnn", "gru", "lstm")
+       for how, at in (("", -1), (", backward = true", 0))},
+    "lengths": "r = lstm(3)\ny: float[batch, ...] = r(x, lengths = 1 + where(x[:, 0, 0] > 0, 1, 0))[:, 1]",
+    "two layers": "y: float[batch, ...] = (x |> rnn(3) |> gru(2))[:, -1]",
+    "of a gradient": "v = (x |> rnn(2))[:, -1]\ny = grad(sum(v^3), x)",
+}
+SEQUENCES = np.random.default_rng(5).normal(size=(3, 3, 2))
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_rows_stay_apart_through_a_scan_over_time(name):
+    """Every block is what the row alone gives, and differences give."""
+    time = 3 if name == "of a gradient" else "time"  # one of both sides must have a size
+    spec = body(f"{SCANS[name]}\noutput z = jacobian(y, x, per = batch)\noutput y = y",
+                f"input x: float[batch, {time}, 2]")
+    state = spec.start()
+    whole = spec.get("z", {"x": SEQUENCES, **state})
+    for i, row in enumerate(SEQUENCES):
+        np.testing.assert_allclose(whole[i : i + 1], spec.get("z", {"x": row[None], **state}), atol=1e-12)
+        for at in np.ndindex(3, 2):
+            unit = np.zeros((3, 2))
+            unit[at] = 1
+            numeric = slope(lambda h, unit=unit, row=row: spec.get("y", {"x": (row + h * unit)[None], **state})[0])
+            assert error_of(whole[(i, ..., *at)], numeric) <= 1e-6
+
+
+@pytest.mark.parametrize("mixed", [
+    "scan t over time {\n state h: float[batch] = 0.0\n h <- h + x[:, t, 0] - mean(x[:, t, 0])\n}\ny: float[batch] = h",
+    "scan t over time {\n state h: float[batch] = 0.0\n h <- flip(h, 0) + x[:, t, 0]\n}\ny: float[batch] = h",
+    "scan t over time {\n state h: float[batch] = 0.0\n state m: float = 0.0\n m <- m + sum(x[:, t, 0])\n"
+    " h <- h + m\n}\ny: float[batch] = h",
+    "scan i over batch {\n state h: float[2] = 0.0\n h <- h + x[i, 0]\n e[i] = h\n}\ny: float[batch, 2] = e",
+    "scan t over time {\n state h: float[batch] = 0.0\n scan k over 0..2 {\n  state g: float[batch] = 0.0\n"
+    "  g <- g + h + x[:, t, k] * max(h)\n }\n h <- g\n}\ny: float[batch] = h",
+    "scan t over 0..3 {\n state h: float[batch, batch] = 0.0\n h <- transpose(h) + x[:, t, 0]\n}\n"
+    "y: float[batch, ...] = sum(h, axis = 1)",
+])
+def test_rows_that_a_scan_mixes_are_refused(mixed):
+    text = f"{mixed}\noutput z = jacobian(y, x, per = batch)"
+    assert codes(f"model m {{ input x: float[batch, time, 2]\n{text} }}") == ["E0413"]
+
+
 @pytest.mark.parametrize("named", [
     "reshape(h, [batch, 2, 2])", "broadcast_to(h, [batch, 4])", "broadcast_to(h, [3, batch, 4])[0]",
 ])
