@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from ..graph import Graph, Node
-from . import algebra, channels, fold, kernels, rows, scans, shapes, stable
+from . import algebra, channels, choices, fold, kernels, rows, scans, shapes, stable
 from .fuse import fuse
 from .rewrite import Rules, rewrite, together
 
@@ -12,6 +12,7 @@ PASSES = (
     stable.RULES,  # before the algebra that would take the patterns apart
     shapes.RULES,
     algebra.RULES,
+    choices.RULES,
 )
 _MARKERS = Rules()
 
