@@ -25,6 +25,7 @@ from .atomic import replacing
 from .callbacks import Record
 from .failures import Error
 from .file import CompiledFile, Slot
+from .memory import refuse_endless
 from .nearest import did_you_mean
 
 VERSION = 1
@@ -101,6 +102,7 @@ class Checkpoint:
     def load(cls, path: Path) -> Checkpoint:
         """Raises `Error` E0740 for what cannot be read, E0741 for a newer one."""
         try:
+            refuse_endless(path)
             with safe_open(str(path), framework="numpy") as found:
                 metadata = dict(found.metadata() or {})
                 state = {name: found.get_tensor(name) for name in found.keys()}  # noqa: SIM118

@@ -15,6 +15,7 @@ from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, numpy_h
 from . import external, graphs, metadata
 from .atomic import replacing
 from .failures import Error
+from .memory import refuse_endless
 
 FORMAT, LANGUAGE = 1, 1  # the newest that this runtime reads
 RESERVED = ("step", "key", "steps", "observations")  # state that every compiled file may have
@@ -71,6 +72,7 @@ class CompiledFile:
         """Reads a file and the data beside it. Raises `Error` E0710, E0711, E0716, E0717 and the validator's."""
         path = Path(path)
         try:
+            refuse_endless(path)
             data = path.read_bytes()
         except OSError as problem:
             raise Error(

@@ -243,9 +243,9 @@ CSV_ERRORS = [
     ("E0609", "x0,x1,x2,y\n1,2,3,0\n", "the data have no `x3`", ":1"),
     ("E0609", "a,b\n1,2\n", "the data have no `x`", ""),
     ("E0613", GOOD.replace(",2\n", ",2.5\n"), "`y` holds float64 where int is expected", ""),
-    ("E0616", GOOD + "1,2,nan,4,0\n", "`x` holds NaN or infinity", ""),
+    ("E0616", GOOD + "1,2,nan,4,0\n", "`x` holds NaN or infinity", ":5"),
     ("E0618", "x0,x1,x2,x3,y\n", "the data have no rows", ""),
-    ("E0620", GOOD.replace(",2\n", ",3\n"), "`y` holds labels out of range", ""),
+    ("E0620", GOOD.replace(",2\n", ",3\n"), "`y` holds labels out of range", ":4"),
     ("E0623", "x0,x0,x2,x3,y\n1,2,3,4,0\n", "two columns are called `x0`", ":1"),
 ]
 

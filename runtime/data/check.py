@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,18 @@ class Columns:
     arrays: Mapping[str, np.ndarray]
     rows: int
     where: str
+
+
+class Lines(str):
+    """The path of a CSV file; it knows the line of each row and the columns that make each field."""
+
+    lines: Sequence[int]
+    names: Mapping[str, list[str]]
+
+    def __new__(cls, path: str, lines: Sequence[int], names: Mapping[str, list[str]]) -> Lines:
+        made = super().__new__(cls, path)
+        made.lines, made.names = lines, names
+        return made
 
 
 def check(data: Mapping[str, object], fields: tuple[Field, ...], where: str) -> Columns:
@@ -167,12 +180,12 @@ def _convert(field: Field, array: np.ndarray, where: str) -> np.ndarray:
         )
     if kind in "iu" and wanted == "b" and not np.isin(array, (0, 1)).all():
         raise Error(
-            "E0615", f"`{field.name}` holds numbers other than 0 and 1 where bool is expected", where=where,
-            notes=[_first(array, ~np.isin(array, (0, 1)))],
+            "E0615", f"`{field.name}` holds numbers other than 0 and 1 where bool is expected",
+            **_first(field, array, ~np.isin(array, (0, 1)), where),
         )
     if kind == "f" and not np.isfinite(array).all():
         raise Error(
-            "E0616", f"`{field.name}` holds NaN or infinity", where=where, notes=[_first(array, ~np.isfinite(array))],
+            "E0616", f"`{field.name}` holds NaN or infinity", **_first(field, array, ~np.isfinite(array), where),
             help="leave these rows out, or fill the gaps",
         )
     if array.dtype == field.dtype:
@@ -194,10 +207,9 @@ def _outside(field: Field, support: Support, array: np.ndarray, made: np.ndarray
         help = "leave these rows out, or write what they mean in the numbers that it takes: rows of weight 0, too"
     else:
         what, help = "values outside the range that the spec gives it", "leave these rows out, or scale them"
-    return Error(
-        "E0620", f"`{field.name}` holds {what}", where=where,
-        notes=[_first(array, support.wrong(made)), f"expected {support}"], help=help,
-    )
+    found = _first(field, array, support.wrong(made), where)
+    found["notes"].append(f"expected {support}")
+    return Error("E0620", f"`{field.name}` holds {what}", **found, help=help)
 
 
 def _cast(field: Field, array: np.ndarray, where: str) -> np.ndarray:
@@ -205,8 +217,8 @@ def _cast(field: Field, array: np.ndarray, where: str) -> np.ndarray:
         made = np.ascontiguousarray(array, field.dtype).reshape(array.shape)
     if field.dtype.kind == "f" and not np.isfinite(made).all():
         raise Error(
-            "E0621", f"`{field.name}` holds numbers beyond the range of {field.dtype}", where=where,
-            notes=[_first(array, ~np.isfinite(made))], help="scale them, or compile with --precision float64",
+            "E0621", f"`{field.name}` holds numbers beyond the range of {field.dtype}",
+            **_first(field, array, ~np.isfinite(made), where), help="scale them, or compile with --precision float64",
         )
     if array.dtype.kind in "iu" and field.dtype.kind in "fiu":
         _check_exact(field, array, made, where)
@@ -226,13 +238,19 @@ def _check_exact(field: Field, array: np.ndarray, made: np.ndarray, where: str) 
         lost = (array > info.max) | (array < info.min)
     if lost.any():
         raise Error(
-            "E0622", f"`{field.name}` holds whole numbers that {field.dtype} cannot hold exactly", where=where,
-            notes=[_first(array, lost)], help="scale or shift them, or compile with --precision float64",
+            "E0622", f"`{field.name}` holds whole numbers that {field.dtype} cannot hold exactly",
+            **_first(field, array, lost, where), help="scale or shift them, or compile with --precision float64",
         )
 
 
-def _first(array: np.ndarray, wrong: np.ndarray) -> str:
-    at = np.unravel_index(int(np.argmax(wrong)), array.shape) if array.ndim else ()
-    count = int(np.count_nonzero(wrong))
-    place = f"at [{', '.join(str(int(i)) for i in at)}]"
-    return f"found {array[at]} {place}" + (f", and {count - 1} more" if count > 1 else "")
+def _first(field: Field, array: np.ndarray, wrong: np.ndarray, where: str) -> dict[str, Any]:
+    """`where` and `notes` of an error: the first element that is wrong and how many there are. In a CSV file its
+    line and column."""
+    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), array.shape)) if array.ndim else ()
+    place = f"at [{', '.join(map(str, at))}]"
+    if isinstance(where, Lines) and at:
+        names = where.names[field.name]
+        column = int(np.ravel_multi_index(at[1:], array.shape[1:])) if len(at) > 1 else 0
+        where, place = f"{where}:{where.lines[at[0]]}", f"in `{names[column]}`"
+    more = int(np.count_nonzero(wrong)) - 1
+    return {"where": where, "notes": [f"found {array[at]} {place}" + (f", and {more} more" if more else "")]}

@@ -1,0 +1,219 @@
+"""CSV files with a header: which columns make which field, and every cell that is no number with its line."""
+from __future__ import annotations
+
+import csv
+import math
+from array import array
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..failures import Error
+from ..nearest import did_you_mean
+from .check import Lines
+from .fields import Field
+
+ROWS = 1 << 14  # that are text at once: a cell takes 60 bytes as text, 8 as a number
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
+
+Texts = dict[int, list[str]]  # of each column that is used
+
+
+def read(
+    path: Path, fields: tuple[Field, ...], columns: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, object], Lines]:
+    """The columns that make the fields, and where each row stands.
+
+    Raises `Error` E0606 to E0609, E0611, E0623, E0627, E0645.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as text:
+            reader = csv.reader(text, skipinitialspace=True)
+            header = [name.strip() for name in next((row for row in reader if not _blank(row, 2)), [])]
+            _check_header(header, fields, path)
+            table = _Table(path, header, fields, {f.name: _places(f, header, columns, path) for f in fields})
+            for row in reader:
+                if not _blank(row, len(header)):
+                    table.add(row, reader.line_num)
+            return table.finished()
+    except (UnicodeDecodeError, csv.Error) as problem:
+        raise Error(
+            "E0606", "this is not a CSV file with a header", where=str(path), notes=[str(problem)],
+            help="save it as UTF-8 text, the names of the columns in the first line",
+        ) from None
+
+
+def _blank(row: list[str], width: int) -> bool:
+    """An empty line; in a file of several columns also one of nothing but blanks. `,,,` is a row without values."""
+    return not row or (len(row) == 1 and width > 1 and not row[0].strip())
+
+
+class _Table:
+    """The columns as they grow: rows as text, which become numbers many at a time."""
+
+    def __init__(
+        self, path: Path, header: list[str], fields: tuple[Field, ...], places: Mapping[str, list[int] | None]
+    ) -> None:
+        self.path, self.header, self.fields, self.places = path, header, fields, places
+        self.texts: Texts = {i: [] for i in sorted({at for found in places.values() for at in found or ()})}
+        self.parts: dict[tuple[str, int], list[np.ndarray]] = {
+            (name, i): [] for name, found in places.items() for i in found or ()}
+        self.lines = array("q")
+        self.done = 0  # rows that are numbers already
+
+    def add(self, row: list[str], line: int) -> None:
+        if len(row) != len(self.header):
+            raise self._uneven(row, line)
+        self.lines.append(line)
+        for i, cells in self.texts.items():
+            cells.append(row[i])
+        if len(self.lines) - self.done == ROWS:
+            self._convert()
+
+    def _convert(self) -> None:
+        for field in self.fields:
+            for i in self.places[field.name] or ():
+                self.parts[field.name, i].append(self._numbers(field, self.header[i], self.texts[i]))
+        self.texts = {i: [] for i in self.texts}
+        self.done = len(self.lines)
+
+    def finished(self) -> tuple[dict[str, object], Lines]:
+        self._convert()
+        # A name that no field asks for is kept, so that a missing one can be answered with the nearest.
+        found: dict[str, object] = dict.fromkeys(self.header)
+        names: dict[str, list[str]] = {}
+        for field in self.fields:
+            at = self.places[field.name]
+            found.pop(field.name, None)
+            if at is not None:
+                names[field.name] = [self.header[i] for i in at]
+                found[field.name] = _shaped(field, [np.concatenate(self.parts[field.name, i]) for i in at])
+        return found, Lines(str(self.path), self.lines, names)
+
+    def _numbers(self, field: Field, name: str, cells: list[str]) -> np.ndarray:
+        """Cells as numbers: whole numbers where the field wants them and all are."""
+        if field.kind == "bool":
+            words = {"true": "1", "false": "0"}
+            cells = [words.get(cell.strip().lower(), cell) for cell in cells]
+        together = "".join(cells)
+        if together.isascii() and "_" not in together:  # what Python reads beyond that is no number here
+            if field.kind != "float":
+                try:
+                    return np.array([int(cell) for cell in cells], np.int64)
+                except (ValueError, OverflowError):
+                    pass  # fractions among them: read as what they are, which the check then refuses
+            try:
+                return np.array([float(cell) for cell in cells], np.float64)
+            except ValueError:
+                pass
+        bad = next(i for i, cell in enumerate(cells) if not _is_number(cell))
+        raise self._no_number(field, name, cells[bad].strip(), self.lines[self.done + bad])
+
+    def _no_number(self, field: Field, name: str, shown: str, line: int) -> Error:
+        help = "give words and categories as whole numbers; leave incomplete rows out"
+        if "," in shown and _is_number(shown.replace(",", "", 1)):
+            help = f"a number is written with a point, not with a comma: `{shown.replace(',', '.', 1)}`"
+        elif _is_number(shown.replace("_", "")):
+            help = f"a number is written without `_`: `{shown.replace('_', '')}`"
+        return Error(
+            "E0608", f"the cell of `{name}` is empty" if not shown else f"`{shown[:40]}` in `{name}` is no number",
+            where=f"{self.path}:{line}", notes=[f"expected `{field.name}: {field}`"], help=help,
+        )
+
+    def _uneven(self, row: list[str], line: int) -> Error:
+        width = len(self.header)
+        if len(row) == 1:
+            for sign in ";\t|":
+                if sign in row[0]:
+                    return _separated(sign, f"{self.path}:{line}", row[0])
+        help = None
+        if len(row) > width and all(_is_number(cell) for cell in row):
+            help = "a number is written with a point, not with a comma, which separates cells: `1.5`"
+        return Error(
+            "E0607", f"this line has {len(row)} cells where the header has {width}", where=f"{self.path}:{line}",
+            help=help,
+        )
+
+
+def _check_header(header: list[str], fields: tuple[Field, ...], path: Path) -> None:
+    if not header:
+        raise Error(
+            "E0606", "this CSV file is empty", where=str(path), help="the first line names the columns: x0,x1,y"
+        )
+    if len(header) == 1:
+        wanted = {name for field in fields for name in (field.name, f"{field.name}0")}
+        for sign in SEPARATORS:
+            parts = [part.strip().strip('"') for part in header[0].split(sign)]
+            if len(parts) > 1 and (sign in ";\t" or wanted & set(parts)):
+                raise _separated(sign, f"{path}:1", header[0])
+    twice = next((name for i, name in enumerate(header) if name and name in header[:i]), None)
+    if twice is not None:
+        raise Error("E0623", f"two columns are called `{twice}`", where=f"{path}:1", help="rename or drop one")
+
+
+def _separated(sign: str, where: str, line: str) -> Error:
+    return Error(
+        "E0645", f"the cells of this file are separated by {SEPARATORS[sign]}, not by commas", where=where,
+        notes=[f"found {line[:40]!r}"],
+        help="save it with commas between cells and points in numbers, `1.5`",
+    )
+
+
+def _places(
+    field: Field, header: list[str], columns: Mapping[str, Sequence[str]], path: Path
+) -> list[int] | None:
+    """Which columns make a field, or None where the file has none of it."""
+    if field.rows != 0:
+        return None
+    index = {name: i for i, name in enumerate(header)}
+    width = math.prod(size if isinstance(size, int) else 0 for size in field.shape[1:])
+    if field.name in columns:
+        names = list(columns[field.name])
+        for name in names:
+            if name not in index:
+                raise Error(
+                    "E0627", f"the file has no column `{name}`, which `columns` gives for `{field.name}`",
+                    where=f"{path}:1", help=did_you_mean(name, header),
+                )
+        if width and len(names) != width:
+            raise Error(
+                "E0611", f"`columns` gives {len(names)} of the columns that make `{field.name}`, where {width} are "
+                "expected", where=f"{path}:1", notes=["they are " + ", ".join(names), f"expected `{field}`"],
+            )
+        return [index[name] for name in names]
+    if field.name in index and width == 1:
+        return [index[field.name]]
+    names = [f"{field.name}{i}" for i in range(width or len(header))]
+    present = [index[name] for name in names if name in index]
+    if width and present and len(present) < width:
+        missing = next(name for name in names if name not in index)
+        raise Error(
+            "E0609", f"the data have no `{missing}`", where=f"{path}:1",
+            notes=[f"`{field.name}: {field}` is in the columns {names[0]} to {names[-1]}"],
+            help=did_you_mean(missing, header),
+        )
+    return present or None
+
+
+def _shaped(field: Field, columns: list[np.ndarray]) -> np.ndarray:
+    """Columns in the field's shape."""
+    if len(field.shape) == 1 and len(columns) == 1:
+        return columns[0]
+    table = np.stack(columns, axis=1)
+    inner = [size if isinstance(size, int) else -1 for size in field.shape[1:]]
+    if len(inner) > 1 and inner.count(-1) == 0 and int(np.prod(inner)) == table.shape[1]:
+        return table.reshape(len(table), *inner)
+    return table
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell and str(cell).isascii()
+
+
+__all__ = ["read"]
