@@ -52,7 +52,7 @@ class Module:
     metrics: list[str] = field(default_factory=list)
     variables: dict[str, Variable] = field(default_factory=dict)  # in the order of making
     reduces: list[str] = field(default_factory=list)  # of each evaluate/part/K: "sum" | "min" | "max"
-    supports: dict[str, list[Support]] = field(default_factory=dict)  # what numbers inputs and targets may be
+    supports: dict[str, dict[Support, Support]] = field(default_factory=dict)  # of inputs and targets: who asks, by what
     names: dict[str, Node] = field(default_factory=dict)  # what the model's text calls its values, before any pass
     batch: str | None = None  # the dimension that counts rows
     trains: bool = False
@@ -61,7 +61,7 @@ class Module:
 
     def whole_range(self, name: str) -> tuple[int, int] | None:
         """The whole numbers that all of an input may be, the end left out; None where none are stated."""
-        ends = [(int(s.low), int(s.high)) for s in self.supports.get(name, ())
+        ends = [(int(s.low), int(s.high)) for s in self.supports.get(name, {})
                 if s.whole and s.part is None and s.low is not None and s.high is not None]
         return (max(low for low, _ in ends), min(high for _, high in ends) + 1) if ends else None
 

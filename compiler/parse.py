@@ -201,6 +201,18 @@ def parse_expression(source: Source | str) -> s.Expr:
     return tree
 
 
+def parse_value(text: str) -> s.Expr:
+    """The tree of a setting's value, as given on a command line: an expression, or a mapping."""
+    if not text.lstrip().startswith("{"):
+        return parse_expression(text)
+    [block] = parse(make_source(f"train {{ value: {text} }}")).declarations
+    assert isinstance(block, s.Train)
+    setting = block.body[0]
+    if len(block.body) > 1 or not isinstance(setting, s.Setting):
+        raise ValueError("more than one value")
+    return setting.value
+
+
 def parse_pattern(source: Source | str) -> s.Pattern:
     """The tree of a pattern of paths: `*.W`, `encoder.* and not *.b`."""
     tree: s.Pattern = _get_parser().run(_given(source), "pattern")

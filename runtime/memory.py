@@ -3,12 +3,13 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from .failures import Error
 
 ENDLESS = 1 << 62  # where nothing says how much there is
-CGROUP = Path("/sys/fs/cgroup")
+CGROUP, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def free() -> int:
@@ -16,9 +17,8 @@ def free() -> int:
     if not hasattr(os, "sysconf"):
         return ENDLESS
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = (_available(Path("/proc/meminfo")), _left("memory.max", "memory.current"),
-              _left("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
-    return min(physical, *(limit for limit in limits if limit is not None), ENDLESS)
+    limits = [_available(Path("/proc/meminfo")), *(_left(*files) for files in _groups(_text(OWN)))]
+    return min([physical, *(limit for limit in limits if limit is not None)])
 
 
 def _available(path: Path) -> int | None:
@@ -31,9 +31,28 @@ def _available(path: Path) -> int | None:
     return None
 
 
-def _left(limit: str, usage: str) -> int | None:
-    """What the control group of this process leaves (version 2 or 1); None without a limit."""
-    most, used = _text(CGROUP / limit).strip(), _text(CGROUP / usage).strip()
+def _groups(own: str) -> Iterator[tuple[Path, Path]]:
+    """The limit and the usage of the control groups of this process and of those around them, of version 2 and 1.
+
+    `own` is /proc/self/cgroup: lines of `number:controllers:path`. A container sees its own group as the root.
+    """
+    found = {"": PurePosixPath("/"), "memory": PurePosixPath("/")}
+    for line in own.splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        name = "memory" if "memory" in controllers.split(",") else controllers
+        if name in found and path.startswith("/") and ".." not in path:
+            found[name] = PurePosixPath(path)
+    for name, files in (("", ("memory.max", "memory.current")),
+                        ("memory", ("memory.limit_in_bytes", "memory.usage_in_bytes"))):
+        for group in (found[name], *found[name].parents):
+            folder = CGROUP / name / group.relative_to("/")
+            yield folder / files[0], folder / files[1]
+
+
+def _left(limit: Path, usage: Path) -> int | None:
+    """What a control group leaves; None without a limit."""
+    most, used = _text(limit).strip(), _text(usage).strip()
     return max(0, int(most) - int(used)) if most.isdigit() and used.isdigit() else None
 
 

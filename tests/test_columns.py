@@ -6,6 +6,7 @@ from pathlib import Path
 import dlc
 import numpy as np
 import pytest
+from dlc.cli import main
 from dlc.format import format_source
 from dlc.parse import make_source
 
@@ -81,6 +82,16 @@ def test_settings_hold_a_mapping() -> None:
         assert dlc.compile(SPEC.replace("COLUMNS", "none"), columns=given).settings["train"]["columns"] == {
             "x": ["a", "b"]}
     assert dlc.compile(SPEC.replace("COLUMNS", "none")).settings["train"]["columns"] is None
+
+
+def test_the_command_line_sets_them(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "m.dl").write_text(SPEC.replace("COLUMNS", "none"))
+    (tmp_path / "d.csv").write_text(FILES["label"])
+    for given, status in (('{ x: ["a", "b"], y: "label" }', 0), ('["a", "b"]', 0), ("{ x: [", 2), ("{ x: 1 } }", 2)):
+        call = ["train", tmp_path / "m.dl", "--set", f"columns={given}", "--data", tmp_path / "d.csv", "--runs", tmp_path]
+        assert main([str(word) for word in call]) == status
+        assert status or "seen 15" in capsys.readouterr().out
+    assert "E0507" in capsys.readouterr().err
 
 
 def test_a_mapping_is_laid_out_as_a_bracket() -> None:

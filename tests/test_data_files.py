@@ -227,6 +227,16 @@ def test_free_memory_is_the_least_of_what_the_system_says(tmp_path: Path, monkey
     (tmp_path / "memory/memory.limit_in_bytes").write_text("700\n")
     (tmp_path / "memory/memory.usage_in_bytes").write_text("200\n")
     assert memory.free() == 500
+    # Groups within groups: the least counts.
+    own = tmp_path / "own"
+    own.write_text("3:cpu,memory:/a/b\n0::/user/me\n")
+    monkeypatch.setattr(memory, "OWN", own)
+    for group, left in (("user/me", 90), ("user", 80), ("memory/a", 70), ("memory/a/b", 60)):
+        folder, old = tmp_path / group, group.startswith("memory")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ("memory.limit_in_bytes" if old else "memory.max")).write_text("100\n")
+        (folder / ("memory.usage_in_bytes" if old else "memory.current")).write_text(f"{100 - left}\n")
+        assert memory.free() == left
 
 
 def test_available_memory_is_read(tmp_path: Path) -> None:

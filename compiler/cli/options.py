@@ -124,10 +124,11 @@ def setting(text: str) -> tuple[str, Any]:
 
 
 def literal(text: str) -> Any:
-    """A number, `true`, `false`, `none`, "text" or [list] as the language writes them; anything else is a text."""
+    """A number, `true`, `false`, `none`, "text", [list] or { name: value } as the language writes them; anything else
+    is a text."""
     from .. import syntax
     from ..diagnostics import CompileError
-    from ..parse import parse_expression
+    from ..parse import parse_value
 
     def value(expr: syntax.Expr) -> Any:
         if isinstance(expr, syntax.Number | syntax.Constant | syntax.Text):
@@ -136,9 +137,11 @@ def literal(text: str) -> Any:
             return expr.operand.value if expr.op == "+" else -expr.operand.value
         if isinstance(expr, syntax.List):
             return [value(item) for item in expr.items]
+        if isinstance(expr, syntax.Mapping):
+            return {entry.name: value(entry.value) for entry in expr.entries}
         raise ValueError
 
     try:
-        return value(parse_expression(text))
+        return value(parse_value(text))
     except (CompileError, ValueError):
         return text

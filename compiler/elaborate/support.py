@@ -28,6 +28,7 @@ from .reading import builtin
 from .scope import Frame
 from .values import POISON, Argument, Range, Tensor, Value, kind
 
+FAR = 64  # steps that a value is traced at most: the work stays linear, whatever is built on what
 Places = list[Any]  # for each dimension of a value None (all of it), or start, stop and step
 
 
@@ -108,22 +109,21 @@ def declare(c: Context, frame: Frame, within: syntax.Expr | None, leaf: Node) ->
 
 
 def ask_index(c: Context, node: Node, size: Size) -> None:
-    """Data used as an index are the places of the dimension: they do not count from its end."""
-    ask(c, node, places(size if isinstance(size, int) else None))
+    """Data used as an index are the places of the dimension. An index that is computed may count from its end."""
+    ask(c, node, places(size if isinstance(size, int) else None), computed=False)
 
 
-def ask(c: Context, node: Node, support: Support) -> None:
-    """Notes that the data a value is traced to must be such that it is in the support."""
+def ask(c: Context, node: Node, support: Support, *, computed: bool = True) -> None:
+    """Notes that the data a value is traced to (`computed`: also through arithmetic) must be such that it is in the
+    support."""
     found = _trace(c, node)
     if found is None:
         return
     leaf, part, scale, shift = found
-    if leaf.dtype == "bool":
+    if leaf.dtype == "bool" or (not computed and (scale != 1 or shift)):
         return
-    known = c.module.supports.setdefault(leaf.attrs["name"], [])
     support = replace(_before(support, scale, shift), part=part)
-    if not any(replace(other, of=support.of) == support for other in known):
-        known.append(support)
+    c.module.supports.setdefault(leaf.attrs["name"], {}).setdefault(replace(support, of=""), support)
 
 
 def _before(support: Support, scale: Fraction, shift: Fraction) -> Support:
@@ -146,7 +146,9 @@ def _trace(c: Context, node: Node) -> tuple[Node, Part | None, Fraction, Fractio
     """The data that a value is, the part of them, and scale and shift; None where it is computed otherwise."""
     part: Places = [None] * node.rank
     scale, shift = Fraction(1), Fraction(0)
-    while node.op.name != "input":
+    for _ in range(FAR):
+        if node.op.name == "input":
+            return node, None if all(place is None for place in part) else tuple(part), scale, shift
         name, source = node.op.name, node.inputs[0] if node.inputs else None
         if source is None:
             return None
@@ -185,7 +187,7 @@ def _trace(c: Context, node: Node) -> tuple[Node, Part | None, Fraction, Fractio
         elif name != "stop_gradient":
             return None
         node = source
-    return node, None if all(place is None for place in part) else tuple(part), scale, shift
+    return None
 
 
 def _affine(node: Node) -> tuple[Node, Fraction, Fraction] | None:

@@ -77,7 +77,7 @@ def _data(module: Module, leaf: Node) -> dict[str, Any]:
     entry = {"name": name, "dtype": leaf.dtype, "shape": _shape(leaf.shape)}
     supports = module.supports.get(name)
     if supports:
-        entry["support"] = [support.entry() for support in supports]
+        entry["support"] = [support.entry() for support in supports.values()]
     whole = module.whole_range(name) if leaf.dtype == "int" else None
     if whole is not None:  # what a runtime older than `support` reads
         entry["range"] = list(whole)

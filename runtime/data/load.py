@@ -41,16 +41,16 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
             help="save arrays with `numpy.savez(path, x=x, y=y)`",
         )
     try:
+        if "\0" in str(path):
+            raise OSError(0, "no file has such a name")
         memory.refuse_endless(path)
-        with path.open("rb"):
-            pass
         if kind == ".npz":
             return _npz(path, fields), str(path)
         refuse_huge(path.stat().st_size, str(path), "this CSV file does not")
         return table.read(path, fields, columns or {})
-    except (OSError, ValueError) as problem:
+    except OSError as problem:
         raise Error(
-            "E0602", f"cannot read `{path}`", notes=[getattr(problem, "strerror", None) or str(problem)],
+            "E0602", f"cannot read `{path}`", notes=[problem.strerror or str(problem)],
             help="a relative path in a spec counts from the spec; --data from the working directory",
         ) from None
 
