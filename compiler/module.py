@@ -52,7 +52,7 @@ class Module:
     metrics: list[str] = field(default_factory=list)
     variables: dict[str, Variable] = field(default_factory=dict)  # in the order of making
     reduces: list[str] = field(default_factory=list)  # of each evaluate/part/K: "sum" | "min" | "max"
-    supports: dict[str, dict[Support, Support]] = field(default_factory=dict)  # of inputs and targets: who asks, by what
+    supports: dict[str, dict[Support, Support]] = field(default_factory=dict)  # of data: what asks, by what is asked
     names: dict[str, Node] = field(default_factory=dict)  # what the model's text calls its values, before any pass
     batch: str | None = None  # the dimension that counts rows
     trains: bool = False

@@ -98,7 +98,8 @@ def test_mistakes_of_the_command_line(run, argv: list[str], says: str) -> None:
 
 @pytest.mark.parametrize(("text", "value"), [
     ("3e-4", 3e-4), ("-2", -2), ("256", 256), ("true", True), ("none", None),
-    ('"a b"', "a b"), ("[64, 128]", [64, 128]),
+    ('"a b"', "a b"), ("[64, 128]", [64, 128]), ('{ x: ["a"], y: "b" }', {"x": ["a"], "y": "b"}),
+    ("{ x: 1 }; y", "{ x: 1 }; y"),
     ("all", "all"), ("data/x.npz", "data/x.npz"), ("", ""), ("1 +", "1 +"), ("x=y", "x=y"),
 ])
 def test_values_of_set(text: str, value: object) -> None:

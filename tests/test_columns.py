@@ -88,8 +88,8 @@ def test_the_command_line_sets_them(capsys: pytest.CaptureFixture[str], tmp_path
     (tmp_path / "m.dl").write_text(SPEC.replace("COLUMNS", "none"))
     (tmp_path / "d.csv").write_text(FILES["label"])
     for given, status in (('{ x: ["a", "b"], y: "label" }', 0), ('["a", "b"]', 0), ("{ x: [", 2), ("{ x: 1 } }", 2)):
-        call = ["train", tmp_path / "m.dl", "--set", f"columns={given}", "--data", tmp_path / "d.csv", "--runs", tmp_path]
-        assert main([str(word) for word in call]) == status
+        place = ["--data", str(tmp_path / "d.csv"), "--runs", str(tmp_path)]
+        assert main(["train", str(tmp_path / "m.dl"), "--set", f"columns={given}", *place]) == status
         assert status or "seen 15" in capsys.readouterr().out
     assert "E0507" in capsys.readouterr().err
 

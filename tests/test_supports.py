@@ -241,9 +241,18 @@ def test_stating_much_takes_linear_time() -> None:
     """Many conditions of one input, and long ways to it."""
     def seconds(n: int) -> float:
         began = time.perf_counter()
-        dlc.compile("model m {\n input x: float[batch, N]\n target y: float[batch, N]\n param a: float\n"
-                    " l = 0.0 * a\n u = y[:, 0]\n for i in 0..N {\n u = u + 1\n l = l + hinge(a * x[:, i], y[:, i]) + hinge(a, u)\n}\n"
-                    " loss = l\n}".replace("N", str(n)))
+        dlc.compile("""model m {
+            input x: float[batch, N]
+            target y: float[batch, N]
+            param a: float
+            l = 0.0 * a
+            u = y[:, 0]
+            for i in 0..N {
+                u = u + 1
+                l = l + hinge(a * x[:, i], y[:, i]) + hinge(a, u)
+            }
+            loss = l
+        }""".replace("N", str(n)))
         return time.perf_counter() - began
 
     seconds(50)
