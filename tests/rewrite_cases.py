@@ -54,6 +54,10 @@ def total(x: Node, *axes: int, keepdims: bool = False) -> Node:
     return ops.reduce_sum(x, axes=axes, keepdims=keepdims)
 
 
+def square(x: Node) -> Node:
+    return x * x
+
+
 def wide(x: Node, *lead: object) -> Node:
     """The rows of a matrix in more dimensions."""
     return ops.reshape(x, shape=(*lead, x.shape[-1]))  # type: ignore[arg-type]
@@ -146,7 +150,7 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
         -(l.w * (l.x - l.y)),
     ],
     "signs_out": lambda l: [(-l.x) * l.y, (-l.x) * (-l.y), (-l.x) / l.y, l.x / (-l.y), (-l.x) * l.s],
-    "even": lambda l: [ops.abs_(-l.x), ops.cos(-l.x), ops.relu(ops.relu(l.x)), ops.abs_(ops.exp(l.x))],
+    "even": lambda l: [ops.abs_(-l.x), ops.cos(-l.x), ops.cos(ops.abs_(l.x)), ops.cosh(ops.abs_(l.x)), ops.relu(ops.relu(l.x)), ops.abs_(ops.exp(l.x))],
     "odd": lambda l: [ops.tanh(-l.x), ops.sin(-l.x)],
     "signs_out_of_matmul": lambda l: [(-l.z) @ ops.transpose(l.u, perm=(1, 0))],
     "signs_and_scalars_out": lambda l: [
@@ -166,10 +170,12 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     "root_of_square": lambda l: [ops.sqrt(l.x * l.x)],
     "square_of_root": lambda l: [
         ops.sqrt(ops.exp(l.x)) * ops.sqrt(ops.exp(l.x)), ops.sqrt(l.x) * ops.sqrt(l.x),
-        root(ops.exp(l.x)) * root(ops.exp(l.x)),
+        root(ops.exp(l.x)) * root(ops.exp(l.x)), square(3.0 * root(ops.exp(l.y))), square(root(ops.exp(l.y)) / 7.0),
+        square(ops.hypot(l.x, l.y)), square(1e-10 * ops.hypot(l.x, l.y)),
     ],
     "power_of_root": lambda l: [
         ops.pow_(ops.sqrt(ops.exp(l.x)), 4.0), ops.pow_(root(ops.exp(l.x)), 6.0), ops.pow_(ops.sqrt(ops.exp(l.x)), 3.0),
+        ops.pow_(ops.hypot(l.x, l.y), 4.0),
     ],
     # choices
     "extreme": lambda l: [

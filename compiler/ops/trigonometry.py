@@ -260,15 +260,15 @@ def _off_zero(rng: np.random.Generator, count: int) -> Sample:
 
 
 def _hypot_grad(g: Node, y: Node, a: Node, b: Node) -> list[Node]:
-    """a / y and b / y; 0 at the origin, where there is none."""
-    share = g / where(eq(y, 0.0), 1.0, y)
+    """a / y and b / y; 0 at the origin, where there is none, and so are second derivatives."""
+    share = where(eq(y, 0.0), 0.0, g / y)
     return [share * a, share * b]
 
 
 def _arctan2_grad(g: Node, y: Node, a: Node, b: Node) -> list[Node]:
-    """b / (a² + b²) and −a / (a² + b²); 0 at the origin, where there is none."""
+    """b / (a² + b²) and −a / (a² + b²); 0 at the origin, where there is none, and so are second derivatives."""
     square = a * a + b * b
-    share = g / where(eq(square, 0.0), 1.0, square)
+    share = where(eq(square, 0.0), 0.0, g / square)
     return [share * b, -(share * a)]
 
 

@@ -238,14 +238,16 @@ def signs_out(node: Node) -> Node | None:
     return None
 
 
-@RULES.on("abs", "cos", "relu")
+@RULES.on("abs", "cos", "cosh", "relu")
 def even(node: Node) -> Node | None:
-    """|-x| = |x|; cos(-x) = cos(x); ||x|| = |x|; relu(relu(x)) = relu(x); |x| = relu(x) = x
+    """|-x| = |x|; cos(-x) = cos(|x|) = cos(x); cosh too; ||x|| = |x|; relu(relu(x)) = relu(x); |x| = relu(x) = x
     where x cannot be negative"""
     [x] = node.inputs
-    if node.op.name != "relu" and x.op.name == "neg":
-        return node.graph.add(node.op, (x.inputs[0],))
-    return x if node.op.name != "cos" and nonnegative(x) else None
+    if node.op.name in ("cos", "cosh") and x.op.name in ("abs", "neg"):
+        return node.graph.add(node.op, x.inputs)
+    if node.op.name == "abs" and x.op.name == "neg":
+        return ops.abs_(x.inputs[0])
+    return x if node.op.name in ("abs", "relu") and nonnegative(x) else None
 
 
 @RULES.on("sin", "tanh", "erf")
@@ -389,27 +391,40 @@ def root_of_square(node: Node) -> Node | None:
 
 @RULES.on("mul")
 def square_of_root(node: Node) -> Node | None:
-    """sqrt(x) sqrt(x) = x where x cannot be negative; of where(x == 0, 0, sqrt(x)) too, whose square is smooth at 0"""
+    """sqrt(x) sqrt(x) = x where x cannot be negative; of where(x == 0, 0, sqrt(x)) too, whose square is smooth at 0;
+    hypot(x, y) hypot(x, y) = x x + y y; of c sqrt(x) too"""
     a, b = node.inputs
-    root = _guarded_root(a) if a is b else None
-    return root.inputs[0] if root is not None and nonnegative(root.inputs[0]) else None
+    return _squared(a) if a is b else None
 
 
 @RULES.on("pow")
 def power_of_root(node: Node) -> Node | None:
-    """sqrt(x)^(2 k) = x^k for whole k > 0 where x cannot be negative; of where(x == 0, 0, sqrt(x)) too"""
+    """sqrt(x)^(2 k) = x^k for whole k > 0 where x cannot be negative; of where(x == 0, 0, sqrt(x)) and hypot too"""
     a, exponent = node.inputs
-    c, root = number(exponent), _guarded_root(a)
-    if c is None or c <= 0 or c % 2 or root is None or not nonnegative(root.inputs[0]):
+    c = number(exponent)
+    square = None if c is None or c <= 0 or c % 2 else _squared(a)
+    return None if c is None or square is None else ops.pow_(square, c / 2)
+
+
+def _squared(a: Node) -> Node | None:
+    """a a, where the node is sqrt(x), where(x == 0, 0, sqrt(x)) or hypot(x, y), or one of them times or by a number not
+    so far from 1 that its square moves where the whole overflows."""
+    if a.op.name == "hypot":
+        x, y = a.inputs
+        return x * x + y * y
+    if a.op.name in ("mul", "div"):
+        for root, c in (a.inputs, a.inputs[::-1]) if a.op.name == "mul" else (a.inputs,):
+            value = number(c)
+            square = None if value is None or not 1e-3 <= abs(value) <= 1e3 else _squared(root)
+            if square is not None:
+                return square * (c * c) if a.op.name == "mul" else square / (c * c)
         return None
-    return ops.pow_(root.inputs[0], c / 2)
-
-
-def _guarded_root(a: Node) -> Node | None:
-    """sqrt(x), where the node is that or where(x == 0, 0, sqrt(x))."""
+    if a.op.name in ("reshape", "transpose", "broadcast_to"):
+        square = _squared(a.inputs[0])
+        return None if square is None else a.graph.add(a.op, (square,), a.attrs)
     root = a
     if a.op.name == "where" and is_number(a.inputs[1], 0):
         condition, _, root = a.inputs
         if condition.op.name != "eq" or other(condition, 0.0) is not (root.inputs[0] if root.inputs else None):
             return None
-    return root if root.op.name == "sqrt" else None
+    return root.inputs[0] if root.op.name == "sqrt" and nonnegative(root.inputs[0]) else None
