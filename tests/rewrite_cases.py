@@ -150,7 +150,10 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
         -(l.w * (l.x - l.y)),
     ],
     "signs_out": lambda l: [(-l.x) * l.y, (-l.x) * (-l.y), (-l.x) / l.y, l.x / (-l.y), (-l.x) * l.s],
-    "even": lambda l: [ops.abs_(-l.x), ops.cos(-l.x), ops.cos(ops.abs_(l.x)), ops.cosh(ops.abs_(l.x)), ops.relu(ops.relu(l.x)), ops.abs_(ops.exp(l.x))],
+    "even": lambda l: [
+        ops.abs_(-l.x), ops.cos(-l.x), ops.cos(ops.abs_(l.x)), ops.cosh(ops.abs_(l.x)),
+        ops.relu(ops.relu(l.x)), ops.abs_(ops.exp(l.x)),
+    ],
     "odd": lambda l: [ops.tanh(-l.x), ops.sin(-l.x)],
     "signs_out_of_matmul": lambda l: [(-l.z) @ ops.transpose(l.u, perm=(1, 0))],
     "signs_and_scalars_out": lambda l: [
