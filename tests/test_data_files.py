@@ -58,6 +58,8 @@ HEAD = "x0,x1,y\n1,2,0\n"
     (HEAD + "1,2,-1\n", (), "E0620", 3, "found -1 in `y`"),
     ("note,m\n\"two\nlines\",1\nb,2\n", (M,), "E0615", 4, "found 2 in `m`"),
     ("p\n1\n0.5\n1.5\n", (P,), "E0620", 4, "found 1.5 in `p`"),
+    (HEAD + "1,2,nan\n", (), "E0616", 3, "found nan in `y`"),
+    ("m\ntrue\nnan\n", (M,), "E0616", 3, "found nan in `m`"),
     ("p\n1e300\n", (P,), "E0621", 2, "found 1e+300 in `p`"),
     ("p\n1\n16777217\n", (Field("p", REAL, ("batch",), 0),), None, 0, ""),
 ])
@@ -81,6 +83,11 @@ def test_what_is_wrong_with_a_number_is_said_with_its_line(
 def test_other_separators_are_named(tmp_path: Path, text: str, line: int, words: str) -> None:
     found = refused(write(tmp_path, text))
     assert found.code == "E0645" and words in found.message and found.where == f"{tmp_path / 'd.csv'}:{line}"
+
+
+def test_semicolons_with_decimal_commas_are_both_named(tmp_path: Path) -> None:
+    found = refused(write(tmp_path, "x0;x1;y\n1,5;2,5;0\n"))
+    assert found.notes == ("found 'x0;x1;y'", "and decimal commas: '1,5;2,5;0'")
 
 
 @pytest.mark.parametrize(("text", "code", "help"), [
@@ -112,6 +119,12 @@ def test_a_row_without_values_is_not_dropped(tmp_path: Path, row: str) -> None:
 def test_empty_lines_are_no_rows(tmp_path: Path) -> None:
     assert read(write(tmp_path, "\n" + HEAD + "\n  \n\n1,2,1\n\n"))["y"].tolist() == [0, 1]
     assert read(write(tmp_path, "p\n1\n\n0\n"), P)["p"].tolist() == [1, 0]
+
+
+def test_fractions_are_said_with_their_line(tmp_path: Path) -> None:
+    found = refused(write(tmp_path, HEAD + "1,2,1.0\n1,2,0.5\n1,2,1.5\n"))
+    assert (found.code, found.where) == ("E0613", str(tmp_path / "d.csv"))
+    assert found.notes == ("expected `int[batch]`", f"found 0.5 in `y`, and 1 more, at {tmp_path / 'd.csv'}:4")
 
 
 def test_a_header_of_nothing(tmp_path: Path) -> None:

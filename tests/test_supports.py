@@ -147,6 +147,12 @@ def test_ends_that_are_learned_are_no_bounds() -> None:
     ("float[batch, 1]", "reshape(y, [batch]) ~ bernoulli(logits = z)", (4, 1), 1, 2),
     ("float[batch]", "y[:, none] ~ bernoulli(logits = w)", (4,), 1, 2),
     ("float[2, batch]", "transpose(y) ~ bernoulli(logits = w)", (2, 4), 1, 2),
+    ("float[batch]", "stack([y, 1 - y], axis = 1) ~ bernoulli(logits = w)", (4,), 0, 2),
+    ("float[batch]", "concat([y, y], axis = 0) ~ bernoulli(logits = concat([z, z], axis = 0))", (4,), 0, 2),
+    ("float[batch]", "rearrange(y, \"b -> b 1\") ~ bernoulli(logits = w)", (4,), 0, 2),
+    ("float[batch, 2]", "rearrange(y, \"b (k l) -> k b l\", l = 1) ~ bernoulli(logits = transpose(w)[:, :, none])",
+     (4, 2), 0, 2),
+    ("float[batch, 2]", "y[::-1, ::-1] ~ bernoulli(logits = w)", (4, 2), 0, 2),
     ("float[batch]", "loss = hinge(z, 2 * y - 1)", (4,), 0, -1),
     ("float[batch]", "loss = hinge(z, 1 - 2 * y)", (4,), 0, -1),
     ("float[batch]", "loss = hinge(z, -y)", (4,), -1, 0),
@@ -198,6 +204,41 @@ def test_parts_of_dimensions_that_are_free() -> None:
         wrong[1, column] = 2
         refused(trainer, {"s": wrong})
         refused(trainer, {"s": wrong}, "predict")
+
+
+BOUND = st.none() | st.integers(-6, 6)
+SLICE = st.tuples(BOUND, BOUND, st.sampled_from([None, 1, 2, 3, -1, -2]))
+
+
+@given(st.lists(st.tuples(SLICE, SLICE) | st.sampled_from(["transpose", "none", "row"]), min_size=1, max_size=4))
+@settings(deadline=None, max_examples=120)
+def test_parts_are_those_of_numpy(steps: list[Any]) -> None:
+    """Slices of slices, turned and reshaped: the elements that are held are those that NumPy takes."""
+    at = np.arange(30).reshape(5, 6)
+    lines = ["u = y"]
+    for step in steps:
+        if step == "transpose":
+            at, form = at.T, "transpose(u)"
+        elif step == "none":
+            at, form = at[None], "u[none]"
+        elif step == "row":
+            if not len(at):
+                return
+            at, form = at[-1:], "u[-1][none]"
+        else:
+            slices = step[: at.ndim]
+            at = at[tuple(slice(*s) for s in slices)]
+            form = "u[" + ", ".join(":".join("" if n is None else str(n) for n in s) for s in slices) + "]"
+        lines.append(f"u = {form}")
+    if not at.size or at.ndim < 2:
+        return
+    text = "\n".join(["model m {", "input y: float[5, 6]", "param a: float", *lines, "loss = hinge(a, u)",
+                      "output p = a * y", "}"])
+    module = dlc.compile(text).module
+    [support] = module.supports["y"].values()
+    held = np.zeros(30, bool)
+    held[at.reshape(-1)] = True
+    assert np.array_equal(support.wrong(np.zeros((5, 6))), held.reshape(5, 6))
 
 
 # --- indices

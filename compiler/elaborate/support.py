@@ -2,13 +2,14 @@
 
     in      = start..stop (whole numbers, the last excluded) | [a, b, ...] (those numbers) | interval(low, high)
     traced  = data | cast | part of a traced value | the same elsewhere (reshape, transpose, broadcast)
-            | traced +- whole number | traced * or / whole number
+            | several together (concat) | traced +- whole number | traced * or / whole number
 
 What else is computed from data is not traced: it may well be in range where the data are not.
 """
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -116,14 +117,10 @@ def ask_index(c: Context, node: Node, size: Size) -> None:
 def ask(c: Context, node: Node, support: Support, *, computed: bool = True) -> None:
     """Notes that the data a value is traced to (`computed`: also through arithmetic) must be such that it is in the
     support."""
-    found = _trace(c, node)
-    if found is None:
-        return
-    leaf, part, scale, shift = found
-    if leaf.dtype == "bool" or (not computed and (scale != 1 or shift)):
-        return
-    support = replace(_before(support, scale, shift), part=part)
-    c.module.supports.setdefault(leaf.attrs["name"], {}).setdefault(replace(support, of=""), support)
+    for leaf, part, scale, shift in _trace(c, node):
+        if leaf.dtype != "bool" and (computed or (scale == 1 and not shift)):
+            asked = replace(_before(support, scale, shift), part=part)
+            c.module.supports.setdefault(leaf.attrs["name"], {}).setdefault(replace(asked, of=""), asked)
 
 
 def _before(support: Support, scale: Fraction, shift: Fraction) -> Support:
@@ -142,51 +139,49 @@ def _before(support: Support, scale: Fraction, shift: Fraction) -> Support:
     return made
 
 
-def _trace(c: Context, node: Node) -> tuple[Node, Part | None, Fraction, Fraction] | None:
-    """The data that a value is, the part of them, and scale and shift; None where it is computed otherwise."""
-    part: Places = [None] * node.rank
-    scale, shift = Fraction(1), Fraction(0)
+def _trace(c: Context, node: Node) -> Iterator[tuple[Node, Part | None, Fraction, Fraction]]:
+    """The data that a value is (several where it is put together), the part of them, and scale and shift."""
+    pending: list[tuple[Node, Places, Fraction, Fraction]] = [(node, [None] * node.rank, Fraction(1), Fraction(0))]
     for _ in range(FAR):
+        if not pending:
+            return
+        node, part, scale, shift = pending.pop()
         if node.op.name == "input":
-            return node, None if all(place is None for place in part) else tuple(part), scale, shift
-        name, source = node.op.name, node.inputs[0] if node.inputs else None
-        if source is None:
-            return None
-        if name in ("add", "sub", "mul", "div", "neg"):
-            step = _affine(node)
-            if step is None or source.dtype == "bool":
-                return None
-            source, a, b = step
-            shift, scale = scale * b + shift, scale * a
-            part = part[node.rank - source.rank :]
-        elif name == "cast":
-            if source.dtype == "bool" or node.dtype not in ("int", "float") or (source.dtype, node.dtype) == (
-                    "float", "int"):
-                return None
-        elif name == "transpose":
-            moved: Places = [None] * source.rank
-            for place, axis in zip(part, node.attrs["perm"], strict=True):
-                moved[axis] = place
-            part = moved
-        elif name == "broadcast_to":
-            last = part[node.rank - source.rank :]
-            part = [None if have == 1 else place for place, have in zip(last, source.shape, strict=True)]
-        elif name == "reshape":
-            if (reshaped := _reshaped(part, node.shape, source.shape)) is None:
-                return None
-            part = reshaped
-        elif name == "slice":
-            if (sliced := _sliced(part, node, source)) is None:
-                return None
-            part = sliced
-        elif name == "gather":
-            [table, at], axis = node.inputs, node.attrs["axis"] % node.inputs[0].rank
-            if not any(at is turning.turn and turning.length == table.shape[axis] for turning in c.turnings):
-                return None
-            part = [*part[:axis], None, *part[axis:]]  # in the turns of a scan together: all of it
-        elif name != "stop_gradient":
-            return None
-        node = source
+            yield node, None if all(place is None for place in part) else tuple(part), scale, shift
+        elif node.op.name == "concat":
+            if part[node.attrs["axis"]] is None:
+                pending += [(source, part, scale, shift) for source in reversed(node.inputs)]
+        elif node.op.name in ("add", "sub", "mul", "div", "neg"):
+            if (step := _affine(node)) is not None and step[0].dtype != "bool":
+                source, a, b = step
+                pending.append((source, part, scale * a, scale * b + shift))
+        elif (before := _moved(c, node, part)) is not None:
+            pending.append((node.inputs[0], before, scale, shift))
+
+
+def _moved(c: Context, node: Node, part: Places) -> Places | None:
+    """The part of the first operand that is a part of a value with the same elements elsewhere; None for others."""
+    name, source = node.op.name, node.inputs[0] if node.inputs else None
+    if source is None:
+        return None
+    if name == "stop_gradient" or (name == "cast" and source.dtype != "bool" and node.dtype == "float"):
+        return part
+    if name == "transpose":
+        moved: Places = [None] * source.rank
+        for place, axis in zip(part, node.attrs["perm"], strict=True):
+            moved[axis] = place
+        return moved
+    if name == "broadcast_to":
+        last = part[node.rank - source.rank :]
+        return [None if have == 1 else place for place, have in zip(last, source.shape, strict=True)]
+    if name == "reshape":
+        return _reshaped(part, node.shape, source.shape)
+    if name == "slice":
+        return _sliced(part, node, source)
+    if name == "gather":
+        at, axis = node.inputs[1], node.attrs["axis"] % source.rank
+        if any(at is turning.turn and turning.length == source.shape[axis] for turning in c.turnings):
+            return [*part[:axis], None, *part[axis:]]  # in the turns of a scan together: all of it
     return None
 
 

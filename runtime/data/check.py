@@ -172,21 +172,17 @@ def _rows(fields: tuple[Field, ...], arrays: Mapping[str, np.ndarray], where: st
 def _convert(field: Field, array: np.ndarray, where: str) -> np.ndarray:
     """The array in the graph's dtype, contiguous, its values checked."""
     kind, wanted = array.dtype.kind, field.dtype.kind
-    if kind == "f" and wanted in "iub":
-        raise Error(
-            "E0613", f"`{field.name}` holds {array.dtype} where {field.kind} is expected", where=where,
-            notes=[f"expected `{field}`"],
-            help=f"if they are whole numbers, convert them: `{field.name}.astype(\"int64\")`",
-        )
-    if kind in "iu" and wanted == "b" and not np.isin(array, (0, 1)).all():
-        raise Error(
-            "E0615", f"`{field.name}` holds numbers other than 0 and 1 where bool is expected",
-            **_first(field, array, ~np.isin(array, (0, 1)), where),
-        )
     if kind == "f" and not np.isfinite(array).all():
         raise Error(
             "E0616", f"`{field.name}` holds NaN or infinity", **_first(field, array, ~np.isfinite(array), where),
             help="leave these rows out, or fill the gaps",
+        )
+    if kind == "f" and wanted in "iub":
+        raise _fractions(field, array, where)
+    if kind in "iu" and wanted == "b" and not np.isin(array, (0, 1)).all():
+        raise Error(
+            "E0615", f"`{field.name}` holds numbers other than 0 and 1 where bool is expected",
+            **_first(field, array, ~np.isin(array, (0, 1)), where),
         )
     if array.dtype == field.dtype:
         made = array if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(array.shape)
@@ -196,6 +192,20 @@ def _convert(field: Field, array: np.ndarray, where: str) -> np.ndarray:
         if not support.good(made):
             raise _outside(field, support, array, made, where)
     return made
+
+
+def _fractions(field: Field, array: np.ndarray, where: str) -> Error:
+    notes, help = [f"expected `{field}`"], f"if they are whole numbers, convert them: `{field.name}.astype(\"int64\")`"
+    wrong = array != np.floor(array)
+    if isinstance(where, Lines):
+        help = "whole numbers are written without a point"
+        if wrong.any():
+            found = _first(field, array, wrong, where)
+            notes.append(f"{found['notes'][0]}, at {found['where']}")
+    return Error(
+        "E0613", f"`{field.name}` holds {array.dtype} where {field.kind} is expected", where=where, notes=notes,
+        help=help,
+    )
 
 
 def _outside(field: Field, support: Support, array: np.ndarray, made: np.ndarray, where: str) -> Error:

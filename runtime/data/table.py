@@ -4,7 +4,7 @@ from __future__ import annotations
 import csv
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def read(
         with path.open(newline="", encoding="utf-8-sig") as text:
             reader = csv.reader(text, skipinitialspace=True)
             header = [name.strip() for name in next((row for row in reader if not _blank(row, 2)), [])]
-            _check_header(header, fields, path)
+            _check_header(header, fields, path, reader)
             table = _Table(path, header, fields, {f.name: _places(f, header, columns, path) for f in fields})
             for row in reader:
                 if not _blank(row, len(header)):
@@ -137,7 +137,7 @@ class _Table:
         )
 
 
-def _check_header(header: list[str], fields: tuple[Field, ...], path: Path) -> None:
+def _check_header(header: list[str], fields: tuple[Field, ...], path: Path, rows: Iterator[list[str]]) -> None:
     if not header:
         raise Error(
             "E0606", "this CSV file is empty", where=str(path), help="the first line names the columns: x0,x1,y"
@@ -147,16 +147,19 @@ def _check_header(header: list[str], fields: tuple[Field, ...], path: Path) -> N
         for sign in SEPARATORS:
             parts = [part.strip().strip('"') for part in header[0].split(sign)]
             if len(parts) > 1 and (sign in ";\t" or wanted & set(parts)):
-                raise _separated(sign, f"{path}:1", header[0])
+                raise _separated(sign, f"{path}:1", header[0], next(rows, []))
     twice = next((name for i, name in enumerate(header) if name and name in header[:i]), None)
     if twice is not None:
         raise Error("E0623", f"two columns are called `{twice}`", where=f"{path}:1", help="rename or drop one")
 
 
-def _separated(sign: str, where: str, line: str) -> Error:
+def _separated(sign: str, where: str, line: str, row: Sequence[str] = ()) -> Error:
+    """E0645. `row` is the next one: its commas are those of its numbers."""
+    notes = [f"found {line[:40]!r}"]
+    if len(row) > 1 and any(sign in cell for cell in row):
+        notes.append(f"and decimal commas: {','.join(row)[:40]!r}")
     return Error(
-        "E0645", f"the cells of this file are separated by {SEPARATORS[sign]}, not by commas", where=where,
-        notes=[f"found {line[:40]!r}"],
+        "E0645", f"the cells of this file are separated by {SEPARATORS[sign]}, not by commas", where=where, notes=notes,
         help="save it with commas between cells and points in numbers, `1.5`",
     )
 
