@@ -239,7 +239,7 @@ def _sliced(part: Places, node: Node, source: Node) -> Places | None:
             if not taken:
                 return None
             first, last = sorted((taken[0], taken[-1]))
-            made.append((first, last + 1, abs(step)))
+            made.append((first, last + 1, abs(taken.step)))
             continue
         if place is not None:
             return None  # a part of a part of a free dimension
