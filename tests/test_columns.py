@@ -77,6 +77,49 @@ def test_columns_that_the_model_refuses(columns: str, code: str) -> None:
     assert [record["code"] for record in caught.value.records()] == [code]
 
 
+def test_columns_of_a_first_spec(tmp_path: Path) -> None:
+    spec = """model a {
+    input x: float[batch, 4]
+    target y: float[batch]
+    p = (x |> dense(16) |> relu |> dense(1))[:, 0]
+    loss = squared(p, y)
+    output prediction = p
+}
+train a { minimize loss using adam(1e-2); data: "a.csv"; columns: ["a", "b", "c", "d"]; epochs: 5; validate: 0.2 }
+"""
+    (tmp_path / "a.dl").write_text(spec)
+    rows = np.random.default_rng(0).uniform(size=(40, 5))
+    (tmp_path / "a.csv").write_text("y,d,c,b,a\n" + "".join(",".join(map(repr, row)) + "\n" for row in rows.tolist()))
+    trainer = dlc.Trainer(dlc.compile(tmp_path / "a.dl"))
+    assert trainer.fit().epochs[-1]["validation"]["loss"] < 1
+    assert np.array_equal(trainer.predict(tmp_path / "a.csv")["prediction"],
+                          trainer.predict({"x": rows[:, :0:-1]})["prediction"])
+
+
+def test_several_inputs_and_other_shapes(tmp_path: Path) -> None:
+    program = dlc.compile("""model m {
+    input  x: float[batch, 2, 2]
+    input  b: int[batch]
+    target y: float[batch]
+    param w: float init ones
+    p = w * x[:, 1, 0] + b
+    loss = squared(p, y)
+    output p = p
+}
+train {
+    minimize loss using sgd(0.0)
+    epochs: 1
+    columns: { b: "größe (cm)", x: ["p", "q", "r", "s"] }
+}""")
+    (tmp_path / "d.csv").write_text("größe (cm),s,r,q,p,y\n1,2,3,4,5,4\n", encoding="utf-8")
+    trainer = dlc.Trainer(program)
+    assert trainer.evaluate(tmp_path / "d.csv")["loss"] == 0
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile("model m { input a: float[batch]; input b: float[batch]; param w: float; loss = mean(w * a * b) }\n"
+                    'train { minimize loss using sgd(0.1); columns: ["a", "b"] }')
+    assert caught.value.records()[0]["code"] == "E0640"
+
+
 def test_settings_hold_a_mapping() -> None:
     for given in (["a", "b"], {"x": ["a", "b"]}, {"x": ("a", "b")}):
         assert dlc.compile(SPEC.replace("COLUMNS", "none"), columns=given).settings["train"]["columns"] == {

@@ -206,6 +206,35 @@ def test_parts_of_dimensions_that_are_free() -> None:
         refused(trainer, {"s": wrong}, "predict")
 
 
+@given(st.lists(st.tuples(st.sampled_from(["+", "-", "*", "/", "from", "neg"]), st.integers(-3, 3)), max_size=5),
+       st.sampled_from(["interval(-1, 2)", "[-1, 1]", "interval(0, open = \"low\")", "interval(high = 3)", "-1..4"]),
+       st.integers(-12, 12))
+@settings(deadline=None, max_examples=120)
+def test_arithmetic_is_undone(steps: list[tuple[str, int]], within: str, y: int) -> None:
+    """What y must be so that the value computed from it is what it may be, in exact numbers."""
+    lines, exact, whole = ["u = y"], Fraction(y), True
+    for sign, n in steps:
+        if sign in "*/" and not n:
+            continue
+        form = {"from": f"({n}) - u", "neg": "-u"}.get(sign, f"u {sign} ({n})")
+        exact = {"+": exact + n, "-": exact - n, "*": exact * n, "/": exact / (n or 1), "from": n - exact,
+                 "neg": -exact}[sign]
+        whole = whole and not (sign in "*/" and abs(n) != 1)
+        lines.append(f"u = {form}")
+    text = "\n".join([f"fn f(x, v in {within}) = x", "model m {", "input y: float[batch]", *lines,
+                      "output p = f(u, u)", "}"])
+    [support] = dlc.compile(text).module.supports["y"].values()
+    inside = {"interval(-1, 2)": -1 <= exact <= 2, "[-1, 1]": abs(exact) == 1, "-1..4": -1 <= exact < 4,
+              "interval(high = 3)": exact <= 3}.get(within, exact > 0)
+    if within == "-1..4":
+        if not whole:  # whole numbers are asked for only where y is as whole as they are
+            return
+        inside = -1 <= exact <= 3 and exact.denominator == 1
+    assert support.good(np.array([y], np.int64)) == inside
+    if support.values is None or all(isinstance(value, int) for value in support.values):
+        assert support.good(np.array([y], np.float64)) == inside
+
+
 BOUND = st.none() | st.integers(-6, 6)
 SLICE = st.tuples(BOUND, BOUND, st.sampled_from([None, 1, 2, 3, -1, -2]))
 

@@ -24,7 +24,7 @@ from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, Size
 from . import expressions
-from .context import Context
+from .context import Context, poisoned
 from .reading import builtin
 from .scope import Frame
 from .values import POISON, Argument, Range, Tensor, Value, kind
@@ -56,13 +56,13 @@ def _end(value: Value, span: Span) -> int | float | None:
 
 
 def _plain(number: Fraction) -> int | float:
-    return int(number) if number.denominator == 1 else float(number)
+    return int(number) if number.denominator == 1 and abs(number) < 2**63 else float(number)
 
 
 def of(c: Context, frame: Frame, expr: syntax.Expr, name: str) -> Support | None:
     """The support that stands behind `in`; None where nothing is left of it. E0642."""
     value = expressions.evaluate(c, frame, expr)
-    if value is POISON or value is None:
+    if value is None or poisoned(value, *(value if isinstance(value, list) else ())):
         return None
     if isinstance(value, Range):
         low, stop = (_end(end, expr.span) for end in (value.start, value.stop))
