@@ -206,6 +206,36 @@ def test_shapes_that_the_file_does_not_hold(tmp_path: Path, shape: str) -> None:
     assert refused(claiming(tmp_path / "d.npz", shape), X).code in ("E0604", "E0648", "E0610")
 
 
+def test_what_numpy_loads_is_read_as_a_file_is(tmp_path: Path) -> None:
+    path = tmp_path / "d.npz"
+    np.savez(path, x=np.ones((2, 2)), y=np.array([object(), object()]))
+    with np.load(path) as data:
+        for fields, code in (((X,), None), ((X, Y), "E0605")):
+            if code is None:
+                assert check(data, fields, "here").rows == 2
+                continue
+            with pytest.raises(Error) as caught:
+                check(data, fields, "here")
+            assert caught.value.code == code
+    np.savez(path, x=np.ones((500, 2)), y=np.zeros(500, int))
+    content = bytearray(path.read_bytes())
+    content[200:260] = bytes(60)
+    path.write_bytes(content)
+    with np.load(path) as data, pytest.raises(Error) as caught:
+        check(data, (X, Y), "here")
+    assert caught.value.code == "E0604"
+
+
+def test_arrays_of_other_libraries_that_refuse() -> None:
+    class Strange:
+        def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+            raise RuntimeError("call detach() first")
+
+    with pytest.raises(Error) as caught:
+        check({"x": Strange()}, (X,), "here")
+    assert caught.value.code == "E0614" and caught.value.notes[0] == "call detach() first"
+
+
 # --- the machine
 
 

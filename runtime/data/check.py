@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import math
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +48,7 @@ def check(data: Mapping[str, object], fields: tuple[Field, ...], where: str) -> 
     for field in fields:
         if field.name not in data:
             raise _missing(field, data, where)
-        arrays[field.name] = _array(field, data[field.name], where)
+        arrays[field.name] = _array(field, _given(field, data, where), where)
     sizes: dict[str, tuple[int, str]] = {}
     for field in fields:
         _check_shape(field, arrays[field.name], sizes, where)
@@ -113,6 +115,22 @@ def refuse_masked(name: str, value: object, where: str | None) -> None:
         )
 
 
+def _given(field: Field, data: Mapping[str, object], where: str) -> object:
+    """What a mapping has for a field: that of `numpy.load` reads its file only now."""
+    try:
+        return data[field.name]
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
+        if "allow_pickle" in str(problem):
+            raise Error(
+                "E0605", f"`{field.name}` holds Python objects, which are never unpickled", where=where,
+                help="save an array of numbers: `numpy.asarray(values, dtype=\"float32\")`",
+            ) from None
+        raise Error(
+            "E0604", f"`{field.name}` cannot be read from the mapping given", where=where, notes=[str(problem)],
+            help="save it again with `numpy.savez(path, x=x, y=y)`",
+        ) from None
+
+
 def _array(field: Field, value: object, where: str) -> np.ndarray:
     refuse_masked(field.name, value, where)
     try:
@@ -121,6 +139,11 @@ def _array(field: Field, value: object, where: str) -> np.ndarray:
         raise Error(
             "E0626", f"`{field.name}` is no rectangular array", where=where,
             notes=[f"expected `{field}`", "its rows differ in length"], help="pad the rows to one length",
+        ) from None
+    except RuntimeError as problem:  # of an array of another library
+        raise Error(
+            "E0614", f"`{field.name}` cannot be read as an array", where=where,
+            notes=[str(problem), f"expected `{field}`"], help="give an array of NumPy",
         ) from None
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         raise Error(
