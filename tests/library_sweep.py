@@ -22,7 +22,7 @@ from onnx import TensorProto, helper
 SAMPLES = 25
 STEP = 3e-4  # of central differences on five points, whose error is of order STEP^4
 TYPES = dict.fromkeys("xyps", "float") | dict.fromkeys("kt", "int")
-KINDS = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
+KINDS = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
 LEVELS = (onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL)
 
 Dims = tuple[str, ...]  # of a type: a letter is a free dimension

@@ -308,6 +308,18 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
         ops.where(l.b, ops.softplus(l.y), ops.softplus(-l.y)),
         ops.where(l.b, ops.softplus(l.x), ops.softplus(l.y)),
     ],
+    "limit_of_choice": lambda l: [
+        ops.where(ops.gt(l.x, 0.0), l.x, 2.0 * ops.expm1(ops.minimum(l.x, 0.0))),
+        ops.where(ops.le(l.x, 1.0), ops.sqrt(ops.exp(ops.minimum(l.x, 1.0))), ops.sin(ops.maximum(l.x, 1.0))),
+        ops.where(ops.lt(l.number(0.0), l.y), ops.cos(ops.relu(l.y)), 0.0),
+        ops.where(ops.gt(l.x, 0.0), ops.cos(ops.minimum(l.x, 0.0)), 1.0),
+        ops.where(ops.gt(l.x, l.w), 1.0, ops.cos(ops.minimum(l.x, l.w))),
+    ],
+    "sides_of_zero": lambda l: [
+        ops.relu(l.x) + ops.expm1(ops.minimum(l.x, 0.0)), 2.0 * ops.minimum(l.x, 0.0) + ops.relu(l.x),
+        ops.relu(l.y) + ops.minimum(3.0 * ops.expm1(l.y / 3.0), 0.0), ops.relu(l.y) + -2.0 * ops.minimum(l.y, 0.0),
+        ops.relu(l.x) + l.s * ops.minimum(l.x, 0.0),
+    ],
     "zero_anyway": lambda l: [
         ops.where(ops.and_(ops.eq(l.x, 0.0), l.b), 0.0, -3.0 * l.x),
         ops.where(ops.eq(l.k, 0), 0.0, ops.cast(l.k, dtype="float") / l.n),

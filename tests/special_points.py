@@ -123,7 +123,10 @@ POINTS: dict[str, list[Row]] = {
     "leaky_relu": [("leaky_relu(x[0], 0.25)^2", [0], lambda x: x**2 / 16)],
     "elu": [("elu(x[0])", [0], mp.expm1), ("elu(x[0], 2)", [0], lambda x: 2 * mp.expm1(x)),
             ("elu(x[0])", [-INF], ([0], [[0]])), ("1.0507009873554805 * elu(x[0], 1.6732632423543772)", [0],
-             lambda x: mp.mpf(1.0507009873554805) * mp.mpf(1.6732632423543772) * mp.expm1(x))],
+             lambda x: mp.mpf(1.0507009873554805) * mp.mpf(1.6732632423543772) * mp.expm1(x)),
+            *((spelling, [0], mp.expm1) for spelling in (
+                "where(x[0] > 0, x[0], expm1(minimum(x[0], 0)))", "where(x[0] <= 0, expm1(minimum(0, x[0])), x[0])",
+                "maximum(x[0], 0) + expm1(minimum(x[0], 0))", "maximum(x[0], 0) + minimum(0, expm1(x[0]))"))],
     "gelu": [("gelu(x[0])", [0], lambda x: x * mp.ncdf(x))],
     "softplus": [("softplus(x[0])", [0], lambda x: two(0, x)), ("softplus(x[0])", [INF], ([1], [[0]])),
                  ("softplus(x[0])", [-INF], ([0], [[0]]))],

@@ -5,7 +5,7 @@ import math
 
 from .. import ops
 from ..graph import Node
-from .match import is_number, is_op, number, once, other, spread
+from .match import POINTWISE, is_number, is_op, number, once, other, spread
 from .rewrite import Rules
 
 RULES = Rules()
@@ -31,6 +31,73 @@ def choose(node: Node) -> Node | None:
         return ops.where(condition.inputs[0], b, a)
     if a.op.name == b.op.name == "neg":
         return -ops.where(condition, a.inputs[0], b.inputs[0])
+    return None
+
+
+@RULES.on("where")
+def limit_of_choice(node: Node) -> Node | None:
+    """where(x > c, a, f(min(x, c))) = where(x > c, a, f(x)), and f(max(x, c)) in the other side; so for >=, < and <=: a
+    limit that its side never reaches has no say in the derivative at c"""
+    condition, *sides = node.inputs
+    if not is_op(condition, "gt", "ge", "lt", "le"):
+        return None
+    x, c = condition.inputs
+    above = is_op(condition, "gt", "ge")  # whether x lies above c in the first side
+    if x.op.name == "constant":
+        x, c, above = c, x, not above
+    limits = ("maximum", "minimum") if above else ("minimum", "maximum")
+    found = [_without_limit(side, x, c, limit) for side, limit in zip(sides, limits, strict=True)]
+    if all(new is None for new in found) or c.op.name != "constant":
+        return None
+    return ops.where(condition, *(new if new is not None else side for new, side in zip(found, sides, strict=True)))
+
+
+def _without_limit(side: Node, x: Node, c: Node, limit: str, depth: int = 6) -> Node | None:
+    """A side with x in the place of its limit by c, which x does not reach there."""
+    if side.op.name == limit and x in side.inputs and c in side.inputs:
+        return x if x.shape == side.shape else None
+    if side.op.name == "relu" and limit == "maximum" and side.inputs[0] is x and is_number(c, 0):
+        return x
+    if side.op.name not in POINTWISE or not depth or not once(side):
+        return None
+    found = [_without_limit(source, x, c, limit, depth - 1) for source in side.inputs]
+    if all(new is None for new in found):
+        return None
+    inputs = [new if new is not None else source for new, source in zip(found, side.inputs, strict=True)]
+    return side.graph.add(side.op, inputs, side.attrs)
+
+
+@RULES.on("add")
+def sides_of_zero(node: Node) -> Node | None:
+    """relu(x) + f(min(x, 0)) = relu(x) + min(f(x), 0) = where(x > 0, x, f(x)) for f of expm1, tanh and positive
+    numbers: smooth at 0 where f is there as steep as x"""
+    for top, low in (node.inputs, node.inputs[::-1]):
+        if top.op.name == "relu":
+            below = _below_zero(low, top.inputs[0], False)
+            if below is not None:
+                return ops.where(ops.gt(top.inputs[0], 0.0), top.inputs[0], below)
+    return None
+
+
+def _below_zero(low: Node, x: Node, limited: bool, depth: int = 6) -> Node | None:
+    """f(x), where the node is f(min(x, 0)) or min(f(x), 0), or f(x) where it is `limited` already."""
+    if low is x:
+        return x if limited else None
+    if low.op.name == "minimum" and not limited:
+        inner = other(low, 0.0)
+        return None if inner is None else _below_zero(inner, x, True, depth)
+    if not depth or not once(low):
+        return None
+    if low.op.name in ("expm1", "tanh"):
+        inner = _below_zero(low.inputs[0], x, limited, depth - 1)
+        return None if inner is None else low.graph.add(low.op, (inner,))
+    if low.op.name not in ("mul", "div"):
+        return None
+    for rest, factor in ((low.inputs, low.inputs[::-1]) if low.op.name == "mul" else (low.inputs,)):
+        value = number(factor)
+        inner = _below_zero(rest, x, limited, depth - 1) if value is not None and 0 < value < math.inf else None
+        if inner is not None:
+            return ops.mul(inner, factor) if low.op.name == "mul" else inner / factor
     return None
 
 
