@@ -61,7 +61,8 @@ class BatchCheck:
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self.fields = fields
-        self._like: list[tuple[str, np.dtype[np.generic], tuple[int, ...], tuple[Support, ...]]] = []
+        self._like: list[tuple[str, np.dtype[np.generic], tuple[int, ...], tuple[int, int] | None,
+                               tuple[Support, ...]]] = []
 
     def __call__(self, batch: Mapping[str, object]) -> Columns:
         """The closer look."""
@@ -69,7 +70,7 @@ class BatchCheck:
             raise Error("E0603", f"a batch is a mapping of names to arrays, not `{type(batch).__name__}`",
                         notes=["expected " + ", ".join(f"`{field.name}: {field}`" for field in self.fields)])
         columns = check(batch, self.fields, "the batch")
-        self._like = [(f.name, f.dtype, columns.arrays[f.name].shape, f.supports) for f in self.fields]
+        self._like = [(f.name, f.dtype, columns.arrays[f.name].shape, *_limits(f)) for f in self.fields]
         return columns
 
     def alike(self, batch: Mapping[str, object]) -> dict[str, np.ndarray] | None:
@@ -77,7 +78,7 @@ class BatchCheck:
         if not self._like or (type(batch) is not dict and not isinstance(batch, Mapping)):
             return None
         arrays: dict[str, np.ndarray] = {}
-        for name, dtype, shape, supports in self._like:
+        for name, dtype, shape, limits, supports in self._like:
             array = batch.get(name)
             if type(array) is not np.ndarray or array.dtype != dtype or array.shape != shape:
                 return None
@@ -86,11 +87,22 @@ class BatchCheck:
             # Squares of finite numbers may overflow; then the closer look decides.
             if dtype.kind == "f" and not math.isfinite(np.vdot(array, array)):
                 return None
+            if limits is not None and array.size and (array.min() < limits[0] or array.max() > limits[1]):
+                return None
             for support in supports:
                 if not support.good(array):
                     return None
             arrays[name] = array
         return arrays
+
+
+def _limits(field: Field) -> tuple[tuple[int, int] | None, tuple[Support, ...]]:
+    """The least and the greatest label, where one support says no more than that, and the other supports."""
+    for i, s in enumerate(field.supports):
+        ends = isinstance(s.low, int) and isinstance(s.high, int) and not (s.low_open or s.high_open)
+        if ends and field.dtype.kind in "iu" and s.part is None and s.values is None:
+            return (int(s.low or 0), int(s.high or 0)), field.supports[:i] + field.supports[i + 1 :]
+    return None, field.supports
 
 
 def _missing(field: Field, data: Mapping[str, object], where: str) -> Error:
@@ -237,7 +249,8 @@ def _outside(field: Field, support: Support, array: np.ndarray, made: np.ndarray
         help = "labels count from 0, up to the size that they index; what pads a row needs a label of its own"
     elif support.of:
         what = f"values that `{support.of}` does not take"
-        help = "leave these rows out, or write what they mean in the numbers that it takes: rows of weight 0, too"
+        help = ("leave these rows out, or write what they mean in the numbers that it takes, rows of weight 0 too; what "
+                "the spec computes, as `where(known, y, 0)`, is not checked")
     else:
         what, help = "values outside the range that the spec gives it", "leave these rows out, or scale them"
     found = _first(field, array, support.wrong(made), where)
