@@ -249,8 +249,8 @@ def _outside(field: Field, support: Support, array: np.ndarray, made: np.ndarray
         help = "labels count from 0, up to the size that they index; what pads a row needs a label of its own"
     elif support.of:
         what = f"values that `{support.of}` does not take"
-        help = ("leave these rows out, or write what they mean in the numbers that it takes, rows of weight 0 too; what "
-                "the spec computes, as `where(known, y, 0)`, is not checked")
+        help = ("leave these rows out, or write what they mean in the numbers that it takes, rows of weight 0 too; "
+                "what the spec computes, as `where(known, y, 0)`, is not checked")
     else:
         what, help = "values outside the range that the spec gives it", "leave these rows out, or scale them"
     found = _first(field, array, support.wrong(made), where)
