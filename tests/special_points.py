@@ -98,6 +98,8 @@ POINTS: dict[str, list[Row]] = {
     "power": [*((f"power(x[0], {n})", [0], lambda x, n=n: x**n) for n in (2, 3, 4)),
               ("power(x[0], x[1])", [2, 0], mp.power), ("power(x[0], x[1])", [1, 0], mp.power),
               ("power(x[0], x[1])", [3, 1], mp.power), ("power(x[0], x[1])", [0, 0], FLAT),
+              ("power(x[0], x[1])", [-2, 2], ([-4, 0], [[2, 0], [0, 0]])),
+              ("power(x[0], x[1])", [0, 1], ([1, 0], [[0, 0], [0, 0]])),
               ("x[0]^2 * x[1]", [0, 0], lambda x, y: x**2 * y), ("x[0]^-1", [-1], lambda x: 1 / x),
               ("1 / x[0]", [0], ([-INF], [[INF]]))],
     "square": [("square(x[0])", [0], lambda x: x**2), ("square(norm(x))", [0, 0], squares)],

@@ -44,9 +44,9 @@ def derivatives(function: Callable[..., Any], at: Sequence[float]) -> tuple[floa
 
 @pytest.mark.parametrize(("expression", "at", "right"), ROWS)
 def test_at_its_special_points(expression: str, at: Sequence[float], right: Any) -> None:
-    """By the interpreter and by ONNX Runtime, at both of its levels: the Hessian, forward over reverse along a
-    direction, and reverse over reverse."""
-    spec = Compiled(f"""model m {{
+    """By the interpreter and by ONNX Runtime, at both of its levels and in float32: the Hessian, forward over reverse
+    along a direction, and reverse over reverse."""
+    text = f"""model m {{
         input x: float[{len(at)}]
         v = arange({len(at)}) + 1.0
         y = {expression}
@@ -55,17 +55,20 @@ def test_at_its_special_points(expression: str, at: Sequence[float], right: Any)
         output bend = hessian(y, x)
         output along = hvp(y, x, v)
         output back = grad(sum(grad(y, x) * v), x)
-    }}""")
+    }}"""
     feeds = {"x": np.asarray([float(number) for number in at])}
+    single = {"x": feeds["x"].astype(np.float32)}
+    spec = Compiled(text)
     with np.errstate(all="ignore"):
-        everywhere = [spec(feeds), spec.stock(feeds, False), spec.stock(feeds, True)]
-    for found in everywhere:
+        double = [spec(feeds), spec.stock(feeds, False), spec.stock(feeds, True)]
+        in_float32 = Compiled(text, "float32").stock(single)
+    everywhere = [*((found, feeds, 1e-10, 1e-12) for found in double), (in_float32, single, 2e-5, 2e-6)]
+    for found, fed, relative, absolute in everywhere:
         if not callable(right):
-            np.testing.assert_allclose(found["slope"], right[0], rtol=1e-12, atol=0)
-            np.testing.assert_allclose(found["bend"], right[1], rtol=1e-12, atol=0)
-            continue
-        value, slope, bend = derivatives(right, at)
-        along = bend @ (np.arange(len(at)) + 1)
-        exact = {"value": value, "slope": slope, "bend": bend, "along": along, "back": along}
+            exact = {"slope": right[0], "bend": right[1]}
+        else:
+            value, slope, bend = derivatives(right, fed["x"])
+            along = bend @ (np.arange(len(at)) + 1)
+            exact = {"value": value, "slope": slope, "bend": bend, "along": along, "back": along}
         for name, expected in exact.items():
-            np.testing.assert_allclose(found[name], expected, rtol=1e-10, atol=1e-12, err_msg=name)
+            np.testing.assert_allclose(found[name], expected, rtol=relative, atol=absolute, err_msg=name)

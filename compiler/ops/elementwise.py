@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node
-from .choice import and_, apart, eq, gt, lt, where
+from .choice import and_, apart, eq, gt, lt, stop_gradient, where
 from .operands import NUMBERS, cast, elementwise, floats, is_constant, meet, same, shapes, sometimes_ints
 from .registry import NONE, Op, Sample, constant, define, free, no_gradient, onnx, per_element, pointwise
 from .special import lower_div, lower_erf, lower_expm1, lower_floordiv, lower_log1p, lower_mod, lower_softplus
@@ -103,9 +103,10 @@ def _pow_grad(g: Node, y: Node, a: Node, b: Node) -> list[Any]:
         less = constant(b.graph, np.where(power == 0, 0.0, power - 1.0), "float")
         slope = a if not power.ndim and power == 2.0 else pow_(a, less)
         return [g * (slope * b), NONE]
-    still = eq(b, 0.0)  # a^0 is 1: 0 by the base, with 1 / a as its derivative by the exponent, which is none at a = 0
-    by_a = where(and_(still, eq(a, 0.0)), 0.0, g * (b * pow_(a, b - 1.0)))
     positive = gt(a, 0.0)
+    # Where a <= 0 nothing moves with the exponent, in second derivatives too; there 0^0 has derivative 0 by the base.
+    held = where(positive, b, stop_gradient(b))
+    by_a = where(and_(eq(b, 0.0), eq(a, 0.0)), 0.0, g * (held * pow_(a, held - 1.0)))
     return [by_a, where(positive, g * (y * log(where(positive, a, 1.0))), 0.0)]
 
 
