@@ -206,6 +206,22 @@ def test_shapes_that_the_file_does_not_hold(tmp_path: Path, shape: str) -> None:
     assert refused(claiming(tmp_path / "d.npz", shape), X).code in ("E0604", "E0648", "E0610")
 
 
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=3), st.booleans())
+@settings(deadline=None, max_examples=200)
+def test_damage_is_named(changes: list[tuple[int, int]], compressed: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "d.npz")
+        (np.savez_compressed if compressed else np.savez)(path, x=np.ones((5, 2)), y=np.zeros(5, int))
+        content = bytearray(path.read_bytes())
+        for at, value in changes:
+            content[at % len(content)] = value
+        path.write_bytes(content)
+        try:
+            read(path)
+        except Error as problem:
+            assert problem.code in ("E0604", "E0609", "E0646", "E0648", "E0624", "E0605", "E0610", "E0611")
+
+
 def test_what_numpy_loads_is_read_as_a_file_is(tmp_path: Path) -> None:
     path = tmp_path / "d.npz"
     np.savez(path, x=np.ones((2, 2)), y=np.array([object(), object()]))

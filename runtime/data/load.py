@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -45,7 +47,8 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
             raise OSError(0, "no file has such a name")
         memory.refuse_endless(path)
         if kind == ".npz":
-            return _npz(path, fields), str(path)
+            with path.open("rb") as file:
+                return _npz(file, path, fields), str(path)
         refuse_huge(path.stat().st_size, str(path), "this CSV file does not")
         return table.read(path, fields, columns or {})
     except OSError as problem:
@@ -62,13 +65,14 @@ def _article(noun: str) -> str:
 # --- npz
 
 
-def _npz(path: Path, fields: tuple[Field, ...]) -> dict[str, object]:
-    broken = (
+def _npz(file: IO[bytes], path: Path, fields: tuple[Field, ...]) -> dict[str, object]:
+    broken = (  # an OSError too: of places that are none
         zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, SyntaxError, TypeError, KeyError, ValueError,
+        OSError, RuntimeError, OverflowError, struct.error,
     )
     wanted = {field.name: field for field in fields}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             members: dict[str, zipfile.ZipInfo] = {}
             for info in archive.infolist():
                 name = info.filename.removesuffix(".npy")
