@@ -121,6 +121,11 @@ def test_empty_lines_are_no_rows(tmp_path: Path) -> None:
     assert read(write(tmp_path, "p\n1\n\n0\n"), P)["p"].tolist() == [1, 0]
 
 
+def test_a_missing_column_leads_to_the_setting(tmp_path: Path) -> None:
+    found = refused(write(tmp_path, "height,weight,y\n1,2,0\n"))
+    assert (found.code, found.help) == ("E0609", "the setting `columns: { x: [...] }` says which columns they are")
+
+
 def test_fractions_are_said_with_their_line(tmp_path: Path) -> None:
     found = refused(write(tmp_path, HEAD + "1,2,1.0\n1,2,0.5\n1,2,1.5\n"))
     assert (found.code, found.where) == ("E0613", str(tmp_path / "d.csv"))

@@ -108,10 +108,12 @@ def _limits(field: Field) -> tuple[tuple[int, int] | None, tuple[Support, ...]]:
 def _missing(field: Field, data: Mapping[str, object], where: str) -> Error:
     names = sorted(str(name) for name in data)
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    help = did_you_mean(field.name, names)
+    if help is None and isinstance(where, Lines):
+        help = f"the setting `columns: {{ {field.name}: [...] }}` says which columns they are"
     return Error(
         "E0609", f"the data have no `{field.name}`", where=where,
-        notes=[f"expected `{field.name}: {field}`", f"found {shown or 'nothing'}"],
-        help=did_you_mean(field.name, names),
+        notes=[f"expected `{field.name}: {field}`", f"found {shown or 'nothing'}"], help=help,
     )
 
 
