@@ -204,6 +204,8 @@ CASES = {
     "var of all": Case("out = var(x)", lambda x: x.var(), result=scalar),
     "std": Case("out = std(x)", lambda x: x.std(), result=scalar,
                 edge=lambda x: x.std() - 0.1 if x.size > 1 else 1),
+    "abs_power": Case("out = abs_power(x, 2.5)", lambda x: np.abs(x) ** 2.5, edge=away(0)),
+    "signed_power": Case("out = signed_power(x, 1.5)", lambda x: np.sign(x) * np.abs(x) ** 1.5, edge=away(0)),
     "root": Case("out = root(1 + x^2)", lambda x: np.sqrt(1 + x**2)),
     "root of order 3": Case("out = root(1 + x^2, 3)", lambda x: np.cbrt(1 + x**2)),
     # elementary functions

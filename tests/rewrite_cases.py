@@ -183,6 +183,7 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     # choices
     "extreme": lambda l: [
         ops.maximum(l.x, 0.0), ops.maximum(l.x, l.x), ops.minimum(l.x, l.x), ops.minimum(l.x, 0.0),
+        ops.maximum(l.y, -l.y),
     ],
     "choose": lambda l: [
         ops.where(l.b, l.x, l.x), ops.where(ops.not_(l.b), l.x, l.y), ops.where(l.b, -l.x, -l.y),

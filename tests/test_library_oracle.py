@@ -104,6 +104,7 @@ TORCH: dict[str, Any] = {
     "moments of rows": lambda x: (lambda m, v: m * v * torch.ones_like(x))(*moments(x, -1, True)),
     "log_gamma": lambda x: torch.lgamma(torch.exp(x)), "var": lambda x: torch.var(x, 0, correction=1),
     "var of all": lambda x: torch.var(x, correction=0), "std": lambda x: torch.std(x, correction=0),
+    "abs_power": lambda x: torch.abs(x) ** 2.5, "signed_power": lambda x: torch.sign(x) * torch.abs(x) ** 1.5,
     "root": lambda x: torch.sqrt(1 + x**2), "root of order 3": lambda x: torch.pow(1 + x**2, 1 / 3),
     "square": torch.square, "reciprocal": lambda x: torch.reciprocal(3 + x**2),
     "rsqrt": lambda x: torch.rsqrt(3 + x**2), "power": lambda x, y: torch.pow(3 + x**2, y), "exp2": torch.exp2,

@@ -13,12 +13,15 @@ RULES = Rules()
 
 @RULES.on("maximum", "minimum")
 def extreme(node: Node) -> Node | None:
-    """max(x, x) = x; max(x, 0) = relu(x)"""
+    """max(x, x) = x; max(x, 0) = relu(x); max(x, -x) = |x|"""
     a, b = node.inputs
     if a is b:
         return a
-    x = other(node, 0.0)
-    return ops.relu(x) if x is not None and node.op.name == "maximum" and node.dtype == "float" else None
+    for x, y in ((a, b), (b, a)):
+        if node.op.name == "maximum" and is_op(y, "neg") and y.inputs[0] is x:
+            return ops.abs_(x)
+    rest = other(node, 0.0)
+    return ops.relu(rest) if rest is not None and node.op.name == "maximum" and node.dtype == "float" else None
 
 
 @RULES.on("where")
