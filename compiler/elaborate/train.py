@@ -99,7 +99,8 @@ def _setting(
         return
     if name == "columns":
         value = statement.value
-        settings[name] = _columns(c, expressions.evaluate(c, plan.frame, value), value.span)
+        entries = {e.name: e.span for e in value.entries} if isinstance(value, syntax.Mapping) else {}
+        settings[name] = _columns(c, expressions.evaluate(c, plan.frame, value), value.span, entries)
     elif name == "stop":
         settings[name] = _patience(c, plan.frame, statement.value)
     elif name == "batch" and isinstance(statement.value, syntax.Name) and statement.value.name == "all":
@@ -136,7 +137,9 @@ def _named(value: Any) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(name, str) for name in value)
 
 
-def _columns(c: Context, value: Value, span: Span | None) -> dict[str, list[str]] | None:
+def _columns(
+    c: Context, value: Value, span: Span | None, entries: Mapping[str | None, Span] | None = None
+) -> dict[str, list[str]] | None:
     """The CSV columns of each input and target, as a mapping: a list is those of the one input. E0640, E0641."""
     if isinstance(value, Mapping):  # a name alone is a list of one
         value = {name: [columns] if isinstance(columns, str) else columns for name, columns in value.items()}
@@ -154,7 +157,8 @@ def _columns(c: Context, value: Value, span: Span | None) -> dict[str, list[str]
     known = [*inputs, *targets]
     for name in value:
         if name not in known:
-            raise error("E0641", f"the model has no input or target `{name}`", span, "named here",
+            place = (entries or {}).get(name, span)
+            raise error("E0641", f"the model has no input or target `{name}`", place, "named here",
                         notes=["it has " + ", ".join(known)], help=did_you_mean(str(name), known))
     return {str(name): list(columns) for name, columns in value.items()}
 
