@@ -52,8 +52,11 @@ def locate(location: str, folder: Path | None, tensor: str, name: str) -> Path:
         raise unsafe
     if os.path.isabs(location) or PureWindowsPath(location).drive or ".." in Path(location).parts:
         raise unsafe
-    root = folder.resolve()
-    path = (root / location).resolve()
+    try:
+        root = folder.resolve()
+        path = (root / location).resolve()
+    except (OSError, RuntimeError):  # a link that leads back to itself
+        raise unsafe from None
     if not path.is_relative_to(root):
         raise unsafe
     return path

@@ -239,6 +239,7 @@ class CompiledFile:
 
 
 def _parse(data: bytes, name: str) -> ModelProto:
+    """Raises `Error` E0711 for what is no model, E0771 for one with names that are no text."""
     model = ModelProto()
     try:
         model.ParseFromString(data)
@@ -250,6 +251,12 @@ def _parse(data: bytes, name: str) -> ModelProto:
         raise Error(
             "E0711", "this is not an ONNX model, or it was cut short", where=name,
             notes=[f"found {len(data)} bytes"], help="a .dl spec is compiled first: dlc compile SPEC.dl",
+        )
+    wrong = graphs.undecoded(model)
+    if wrong is not None:
+        raise Error(
+            "E0771", "a name or text in the file is not UTF-8", where=name,
+            notes=[f"found {wrong[1][:40]!r} as `{wrong[0]}`"], help="the file is damaged: compile the spec again",
         )
     return model
 

@@ -1,6 +1,7 @@
 """Plain functions on ONNX graphs: what a node reads, the two graphs of a step as one, and the cut to what is asked."""
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -17,6 +18,8 @@ from onnx import (
 )
 
 Shape = tuple["int | str | None", ...]
+# Element types narrower than a byte.
+BITS = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
 Known = Mapping[str, tuple[int, tuple["int | None", ...]]]  # element type, and dimensions: None where one is free
 
 
@@ -61,6 +64,47 @@ def tensors(graph: GraphProto) -> Iterator[TensorProto]:
                     yield attribute.t
                 yield from attribute.tensors
             pending.extend(subgraphs(node))
+
+
+TEXT, MESSAGE = 9, 11  # types of fields, as protobuf numbers them
+
+
+def undecoded(model: ModelProto) -> tuple[str, bytes] | None:
+    """The first text that is no UTF-8, and its field: protobuf takes any bytes, and gives what is no text as bytes."""
+    pending = [model]
+    while pending:
+        for field, value in pending.pop().ListFields():
+            if field.type == MESSAGE:
+                pending.extend(value if field.is_repeated else (value,))
+            elif field.type == TEXT:
+                for text in value if field.is_repeated else (value,):
+                    if not isinstance(text, str):
+                        return field.name, text
+    return None
+
+
+DATA = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+
+
+def held(tensor: TensorProto) -> dict[str, int]:
+    """The fields of a tensor that hold data, and how much: bytes of `raw_data`, values of the others."""
+    counts = {name: len(getattr(tensor, name)) for name in DATA}
+    return {name: count for name, count in counts.items() if count}
+
+
+def holds(tensor: TensorProto, dtype: np.dtype[np.generic]) -> dict[str, int]:
+    """What `held` says of a tensor that is whole: `raw_data` where it has that, else the field of its type."""
+    count = math.prod(tensor.dims)
+    if not count:
+        return {}
+    element = tensor.data_type
+    bits = BITS.get(TensorProto.DataType.Name(element), dtype.itemsize * 8)
+    if tensor.HasField("raw_data") and element != TensorProto.STRING:
+        return {"raw_data": -(-count * bits // 8)}
+    field = helper.tensor_dtype_to_field(element)
+    if dtype.kind == "c":
+        count *= 2
+    return {field: -(-count * bits // 8) if bits in (2, 4) else count}  # two or four of these stand in one
 
 
 def sparse_name(tensor: object) -> str:

@@ -77,7 +77,7 @@ def _check_opset(file: CompiledFile) -> None:
 
 
 def _check_tensors(file: CompiledFile, graph: GraphProto, what: str) -> None:
-    """Whether each tensor holds as many bytes as its shape and type say."""
+    """Whether each tensor holds as many values as its shape and type say, in the one field that it should."""
     for tensor in graphs.tensors(graph):
         name = f"the tensor `{tensor.name}` of {what}"
         try:
@@ -87,11 +87,19 @@ def _check_tensors(file: CompiledFile, graph: GraphProto, what: str) -> None:
             raise _fault("E0738", file, f"{name} is broken", unknown) from None
         if any(size < 0 for size in tensor.dims):
             raise _fault("E0738", file, f"{name} is broken", f"its shape is {list(tensor.dims)}")
-        if tensor.HasField("raw_data") and tensor.data_type < TensorProto.UINT4:  # wider types: half bytes differ
-            size = prod(tensor.dims) * dtype.itemsize
-            if len(tensor.raw_data) != size:
-                raise _fault("E0738", file, f"{name} is broken", f"found {len(tensor.raw_data)} bytes",
-                             f"expected {size} for {dtype} {list(tensor.dims)}")
+        if prod(tensor.dims) > 2**48 or len(tensor.dims) > 64:
+            raise _fault("E0738", file, f"{name} is broken", f"its shape is {list(tensor.dims)[:8]}",
+                         "no tensor can have so many values or dimensions")
+        held = graphs.held(tensor)
+        wanted = graphs.holds(tensor, dtype)
+        if held != wanted:
+            raise _fault("E0738", file, f"{name} is broken", f"found {_counts(held)}",
+                         f"expected {_counts(wanted)} for {dtype} {list(tensor.dims)}")
+
+
+def _counts(held: dict[str, int]) -> str:
+    words = (f"{n:,} {'bytes' if field == 'raw_data' else f'values in {field}'}" for field, n in held.items())
+    return " and ".join(words) or "no data"
 
 
 def _defined(graph: GraphProto) -> list[str]:

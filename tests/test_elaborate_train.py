@@ -330,3 +330,10 @@ def test_several_mistakes_are_reported_in_one_run() -> None:
 def test_warnings_come_with_the_module() -> None:
     source = Source("a.dl", "model m { input x: float[b]; exp = x; output z = exp }")
     assert [w.code for w in check(source)[1]] == ["W0201"]
+
+
+def test_an_import_that_leads_back_to_itself(tmp_path: Path) -> None:
+    write(tmp_path, main='import "loop.dl"\nmodel m { input x: float[batch, 4]\n output y = x }\n')
+    (tmp_path / "loop.dl").symlink_to("other.dl")
+    (tmp_path / "other.dl").symlink_to("loop.dl")
+    assert codes("main.dl", folder=tmp_path) == ["E0770"]

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from dlc.runtime import CompiledFile, Error
+from dlc.runtime import CompiledFile, Error, graphs
 from hand_built import CLASSES, FEATURES, FLOAT, INT, compiled, constant, foreign, node, value
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 
 @pytest.mark.parametrize("model", [compiled(), compiled("float64"), foreign(), foreign(2)])
@@ -89,6 +89,13 @@ def outside(location: str) -> Callable[[ModelProto], None]:
     return change
 
 
+def in_field(model: ModelProto, numbers: list[float]) -> None:
+    """The first tensor with its numbers in `float_data`."""
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.float_data.extend(numbers)
+
+
 X2 = value("x", FLOAT, ["batch", 2])
 BROKEN: list[tuple[str, Callable[[ModelProto], object], str, tuple[str, ...]]] = [
     ("E0712", lambda m: prop(m, "dlc.format", "2"), "the file has dlc.format 2, this dlc reads up to 1", ()),
@@ -146,7 +153,7 @@ BROKEN: list[tuple[str, Callable[[ModelProto], object], str, tuple[str, ...]]] =
      "the state `steps` is not of its kind", ("found int64 [2]", "expected int64 []")),
     ("E0737", wrong_evaluate, "`dlc.evaluate` does not fit the graph: the part `evaluate/part/9`", ()),
     ("E0738", cut_bytes, "the tensor `W` of the main graph is broken",
-     ("found 44 bytes", "expected 48 for float32 [4, 3]")),
+     ("found 44 bytes", "expected 48 bytes for float32 [4, 3]")),
 ]
 
 
@@ -229,3 +236,43 @@ def test_a_step_is_checked_with_its_main_graph() -> None:
         CompiledFile(model)
     assert caught.value.code == "E0719"
     assert FEATURES != CLASSES and INT == TensorProto.INT64
+
+
+def test_counts_are_those_that_onnx_writes() -> None:
+    """Every element type, in raw_data and in its own field."""
+    for name, element in TensorProto.DataType.items():
+        if name in ("UNDEFINED", "STRING"):
+            continue
+        dtype = graphs.dtype_of(element)
+        for count in (0, 1, 3, 7, 8):
+            for tensor in (helper.make_tensor("t", element, [count], [1] * count),
+                           numpy_helper.from_array(np.ones(count, dtype), "t")):
+                assert graphs.held(tensor) == graphs.holds(tensor, dtype), (name, count)
+
+
+@pytest.mark.parametrize(("good", "bad"), [
+    (b"softmax.dl", b"soft\xffax.dl"), (b"probability", b"prob\xffbility"), (b"dlc.model", b"dlc.mod\xffl"),
+    (b"picked", b"pick\xed\xa0\x80"), (b"constant/mu", b"constant/\xc0\xaf"),
+])
+def test_names_that_are_no_text_are_refused(good: bytes, bad: bytes) -> None:
+    data = compiled().SerializeToString()
+    assert good in data
+    bad += b"x" * (len(good) - len(bad))
+    with pytest.raises(Error) as caught:
+        CompiledFile.from_bytes(data.replace(good, bad[: len(good)]))
+    assert caught.value.code == "E0771"
+
+
+@pytest.mark.parametrize(("change", "notes"), [
+    (lambda m: in_field(m, [0.0] * 13), ("found 13 values in float_data",
+                                         "expected 12 values in float_data for float32 [4, 3]")),
+    (lambda m: in_field(m, []), ("found no data",)),
+    (lambda m: m.graph.initializer[0].float_data.append(1.0),
+     ("found 48 bytes and 1 values in float_data", "expected 48 bytes for float32 [4, 3]")),
+    (lambda m: m.graph.initializer[0].dims.extend([2**62] * 3),
+     (f"its shape is {[4, 3, 2**62, 2**62, 2**62]}", "no tensor can have so many values or dimensions")),
+])
+def test_tensors_that_hold_another_number_of_values(change: Callable, notes: tuple[str, ...]) -> None:
+    found = broken(change, compiled())
+    assert (found.code, found.message) == ("E0738", "the tensor `W` of the main graph is broken")
+    assert found.notes[: len(notes)] == notes

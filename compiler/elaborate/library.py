@@ -2,6 +2,7 @@
 that a spec uses are read and parsed."""
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -173,7 +174,13 @@ class Library:
         try:
             target = (folder / statement.path).resolve()
             exists = target.is_file()
-        except (OSError, ValueError):  # too long a name, a character that no file has
+        except RuntimeError:  # of Path.resolve
+            raise error("E0770", f'the import "{statement.path}" is a link that leads back to itself', statement.span,
+                        "imported here", help="import the file itself") from None
+        except (OSError, ValueError) as problem:  # too long a name, a character that no file has
+            if getattr(problem, "errno", None) == errno.ELOOP:
+                raise error("E0770", f'the import "{statement.path}" is a link that leads back to itself',
+                            statement.span, "imported here", help="import the file itself") from None
             raise error("E0204", "no file can have this name", statement.span, "imported here") from None
         if not target.is_relative_to(self.root.resolve()):
             raise error("E0207", f'the import "{statement.path}" leaves the folder of the spec', statement.span,

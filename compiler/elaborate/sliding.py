@@ -20,6 +20,7 @@ from .scope import Frame
 from .values import Argument, Tensor, Value, kind
 
 Ints = tuple[int, ...]
+LARGEST = 2**20  # of a kernel, stride, padding or dilation: what is done for each place must come to an end
 
 
 def _sliding(c: Context, x: Argument, name: str) -> tuple[Tensor, int]:
@@ -40,8 +41,15 @@ def _each(argument: Argument | None, default: int, n: int, what: str) -> Ints:
         if isinstance(item, bool) or not isinstance(item, int) or item < 1:
             raise error("E0366", f"{what} is a whole number above 0, or a list of them", argument.span,
                         f"this is {kind(item)}")
+        _bounded(item, what, argument.span)
     _count(given, n, what, argument.span)
     return tuple(int(item) for item in given)
+
+
+def _bounded(item: int, what: str, span: Span) -> None:
+    if item > LARGEST:
+        raise error("E0772", f"{what} is too large for a window", span, f"{item:,}, and the most is {LARGEST:,}",
+                    help="a mean or maximum over a whole dimension is `mean(x, axis = 2)`, `max(x, axis = 2)`")
 
 
 def _count(given: list[Any], n: int, what: str, span: Span) -> None:
@@ -68,6 +76,7 @@ def _pads(argument: Argument | None, n: int, sizes: tuple[Size, ...], reach: Int
                     span, f"this is {kind(item)}" if len(pair) == 2 else f"{len(pair)} numbers for one dimension",
                     help="`pad = [[0, 1], [0, 1]]` pads each of two dimensions by 0 before and 1 after",
                 )
+            _bounded(item, "`pad`", span)
     _count(pairs, n, "`pad`", span)
     return (*[int(pair[0]) for pair in pairs], *[int(pair[1]) for pair in pairs])
 

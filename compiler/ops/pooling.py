@@ -12,6 +12,7 @@ are adjoint to each other and piecewise constant in x: with `max_pool` they are 
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,10 +59,18 @@ def _window_of_padding(size: Size, count: Size, kernel: int, stride: int, before
     """Whether some window misses the value; a free size is taken to be no smaller than the dilation."""
     if isinstance(size, Dim) or isinstance(count, Dim):
         return max(before, after) >= extent(kernel, dilation)
-    ends = [p for p in range(count) if p * stride < before or (p * stride + extent(kernel, dilation) > size + before)]
-    return any(
-        not any(0 <= p * stride - before + j * dilation < size for j in range(kernel)) for p in ends
-    )
+    first, last = -before, (count - 1) * stride - before  # where the first and the last window begin
+    if first + (kernel - 1) * dilation < 0 or last >= size:
+        return True
+    if size >= dilation:
+        return False  # the first element that is not before the value lies in it
+    # Windows that begin before a value narrower than the dilation may step over it: by their beginnings modulo the
+    # dilation, of which only so many differ.
+    step = math.gcd(stride, dilation)
+    starts = min(-(-before // stride), count)
+    if starts >= dilation // step:
+        return dilation - step + first % step >= size
+    return any((first + p * stride) % dilation >= size for p in range(starts))
 
 
 def _max_infer(x: TensorType, **how: Any) -> TensorType:
