@@ -46,7 +46,7 @@ class Support(Possible):
         if (low is not None and not (least > low if low_open else least >= low)) or (
                 high is not None and not (most < high if high_open else most <= high)):
             return False
-        return not self.whole or array.dtype.kind != "f" or bool((array == np.floor(array)).all())
+        return not self.whole or array.dtype.kind in "iub" or bool((array == np.floor(array)).all())
 
     def wrong(self, array: np.ndarray) -> np.ndarray:
         """Which elements of an array are none of the numbers."""
@@ -72,14 +72,14 @@ class Support(Possible):
             found |= array <= low if low_open else array < low
         if high is not None:
             found |= array >= high if high_open else array > high
-        if self.whole and array.dtype.kind == "f":
+        if self.whole and array.dtype.kind not in "iub":
             found |= array != np.floor(array)
         return found
 
     def _bounds(self, array: np.ndarray) -> tuple[int | float | None, int | float | None, bool, bool]:
         """The ends, and which are open: for whole numbers the last that are in, as beyond 2^53 a float is no bound."""
         low, high = self.low, self.high
-        if array.dtype.kind == "f":
+        if array.dtype.kind not in "iub":  # bfloat16 is of a kind of its own
             return low, high, self.low_open, self.high_open
         first = None if low is None else math.floor(low) + 1 if self.low_open else math.ceil(low)
         last = None if high is None else math.ceil(high) - 1 if self.high_open else math.floor(high)

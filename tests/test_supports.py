@@ -410,6 +410,15 @@ def test_an_entry_says_all_of_a_support(support: Support, values: list[float]) -
             assert wrong[at] == (not inside)
 
 
+def test_numbers_of_other_formats() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    for dtype in (np.float16, ml_dtypes.bfloat16):
+        array = np.array([0.5, 1, 2], dtype)
+        for support, good in ((Support(0.5, 2), True), (Support(0.75, 2), False), (Support(0, 2, whole=True), False),
+                              (Support(values=(0.5, 1, 2)), True), (Support(0.5, 2, high_open=True), False)):
+            assert support.good(array) == good == (not support.wrong(array).any())
+
+
 # --- masked arrays
 
 
