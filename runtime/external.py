@@ -4,16 +4,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
-from typing import BinaryIO
 
-from onnx import ModelProto, TensorProto, external_data_helper
+from onnx import ModelProto, TensorProto
 
 from . import graphs
-from .atomic import replacing
 from .failures import Error
-
-ALIGNMENT = 4096
-SMALL = 1024  # bytes; smaller tensors stay in the model
 
 
 def model_tensors(model: ModelProto) -> Iterator[TensorProto]:
@@ -96,27 +91,3 @@ def _read(tensor: TensorProto, path: Path, entries: dict[str, str], name: str) -
             return data.read(length)
     except OSError as problem:
         raise broken(problem.strerror or str(problem)) from None
-
-
-def externalize(model: ModelProto, path: Path, threshold: int) -> None:
-    """Moves tensors of `model` to `NAME.onnx.data` beside `path` when they pass `threshold` bytes in all.
-
-    Raises OSError.
-    """
-    large = [t for t in model_tensors(model) if t.HasField("raw_data") and len(t.raw_data) >= SMALL]
-    if sum(len(t.raw_data) for t in large) <= threshold:
-        return
-    beside = path.with_name(path.name + ".data")
-    with replacing(beside) as out:
-        for tensor in large:
-            _append(tensor, out, beside.name)
-
-
-def _append(tensor: TensorProto, out: BinaryIO, location: str) -> None:
-    offset = -(-out.tell() // ALIGNMENT) * ALIGNMENT
-    out.write(b"\0" * (offset - out.tell()))
-    length = len(tensor.raw_data)
-    out.write(tensor.raw_data)
-    external_data_helper.set_external_data(tensor, location, offset, length)
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL

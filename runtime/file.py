@@ -13,9 +13,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, numpy_helper
 
 from . import external, graphs, metadata
-from .atomic import replacing
 from .failures import Error
 from .memory import refuse_endless
+from .write import write
 
 FORMAT, LANGUAGE = 1, 1  # the newest that this runtime reads
 RESERVED = ("step", "key", "steps", "observations")  # state that every compiled file may have
@@ -116,19 +116,13 @@ class CompiledFile:
         `threshold` bytes in all go to `NAME.onnx.data` beside it. Raises `Error` E0739.
         """
         path = Path(path)
-        model = ModelProto()
-        model.CopyFrom(self.model)
-        if values:
-            _write(model, self.slots, values)
+        values = values or {}
+        held = {(slot.part, slot.tensor): values[slot.name] for slot in self.slots if slot.name in values}
+        described = self.metadata
         if trained is not None:
-            others = [entry for entry in model.metadata_props if entry.key != TRAINED]
-            del model.metadata_props[:]
-            model.metadata_props.extend(others)
-            model.metadata_props.add(key=TRAINED, value=str(trained))
+            described = {key: value for key, value in described.items() if key != TRAINED} | {TRAINED: str(trained)}
         try:
-            external.externalize(model, path, threshold)
-            with replacing(path) as out:
-                out.write(model.SerializeToString(deterministic=True))
+            write(self.model, path, threshold, held, described)
         except OSError as problem:
             raise Error(
                 "E0739", f"cannot write `{path}`", notes=[problem.strerror or str(problem)],
@@ -281,11 +275,3 @@ def _initializers(model: ModelProto) -> Iterator[tuple[int | None, TensorProto]]
     yield from ((None, held) for held in model.graph.initializer)
     for index, info in enumerate(model.training_info):
         yield from ((index, held) for held in info.algorithm.initializer)
-
-
-def _write(model: ModelProto, slots: tuple[Slot, ...], values: Mapping[str, np.ndarray]) -> None:
-    wanted = {(slot.part, slot.tensor): values[slot.name] for slot in slots if slot.name in values}
-    for part, held in _initializers(model):
-        array = wanted.get((part, held.name))
-        if array is not None:
-            held.CopyFrom(graphs.tensor(held.name, array))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from math import prod
 
 import numpy as np
 from onnx import (
@@ -143,6 +144,14 @@ def tensor(name: str, array: np.ndarray) -> TensorProto:
     return numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
 
 
+def raw_size(held: TensorProto) -> int | None:
+    """How many bytes a tensor holds by its shape and type; None where it does not hold raw bytes of whole elements.
+    Of what passed the validator: to ask for the bytes themselves copies them."""
+    if not held.HasField("raw_data") or held.data_type >= TensorProto.UINT4:  # wider types: half bytes differ
+        return None
+    return int(prod(held.dims)) * dtype_of(held.data_type).itemsize
+
+
 def known(model: ModelProto) -> Known:
     """The element type and the dimensions of every value whose rank is known."""
     try:
@@ -228,7 +237,7 @@ def concatenate(
             elif replace is not None and held.name in replace:
                 into.initializer.append(tensor(held.name, replace[held.name]))
             else:
-                into.initializer.append(held)
+                into.initializer.add().CopyFrom(held)  # append serializes: three copies, and none over 2 GB
     into.output.extend(declared[name] for name in asked)
     return made
 
@@ -247,7 +256,7 @@ def whole(model: ModelProto, algorithm: GraphProto | None, large: int) -> ModelP
         into.sparse_initializer.extend(graph.sparse_initializer)
         named = {value.name for value in graph.input}
         for held in graph.initializer:
-            if held.ByteSize() <= large:
+            if (raw_size(held) or 0) <= large and held.ByteSize() <= large:
                 into.initializer.append(held)
             elif held.name not in named:
                 into.input.append(helper.make_tensor_value_info(held.name, held.data_type, list(held.dims)))

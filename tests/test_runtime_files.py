@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from dlc.runtime import CompiledFile, Error
+from dlc.runtime import CompiledFile, Error, external
 from hand_built import FEATURES, compiled
 from onnx import TensorProto
 
@@ -97,3 +97,50 @@ def test_what_a_program_may_be(tmp_path: Path) -> None:
         assert CompiledFile.of(program).title in ("softmax", "m")
     with pytest.raises(TypeError):
         CompiledFile.of(3)
+
+
+def large() -> onnx.ModelProto:
+    """A trained model with everything that a file may hold around its tensors."""
+    model = compiled(classes=80)
+    model.doc_string = "a model"
+    model.graph.doc_string = "its graph"
+    model.graph.initializer[0].doc_string = "its first tensor"
+    model.graph.node.add(op_type="Constant", output=["unread"], name="c").attribute.add(
+        name="value", type=onnx.AttributeProto.TENSOR,
+        t=onnx.numpy_helper.from_array(np.arange(2000.0), "attribute"))
+    return model
+
+
+def test_a_file_has_the_bytes_that_protobuf_writes(tmp_path: Path) -> None:
+    """The same bytes, though large tensors are never in one message."""
+    for model in (large(), compiled(), compiled(classes=80)):
+        CompiledFile(model).save(tmp_path / "m.onnx")
+        assert (tmp_path / "m.onnx").read_bytes() == model.SerializeToString(deterministic=True)
+
+
+def test_a_file_of_other_values_has_the_bytes_that_protobuf_writes(tmp_path: Path) -> None:
+    file = CompiledFile(large())
+    values = {name: array + np.ones((), array.dtype) for name, array in file.values().items() if array.size}
+    file.save(tmp_path / "m.onnx", values, trained=7)
+    expected = large()
+    for held in (*expected.graph.initializer, *expected.training_info[0].algorithm.initializer):
+        if held.name in values:
+            held.raw_data = values[held.name].tobytes()
+    again = CompiledFile.load(tmp_path / "m.onnx")
+    assert again.updates == 7
+    kept = [entry for entry in again.model.metadata_props if entry.key != "dlc.trained"]
+    del again.model.metadata_props[:]
+    again.model.metadata_props.extend(kept)
+    assert again.model.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("values", [False, True])
+def test_tensors_of_nodes_go_beside_the_file_too(tmp_path: Path, values: bool) -> None:
+    file = CompiledFile(large())
+    file.save(tmp_path / "m.onnx", file.values() if values else None, threshold=100)
+    assert (tmp_path / "m.onnx").stat().st_size < 2000 + len(compiled().SerializeToString())
+    model = CompiledFile.load(tmp_path / "m.onnx").model
+    for tensor in external.model_tensors(model):
+        tensor.ClearField("data_location")  # the default, which reading says
+    assert model.SerializeToString(deterministic=True) == file.model.SerializeToString(deterministic=True)
+    assert onnx.load(tmp_path / "m.onnx").graph.node[-1].attribute[0].t.raw_data == np.arange(2000.0).tobytes()

@@ -3,21 +3,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 from onnx import GraphProto
 
-from .. import interpret
 from ..diagnostics import InternalError
-from ..graph import Array, Node
+from ..graph import Node
 from ..module import Module, Variable
-from ..ops.registry import NUMPY
-from .emit import Emitter, element, tensor, value_info
-
-# What counters hold before anyone set them; docs/file-format.md says who does.
-COUNTERS = {"step": 0, "steps": 1000, "observations": 1}
+from ..start import Starts
+from .emit import ELEMENT, Emitter, element, value_info
 
 
-def main_graph(graph: GraphProto, module: Module, precision: str, start: dict[str, Array]) -> Emitter:
+def main_graph(graph: GraphProto, module: Module, precision: str, start: Starts) -> Emitter:
     """Fills `graph` with what the outputs need. The emitter knows its values, for the algorithm to read."""
     roots = {name: module.graph.outputs[f"output/{name}"] for name in module.outputs}
     order = module.graph.order(roots.values())
@@ -43,12 +38,17 @@ def main_graph(graph: GraphProto, module: Module, precision: str, start: dict[st
     return emitter
 
 
-def hold(emitter: Emitter, variables: Iterable[Variable], start: dict[str, Array]) -> None:
+def hold(emitter: Emitter, variables: Iterable[Variable], start: Starts) -> None:
     """Variables as initializers of the emitter's graph, with their start values."""
     for variable in variables:
         emitter.leaf(variable.node, variable.path)
         kind = element(variable.type.dtype, emitter.precision)
-        emitter.graph.initializer.append(tensor(variable.path, start[variable.path], kind))
+        number, array_type = ELEMENT[kind]
+        # Filled where it stands: a large tensor is copied for each message that it is handed on in.
+        emitter.graph.initializer.add(
+            name=variable.path, data_type=number, dims=start.shape(variable.path),
+            raw_data=start.raw(variable.path, array_type),
+        )
 
 
 def write_roots(emitter: Emitter, order: list[Node], roots: dict[str, Node]) -> None:
@@ -67,21 +67,6 @@ def write_roots(emitter: Emitter, order: list[Node], roots: dict[str, Node]) -> 
         emitter.graph.output.append(value_info(name, node.type, emitter.precision))
 
 
-def start_values(module: Module, seed: int) -> dict[str, Array]:
-    """What every variable holds before the first step, by path: its initial root for this seed, or what
-    the format documents for a counter, or zeros."""
-    roots = module.roots("initial/")
-    found = interpret.evaluate(list(roots.values()), {"seed": np.uint64(seed)})
-    values = dict(zip(roots, found, strict=True))
-    start: dict[str, Array] = {}
-    for path, variable in module.variables.items():
-        root = f"initial/{path}"
-        dtype = NUMPY[variable.type.dtype]
-        if root in values:
-            start[path] = np.asarray(values[root], dtype)
-        else:
-            shape = tuple(size for size in variable.type.shape if isinstance(size, int))
-            if len(shape) != variable.type.rank:
-                raise InternalError(f"the size of variable {path} is not known: {variable.type}")
-            start[path] = np.full(shape, COUNTERS.get(path, 0) if variable.kind == "counter" else 0, dtype)
-    return start
+def start_values(module: Module, seed: int) -> Starts:
+    """What every variable holds before the first step, by path, for this seed."""
+    return Starts(module, seed)

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 import numpy as np
 from onnx import GraphProto, StringStringEntryProto, TrainingInfoProto
 
-from ..graph import Array, Node
+from ..graph import Node
 from ..module import Module
+from ..start import Starts
 from .emit import Emitter, element, tensor, value_info
 from .model import hold, write_roots
 
 
 def training_info(
-    info: TrainingInfoProto, module: Module, beside: Emitter, start: dict[str, Array], seed: int
+    info: TrainingInfoProto, module: Module, beside: Emitter, start: Starts, seed: int
 ) -> None:
     """Fills `info` with what the step and evaluation need beyond the main graph, which `beside` wrote."""
     _algorithm(info.algorithm, module, beside, start)
@@ -53,7 +54,7 @@ def early(roots: Iterable[Node]) -> list[Node]:
     return sorted(roots, key=depth.__getitem__)
 
 
-def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: dict[str, Array]) -> None:
+def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: Starts) -> None:
     graph.name = "train"
     main, precision = beside.graph, beside.precision
     roots = step_roots(module)
