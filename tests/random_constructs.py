@@ -30,7 +30,8 @@ ELEMENTWISE: dict[str, Callable[[float], float]] = {
     "power(0.2 + abs(a), 1.5)": lambda b: (b + 0.2) ** 1.5, "a + 0.1 * trunc(2 * a)": lambda b: 2 * b,
     "sinc(a) - 0.3 * xlogy(1.3 + sin(a), 1.4 + cos(a))": lambda b: 1.7, "remainder(a, 1.3)": lambda b: 1.3,
     "log_gamma(1.6 + tanh(a)) + 0.5 * log1pmx(0.4 * sin(a))": lambda b: 1.2,
-    "root(0.2 + a^2, order = 3)": lambda b: 1 + b, "0.3 * round_through(2 * a)": lambda b: b + 1,
+    "root(0.2 + abs_power(a, 2.5), order = 3) + 0.2 * signed_power(1.3 + sin(a), 1.5)": lambda b: 2 + b,
+    "0.3 * round_through(2 * a)": lambda b: b + 1,
     "sign_through(a) * a": lambda b: b, "reverse_gradient(a, 0.5)": lambda b: b, "clip_gradient(a, 0.7)": lambda b: b,
     "a + 0.2 * ones_like(a) + rank(a) * zeros_like(a)": lambda b: b + 0.2,
 }
