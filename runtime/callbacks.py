@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .atomic import replacing
+from .atomic import cannot_write, replacing
 
 Figures = Mapping[str, float]
 Record = dict[str, Any]  # {"epoch", "step", "seconds", "train": figures, "validation": figures or None}
@@ -71,13 +71,20 @@ class MetricsFile(Callback):
     """One JSON object a line for each epoch. `known` are the records that a resumed run starts from."""
 
     def __init__(self, path: Path, known: list[Record]) -> None:
+        """Raises `Error` E0748."""
         self.path = path
-        with replacing(path) as out:  # epochs after the checkpoint are done again, so their lines go
-            out.write(b"".join(_line(record) for record in known))
+        try:
+            with replacing(path) as out:  # epochs after the checkpoint are done again, so their lines go
+                out.write(b"".join(_line(record) for record in known))
+        except OSError as problem:
+            raise cannot_write(path, problem) from None
 
     def on_epoch(self, record: Record) -> None:
-        with self.path.open("ab") as out:
-            out.write(_line(record))
+        try:
+            with self.path.open("ab") as out:
+                out.write(_line(record))
+        except OSError as problem:
+            raise cannot_write(self.path, problem) from None
 
 
 def _line(record: Record) -> bytes:

@@ -6,11 +6,18 @@
         metrics.jsonl          one line an epoch
         checkpoints/           last.safetensors, which holds the best epoch's state too
         NAME.onnx              the file as compiled; at the end, as trained
+
+The folder takes its name when all but the metrics is in it. At the end the finished checkpoint is written first, then
+the .onnx: a file that lags behind its checkpoint is one that a resumed run has still to write.
 """
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -21,7 +28,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .atomic import replacing
+from . import checksum, lock
+from .atomic import cannot_write, replacing, sync_folder
 from .callbacks import Record
 from .failures import Error
 from .file import CompiledFile, Slot
@@ -67,6 +75,8 @@ class Plan:
     seed: int = 0
     rows: int = 0
     since: int = 0  # the epoch in which this fit began: patience is counted from there
+    digest: str = ""  # of the training and validation arrays
+    threads: int | None = None  # of the CPU: sums of a convolution or LSTM depend on how many there are
 
 
 @dataclass
@@ -92,15 +102,16 @@ class Checkpoint:
         }
         named = {**self.state, **{BEST + name: array for name, array in (self.best or {}).items()}}
         tensors = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in named.items()}
+        metadata["checksum"] = checksum.arrays(tensors, metadata)
         try:
             with replacing(path) as out:
                 out.write(save(tensors, metadata))
         except OSError as problem:
-            raise _cannot_write(path, problem) from None
+            raise cannot_write(path, problem) from None
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
-        """Raises `Error` E0740 for what cannot be read, E0741 for a newer one."""
+        """Raises `Error` E0740 for what cannot be read, E0741 for a newer one, E0755 for a damaged one."""
         try:
             refuse_endless(path)
             with safe_open(str(path), framework="numpy") as found:
@@ -108,6 +119,13 @@ class Checkpoint:
                 state = {name: found.get_tensor(name) for name in found.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as problem:
             raise _unreadable(path, str(problem)) from None
+        wanted = metadata.pop("checksum", None)
+        if wanted is not None and wanted != checksum.arrays(state, metadata):
+            raise Error(
+                "E0755", "the checkpoint is not as it was written: it is damaged", where=str(path),
+                notes=["its content differs from its checksum"],
+                help="take a copy that is whole, or train again; the .onnx of a finished run stands by itself",
+            )
         version = metadata.get("dlc.checkpoint", "")
         if version.isdigit() and int(version) > VERSION:
             raise Error(
@@ -162,13 +180,6 @@ def _unreadable(path: Path, why: str) -> Error:
     )
 
 
-def _cannot_write(path: Path, problem: OSError) -> Error:
-    return Error(
-        "E0748", f"cannot write `{path}`", notes=[problem.strerror or str(problem)],
-        help="check that the folder can be written and has room",
-    )
-
-
 class Run:
     """A run folder."""
 
@@ -176,24 +187,97 @@ class Run:
         self.folder = folder
         self.checkpoints = folder / "checkpoints"
         self.metrics = folder / "metrics.jsonl"
+        self.known = self._stamp()  # of the checkpoint that was last read or written through this object
 
     @classmethod
-    def create(cls, parent: Path, file: CompiledFile, settings: Mapping[str, Any]) -> Run:
-        """A new folder under `parent`, with the spec, the settings and the file as compiled. Raises `Error` E0748."""
+    def create(
+        cls, parent: Path, file: CompiledFile, settings: Mapping[str, Any], first: Checkpoint | None = None
+    ) -> Run:
+        """A new folder under `parent`, with the spec, the settings, the file as compiled and the first checkpoint, with
+        which a run begins anew that was killed before it wrote another. What killed processes left half made there
+        goes. Raises `Error` E0748."""
         title = re.sub(r"[^\w.-]+", "_", file.title).strip(".") or "model"
         base = f"{title}-{time.strftime('%Y%m%d-%H%M%S')}"
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            run = cls(_new_folder(parent, base))
-            run.checkpoints.mkdir()
-            for name, text in file.sources.files.items():
-                run._source(name, text)
-            with replacing(run.folder / "settings.json") as out:
-                out.write((json.dumps(settings, indent=2) + "\n").encode())
+            _tidy(parent)
+            made = cls(Path(tempfile.mkdtemp(prefix=f".{base}.", suffix=".tmp", dir=parent)))
         except OSError as problem:
-            raise _cannot_write(parent, problem) from None
-        file.save(run.folder / f"{title}.onnx")
-        return run
+            raise cannot_write(parent, problem) from None
+        try:
+            with lock.alone(made.folder):
+                made._fill(title, file, settings, first)
+                return cls(_named(made.folder, parent, base))
+        except OSError as problem:
+            raise cannot_write(parent, problem) from None
+        finally:
+            if made.folder.exists():
+                shutil.rmtree(made.folder, ignore_errors=True)
+
+    def _fill(
+        self, title: str, file: CompiledFile, settings: Mapping[str, Any], first: Checkpoint | None
+    ) -> None:
+        mask = os.umask(0)
+        os.umask(mask)
+        self.folder.chmod(0o777 & ~mask)  # mkdtemp makes folders that only the owner enters
+        self.checkpoints.mkdir()
+        for name, text in file.sources.files.items():
+            self._source(name, text)
+        with replacing(self.folder / "settings.json") as out:
+            out.write((json.dumps(settings, indent=2) + "\n").encode())
+        file.save(self.folder / f"{title}.onnx")
+        if first is not None:
+            self.write(first)
+
+    def tidy(self) -> None:
+        """Removes temporary files that a killed process left; nobody else is writing here."""
+        for folder in (self.folder, self.checkpoints):
+            for path in folder.glob(".*.tmp"):
+                if path.is_file():
+                    path.unlink(missing_ok=True)
+
+    def _stamp(self) -> tuple[int, ...] | None:
+        try:
+            found = (self.checkpoints / LAST).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def current(self) -> bool:
+        """Whether the checkpoint is the one that was last read or written through this object."""
+        return self._stamp() == self.known
+
+    def trained(self) -> tuple[CompiledFile, str | None]:
+        """The file with the state that the folder means, and what to say of it where that is not simply the end of
+        its training: the best epoch so far of a run that was stopped, or where it keeps none its last checkpoint.
+        Raises `Error` E0745 where nothing has been trained yet, and those of a file and a checkpoint.
+        """
+        last, model = self.checkpoints / LAST, self.model
+        if not last.is_file():
+            file = CompiledFile.load(model)
+            if not file.trained:
+                raise self._nothing("has no checkpoint yet")
+            return file, f"`{self.folder}` has no checkpoint: `{model.name}` is used as it stands"
+        found = Checkpoint.load(last)
+        progress = found.progress
+        if progress.step == 0:
+            raise self._nothing("has not trained yet")
+        file = CompiledFile.load(model, state=False)
+        found.check({slot.name: slot for slot in file.slots}, last)
+        if progress.finished and file.updates == progress.step:
+            return CompiledFile.load(model), None
+        go_on = f"; to go on: dlc train --resume {self.folder}"
+        if progress.finished:
+            said = f"`{model.name}` was not written when the run ended: its last checkpoint is used{go_on}"
+        elif found.best is not None:
+            said = f"the run is not finished: its best epoch so far, {progress.best}, is used{go_on}"
+        else:
+            said = f"the run is not finished: its checkpoint after update {progress.step:,} is used{go_on}"
+        best = found.best if not progress.finished else None
+        return file.holding(best or found.state, progress.step), said
+
+    def _nothing(self, what: str) -> Error:
+        return Error("E0745", f"the run `{self.folder}` {what}", help=f"dlc train --resume {self.folder}")
 
     def _source(self, name: str, text: str) -> None:
         """Writes one source of the spec; names from a file must not lead out of the folder."""
@@ -201,7 +285,8 @@ class Run:
         safe = [part.replace("\\", "_").replace(":", "_") for part in parts or ["spec.dl"]]
         path = self.folder.joinpath("spec", *safe)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        with replacing(path) as out:
+            out.write(text.encode())
 
     @property
     def model(self) -> Path:
@@ -217,17 +302,33 @@ class Run:
     def write(self, last: Checkpoint) -> None:
         """Replaces the last checkpoint. Raises `Error` E0748."""
         last.save(self.checkpoints / LAST)
+        self.known = self._stamp()
 
 
-def _new_folder(parent: Path, base: str) -> Path:
+UNFINISHED = re.compile(r"\.[\w.-]+-\d{8}-\d{6}\.\w+\.tmp")
+
+
+def _tidy(parent: Path) -> None:
+    """Removes run folders that were never made whole, if no process is making them."""
+    for path in parent.glob(".*.tmp"):
+        if UNFINISHED.fullmatch(path.name) and path.is_dir() and lock.free(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _named(made: Path, parent: Path, base: str) -> Path:
+    """Gives a folder its name, numbered where another run has it."""
     turn = 1
     while True:
         folder = parent / (base if turn == 1 else f"{base}-{turn}")
-        try:
-            folder.mkdir()
-            return folder
-        except FileExistsError:
-            turn += 1
+        if not folder.exists():
+            try:
+                made.rename(folder)
+                sync_folder(parent)
+                return folder
+            except OSError as problem:
+                if problem.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+        turn += 1
 
 
 def find(path: Path) -> tuple[Path, Run | None]:

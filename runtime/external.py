@@ -10,6 +10,8 @@ from onnx import ModelProto, TensorProto
 from . import graphs
 from .failures import Error
 
+MARK = b"dlc.checksum "  # begins a file beside a model of ours; the checksum of that model follows
+
 
 def model_tensors(model: ModelProto) -> Iterator[TensorProto]:
     """Every tensor of the main graph and of the graphs of `training_info`."""
@@ -19,17 +21,23 @@ def model_tensors(model: ModelProto) -> Iterator[TensorProto]:
         yield from graphs.tensors(info.initialization)
 
 
-def inline(model: ModelProto, folder: Path | None, name: str) -> None:
+def inline(model: ModelProto, folder: Path | None, name: str, *, of: str | None = None) -> None:
     """Reads every external tensor into the model. Sizes are checked before a byte is read.
 
-    Raises `Error` E0716 for a location outside `folder` (None: nothing may lie outside), E0717 for data that
-    are missing, too short, or not as long as the tensor.
+    `of`: the checksum that a file of ours beside it must begin with. Raises `Error` E0716 for a location outside
+    `folder` (None: nothing may lie outside), E0717 for data that are missing, too short, or not as long as the tensor,
+    E0756 for those of another save.
     """
+    seen: set[Path] = set()
     for tensor in model_tensors(model):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
-        entries = {entry.key: entry.value for entry in tensor.external_data}
+        # What is no UTF-8 comes as bytes; no name of a file is that.
+        entries = {entry.key: entry.value if isinstance(entry.value, str) else "\0" for entry in tensor.external_data}
         path = locate(entries.get("location", ""), folder, tensor.name, name)
+        if of is not None and path not in seen:
+            seen.add(path)
+            _one_save(path, of, name)
         data = _read(tensor, path, entries, name)
         del tensor.external_data[:]
         tensor.data_location = TensorProto.DEFAULT
@@ -55,6 +63,22 @@ def locate(location: str, folder: Path | None, tensor: str, name: str) -> Path:
     if not path.is_relative_to(root):
         raise unsafe
     return path
+
+
+def _one_save(path: Path, of: str, name: str) -> None:
+    """Raises `Error` E0756 where a file of ours beside a model is of another save. Other tools write no mark."""
+    wanted = MARK + of.encode()
+    try:
+        with path.open("rb") as data:
+            found = data.read(len(wanted))
+    except OSError:
+        return  # whoever reads it will say so
+    if found.startswith(MARK) and found != wanted:
+        raise Error(
+            "E0756", f"`{path.name}` is not of the same save as the model", where=name,
+            notes=[f"found {found[len(MARK):].decode('ascii', 'replace')}", f"expected {of}"],
+            help="copy both files again from one place, or save the model again",
+        )
 
 
 def _read(tensor: TensorProto, path: Path, entries: dict[str, str], name: str) -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, numpy_helper
 
-from . import external, graphs, metadata
+from . import checksum, external, graphs, metadata
 from .failures import Error
 from .memory import refuse_endless
 from .write import write
@@ -68,8 +68,15 @@ class CompiledFile:
             validate(self)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, check: bool = True) -> CompiledFile:
-        """Reads a file and the data beside it. Raises `Error` E0710, E0711, E0716, E0717 and the validator's."""
+    def load(
+        cls, path: str | os.PathLike[str], *, check: bool = True, accept: bool = False, state: bool = True,
+    ) -> CompiledFile:
+        """Reads a file and the data beside it, and holds them to their checksum.
+
+        `accept`: takes what another tool has altered. `state=False`: the state is not held to it, as it is to be
+        replaced (by that of a checkpoint). Raises `Error` E0710, E0711, E0716, E0717, E0755, E0756 and the
+        validator's.
+        """
         path = Path(path)
         try:
             refuse_endless(path)
@@ -80,7 +87,9 @@ class CompiledFile:
                 help="give the path of a .onnx file",
             ) from None
         model = _parse(data, str(path))
-        external.inline(model, path.parent, str(path))
+        external.inline(model, path.parent, str(path), of=checksum.noted(model) if state and not accept else None)
+        if not accept:
+            checksum.verify(model, str(path), state=state)
         return cls(model, str(path), check=check)
 
     @classmethod
@@ -88,6 +97,7 @@ class CompiledFile:
         """The same from bytes, which can have no data beside them."""
         model = _parse(data, name)
         external.inline(model, None, name)
+        checksum.verify(model, name)
         return cls(model, name, check=check)
 
     @classmethod
@@ -118,16 +128,33 @@ class CompiledFile:
         path = Path(path)
         values = values or {}
         held = {(slot.part, slot.tensor): values[slot.name] for slot in self.slots if slot.name in values}
-        described = self.metadata
+        described = {key: value for key, value in self.metadata.items() if key != checksum.KEY}
         if trained is not None:
             described = {key: value for key, value in described.items() if key != TRAINED} | {TRAINED: str(trained)}
+        described = {**described, checksum.KEY: checksum.text(self.model, held, described)}
+        mark = external.MARK + described[checksum.KEY].encode() + b"\n"
         try:
-            write(self.model, path, threshold, held, described)
+            write(self.model, path, threshold, held, described, mark)
         except OSError as problem:
             raise Error(
                 "E0739", f"cannot write `{path}`", notes=[problem.strerror or str(problem)],
                 help="nothing was changed; check that the folder is there, can be written and has room",
             ) from None
+
+    def holding(self, values: Mapping[str, np.ndarray], trained: int) -> CompiledFile:
+        """The file with other state (slot name -> array), after `trained` updates."""
+        model = ModelProto()
+        model.CopyFrom(self.model)
+        wanted = {(slot.part, slot.tensor): values[slot.name] for slot in self.slots if slot.name in values}
+        for part, held in _initializers(model):
+            array = wanted.get((part, held.name))
+            if array is not None:
+                held.CopyFrom(graphs.tensor(held.name, array))
+        others = [entry for entry in model.metadata_props if entry.key != TRAINED]
+        del model.metadata_props[:]
+        model.metadata_props.extend(others)
+        model.metadata_props.add(key=TRAINED, value=str(trained))
+        return CompiledFile(model, self.name, check=False)
 
     # --- what is inside
 
@@ -175,6 +202,11 @@ class CompiledFile:
     def updates(self) -> int:
         """`dlc.trained`: how many updates a trainer had done when it wrote the values that the file holds."""
         return metadata.number(self.metadata.get(TRAINED, "0"), TRAINED, "number of updates", self.name)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the file has a checksum, so that damage to it is seen."""
+        return checksum.KEY in self.metadata
 
     @property
     def trained(self) -> bool:

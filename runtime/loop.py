@@ -13,11 +13,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from . import checksum, lock
 from .callbacks import Callback, History, MetricsFile, Record, Start
 from .checkpoint import Checkpoint, Plan, Progress, Run
 from .data import ArraySource, Columns, split
 from .evaluate import fit_batch
 from .failures import Error
+from .file import CompiledFile
 from .finite import refused
 from .nearest import did_you_mean
 
@@ -58,7 +60,7 @@ class Loop:
         self.batch = fit_batch(self.columns, self.columns.rows if size == "all" else positive("batch", size))
         self.batch = min(self.batch, self.columns.rows)
         self.plan = Plan(size, stop=known.get("stop"), validate=validate, data=self._path(data, known),
-                         seed=trainer.seed, rows=self.columns.rows)
+                         seed=trainer.seed, rows=self.columns.rows, threads=trainer._how.threads)
         if plan is not None and self.again:
             self._same_data(plan)
             self.plan.epochs, self.plan.steps, self.plan.since = plan.epochs, plan.steps, plan.since
@@ -66,7 +68,8 @@ class Loop:
             self._ends(epochs, steps, settings)
         self._check_stop()
         self.callbacks = callbacks
-        self.folder = self._run(run)
+        self.parent = Path(run) if run is not None and not isinstance(run, Run) else None  # of a folder to be made
+        self.folder = run if isinstance(run, Run) else trainer.run if run is None else None
 
     # --- what was asked for
 
@@ -115,6 +118,19 @@ class Loop:
                 notes=[f"found {self.plan.rows} rows for training, the run had {plan.rows}"],
                 help="give the same data and validation share, or start a new run",
             )
+        if plan.digest and plan.digest != self._digest():
+            raise Error(
+                "E0746", "the data are not those that the run was trained on", where=self.columns.where,
+                notes=[f"they have {plan.rows} rows for training as those had, but other values"],
+                help="give the same data, or start a new run",
+            )
+
+    def _digest(self) -> str:
+        """A checksum of the training and validation arrays."""
+        if not self.plan.digest:
+            held = {f"validation {name}": array for name, array in (self.held.arrays if self.held else {}).items()}
+            self.plan.digest = checksum.arrays({**self.columns.arrays, **held})
+        return self.plan.digest
 
     def _ends(self, epochs: int | None, steps: int | None, settings: Mapping[str, Any]) -> None:
         if epochs is not None and steps is not None:
@@ -152,32 +168,67 @@ class Loop:
                 help='say it in the spec: `patience(5, on = ..., mode = "max")`, or "min", and compile it again',
             )
 
-    def _run(self, run: Run | str | os.PathLike[str] | None) -> Run | None:
-        if isinstance(run, Run):
-            return run
-        if run is None:
-            return self.trainer.run  # a resumed trainer goes on in its folder
+    def _create(self, parent: Path) -> Run:
+        """A new run folder, whose first checkpoint is where training begins."""
         trainer = self.trainer
         given = {name: value for name, value in asdict(self.plan).items() if value is not None}
         settings = {
             "model": trainer.file.hyperparameters, "train": {**trainer.file.settings, **given},
             "seed": trainer.seed, "device": trainer.device, "rows": self.columns.rows, "batch": self.batch,
         }
-        return Run.create(Path(run), trainer.file, settings)
+        first = trainer.checkpoint()
+        first.plan, first.progress.finished, first.progress.stopped = self.plan, False, False
+        return Run.create(parent, trainer.file, settings, first)
 
     # --- the loop
 
     def go(self) -> History:
         trainer = self.trainer
-        progress = trainer.progress
+        if self.folder is not None:
+            with lock.alone(self.folder.folder):
+                if trainer.run is self.folder and not self.folder.current():
+                    raise Error(
+                        "E0757", f"the run `{self.folder.folder}` has gone on since this trainer read it",
+                        where=str(self.folder.folder), help="resume it again: Trainer.resume(folder)",
+                    )
+                self.folder.tidy()
+                return self._written() if self.over else self._train()
         if self.over:
             return self._history()
         if trainer._waiting:
             trainer._initialize()
-        trainer.plan, trainer.run = self.plan, self.folder
+        if self.parent is None:
+            return self._train()
+        self._digest()
+        self._reserve()
+        self.folder = self._create(self.parent)
+        with lock.alone(self.folder.folder):
+            return self._train()
+
+    def _reserve(self) -> int:
+        """Tells the file how many updates and rows there will be. The number of the last update."""
         total = self.total()
-        trainer._reserved("observations", self.columns.rows)
-        trainer._reserved("steps", total)
+        self.trainer._reserved("observations", self.columns.rows)
+        self.trainer._reserved("steps", total)
+        return total
+
+    def _written(self) -> History:
+        """Of a run that is finished: writes its .onnx where a kill or a full disk came before it."""
+        assert self.folder is not None
+        if CompiledFile.load(self.folder.model, check=False, state=False).updates != self.trainer.progress.step:
+            self._save()
+            self.trainer.save(self.folder.model)
+        return self._history()
+
+    def _train(self) -> History:
+        trainer = self.trainer
+        progress = trainer.progress
+        if trainer._waiting:
+            trainer._initialize()
+        trainer.plan, trainer.run = self.plan, self.folder
+        if self.folder is not None:
+            self._digest()
+        total = self._reserve()
         if not self.again:
             if progress.finished and progress.best is not None:
                 trainer._best = trainer._values.snapshot()  # the fit before restored it; this one may do no better
@@ -192,6 +243,7 @@ class Loop:
             try:
                 self._steps(listeners, interrupted)
             except KeyboardInterrupt:
+                self._digest()
                 if not self._torn and trainer.stepper.spoilt() is None:
                     self._save()
                 raise

@@ -365,8 +365,8 @@ class Trainer:
                 "E0744", "a checkpoint alone does not say what it is of", where=str(place),
                 help="give the run folder, or the .onnx file too: Trainer.resume(path, program)",
             )
-        file = CompiledFile.of(program) if program is not None else CompiledFile.load(run.model)  # type: ignore[union-attr]
-        trainer = cls(file, device, found.plan.seed, threads=threads, start="file")
+        file = CompiledFile.of(program) if program is not None else CompiledFile.load(run.model, state=False)  # type: ignore[union-attr]
+        trainer = cls(file, device, found.plan.seed, threads=threads or found.plan.threads, start="file")
         found.check(trainer.slots, place)
         trainer._values.restore(found.state)
         trainer.progress, trainer.plan, trainer.run = found.progress, found.plan, run

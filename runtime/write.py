@@ -21,18 +21,19 @@ Values = Mapping[tuple["int | None", str], np.ndarray]  # by the training_info (
 
 def write(
     model: ModelProto, path: Path, threshold: int, values: Values | None = None,
-    metadata: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None, mark: bytes = b"",
 ) -> None:
     """Writes `model`, which stays as it is, with `values` for initializers of a step and with `metadata` for its own.
 
-    Large tensors go to `NAME.onnx.data` beside `path` when they pass `threshold` bytes in all. Each file appears whole
-    or not at all. Takes memory for the graphs and for one tensor. Raises OSError.
+    Large tensors go to `NAME.onnx.data` beside `path`, behind `mark`, when they pass `threshold` bytes in all. Each
+    file appears whole or not at all. Takes memory for the graphs and for one tensor. Raises OSError.
     """
     root = _Message(model, values or {}, metadata)
     large = [tensor for tensor in root.tensors() if tensor.size >= SMALL]
     if sum(tensor.size for tensor in large) > threshold:
         beside = path.with_name(path.name + ".data")
         with replacing(beside) as out:
+            out.write(mark)
             for tensor in large:
                 tensor.move(out, beside.name)
     with replacing(path) as out:

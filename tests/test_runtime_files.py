@@ -115,6 +115,9 @@ def test_a_file_has_the_bytes_that_protobuf_writes(tmp_path: Path) -> None:
     """The same bytes, though large tensors are never in one message."""
     for model in (large(), compiled(), compiled(classes=80)):
         CompiledFile(model).save(tmp_path / "m.onnx")
+        entry = CompiledFile.load(tmp_path / "m.onnx").model.metadata_props[-1]
+        assert entry.key == "dlc.checksum"
+        model.metadata_props.append(entry)
         assert (tmp_path / "m.onnx").read_bytes() == model.SerializeToString(deterministic=True)
 
 
@@ -128,7 +131,7 @@ def test_a_file_of_other_values_has_the_bytes_that_protobuf_writes(tmp_path: Pat
             held.raw_data = values[held.name].tobytes()
     again = CompiledFile.load(tmp_path / "m.onnx")
     assert again.updates == 7
-    kept = [entry for entry in again.model.metadata_props if entry.key != "dlc.trained"]
+    kept = [entry for entry in again.model.metadata_props if entry.key not in ("dlc.trained", "dlc.checksum")]
     del again.model.metadata_props[:]
     again.model.metadata_props.extend(kept)
     assert again.model.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
@@ -140,6 +143,7 @@ def test_tensors_of_nodes_go_beside_the_file_too(tmp_path: Path, values: bool) -
     file.save(tmp_path / "m.onnx", file.values() if values else None, threshold=100)
     assert (tmp_path / "m.onnx").stat().st_size < 2000 + len(compiled().SerializeToString())
     model = CompiledFile.load(tmp_path / "m.onnx").model
+    assert model.metadata_props.pop().key == "dlc.checksum"
     for tensor in external.model_tensors(model):
         tensor.ClearField("data_location")  # the default, which reading says
     assert model.SerializeToString(deterministic=True) == file.model.SerializeToString(deterministic=True)

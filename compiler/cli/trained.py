@@ -6,16 +6,27 @@ from typing import TYPE_CHECKING
 
 from dlc.runtime.failures import Error
 
+from . import report
+
 if TYPE_CHECKING:
     from dlc.runtime.file import CompiledFile
 
 
 def compiled_file(path: Path) -> CompiledFile:
-    """A .onnx file, or the trained one of a run folder."""
+    """A .onnx file, or that of a run folder with the state which the folder means; stderr is told where that is not
+    the end of its training, and where a file has no checksum."""
     from dlc.runtime.checkpoint import Run
     from dlc.runtime.file import CompiledFile
 
     if path.suffix.lower() == ".dl":
         raise Error("E0790", f"`{path}` is a spec: this command takes a compiled file",
                     help=f"dlc train {path}, or dlc compile {path}")
-    return CompiledFile.load(Run(path).model if path.is_dir() else path)
+    if path.is_dir():
+        file, said = Run(path).trained()
+    else:
+        file, said = CompiledFile.load(path), None
+    if said is not None:
+        report.note(f"note: {said}")
+    if not file.sealed:
+        report.note(f"note: {path} has no checksum: damage to it would not be seen")
+    return file
