@@ -232,7 +232,7 @@ class Compiled:
         module = self.program.module
         self.graph = module.graph
         self.roots = {name.removeprefix("output/"): node for name, node in module.roots("output/").items()}
-        self.variables = start_values(module, 0)
+        self.variables = dict(start_values(module, 0))
         self._sessions: list[onnxruntime.InferenceSession] = []
 
     def __call__(self, values: Mapping[str, Any], beginning: str = "") -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dlc.ops.leaf import make_input
 from dlc.optimize import simplify
 from dlc.tensor_type import TensorType
 from op_cases import HELD, Case, differentiable, error_of, file_of, float_leaves, run, sampled, samples, slope
-from spec_cases import X, body, codes
+from spec_cases import Spec, X, body, codes
 
 smooth = pytest.mark.parametrize("op", [op for op in sampled() if differentiable(op)], ids=lambda op: op.name)
 W = "param W: float[3, 4] init glorot_uniform\nh = tanh(x @ W)\n"
@@ -305,6 +305,31 @@ def test_rows_stay_apart_through_a_scan_over_time(name):
             unit[at] = 1
             numeric = slope(lambda h, unit=unit, row=row: spec.get("y", {"x": (row + h * unit)[None], **state})[0])
             assert error_of(whole[(i, ..., *at)], numeric) <= 1e-6
+
+
+def test_rows_stay_apart_through_rules_of_a_turn() -> None:
+    """What flows back to weights mixes rows, and does not count: they do not depend on x."""
+    spec = Spec("""fn spike(v) = where(v > 0, 1.0, 0.0)
+    derivative spike(g, y, v) = g / (1 + 10 * abs(v))^2
+    fn affine(x: float[n, k], w: float[k, m]) = tanh(x @ w)
+    derivative affine(g, y, x, w) {
+        d = g * (1 - y^2)
+        return d @ transpose(w), transpose(x) @ d
+    }
+    model m {
+        input x: float[batch, time, 2]
+        param W: float[2, 2] init glorot_uniform
+        scan t over time {
+            state h: float[batch, 2] = 0.0
+            h <- affine(h + x[:, t], W) + spike(h)
+        }
+        output z = jacobian(h, x, per = batch)
+    }""")
+    state = spec.start()
+    whole = spec.get("z", {"x": SEQUENCES, **state})
+    assert whole.shape == (3, 2, 3, 2) and np.abs(whole).min() > 0
+    for i, row in enumerate(SEQUENCES):
+        np.testing.assert_allclose(whole[i : i + 1], spec.get("z", {"x": row[None], **state}), atol=1e-12)
 
 
 @pytest.mark.parametrize("mixed", [
