@@ -105,7 +105,7 @@ def test_sizes_may_be_free(precision):
     program = dlc.compile(text.format(), precision=precision)
     module = program.module
     session = onnxruntime.InferenceSession(program.model_proto().SerializeToString())
-    values = start_values(module, 0)
+    values = dict(start_values(module, 0))
     for shape in ((2, 3, 8, 8), (1, 3, 9, 12), (3, 3, 12, 7)):
         x = np.random.default_rng(2).uniform(-1, 1, shape)
         roots = module.roots("output/")
