@@ -1,0 +1,228 @@
+"""Kills training, and lets its writes fail, at every point; then resumes, and holds the .onnx to the unbroken run's.
+
+    python tests/crashes.py kills [trials]      SIGKILL at random moments, up to three times in one run
+    python tests/crashes.py faults [of points]  at each write: a full disk, a kill before it, half-way and after it
+
+Works where processes can be forked. Each trial ends with one run folder, whose .onnx has the bytes of a run that
+nothing disturbed, and with no temporary file.
+"""
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dlc.runtime import CompiledFile, Error, Trainer, loop
+from hand_built import blobs, compiled
+
+STOP = {"patience": 6, "on": "validation.loss", "mode": "min"}
+MODES = ("full", "before", "half", "after")
+
+
+def forked(job: Callable[[], None]) -> int:
+    """Runs a job in a process of its own; how it ended: 0, 2 for an `Error`, or minus the signal."""
+    child = os.fork()
+    if child:
+        return child
+    status = 70
+    try:
+        job()
+        status = 0
+    except Error:
+        status = 2
+    except BaseException as problem:
+        print(f"{type(problem).__name__}: {problem}", file=sys.stderr)
+    finally:
+        os._exit(status)
+
+
+def ended(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+class Bench:
+    """A folder with a compiled file and its data, what an unbroken run of them gives, and runs that are disturbed."""
+
+    def __init__(self, folder: Path, epochs: int) -> None:
+        self.folder, self.runs = folder, folder / "runs"
+        np.savez(folder / "d.npz", **blobs(90))
+        CompiledFile(compiled(validate=0.2, stop={**STOP, "patience": epochs}, epochs=epochs)).save(folder / "m.onnx")
+        assert ended(forked(self.go)) == 0
+        self.wanted = self.result()
+        shutil.rmtree(self.runs)
+
+    def go(self) -> None:
+        """Trains, or goes on where there is a run."""
+        loop.SHARE = 0  # checkpoints as often as can be
+        found = self.run()
+        if found is None:
+            Trainer(self.folder / "m.onnx", device="cpu").fit(self.folder / "d.npz", run=self.runs, every=0)
+        else:
+            Trainer.resume(found, device="cpu").fit(every=0)
+
+    def run(self) -> Path | None:
+        found = sorted(self.runs.glob("[!.]*")) if self.runs.exists() else []
+        assert len(found) <= 1, found
+        return found[0] if found else None
+
+    def result(self) -> bytes:
+        found = self.run()
+        assert found is not None
+        return (found / "softmax.onnx").read_bytes()
+
+    def check(self) -> str:
+        """What is wrong at the end of a trial, or nothing."""
+        status = ended(forked(self.go))
+        if status:
+            return f"the resumed run ended with {status}"
+        left = [str(path) for path in self.runs.rglob("*.tmp")]
+        if left:
+            return f"left lying: {left}"
+        return "" if self.result() == self.wanted else "other bytes"
+
+
+class Faults:
+    """Counts the calls that write, and disturbs one of them."""
+
+    def __init__(self, at: int, mode: str) -> None:
+        self.at, self.mode, self.seen = at, mode, 0
+
+    def install(self) -> None:
+        for module, name in ((os, "fsync"), (os, "replace"), (os, "rename"), (os, "mkdir"), (os, "chmod"),
+                             (tempfile, "mkstemp")):
+            setattr(module, name, self.around(getattr(module, name)))
+        fdopen = os.fdopen
+
+        def opened(*args: Any, **kwargs: Any) -> Any:
+            out = fdopen(*args, **kwargs)
+            return Out(out, self)
+
+        os.fdopen = opened
+        usual = Path.open
+
+        def appended(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+            out = usual(path, mode, *args, **kwargs)
+            return Out(out, self) if mode == "ab" else out
+
+        Path.open = appended  # type: ignore[method-assign, assignment]
+
+    def around(self, call: Callable[..., Any], half: Callable[..., Any] | None = None) -> Callable[..., Any]:
+        def disturbed(*args: Any, **kwargs: Any) -> Any:
+            self.seen += 1
+            if self.seen != self.at:
+                return call(*args, **kwargs)
+            if self.mode == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.mode == "after":
+                call(*args, **kwargs)
+                os.kill(os.getpid(), signal.SIGKILL)
+            if half is not None:
+                half(*args, **kwargs)
+            if self.mode == "half":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        return disturbed
+
+
+class Out:
+    """A file whose writes are counted; a disturbed one writes half."""
+
+    def __init__(self, out: Any, faults: Faults) -> None:
+        self.out = out
+
+        def half(data: bytes) -> None:
+            out.write(bytes(data)[: len(data) // 2])
+            out.flush()
+
+        self.write = faults.around(out.write, half)
+
+    def __enter__(self) -> Out:
+        self.out.__enter__()
+        return self
+
+    def __exit__(self, *given: Any) -> Any:
+        return self.out.__exit__(*given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.out, name)
+
+
+def faults(folder: Path, every: int = 1, epochs: int = 2) -> Counter[str]:
+    """Disturbs every write of a run in each way, one a trial, or one in `every` of them."""
+    bench, seen = Bench(folder, epochs), Counter[str]()
+    count = folder / "count"
+
+    def counting() -> None:
+        found = Faults(-1, "")
+        found.install()
+        bench.go()
+        count.write_text(str(found.seen))
+
+    assert ended(forked(counting)) == 0
+    shutil.rmtree(bench.runs)
+    seen["points"] = int(count.read_text())
+    trials = [(at, mode) for at in range(1, seen["points"] + 1) for mode in MODES]
+    for at, mode in trials[::every]:
+        def disturbed(at: int = at, mode: str = mode) -> None:
+            Faults(at, mode).install()
+            bench.go()
+
+        status = ended(forked(disturbed))
+        seen["trials"] += 1
+        seen[f"ended with {status}"] += 1
+        _note(seen, bench.check(), f"write {at}, {mode}")
+        shutil.rmtree(bench.runs, ignore_errors=True)
+    return seen
+
+
+def kills(folder: Path, trials: int, epochs: int = 6, seed: int = 0) -> Counter[str]:
+    """SIGKILL at random moments of a run and of what resumes it."""
+    bench, seen, choose = Bench(folder, epochs), Counter[str](), random.Random(seed)
+    before = time.monotonic()
+    assert ended(forked(bench.go)) == 0
+    whole = time.monotonic() - before
+    shutil.rmtree(bench.runs)
+    for trial in range(trials):
+        for _ in range(choose.randint(1, 3)):
+            child = forked(bench.go)
+            time.sleep(choose.random() * whole)
+            os.kill(child, signal.SIGKILL)
+            seen["killed" if ended(child) == -signal.SIGKILL else "ended before the signal"] += 1
+            if bench.run() is None:
+                seen["killed before there was a folder"] += 1
+        seen["trials"] += 1
+        _note(seen, bench.check(), f"trial {trial}")
+        shutil.rmtree(bench.runs, ignore_errors=True)
+    return seen
+
+
+def _note(seen: Counter[str], wrong: str, where: str) -> None:
+    seen["wrong" if wrong else "same bytes"] += 1
+    if wrong:
+        print(f"{where}: {wrong}", file=sys.stderr, flush=True)
+
+
+def main(words: list[str]) -> int:
+    folder = Path(tempfile.mkdtemp())
+    number = int(words[1]) if len(words) > 1 else 0
+    try:
+        seen = kills(folder, number or 200) if words[:1] == ["kills"] else faults(folder, number or 1)
+    finally:
+        shutil.rmtree(folder)
+    print(", ".join(f"{name}: {count}" for name, count in seen.items()))
+    return 1 if seen["wrong"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
