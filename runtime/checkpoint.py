@@ -285,8 +285,7 @@ class Run:
         safe = [part.replace("\\", "_").replace(":", "_") for part in parts or ["spec.dl"]]
         path = self.folder.joinpath("spec", *safe)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as out:
-            out.write(text.encode())
+        path.write_text(text, encoding="utf-8")
 
     @property
     def model(self) -> Path:
@@ -305,7 +304,7 @@ class Run:
         self.known = self._stamp()
 
 
-UNFINISHED = re.compile(r"\.[\w.-]+-\d{8}-\d{6}\.\w+\.tmp")
+UNFINISHED = re.compile(r"\.([\w.-]+-\d{8}-\d{6})\.\w+\.tmp")
 
 
 def _tidy(parent: Path) -> None:
@@ -331,10 +330,26 @@ def _named(made: Path, parent: Path, base: str) -> Path:
         turn += 1
 
 
+def _settled(folder: Path) -> Path:
+    """The folder of a run; one that a kill kept from its name, though all was in it, gets it. Raises `Error` E0744 for
+    one that was never made whole, which goes."""
+    found = UNFINISHED.fullmatch(folder.name)
+    if found is None:
+        return folder
+    if (folder / "checkpoints" / LAST).is_file():
+        return _named(folder, folder.parent, found[1])
+    if lock.free(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+    raise Error(
+        "E0744", f"`{folder}` is not a run folder", notes=["a process was stopped while it made one"],
+        help="train again: nothing had begun",
+    )
+
+
 def find(path: Path) -> tuple[Path, Run | None]:
     """The checkpoint that a path means, and the run it belongs to. Raises `Error` E0740, E0744, E0745."""
     if path.is_dir():
-        run = Run(path.parent if path.name == "checkpoints" else path)
+        run = Run(_settled(path.parent if path.name == "checkpoints" else path))
         last = run.checkpoints / LAST
         if not last.is_file():
             run.model  # noqa: B018  (says so where the folder is no run at all)

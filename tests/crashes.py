@@ -186,7 +186,7 @@ def faults(folder: Path, every: int = 1, epochs: int = 2) -> Counter[str]:
     return seen
 
 
-def kills(folder: Path, trials: int, epochs: int = 6, seed: int = 0) -> Counter[str]:
+def kills(folder: Path, trials: int, epochs: int = 40, seed: int = 0) -> Counter[str]:
     """SIGKILL at random moments of a run and of what resumes it."""
     bench, seen, choose = Bench(folder, epochs), Counter[str](), random.Random(seed)
     before = time.monotonic()

@@ -198,6 +198,16 @@ def test_what_killed_processes_leave_goes(tmp_path: Path, data: Path) -> None:
     assert not unfinished.exists() and (folder.parent / ".mine.tmp").exists()
 
 
+def test_a_folder_that_a_kill_kept_from_its_name(tmp_path: Path, data: Path) -> None:
+    folder = stopped(tmp_path, data, 7)
+    hidden = folder.rename(folder.parent / f".{folder.name}.abc.tmp")
+    again = Trainer.resume(hidden, device="cpu")
+    assert again.run is not None and again.run.folder == folder and not hidden.exists()
+    again.fit()
+    hidden.mkdir()
+    assert refused(lambda: Trainer.resume(hidden, device="cpu")).code == "E0744" and not hidden.exists()
+
+
 def campaign(*words: str) -> dict[str, int]:
     """tests/crashes.py, in a process without threads of ours, as it forks."""
     script = Path(__file__).parent / "crashes.py"
