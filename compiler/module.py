@@ -9,6 +9,7 @@ The roots live in `graph.outputs`, under these names, so that every pass keeps t
     whole/NAME           `loss` or a metric over the whole data set, until `evaluation.split` makes of it
     evaluate/part/K      one batch's contribution to a total
     evaluate/value/NAME  closing arithmetic: `loss` or a metric from the totals (variables `evaluate/total/K`)
+    evaluate/train/...   the same of a training epoch, for what is not put together from the figures of its steps
 """
 from __future__ import annotations
 
@@ -52,6 +53,9 @@ class Module:
     metrics: list[str] = field(default_factory=list)
     variables: dict[str, Variable] = field(default_factory=dict)  # in the order of making
     reduces: list[str] = field(default_factory=list)  # of each evaluate/part/K: "sum" | "min" | "max"
+    epoch: dict[str, str] = field(default_factory=dict)  # how each figure of a step combines (epoch.py)
+    epoch_reduces: list[str] = field(default_factory=list)  # of each evaluate/train/part/K: "mean" | "sum" | ...
+    exact: dict[str, None] = field(default_factory=dict)  # roots and totals that are worked out in float64
     supports: dict[str, dict[Support, Support]] = field(default_factory=dict)  # of data: what asks, by what is asked
     names: dict[str, Node] = field(default_factory=dict)  # what the model's text calls its values, before any pass
     batch: str | None = None  # the dimension that counts rows

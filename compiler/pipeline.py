@@ -47,10 +47,11 @@ def check(
 
 def differentiate(module: Module, max_nodes: int = MAX_NODES) -> None:
     """graph -> graph with its derivatives: simplified before each round, so that stable forms are differentiated."""
+    evaluation.split(module, derived=False)
     simplify(module.graph)
     while expand(module.graph, max_nodes):
         simplify(module.graph)
-    evaluation.split(module)
+    evaluation.split(module, derived=True)
 
 
 def optimize(module: Module, precision: str) -> None:

@@ -1,13 +1,14 @@
 """Figures over a whole data set, and predictions: sessions cut from the same file by the outputs they ask for."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from onnx import numpy_helper
 
 from . import graphs, random
+from .closing import COMBINE, Closing
 from .data import ArraySource, Columns, Field, check, fields, figure_batch
 from .failures import Error
 from .file import CompiledFile
@@ -16,7 +17,6 @@ from .state import State, figure_names, promoted
 
 BYTES = 1 << 20  # data of one evaluation batch, where the training batch is not larger
 LARGEST = 1024  # rows
-COMBINE: dict[str, Callable[[float, float], float]] = {"sum": lambda a, b: a + b, "min": min, "max": max}
 
 
 def batch_for(columns: Columns, batch: int) -> int:
@@ -77,12 +77,9 @@ class Evaluator:
         self.key = state.name(self.part, "key") if file.ours and "key" in self.session.inputs else None
         data = [name for name in self.session.inputs if state.name(self.part, name) is None]
         self.fields: tuple[Field, ...] = fields(file, data)
-        self.closing: Session | None = None
+        self.closing: Closing | None = None
         if self.plan:
-            promote = promote | {one.total for one in self.plan.parts}
-            asked = dict.fromkeys(self.plan.values.values())
-            closing = graphs.concatenate(file.model, holder.algorithm, asked, promote)
-            self.closing = Session(closing, Options("cpu", 1, how.fused))
+            self.closing = Closing(file, holder, state, self.plan.parts, self.plan.values, how.fused)
         self.reads = {*self.session.inputs, *(self.closing.inputs if self.closing else ())}  # state included
 
     def run(self, columns: Columns, batch: int) -> dict[str, float]:
@@ -90,25 +87,19 @@ class Evaluator:
         source = ArraySource(columns, fit_batch(columns, batch_for(columns, batch)))
         held = self.state.feeds(self.part, self.session.inputs)
         key = self.state.read(self.key) if self.key is not None else None
-        results = [
-            ([float(np.reshape(v, ())) for v in self.session.run(self.outputs, feeds)], rows)
-            for feeds, rows in _fed(source, held, key)
-        ]
+        results = [(self.session.run(self.outputs, feeds), rows) for feeds, rows in _fed(source, held, key)]
         if self.plan is None or self.closing is None:
             return {
-                name: sum(values[i] * rows for values, rows in results) / columns.rows
+                name: sum(float(np.reshape(values[i], ())) * rows for values, rows in results) / columns.rows
                 for i, name in enumerate(self.names)
             }
-        totals: dict[str, np.ndarray] = {}
-        for i, one in enumerate(self.plan.parts):
-            combine, value = COMBINE[one.reduce], results[0][0][i]
+        totals = []
+        for i, part in enumerate(self.plan.parts):
+            value = np.asarray(results[0][0][i], np.float64)
             for values, _ in results[1:]:
-                value = combine(value, values[i])
-            totals[one.total] = np.array(value, self.closing.types.get(one.total, np.dtype("float64")))
-        state = {n: self.state.read(s) for n in self.closing.inputs if (s := self.state.name(self.part, n))}
-        asked = list(dict.fromkeys(self.plan.values.values()))
-        closed = dict(zip(asked, self.closing.run(asked, {**state, **totals}), strict=True))
-        return {name: float(closed[output]) for name, output in self.plan.values.items()}
+                value = COMBINE[part.reduce](value, values[i])
+            totals.append(value)
+        return self.closing(totals)
 
 
 class Predictor:

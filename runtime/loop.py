@@ -152,7 +152,7 @@ class Loop:
         if self.plan.stop is None:
             return
         on = str(self.plan.stop.get("on", "validation.loss"))
-        known = [f"train.{name}" for name in self.trainer.stepper.figures]
+        known = [f"train.{name}" for name in self.trainer.epoch_figures.shown]
         if self.held is not None:
             known += [f"validation.{name}" for name in self.trainer.evaluator.names]
         if on not in known:
@@ -282,11 +282,9 @@ class Loop:
         source = ArraySource(self.columns, self.batch, trainer.seed)
         last = self.plan.steps if self.plan.steps is not None else FAR
         epochs = self.plan.epochs if self.plan.epochs is not None else FAR
-        names = stepper.figures
+        names, add = stepper.figures, trainer.epoch_figures.add
         before, self._due = time.monotonic(), time.monotonic() + self.every
         while progress.step < last and progress.epoch < epochs and not progress.stopped:
-            if not progress.sums:
-                progress.sums = [0.0] * len(names)
             sums = progress.sums
             for batch in source.batches(progress.epoch, progress.cursor):
                 self._torn = True
@@ -298,12 +296,11 @@ class Loop:
                 looks = ends or saves or self._looks(step, cursor)
                 if (figures and not math.isfinite(figures[0])) or (looks and stepper.spoilt()):
                     raise Blown(refused(trainer.file, stepper, batch.arrays, step))
-                for i, figure in enumerate(figures):
-                    sums[i] += figure * batch.rows
+                add(sums, figures, batch.rows)
                 progress.step, progress.cursor = step, cursor
                 self._torn = False
                 for tell in each:
-                    tell(step, dict(zip(names, figures, strict=True)))
+                    tell(step, dict(zip(names, figures, strict=False)))
                 if looks and self._early:
                     self._good, self._early = trainer.checkpoint(), not progress.history
                 if interrupted or saves or step >= last:
@@ -342,7 +339,7 @@ class Loop:
             "epoch": progress.epoch + 1,
             "step": progress.step,
             "seconds": round(progress.seconds, 6),
-            "train": {n: s / progress.cursor for n, s in zip(trainer.stepper.figures, progress.sums, strict=True)},
+            "train": trainer.epoch_figures.close(progress.sums, progress.cursor),
             "validation": trainer.evaluator.run(self.held, self.batch) if self.held is not None else None,
         }
         self._short = None if whole else record

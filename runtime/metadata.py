@@ -134,11 +134,22 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Epoch:
+    """How the figures of a training epoch come from those of its steps: `figures` combine by themselves, `values` is
+    the output of the closing arithmetic of others, over `parts` that a step gives."""
+
+    figures: dict[str, Literal["mean", "sum", "min", "max"]] = field(default_factory=dict)
+    parts: tuple[Figure, ...] = ()
+    values: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """`dlc.evaluate`: `values` is the output of each figure's closing arithmetic."""
 
     parts: tuple[Figure, ...]
     values: dict[str, str]
+    train: Epoch | None = None
 
 
 class Unfit(Exception):

@@ -164,14 +164,15 @@ def promoted(file: CompiledFile, part: int | None) -> set[str]:
     return {slot.tensor for slot in file.slots if slot.part is None or slot.part == part}
 
 
-def figure_names(part: Part) -> list[str]:
-    """What a step reports: the scalar outputs that are bound to no state, `loss` first in files of ours."""
+def figure_names(part: Part, prefix: str = "") -> list[str]:
+    """What a step reports: the scalar outputs that are bound to no state, `loss` first in files of ours. With a
+    prefix those under it, which a step does not report."""
     bound = set(part.updates.values())
     return [
         value.name
         for value in part.algorithm.output
         if value.name not in bound
-        and not value.name.startswith("evaluate/")
+        and (value.name.startswith(prefix) if prefix else not value.name.startswith("evaluate/"))
         and graphs.shape_of(value) in ((), (1,))
         and graphs.dtype_of(value.type.tensor_type.elem_type).kind in "fiub"
     ]
@@ -196,7 +197,8 @@ def _separate(model: ModelProto, updates: Mapping[str, str]) -> dict[str, str]:
 class Stepper:
     """Runs one iteration: the step of every training_info, in order.
 
-    `inputs` are the names of the data it takes, `figures` the names of the numbers it reports.
+    `inputs` are the names of the data it takes, `figures` the names of the numbers it reports. What the file adds up
+    over an epoch beside these comes after them in `read`.
     """
 
     def __init__(self, file: CompiledFile, state: State, how: Options) -> None:
@@ -207,10 +209,12 @@ class Stepper:
         figures_of: list[list[tuple[str, Buffer]]] = []
         targets_of: list[dict[str, str]] = []
         self._rows: list[tuple[packing.Row, tuple[Buffer, Buffer]]] = []
+        train = file.evaluation.train if file.evaluation else None
         for part in file.parts:
             names = figure_names(part)
             # Two parts may report under one name: the later is numbered.
             self.figures += [n if n not in self.figures else f"{n}@{part.index}" for n in names]
+            names += [one.part for one in train.parts] if train and part.index == 0 else []
             outputs = [*names, *part.updates.values()]
             model = graphs.concatenate(file.model, part.algorithm, dict.fromkeys(outputs), promoted(file, part.index))
             targets = _separate(model, part.updates)
@@ -344,5 +348,5 @@ class Stepper:
         return dict(total)
 
     def read(self) -> list[float]:
-        """The figures of the last step."""
+        """The figures of the last step, and the further parts of an epoch's."""
         return [float(value) for value in self._values]

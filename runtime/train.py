@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from . import graphs, session
 from .callbacks import Callback, History
 from .checkpoint import Checkpoint, Plan, Progress, Run, find
+from .closing import EpochFigures
 from .data import Columns, Field, check, fields, load
 from .data.check import BatchCheck, refuse_masked
 from .evaluate import Evaluator, Predictor, batch_for
@@ -182,6 +183,10 @@ class Trainer:
         """What becomes of the graph of a step for the provider it runs on, and how often: the file holds standard
         operators only. The logger `dlc.runtime` says it too, at level DEBUG. Makes the step's sessions."""
         return self.stepper.rewrites()
+
+    @cached_property
+    def epoch_figures(self) -> EpochFigures:
+        return EpochFigures(self.file, self._values, self.stepper, self._how.fused)
 
     @cached_property
     def evaluator(self) -> Evaluator:

@@ -12,9 +12,10 @@ from math import prod
 import onnx
 from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, ValueInfoProto
 
-from . import graphs
+from . import graphs, metadata
 from .failures import Error
 from .file import RESERVED, CompiledFile, Part
+from .state import figure_names
 
 LARGE = 1 << 16  # bytes; no tensor that decides a shape is larger
 OPSET, IR = 21, 10  # of files of ours
@@ -256,11 +257,15 @@ def _check_evaluation(file: CompiledFile) -> None:
         return
     outputs = {value.name for part in file.parts for value in part.algorithm.output}
     totals = {tensor.name for part in file.parts for tensor in part.algorithm.initializer}
-    for one in plan.parts:
-        if one.part not in outputs or one.total not in totals or one.reduce not in ("sum", "min", "max"):
+    scalars = {name for part in file.parts for name in figure_names(part, "evaluate/train/")}
+    train = plan.train or metadata.Epoch()
+    for one in (*plan.parts, *train.parts):
+        hows = ("mean", "sum", "min", "max") if one in train.parts else ("sum", "min", "max")
+        if one.part not in outputs or one.total not in totals or one.reduce not in hows or (
+                one in train.parts and one.part not in scalars):
             raise _fault("E0737", file, f"`dlc.evaluate` does not fit the graph: the part `{one.part}`",
                          f"total `{one.total}`, reduce `{one.reduce}`")
-    for name, output in plan.values.items():
+    for name, output in (*plan.values.items(), *train.values.items()):
         if output not in outputs:
             raise _fault("E0737", file, f"`dlc.evaluate` does not fit the graph: the value `{name}`",
                          f"`{output}` is no output of the algorithm")

@@ -5,6 +5,8 @@ import importlib.metadata
 import json
 from typing import Any
 
+from .. import epoch
+from ..closing import COMBINED
 from ..graph import Node
 from ..module import Module
 from ..tensor_type import Shape
@@ -61,14 +63,18 @@ def signature(module: Module) -> dict[str, Any]:
 
 
 def evaluation(module: Module) -> dict[str, Any]:
-    prefix = "evaluate/value/"
-    values = [root for root in module.graph.outputs if root.startswith(prefix)]
+    combined = {name: how for name, how in module.epoch.items() if how in COMBINED}
     return {
-        "parts": [
-            {"part": f"evaluate/part/{k}", "total": f"evaluate/total/{k}", "reduce": reduce}
-            for k, reduce in enumerate(module.reduces)
-        ],
-        "values": {root.removeprefix(prefix): root for root in values},
+        **_closing(module, module.reduces, "evaluate/part/", "evaluate/total/", "evaluate/value/"),
+        "train": {"figures": combined,
+                  **_closing(module, module.epoch_reduces, epoch.PART, epoch.TOTAL, epoch.VALUE)},
+    }
+
+
+def _closing(module: Module, reduces: list[str], part: str, total: str, value: str) -> dict[str, Any]:
+    return {
+        "parts": [{"part": f"{part}{k}", "total": f"{total}{k}", "reduce": reduce} for k, reduce in enumerate(reduces)],
+        "values": {root.removeprefix(value): root for root in module.roots(value)},
     }
 
 

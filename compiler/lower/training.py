@@ -6,10 +6,12 @@ from collections.abc import Iterable
 import numpy as np
 from onnx import GraphProto, StringStringEntryProto, TrainingInfoProto
 
+from .. import epoch
 from ..graph import Node
 from ..module import Module
 from ..start import Starts
 from .emit import Emitter, element, tensor, value_info
+from .exact import exact_emitter, inside
 from .model import hold, write_roots
 
 
@@ -38,6 +40,8 @@ def step_roots(module: Module) -> dict[str, Node]:
     names += [f"next/{path}" for path in module.variables if f"next/{path}" in outputs]
     names += [f"evaluate/part/{k}" for k in range(len(module.reduces))]
     names += [name for name in outputs if name.startswith("evaluate/value/")]
+    names += [f"{epoch.PART}{k}" for k in range(len(module.epoch_reduces))]
+    names += [name for name in outputs if name.startswith(epoch.VALUE)]
     return {name.removeprefix("metric/"): outputs[name] for name in names}
 
 
@@ -58,8 +62,13 @@ def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: Starts
     graph.name = "train"
     main, precision = beside.graph, beside.precision
     roots = step_roots(module)
-    order = module.graph.order(early(roots.values()))
-    needed = set(order)
+    named = {name.removeprefix("metric/") for name in module.exact} if precision != "float64" else set()
+    exact = {name: node for name, node in roots.items() if name in named}
+    totals = [variable for path, variable in module.variables.items() if path in named]
+    doubled, read = inside(exact.values(), [variable.node for variable in totals])
+    own = {name: node for name, node in roots.items() if name not in named}
+    order = module.graph.order([*early(own.values()), *read])
+    needed = {*order, *doubled}
     there = {info.name for info in main.input}
     data = [*module.inputs, *module.targets]
     # Sizes come from the data that is fed anyway, that of the main graph first.
@@ -76,16 +85,29 @@ def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: Starts
         [
             variable
             for path, variable in module.variables.items()
-            if path not in held
+            if path not in held and path not in named
             and (variable.kind != "counter" or variable.node in needed or f"next/{path}" in roots)
         ],
         start,
     )
-    write_roots(emitter, order, roots)
+    write_roots(emitter, order, own)
+    used = dict(emitter.used)
+    if exact:
+        double = exact_emitter(emitter, doubled, read)
+        hold(double, totals, start)
+        write_roots(double, doubled, {name: node for name, node in exact.items() if name not in module.metrics})
+        for name, node in exact.items():
+            if name in module.metrics:  # of one batch, in the precision of the file
+                double.alias(name, node, element(node.dtype, precision))
+                graph.output.append(value_info(name, node.type, precision))
+        used.update(double.used)
+        said = {info.name: info for info in graph.output}
+        del graph.output[:]
+        graph.output.extend(said[name] for name in roots)
     graph.input.extend(
         value_info(leaf.attrs["name"], leaf.type, precision)
         for leaf in data
-        if leaf.attrs["name"] not in there and (leaf in needed or leaf.attrs["name"] in emitter.used)
+        if leaf.attrs["name"] not in there and (leaf in needed or leaf.attrs["name"] in used)
     )
 
 

@@ -1,0 +1,80 @@
+"""Figures over many batches: what each batch gives is combined in float64, then closed by the file's own arithmetic."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from . import graphs
+from .file import CompiledFile, Part
+from .metadata import Figure
+from .session import Options, Session
+from .state import State, Stepper, promoted
+
+COMBINE: dict[str, Callable[..., np.ndarray]] = {"sum": np.add, "min": np.minimum, "max": np.maximum}
+
+
+class Closing:
+    """The closing arithmetic of `values` (figure -> output), which reads the totals of `parts` and state."""
+
+    def __init__(
+        self, file: CompiledFile, part: Part, state: State, parts: Sequence[Figure], values: Mapping[str, str],
+        fused: bool,
+    ) -> None:
+        self.state, self.part, self.parts, self.values = state, part.index, parts, values
+        promote = promoted(file, part.index) | {one.total for one in parts}
+        self._asked = list(dict.fromkeys(values.values()))
+        model = graphs.concatenate(file.model, part.algorithm, self._asked, promote)
+        self._session = Session(model, Options("cpu", 1, fused))
+        self.inputs = self._session.inputs
+
+    def __call__(self, totals: Sequence[object]) -> dict[str, float]:
+        """The figures, from a total for each part."""
+        types = self._session.types
+        feeds = {one.total: np.asarray(value, types[one.total])
+                 for one, value in zip(self.parts, totals, strict=True) if one.total in types}
+        held = {n: self.state.read(s) for n in self.inputs if (s := self.state.name(self.part, n))}
+        closed = dict(zip(self._asked, self._session.run(self._asked, {**held, **feeds}), strict=True))
+        return {name: float(closed[output]) for name, output in self.values.items()}
+
+
+class EpochFigures:
+    """The figures of a training epoch from those of its steps: `shown` are their names.
+
+    A file says of each how it combines (docs/file-format.md); of one that does not they are means, weighed by rows.
+    """
+
+    def __init__(self, file: CompiledFile, state: State, stepper: Stepper, fused: bool) -> None:
+        plan = file.evaluation.train if file.evaluation else None
+        names, self._closing = stepper.figures, None
+        self._hows = ["mean"] * len(names)
+        self.shown = list(names)
+        if plan is not None:
+            self._hows = [plan.figures.get(name, "none") for name in names] + [one.reduce for one in plan.parts]
+            self.shown = [name for name in names if name in plan.figures or name in plan.values]
+            if plan.values:
+                self._closing = Closing(file, file.parts[0], state, plan.parts, plan.values, fused)
+        self._names = [(i, name) for i, name in enumerate(names) if self._hows[i] != "none"]
+        self._means = all(how == "mean" for how in self._hows)
+
+    def add(self, sums: list[float], values: Sequence[float], rows: int) -> None:
+        """Adds the values of a step to `sums`, which an epoch begins with empty."""
+        if not sums:
+            sums += [value * rows if how == "mean" else value for how, value in zip(self._hows, values, strict=True)]
+        elif self._means:
+            for i, value in enumerate(values):
+                sums[i] += value * rows
+        else:
+            for i, (how, value) in enumerate(zip(self._hows, values, strict=True)):
+                if how == "mean":
+                    sums[i] += value * rows
+                elif how != "none":
+                    sums[i] = float(COMBINE[how](sums[i], value))
+
+    def close(self, sums: Sequence[float], rows: int) -> dict[str, float]:
+        """The figures of so many rows."""
+        totals = [total / rows if how == "mean" else total for how, total in zip(self._hows, sums, strict=True)]
+        found = {name: totals[i] for i, name in self._names}
+        if self._closing is not None:
+            found.update(self._closing(totals[len(totals) - len(self._closing.parts):]))
+        return {name: found[name] for name in self.shown}
