@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
+from dlc.runtime.sources import renamed
 from lark import Lark, Token
 from lark.exceptions import UnexpectedInput
 
@@ -77,7 +78,7 @@ def read_source(path: str | os.PathLike[str]) -> Source:
 def make_source(text: str, name: str = "<text>") -> Source:
     """A source from text in hand, with the same clean-up as a file gets."""
     clean = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    return Source(name, clean, "spec.dl" if name == "<text>" else os.path.basename(name))
+    return Source(name, clean, "spec.dl" if name == "<text>" else "/".join(renamed(os.path.basename(name))))
 
 
 # --- the parser

@@ -21,14 +21,14 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from . import checksum, lock
+from . import checksum, lock, sources
 from .atomic import cannot_write, replacing, sync_folder
 from .callbacks import Record
 from .failures import Error
@@ -221,8 +221,8 @@ class Run:
         os.umask(mask)
         self.folder.chmod(0o777 & ~mask)  # mkdtemp makes folders that only the owner enters
         self.checkpoints.mkdir()
-        for name, text in file.sources.files.items():
-            self._source(name, text)
+        texts, at = file.sources.files, sources.anyhow(file.sources.files)
+        sources.write(self.folder / "spec", {at[name]: text for name, text in texts.items()})
         with replacing(self.folder / "settings.json") as out:
             out.write((json.dumps(settings, indent=2) + "\n").encode())
         file.save(self.folder / f"{title}.onnx")
@@ -278,14 +278,6 @@ class Run:
 
     def _nothing(self, what: str) -> Error:
         return Error("E0745", f"the run `{self.folder}` {what}", help=f"dlc train --resume {self.folder}")
-
-    def _source(self, name: str, text: str) -> None:
-        """Writes one source of the spec; names from a file must not lead out of the folder."""
-        parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..", ".") and "\0" not in part]
-        safe = [part.replace("\\", "_").replace(":", "_") for part in parts or ["spec.dl"]]
-        path = self.folder.joinpath("spec", *safe)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
 
     @property
     def model(self) -> Path:

@@ -375,7 +375,7 @@ def test_export_leaves_the_predicting_part(run, trained: dict[str, object], tmp_
 
 def test_decompile_gives_the_spec_back(run, trained: dict[str, object], tmp_path: Path) -> None:
     assert run("decompile", trained["model"])[1] == (SPECS / "xor.dl").read_text()
-    assert run("decompile", trained["model"], "-o", tmp_path)[0] == 0
+    assert run("decompile", trained["model"], "-o", tmp_path)[0] == 0  # a folder that is empty
     assert (tmp_path / "xor.dl").read_text() == (SPECS / "xor.dl").read_text()
     assert (tmp_path / "std" / "layers.dl").read_text() == (SPECS / "std" / "layers.dl").read_text()
 

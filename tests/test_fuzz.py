@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-
-from .mutations import FILES, TEXTS, TooLong, bounded, mutated, survives
+from mutations import FILES, TEXTS, TooLong, bounded, mutated, survives
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bounds time and memory as Linux does")
 PART = 100  # specs of one test

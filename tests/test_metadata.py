@@ -10,9 +10,8 @@ import pytest
 from dlc.runtime import metadata
 from dlc.runtime.failures import Error
 from dlc.runtime.file import CompiledFile
+from hand_built import compiled
 from onnx import ModelProto
-
-from .hand_built import compiled
 
 KEYS = ("dlc.settings", "dlc.signature", "dlc.sources", "dlc.evaluate")
 # JSON of every kind, and numbers and texts that are hard on whoever reads them.

@@ -15,9 +15,8 @@ from dlc.diagnostics import error
 from dlc.parse import make_source
 from dlc.pipeline import check
 from dlc.runtime.failures import Error, plain, shortened
-
-from .hand_built import compiled
-from .test_metadata import with_text
+from hand_built import compiled
+from test_metadata import with_text
 
 HOSTILE = "a\x1b[2J\x07\x9b31m\u202eb\u2066\u200f\u2028\r\x00\x7f[red]"
 SHOWN = r"a\u001b[2J\u0007\u009b31m\u202eb\u2066\u200f\u2028\u000d\u0000\u007f[red]"

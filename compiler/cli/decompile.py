@@ -2,26 +2,29 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
 from . import report
-from .files import write
 from .options import OUTPUT, Output
 
 
 def decompile(
     file: Annotated[Path, Parameter(help="A .onnx file that dlc wrote.")], /, *,
     out: Annotated[
-        Path | None, Parameter(name=("--output", "-o"), help="A folder for the spec and all it used.")
+        Path | None, Parameter(name=("--output", "-o"), help="A folder for the spec and all it used: new or empty.")
     ] = None,
+    force: Annotated[
+        bool, Parameter(help="Write into a folder that is not empty, over files of the same names.", show_default=False)
+    ] = False,
     output: Output = OUTPUT,
 ) -> None:
     """Give back the spec that a file was compiled from, word for word."""
     from dlc.runtime.file import CompiledFile
+    from dlc.runtime.sources import places, write
 
     compiled = CompiledFile.load(file)
     main, files = compiled.sources.main, compiled.sources.files
@@ -34,19 +37,14 @@ def decompile(
         else:
             report.data(files[main])
         return
-    for name, text in files.items():
-        write(_inside(out, name, file), text)
+    at = places(files, str(file))
+    try:
+        write(out, {at[name]: text for name, text in files.items()}, force=force)
+    except OSError as problem:
+        raise Error("E0739", f"cannot write into `{out}`", notes=[problem.strerror or str(problem)],
+                    help="check that the folder can be written and has room") from None
+    spec = out.joinpath(*at[main])
     if output.json:
-        report.say(json.dumps({"main": str(out / PurePosixPath(main).name), "files": list(files)}))
+        report.say(json.dumps({"main": str(spec), "files": list(files)}))
     else:
-        report.note(f"{len(files)} files in {out}, the spec is {out / PurePosixPath(main).name}")
-
-
-def _inside(folder: Path, name: str, file: Path) -> Path:
-    """The place of a source in the folder; a name in the file never leads out of it."""
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if not parts or ".." in parts or parts[0] == "/" or ":" in name:
-        raise Error("E0798", f"the source name `{name}` leads out of the folder", where=str(file))
-    target = folder.joinpath(*parts)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target
+        report.note(f"{len(files)} files in {out}, the spec is {spec}")
