@@ -95,6 +95,9 @@ def test_a_file_without_a_checksum_is_said_to_have_none(tmp_path: Path, capsys: 
     np.savez(tmp_path / "d.npz", x=blobs(5)["x"])
     assert main(["predict", str(path), "--data", str(tmp_path / "d.npz")]) == 0
     assert capsys.readouterr().err.count("no checksum") == 1
+    np.savez(tmp_path / "d.npz", **blobs(20))
+    assert main(["train", str(path), "--data", str(tmp_path / "d.npz"), "--epochs", "1", "--runs", str(tmp_path)]) == 0
+    assert capsys.readouterr().err.count("no checksum") == 1
     FILE.save(path)
     assert main(["check", str(path)]) == 0
     assert "no checksum" not in capsys.readouterr().out

@@ -32,6 +32,7 @@ def train(
     from dlc.runtime.train import Trainer
 
     from .progress import listener
+    from .trained import compiled_file
 
     if (file is None) == (resume is None):
         raise Error("E0790", "`dlc train` takes a spec, a .onnx file, or --resume RUN",
@@ -48,7 +49,7 @@ def train(
         trainer = Trainer(compilation.program(file, output), device=device, seed=compilation.seed)
     else:
         compilation.refuse(file, "--seed")
-        trainer = Trainer(file, device=device, seed=compilation.seed)
+        trainer = Trainer(compiled_file(file), device=device, seed=compilation.seed)
     heard = listener(output.json)
     try:
         history = trainer.fit(
