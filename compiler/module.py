@@ -6,6 +6,7 @@ The roots live in `graph.outputs`, under these names, so that every pass keeps t
     loss, metric/NAME    of one batch, in the training pass
     next/PATH            a variable after the step
     initial/PATH         a variable's start value, from the leaf `seed` alone
+    draw/NAME            a draw for an input that has a distribution, of the shape of the input
     whole/NAME           `loss` or a metric over the whole data set, until `evaluation.split` makes of it
     evaluate/part/K      one batch's contribution to a total
     evaluate/value/NAME  closing arithmetic: `loss` or a metric from the totals (variables `evaluate/total/K`)
@@ -76,6 +77,10 @@ class Module:
             for name, node in self.graph.outputs.items()
             if any(name == prefix or (prefix.endswith("/") and name.startswith(prefix)) for prefix in prefixes)
         }
+
+    def drawn(self) -> list[Node]:
+        """The inputs that are drawn where no data are fed."""
+        return [leaf for leaf in self.inputs if f"draw/{leaf.attrs['name']}" in self.graph.outputs]
 
     def reserved(self) -> list[str]:
         """Every name of the file that has a meaning. CompileError E0290 when two things have one name."""

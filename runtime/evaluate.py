@@ -11,7 +11,7 @@ from . import graphs, random
 from .closing import COMBINE, Closing
 from .data import ArraySource, Columns, Field, check, fields, figure_batch
 from .failures import Error
-from .file import CompiledFile
+from .file import CompiledFile, Part
 from .session import Options, Session
 from .state import State, figure_names, promoted
 
@@ -117,16 +117,32 @@ class Predictor:
         self.fields = fields(file, data)
         names = {f.shape[f.rows] for f in self.fields if f.rows is not None}
         self.rows = {v.name: _row_axis(graphs.shape_of(v), names) for v in file.main.output}
+        self.drawer = Drawer.of(file, state, how, self.fields)
+        self.calls = 0
 
-    def run(self, data: Mapping[str, object], where: str, batch: int) -> dict[str, np.ndarray]:
-        """Outputs by name, each with its row dimension over all rows."""
+    def needed(self) -> tuple[Field, ...]:
+        """The fields that the data must have: not those that can be drawn."""
+        drawn = self.drawer.outputs if self.drawer else {}
+        return tuple(field for field in self.fields if field.name not in drawn)
+
+    def run(
+        self, data: Mapping[str, object], where: str, batch: int, rows: int | None = None, seed: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Outputs by name, each with its row dimension over all rows. Each call draws anew, or as the seed says; `rows`
+        are those to draw where no data say how many. Raises `Error` E06xx."""
+        slot = self.state.name(None, "key") or (self.drawer.key if self.drawer else None)
+        key = self.state.read(slot) if slot is not None else self.keys.get("key")
+        if key is not None:
+            number = random.fold(random.K0, seed) if seed is not None else random.call_key(int(key), self.calls)
+            key, self.calls = np.array(number, np.uint64), self.calls + (seed is None)
+        if self.drawer is not None and key is not None:
+            data = self.drawer.complete(data, where, rows, key)
         columns = check(data, self.fields, where)
         # What has no row dimension is over all rows together, so they go in one batch.
         whole = None in self.rows.values()
         source = ArraySource(columns, fit_batch(columns, columns.rows if whole else batch_for(columns, batch)))
         held = self.state.feeds(None, self.session.inputs)
-        slot = self.state.name(None, "key")
-        key = self.state.read(slot) if self.keys and slot is not None else self.keys.get("key")
+        key = key if "key" in self.session.inputs else None
         results = [self.session.run(self.outputs, feeds) for feeds, _ in _fed(source, held, key)]
         made = {}
         for i, name in enumerate(self.outputs):
@@ -134,6 +150,64 @@ class Predictor:
             parts = [result[i] for result in results]
             made[name] = parts[0] if axis is None or len(parts) == 1 else np.concatenate(parts, axis=axis)
         return made
+
+
+class Drawer:
+    """Draws inputs that have a distribution, where the data of a prediction lack them: by outputs of the algorithm that
+    take their sizes from what is fed in their place."""
+
+    def __init__(
+        self, file: CompiledFile, state: State, how: Options, part: Part, outputs: dict[str, str],
+        others: tuple[Field, ...],
+    ) -> None:
+        self.state, self.part, self.outputs, self.others = state, part.index, outputs, others
+        model = graphs.concatenate(file.model, part.algorithm, outputs.values(), promoted(file, part.index))
+        self.session = Session(model, how)
+        self.key = state.name(part.index, "key")
+        data = [name for name in self.session.inputs if state.name(part.index, name) is None]
+        self.fields = {field.name: field for field in fields(file, [*outputs, *(n for n in data if n not in outputs)])}
+
+    @classmethod
+    def of(cls, file: CompiledFile, state: State, how: Options, wanted: tuple[Field, ...]) -> Drawer | None:
+        named = {one.name: one.drawn for one in file.signature.inputs if one.drawn is not None}
+        for part in file.parts:
+            there = {value.name for value in part.algorithm.output}
+            outputs = {f.name: named[f.name] for f in wanted if f.name in named and named[f.name] in there}
+            if outputs:
+                return cls(file, state, how, part, outputs, wanted)
+        return None
+
+    def complete(
+        self, data: Mapping[str, object], where: str, rows: int | None, key: np.ndarray
+    ) -> Mapping[str, object]:
+        """The data with what they lack. Raises `Error` E0636 where nothing says how many rows, or how long."""
+        lacking = {name: output for name, output in self.outputs.items() if name not in data}
+        if not lacking:
+            return data
+        sizes: dict[int | str | None, int] = {}  # what the predictor takes beside, and what the distribution is made of
+        for field in (*self.others, *self.fields.values()):
+            if field.name in data:
+                sizes.update(zip(field.shape, np.asarray(data[field.name]).shape, strict=False))
+        own = tuple(field for name, field in self.fields.items() if name not in self.outputs)
+        feeds: dict[str, object] = dict(check(data, own, where).arrays)
+        for name in lacking:
+            field = self.fields[name]
+            if field.rows is not None and rows is not None:
+                sizes.setdefault(field.shape[field.rows], rows)
+            shape = [size if isinstance(size, int) else sizes.get(size, -1) for size in field.shape]
+            if -1 in shape:
+                raise Error(
+                    "E0636", f"nothing says how many `{name}` to draw", where=where,
+                    notes=[f"`{name}: {field}` is drawn where the data have none"],
+                    help="say how many rows: trainer.predict({}, rows=16), or `--rows 16`; or give the values",
+                )
+            feeds[name] = np.zeros(shape, field.dtype)
+        held = self.state.feeds(self.part, self.session.inputs)
+        if self.key is not None and "key" in self.session.inputs:
+            held["key"] = key
+        feeds = {name: value for name, value in feeds.items() if name in self.session.inputs}
+        made = self.session.run(list(lacking.values()), {**held, **feeds})
+        return {**data, **dict(zip(lacking, made, strict=True))}
 
 
 def _row_axis(shape: graphs.Shape | None, names: set[int | str | None]) -> int | None:

@@ -71,6 +71,7 @@ class Tensor:
     dtype: str = "float"
     range: tuple[Label, Label] | None = None  # half-open: what files held before they held `support`
     support: tuple[Possible, ...] | None = None
+    drawn: str | None = None  # the output of the algorithm that draws one where the data of a prediction have none
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 K0 = 0x548C9DECBCE65297
 STRIDE, FACTOR = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
 # A file folds (key, step); no step comes to these numbers, so their streams are never a spec's.
-ORDER, SPLIT, BATCH = 1 << 62, (1 << 62) + 1, (1 << 62) + 2
+ORDER, SPLIT, BATCH, CALL = 1 << 62, (1 << 62) + 1, (1 << 62) + 2, (1 << 62) + 3
 
 Words = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -38,6 +38,11 @@ def fold(key: int, data: int) -> int:
 def batch_key(key: int, row: int) -> int:
     """The key of a batch that begins with this row, where one key is given for all: the first keeps it."""
     return fold(fold(key, BATCH), row) if row else key
+
+
+def call_key(key: int, call: int) -> int:
+    """The key of a prediction, call number 0, 1, ... of a trainer: the first keeps that of the file."""
+    return fold(fold(key, CALL), call) if call else key
 
 
 def permutation(rows: int, *, seed: int, purpose: int, turn: int = 0) -> np.ndarray:

@@ -308,14 +308,26 @@ class Trainer:
             self._foresee(self.evaluator.reads, None)
         return self.evaluator.run(columns, batch or batch_for(columns, self._batch()))
 
-    def predict(self, data: object, batch: int | None = None) -> dict[str, np.ndarray]:
+    def predict(
+        self, data: object, batch: int | None = None, *, rows: int | None = None, seed: int | None = None
+    ) -> dict[str, np.ndarray]:
         """The model's outputs by name for rows of data (the inputs that the outputs need; no targets).
 
-        `batch`: rows of a batch at least, by default those of the settings; it is larger where rows are small. A
-        graph that draws does so anew in each batch.
+        `batch`: rows of a batch at least, by default those of the settings; it is larger where rows are small. Inputs
+        with a distribution are drawn where the data lack them, `rows` of them where no data say how many. What is drawn
+        is drawn anew in each batch and each call; the same `seed` gives the same numbers. Raises `Error` E06xx.
         """
-        found, where = load(data, self.predictor.fields, self.file.settings.get("columns"))
-        return self.predictor.run(found, where, batch or self._batch())
+        rows = None if rows is None else positive("rows", rows)
+        seed = None if seed is None else seed % (1 << 64)
+        predictor, columns = self.predictor, self.file.settings.get("columns")
+        wanted = predictor.fields
+        try:
+            found, where = load(data, wanted, columns)
+        except Error:
+            if len(predictor.needed()) == len(wanted):
+                raise
+            found, where = load(data, predictor.needed(), columns)  # those that can be drawn are not there
+        return predictor.run(found, where, batch or self._batch(), rows, seed)
 
     def columns(self, data: object, wanted: tuple[Field, ...]) -> Columns:
         """Data loaded and checked."""

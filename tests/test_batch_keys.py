@@ -36,7 +36,11 @@ def test_no_batch_of_a_prediction_repeats_another(text: str) -> None:
     z = trainer.predict(DATA)["z"]
     assert len(np.unique(z)) > 0.99 * z.size  # with one key for all batches, half as many
     assert abs(z.mean()) < 0.05 and abs(z.std() - 1) < 0.05
-    assert np.array_equal(trainer.predict(DATA)["z"], z)
+    again = trainer.predict(DATA)["z"]
+    assert not np.any(again == z)  # each call draws anew
+    other = dlc.Trainer(dlc.compile(text), device="cpu", seed=5)
+    assert np.array_equal(other.predict(DATA)["z"], z) and np.array_equal(other.predict(DATA)["z"], again)
+    assert np.array_equal(other.predict(DATA, seed=3)["z"], trainer.predict(DATA, seed=3)["z"])
     assert abs(np.corrcoef(z[:LARGEST].ravel(), z[LARGEST : 2 * LARGEST].ravel())[0, 1]) < 0.1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +22,11 @@ Arrays = Mapping[str, "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"]
 
 def predict(
     file: Annotated[Path, Parameter(help="A .onnx file, or a run folder.")], /, *,
-    data: Annotated[Path, Parameter(help="An .npz or .csv file with the model's inputs.")],
+    data: Annotated[
+        Path | None, Parameter(help="An .npz or .csv file with the model's inputs; none where all are drawn.")
+    ] = None,
+    rows: Annotated[int | None, Parameter(help="Rows to draw, where no data say how many.")] = None,
+    seed: Annotated[int | None, Parameter(help="Of what is drawn. Default: other numbers in each call.")] = None,
     out: Annotated[
         Path | None, Parameter(name=("--output", "-o"), help="NAME.npz or NAME.csv. Default: CSV to stdout.")
     ] = None,
@@ -35,7 +40,9 @@ def predict(
     if out is not None and out.suffix.lower() not in (".npz", ".csv"):
         raise Error("E0799", f"predictions are not written as `{out.name}`", notes=["endings are .npz, .csv"],
                     help=f"-o {out.stem or 'predictions'}.npz")
-    made: Arrays = Trainer(compiled_file(file), device=device).predict(data)
+    trainer = Trainer(compiled_file(file), device=device)
+    seed = secrets.randbits(63) if seed is None else seed
+    made: Arrays = trainer.predict({} if data is None else data, rows=rows, seed=seed)
     if out is None:
         if output.json:
             report.say(json.dumps({name: array.tolist() for name, array in made.items()}))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 200  # applications within applications
 MAX_ELEMENTS = 2**31  # of one value, and of all parameters and states together
+FEED = 2**62 + 4  # no step comes to it: draws that feed an input have a key of their own
 WORK = 10  # statements executed for each operation that a spec may unroll to
 
 
@@ -61,6 +62,7 @@ class Context:
         self.elements = 0  # of all parameters and states
         self.starts = 0  # the same for start values
         self.starting = False  # start values are being made
+        self.feeding = False  # a value for an input that the data of a prediction lack is being drawn
         self.moving: MutableMapping[str, Node] = {}  # states that moved in this training pass
         self.read: dict[str, None] = {}  # what of the pass was asked for: "training", "predicting", "draw", "move"
         self.scans = 0  # scans so far
@@ -122,6 +124,8 @@ class Context:
             return ops.fold(ops.seed_key(self.graph), 0), start
         place, self.draws = self.draws, self.draws + 1
         key = ops.fold(self.counter("key"), self.step())
+        if self.feeding:
+            key = ops.fold(key, FEED)
         for turning in self.turnings:
             key = ops.fold(key, turning.turn)
         return key, place * ops.STRIDE % 2**64

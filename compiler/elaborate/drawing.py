@@ -3,15 +3,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .. import ops
+from .. import ops, syntax
 from ..diagnostics import error
 from ..graph import Node
 from ..source import Span
-from ..tensor_type import Dim, Size
+from ..tensor_type import Dim, Size, TensorType
+from . import calls, expressions
 from .context import Context
 from .reading import builtin, one_axis, tensor
 from .scope import Frame
-from .values import Argument, Tensor, Value, kind, label_of, plain
+from .values import Argument, Distributed, Label, Tensor, Value, kind, label_of, plain
 
 
 def _noise(name: str, draws: Callable[..., Node]) -> None:
@@ -74,3 +75,17 @@ def bernoulli_like(c: Context, frame: Frame, span: Span, x: Argument, p: Argumen
             raise error("E0310", "the probability has more elements than what is drawn", p.span,
                         f"this is `{node.type}`", more=[(x.span, f"this is `{value.node.type}`")])
         return Tensor(below, value.labels)
+
+
+def drawn_input(
+    c: Context, frame: Frame, statement: syntax.Input | syntax.Target, drawn: syntax.Expr, type: TensorType,
+    labels: tuple[Label | None, ...],
+) -> Tensor:
+    """A draw for an input: in training and evaluation its value, beside the predicting graph what a runtime feeds."""
+    rule = expressions.evaluate(c, frame, drawn)
+    if calls.is_maker(rule):
+        rule = calls.call(c, frame, rule, [], drawn.span)
+    if not isinstance(rule, Distributed):
+        raise error("E0236", f"`~` takes a distribution, not {kind(rule)}", drawn.span, f"this is {kind(rule)}")
+    like = Tensor(ops.broadcast_to(ops.constant(c.graph, 0, type.dtype), shape=type.shape), labels)
+    return calls.draw(c, frame, rule, like, statement.span)

@@ -9,7 +9,7 @@ from ..diagnostics import CompileError, error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, TensorType, TypeProblem
-from . import calls, control, expressions, indexing, likelihood, reading, scan, support, types
+from . import calls, control, drawing, expressions, indexing, likelihood, reading, scan, support, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame, StateSlot
 from .values import (
@@ -442,16 +442,16 @@ def _input(c: Context, frame: Frame, statement: syntax.Input | syntax.Target) ->
     hides(c, frame, statement.name, statement.name_span)
     type, labels = types.declared(c, frame, statement.type, free=True)
     drawn = statement.drawn_from if isinstance(statement, syntax.Input) else None
-    if drawn is not None and not frame.predicting:
-        rule = expressions.evaluate(c, frame, drawn)
-        if calls.is_maker(rule):
-            rule = calls.call(c, frame, rule, [], drawn.span)
-        if not isinstance(rule, Distributed):
-            raise error("E0236", f"`~` takes a distribution, not {kind(rule)}", drawn.span, f"this is {kind(rule)}")
-        like = Tensor(ops.broadcast_to(ops.constant(c.graph, 0, type.dtype), shape=type.shape), labels)
+    if drawn is not None:
         c.read["predicting"] = None
-        frame.names[statement.name] = calls.draw(c, frame, rule, like, statement.span)
-        return
+        before, c.feeding = (c.draws, dict(c.read)), frame.predicting
+        value = drawing.drawn_input(c, frame, statement, drawn, type, labels)
+        c.feeding = False
+        if not frame.predicting:
+            frame.names[statement.name] = value
+            return
+        c.draws, c.read = before
+        c.graph.outputs[f"draw/{statement.name}"] = value.node
     leaf = ops.make_input(c.graph, statement.name, type)
     known = c.module.targets if isinstance(statement, syntax.Target) else c.module.inputs
     if leaf not in known:

@@ -103,6 +103,15 @@ class Emitter:
         self._node: Node | None = None
         self._place = b""
 
+    def forget(self, values: set[str]) -> None:
+        """These values of the graph beside are not there for this one: it makes its own."""
+        self.parts = {key: names for key, names in self.parts.items() if values.isdisjoint(names)}
+        for known in (self.names, self._shared, self._written):
+            for key in [key for key, name in known.items() if name in values]:
+                del known[key]
+        scans = {key for key, names in self.parts.items()}
+        self.names = {node: name for node, name in self.names.items() if node.op.name != "scan" or name in scans}
+
     # --- whole nodes of our graph
 
     def leaf(self, node: Node, name: str) -> None:

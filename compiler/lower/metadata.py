@@ -81,6 +81,8 @@ def _closing(module: Module, reduces: list[str], part: str, total: str, value: s
 def _data(module: Module, leaf: Node) -> dict[str, Any]:
     name = leaf.attrs["name"]
     entry = {"name": name, "dtype": leaf.dtype, "shape": _shape(leaf.shape)}
+    if module.trains and leaf in module.drawn():
+        entry["drawn"] = f"evaluate/draw/{name}"
     supports = module.supports.get(name)
     if supports:
         entry["support"] = [support.entry() for support in supports.values()]

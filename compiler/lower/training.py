@@ -1,10 +1,10 @@
 """`training_info`: the step, evaluation and initialisation beside the main graph."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-from onnx import GraphProto, StringStringEntryProto, TrainingInfoProto
+from onnx import GraphProto, NodeProto, StringStringEntryProto, TrainingInfoProto
 
 from .. import epoch
 from ..graph import Node
@@ -68,14 +68,21 @@ def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: Starts
     doubled, read = inside(exact.values(), [variable.node for variable in totals])
     own = {name: node for name, node in roots.items() if name not in named}
     order = module.graph.order([*early(own.values()), *read])
-    needed = {*order, *doubled}
     there = {info.name for info in main.input}
-    data = [*module.inputs, *module.targets]
+    draws = {f"evaluate/draw/{name}": module.graph.outputs[f"draw/{name}"]
+             for leaf in module.drawn() if (name := leaf.attrs["name"]) in there}
+    feeding = module.graph.order(draws.values())
+    needed = {*order, *doubled, *feeding}
+    # Drawn inputs are data of a prediction alone: nothing of a step may read them, not for a size either.
+    drawn = module.drawn()
+    data = [leaf for leaf in (*module.inputs, *module.targets) if leaf not in drawn]
     # Sizes come from the data that is fed anyway, that of the main graph first.
     likely = [leaf for leaf in data if leaf.attrs["name"] in there]
     likely += [leaf for leaf in data if leaf in needed and leaf.attrs["name"] not in there]
     rest = [leaf for leaf in data if leaf not in needed and leaf.attrs["name"] not in there]
     emitter = Emitter(graph, precision, data=likely + rest, beside=beside)
+    if drawn:
+        emitter.forget(_made_of(main, {leaf.attrs["name"] for leaf in drawn}))
     for leaf in data:
         emitter.leaf(leaf, leaf.attrs["name"])
     held = {tensor.name for tensor in main.initializer}
@@ -104,11 +111,45 @@ def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: Starts
         said = {info.name: info for info in graph.output}
         del graph.output[:]
         graph.output.extend(said[name] for name in roots)
+    if draws:
+        used.update(_feed(emitter, beside, module, feeding, draws))
     graph.input.extend(
         value_info(leaf.attrs["name"], leaf.type, precision)
         for leaf in data
         if leaf.attrs["name"] not in there and (leaf in needed or leaf.attrs["name"] in used)
     )
+
+
+def _feed(
+    step: Emitter, main: Emitter, module: Module, order: list[Node], draws: dict[str, Node]
+) -> dict[str, None]:
+    """Writes the draws for inputs that the data of a prediction lack. Their sizes are those of what is fed in their
+    place. Returns the names of the data that are read."""
+    drawn = module.drawn()
+    rest = [leaf for leaf in (*module.inputs, *module.targets) if leaf not in drawn]
+    emitter = Emitter(step.graph, step.precision, data=[*drawn, *rest], beside=main)
+    for leaf in (*drawn, *rest):
+        emitter.leaf(leaf, leaf.attrs["name"])
+    for variable in module.variables.values():
+        emitter.leaf(variable.node, variable.path)
+    write_roots(emitter, order, draws)
+    return emitter.used
+
+
+def _made_of(graph: GraphProto, names: set[str]) -> set[str]:
+    """The values of a graph that are made of these, and these."""
+    found = set(names)
+    for node in graph.node:
+        if not found.isdisjoint(_reads(node)):
+            found.update(node.output)
+    return found
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    yield from node.input
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from _reads(inner)
 
 
 def _initialization(graph: GraphProto, module: Module, precision: str, seed: int) -> None:
