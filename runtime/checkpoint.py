@@ -20,6 +20,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -233,8 +234,8 @@ class Run:
         """Removes temporary files that a killed process left; nobody else is writing here."""
         for folder in (self.folder, self.checkpoints):
             for path in folder.glob(".*.tmp"):
-                if path.is_file():
-                    path.unlink(missing_ok=True)
+                with suppress(OSError):  # of a folder that may only be read
+                    path.unlink()
 
     def _stamp(self) -> tuple[int, ...] | None:
         try:
