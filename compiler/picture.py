@@ -28,6 +28,10 @@ SHOWN = {"graph": ("output/", "loss", "metric/"), "step": ("loss", "metric/", "n
 STAGES = tuple(SHOWN)
 KINDS = (".svg", ".dot", ".html")
 LARGEST = 1_500  # boxes; beyond it layers are folded, the deepest first
+# Beyond so many boxes Graphviz is held to a few rounds of its network simplex and draws arrows as straight lines:
+# curves around 1,500 boxes took it more than 15 minutes.
+MANY = 250
+QUICK = ", nslimit=0.2, nslimit1=0.2, mclimit=0.05, splines=line"
 HIDDEN = ("cast", "stop_gradient", "cut", "tie")  # say nothing about the mathematics
 WRITTEN = ("constant", "size")  # single values written into their users
 
@@ -281,7 +285,7 @@ def dot(picture: Picture) -> str:
         "digraph {",
         f"  graph [label={quote(picture.graph.get('title', ''))}, labelloc=t, labeljust=l, fontsize=20, rankdir=TB,",
         '    nodesep=0.28, ranksep=0.38, pad=0.3, bgcolor="#ffffff", fontname="Helvetica,Arial,sans-serif",',
-        '    fontcolor="#1b1f24", compound=true]',
+        f'    fontcolor="#1b1f24", compound=true{QUICK if picture.number_of_nodes() > MANY else ""}]',
         '  node [fontname="Helvetica,Arial,sans-serif", fontsize=12, fontcolor="#1b1f24", style=filled, penwidth=1.2,',
         '    margin="0.14,0.07", height=0.3]',
         '  edge [fontname="Helvetica,Arial,sans-serif", fontsize=10, fontcolor="#4a5159", color="#6b747d",',
@@ -333,7 +337,11 @@ def _node(box: Box, name: str) -> str:
 
 
 def svg(picture: Picture) -> str:
-    """The picture laid out by Graphviz. E0791 where pygraphviz is not installed."""
+    """The picture laid out by Graphviz. E0791 where pygraphviz is not installed, E0775 for one that is too large."""
+    if picture.number_of_nodes() > LARGEST:
+        raise error("E0775", f"the picture would have {picture.number_of_nodes():,} boxes", None,
+                    notes=[f"at most {LARGEST:,} are laid out; layers were folded already"],
+                    help="--stage graph draws the model as it is written; a .dot file holds any number")
     try:
         import pygraphviz
     except ImportError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import dlc
@@ -91,3 +92,29 @@ def test_deep_pictures_are_folded() -> None:
     assert [label for *_, label in folded.edges(data="label")] == ["[3]"]
 
 
+
+
+def test_a_large_picture_is_laid_out_in_seconds(tmp_path: Path) -> None:
+    """The step of a residual network of 20 layers; beyond the largest it is refused, and given as text."""
+    pytest.importorskip("pygraphviz")
+    from dlc.diagnostics import CompileError
+    from dlc.picture import LARGEST, QUICK, content, dot, draw
+    from dlc.pipeline import differentiate, optimize
+
+    benchmarks = Path(__file__).parent.parent / "benchmarks"
+    before = time.process_time()
+    assert QUICK not in dot(draw(elaborate(read_source(SPECS / "digits.dl"), folder=SPECS)))
+    drawn = {}
+    for name in ("resnet20", "deep_residual"):
+        module = elaborate(read_source(benchmarks / f"{name}.dl"), folder=benchmarks)
+        differentiate(module)
+        optimize(module, "float32")
+        drawn[name] = draw(module, "step")
+        assert QUICK in dot(drawn[name])
+    assert content(drawn["resnet20"], Path("a.svg")).startswith("<svg")
+    assert time.process_time() - before < 30
+    assert drawn["deep_residual"].number_of_nodes() > LARGEST
+    with pytest.raises(CompileError) as caught:
+        content(drawn["deep_residual"], Path("a.svg"))
+    assert caught.value.code == "E0775"
+    assert content(drawn["deep_residual"], Path("a.dot")).startswith("digraph")
