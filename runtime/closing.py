@@ -55,6 +55,7 @@ class EpochFigures:
             if plan.values:
                 self._closing = Closing(file, file.parts[0], state, plan.parts, plan.values, fused)
         self._names = [(i, name) for i, name in enumerate(names) if self._hows[i] != "none"]
+        self.count = len(self._hows)  # of the numbers that are added up
         self._means = all(how == "mean" for how in self._hows)
 
     def add(self, sums: list[float], values: Sequence[float], rows: int) -> None:

@@ -67,6 +67,13 @@ class Loop:
         elif not self.over:
             self._ends(epochs, steps, settings)
         self._check_stop()
+        found, wanted = len(trainer.progress.sums), trainer.epoch_figures.count
+        if found not in (0, wanted):
+            raise Error(
+                "E0742", "the checkpoint is of another model", where=self.trainer.file.name,
+                notes=[f"it adds up {found} figures within an epoch, the model {wanted}"],
+                help="resume with the file that it was made with",
+            )
         self.callbacks = callbacks
         self.parent = Path(run) if run is not None and not isinstance(run, Run) else None  # of a folder to be made
         self.folder = run if isinstance(run, Run) else trainer.run if run is None else None

@@ -85,3 +85,38 @@ def test_a_distribution_may_depend_on_other_inputs(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("x0,x1,x2,x3\n" + "\n".join(",".join(map(str, row)) for row in x))
     for name in ("d.npz", "d.csv"):
         assert dlc.Trainer(made, device="cpu").predict(tmp_path / name)["s"].shape == (5, 8)
+
+
+GAN = """layer generator(hidden)(z) {
+    return z |> dense(hidden) |> relu |> dense(4) |> sigmoid
+}
+layer discriminator(hidden)(x) {
+    return x |> dense(hidden) |> leaky_relu(slope = 0.2) |> dropout(0.3) |> dense(1)
+}
+model gan(latent = 8, hidden = 16) {
+    input x: float[batch, 4]
+    input z: float[batch, latent] ~ normal(0, 1)
+    g = generator(hidden)
+    d = discriminator(hidden)
+    fake = g(z)
+    loss disc = binary_cross_entropy(d(x), 0.9) + binary_cross_entropy(d(stop_gradient(fake)), 0)
+    loss gen  = binary_cross_entropy(d(fake), 1) - binary_cross_entropy(d(stop_gradient(fake)), 1)
+    output sample = fake
+    metric real_said_real = mean(d(x) > 0)
+}
+train gan(lr = 5e-4) {
+    minimize loss over g.* using adam(lr, beta1 = 0.5)
+    minimize loss over d.* using adam(lr, beta1 = 0.5)
+    batch: 16
+    epochs: 2
+}
+"""
+
+
+def test_two_players_train_on_data_of_one() -> None:
+    trainer = dlc.Trainer(dlc.compile(GAN), device="cpu")
+    before = {name: trainer.parameters[name] for name in trainer.parameters if name.endswith("W")}
+    figures = trainer.fit(DATA, validation=0.2).epochs[-1]
+    assert np.isfinite(list(figures["train"].values())).all() and "real_said_real" in figures["validation"]
+    assert all(not np.array_equal(trainer.parameters[name], before[name]) for name in before)
+    assert trainer.predict({}, rows=3)["sample"].shape == (3, 4)

@@ -153,6 +153,14 @@ def test_a_run_that_was_cut_within_an_epoch_goes_on_to_the_same_figures(tmp_path
     assert dlc.Trainer.resume(folder).fit(data()).epochs[0]["train"] == whole
 
 
+def test_sums_of_another_model_are_refused() -> None:
+    trainer = dlc.Trainer(program("sqrt(mean((p - y)^2))"))
+    trainer.progress.sums = [1.0]
+    with pytest.raises(dlc.Error) as caught:
+        trainer.fit(data())
+    assert caught.value.code == "E0742"
+
+
 @pytest.mark.parametrize("far", [0.0, 2e3, 1e5, -1e5])
 @pytest.mark.parametrize("metric", [metric for metric in KEPT if "^2) - mean(" in metric])
 def test_a_variance_holds_far_from_zero_in_float32(metric: str, far: float) -> None:
