@@ -50,7 +50,7 @@ def feeds(program: dlc.Program, seed: int = 0) -> dict[str, np.ndarray]:
         name = str(leaf.attrs["name"])
         free = {dim: 4 if dim == module.batch else 6 for size in leaf.shape for dim in names_of(size)}
         shape = [evaluate(size, free) for size in leaf.shape]
-        low, high = module.ranges.get(name, (0, 2))
+        low, high = module.whole_range(name) or (0, 2)
         if leaf.dtype == "float":
             made[name] = rng.uniform(0.05, 0.95, shape).astype(kind)
         elif leaf.dtype == "bool":
