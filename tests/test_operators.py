@@ -14,7 +14,7 @@ from op_cases import Case, file_of, sampled, samples
 PAGE = (ROOT / "docs" / "file-format.md").read_text("utf-8")
 SECTION = PAGE.partition("## Operators and element types")[2].partition("\n## ")[0]
 LISTED = set(re.findall(r"`([A-Z]\w+)`", SECTION.partition("<!-- list -->")[2].partition("<!-- /list -->")[0]))
-ALWAYS, DRAWS = {"int64", "bool"}, {"uint64", "uint32", "float64"}
+ALWAYS, DRAWS = {"int64", "bool", "float64"}, {"uint64", "uint32"}
 # Every attribute of the operators that some runtimes want in full.
 COMPLETE = {
     "Conv": {"auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"},
