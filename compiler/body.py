@@ -121,6 +121,6 @@ def copy(into: Graph, roots: Sequence[Node], mapping: Mapping[Node, Node]) -> li
     done = dict(mapping)
     for node in cone(roots, lambda node: node in done):
         if node not in done:
-            with into.at(node.scope, node.span):
+            with into.at(node.scope, node.span, derived=node.derived):
                 done[node] = into.add(node.op, [done[source] for source in node.inputs], node.attrs)
     return [done[root] for root in roots]

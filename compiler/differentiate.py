@@ -54,7 +54,7 @@ def pull_back(
     for node in reversed(order):
         if node not in active or not (node in sent or node in of_results):
             continue
-        with graph.at(node.scope, node.span, 0):
+        with graph.at(node.scope, node.span, 0, derived=True):
             if node in of_results:
                 given = of_results.pop(node)
                 scan, _ = again.operands(node, next(iter(given.values())))
@@ -179,7 +179,7 @@ def _derived(placeholders: Sequence[Node], max_nodes: int | None) -> list[Node |
         return gradients(targets[0], wrt)
     if first.op.name == "tangent":
         return moved(targets, {wrt[0]: first.inputs[2]})
-    with first.graph.at(first.scope, first.span):
+    with first.graph.at(first.scope, first.span, derived=True):
         return [jacobian(targets[0], wrt[0], first.attrs["per"], gradients, moved, max_nodes, first.span)]
 
 

@@ -33,7 +33,7 @@ def tangents(
         given = [found.get(source) for source in node.inputs]
         if all(tangent is None for tangent in given):
             continue
-        with graph.at(node.scope, node.span):
+        with graph.at(node.scope, node.span, derived=True):
             tangent = None
             if node.op.name == "scan":
                 of_results[node] = through.forward(node, given, tangents)

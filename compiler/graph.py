@@ -35,14 +35,16 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Node:
     """One value. Arithmetic on nodes and numbers makes more nodes: `x * 2 + y`, `-x`, `a @ b`."""
 
-    __slots__ = ("attrs", "block", "graph", "id", "inputs", "key", "op", "scope", "span", "type")
+    __slots__ = ("attrs", "block", "derived", "graph", "id", "inputs", "key", "op", "scope", "span", "type")
 
     def __init__(
         self, graph: Graph, id: int, op: Op, inputs: tuple[Node, ...], attrs: Mapping[str, Any],
         type: TensorType, key: tuple[Any, ...], scope: str, span: Span | None, block: int = 0,
+        derived: bool = False,
     ) -> None:
         self.graph, self.id, self.op, self.inputs, self.attrs = graph, id, op, inputs, attrs
         self.type, self.key, self.scope, self.span, self.block = type, key, scope, span, block
+        self.derived = derived
 
     @property
     def shape(self) -> Shape:
@@ -145,6 +147,7 @@ class Graph:
         self.scope = ""
         self.span: Span | None = None
         self.block = 0
+        self.derived = False
         self.inputs: dict[str, Node] = {}  # every input ever made: a pruned one may still tell a size
         self.outputs = Roots()  # named roots; `replace` and `prune` know them
         self._known: dict[tuple[Any, ...], Node] = {}
@@ -153,16 +156,20 @@ class Graph:
     # --- making
 
     @contextmanager
-    def at(self, scope: str | None = None, span: Span | None = None, block: int | None = None) -> Iterator[None]:
-        """Nodes made inside carry this scope, span and number of a `checkpoint` block."""
-        before = self.scope, self.span, self.block
+    def at(
+        self, scope: str | None = None, span: Span | None = None, block: int | None = None, derived: bool | None = None
+    ) -> Iterator[None]:
+        """Nodes made inside carry this scope, span and number of a `checkpoint` block; `derived`: they are part of a
+        derivative or an update, whose order of multiplication no text of a model says."""
+        before = self.scope, self.span, self.block, self.derived
+        self.derived = self.derived if derived is None else derived
         self.scope = self.scope if scope is None else scope
         self.span = self.span if span is None else span
         self.block = self.block if block is None else block
         try:
             yield
         finally:
-            self.scope, self.span, self.block = before
+            self.scope, self.span, self.block, self.derived = before
 
     def add(self, op: Op, inputs: Sequence[Node] = (), attrs: Mapping[str, Any] | None = None) -> Node:
         """The node `op(*inputs, **attrs)`: the one that exists, or a new one. TypeProblem if ill-typed."""
@@ -171,7 +178,8 @@ class Graph:
         node = self._known.get(key)
         if node is None:
             type = op.infer(*[node.type for node in inputs], **attrs)
-            node = Node(self, self._next, op, tuple(inputs), attrs, type, key, self.scope, self.span, self.block)
+            node = Node(self, self._next, op, tuple(inputs), attrs, type, key, self.scope, self.span, self.block,
+                        self.derived)
             self._next += 1
             self._known[key] = node
             self._users[node] = {}
@@ -200,7 +208,7 @@ class Graph:
             if all(new is old for new, old in zip(inputs, node.inputs, strict=True)):
                 done[node] = node
             else:
-                with self.at(node.scope, node.span, node.block):
+                with self.at(node.scope, node.span, node.block, node.derived):
                     done[node] = self.add(node.op, inputs, node.attrs)
         return [done[root] for root in roots]
 

@@ -99,7 +99,7 @@ def close(
         if node in states:
             done[node] = intake.capture(states[node])
             continue
-        with intake.graph.at(node.scope, node.span):
+        with intake.graph.at(node.scope, node.span, derived=node.derived):
             found = _slice(node, turn, length) if node.op.name == "gather" and node.inputs[0] not in inside else None
             if found is not None:
                 done[node] = intake.slice(*found)
@@ -149,7 +149,7 @@ def merge(graph: Graph, roots: Sequence[Node]) -> list[Node]:
     numbers: dict[Node, list[int]] = {}  # of a scan that was merged: the numbers that its results have now
     for node in order:
         inputs = [done[source] for source in node.inputs]
-        with graph.at(node.scope, node.span):
+        with graph.at(node.scope, node.span, derived=node.derived):
             if node in several:
                 if node not in done:
                     _unite(graph, several[node], inputs, done, numbers)

@@ -98,6 +98,10 @@ def _column(l: Leaves) -> Node:
     return ops.reshape(_row(l), shape=(4, 1))
 
 
+def _top(x: Node) -> Node:
+    return ops.reduce_max(x, axes=(1,), keepdims=True)
+
+
 def _square(l: Leaves) -> Node:
     """[n, 4, 4]"""
     return ops.reshape(l.z, shape=(N, 4, 1)) * ops.reshape(l.z, shape=(N, 1, 4))
@@ -112,6 +116,14 @@ def _normal(x: Node, eps: float = 0.1) -> tuple[Node, Node]:
 def _normalized(x: Node, scale: Node | float = 1.0) -> Node:
     d, root = _normal(x)
     return scale * d / root
+
+
+# Rules that hold in derivatives and updates only: their cases are of one.
+DERIVED = (
+    "common_factor", "deeper_factor", "scalars_out", "sum_of_scaled", "small_factors_together", "sum_without_factors",
+    "factor_out_of_product", "factor_out_of_sum", "sum_of_centered", "scalars_together", "negate", "add_negative",
+    "signs_and_scalars_out", "computed_already", "layer_normalization", "unmarked",
+)
 
 
 CASES: dict[str, Callable[[Leaves], list[Node]]] = {
@@ -291,11 +303,12 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
         ops.softmax(l.x + l.s, axis=0), ops.softmax(l.x - l.w, axis=0),
     ],
     "shift_put_back": lambda l: [
-        lse(l.x - l.w, keepdims=True) + l.w, l.s + ops.logsumexp(l.x - l.s, axes=(0, 1)),
+        lse(l.x - _top(l.x), keepdims=True) + _top(l.x), ops.logsumexp(l.x - 3.0, axes=(0, 1)) + 3.0,
+        lse(l.x - l.w, keepdims=True) + l.w,
     ],
     "shift_cancels": lambda l: [
-        (l.x - l.w) - lse(l.x - l.w, keepdims=True), ops.pick(l.z - l.w, l.k) - lse(l.z - l.w),
-        (l.x - l.w) - lse(l.x - 2.0 * l.w, keepdims=True),
+        (l.x - _top(l.x)) - lse(l.x - _top(l.x), keepdims=True), ops.pick(l.z - _top(l.z), l.k) - lse(l.z - _top(l.z)),
+        (l.x - l.w) - lse(l.x - l.w, keepdims=True),
     ],
     "two_terms": lambda l: [lse(ops.concat(ops.broadcast_to(l.number(0.0), shape=(N, 1)), l.w, axis=1))],
     "softplus_in_sum": lambda l: [

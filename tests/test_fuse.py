@@ -22,6 +22,7 @@ class Case:
 
     def __init__(self) -> None:
         self.graph = Graph()
+        self.graph.derived = True  # where factors may move
         self.x, self.dz = self.input("x", BATCH, 4), self.input("dz", BATCH, 3)
         self.W, self.b = self.variable("W", 4, 3), self.variable("b", 3)
         self.rate = self.variable("rate")
@@ -190,6 +191,7 @@ def test_factors_that_float32_cannot_hold_stay_exact_in_float64():
 def residual(layers: int) -> Graph:
     """A residual perceptron with its backward pass and sgd by hand: x + relu(x @ W + b), width 64."""
     graph = Graph()
+    graph.derived = True  # where factors may move
     x = make_input(graph, "x", TensorType("float", (BATCH, 64)))
     kept = []
     for i in range(layers):

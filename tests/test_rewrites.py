@@ -19,7 +19,7 @@ from dlc.tensor_type import Dim, TensorType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_graphs import Pool
-from rewrite_cases import CASES, Leaves, N, feeds
+from rewrite_cases import CASES, DERIVED, Leaves, N, feeds
 from work import assert_linear
 
 HERE = Path(__file__).parent
@@ -30,8 +30,9 @@ FINAL = (  # cases of the last pass
 
 def build(name: str) -> Graph:
     graph = Graph()
-    for i, node in enumerate(CASES[name](Leaves(graph))):
-        graph.outputs[f"r{i}"] = node
+    with graph.at(derived=name in DERIVED):
+        for i, node in enumerate(CASES[name](Leaves(graph))):
+            graph.outputs[f"r{i}"] = node
     graph.outputs["leaf"] = next(leaf for leaf in graph.nodes if leaf.attrs.get("name") == "x")
     return graph
 

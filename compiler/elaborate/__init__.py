@@ -70,7 +70,8 @@ def _elaborate(
     if block is not None:
         plan = train.read(c, block, frame, of_train)
         problems.raise_if_any()
-        train.update(c, plan, lambda name, span: _objective(main["training"], name, span))
+        with c.graph.at(derived=True):
+            train.update(c, plan, lambda name, span: _objective(main["training"], name, span))
         _finish_step(c, main["training"])
     problems.raise_if_any()
     _finish(c, main)

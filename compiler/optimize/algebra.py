@@ -18,6 +18,7 @@ from .match import (
     number,
     once,
     other,
+    reorders,
     spread,
     unsigned,
     with_number,
@@ -120,11 +121,11 @@ def subtract(node: Node) -> Node | None:
 
 @RULES.on("add", "sub")
 def common_factor(node: Node) -> Node | None:
-    """a s + b s = (a + b) s; a / s + b / s = (a + b) / s; and of differences"""
+    """a s + b s = (a + b) s; a / s + b / s = (a + b) / s; and of differences: in derivatives and updates"""
     left, right = node.inputs
     if left.op.name != right.op.name or left.op.name not in ("mul", "div") or node.dtype != "float" or left is right:
         return None
-    if not once(left) and not once(right):
+    if not node.derived or (not once(left) and not once(right)):
         return None
     combine = ops.add if node.op.name == "add" else ops.sub
     if left.op.name == "div":
@@ -139,8 +140,9 @@ def common_factor(node: Node) -> Node | None:
 
 @RULES.on("add", "sub")
 def deeper_factor(node: Node) -> Node | None:
-    """p a s + q (b s) c = p (a + (q / p) b c) s for numbers p and q, and of differences: a pass less"""
-    if node.dtype != "float" or not node.rank:
+    """p a s + q (b s) c = p (a + (q / p) b c) s for numbers p and q, and of differences: a pass less, in
+    derivatives and updates"""
+    if node.dtype != "float" or not node.rank or not node.derived:
         return None
     left, right = (_unscaled(x) for x in node.inputs)
     for (deep, q), (flat, p), first in ((right, left, False), (left, right, True)):
@@ -287,7 +289,8 @@ def _harmless(value: float) -> bool:
 
 @RULES.on("mul", "div")
 def scalars_together(node: Node) -> Node | None:
-    """(x s) t = x (s t); (x / s) t = x (t / s); (x s) / t = x (s / t); (x / s) / t = x / (s t): s, t scalars, x not"""
+    """(x s) t = x (s t); (x / s) t = x (t / s); (x s) / t = x (s / t); (x / s) / t = x / (s t): s, t scalars, x not,
+    both mild or in derivatives and updates"""
     if not node.rank or node.dtype != "float":
         return None
     x, t = node.inputs
@@ -298,7 +301,7 @@ def scalars_together(node: Node) -> Node | None:
     y, s = x.inputs
     if x.op.name == "mul" and s.rank:
         y, s = s, y
-    if s.rank:
+    if s.rank or not reorders(node, s, t):
         return None
     if node.op.name == "mul":
         return y * (s * t) if x.op.name == "mul" else y * (t / s)
@@ -307,7 +310,8 @@ def scalars_together(node: Node) -> Node | None:
 
 @RULES.on("mul", "div")
 def scalars_out(node: Node) -> Node | None:
-    """(x s) y = (x y) s; (x / s) y = (x y) / s; (x s) / y = (x / y) s: s a scalar, x and y of one shape"""
+    """(x s) y = (x y) s; (x / s) y = (x y) / s; (x s) / y = (x / y) s: s a scalar, x and y of one
+    shape, in derivatives and updates"""
     a, b = node.inputs
     if not node.rank or node.dtype != "float":
         return None
@@ -319,7 +323,7 @@ def scalars_out(node: Node) -> Node | None:
         inner, s = x.inputs
         if x.op.name == "mul" and s.rank:
             inner, s = s, inner
-        if s.rank or not inner.rank:
+        if s.rank or not inner.rank or not node.derived:
             continue
         product = inner * y if node.op.name == "mul" else inner / y
         return product * s if x.op.name == "mul" else product / s

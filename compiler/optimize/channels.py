@@ -69,8 +69,9 @@ def _peel(node: Node, small: Callable[[Node], bool]) -> _Peeled:
 
 @RULES.on("mul", "div")
 def small_factors_together(node: Node) -> Node | None:
-    """((x s) / t) = x (s / t), where s and t are small and one of them is more than a number"""
-    if node.dtype != "float" or node.rank < 2:
+    """((x s) / t) = x (s / t), where s and t are small and one of them is more than a number: in
+    derivatives and updates"""
+    if node.dtype != "float" or node.rank < 2 or not node.derived:
         return None
     limit = _elements(node)
     found = _peel(node, lambda s: _elements(s) * _SMALL <= limit)
@@ -85,9 +86,10 @@ def small_factors_together(node: Node) -> Node | None:
 
 @RULES.on("reduce_sum")
 def sum_without_factors(node: Node) -> Node | None:
-    """sum(x s y) = s sum(x y), s constant along what is summed: sums that differ in small factors are one node"""
+    """sum(x s y) = s sum(x y), s constant along what is summed: sums that differ in small factors are one node,
+    in derivatives and updates"""
     [x] = node.inputs
-    if node.attrs["keepdims"] or node.dtype != "float" or x.rank < 2:
+    if node.attrs["keepdims"] or node.dtype != "float" or x.rank < 2 or not node.derived:
         return None
     axes = axes_of(node)
     if count_of(x.shape[axis] for axis in axes) == 1:
@@ -119,9 +121,9 @@ def sum_without_factors(node: Node) -> Node | None:
 
 @RULES.on("reduce_sum")
 def sum_of_centered(node: Node) -> Node | None:
-    """sum(x - mean(x)) = 0 over the same axes"""
+    """sum(x - mean(x)) = 0 over the same axes, in derivatives and updates"""
     [x] = node.inputs
-    if node.attrs["keepdims"] or x.op.name != "sub" or node.dtype != "float":
+    if node.attrs["keepdims"] or x.op.name != "sub" or node.dtype != "float" or not node.derived:
         return None
     value, center = x.inputs
     axes = axes_of(node)

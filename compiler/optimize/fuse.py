@@ -22,7 +22,7 @@ from ..graph import Graph, Node
 from ..ops.registry import constant
 from ..tensor_type import evaluate, names_of, product
 from .finite import finite, reads_data
-from .match import number, once
+from .match import mild, number, once
 
 
 def fuse(graph: Graph, precision: str = "float32") -> None:
@@ -46,7 +46,7 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
             rule = rules.get(node.op.name)
             if rule is None or node not in graph:
                 continue
-            with graph.at(node.scope, node.span):
+            with graph.at(node.scope, node.span, derived=node.derived):
                 new = rule(node)
             if new is not None:
                 graph.replace(node, new)
@@ -80,7 +80,7 @@ class _Fusing:
     def scaled_sum(self, node: Node) -> Node | None:
         """c sum(x) = sum(c x) where c x is there anyway, for products: a bias is then updated as weights are"""
         for total, factor in (node.inputs, node.inputs[::-1]):
-            if factor.rank or total.op.name != "reduce_sum" or not once(total):
+            if factor.rank or total.op.name != "reduce_sum" or not once(total) or not node.derived:
                 continue
             [x] = total.inputs
             for reader in self.graph.users(x):
@@ -145,7 +145,7 @@ class _Fusing:
         if s is None:
             return None
         for user in others:
-            with self.graph.at(user.scope, user.span):
+            with self.graph.at(user.scope, user.span, derived=user.derived):
                 self.graph.replace(user, s * ((number(_beside(user, g)) or 0.0) / root))
         return s * s
 
@@ -170,7 +170,7 @@ class _Fusing:
         if t.rank or quotient.op.name != "div" or not quotient.inputs[1].rank or not once(quotient):
             return None
         numerator, d = quotient.inputs
-        if numerator.op.name not in ("mul", "div") or not once(numerator):
+        if numerator.op.name not in ("mul", "div") or not once(numerator) or not node.derived:
             return None
         if not any(source.rank == 0 for source in numerator.inputs) or numerator.shape != node.shape:
             return None
@@ -300,7 +300,7 @@ class _Fusing:
         if quotient.op.name != "div" or not once(quotient):
             return None
         v, c = quotient.inputs
-        if c.rank != 0 or v.rank == 0:
+        if c.rank != 0 or v.rank == 0 or not node.derived:
             return None
         scale = ops.sqrt(c)
         return x * scale / (ops.sqrt(v) + e * scale)
@@ -333,6 +333,7 @@ class _Fusing:
         times: list[Node] = []
         over: list[Node] = []
         passed = 0
+        derived, wild = node.derived, False
         while first or once(node):
             first = False
             if node.op.name == "neg":
@@ -344,6 +345,14 @@ class _Fusing:
                 if y.rank != 0 or x.rank == 0:
                     break
                 value = number(y)
+                together = times or over or factor not in (1.0, -1.0)
+                if together and not derived and (wild or not mild(y)):
+                    break
+                wild = wild or not mild(y)
+                if together and value:
+                    both = factor * value if node.op.name == "mul" else factor / value
+                    if not 1e-30 < abs(both) < 1e30:
+                        break  # both numbers together may be too great or too small for the file
                 if value is None:
                     (times if node.op.name == "mul" else over).append(y)
                 elif node.op.name == "mul":

@@ -169,6 +169,23 @@ def finite(node: Node) -> bool:
     return drawn or (node.op.name == "cast" and node.inputs[0].dtype != "float")
 
 
+def mild(s: Node, depth: int = 3) -> bool:
+    """Whether a scalar is away from 0 and infinity, and so are products of a few: a number, a size, their products."""
+    value = number(s)
+    if value is not None:
+        return 1e-15 < abs(value) < 1e15
+    if s.op.name == "cast":
+        return s.inputs[0].op.name == "size"
+    return s.op.name in ("mul", "div") and depth > 0 and not s.rank and all(mild(x, depth - 1) for x in s.inputs)
+
+
+def reorders(node: Node, *factors: Node) -> bool:
+    """Whether factors of a product may meet before what the text multiplies them by: in derivatives and updates,
+    and where they are mild. Elsewhere what was finite might overflow, or a NaN be lost."""
+    numbers = bool(factors) and all(number(s) is not None for s in factors)
+    return all(map(mild, factors)) or (node.derived and not numbers)
+
+
 def nonnegative(node: Node, depth: int = 6) -> bool:
     """Whether no element can be negative (NaN may be)."""
     name = node.op.name

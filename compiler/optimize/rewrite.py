@@ -69,6 +69,7 @@ def _sweep(graph: Graph, rules: Mapping[str, Sequence[Rule]], limit: int) -> int
         if found is None or node not in graph:
             continue
         graph.scope, graph.span, graph.block = node.scope, node.span, node.block
+        graph.derived = node.derived
         new = _first(found, node)
         if new is None:
             continue

@@ -135,11 +135,11 @@ def pick_of_rows(node: Node) -> Node | None:
 @RULES.on("matmul")
 def factor_out_of_product(node: Node) -> Node | None:
     """(c a) @ b = c (a @ b) for matrices and a number c, where only products and sums read c a: a Gemm scales for
-    nothing"""
+    nothing; in derivatives and updates"""
     for side, x in enumerate(node.inputs):
         found = _by_number(x)
-        if node.rank == 2 and found is not None and all(map(_takes_factors, x.graph.users(x))) and not (
-                x.graph.outputs.names(x)):
+        free = node.rank == 2 and node.derived and not x.graph.outputs.names(x)
+        if free and found is not None and all(map(_takes_factors, x.graph.users(x))):
             operands = [found if i == side else source for i, source in enumerate(node.inputs)]
             plain = node.graph.add(node.op, operands, node.attrs)
             return node.graph.add(x.op, [plain if source is found else source for source in x.inputs], x.attrs)
@@ -148,10 +148,11 @@ def factor_out_of_product(node: Node) -> Node | None:
 
 @RULES.on("reduce_sum")
 def factor_out_of_sum(node: Node) -> Node | None:
-    """sum(c a) = c sum(a) for a matrix and a number c, where only products and sums read c a"""
+    """sum(c a) = c sum(a) for a matrix and a number c, where only products and sums read c a: in derivatives and
+    updates"""
     [x] = node.inputs
     found = _by_number(x)
-    if found is None or x.graph.outputs.names(x) or not all(map(_takes_factors, x.graph.users(x))):
+    if found is None or not node.derived or x.graph.outputs.names(x) or not all(map(_takes_factors, x.graph.users(x))):
         return None
     plain = node.graph.add(node.op, (found,), node.attrs)
     return node.graph.add(x.op, [plain if source is found else source for source in x.inputs], x.attrs)

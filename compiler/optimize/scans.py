@@ -72,7 +72,7 @@ def improve(graph: Graph, final: bool) -> bool:
         if any(inner.op.name in ops.PLACEHOLDERS for inner in node.attrs["body"].graph.nodes):
             continue
         results = [user for user in graph.users(node) if user.op.name == "result"]
-        with graph.at(node.scope, node.span):
+        with graph.at(node.scope, node.span, derived=node.derived):
             found = _Improving(node, final).run({result.attrs["index"] for result in results})
         for result in results:
             new = found[result.attrs["index"]]
@@ -167,7 +167,7 @@ class _Improving:
                     source = _any(source, self.axes[number - self.states])
                 self.values[node] = source
             else:
-                with self.outside.at(node.scope, node.span):
+                with self.outside.at(node.scope, node.span, derived=node.derived):
                     self.values[node] = self.outside.add(
                         node.op, [self._same(source) for source in node.inputs], node.attrs)
         return self.values[node]
@@ -181,7 +181,7 @@ class _Improving:
             elif node.op.name == "turn":
                 self.values[node] = ops.make_arange(self.outside, self.length)
             else:
-                with self.outside.at(node.scope, node.span):
+                with self.outside.at(node.scope, node.span, derived=node.derived):
                     self.values[node] = self._vector(node, {
                         source: self._all(source) for source in node.inputs if self.kinds[source] == "apart"})
         return self.values[node]
@@ -246,7 +246,7 @@ class _Improving:
                 if node.op.name == "local":
                     done[node] = leaves[node.attrs["number"]]
                 else:
-                    with self.turns.at(node.scope, node.span):
+                    with self.turns.at(node.scope, node.span, derived=node.derived):
                         done[node] = self.turns.add(node.op, [self._in(s, done, intake) for s in node.inputs],
                                                     node.attrs)
         roots = [self._in(self.roots[k], done, intake) for k in states]
@@ -321,7 +321,7 @@ class _Improving:
 
                 def later(scan: Node) -> Node:
                     stacks = {s: self._all(s) for s in root.inputs if self.kinds[s] == "apart"}
-                    with self.outside.at(root.scope, root.span):
+                    with self.outside.at(root.scope, root.span, derived=root.derived):
                         return self._vector(root, {**stacks, source: inner(scan)})
 
                 return later

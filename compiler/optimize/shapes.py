@@ -15,6 +15,7 @@ from .match import (
     constant_along,
     drop_axes,
     kept,
+    number,
     once,
     solid,
     spread,
@@ -85,7 +86,8 @@ def reduction_of_broadcast(node: Node) -> Node | None:
 
 @RULES.on("reduce_sum")
 def sum_of_scaled(node: Node) -> Node | None:
-    """sum(-x) = -sum(x); sum(x s) = s sum(x) and sum(x / s) = sum(x) / s, s constant along what is summed"""
+    """sum(-x) = -sum(x); sum(x s) = s sum(x) and sum(x / s) = sum(x) / s, s constant along what is summed: in
+    derivatives and updates, and where a number s makes the terms no smaller"""
     [x] = node.inputs
     if node.attrs["keepdims"] or not once(x) or node.dtype != "float":
         return None
@@ -96,10 +98,16 @@ def sum_of_scaled(node: Node) -> Node | None:
         return None
     a, b = x.inputs
     for y, s in ((a, b), (b, a)) if x.op.name == "mul" else ((a, b),):
-        if y.shape == x.shape and constant_along(s, x.shape, axes):
+        if y.shape == x.shape and constant_along(s, x.shape, axes) and (node.derived or _grows(s, x.op.name)):
             total, s = _reduce("reduce_sum", y, axes), drop_axes(s, x.rank, axes)
             return total * s if x.op.name == "mul" else total / s
     return None
+
+
+def _grows(s: Node, how: str) -> bool:
+    """Whether x s (or x / s) is at least as great as x, for a number s: then the sum of x does not overflow first."""
+    value = number(s)
+    return value is not None and (1 <= abs(value) < 1e15 if how == "mul" else 1e-15 < abs(value) <= 1)
 
 
 @RULES.on("reduce_sum", "reduce_max", "reduce_min", "reduce_prod")

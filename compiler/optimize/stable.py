@@ -4,6 +4,8 @@ the derivative of a cross entropy by the logits is softmax(z) - one_hot(y), of a
 """
 from __future__ import annotations
 
+import math
+
 from .. import ops
 from ..graph import Node
 from .match import (
@@ -11,6 +13,7 @@ from .match import (
     bare,
     complement,
     constant_along,
+    finite,
     is_number,
     nonnegative,
     number,
@@ -202,7 +205,7 @@ def logistic(node: Node) -> Node | None:
 
 @RULES.on("softmax")
 def softmax_of_shifted(node: Node) -> Node | None:
-    """softmax(x - m) = softmax(x + m) = softmax(x), m constant along the dimension"""
+    """softmax(x - m) = softmax(x + m) = softmax(x), m a finite number or an extreme of x along the dimension"""
     [u] = node.inputs
     axis = (node.attrs["axis"] % u.rank,)
     x = _unshifted(u, axis)
@@ -215,9 +218,20 @@ def _unshifted(u: Node, axes: tuple[int, ...]) -> tuple[Node, Node] | None:
         return None
     a, b = u.inputs
     for x, m in ((a, b), (b, a)) if u.op.name == "add" else ((a, b),):
-        if x.shape == u.shape and constant_along(m, u.shape, axes) and not constant_along(x, u.shape, axes):
+        if x.shape == u.shape and constant_along(m, u.shape, axes) and not constant_along(x, u.shape, axes) and (
+                _no_more_than(m, x, axes)):
             return x, m
     return None
+
+
+def _no_more_than(m: Node, x: Node, axes: tuple[int, ...]) -> bool:
+    """Whether m is a finite number, or NaN or infinite only where x is: a shift by anything else may bring a NaN in."""
+    while m.op.name in ("reshape", "broadcast_to", "stop_gradient", "cut"):
+        m = m.inputs[0]
+    if m.op.name in ("reduce_max", "reduce_min", "logsumexp"):
+        return m.inputs[0] is x and axes_of(m) == axes
+    value = number(m)
+    return math.isfinite(value) if value is not None else finite(m)
 
 
 # --- logsumexp
@@ -225,7 +239,7 @@ def _unshifted(u: Node, axes: tuple[int, ...]) -> tuple[Node, Node] | None:
 
 @RULES.on("add")
 def shift_put_back(node: Node) -> Node | None:
-    """logsumexp(x - m) + m = logsumexp(x)"""
+    """logsumexp(x - m) + m = logsumexp(x), m as for softmax"""
     for total, m in (node.inputs, node.inputs[::-1]):
         lse = bare(total)
         if lse.op.name == "logsumexp" and total.shape == node.shape:
@@ -237,7 +251,8 @@ def shift_put_back(node: Node) -> Node | None:
 
 @RULES.on("sub")
 def shift_cancels(node: Node) -> Node | None:
-    """(x - m) - logsumexp(x - m) = x - logsumexp(x); pick(x, i) - m - logsumexp(x - m) = pick(x, i) - logsumexp(x)"""
+    """(x - m) - logsumexp(x - m) = x - logsumexp(x); pick(x, i) - m - logsumexp(x - m) = pick(x, i) - logsumexp(x),
+    m as for softmax"""
     u, total = node.inputs
     lse = bare(total)
     if lse.op.name != "logsumexp" or u.op.name != lse.inputs[0].op.name:
