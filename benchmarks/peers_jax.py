@@ -67,5 +67,5 @@ def step(state: Tree, x: jax.Array, y: jax.Array, *, loss: Any, workload: Worklo
 
 def cosine(t: jax.Array, workload: Workload) -> jax.Array:
     over = workload.planned - workload.warmup
-    decay = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((t - workload.warmup) / over, 0, 1)))
+    decay = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((t - 1 - workload.warmup) / over, 0, 1)))
     return jnp.minimum(t / workload.warmup, 1) * decay

@@ -13,6 +13,7 @@ from .module import Module
 from .optimize import simplify
 from .optimize.draws import merge_draws
 from .optimize.fuse import fuse
+from .optimize.gates import gates
 from .optimize.scans import each_body
 from .parse import make_source, read_source
 from .room import room
@@ -58,6 +59,7 @@ def optimize(module: Module, precision: str) -> None:
     """graph -> the graph that runs: fewer and larger nodes."""
     simplify(module.graph, final=True)
     merge_draws(module.graph)
+    gates(module.graph)
     each_body(module.graph, lambda graph: fuse(graph, precision))
     fuse(module.graph, precision)
 

@@ -120,7 +120,7 @@ def power_step(W: Any, u: Any, **others: Any) -> dict[str, Any]:
 
 
 def cosine(x: Any, y: Any, step: Any) -> Any:
-    share = np.clip((step - 2) / 8, 0, 1)
+    share = np.clip((step - 3) / 8, 0, 1)
     return x * y * np.minimum(step / 2, 1) * (1 + np.cos(np.pi * share)) / 2
 
 

@@ -172,7 +172,7 @@ def test_wrappers_against_a_loop_by_hand() -> None:
         summed = summed + 2 * x.T @ (x @ w) / 5 / turns
         if step % turns == 0:
             t = step // turns
-            share = np.clip((t - 2) / max(total // turns - 2, 1), 0, 1)
+            share = np.clip((t - 3) / max(total // turns - 2, 1), 0, 1)
             lr = peak * min(t / 2, 1) * 0.5 * (1 + np.cos(np.pi * share))
             m, v = 0.9 * m + 0.1 * summed, 0.999 * v + 0.001 * summed**2
             w = w - lr * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)

@@ -33,7 +33,7 @@ def rates(schedule: str, count: int) -> Any:
 
 
 def cosine(step: Any, peak: float, over: int, warmup: int) -> Any:
-    share = np.clip((step - warmup) / max(over - warmup, 1), 0, 1)
+    share = np.clip((step - 1 - warmup) / max(over - warmup, 1), 0, 1)
     return peak * np.minimum(step / max(warmup, 1), 1) * (1 + np.cos(np.pi * share)) / 2
 
 
@@ -222,3 +222,35 @@ def test_start_values_of_the_library_are_the_same_for_the_same_seed():
     first, again, other = (start_values(program.module, seed)["W"] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+# --- where clips apply
+
+ACCUMULATED = """
+    model m {
+        input x: float[batch, 2]
+        param w: float[2] init zeros
+        param u: float init zeros
+        loss = sum(mean(x, axis = 0) * w) + mean(x[:, 0]) * u
+    }
+    train { minimize loss using RULE; clip: global_norm(1.0); batch: 1 }
+"""
+
+
+@pytest.mark.parametrize(("rule", "parts"), [
+    ("accumulate(sgd(1.0), turns = 2)", False), ("accumulate(sgd(1.0), turns = 2, clip_parts = true)", True),
+    ("lookahead(accumulate(sgd(1.0), turns = 2), k = 100)", False),
+])
+def test_a_clip_sees_the_mean_of_batches_or_each(rule, parts):
+    batches = [np.array([[3.0, 4.0]]), np.array([[3.0, -4.0]])]
+    trained = trainer(ACCUMULATED.replace("RULE", rule))
+    for batch in batches:
+        trained.step({"x": batch})
+    gradients = [np.array([*batch[0], batch[0, 0]]) for batch in batches]  # of w and u together
+
+    def clip(g):
+        return g / max(np.sqrt((g**2).sum()), 1.0)
+
+    expected = -np.mean([clip(g) for g in gradients], axis=0) if parts else -clip(np.mean(gradients, axis=0))
+    found = [*trained.parameters["w"], trained.parameters["u"]]
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)

@@ -241,6 +241,16 @@ def ones_like(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
     return Tensor(ops.broadcast_to(ops.constant(c.graph, 1, value.node.dtype), shape=value.node.shape), value.labels)
 
 
+@builtin
+def clipped(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
+    """x after the `clip:` lines of the train block, in an optimizer."""
+    value = tensor(c, x, "float")
+    if c.clipping is None:
+        raise error("E0524", "`clipped` stands in an optimizer", span, "not here",
+                    help="`clamp(x, lo, hi)` keeps a value within limits; `clip: global_norm(1.0)` clips gradients")
+    return Tensor(c.clipping.ask(value.node, span), value.labels)
+
+
 def _distribution(c: Context, frame: Frame, argument: Argument) -> Distributed:
     value = argument.value
     if calls.is_maker(value):

@@ -17,6 +17,7 @@ from .scope import Frame
 from .values import POISON, Tensor, Value
 
 if TYPE_CHECKING:
+    from .clipping import Clipping
     from .likelihood import Pass
     from .scan import Turning
 
@@ -68,6 +69,7 @@ class Context:
         self.scans = 0  # scans so far
         self.turnings: list[Turning] = []  # scans whose turn is being elaborated, the outermost first
         self.current: Pass  # what the pass that runs has given so far
+        self.clipping: Clipping | None = None  # of the update that is being elaborated
         self.checking_outputs = False  # outputs are evaluated in the training pass too
 
     # --- variables

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from .. import ops, syntax
@@ -11,6 +12,7 @@ from ..direction import direction
 from ..graph import Node
 from ..source import Span
 from . import calls, expressions, paths, statements
+from .clipping import Clipping
 from .context import Context, to_node
 from .scope import Frame
 from .values import POISON, Argument, Declared, Partial, Parts, Tensor, Updater, Value, kind, plain
@@ -249,18 +251,18 @@ def update(c: Context, plan: Plan, objective_of: Any) -> None:
     if not trained or (untouched and any(m.over for m in plan.minimizes)):
         raise error("E0401", f"the loss does not depend on {', '.join(f'`{p}`' for p in untouched[:4])}", first.span,
                     "minimized here", help="leave it out with `over`, or use it in the model")
-    gradients = [Tensor(c.make(ops.gradient, [objective, c.module.variables[path].node], [first.objective.span] * 2,
-                               first.span))
-                 for path in trained]
-    for setting in plan.clips:
-        with c.at(plan.frame, setting.span):
-            gradients = _clipped(c, plan.frame, setting, gradients)
-    by_path = dict(zip(trained, gradients, strict=True))
+    spans = [first.objective.span] * 2
+    by_path = {path: c.make(ops.gradient, [objective, c.module.variables[path].node], spans, first.span)
+               for path in trained}
+    clipping = c.clipping = Clipping(c, partial(_all_clipped, c, plan) if plan.clips else None)
     for statement, group, updater in groups:
         with c.at(plan.frame, statement.span):
             for path in group:
                 if path in by_path:
-                    _apply(c, plan.frame, updater, path, by_path[path].node, statement.using.span)
+                    rule = partial(_updated, c, plan.frame, updater, path, statement.using.span)
+                    clipping.run(path, by_path[path], rule)
+    c.clipping = None
+    c.graph.outputs.update({f"next/{path}": theta for path, theta in clipping.close().items()})
 
 
 def _objective_name(statement: syntax.Minimize) -> str:
@@ -328,6 +330,13 @@ def _through(c: Context, frame: Frame, rule: Value, subject: Argument, setting: 
     return value
 
 
+def _all_clipped(c: Context, plan: Plan, gradients: list[Tensor]) -> list[Tensor]:
+    for setting in plan.clips:
+        with c.at(plan.frame, setting.span):
+            gradients = _clipped(c, plan.frame, setting, gradients)
+    return gradients
+
+
 def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Sequence[Tensor]) -> list[Tensor]:
     """A clip whose first parameter is `vector[n]` sees all gradients as one vector, any other sees each by itself."""
     rule = expressions.evaluate(c, frame, setting.value)
@@ -349,8 +358,7 @@ def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Seque
     return results
 
 
-def _apply(c: Context, frame: Frame, updater: Updater, path: str, gradient: Node, span: Span) -> None:
+def _updated(c: Context, frame: Frame, updater: Updater, path: str, span: Span, gradient: Node) -> Node:
     theta = c.module.variables[path].node
     values = {"theta": theta, "g": gradient, "t": c.step()}
-    c.graph.outputs[f"next/{path}"] = calls.apply_updater(c, frame, updater, values, updater.declaration.name, path,
-                                                          span)
+    return calls.apply_updater(c, frame, updater, values, updater.declaration.name, path, span)

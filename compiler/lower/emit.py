@@ -18,6 +18,7 @@ from ..graph import Array, Node
 from ..source import Span
 from ..tensor_type import Dim, Shape, Size, TensorType, walk
 from . import kernels
+from .scalars import exact
 
 PRECISIONS = ("float32", "float64", "float16", "bfloat16")
 
@@ -81,6 +82,8 @@ class Emitter:
     With `spread`, arrays that hold one number many times are written as an Expand of it.
     """
 
+    rounds = True  # whether single numbers made of whole numbers are computed in doubles and rounded once
+
     def __init__(
         self, graph: GraphProto, precision: str, *, data: Iterable[Node] = (), reserved: Iterable[str] = (),
         beside: Emitter | None = None, spread: bool = False,
@@ -122,22 +125,40 @@ class Emitter:
 
     def write(self, nodes: Iterable[Node], wanted: Mapping[Node, str]) -> None:
         """Writes nodes in their order, inputs first. `wanted` names some results; leaves keep theirs."""
-        names = self.names
+        names, nodes = self.names, list(nodes)
+        double, unread = exact(nodes, wanted, names) if self.precision != "float64" and self.rounds else (set(), set())
+        exactly: dict[Node, str] = {}
         for node in nodes:
             if node in names:
                 continue
             self.at(node)
             before = len(self.graph.node)
-            try:
-                name = node.op.lower(self, node, *[names[source] for source in node.inputs])
-            except KeyError as problem:
-                raise InternalError(f"{node} cannot be lowered: {problem}") from problem
+            if node in double:
+                self._exactly(node, exactly)
+            if node in unread:
+                continue
+            name = self.cast(exactly[node], node.dtype) if node in exactly else self._lowered(node, names)
             if node in wanted:
                 if self._rename(name, wanted[node], before):
                     name = wanted[node]
             elif len(self.graph.node) > before and self.graph.node[-1].op_type in _SHAPED_BY_VALUE:
                 self._declare(name, node.type)
             names[node] = name
+
+    def _lowered(self, node: Node, names: Mapping[Node, str]) -> str:
+        try:
+            return node.op.lower(self, node, *[names[source] for source in node.inputs])
+        except KeyError as problem:
+            raise InternalError(f"{node} cannot be lowered: {problem}") from problem
+
+    def _exactly(self, node: Node, names: dict[Node, str]) -> None:
+        """Writes a node in double precision; `names` has what is there in it."""
+        precision, self.precision = self.precision, "float64"
+        for source in node.inputs:
+            if source not in names:  # a number, or a cast of a whole one
+                names[source] = self._lowered(source, self.names) if source.dtype == "float" else self.names[source]
+        names[node] = self._lowered(node, names)
+        self.precision = precision
 
     def at(self, node: Node) -> None:
         """What is written next belongs to this node."""

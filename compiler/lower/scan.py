@@ -19,6 +19,8 @@ from .emit import Emitter, value_info
 class Inner(Emitter):
     """Writes the body of a scan: what is the same in every turn is written outside, once."""
 
+    rounds = False
+
     def __init__(self, graph: GraphProto, outside: Emitter) -> None:
         super().__init__(graph, outside.precision)
         self.outside = outside

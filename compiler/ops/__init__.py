@@ -8,8 +8,8 @@ from .contraction import contract
 from .convolution import conv, conv_input, conv_weight
 from .derivative import PLACEHOLDERS, custom, formal, gradient, jacobian, make_formal, tangent
 from .elementwise import (
-    abs_, add, ceil, cos, div, erf, exp, expm1, floor, floordiv, log, log1p, maximum, minimum, mod, mul, neg, pow_,
-    relu, round_, sigmoid, sign, sin, softplus, sqrt, sub, tanh,
+    abs_, add, ceil, cos, div, erf, exp, expm1, floor, floordiv, gate, log, log1p, maximum, minimum, mod, mul, neg,
+    pow_, relu, round_, sigmoid, sign, sin, softplus, sqrt, sub, tanh,
 )
 from .indexing import arange, gather, make_arange, one_hot, pick, scatter_add
 from .leaf import input_, make_input, make_size, make_variable, seed, size, variable
@@ -41,7 +41,7 @@ __all__ = [
     "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin",
     "argsort", "avg_pool", "avg_unpool", "broadcast", "broadcast_to", "cast", "cbrt", "ceil", "concat", "constant",
     "contract", "conv", "conv_input", "conv_weight", "cos", "cosh", "cumprod", "cumsum", "custom", "cut", "div",
-    "eq", "erf", "erfc", "exp", "expand_dims", "expm1", "flip", "floor", "floordiv", "fold", "formal", "gather",
+    "eq", "erf", "erfc", "exp", "expand_dims", "expm1", "flip", "floor", "floordiv", "fold", "formal", "gate", "gather",
     "ge", "gemm", "gradient", "gt", "hypot", "input_", "inverse_deviation", "is_nan", "jacobian", "le", "lift",
     "local", "log", "log1p", "log_softmax", "logsumexp", "lt", "make_arange", "make_formal", "make_input",
     "make_local", "make_scan", "make_size", "make_turn", "make_variable", "matmul", "max_pool", "max_select",

@@ -11,7 +11,16 @@ from ..graph import Array, Node
 from .choice import and_, apart, eq, gt, lt, stop_gradient, where
 from .operands import NUMBERS, cast, elementwise, floats, is_constant, meet, same, shapes, sometimes_ints
 from .registry import NONE, Op, Sample, constant, define, free, no_gradient, onnx, per_element, pointwise
-from .special import lower_div, lower_erf, lower_expm1, lower_floordiv, lower_log1p, lower_mod, lower_softplus
+from .special import (
+    lower_div,
+    lower_erf,
+    lower_expm1,
+    lower_floordiv,
+    lower_log1p,
+    lower_mod,
+    lower_sigmoid,
+    lower_softplus,
+)
 
 Builder = Callable[..., Node]
 
@@ -47,7 +56,9 @@ sqrt: Op = _unary("sqrt", np.sqrt, lambda g, y, x: [g * 0.5 / y], onnx("Sqrt"), 
 sin: Op = _unary("sin", np.sin, lambda g, y, x: [g * cos(x)], onnx("Sin"), floats(-4, 4))
 cos: Op = _unary("cos", np.cos, lambda g, y, x: [-(g * sin(x))], onnx("Cos"), floats(-4, 4))
 tanh: Op = _unary("tanh", np.tanh, lambda g, y, x: [g * (1.0 - y * y)], onnx("Tanh"), floats(-3, 3))
-sigmoid: Op = _unary("sigmoid", _sigmoid, lambda g, y, x: [g * (y * (1.0 - y))], onnx("Sigmoid"), floats(-5, 5))
+sigmoid: Op = _unary("sigmoid", _sigmoid, lambda g, y, x: [g * (y * (1.0 - y))], lower_sigmoid, floats(-5, 5))
+# a sigmoid that multiplies, by the kernel, which is 0 below -18; made by a pass only
+gate: Op = _unary("gate", _sigmoid, lambda g, y, x: [g * (y * (1.0 - y))], onnx("Sigmoid"), floats(-5, 5))
 softplus: Op = _unary("softplus", lambda x: np.logaddexp(0.0, x), lambda g, y, x: [g * sigmoid(x)], lower_softplus,
                   floats(-5, 5))
 # relu'(0) = 0; read off the result, so that the operand need not be kept

@@ -1,0 +1,107 @@
+"""docs/precision.md: how far float32 is from the functions, as the tables there say."""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dlc
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "precision.md").read_text(encoding="utf-8")
+ROWS = [(name, float(low), float(high), float(bound)) for name, low, high, bound in re.findall(
+    r"^\| `(\w+)\(x\)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|", PAGE, re.M)]
+COUNT = 200_000
+
+
+def predicted(text: str, x: np.ndarray, precision: str = "float32") -> np.ndarray:
+    ort = pytest.importorskip("onnxruntime")
+    program = dlc.compile(f"model m {{\n input x: float[n]\n output y = {text}\n}}", precision=precision)
+    session = ort.InferenceSession(program.model_proto().SerializeToString())
+    return np.asarray(session.run(["y"], {"x": x})[0])
+
+
+def exact(name: str) -> Callable[[np.ndarray], Any]:
+    """By SciPy and NumPy in float64, which are right to 1e-15."""
+    special = pytest.importorskip("scipy.special")
+    found = {"sigmoid": special.expit, "softplus": lambda v: np.logaddexp(0, v), "erf": special.erf,
+             "erfc": special.erfc}
+    return found.get(name) or getattr(np, name)
+
+
+def between(low: float, high: float) -> np.ndarray:
+    """Evenly over the numbers, and evenly over their orders of magnitude, of both signs."""
+    rng = np.random.default_rng(3)
+    sizes = np.exp(rng.uniform(np.log(1e-30), np.log(max(abs(low), abs(high))), COUNT))
+    drawn = np.concatenate([rng.uniform(low, high, COUNT), sizes, -sizes, [low, high]])
+    return drawn[(drawn >= low) & (drawn <= high)].astype(np.float32)
+
+
+@pytest.mark.parametrize(("name", "low", "high", "bound"), ROWS, ids=[row[0] for row in ROWS])
+def test_a_function_is_as_exact_as_the_table_says(name: str, low: float, high: float, bound: float) -> None:
+    x = between(low, high)
+    expected = exact(name)(x.astype(np.float64))
+    normal = (np.abs(expected) >= np.finfo(np.float32).tiny) & (np.abs(expected) < np.finfo(np.float32).max)
+    found = predicted(f"{name}(x)", x).astype(np.float64)
+    unit = np.spacing(np.abs(expected[normal]).astype(np.float32)).astype(np.float64)
+    error = np.abs(found - expected)[normal] / unit
+    worst = int(error.argmax())
+    assert error[worst] <= bound, (x[normal][worst], found[normal][worst], expected[normal][worst])
+
+
+def test_no_function_is_forgotten() -> None:
+    from dlc.ops.registry import OPS, pointwise
+
+    ours = {op.name for op in OPS.values() if op.jvp is pointwise and op.samples is not None}
+    ours -= {"neg", "abs", "relu", "cast", "cut", "gate"}  # exact, or no function of the language
+    several = {"add", "sub", "mul", "div", "pow", "mod", "maximum", "minimum", "hypot", "arctan2"}
+    assert ours - several == {row[0] for row in ROWS}
+
+
+def test_the_sigmoid_rises_everywhere() -> None:
+    x = np.sort(between(-87, 20))
+    for precision in ("float32", "float64"):
+        found = predicted("sigmoid(x)", x.astype(precision), precision)
+        assert (np.diff(found) >= -np.spacing(found[1:].astype(np.float32)) * 2).all() and (found > 0).all()
+    exact64 = exact("sigmoid")(x.astype(np.float64))
+    np.testing.assert_allclose(found, exact64, rtol=1e-14)
+
+
+def test_gates_multiply_and_probabilities_do_not() -> None:
+    """In the turns of a scan what multiplies is the kernel, what is handed out is exact."""
+    lstm = dlc.compile((ROOT / "benchmarks" / "lstm.dl").read_text(encoding="utf-8"))
+    inside = {node.op_type for graph in (lstm.model_proto().graph, lstm.model_proto().training_info[0].algorithm)
+              for scan in graph.node for part in scan.attribute for node in part.g.node}
+    assert "Sigmoid" in inside and "Reciprocal" not in inside
+    ort = pytest.importorskip("onnxruntime")
+    program = dlc.compile("""model m {
+        input x: float[batch, time]
+        scan t over time {
+            state h: float[batch] = 0
+            p = sigmoid(x[:, t])
+            h <- p * h + (1 - p)
+            y[:, t] = p
+        }
+        output y = y
+        output h = h
+    }""")
+    session = ort.InferenceSession(program.model_proto().SerializeToString())
+    y, _ = session.run(["y", "h"], {"x": np.array([[-20.0, -30.0]], np.float32)})
+    np.testing.assert_allclose(y, [[2.0611537e-09, 9.357623e-14]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("beta", [0.9, 0.999, 0.99999, 0.9999999])
+@pytest.mark.parametrize("rule", ["adam", "adamw"])
+def test_the_first_update_of_adam_has_the_length_of_its_rate(rule: str, beta: float) -> None:
+    program = dlc.compile(f"""model m {{
+        input x: float[batch, 2]
+        param w: float[2] init zeros
+        loss = sum(mean(x, axis = 0) * w)
+    }}
+    train {{ minimize loss using {rule}(0.001, beta2 = {beta}); batch: all }}""")
+    trainer = dlc.Trainer(program)
+    trainer.step({"x": np.array([[1.0, -2.0]])})
+    np.testing.assert_allclose(trainer.parameters["w"], [-0.001, 0.001], rtol=2e-6)
