@@ -252,6 +252,7 @@ WHY = {
     "a draw": "bernoulli_like normal_like uniform_like permutation shuffle draw glorot_normal glorot_uniform he_normal "
               "he_uniform orthogonal",
     "a number, or one shape of it": "constant zeros ones zeros_like ones_like gate_bias",
+    "what an optimizer asks for": "clipped",
     "a derivative itself, or a marker": "grad hessian hvp jacobian jvp vjp stop_gradient",
     "made of the functions above, parameter by parameter": "moments batch_norm mlp rnn gru lstm spectral_norm",
     "an update rule or a schedule": "accumulate adagrad adam adamw lookahead momentum rmsprop sgd constant_rate cosine "
