@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from . import checksum, lock
+from . import checksum, interrupts, lock
 from .callbacks import Callback, History, MetricsFile, Record, Start
 from .checkpoint import Checkpoint, Plan, Progress, Run
 from .data import ArraySource, Columns, split
@@ -470,12 +470,13 @@ def _interrupts() -> Iterator[list[bool]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         seen.append(True)
-        if len(seen) > 1:
+        if len(seen) == 2:  # a third comes while the second is obeyed
             raise KeyboardInterrupt
 
     usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     # What the program handles in its own way stays so.
-    ours = {number: before for number, before in usual.items() if signal.getsignal(number) == before}
+    found = {number: signal.getsignal(number) for number in usual}
+    ours = {number: before for number, before in found.items() if before in (usual[number], interrupts.stop)}
     try:
         for number in ours:
             signal.signal(number, note)
