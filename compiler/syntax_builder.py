@@ -431,8 +431,9 @@ class Builder:
         return s.Model(*self._head(c), c[2].items if c[2] else (), c[3].statements)
 
     def layer(self, c: list[Any]) -> s.Layer:
-        _, _, configuration, flow, _, returns, body = c
-        return s.Layer(*self._head(c), configuration.items, body.statements, flow.items, returns)
+        configuration, flow, returns, body = c[2], c[3], c[5], c[-1]
+        statements = body.statements if isinstance(body, Block) else (s.Return(body.span, (body,)),)
+        return s.Layer(*self._head(c), configuration.items, statements, flow.items, returns)
 
     def optimizer(self, c: list[Any]) -> s.Optimizer:
         return s.Optimizer(*self._head(c), c[2].items, c[4].statements, c[3].items)

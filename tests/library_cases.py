@@ -163,6 +163,7 @@ CASES = {
     "leaky_relu of a slope": Case("out = leaky_relu(x, slope = y)", lambda x, y: smoothed(x, y), "x y",
                                   edge=lambda x, y: np.abs(x)),
     "elu": Case("out = elu(x, alpha = 1.5)", lambda x: np.where(x > 0, x, 1.5 * np.expm1(x)), edge=away(0)),
+    "silu": Case("out = silu(x)", lambda x: x * special.expit(x)),
     "gelu": Case("out = gelu(x)", lambda x: x * special.ndtr(x)),
     "softplus": Case("out = softplus(x)", lambda x: np.logaddexp(0, x), edge=away(0)),
     "log_sigmoid": Case("out = log_sigmoid(x)", lambda x: special.log_expit(x), edge=away(0)),

@@ -130,6 +130,7 @@ POINTS: dict[str, list[Row]] = {
             *((spelling, [0], mp.expm1) for spelling in (
                 "where(x[0] > 0, x[0], expm1(minimum(x[0], 0)))", "where(x[0] <= 0, expm1(minimum(0, x[0])), x[0])",
                 "maximum(x[0], 0) + expm1(minimum(x[0], 0))", "maximum(x[0], 0) + minimum(0, expm1(x[0]))"))],
+    "silu": [("silu(x[0])", [0], lambda x: x / (1 + mp.exp(-x)))],
     "gelu": [("gelu(x[0])", [0], lambda x: x * mp.ncdf(x))],
     "softplus": [("softplus(x[0])", [0], lambda x: two(0, x)), ("softplus(x[0])", [INF], ([1], [[0]])),
                  ("softplus(x[0])", [-INF], ([0], [[0]]))],

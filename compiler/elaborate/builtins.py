@@ -105,7 +105,8 @@ def where(c: Context, frame: Frame, span: Span, condition: Argument, a: Argument
             tensor(c, argument)
     if tensor(c, condition).node.dtype != "bool":
         raise error("E0305", "the first argument of `where` is a truth value for each element", condition.span,
-                    f"this is {kind(condition.value)}", help="compare: `where(x > 0, a, b)`")
+                    f"this is {kind(condition.value)}",
+                    help="compare: `where(x > 0, a, b)`; a mask of zeros and ones by `where(mask != 0, a, b)`")
     return expressions.elementwise(c, frame, ops.where, [condition.value, a.value, b.value], span,
                                    (condition.span, a.span, b.span))
 

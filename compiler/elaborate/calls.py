@@ -176,8 +176,25 @@ def apply_fn(c: Context, frame: Frame, callee: Declared, given: list[Argument], 
         pair = [to_node(c, argument.value) for argument in list(bound.values())[:2]]
         if len(pair) == 2 and pair[0] is not None and pair[1] is not None:
             c.distances[value.node] = pair[0], pair[1]
+    if given and given[0].name is None and not isinstance(given[0].value, bool) \
+            and isinstance(given[0].value, int | float) and isinstance(value, Tensor):
+        c.filled[value.node] = callee, tuple(given), span
     rule = callee.unit.derivatives.get(declaration.name)
     return value if rule is None else custom.attach(c, frame, callee, rule, bound, value, span)
+
+
+def waiting(callee: Declared, given: Sequence[Argument]) -> str | None:
+    """The call that waits for its first argument, where a number was given in that place: `truncated(std = 0.02)` for
+    `truncated(0.02)`. None if nothing is left to be given."""
+    declaration = callee.declaration
+    rest = [parameter.name for parameter in declaration.configuration[1:]]
+    named = {argument.name for argument in given}
+    rest = [name for name in rest if name not in named]
+    texts = [argument.span.text for argument in given if argument.name is None]
+    if not rest or not isinstance(declaration, syntax.Fn):
+        return None
+    written = [f"{name} = {text}" for name, text in zip(rest, texts, strict=False)]
+    return f"{declaration.name}({', '.join(written)})"
 
 
 def run_body(
@@ -288,7 +305,9 @@ def _make(
         raise error("E0222",
                     "nothing may be made inside this `if`: the training and the predicting graph would not share it",
                     span, f"{what} is made here", more=[(owner.conditional, "under this condition")],
-                    help="make it before the `if`: `f = " + f"{declaration.name}(...)`")
+                    help="make it before the `if`: `f = " + f"{declaration.name}(...)`" if owner.kind == "model"
+                    else f"apply `{owner.path}` above the `if` once, as in `y = {owner.path}(...)`: inside it then "
+                         "shares what it made")
     instance = Instance(declaration, callee.unit, configuration, owner, span)
     owner.unnamed.append(instance)
     return instance
@@ -312,6 +331,10 @@ def apply_layer(c: Context, frame: Frame, instance: Instance, given: list[Argume
     path = settle_path(instance)
     inner = frame.inner("layer", instance.unit, span, path)
     inner.adopt(instance.configuration)
+    if inner.conditional is None:
+        c.applied.add(path)
+    elif path in c.applied:  # what it makes is made already, in every graph
+        inner.conditional = None
     own = statements.made_names(declaration.body)
     bound, missing = bind(c, inner, declaration.flow, given, what, span, extra=("training", *own))
     require(missing, what, declaration.flow, span)

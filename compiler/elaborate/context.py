@@ -59,6 +59,8 @@ class Context:
         self.draws = 0  # draws of this pass so far: the place of the next one
         self.made: dict[str, Span | None] = {}  # parameters and states that this pass asked for
         self.data: dict[Node, bool] = {}  # whether a value depends on data
+        self.applied: set[str] = set()  # paths of layers that were applied under no condition
+        self.filled: dict[Node, tuple[Any, tuple[Any, ...], Span]] = {}  # what an fn made of a number, and the call
         self.distances: dict[Node, tuple[Node, Node]] = {}  # losses of the library, and what each is between
         self.elements = 0  # of all parameters and states
         self.starts = 0  # the same for start values

@@ -118,6 +118,8 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
             at = expressions.evaluate(c, frame, place)
             if at is POISON:
                 return POISON
+            if isinstance(at, list | tuple):
+                at = _listed(c, at, size, place.span)
             if isinstance(at, Range):
                 raise error("E0240", "a range of elements is written with `:`", place.span, "found `..`",
                             help="write `x[a:b]`")
@@ -165,6 +167,18 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
         if tuple(shape) != node.shape:
             node = ops.reshape(node, shape=tuple(size for size in shape if size is not None))
     return Tensor(node, tuple(names))
+
+
+def _listed(c: Context, places: list[Value] | tuple[Value, ...], size: Size, span: Span) -> Value:
+    """A list of whole numbers as the int tensor that it stands for, as in NumPy: E0238 for one outside, E0240."""
+    whole = [at for at in places if isinstance(at, int) and not isinstance(at, bool)]
+    if not places or len(whole) < len(places):
+        raise error("E0240", f"an index is a whole number, a slice or an int tensor, not {kind(places)}", span,
+                    "not whole numbers that are known now",
+                    help="`stack([i, j])` makes a tensor of values; `x[i, j]` indexes two dimensions")
+    for at in whole:
+        _element(plain(at), size, span)
+    return Tensor(ops.constant(c.graph, [plain(at) for at in whole], "int"))
 
 
 def _at_once(

@@ -55,7 +55,7 @@ def tensor(c: Context, argument: Argument, dtype: str | None = None) -> Tensor:
     node = to_node(c, value)
     if node is None:
         raise error("E0301", f"a tensor is needed here, not {kind(value)}", argument.span, f"this is {kind(value)}",
-                    help=expressions._application_help(value))
+                    help=expressions._application_help(value) or _sizes_help(value))
     if dtype is not None and node.dtype != dtype:
         if dtype == "int" and node.dtype == "float":
             raise error("E0302", "whole numbers are needed here", argument.span, f"this is `{node.type}`",
@@ -63,6 +63,16 @@ def tensor(c: Context, argument: Argument, dtype: str | None = None) -> Tensor:
         node = ops.cast(node, dtype=dtype)
     return Tensor(node, value.labels if isinstance(value, Tensor) else (),
                   value.along if isinstance(value, Tensor) else None)
+
+
+def _sizes_help(value: Value) -> str | None:
+    """For a list where a tensor belongs: of sizes, as in `ones([n])` of other libraries, or of values."""
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    if all(isinstance(item, int | Dim) and not isinstance(item, bool) for item in value):
+        sizes = ", ".join(str(plain(item)) for item in value)
+        return f"`broadcast_to(1.0, [{sizes}])` is a tensor of that shape, `stack([...])` one of these numbers"
+    return "`stack([...])` makes a tensor of values of one shape"
 
 
 def integer(argument: Argument | None, default: int | None, what: str) -> int:

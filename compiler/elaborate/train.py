@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from .. import ops, syntax
+from .. import foreign, ops, syntax
 from ..diagnostics import CompileError, did_you_mean, error
 from ..direction import direction
 from ..graph import Node
@@ -94,7 +94,8 @@ def _setting(
     if name not in DEFAULTS:
         known = [*DEFAULTS, *REPEATED]
         raise error("E0506", f"there is no setting `{name}`", statement.name_span, "not known",
-                    notes=["settings are " + ", ".join(known)], help=did_you_mean(name, known))
+                    notes=["settings are " + ", ".join(known)],
+                    help=foreign.SETTINGS.get(name) or did_you_mean(name, known))
     if statement.on is not None:
         raise error("E0505", f"`{name}:` takes no `on`", statement.on.span, "here")
     if name in overrides:
@@ -321,8 +322,9 @@ def _penalized(c: Context, frame: Frame, setting: syntax.Setting, objective: Nod
 
 def _through(c: Context, frame: Frame, rule: Value, subject: Argument, setting: syntax.Setting, what: str) -> Value:
     if not isinstance(rule, Partial | Declared):
+        help = "`penalty: l2(1e-4) on *.W`" if setting.name == "penalty" else "`clip: global_norm(1.0)`"
         raise error("E0519", f"{what} is a function, not {kind(rule)}", setting.value.span, f"this is {kind(rule)}",
-                    help="`penalty: l2(1e-4) on *.W`" if setting.name == "penalty" else "`clip: global_norm(1.0)`")
+                    help=_unfilled(c, frame, setting) or help)
     value = calls.call(c, frame, rule, [subject], setting.value.span)
     if isinstance(value, Partial) and isinstance(value.function, Declared):
         declaration = value.function.declaration
@@ -335,6 +337,17 @@ def _all_clipped(c: Context, plan: Plan, gradients: list[Tensor]) -> list[Tensor
         with c.at(plan.frame, setting.span):
             gradients = _clipped(c, plan.frame, setting, gradients)
     return gradients
+
+
+def _unfilled(c: Context, frame: Frame, setting: syntax.Setting) -> str | None:
+    """What to write for `mine(0.5)` where `mine(x, rate = 1)` has taken the number for what a setting gives it."""
+    expr = setting.value
+    if not isinstance(expr, syntax.Call) or not expr.arguments or expr.arguments[0].name is not None:
+        return None
+    callee = expressions.evaluate(c, frame, expr.function)
+    instead = calls.waiting(callee, calls.arguments(c, frame, expr.arguments)) if isinstance(callee, Declared) else None
+    first = callee.declaration.configuration[0].name if instead else ""
+    return f"`{first}` is left out, `{setting.name}:` gives it: `{setting.name}: {instead}`" if instead else None
 
 
 def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Sequence[Tensor]) -> list[Tensor]:

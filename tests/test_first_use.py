@@ -1,0 +1,123 @@
+"""What a first user writes: forms that are understood, and messages that lead to the form that is."""
+from __future__ import annotations
+
+import dlc
+import numpy as np
+import pytest
+from dlc import foreign
+
+MODEL = """
+{above}
+model m {{
+    input  x: float[batch, 3]
+    target y: float[batch]
+    param w: float[3] init {init}
+    loss = squared(x @ w, y)
+    output f = x @ w
+}}
+train {{ minimize loss using sgd(0.1); {settings} }}
+"""
+
+
+def spec(above: str = "", init: str = "zeros", settings: str = "batch: all") -> str:
+    return MODEL.format(above=above, init=init, settings=settings)
+
+
+TRUNCATED = "fn truncated(w, std = 0.02) = std * clamp(normal_like(w), -2, 2)"
+CONSTANT = "fn all(w, value = 1.0) = value * ones_like(w)"
+PLAIN = "fn drawn(w) = 0.1 * normal_like(w)"
+
+
+@pytest.mark.parametrize(("above", "wrong", "right"), [
+    (TRUNCATED, "truncated(0.02)", "truncated(std = 0.02)"), (CONSTANT, "all(3.0)", "all(value = 3.0)"),
+    (TRUNCATED, "2 * truncated(0.02)", "truncated(std = 0.02)"), (PLAIN, "drawn(0.5)", "drawn"),
+])
+def test_an_initialiser_given_a_number_for_the_tensor(above: str, wrong: str, right: str) -> None:
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile(spec(above, wrong))
+    assert caught.value.code == "E0257"
+    assert f"`init {right}`" in str(caught.value)
+    start = dlc.Trainer(dlc.compile(spec(above, right))).parameters["w"]
+    assert start.shape == (3,) and (above is CONSTANT or len(set(start.tolist())) == 3)
+
+
+def test_an_initialiser_in_an_argument_of_a_layer() -> None:
+    with pytest.raises(dlc.Error, match="E0257"):
+        dlc.compile(TRUNCATED + "\nmodel m { input x: float[batch, 3]\n"
+                    " output f = x |> dense(2, weights = truncated(0.02)) }")
+
+
+def test_numbers_that_a_function_makes_are_start_values() -> None:
+    start = dlc.Trainer(dlc.compile(spec("fn half(a) = a / 2", "half(3)"))).parameters["w"]
+    np.testing.assert_array_equal(start, [1.5] * 3)
+
+
+@pytest.mark.parametrize(("above", "settings", "instead"), [
+    ("fn mine(theta, rate = 0.1) = rate * sum(theta^2)", "penalty: mine(0.5)", "penalty: mine(rate = 0.5)"),
+    ("fn mine(g, limit = 1) = clamp(g, -limit, limit)", "clip: mine(0.5)", "clip: mine(limit = 0.5)"),
+])
+def test_a_setting_whose_function_waits(above: str, settings: str, instead: str) -> None:
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile(spec(above, settings=settings))
+    assert caught.value.code == "E0519" and f"`{instead}`" in str(caught.value)
+    dlc.compile(spec(above, settings=instead))
+
+
+X = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+@pytest.mark.parametrize(("expression", "value"), [
+    ("x[:, [0, 2]]", X[:, [0, 2]]), ("x[:, [-1, 0, 0]]", X[:, [-1, 0, 0]]),
+    ("x[:, 1:][:, [2, 0]]", X[:, 1:][:, [2, 0]]),
+    ("-(x > 4) + 1", 1 - (X > 4)), ("(x > 4) * x", (X > 4) * X), ("x[:, [1, 2], none]", X[:, [1, 2], None]),
+    ("x |> twice", 2 * X), ("silu(x)", X / (1 + np.exp(-X))),
+    ("where(tril(x) != 0, x, -1)", np.where(np.tril(X) != 0, X, -1)),
+])
+def test_forms_of_arrays(expression: str, value: np.ndarray) -> None:
+    text = "layer twice()(x) = 2 * x\nmodel m { input x: float[batch, 4]\n output f = " + expression + " }"
+    found = dlc.Trainer(dlc.compile(text)).predict({"x": X})["f"]
+    np.testing.assert_allclose(found, value, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("expression", "code"), [
+    ("x[:, [0, 4]]", "E0238"), ("x[:, [-5]]", "E0238"), ("x[:, [0.5]]", "E0240"), ("x[:, []]", "E0240"),
+    ("x * ones([4])", "E0301"), ("where(tril(x), x, 0)", "E0305"),
+])
+def test_forms_that_are_refused_say_what_to_write(expression: str, code: str) -> None:
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile("model m { input x: float[batch, 4]\n output f = " + expression + " }")
+    assert caught.value.code == code and (code == "E0238" or caught.value.help)
+
+
+def test_a_net_applied_above_is_applied_again_while_training() -> None:
+    text = """model m {{
+    input x: float[batch, 4]
+    target y: int[batch]
+    net = mlp(8, 1, 3)
+    {first}
+    if training {{ z = net(2 * x) }} else {{ z = net(x) }}
+    loss = cross_entropy(z, y)
+    output p = z
+}}
+train {{ minimize loss using sgd(0.1) }}"""
+    once = dlc.Trainer(dlc.compile(text.format(first="before = net(x)")))
+    assert len(once.parameters) == 4
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile(text.format(first=""))
+    assert caught.value.code == "E0222" and "`y = net(...)`" in str(caught.value)
+
+
+
+
+@pytest.mark.parametrize("word", foreign.NAMES)
+def test_a_word_of_another_library_leads_to_ours(word: str) -> None:
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile(f"model m {{ input x: float[batch, 2]\n output f = {word}(x) }}")
+    assert caught.value.code == "E0201" and caught.value.help == foreign.NAMES[word]
+
+
+@pytest.mark.parametrize("word", foreign.SETTINGS)
+def test_a_setting_of_another_library_leads_to_ours(word: str) -> None:
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile(spec(settings=f"{word}: 3"))
+    assert caught.value.code == "E0506" and caught.value.help == foreign.SETTINGS[word]
