@@ -39,6 +39,11 @@ def check(path_or_text: Any, **options: Any) -> list[Diagnostic]:
     return check_source(source, folder, **options)[1]
 
 
+def __dir__() -> list[str]:
+    """What the package offers: the compiler's modules are no part of that."""
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         from importlib import import_module

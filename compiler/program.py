@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .module import Module
 
 PRECISIONS = ("float32", "float64", "float16", "bfloat16")
+SHOWN = 40  # parameters in the table of a notebook
 
 
 class Program:
@@ -71,6 +73,13 @@ class Program:
         target = Path(path)
         CompiledFile(self.model_proto()).save(target)
         return target
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the name, and each parameter with its shape."""
+        held = [v for v in self.module.variables.values() if v.kind == "parameter"]
+        rows = "".join(f"<tr><td>{escape(v.path)}</td><td>{escape(str(v.node.type))}</td></tr>" for v in held[:SHOWN])
+        more = f"<tr><td>and {len(held) - SHOWN:,} more</td><td></td></tr>" if len(held) > SHOWN else ""
+        return f"<b>{escape(self.name)}</b>, {self.precision}<table>{rows}{more}</table>"
 
     def __repr__(self) -> str:
         return f"<dlc.Program {self.name}, {self.precision}>"

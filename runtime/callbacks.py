@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,20 @@ class History:
     seconds: float = 0.0  # wall time of training
     stopped: bool = False  # patience ran out
     run: Path | None = None
+
+    def _repr_html_(self) -> str:
+        """In a notebook: a row for each epoch, the last forty."""
+        shown = self.epochs[-40:]
+        last = shown[-1] if shown else {}
+        names = [f"{side} {name}" for side in ("train", "validation") for name in (last.get(side) or {})]
+        head = "".join(f"<th>{escape(name)}</th>" for name in ("epoch", *names))
+        rows = ""
+        for record in shown:
+            found = {f"{side} {name}": value for side in ("train", "validation")
+                     for name, value in (record[side] or {}).items()}
+            cells = "".join(f"<td>{found[name]:.6g}</td>" if name in found else "<td></td>" for name in names)
+            rows += f"<tr><td>{record['epoch']}</td>{cells}</tr>"
+        return f"<table><tr>{head}</tr>{rows}</table>{self.steps:,} updates in {self.seconds:.1f} s"
 
     @property
     def final(self) -> Record | None:

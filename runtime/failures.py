@@ -2,6 +2,7 @@
 found and expected, and a way out. The compiler raises a subclass that holds several diagnostics."""
 from __future__ import annotations
 
+import html
 import re
 
 # What a terminal obeys or what hides what stands there: control characters but for the line end and the tab, marks
@@ -67,6 +68,14 @@ class Error(Exception):
 
     def __str__(self) -> str:
         return self.render()
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return f"<pre>{html.escape(self.render())}</pre>"
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: the mistake is in what was given, not on the way to it."""
+        return self.render().split("\n")
 
 
 def _closest_node(name: str, nodes: dict[str, str]) -> str:

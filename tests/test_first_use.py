@@ -1,10 +1,14 @@
 """What a first user writes: forms that are understood, and messages that lead to the form that is."""
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import dlc
 import numpy as np
 import pytest
 from dlc import foreign
+from dlc.elaborate.reading import BUILTINS
 
 MODEL = """
 {above}
@@ -121,3 +125,43 @@ def test_a_setting_of_another_library_leads_to_ours(word: str) -> None:
     with pytest.raises(dlc.Error) as caught:
         dlc.compile(spec(settings=f"{word}: 3"))
     assert caught.value.code == "E0506" and caught.value.help == foreign.SETTINGS[word]
+
+
+def test_what_the_package_offers() -> None:
+    assert dir(dlc) == sorted(dlc.__all__) and {"compile", "Trainer", "Error"} <= set(dir(dlc))
+    assert all(getattr(dlc, name) is not None for name in dir(dlc))
+
+
+def test_a_notebook_shows_the_message_and_no_traceback() -> None:
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile("model m { input x: float[batch, 2]\n output f = x @ <b> }")
+    shown = caught.value._render_traceback_()
+    assert "\n".join(shown) == caught.value.render()
+    assert "&lt;b&gt;" in caught.value._repr_html_() and "<b>" not in caught.value._repr_html_()
+
+
+def test_a_notebook_shows_programs_and_histories() -> None:
+    program = dlc.compile(spec(settings="batch: all; epochs: 2"))
+    assert "<td>w</td><td>float[3]</td>" in program._repr_html_()
+    history = dlc.Trainer(program).fit({"x": np.ones((4, 3), np.float32), "y": np.ones(4, np.float32)})
+    assert history._repr_html_().count("<tr>") == 3 and "train loss" in history._repr_html_()
+
+
+def test_the_page_of_the_language_lists_every_function_of_the_compiler() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "language.md").read_text("utf-8")
+    table = text.partition("The functions that the compiler knows by name")[2].partition("\n\n")[2].partition("\n\n")[0]
+    assert not set(BUILTINS) - set(re.findall(r"`(\w+)`", table))
+
+
+def test_no_row_of_the_library_stands_outside_its_table() -> None:
+    lines = (Path(__file__).parent.parent / "docs" / "library.md").read_text("utf-8").splitlines()
+    for before, line, after in zip(lines, lines[1:], lines[2:], strict=False):
+        if line.startswith("|") and not before.startswith("|"):
+            assert set(after) <= set("|- :"), line
+
+
+def test_a_hyperparameter_as_an_option_leads_to_set(capsys: pytest.CaptureFixture[str]) -> None:
+    from dlc.cli import main
+
+    assert main(["train", "specs/digits.dl", "--lr", "3"]) == 2
+    assert "`--set lr=VALUE`" in capsys.readouterr().err

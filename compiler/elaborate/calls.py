@@ -10,7 +10,7 @@ from ..direction import DISTANCES
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, TensorType, TypeProblem
-from . import ahead, custom, expressions, reading, statements, support, types
+from . import ahead, custom, expressions, filled, reading, statements, support, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame
 from .values import (
@@ -176,25 +176,9 @@ def apply_fn(c: Context, frame: Frame, callee: Declared, given: list[Argument], 
         pair = [to_node(c, argument.value) for argument in list(bound.values())[:2]]
         if len(pair) == 2 and pair[0] is not None and pair[1] is not None:
             c.distances[value.node] = pair[0], pair[1]
-    if given and given[0].name is None and not isinstance(given[0].value, bool) \
-            and isinstance(given[0].value, int | float) and isinstance(value, Tensor):
-        c.filled[value.node] = callee, tuple(given), span
+    filled.note(c, callee, given, value, span)
     rule = callee.unit.derivatives.get(declaration.name)
     return value if rule is None else custom.attach(c, frame, callee, rule, bound, value, span)
-
-
-def waiting(callee: Declared, given: Sequence[Argument]) -> str | None:
-    """The call that waits for its first argument, where a number was given in that place: `truncated(std = 0.02)` for
-    `truncated(0.02)`. None if nothing is left to be given."""
-    declaration = callee.declaration
-    rest = [parameter.name for parameter in declaration.configuration[1:]]
-    named = {argument.name for argument in given}
-    rest = [name for name in rest if name not in named]
-    texts = [argument.span.text for argument in given if argument.name is None]
-    if not rest or not isinstance(declaration, syntax.Fn):
-        return None
-    written = [f"{name} = {text}" for name, text in zip(rest, texts, strict=False)]
-    return f"{declaration.name}({', '.join(written)})"
 
 
 def run_body(

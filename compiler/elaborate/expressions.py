@@ -344,8 +344,7 @@ _ARITHMETIC: dict[str, Any] = {
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,
     "//": lambda a, b: a // b, "%": lambda a, b: a % b, "^": lambda a, b: a**b, "==": lambda a, b: a == b,
     "!=": lambda a, b: a != b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-}
+    ">=": lambda a, b: a >= b}
 
 
 def _unary(c: Context, frame: Frame, expr: syntax.Unary) -> Value:
@@ -362,9 +361,9 @@ def _unary(c: Context, frame: Frame, expr: syntax.Unary) -> Value:
     if isinstance(value, int | float | Dim):
         value = value if isinstance(value, float) else plain(value)
         return value if expr.op == "+" else _bounded(-value, expr.span)
-    if isinstance(value, Tensor) and value.node.dtype == "bool":  # 0 and 1, as beside another sign
-        value = Tensor(ops.cast(value.node, dtype="int"), value.labels, value.along)
     if isinstance(value, Tensor | Parts):
+        if isinstance(value, Tensor) and value.node.dtype == "bool":
+            value = Tensor(ops.cast(value.node, dtype="int"), value.labels, value.along)  # 0 and 1, as beside another
         return value if expr.op == "+" else elementwise(c, frame, ops.neg, [value], expr.span, (expr.operand.span,))
     raise error("E0301", f"`{expr.op}` takes tensors and numbers, not {kind(value)}", expr.operand.span,
                 f"this is {kind(value)}", help=_application_help(value))

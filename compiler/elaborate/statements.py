@@ -9,7 +9,7 @@ from ..diagnostics import CompileError, error
 from ..graph import Node
 from ..source import Span
 from ..tensor_type import Dim, TensorType, TypeProblem
-from . import calls, control, drawing, expressions, indexing, likelihood, reading, scan, support, types
+from . import calls, control, drawing, expressions, filled, indexing, likelihood, reading, scan, support, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame, StateSlot
 from .values import (
@@ -310,19 +310,7 @@ def start_value(c: Context, frame: Frame, rule: Value, type: TensorType, span: S
         else:
             value = rule
         node = to_node(c, value, type.dtype)
-        single = node is not None and not node.rank and bool(c.filled)
-        filled = [n for n in c.graph.order([node]) if n in c.filled] if node is not None and single else []
-        if node is not None and filled:
-            callee, given, call = c.filled[filled[-1]]
-            instead = calls.waiting(callee, given)
-            here = call.source is span.source and span.start <= call.start and call.end <= span.end
-            # A constant may be that of another call; a draw is never shared.
-            if (instead or type.rank) and (here or filled[-1].op.name != "constant"):
-                name, first = callee.declaration.name, callee.declaration.configuration[0].name
-                raise error("E0257", f"`{name}` makes one number of the number that it is given", span,
-                            f"`{first}` of `{name}` is {kind(given[0].value)} here, not the tensor to fill",
-                            notes=[f"its shape is `{type}`: all of it would start from one value"] if type.rank else [],
-                            help=f"leave `{first}` out, it is given the tensor: `init {instead or name}`")
+        filled.refuse(c, node, type, span)
         if node is None:
             raise error("E0329", f"{kind(value)} is no start value", span, f"this is {kind(value)}",
                         help="use a number, an initialiser such as `glorot_uniform`, or a distribution such as "

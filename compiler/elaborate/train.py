@@ -11,7 +11,7 @@ from ..diagnostics import CompileError, did_you_mean, error
 from ..direction import direction
 from ..graph import Node
 from ..source import Span
-from . import calls, expressions, paths, statements
+from . import calls, expressions, filled, paths, statements
 from .clipping import Clipping
 from .context import Context, to_node
 from .scope import Frame
@@ -345,7 +345,9 @@ def _unfilled(c: Context, frame: Frame, setting: syntax.Setting) -> str | None:
     if not isinstance(expr, syntax.Call) or not expr.arguments or expr.arguments[0].name is not None:
         return None
     callee = expressions.evaluate(c, frame, expr.function)
-    instead = calls.waiting(callee, calls.arguments(c, frame, expr.arguments)) if isinstance(callee, Declared) else None
+    if not isinstance(callee, Declared):
+        return None
+    instead = filled.waiting(callee, calls.arguments(c, frame, expr.arguments))
     first = callee.declaration.configuration[0].name if instead else ""
     return f"`{first}` is left out, `{setting.name}:` gives it: `{setting.name}: {instead}`" if instead else None
 
