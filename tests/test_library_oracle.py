@@ -87,7 +87,8 @@ def backward_with_lengths(layer: str) -> Any:
 TORCH: dict[str, Any] = {
     "relu": lambda x: functional.relu(x), "leaky_relu": lambda x: functional.leaky_relu(x, 0.2),
     "leaky_relu of a slope": lambda x, y: torch.where(x > 0, x, y * x), "elu": lambda x: functional.elu(x, 1.5),
-    "gelu": functional.gelu, "silu": functional.silu, "softplus": lambda x: functional.softplus(x, threshold=50),
+    "gelu": functional.gelu, "silu": lambda x: functional.silu(x),
+    "softplus": lambda x: functional.softplus(x, threshold=50),
     "log_sigmoid": functional.logsigmoid, "softmax": lambda x: torch.softmax(x, -1),
     "softmax along 0": lambda x: torch.softmax(x, 0), "log_softmax": lambda x: torch.log_softmax(x, -1),
     "clamp": lambda x: torch.clamp(x, -0.5, 0.8),
