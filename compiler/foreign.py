@@ -167,7 +167,7 @@ ARGUMENTS = {
 SETTINGS = {
     **dict.fromkeys(("batch_size", "minibatch", "bs"), "write `batch: 32`"),
     **dict.fromkeys(("shuffle", "drop_last"),
-                    "rows are shuffled anew each epoch, by the seed; `batch: all` keeps them whole"),
+                    "rows are shuffled anew each epoch, by the seed; `batch: all` keeps their order"),
     **dict.fromkeys(("early_stopping", "patience", "early_stop"), "write `stop: patience(5, on = validation.loss)`"),
     **dict.fromkeys(("optimizer", "optim"), "write `minimize loss using adam(1e-3)`"),
     **dict.fromkeys(("loss", "criterion", "objective"),

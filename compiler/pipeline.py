@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import evaluation
+from . import evaluation, paired
 from .diagnostics import Diagnostic, Problems
 from .differentiate import expand
 from .elaborate import MAX_NODES, elaborate
@@ -41,6 +41,7 @@ def check(
     problems = Problems()
     with room():
         module = elaborate(source, folder=folder, model=model, overrides=set, max_nodes=max_nodes, problems=problems)
+        paired.warn(module, problems)
         differentiate(module, max_nodes)
         module.reserved()
     return module, problems.warnings

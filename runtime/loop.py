@@ -286,7 +286,8 @@ class Loop:
     def _steps(self, listeners: list[Callback], interrupted: list[bool]) -> None:
         trainer, progress, stepper = self.trainer, self.trainer.progress, self.trainer.stepper
         each = [one.on_step for one in listeners if type(one).on_step is not Callback.on_step]
-        source = ArraySource(self.columns, self.batch, trainer.seed)
+        order = None if self.plan.batch == "all" else trainer.seed  # one batch of all rows is as the data are
+        source = ArraySource(self.columns, self.batch, order)
         last = self.plan.steps if self.plan.steps is not None else FAR
         epochs = self.plan.epochs if self.plan.epochs is not None else FAR
         names, add = stepper.figures, trainer.epoch_figures.add
