@@ -70,8 +70,8 @@ OPTIMIZERS: dict[str, tuple[str, float, Rule, str]] = {
 
 
 def rate(lr: float, step: int, steps: int) -> float:
-    """`cosine(lr, over = steps, warmup = 50)`"""
-    share = min(max((step - 50) / max(steps - 50, 1), 0), 1)
+    """`cosine(lr, over = steps, warmup = 50)`: whole at the update after the warm-up, 0 at the one after the last."""
+    share = min(max((step - 51) / max(steps - 50, 1), 0), 1)
     return lr * min(step / 50, 1) * 0.5 * (1 + np.cos(np.pi * share))
 
 
