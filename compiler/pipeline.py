@@ -14,6 +14,7 @@ from .optimize import simplify
 from .optimize.draws import merge_draws
 from .optimize.fuse import fuse
 from .optimize.gates import gates
+from .optimize.labels import labels_in_range
 from .optimize.scans import each_body
 from .parse import make_source, read_source
 from .room import room
@@ -59,6 +60,7 @@ def differentiate(module: Module, max_nodes: int = MAX_NODES) -> None:
 def optimize(module: Module, precision: str) -> None:
     """graph -> the graph that runs: fewer and larger nodes."""
     simplify(module.graph, final=True)
+    labels_in_range(module.graph, module.targets)
     merge_draws(module.graph)
     gates(module.graph)
     each_body(module.graph, lambda graph: fuse(graph, precision))

@@ -105,3 +105,44 @@ def test_the_first_update_of_adam_has_the_length_of_its_rate(rule: str, beta: fl
     trainer = dlc.Trainer(program)
     trainer.step({"x": np.array([[1.0, -2.0]])})
     np.testing.assert_allclose(trainer.parameters["w"], [-0.001, 0.001], rtol=2e-6)
+
+
+MANY = 10_000_000
+SUMS = {
+    "sum(x)": np.sum, "mean(x)": np.mean, "mean(x^2)": lambda x: np.mean(x * x),
+    "norm(x)": lambda x: np.sqrt((x * x).sum()),
+    "var(x)": np.var, "std(3 * x + 1)": lambda x: 3 * np.std(x), "logsumexp(x)": lambda x: np.log(np.exp(x).sum()),
+    "sum(x, axis = 0) * 2": lambda x: 2 * np.sum(x),
+}
+
+
+@pytest.mark.parametrize("kind", ["equal", "drawn"])
+def test_sums_of_ten_million(kind: str) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    lines = "\n".join(f"output r{i} = {text}" for i, text in enumerate(SUMS))
+    program = dlc.compile(f"model m {{\n input x: float[n]\n{lines}\n}}")
+    session = ort.InferenceSession(program.model_proto().SerializeToString())
+    drawn = np.random.default_rng(5).normal(0.5, 1, MANY).astype(np.float32)
+    x = np.full(MANY, 0.1, np.float32) if kind == "equal" else drawn
+    for text, found in zip(SUMS, session.run(None, {"x": x}), strict=True):
+        np.testing.assert_allclose(found, SUMS[text](x.astype(np.float64)), rtol=1e-5, atol=1e-7, err_msg=text)
+
+
+@pytest.mark.parametrize("layer", ["dense(1)", "dense(4)"])
+def test_gradients_of_biases_over_a_million_rows(layer: str) -> None:
+    """One update of sgd(1.0) with all rows takes the mean of the rows' gradients off."""
+    rows = 1_000_000
+    program = dlc.compile(f"""model m {{
+        input x: float[batch, 2]
+        h = x |> {layer}
+        loss = mean(h)
+    }}
+    train {{ minimize loss using sgd(1.0); batch: all; steps: 1 }}""")
+    trainer = dlc.Trainer(program)
+    before = {name: np.array(value, np.float64) for name, value in trainer.parameters.items()}
+    trainer.step({"x": np.full((rows, 2), 0.1, np.float32)})
+    width = before["dense.b"].size
+    np.testing.assert_allclose(trainer.parameters["dense.b"] - before["dense.b"], -1 / width, rtol=1e-5)
+    bound = 1e-5 if width == 1 else 1e-4  # of products ONNX Runtime sums blocks
+    moved = trainer.parameters["dense.W"] - before["dense.W"]
+    np.testing.assert_allclose(moved, -float(np.float32(0.1)) / width, rtol=bound, atol=2e-7)

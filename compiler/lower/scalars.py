@@ -11,8 +11,8 @@ from ..graph import Node
 
 ROUNDED_ONCE = ("mul", "div", "neg", "cast")  # a chain of these alone loses nothing that matters
 ARITHMETIC = (
-    *ROUNDED_ONCE, "add", "sub", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "abs",
-    "floor", "ceil", "round", "maximum", "minimum", "mod", "floordiv", "where",
+    *ROUNDED_ONCE, "add", "sub", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid",
+    "abs", "relu", "floor", "ceil", "round", "maximum", "minimum", "mod", "floordiv", "where",
 )
 COMPARED = ("eq", "ne", "lt", "le", "gt", "ge")
 

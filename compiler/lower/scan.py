@@ -23,7 +23,7 @@ class Inner(Emitter):
 
     def __init__(self, graph: GraphProto, outside: Emitter) -> None:
         super().__init__(graph, outside.precision)
-        self.outside = outside
+        self.outside, self.batch = outside, outside.batch
         self.reserved, self.count, self.dtypes = outside.reserved, outside.count, outside.dtypes
         self._places = outside._places
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from dlc.runtime.metadata import Train
 from onnx import GraphProto, NodeProto, StringStringEntryProto, TrainingInfoProto
 
 from .. import epoch
@@ -81,6 +82,9 @@ def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: Starts
     likely += [leaf for leaf in data if leaf in needed and leaf.attrs["name"] not in there]
     rest = [leaf for leaf in data if leaf not in needed and leaf.attrs["name"] not in there]
     emitter = Emitter(graph, precision, data=likely + rest, beside=beside)
+    batch = module.settings.get("train", {}).get("batch") or Train.batch
+    if isinstance(batch, int) and module.batch:
+        emitter.batch = {module.batch: batch}
     if drawn:
         emitter.forget(_made_of(main, {leaf.attrs["name"] for leaf in drawn}))
     for leaf in data:

@@ -54,14 +54,22 @@ def _rows(x: Node) -> Node:
 def _lower(out: Any, node: Node, a: str, b: str) -> str:
     """MatMul; Gemm where it takes the transposes."""
     ta, tb = node.attrs["ta"], node.attrs["tb"]
+    write = _writer(out, node)
     if (ta or tb) and all(source.rank == 2 for source in node.inputs):
-        return str(out.node("Gemm", [a, b], transA=int(ta), transB=int(tb)))
+        return str(write("Gemm", [a, b], transA=int(ta), transB=int(tb)))
     names = []
     for name, source, flag in ((a, node.inputs[0], ta), (b, node.inputs[1], tb)):
         if flag:
             name = out.node("Transpose", [name], perm=[*range(source.rank - 2), source.rank - 1, source.rank - 2])
         names.append(name)
-    return str(out.node("MatMul", names))
+    return str(write("MatMul", names))
+
+
+def _writer(out: Any, node: Node) -> Any:
+    """A product of one row or one column over a long dimension is a sum; of more rows the kernel takes blocks."""
+    rows, columns = node.shape[-2:]
+    inner = _sides(node.inputs[0].type, node.attrs["ta"])[1]
+    return out.doubled if 1 in (rows, columns) and out.long(inner) else out.node
 
 
 def _samples(rng: np.random.Generator) -> Sample:
@@ -121,12 +129,17 @@ def _gemm_samples(rng: np.random.Generator) -> Sample:
 
 
 def _gemm_lower(out: Any, node: Node, a: str, b: str, c: str) -> str:
-    """With beta = 0 nothing is added, and c is not even named."""
-    attrs = node.attrs
+    """With beta = 0 nothing is added, and c is not even named. To a sum over a long dimension c is added at the end:
+    the kernel would add the parts of the sum to c one after another, and what is small beside c would be lost."""
+    attrs, write = node.attrs, _writer(out, node)
     flags = {"transA": int(attrs["ta"]), "transB": int(attrs["tb"])}
     if attrs["beta"] == 0.0:
-        return str(out.node("Gemm", [a, b], alpha=attrs["alpha"], **flags))
-    return str(out.node("Gemm", [a, b, c], alpha=attrs["alpha"], beta=attrs["beta"], **flags))
+        return str(write("Gemm", [a, b], alpha=attrs["alpha"], **flags))
+    if out.long(_sides(node.inputs[0].type, attrs["ta"])[1]):
+        product = write("Gemm", [a, b], alpha=attrs["alpha"], **flags)
+        scaled = c if attrs["beta"] == 1.0 else out.node("Mul", [c, out.constant(attrs["beta"], "float")])
+        return str(out.node("Add", [product, scaled]))
+    return str(write("Gemm", [a, b, c], alpha=attrs["alpha"], beta=attrs["beta"], **flags))
 
 
 def _gemm_jvp(

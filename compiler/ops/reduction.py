@@ -40,7 +40,9 @@ def _lower(op_type: str) -> Callable[..., str]:
         if op_type == "ReduceSumSquare" and not node.attrs["axes"]:
             return str(out.node("Mul", [x, x]))
         axes = out.constant(np.asarray(node.attrs["axes"], np.int64), "int")
-        return str(out.node(op_type, [x, axes], keepdims=int(node.attrs["keepdims"]), noop_with_empty_axes=1))
+        sums = op_type in ("ReduceSum", "ReduceSumSquare") and node.dtype == "float"
+        write = out.doubled if sums and out.long(_taken(node)) else out.node
+        return str(write(op_type, [x, axes], keepdims=int(node.attrs["keepdims"]), noop_with_empty_axes=1))
 
     return lower
 
@@ -56,6 +58,12 @@ def spread(reduced: Node, x: Node, axes: Sequence[int], keepdims: bool) -> Node:
 def _inputs(node: Node) -> Size:
     """One multiplication for each element of the operand."""
     return product(node.inputs[0].shape)
+
+
+def _taken(node: Node) -> Size:
+    """How many elements each result is made of."""
+    [x] = node.inputs
+    return product(x.shape[axis] for axis in node.attrs["axes"])
 
 
 def _samples(low: float, high: float, distinct: bool = False, ints: bool = True) -> Sampler:

@@ -9,7 +9,7 @@ import numpy as np
 from ..graph import Node
 from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, broadcast, divide, normal_axis, product, show_shape
 from .operands import shapes, sizes
-from .registry import Op, Sample, constant, define, free, linear
+from .registry import OPS, Op, Sample, constant, define, free, linear
 from .slicing import narrow
 
 
@@ -98,11 +98,15 @@ def _broadcast_samples(rng: np.random.Generator) -> Sample:
 
 
 def _broadcast_lower(out: Any, node: Node, x: str) -> str:
-    """Expand; which does not take a 1 to 0, so that what is empty is written as such."""
+    """Expand; which does not take a 1 to 0, so that what is empty is written as such. Of a number dimensions of 1 that
+    come first are its own: a row of n ones needs the shape [n] alone, which is often there."""
     if 0 in node.shape and 0 not in node.inputs[0].shape:
         nothing = out.constant(np.zeros(0), node.dtype)
         return str(out.node("Reshape", [nothing, out.shape(node.shape)], allowzero=1))
-    return str(out.node("Expand", [x, out.shape(node.shape)]))
+    source, shape = node.inputs[0], node.shape
+    if source.op is OPS["constant"] and not source.rank and shape[:1] == (1,) and len(shape) > 1:
+        x, shape = out.constant(np.full((1,) * len(shape), source.attrs["value"]), source.dtype), shape[1:]
+    return str(out.node("Expand", [x, out.shape(shape)]))
 
 
 _broadcast_to = define(

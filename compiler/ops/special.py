@@ -146,7 +146,9 @@ def lower_logsumexp(out: Any, node: Node, x: str) -> str:
     axes = out.constant(np.asarray(node.attrs["axes"], np.int64), "int")
     top = finite_top(out, x, axes)
     terms = out.node("Exp", [out.node("Sub", [x, top])])
-    total = out.node("Add", [out.node("Log", [out.node("ReduceSum", [terms, axes], keepdims=1)]), top])
+    source = node.inputs[0]
+    write = out.doubled if out.long(product(source.shape[axis] for axis in node.attrs["axes"])) else out.node
+    total = out.node("Add", [out.node("Log", [write("ReduceSum", [terms, axes], keepdims=1)]), top])
     return str(total if node.attrs["keepdims"] else out.node("Squeeze", [total, axes]))
 
 
