@@ -11,13 +11,14 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto
 
 from ..diagnostics import InternalError, error
 from ..graph import Array, Node
 from ..source import Span
 from ..tensor_type import Dim, Shape, Size, TensorType, evaluate, names_of, walk
 from . import kernels
+from .attributes import repeatable, set_attribute
 from .scalars import exact
 
 PRECISIONS = ("float32", "float64", "float16", "bfloat16")
@@ -219,7 +220,7 @@ class Emitter:
     def node(self, op_type: str, inputs: Sequence[str], *, output: int = 0, **attributes: Any) -> str:
         """Writes one ONNX node and returns the name of its output of that number; those before it go unread. An
         input left out is ""."""
-        key = _repeatable(op_type, inputs, attributes)
+        key = repeatable(op_type, inputs, attributes)
         if key is not None and output:
             key = (*key, ("output", output))
         if key in self._written:
@@ -248,8 +249,8 @@ class Emitter:
         proto.name = name
         proto.input.extend(inputs)
         proto.output.extend(outputs)
-        for attribute, value in attributes.items():
-            _attribute(proto.attribute.add(), attribute, value)
+        for key, value in attributes.items():
+            set_attribute(proto.attribute.add(), key, value)
         return proto
 
     def scan(self, node: Node, names: Sequence[str]) -> str:
@@ -462,18 +463,6 @@ class _Counter:
         return self.constants
 
 
-def _repeatable(op_type: str, inputs: Sequence[str], attributes: Mapping[str, Any]) -> Any:
-    """What a node is, to find its equal; None where an attribute has no key, and for the copy that a root needs."""
-    if op_type == "Identity":
-        return None
-    values = []
-    for name, value in attributes.items():
-        if isinstance(value, np.ndarray | np.generic):
-            return None
-        values.append((name, tuple(value) if isinstance(value, list) else value))
-    return (op_type, tuple(inputs), *values)
-
-
 def _line(size: Size, dim: str) -> tuple[int, int] | None:
     """(a, b) when size = a * dim + b, a > 0 and nothing else; None otherwise."""
     if not isinstance(size, Dim) or size.names() != [dim]:
@@ -482,25 +471,3 @@ def _line(size: Size, dim: str) -> tuple[int, int] | None:
     offset = terms.pop((), 0)
     factor = terms.pop((dim,), 0)
     return (factor, offset) if factor > 0 and not terms else None
-
-
-def _attribute(proto: AttributeProto, name: str, value: Any) -> None:
-    proto.name = name
-    if isinstance(value, bool | int | np.integer):
-        proto.type, proto.i = AttributeProto.INT, int(value)
-    elif isinstance(value, float):
-        proto.type, proto.f = AttributeProto.FLOAT, value
-    elif isinstance(value, str):
-        proto.type, proto.s = AttributeProto.STRING, value.encode()
-    elif isinstance(value, np.ndarray | np.generic):
-        array: Array = np.asarray(value)
-        proto.type = AttributeProto.TENSOR
-        proto.t.CopyFrom(numpy_helper.from_array(array))
-    elif all(isinstance(item, int | np.integer) for item in value):
-        proto.type = AttributeProto.INTS
-        proto.ints.extend(int(item) for item in value)
-    elif all(isinstance(item, float) for item in value):
-        proto.type = AttributeProto.FLOATS
-        proto.floats.extend(value)
-    else:
-        raise InternalError(f"attribute {name} = {value!r} has no ONNX form")
