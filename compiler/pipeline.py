@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import evaluation, paired
+from . import evaluation, paired, representable
 from .diagnostics import Diagnostic, Problems
 from .differentiate import expand
 from .elaborate import MAX_NODES, elaborate
@@ -36,13 +36,16 @@ def source_of(path_or_text: str | Path) -> tuple[Source, Path | None]:
 
 def check(
     source: Source, folder: Path | None = None, *, model: str | None = None, set: Mapping[str, Any] | None = None,
-    max_nodes: int = MAX_NODES,
+    max_nodes: int = MAX_NODES, precision: str = "float32",
 ) -> tuple[Module, list[Diagnostic]]:
-    """text -> graph with derivatives: every name, shape and derivative checked. Returns the module and the warnings."""
+    """text -> graph with derivatives: every name, shape and derivative checked. Returns the module and the warnings,
+    those for files of that precision."""
     problems = Problems()
     with room():
         module = elaborate(source, folder=folder, model=model, overrides=set, max_nodes=max_nodes, problems=problems)
         paired.warn(module, problems)
+        if precision == "float32":
+            representable.warn(module, source, problems)
         differentiate(module, max_nodes)
         module.reserved()
     return module, problems.warnings

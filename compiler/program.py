@@ -101,7 +101,7 @@ def compile(
         raise error("E0807", f"there is no precision `{precision}`", None, notes=[f"precisions are {known}"])
     source, folder = source_of(path_or_text)
     overrides = {**(set or {}), **hyperparameters}
-    module, warnings = check(source, folder, model=model, set=overrides, max_nodes=max_nodes)
+    module, warnings = check(source, folder, model=model, set=overrides, max_nodes=max_nodes, precision=precision)
     if seed is not None and module.trains:  # the file says what its start values were made from
         module.settings["train"]["seed"] = seed
     return Program(module, precision, seed, warnings, folder)

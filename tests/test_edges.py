@@ -102,7 +102,7 @@ def test_the_slow_copy_of_lookahead_pulls_back() -> None:
     start = np.array(trainer.parameters["w"])
     trainer.parameters["w"] = [8, 9]
     trainer.step({"x": [[1, 2]]})
-    np.testing.assert_allclose(trainer.parameters["w"], (start + [8, 9]) / 2, rtol=1e-6)
+    np.testing.assert_allclose(trainer.parameters["w"], np.add(start, [8, 9]) / 2, rtol=1e-6)
     trainer.parameters["w"] = trainer.state["lookahead/slow/w"] = np.array([8, 9], np.float32)
     trainer.step({"x": [[1, 2]]})
     np.testing.assert_array_equal(trainer.parameters["w"], [8, 9])
