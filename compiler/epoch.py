@@ -33,7 +33,7 @@ def split(module: Module, root: str, figure: str) -> None:
     if lost or any(node.rank for node in parts):
         module.epoch[figure] = "none"
         return
-    exact = figure != "loss" and cancels(value, found)
+    exact = figure in module.metrics and cancels(value, found)
     totals = {}
     for node in parts:
         number = len(module.epoch_reduces)

@@ -52,6 +52,7 @@ class Module:
     targets: list[Node] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     metrics: list[str] = field(default_factory=list)
+    terms: list[str] = field(default_factory=list)  # named terms of the loss, reported as metrics are
     variables: dict[str, Variable] = field(default_factory=dict)  # in the order of making
     reduces: list[str] = field(default_factory=list)  # of each evaluate/part/K: "sum" | "min" | "max"
     epoch: dict[str, str] = field(default_factory=dict)  # how each figure of a step combines (epoch.py)
@@ -106,6 +107,6 @@ class Module:
         for root, node in self.graph.outputs.items():
             kind, _, rest = root.partition("/")
             if kind in ("output", "metric"):
-                yield kind, node, rest
+                yield "loss term" if kind == "metric" and rest in self.terms else kind, node, rest
             elif kind != "initial":
                 yield "reported value", node, root

@@ -276,7 +276,7 @@ def _finish_step(c: Context, current: Pass) -> None:
     outputs = c.graph.outputs
     loss = current.total(priors=False)
     outputs["loss"] = loss if loss is not None else ops.constant(c.graph, 0.0, "float")
-    for name, node in current.metrics.items():
+    for name, node in current.figures().items():
         outputs[f"metric/{name}"] = node
     for path, node in c.moving.items():
         outputs[f"next/{path}"] = node
@@ -301,14 +301,18 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
         module.outputs.append(name)
     module.batch = _batch(module)
     evaluation = passes["evaluation"]
-    module.metrics = list(evaluation.metrics)
-    clash = [name for name in module.metrics if name in module.outputs or name == "loss"]
+    figures = evaluation.figures()
+    training = passes["training"] if module.trains else evaluation  # a figure may be of one pass alone
+    module.metrics = list({**evaluation.metrics, **training.metrics})
+    ever = {**figures, **training.figures()}
+    module.terms = [name for name in ever if name not in module.metrics]
+    clash = [name for name in ever if name in module.outputs or name == "loss"]
     if clash:
         raise error("E0203", f"`{clash[0]}` is defined twice", evaluation.places.get(clash[0]),
                     "an output has the same name")
     if module.trains:
         loss = evaluation.total(priors=False)
-        values = {**({"loss": loss} if loss is not None else {}), **evaluation.metrics}
+        values = {**({"loss": loss} if loss is not None else {}), **figures}
         outputs.update({f"whole/{name}": node for name, node in values.items()})
     if "key" in module.variables:
         outputs["initial/key"] = ops.seed_key(c.graph)

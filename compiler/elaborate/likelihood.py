@@ -21,10 +21,16 @@ class Pass:
     losses: list[tuple[str | None, Node, bool]] = field(default_factory=list)  # name, value, whether it is a prior
     metrics: dict[str, Node] = field(default_factory=dict)
     outputs: dict[str, Node] = field(default_factory=dict)
-    places: dict[str, Span] = field(default_factory=dict)  # where each metric and output stands
+    places: dict[str, Span] = field(default_factory=dict)  # where each loss term, metric and output stands
+    paired: dict[str, None] = field(default_factory=dict)  # names that a loss term and a metric have
     rows: list[tuple[Node, Span]] = field(default_factory=list)  # log densities of the likelihoods
     priors: list[Span] = field(default_factory=list)
     believed: dict[str, None] = field(default_factory=dict)  # parameters whose own priors are in
+
+    def figures(self) -> dict[str, Node]:
+        """What is reported beside `loss`: its terms that have names, then metrics, which win where both have one."""
+        terms = {name: node for name, node, _ in self.losses if name is not None and name not in self.metrics}
+        return terms | self.metrics
 
     def total(self, *, priors: bool, only: str | None = None) -> Node | None:
         """The sum of the losses, with or without the priors."""
@@ -53,10 +59,14 @@ def term(c: Context, frame: Frame, statement: syntax.Term) -> None:
     if value is POISON:
         return
     name, span = statement.name, statement.value.span
-    if name is not None and (name in current.places or name == "loss"):
-        raise error("E0203", f"`{name}` is defined twice", statement.name_span, "again here",
-                    more=[(current.places.get(name), "first here")])
     if name is not None:
+        terms = [term for term, _, _ in current.losses]
+        pair = (statement.kind == "metric" and name in terms) or (statement.kind == "loss" and name in current.metrics)
+        if name == "loss" or (name in current.places and not (pair and name not in current.paired)):
+            raise error("E0203", f"`{name}` is defined twice", statement.name_span, "again here",
+                        more=[(current.places.get(name), "first here")])
+        if pair:
+            current.paired[name] = None
         current.places[name] = statement.name_span
     if statement.kind == "output":
         node = to_node(c, value)
@@ -80,7 +90,7 @@ def add_loss(c: Context, frame: Frame, name: str | None, node: Node, *, prior: b
     while model is not None and model.kind != "model":
         model = model.caller
     if model is not None:
-        if name is not None:
+        if name is not None and name not in c.current.metrics:
             model.terms[name] = Tensor(node)
         before = model.terms.get("loss")
         model.terms["loss"] = Tensor(node if before is None else before.node + node)

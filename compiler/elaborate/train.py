@@ -196,7 +196,7 @@ def _watched(
                         notes=["it takes (patience, on, mode)"], help=did_you_mean(name, PATIENCE))
     result = {"patience": None, "on": "validation.loss", "mode": None, **given}
     side, _, metric = str(result["on"]).partition(".")
-    known = ["loss", *c.current.metrics]
+    known = ["loss", *c.current.figures()]
     if side not in ("train", "validation") or metric not in known:
         offers = [f"{a}.{b}" for a in ("validation", "train") for b in known]
         raise error("E0508", f"there is no figure `{result['on']}` to watch", places.get("on"), "not known",
@@ -215,7 +215,7 @@ def _watched(
 
 
 def _direction(c: Context, figure: str) -> str | None:
-    if figure == "loss":
+    if figure not in c.current.metrics:  # the loss or a term of it
         return "min"
     learned = [v.node for v in c.module.variables.values() if v.kind in ("parameter", "state")]
     losses = [node for _, node, prior in c.current.losses if not prior]

@@ -37,7 +37,8 @@ def _bindings(module: Module, prefix: str) -> list[StringStringEntryProto]:
 def step_roots(module: Module) -> dict[str, Node]:
     """The outputs of `algorithm` by name, in the order of the format."""
     outputs = module.graph.outputs
-    names = ["loss", *(f"metric/{name}" for name in module.metrics)]
+    names = ["loss"]
+    names += [f"metric/{name}" for name in (*module.terms, *module.metrics) if f"metric/{name}" in outputs]
     names += [f"next/{path}" for path in module.variables if f"next/{path}" in outputs]
     names += [f"evaluate/part/{k}" for k in range(len(module.reduces))]
     names += [name for name in outputs if name.startswith("evaluate/value/")]
