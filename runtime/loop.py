@@ -62,7 +62,7 @@ class Loop:
         self.plan = Plan(size, stop=known.get("stop"), validate=validate, data=self._path(data, known),
                          seed=trainer.seed, rows=self.columns.rows, threads=trainer._how.threads)
         if plan is not None and self.again:
-            self._same_data(plan)
+            self.same_data(plan)
             self.plan.epochs, self.plan.steps, self.plan.since = plan.epochs, plan.steps, plan.since
         elif not self.over:
             self._ends(epochs, steps, settings)
@@ -118,7 +118,8 @@ class Loop:
         """A path of the spec counts from the spec's folder."""
         return Path(os.path.abspath((self.trainer.folder or Path()) / path))
 
-    def _same_data(self, plan: Plan) -> None:
+    def same_data(self, plan: Plan) -> None:
+        """Whether the data are those of a plan. Raises `Error` E0746."""
         if plan.rows != self.plan.rows:
             raise Error(
                 "E0746", "the data are not those that the run was trained on", where=self.columns.where,

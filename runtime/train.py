@@ -302,8 +302,8 @@ class Trainer:
             return Loop(self, data, validation, epochs, steps, batch, tuple(callbacks), run, every).go()
 
     def evaluate(self, data: object, batch: int | None = None) -> dict[str, float]:
-        """The loss and each metric over a data set. Raises `Error` E06xx, E0633 as `step` does."""
-        columns = self.columns(data, self.evaluator.fields)
+        """The loss, its named terms and each metric over a data set. Raises `Error` E06xx, E0633 as `step` does."""
+        columns = data if isinstance(data, Columns) else self.columns(data, self.evaluator.fields)
         if self.progress.step == 0 and self.plan is None:
             self._foresee(self.evaluator.reads, None)
         return self.evaluator.run(columns, batch or batch_for(columns, self._batch()))

@@ -85,9 +85,13 @@ class Compilation:
         return module
 
     def file(self, path: Path, output: Output) -> CompiledFile:
-        """The compiled file of a spec or of a .onnx file, which `--set` and its like cannot change."""
+        """The compiled file of a spec, or that of a .onnx file or a run, which `--set` and its like cannot change."""
+        from dlc.runtime.checkpoint import Run
         from dlc.runtime.file import CompiledFile
 
+        if path.is_dir():
+            self.refuse(path)
+            return CompiledFile.load(Run(path).model)
         if is_spec(path):
             return CompiledFile.of(self.program(path, output))
         self.refuse(path)

@@ -30,7 +30,7 @@ class Row:
 
 
 def summary(
-    file: Annotated[Path, Parameter(help="A .dl spec or a .onnx file.")], /, *,
+    file: Annotated[Path, Parameter(help="A .dl spec, a .onnx file or a run folder.")], /, *,
     compilation: Compilation = COMPILATION, output: Output = OUTPUT,
 ) -> None:
     """A table of layers, parameters, shapes and counts."""
