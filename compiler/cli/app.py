@@ -87,13 +87,14 @@ def _command_line(problem: CycloptsError) -> Error:
     unused = re.match(r"Unused Tokens: \[(.*)\]", message)
     if unused:
         message = f"`dlc{f' {command}' if command else ''}` takes nothing more: {unused.group(1)}"
+    near = re.search(r'Did you mean "?([^"?]+)"?\?', rest)
     unknown = re.match(r"Unknown option: `?--([a-z_]\w*)", message)
     if unknown and command in ("train", "compile", "check"):
         name = unknown[1]
+        meant = f"did you mean `{near.group(1)}`? Else " if near else ""
         return Error("E0790", f"`dlc {command}` has no option `--{name}`",
-                     help=f"a hyperparameter or setting of the spec is given by `--set {name}=VALUE`; "
+                     help=f"{meant}a hyperparameter or setting of the spec is given by `--set {name}=VALUE`; "
                           f"options: dlc {command} --help")
-    near = re.search(r'Did you mean "?([^"?]+)"?\?', rest)
     usage = f"dlc {command} --help" if command in COMMANDS else "dlc --help"
     if near:
         usage = f"did you mean `{near.group(1)}`? See {usage}"
