@@ -65,7 +65,7 @@ def _change(r: random.Random, model: ModelProto) -> None:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # metadata that an earlier change has broken, perhaps by nesting
         return {}
 
 
