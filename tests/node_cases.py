@@ -26,7 +26,7 @@ REFUSED = {
     "uint32": "of uint32 there are the draws alone, which test_random.py checks to the last bit",
     "uint64": "of uint64 there are the draws alone, which test_random.py checks to the last bit",
 }
-NAMES_ONLY = ("placement.py", "kernels.py")  # files that name operators and write none
+NAMES_ONLY = ("placement.py", "kernels.py", "foreign.py")  # files that name operators and write none
 
 
 class Left(Exception):
@@ -275,7 +275,7 @@ def layer_normalization(c: Case) -> Node:
 TABLE: dict[str, Callable[[Case], Node]] = {
     "Abs": named("abs"), "Neg": named("neg"), "Sign": named("sign"), "Exp": named("exp"), "Log": named("log"),
     "Sqrt": named("sqrt"), "Sin": named("sin"), "Cos": named("cos"), "Tanh": named("tanh"), "Relu": named("relu"),
-    "Sigmoid": named("sigmoid"), "Erf": named("erf"), "Floor": named("floor"), "Ceil": named("ceil"),
+    "Sigmoid": named("gate"), "Erf": named("erf"), "Floor": named("floor"), "Ceil": named("ceil"),
     "Round": named("round"), "Not": named("not"), "And": named("and"), "Or": named("or"),
     "Add": built(ops.add), "Sub": built(ops.sub), "Mul": built(ops.mul), "Equal": built(ops.eq),
     "Div": floats_only(built(ops.div), "of whole numbers it is written where nothing is left over"),
@@ -307,6 +307,7 @@ NEVER = {
     "NonZero": "a table of the emitter knows its type; nothing writes it",
     "Pad": "written inside the adjoint of a slice alone, with zeros; the node tests pad with other numbers",
     "Range": "from 0 by 1 alone, up to a free size; the node tests have none of it",
+    "Reciprocal": "written inside the logistic function alone; 1 / x is a Div",
     "Resize": "a table of the emitter knows it; nothing writes it",
     "Scan": "the node tests are running sums over a few turns, which we unroll; test_scan.py has recurrences",
     "Size": "a table of the emitter knows its type; nothing writes it",

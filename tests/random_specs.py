@@ -16,6 +16,8 @@ TURNS = [*CONSTRUCTS, *(partial(elementwise, text=text) for text in ELEMENTWISE)
          *(partial(pairwise, text=text) for text in PAIRWISE)]
 
 
+HALVED = "optimizer halved(inner)(theta, g, t) { theta <- inner(theta, clipped(g / 2), t) }"
+CLIPPED = "minimize loss using halved(sgd(1e-2)); clip: global_norm(1.0)"
 GROUPS = "minimize loss over last.W using momentum(1e-2); minimize loss over last.b using adam(1e-2)"
 
 
@@ -51,7 +53,9 @@ def random_spec(seed: int) -> str:
     if d.random.random() < 0.4:
         d.lines.append("output ddx = grad(sum(dx * sin(dx)), x)")
     _losses(d)
-    train = d.random.choice([*TRAIN.values(), GROUPS])
+    train = d.random.choice([*TRAIN.values(), GROUPS, CLIPPED])
+    if train is CLIPPED:
+        d.above["halved"] = HALVED
     body = "\n    ".join([*inputs, *d.lines])
     return "\n".join([*d.above.values(), f"model m {{\n    {body}\n}}", f"train {{ {train} }}", ""])
 

@@ -31,7 +31,7 @@ def test_every_level_gives_the_same(name: str, precision: str) -> None:
     model = program.model_proto()
     values = {**state(model), **feeds(program)}
     for graph in (model, step(model)):
-        if graph is None:
+        if graph is None or not graph.graph.output:  # what only trains has nothing to predict
             continue
         plain = run(graph, LEVELS["ORT_DISABLE_ALL"], values)
         for level, number in LEVELS.items():

@@ -30,7 +30,8 @@ def exact(nodes: Sequence[Node], wanted: Collection[Node], known: Collection[Nod
             elif made and floats and all(source in able or source.op.name == "constant" for source in floats):
                 able[node] = node.op.name not in ROUNDED_ONCE or any(able.get(source) for source in floats)
     double: set[Node] = set()
-    single: set[Node] = set(wanted)
+    read = {source for node in nodes for source in node.inputs}
+    single: set[Node] = {*wanted, *(node for node in nodes if node not in read)}
     for node in reversed(nodes):
         if able.get(node) or node in double:
             double.add(node)
