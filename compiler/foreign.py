@@ -191,6 +191,23 @@ SETTINGS = {
                     "it is no part of a spec: the command line takes it, `dlc train --help`"),
 }
 
+# Types of other languages, and what a tensor holds here.
+TYPES = {
+    **dict.fromkeys(("string", "str", "text", "String", "char", "bytes"),
+                    "tensors hold numbers: number the words or characters outside, "
+                    "`input s: int[batch, length] in 0..vocabulary`, for `embedding(vocabulary, width)`"),
+    **dict.fromkeys(("category", "categorical", "label", "enum", "factor"),
+                    "classes are whole numbers: `target y: int[batch] in 0..classes`"),
+    **dict.fromkeys(("date", "datetime", "time", "timestamp"), "write numbers: days or seconds since a day of yours"),
+    **dict.fromkeys(("float32", "float64", "float16", "bfloat16", "double", "half", "real", "f32", "f64", "number"),
+                    "write `float`; how many bits it has is said when compiling, `--precision float64`"),
+    **dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "long", "integer", "i32", "i64", "nat"),
+                    "write `int`: whole numbers of 64 bits"),
+    **dict.fromkeys(("boolean", "logical"), "write `bool`"),
+    **dict.fromkeys(("tensor", "Tensor", "array", "matrix", "scalar"), "say what it holds: `float[batch, 3]`"),
+    **dict.fromkeys(("complex", "complex64", "complex128"), "real and imaginary parts are two values here"),
+}
+
 # Characters that look like one of the language, by editors and word processors.
 LOOKALIKES = {
     "'": 'texts stand in double quotes: `"..."`',

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,15 @@ class Trainer:
                          (("steps", steps), ("observations", observations)) if value is not None}
         for name, value in self._planned.items():
             self._reserved(name, value)
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what it trains, how far it is, and the first parameters with their shapes."""
+        shown = [self._values.slots[name] for name in list(self.file.parameters)[:20]]
+        rows = "".join(f"<tr><td>{escape(x.name)}</td><td>{x.dtype} {list(x.shape)}</td></tr>" for x in shown)
+        more = len(self.file.parameters) - len(shown)
+        rest = f"<tr><td>and {more:,} more</td><td></td></tr>" if more else ""
+        return (f"<b>{escape(self.file.title)}</b>, {escape(self.device)}, seed {self.seed}: {self.progress.step:,} "
+                f"updates<table>{rows}{rest}</table>")
 
     # --- start values
 

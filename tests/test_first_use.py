@@ -8,6 +8,7 @@ import dlc
 import numpy as np
 import pytest
 from dlc import foreign
+from dlc.elaborate.builtins import LATER
 from dlc.elaborate.reading import BUILTINS
 
 MODEL = """
@@ -111,8 +112,6 @@ train {{ minimize loss using sgd(0.1) }}"""
     assert caught.value.code == "E0222" and "`y = net(...)`" in str(caught.value)
 
 
-
-
 @pytest.mark.parametrize("word", foreign.NAMES)
 def test_a_word_of_another_library_leads_to_ours(word: str) -> None:
     with pytest.raises(dlc.Error) as caught:
@@ -125,6 +124,37 @@ def test_a_setting_of_another_library_leads_to_ours(word: str) -> None:
     with pytest.raises(dlc.Error) as caught:
         dlc.compile(spec(settings=f"{word}: 3"))
     assert caught.value.code == "E0506" and caught.value.help == foreign.SETTINGS[word]
+
+
+@pytest.mark.parametrize("word", foreign.TYPES)
+def test_a_type_of_another_language_leads_to_ours(word: str) -> None:
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile(f"model m {{ input x: {word}[batch, 2]\n output f = x }}")
+    assert caught.value.code == "E0309" and caught.value.help == foreign.TYPES[word]
+
+
+@pytest.mark.parametrize("word", LATER)
+def test_a_word_of_a_later_version_leads_to_what_does_it(word: str) -> None:
+    text = """model m {{
+    input x: float[batch, 4, 3]
+    target y: float[batch]
+    param w: float[2]
+    param m: float[2]
+    param s: float[2] init ones
+    d, q, k, v = 3, x, 2 * x, 3 * x
+    {line}
+    output f = {output}
+}}
+train {{ {minimize} }}"""
+    plain = {"line": "loss = mean(y^2) + sum(w)", "output": "x", "minimize": "minimize loss using sgd(0.1)"}
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile(text.format(**plain | {"output": f"{word}(x)"}))
+    assert caught.value.code == "E0244" and caught.value.help is not None
+    instead = re.findall(r"`(.*?)`", caught.value.help)[0]
+    place = "minimize" if instead.startswith("minimize") else "line" if instead.startswith("loss") else "output"
+    dlc.compile(text.format(**plain | {place: instead}))
+    page = (Path(__file__).parent.parent / "docs" / "errors" / "E0244.md").read_text("utf-8")
+    assert f"`{word}`" in page and instead in page
 
 
 def test_what_the_package_offers() -> None:
@@ -145,6 +175,23 @@ def test_a_notebook_shows_programs_and_histories() -> None:
     assert "<td>w</td><td>float[3]</td>" in program._repr_html_()
     history = dlc.Trainer(program).fit({"x": np.ones((4, 3), np.float32), "y": np.ones(4, np.float32)})
     assert history._repr_html_().count("<tr>") == 3 and "train loss" in history._repr_html_()
+
+
+def test_a_notebook_shows_trainers() -> None:
+    many = " ".join(f"param p{i}: float;" for i in range(30))
+    text = spec(settings="batch: all").replace("param w", many + " param w")
+    text = text.replace("loss =", "loss = " + " + ".join(f"p{i}^2" for i in range(30)) + " +")
+    trainer = dlc.Trainer(dlc.compile(text), device="cpu", seed=5)
+    trainer.step({"x": np.ones((4, 3)), "y": np.ones(4)})
+    shown = trainer._repr_html_()
+    assert "<b>m</b>, cpu, seed 5: 1 updates" in shown and "<td>p3</td><td>float32 []</td>" in shown
+    assert shown.count("<tr>") == 21 and "and 11 more" in shown
+    model = dlc.compile(spec()).model_proto()
+    for held in model.metadata_props:
+        held.value = "<i>m</i>" if held.key == "dlc.model" else held.value
+    model.graph.name = "<i>m</i>"
+    odd = dlc.Trainer(model)._repr_html_()
+    assert "<i>" not in odd and "&lt;i&gt;" in odd and "<td>w</td><td>float32 [3]</td>" in odd
 
 
 def test_the_page_of_the_language_lists_every_function_of_the_compiler() -> None:

@@ -305,6 +305,10 @@ def log_density(c: Context, frame: Frame, span: Span, distribution: Argument, va
     return calls.equation(c, frame, d, "log_density", span, subject)
 
 
+# Words of a later version: what they will be, and what does it until then.
 LATER = {
-    "attention": "attention layers", "mixture": "mixtures of distributions", "nuts": "sampling a posterior",
+    "attention": ("attention layers", "write `softmax(q @ swap(k) / sqrt(d), axis = -1) @ v`"),
+    "mixture": ("mixtures of distributions", "write `loss = -mean(logsumexp(log_softmax(w) + log_density(normal(m, s), "
+                                             "y[:, none]), axis = -1))`"),
+    "nuts": ("sampling a posterior", "`minimize loss using adam(1e-2)` finds the most probable parameters"),
 }

@@ -375,8 +375,8 @@ def _unary(c: Context, frame: Frame, expr: syntax.Unary) -> Value:
 def _name(c: Context, frame: Frame, expr: syntax.Name) -> Value:
     value = lookup(c, frame, expr.name, expr.span)
     if value is None:
-        if expr.name in builtins.LATER:
-            raise error("E0244", f"`{expr.name}` is not in this version", expr.span, builtins.LATER[expr.name])
+        if later := builtins.LATER.get(expr.name):
+            raise error("E0244", f"`{expr.name}` is not in this version", expr.span, later[0], help=later[1])
         known = list(frame.names) + list(frame.dims) + c.library.known(frame.unit) + list(reading.BUILTINS)
         raise scan.unfinished(c, expr) or error(
             "E0201", f"`{expr.name}` is not defined", expr.span, "not found here",

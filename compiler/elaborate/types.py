@@ -1,7 +1,7 @@
 """Type annotations: checking a value against `float[batch, n, ...]` and binding the names that are new."""
 from __future__ import annotations
 
-from .. import ops, syntax
+from .. import foreign, ops, syntax
 from ..diagnostics import did_you_mean, error
 from ..source import Span
 from ..tensor_type import Dim, Shape, Size, TensorType, show_shape
@@ -21,7 +21,8 @@ def check_dtype(type: syntax.Type) -> str:
     if type.dtype not in DTYPES:
         word = Span(type.span.source, type.span.start, type.span.start + len(type.dtype))
         raise error("E0309", f"there is no type `{type.dtype}`", word, "not a type",
-                    notes=["types are float, int and bool"], help=did_you_mean(type.dtype, DTYPES))
+                    notes=["types are float, int and bool"],
+                    help=foreign.TYPES.get(type.dtype) or did_you_mean(type.dtype, DTYPES))
     return type.dtype
 
 
