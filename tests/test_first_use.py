@@ -30,12 +30,15 @@ def spec(above: str = "", init: str = "zeros", settings: str = "batch: all") -> 
 
 TRUNCATED = "fn truncated(w, std = 0.02) = std * clamp(normal_like(w), -2, 2)"
 CONSTANT = "fn all(w, value = 1.0) = value * ones_like(w)"
+NUMBER = "fn same(w, value = 1.0) = value"
+ONLY = "fn half(w) = 0.5"
 PLAIN = "fn drawn(w) = 0.1 * normal_like(w)"
 
 
 @pytest.mark.parametrize(("above", "wrong", "right"), [
     (TRUNCATED, "truncated(0.02)", "truncated(std = 0.02)"), (CONSTANT, "all(3.0)", "all(value = 3.0)"),
     (TRUNCATED, "2 * truncated(0.02)", "truncated(std = 0.02)"), (PLAIN, "drawn(0.5)", "drawn"),
+    (NUMBER, "same(3.0)", "same(value = 3.0)"), (NUMBER, "2 * same(3)", "same(value = 3)"), (ONLY, "half(2)", "half"),
 ])
 def test_an_initialiser_given_a_number_for_the_tensor(above: str, wrong: str, right: str) -> None:
     with pytest.raises(dlc.Error) as caught:
@@ -43,13 +46,40 @@ def test_an_initialiser_given_a_number_for_the_tensor(above: str, wrong: str, ri
     assert caught.value.code == "E0257"
     assert f"`init {right}`" in str(caught.value)
     start = dlc.Trainer(dlc.compile(spec(above, right))).parameters["w"]
-    assert start.shape == (3,) and (above is CONSTANT or len(set(start.tolist())) == 3)
+    assert start.shape == (3,) and (above in (CONSTANT, NUMBER, ONLY) or len(set(start.tolist())) == 3)
 
 
 def test_an_initialiser_in_an_argument_of_a_layer() -> None:
     with pytest.raises(dlc.Error, match="E0257"):
         dlc.compile(TRUNCATED + "\nmodel m { input x: float[batch, 3]\n"
                     " output f = x |> dense(2, weights = truncated(0.02)) }")
+
+
+@pytest.mark.parametrize("form", ["init", "="])
+@pytest.mark.parametrize("above, wrong", [(TRUNCATED, "truncated(0.1)"), (CONSTANT, "all(3.0)"), (NUMBER, "same(3.0)")])
+def test_a_state_that_starts_from_an_initialiser_given_a_number(above: str, wrong: str, form: str) -> None:
+    text = f"""{above}
+model m {{
+    input x: float[batch, 3]
+    state s: float[3] {form} {wrong}
+    if training {{ s <- s + 1 }}
+    param w: float[3]
+    loss = mean((x @ (w + s))^2)
+    output f = x
+}}
+train {{ minimize loss using sgd(0.1) }}"""
+    with pytest.raises(dlc.Error, match="E0257"):
+        dlc.compile(text)
+
+
+@pytest.mark.parametrize(("above", "init", "value"), [
+    ("fn half(a, b = 2) = a / b", "half(3)", 1.5), ("fn half(a, b = 2) { c = a\n return c / b }", "half(3)", 1.5),
+    (NUMBER, "same", 1), (NUMBER, "same(value = 4)", 4), ("fn pair() = 0.25", "pair()", 0.25),
+    (NUMBER + "\nfn other(a, b = 1) = a + same(a, 3)", "other(2)", 5),
+])
+def test_numbers_of_functions_that_read_them(above: str, init: str, value: float) -> None:
+    start = dlc.Trainer(dlc.compile(spec(above, init))).parameters["w"]
+    np.testing.assert_array_equal(start, [value] * 3)
 
 
 def test_numbers_that_a_function_makes_are_start_values() -> None:

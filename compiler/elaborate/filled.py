@@ -15,9 +15,20 @@ from .values import Argument, Declared, Tensor, Value, kind
 def note(c: Context, callee: Declared, given: Sequence[Argument], value: Value, span: Span) -> None:
     """Remembers what an fn made of a number in its first place."""
     first = given[0] if given else None
-    if first is not None and first.name is None and isinstance(value, Tensor) \
-            and isinstance(first.value, int | float) and not isinstance(first.value, bool):
+    if first is None or first.name is not None or isinstance(first.value, bool) \
+            or not isinstance(first.value, int | float):
+        return
+    if isinstance(value, Tensor):
         c.filled[value.node] = callee, tuple(given), span
+    elif isinstance(value, int | float) and not _reads_first(callee):  # `fn all(w, value = 1.0) = value`
+        c.ignored.append((callee, tuple(given), span))
+
+
+def _reads_first(callee: Declared) -> bool:
+    """Whether an fn computes with its first argument; one that does not has a place for a tensor there."""
+    declaration = callee.declaration
+    name = declaration.configuration[0].name
+    return any(isinstance(part, syntax.Name) and part.name == name for part in syntax.walk([declaration.body]))
 
 
 def waiting(callee: Declared, given: Sequence[Argument]) -> str | None:
@@ -35,16 +46,21 @@ def waiting(callee: Declared, given: Sequence[Argument]) -> str | None:
 
 def refuse(c: Context, node: Node | None, type: TensorType, span: Span) -> None:
     """E0257 for a start value that such a call made."""
-    if node is None or node.rank or not c.filled:
+    if node is None or node.rank:
         return
-    made = [known for known in c.graph.order([node]) if known in c.filled]
+
+    def here(call: Span) -> bool:
+        return call.source is span.source and span.start <= call.start and call.end <= span.end
+
+    # A constant may be that of another call; a draw is never shared.
+    made = [c.filled[known] for known in (c.graph.order([node]) if c.filled else ()) if known in c.filled
+            and (known.op.name != "constant" or here(c.filled[known][2]))]
+    made = made or [call for call in c.ignored if here(call[2])]
     if not made:
         return
-    callee, given, call = c.filled[made[-1]]
+    callee, given, _ = made[-1]
     instead = waiting(callee, given)
-    here = call.source is span.source and span.start <= call.start and call.end <= span.end
-    # A constant may be that of another call; a draw is never shared.
-    if (instead or type.rank) and (here or made[-1].op.name != "constant"):
+    if instead or type.rank:
         name, first = callee.declaration.name, callee.declaration.configuration[0].name
         raise error("E0257", f"`{name}` makes one number of the number that it is given", span,
                     f"`{first}` of `{name}` is {kind(given[0].value)} here, not the tensor to fill",
