@@ -35,6 +35,7 @@ from .callbacks import Record
 from .failures import Error
 from .file import CompiledFile, Slot
 from .memory import refuse_endless
+from .metadata import BATCH
 from .nearest import did_you_mean
 
 VERSION = 1
@@ -67,7 +68,7 @@ class Progress:
 class Plan:
     """What a fit was asked for, resolved; a resumed run goes on with it. Ends are counted from the beginning."""
 
-    batch: int | str = 32
+    batch: int | str = BATCH
     epochs: int | None = None
     steps: int | None = None
     stop: dict[str, Any] | None = None

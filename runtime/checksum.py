@@ -14,12 +14,10 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from . import graphs
 from .failures import Error
+from .graphs import Values
+from .metadata import RESERVED
 
 KEY = "dlc.checksum"  # metadata of a compiled file
-RESERVED = {"step", "key", "steps", "observations"}  # state that no binding need name
-
-Values = Mapping[tuple["int | None", str], np.ndarray]  # by the training_info (None: the main graph) and the name
-
 
 class Sum:
     """A CRC-32 of pieces, each with its length."""
@@ -45,7 +43,7 @@ def arrays(named: Mapping[str, np.ndarray], texts: Mapping[str, str] | None = No
     for name in sorted(named):
         array = named[name]
         total.add(f"{name} {array.dtype} {array.shape}".encode())
-        total.add(_raw(array))
+        total.add(graphs.numbers(array))
     return total.text()
 
 
@@ -64,7 +62,7 @@ def model(
         if key.startswith("dlc.") and key != KEY:
             rest.add(key.encode())
             rest.add(text.encode())
-    bound = set(RESERVED)
+    bound = set(RESERVED)  # which no binding need name
     for info in found.training_info:
         _messages(rest, info.update_binding)
         _messages(rest, info.initialization_binding)
@@ -89,14 +87,10 @@ def _graph(graph: GraphProto, bound: set[str], rest: Sum, state: Sum, values: Ma
         array = values.get(held.name)
         if array is not None:
             into.add(f"{held.name} {graphs.element_of(array.dtype)} {list(array.shape)}".encode())
-            into.add(_raw(array))
+            into.add(graphs.numbers(array))
             continue
         into.add(f"{held.name} {held.data_type} {list(held.dims)}".encode())
         into.add(held.raw_data if held.HasField("raw_data") else numpy_helper.to_array(held).tobytes())
-
-
-def _raw(array: np.ndarray) -> memoryview:
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _messages(total: Sum, messages: Iterable[object]) -> None:

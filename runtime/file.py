@@ -18,7 +18,6 @@ from .memory import refuse_endless
 from .write import write
 
 FORMAT, LANGUAGE = 1, 1  # the newest that this runtime reads
-RESERVED = ("step", "key", "steps", "observations")  # state that every compiled file may have
 LARGE = 1_500_000_000  # bytes of tensors in one file; beyond it they go beside the file
 TRAINED = "dlc.trained"  # metadata: a trainer wrote these values, so training goes on from them
 
@@ -227,7 +226,7 @@ class CompiledFile:
         for part in self.parts:
             own = set(part.updates) | set(part.initials) | (keys if part.index == 0 else set())
             if self.ours:
-                own.update(RESERVED)
+                own.update(metadata.RESERVED)
             found += [_slot(held, part.index) for held in part.algorithm.initializer if held.name in own]
         return tuple(found)
 

@@ -39,7 +39,7 @@ def refused(file: CompiledFile, stepper: Stepper, batch: Mapping[str, np.ndarray
             found = _origin(file, stepper, batch, name, None if math.isfinite(value) else value, spoilt)
         if found is not None:
             node, tensor, array = found
-            where = _source(node)
+            where = graphs.source(node) or None
             shape = f" {list(array.shape)}" if array.ndim else ""
             notes = [f"first in `{tensor}`{shape}, which {node.op_type} made {_word(array)}"]
     return Error(
@@ -52,16 +52,12 @@ def _word(array: np.ndarray) -> str:
     return "NaN" if bool(np.isnan(array).any()) else "infinite"
 
 
-def _source(node: NodeProto) -> str | None:
-    return next((entry.value for entry in node.metadata_props if entry.key == "dlc.source"), "") or None
-
-
 def _reader(file: CompiledFile, stepper: Stepper, name: str) -> str | None:
     """The line that reads a tensor of state first."""
     slot = stepper.state.slots[name]
     steps: list[GraphProto] = [file.main, *(part.algorithm for part in file.parts)]
     readers = (node for graph in steps for node in graph.node if slot.tensor in graphs.reads(node))
-    return next((line for node in readers if (line := _source(node))), None)
+    return next((line for node in readers if (line := graphs.source(node))), None)
 
 
 def _origin(

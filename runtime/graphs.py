@@ -22,6 +22,7 @@ Shape = tuple["int | str | None", ...]
 # Element types narrower than a byte.
 BITS = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
 Known = Mapping[str, tuple[int, tuple["int | None", ...]]]  # element type, and dimensions: None where one is free
+Values = Mapping[tuple["int | None", str], np.ndarray]  # by the training_info (None: the main graph) and the name
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
@@ -122,6 +123,16 @@ def inputs(graph: GraphProto) -> list[ValueInfoProto]:
 def dtype_of(element: int) -> np.dtype[np.generic]:
     """The NumPy dtype of an ONNX element type."""
     return np.dtype(helper.tensor_dtype_to_np_dtype(element))
+
+
+def numbers(array: np.ndarray) -> memoryview:
+    """The bytes of an array in the order of its elements, without a copy where they lie so."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def source(node: NodeProto) -> str:
+    """The line of the spec that a node comes from, `dlc.source`; "" without one."""
+    return next((entry.value for entry in node.metadata_props if entry.key == "dlc.source"), "")
 
 
 def element_of(dtype: np.dtype[np.generic]) -> int:

@@ -21,6 +21,7 @@ from .evaluate import fit_batch
 from .failures import Error
 from .file import CompiledFile
 from .finite import refused
+from .metadata import BATCH, EPOCHS
 from .nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Loop:
         more = self.again or self.over or trainer.resumed  # of the same: data, validation, batch and stop
         known = asdict(plan) if plan is not None and more else settings
         self.columns, self.held, validate = self._data(data, validation, known)
-        size = batch if batch is not None else known.get("batch") or 32
+        size = batch if batch is not None else known.get("batch") or BATCH
         self.batch = fit_batch(self.columns, self.columns.rows if size == "all" else positive("batch", size))
         self.batch = min(self.batch, self.columns.rows)
         self.plan = Plan(size, stop=known.get("stop"), validate=validate, data=self._path(data, known),
@@ -148,7 +149,7 @@ class Loop:
             if steps is not None:
                 epochs = None
             elif epochs is None:
-                epochs = 10
+                epochs = EPOCHS
         progress = self.trainer.progress
         self.plan.since = progress.epoch
         if steps is not None:
@@ -440,9 +441,9 @@ def foreseen(trainer: Trainer, rows: int | None) -> tuple[dict[str, int], list[s
     if settings.get("steps") is not None:
         found["steps"] = positive("steps", settings["steps"])
     elif rows is not None:
-        size = settings.get("batch") or 32
+        size = settings.get("batch") or BATCH
         batch = rows if size == "all" else positive("batch", size)
-        found["steps"] = positive("epochs", settings.get("epochs") or 10) * -(-rows // batch)
+        found["steps"] = positive("epochs", settings.get("epochs") or EPOCHS) * -(-rows // batch)
     if rows is None:
         try:
             loop = Loop(trainer, None, None, None, None, None, (), None, 0.0)

@@ -95,11 +95,15 @@ class Stop:
     mode: Literal["min", "max"] = "min"
 
 
+BATCH, EPOCHS = 32, 10  # where a file does not say
+RESERVED = ("step", "key", "steps", "observations")  # state that every compiled file may have
+
+
 @dataclass(frozen=True)
 class Train:
     """The settings that a runtime acts on; others beside them (a spec's own names) may hold anything."""
 
-    batch: Count | Literal["all"] | None = 32
+    batch: Count | Literal["all"] | None = BATCH
     epochs: Whole | None = None
     steps: Whole | None = None
     data: str | None = None

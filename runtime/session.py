@@ -17,6 +17,7 @@ from onnx import GraphProto, ModelProto
 from . import blocks, graphs, rewrite
 from .failures import Error, at_run_time
 from .file import CompiledFile
+from .metadata import BATCH
 
 # Nodes; loading with all rewrites grows faster than the graph (docs/performance.md, Sessions).
 FULL_OPTIMIZATION, BASIC_OPTIMIZATION = 1_500, 6_000
@@ -108,7 +109,7 @@ def threads_for(file: CompiledFile) -> int:
     """How many threads a file pays for: one for small models, else all cores. A rule and not a measurement, so that
     a spec runs the same way each time."""
     largest = max((int(np.prod(slot.shape, dtype=np.int64)) for slot in file.slots), default=0)
-    batch = file.settings.get("batch", 32)
+    batch = file.settings.get("batch", BATCH)
     rows = batch if isinstance(batch, int) else LARGE_PRODUCT
     if largest >= LARGE_PARAMETER or 2 * rows * largest >= LARGE_PRODUCT:
         return cores()
@@ -192,9 +193,7 @@ class Session:
 
 def sources(graph: GraphProto) -> dict[str, str]:
     """Node name -> `dlc.source` ("" without one)."""
-    return {
-        node.name: next((p.value for p in node.metadata_props if p.key == "dlc.source"), "") for node in graph.node
-    }
+    return {node.name: graphs.source(node) for node in graph.node}
 
 
 def _level(module: Any, nodes: int, fused: bool) -> Any:

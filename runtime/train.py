@@ -25,6 +25,7 @@ from .failures import Error
 from .file import CompiledFile, Slot
 from .finite import refused
 from .loop import Loop, foreseen, positive
+from .metadata import BATCH
 from .nearest import did_you_mean
 from .state import State, Stepper
 
@@ -345,7 +346,7 @@ class Trainer:
         return check(found, wanted, where)
 
     def _batch(self) -> int:
-        batch = self.file.settings.get("batch", 32)
+        batch = self.file.settings.get("batch", BATCH)
         return batch if isinstance(batch, int) else 1
 
     # --- files

@@ -14,7 +14,8 @@ from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, ValueIn
 
 from . import graphs, metadata
 from .failures import Error
-from .file import RESERVED, CompiledFile, Part
+from .file import CompiledFile, Part
+from .metadata import RESERVED
 from .state import figure_names
 
 LARGE = 1 << 16  # bytes; no tensor that decides a shape is larger

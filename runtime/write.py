@@ -11,12 +11,11 @@ from onnx import GraphProto, ModelProto, StringStringEntryProto, TensorProto
 
 from . import graphs
 from .atomic import replacing
+from .graphs import Values
 
 ALIGNMENT = 4096
 SMALL = 1024  # bytes; smaller tensors stay in the model
 BRANCHES = ("graph", "training_info", "algorithm", "initialization")  # fields on the way to initializers
-
-Values = Mapping[tuple["int | None", str], np.ndarray]  # by the training_info (None: the main graph) and the name
 
 
 def write(
@@ -78,7 +77,7 @@ class _Initializer(_Tensor):
             self.read = lambda: tensor.raw_data
             if array is not None:
                 kind, shape = graphs.element_of(array.dtype), array.shape
-                self.read = lambda: np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+                self.read = lambda: graphs.numbers(array)
             self.before.name, self.before.data_type, self.size = tensor.name, kind, size
             self.before.dims.extend(shape)
         if tensor.HasField("doc_string"):

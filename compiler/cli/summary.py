@@ -59,7 +59,7 @@ def summary(
 def rows_of(file: CompiledFile) -> list[Row]:
     """One row for each layer instance that holds something or makes nodes, in the order of the text: each layer before
     what lies in it."""
-    from dlc.runtime.file import RESERVED
+    from dlc.runtime.metadata import RESERVED
 
     rows: dict[str, Row] = {"": Row("", [], [], 0, 0)}
     seen: dict[str, int] = {}  # layers as they come

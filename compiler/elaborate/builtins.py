@@ -1,8 +1,7 @@
 """The functions that the compiler knows by name: one for each primitive a spec may call.
 
-Everything else (layers, losses, optimizers,
-                 schedules) is written in the language, in `specs/std/`. This file has those that
-act on each element, reduce, draw and derive; `shaping.py` those that move elements.
+Everything else (layers, losses, optimizers, schedules) is written in the language, in `specs/std/`. This file has those
+that act on each element, reduce, draw and derive; `shaping.py` those that move elements.
 """
 from __future__ import annotations
 

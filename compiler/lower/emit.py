@@ -19,7 +19,7 @@ from ..source import Span
 from ..tensor_type import Dim, Shape, Size, TensorType, evaluate, names_of, walk
 from . import kernels
 from .attributes import repeatable, set_attribute
-from .scalars import exact
+from .scalars import rounded_once
 
 PRECISIONS = ("float32", "float64", "float16", "bfloat16")
 
@@ -129,7 +129,9 @@ class Emitter:
     def write(self, nodes: Iterable[Node], wanted: Mapping[Node, str]) -> None:
         """Writes nodes in their order, inputs first. `wanted` names some results; leaves keep theirs."""
         names, nodes = self.names, list(nodes)
-        double, unread = exact(nodes, wanted, names) if self.precision != "float64" and self.rounds else (set(), set())
+        double, unread = set[Node](), set[Node]()
+        if self.rounds and self.precision != "float64":
+            double, unread = rounded_once(nodes, wanted, names)
         exactly: dict[Node, str] = {}
         for node in nodes:
             if node in names:

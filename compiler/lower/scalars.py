@@ -17,7 +17,9 @@ ARITHMETIC = (
 COMPARED = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
-def exact(nodes: Sequence[Node], wanted: Collection[Node], known: Collection[Node]) -> tuple[set[Node], set[Node]]:
+def rounded_once(
+    nodes: Sequence[Node], wanted: Collection[Node], known: Collection[Node]
+) -> tuple[set[Node], set[Node]]:
     """Of nodes in their order, those to compute in double precision, and those of which nobody asks in the file's.
     What is `known` has a name in the file's precision; casts and constants may be made again."""
     able: dict[Node, bool] = {}  # a single number made of whole numbers alone -> whether double precision is worth it

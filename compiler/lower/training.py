@@ -1,11 +1,12 @@
 """`training_info`: the step, evaluation and initialisation beside the main graph."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
-from dlc.runtime.metadata import Train
-from onnx import GraphProto, NodeProto, StringStringEntryProto, TrainingInfoProto
+from dlc.runtime import graphs
+from dlc.runtime.metadata import BATCH
+from onnx import GraphProto, StringStringEntryProto, TrainingInfoProto
 
 from .. import epoch
 from ..graph import Node
@@ -83,7 +84,7 @@ def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: Starts
     likely += [leaf for leaf in data if leaf in needed and leaf.attrs["name"] not in there]
     rest = [leaf for leaf in data if leaf not in needed and leaf.attrs["name"] not in there]
     emitter = Emitter(graph, precision, data=likely + rest, beside=beside)
-    batch = module.settings.get("train", {}).get("batch") or Train.batch
+    batch = module.settings.get("train", {}).get("batch") or BATCH
     if isinstance(batch, int) and module.batch:
         emitter.batch = {module.batch: batch}
     if drawn:
@@ -145,16 +146,9 @@ def _made_of(graph: GraphProto, names: set[str]) -> set[str]:
     """The values of a graph that are made of these, and these."""
     found = set(names)
     for node in graph.node:
-        if not found.isdisjoint(_reads(node)):
+        if not found.isdisjoint(graphs.reads(node)):
             found.update(node.output)
     return found
-
-
-def _reads(node: NodeProto) -> Iterator[str]:
-    yield from node.input
-    for attribute in node.attribute:
-        for inner in attribute.g.node:
-            yield from _reads(inner)
 
 
 def _initialization(graph: GraphProto, module: Module, precision: str, seed: int) -> None:

@@ -14,7 +14,7 @@ from .leaf import make_size
 from .operands import NUMBERS, cast, sizes, wrong_dtype
 from .registry import NONE, Sample, Sampler, define, free, linear, no_gradient, per_element
 from .shaping import broadcast_to, reshape
-from .special import finite_top, lower_arg, lower_logsumexp, lower_product
+from .special import finite_top, lower_arg, lower_logsumexp, lower_product, taken
 
 
 def _reduced(type: TensorType, axes: Sequence[int], keepdims: bool) -> TensorType:
@@ -41,7 +41,7 @@ def _lower(op_type: str) -> Callable[..., str]:
             return str(out.node("Mul", [x, x]))
         axes = out.constant(np.asarray(node.attrs["axes"], np.int64), "int")
         sums = op_type in ("ReduceSum", "ReduceSumSquare") and node.dtype == "float"
-        write = out.doubled if sums and out.long(_taken(node)) else out.node
+        write = out.doubled if sums and out.long(taken(node)) else out.node
         return str(write(op_type, [x, axes], keepdims=int(node.attrs["keepdims"]), noop_with_empty_axes=1))
 
     return lower
@@ -58,12 +58,6 @@ def spread(reduced: Node, x: Node, axes: Sequence[int], keepdims: bool) -> Node:
 def _inputs(node: Node) -> Size:
     """One multiplication for each element of the operand."""
     return product(node.inputs[0].shape)
-
-
-def _taken(node: Node) -> Size:
-    """How many elements each result is made of."""
-    [x] = node.inputs
-    return product(x.shape[axis] for axis in node.attrs["axes"])
 
 
 def _samples(low: float, high: float, distinct: bool = False, ints: bool = True) -> Sampler:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Node
-from ..tensor_type import Dim, product
+from ..tensor_type import Dim, Size, product
 
 # Rational Chebyshev approximations of erf and erfc by W. J. Cody 1969, "Rational Chebyshev approximations for the
 # error function", Math. Comp. 23: numerator and denominator for |x| <= 0.46875 (in x²) and for 0.46875 < |x| <= 4.
@@ -136,6 +136,12 @@ def _divisor(out: Any, source: Node, b: str) -> tuple[str, str | None]:
     return str(out.node("Where", [unsafe, one, b])), str(out.node("Where", [unsafe, b, one]))
 
 
+def taken(node: Node) -> Size:
+    """Of how many elements each result of a reduction is made."""
+    [x] = node.inputs
+    return product(x.shape[axis] for axis in node.attrs["axes"])
+
+
 def lower_logsumexp(out: Any, node: Node, x: str) -> str:
     """max + log Σ e^(x − max), the max kept finite, so that infinities come out as they should.
 
@@ -146,8 +152,7 @@ def lower_logsumexp(out: Any, node: Node, x: str) -> str:
     axes = out.constant(np.asarray(node.attrs["axes"], np.int64), "int")
     top = finite_top(out, x, axes)
     terms = out.node("Exp", [out.node("Sub", [x, top])])
-    source = node.inputs[0]
-    write = out.doubled if out.long(product(source.shape[axis] for axis in node.attrs["axes"])) else out.node
+    write = out.doubled if out.long(taken(node)) else out.node
     total = out.node("Add", [out.node("Log", [write("ReduceSum", [terms, axes], keepdims=1)]), top])
     return str(total if node.attrs["keepdims"] else out.node("Squeeze", [total, axes]))
 
