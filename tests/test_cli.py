@@ -1,6 +1,7 @@
 """The command line: what it takes, what it writes, how it ends."""
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -440,7 +441,7 @@ def test_grad(run) -> None:
     assert run("grad", SPECS / "softmax.dl", "--wrt", "V")[0] == 2
 
 
-def test_fmt(run, tmp_path: Path) -> None:
+def test_fmt(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = tmp_path / "m.dl"
     spec.write_text("model m{input x:float[batch,4];output y=x}")
     status, _, err = run("fmt", "--check", spec)
@@ -451,6 +452,8 @@ def test_fmt(run, tmp_path: Path) -> None:
     assert run("fmt", "--check", spec)[0] == 0
     assert run("fmt", spec)[0] == 0
     assert spec.read_text() == text
+    monkeypatch.setattr("sys.stdin", io.StringIO("model m{input x:float[batch,4];output y=x}"))
+    assert run("fmt", "-") == (0, text, "") and "`--check`" in run("fmt", "--chekc", "-")[2]
     assert run("fmt", "--check", *sorted(SPECS.rglob("*.dl")))[2] == ""
 
 

@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in tokens
     try:
-        status = make_app()(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        words = _standard_input_last(tokens)
+        status = make_app()(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except CycloptsError as problem:
@@ -74,6 +75,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report.failed(_system(problem), as_json)
     except Exception as problem:
         return report.fault(problem, as_json, "--debug" in tokens)
+
+
+def _standard_input_last(tokens: list[str]) -> list[str]:
+    """`fmt -`, which cyclopts takes for an option that it does not know, as `fmt -- -`."""
+    if tokens[:1] != ["fmt"] or "-" not in tokens or "--" in tokens:
+        return tokens
+    return [*(token for token in tokens if token != "-"), "--", *(token for token in tokens if token == "-")]
 
 
 def _command_line(problem: CycloptsError) -> Error:
