@@ -32,8 +32,7 @@ _HOMES = {
 
 def check(path_or_text: Any, **options: Any) -> list[Diagnostic]:
     """Checks every name and shape of a spec; returns the warnings, raises dlc.Error with the errors."""
-    from .pipeline import check as check_source
-    from .pipeline import source_of
+    from .pipeline import check as check_source, source_of
 
     source, folder = source_of(path_or_text)
     return check_source(source, folder, **options)[1]

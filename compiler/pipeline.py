@@ -5,25 +5,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import evaluation, paired, representable
+from .analysis import evaluation, float32, paired
+from .autodiff.expand import expand
 from .diagnostics import Diagnostic, Problems
-from .differentiate import expand
 from .elaborate import MAX_NODES, elaborate
-from .module import Module
+from .ir.module import Module
 from .optimize import simplify
 from .optimize.draws import merge_draws
 from .optimize.fuse import fuse
 from .optimize.gates import gates
 from .optimize.labels import labels_in_range
 from .optimize.scans import each_body
-from .parse import make_source, read_source
-from .room import room
+from .recursion import deep_recursion
 from .source import Source
+from .syntax.parser import make_source, read_source
 
 if TYPE_CHECKING:
     import onnx
 
-STAGES = ("syntax", "graph", "gradient", "optimized", "onnx")
+# The rooms of the compiler: each imports from those before it alone.
+ROOMS = (
+    "source", "diagnostics", "recursion", "syntax", "ir", "ops", "analysis", "elaborate", "autodiff", "optimize",
+    "lower", "view", "pipeline", "program", "cli",
+)
 
 
 def source_of(path_or_text: str | Path) -> tuple[Source, Path | None]:
@@ -41,11 +45,11 @@ def check(
     """text -> graph with derivatives: every name, shape and derivative checked. Returns the module and the warnings,
     those for files of that precision."""
     problems = Problems()
-    with room():
+    with deep_recursion():
         module = elaborate(source, folder=folder, model=model, overrides=set, max_nodes=max_nodes, problems=problems)
         paired.warn(module, problems)
         if precision == "float32":
-            representable.warn(module, source, problems)
+            float32.warn(module, source, problems)
         differentiate(module, max_nodes)
         module.reserved()
     return module, problems.warnings
@@ -76,6 +80,6 @@ def compile_module(module: Module, precision: str = "float32", seed: int | None 
 
     if seed is None:
         seed = module.settings.get("train", {}).get("seed") or 0
-    with room():
+    with deep_recursion():
         optimize(module, precision)
         return lower(module, precision, seed)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import networkx as nx
     import onnx
 
-    from .graph import Node
-    from .module import Module
+    from .ir.graph import Node
+    from .ir.module import Module
 
 PRECISIONS = ("float32", "float64", "float16", "bfloat16")
 SHOWN = 40  # parameters in the table of a notebook

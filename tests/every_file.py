@@ -8,11 +8,10 @@ from typing import Any
 import dlc
 import numpy as np
 import onnx
-from dlc.tensor_type import evaluate, names_of
+from dlc.ir.types import evaluate, names_of
 from onnx import ModelProto, TensorProto, helper
 from shelf import SHELF
-from test_specs_design import LACKING
-from test_specs_design import SMALL as DESIGNS
+from test_specs_design import LACKING, SMALL as DESIGNS
 
 ROOT = Path(__file__).parent.parent
 # Cut down to what a test can afford: what they compute stays.

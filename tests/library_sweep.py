@@ -15,7 +15,7 @@ from typing import Any
 import dlc
 import numpy as np
 import onnxruntime
-from dlc import interpret
+from dlc.ir import interpret
 from dlc.lower.model import start_values
 from onnx import TensorProto, helper
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 
 import dlc
-from dlc.parse import make_source
 from dlc.pipeline import check
 from dlc.program import Program
+from dlc.syntax.parser import make_source
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

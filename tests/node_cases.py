@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from dlc import ops
-from dlc.graph import Graph, Node
+from dlc.ir.graph import Graph, Node
+from dlc.ir.op import OPS
+from dlc.ir.types import Dim, TensorType
 from dlc.ops.leaf import make_input, make_size
-from dlc.ops.registry import OPS
-from dlc.tensor_type import Dim, TensorType
 from onnx import defs, helper
 
 COMPILER = Path(__file__).parent.parent / "compiler"

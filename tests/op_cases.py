@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from dlc import ops
-from dlc.graph import Graph, Node
+from dlc.ir.graph import Graph, Node
+from dlc.ir.op import NONE, OPS, Op, Sample, constant
+from dlc.ir.types import TensorType
 from dlc.lower import IR_VERSION, OPSET
-from dlc.lower.emit import Emitter, value_info
+from dlc.lower.elements import value_info
+from dlc.lower.emit import Emitter
 from dlc.ops.leaf import make_input
-from dlc.ops.registry import NONE, OPS, Op, Sample, constant
-from dlc.tensor_type import TensorType
 from onnx import ModelProto, TensorProto
 
 DTYPES = {"f": "float", "i": "int", "u": "key", "b": "bool"}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from dlc import ops
-from dlc.graph import Graph, Node
-from dlc.ops.registry import constant
-from dlc.tensor_type import Dim, TensorType
+from dlc.ir.graph import Graph, Node
+from dlc.ir.op import constant
+from dlc.ir.types import Dim, TensorType
 
 N, M = Dim.name("n"), Dim.name("m")
 SIZES = {"n": 3, "m": 4}

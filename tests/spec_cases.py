@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dlc import interpret
 from dlc.diagnostics import CompileError, Problems
 from dlc.elaborate import elaborate
-from dlc.parse import make_source, read_source
+from dlc.ir import interpret
 from dlc.pipeline import differentiate
+from dlc.syntax.parser import make_source, read_source
 
 SGD = "train { minimize loss using sgd(1) }"
 X = np.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0], [2.0, 0.0, 1.0], [-1.0, 1.5, 4.0]])

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from dlc import interpret, ops
+from dlc import ops
+from dlc.autodiff.reverse import gradients
 from dlc.diagnostics import CompileError
-from dlc.differentiate import gradients
+from dlc.ir import interpret
 from op_cases import file_of, run
 from spec_cases import Spec
 

@@ -7,8 +7,8 @@ import dlc
 import numpy as np
 import pytest
 from dlc.cli import main
-from dlc.format import format_source
-from dlc.parse import make_source
+from dlc.syntax.format import format_source
+from dlc.syntax.parser import make_source
 
 SPEC = """model m {
     input  x: float[batch, 2]

@@ -7,8 +7,8 @@ import dlc
 import numpy as np
 import onnxruntime
 import pytest
-from dlc import interpret
 from dlc.diagnostics import CompileError
+from dlc.ir import interpret
 from dlc.lower.model import start_values
 
 torch = pytest.importorskip("torch")

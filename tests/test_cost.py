@@ -5,16 +5,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from dlc.autodiff.reverse import gradients
 from dlc.diagnostics import CompileError
-from dlc.differentiate import gradients
-from dlc.graph import Node
+from dlc.ir.graph import Node
+from dlc.ir.module import Module
+from dlc.ir.op import pointwise
+from dlc.ir.types import Dim, Size, evaluate, product
 from dlc.lower import lower
-from dlc.module import Module
-from dlc.ops.registry import pointwise
 from dlc.optimize import fuse, simplify
 from dlc.optimize.draws import merge_draws
 from dlc.pipeline import check, optimize, source_of
-from dlc.tensor_type import Dim, Size, evaluate, product
 
 ROOT = Path(__file__).resolve().parents[1]
 SPECS = sorted(path for folder in ("specs", "benchmarks") for path in (ROOT / folder).glob("*.dl"))

@@ -11,8 +11,7 @@ from dlc.runtime import CompiledFile, Error, random
 from dlc.runtime.data import ArraySource, Columns, Field, check, fields, load, split
 from dlc.runtime.support import index
 from hand_built import blobs, compiled, foreign
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 FILE = CompiledFile(compiled())
 FIELDS = fields(FILE, ["x", "y"])

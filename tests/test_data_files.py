@@ -19,8 +19,7 @@ import pytest
 from dlc.runtime import Error, memory
 from dlc.runtime.data import Field, check, load, table
 from dlc.runtime.support import Support, index
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 REAL, WHOLE = np.dtype("float32"), np.dtype("int64")
 X, Y = Field("x", REAL, ("batch", 2), 0), Field("y", WHOLE, ("batch",), 0, (index(3),))

@@ -4,13 +4,15 @@ from __future__ import annotations
 import dlc
 import numpy as np
 import pytest
-from dlc import interpret, ops
+from dlc import ops
+from dlc.autodiff.expand import expand
+from dlc.autodiff.reverse import gradients
 from dlc.diagnostics import CompileError
-from dlc.differentiate import expand, gradients
-from dlc.graph import Graph, Node
+from dlc.ir import interpret
+from dlc.ir.graph import Graph, Node
+from dlc.ir.types import Dim, TensorType
 from dlc.ops.leaf import make_input, make_variable
 from dlc.source import Source, Span
-from dlc.tensor_type import Dim, TensorType
 from work import assert_linear
 
 

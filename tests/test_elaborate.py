@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dlc import interpret
+from dlc.ir import interpret
 from spec_cases import SGD, Spec, X, body, codes, value
 
 # --- paths

@@ -9,12 +9,12 @@ import re
 from pathlib import Path
 
 import pytest
-from dlc import foreign
 from dlc.diagnostics import CompileError
+from dlc.elaborate.builtins import BUILTINS
 from dlc.elaborate.library import standard_index
-from dlc.elaborate.reading import BUILTINS
-from dlc.parse import make_source, parse
 from dlc.source import Source
+from dlc.syntax import foreign
+from dlc.syntax.parser import make_source, parse
 
 HERE = Path(__file__).parent
 MARK = "#### expected\n"

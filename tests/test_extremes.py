@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from dlc.graph import Graph
-from dlc.interpret import evaluate
-from dlc.ops.registry import NUMPY
+from dlc.ir.graph import Graph
+from dlc.ir.interpret import evaluate
+from dlc.ir.op import NUMPY
 from dlc.optimize import simplify, stable
 from rewrite_cases import CASES, Leaves, feeds
 from test_rewrites import FINAL

@@ -7,9 +7,8 @@ from pathlib import Path
 import dlc
 import numpy as np
 import pytest
-from dlc import foreign
-from dlc.elaborate.builtins import LATER
-from dlc.elaborate.reading import BUILTINS
+from dlc.elaborate.builtins import BUILTINS, LATER
+from dlc.syntax import foreign
 
 MODEL = """
 {above}

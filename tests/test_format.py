@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 from dlc.diagnostics import CompileError
-from dlc.format import format_source
-from dlc.parse import make_source, parse, read_source
 from dlc.source import Span
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from dlc.syntax.format import format_source
+from dlc.syntax.parser import make_source, parse, read_source
+from hypothesis import given, settings, strategies as st
 
 HERE = Path(__file__).parent
 SPECS = sorted((HERE / "specs_design").rglob("*.dl")) + sorted((HERE.parent / "specs").rglob("*.dl"))

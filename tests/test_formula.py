@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dlc import interpret
-from dlc.formula import derivative
-from dlc.notation import Expression, Formula, Number, Product, Sum, Symbol, Transposed
-from dlc.parse import make_source
+from dlc.ir import interpret
 from dlc.pipeline import check, source_of
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from dlc.syntax.parser import make_source
+from dlc.view.formula import derivative
+from dlc.view.notation import Expression, Formula, Number, Product, Sum, Symbol, Transposed
+from hypothesis import given, settings, strategies as st
 
 SPECS = Path(__file__).parent.parent / "specs"
 

@@ -9,13 +9,14 @@ import zlib
 
 import numpy as np
 import pytest
-from dlc import interpret, ops
-from dlc.differentiate import gradients
-from dlc.forward import tangents
-from dlc.graph import Graph
+from dlc import ops
+from dlc.autodiff.forward import tangents
+from dlc.autodiff.reverse import gradients
+from dlc.ir import interpret
+from dlc.ir.graph import Graph
+from dlc.ir.op import NONE, OPS
+from dlc.ir.types import TensorType
 from dlc.ops.leaf import make_input
-from dlc.ops.registry import NONE, OPS
-from dlc.tensor_type import TensorType
 from op_cases import Case, differentiable, error_of, file_of, fixed_of, float_leaves, run, sampled, samples, slope
 
 COUNT = 25

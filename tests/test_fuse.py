@@ -5,13 +5,14 @@ import dlc
 import numpy as np
 import onnxruntime
 import pytest
-from dlc import interpret, ops
-from dlc.graph import Graph
+from dlc import ops
+from dlc.ir import interpret
+from dlc.ir.graph import Graph
+from dlc.ir.module import Module, Variable
+from dlc.ir.types import Dim, TensorType
 from dlc.lower import lower
-from dlc.module import Module, Variable
 from dlc.ops.leaf import make_input, make_variable
 from dlc.optimize.fuse import fuse
-from dlc.tensor_type import Dim, TensorType
 from work import assert_linear
 
 BATCH = Dim.name("batch")

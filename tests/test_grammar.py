@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dlc import syntax as s
 from dlc.diagnostics import CompileError
-from dlc.mistakes import read_advice
-from dlc.parse import make_source, parse, parse_expression, parse_pattern, read_source
 from dlc.source import Source, Span
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from dlc.syntax import tree as s
+from dlc.syntax.errors import read_advice
+from dlc.syntax.parser import make_source, parse, parse_expression, parse_pattern, read_source
+from hypothesis import given, settings, strategies as st
 
 HERE = Path(__file__).parent
 SPECS = sorted((HERE / "specs_design").rglob("*.dl")) + sorted((HERE.parent / "specs").rglob("*.dl"))
@@ -406,7 +405,7 @@ def test_threads_parse_at_once() -> None:
 
 def test_a_first_parse_is_fast() -> None:
     program = (
-        "import time; from dlc.parse import read_source, parse\n"
+        "import time; from dlc.syntax.parser import read_source, parse\n"
         "begin = time.process_time(); parse(read_source('gpt2.dl')); print(time.process_time() - begin)"
     )
     run = subprocess.run(

@@ -9,14 +9,14 @@ import dlc
 import networkx as nx
 import numpy as np
 import pytest
-from dlc import interpret, ops
+from dlc import ops
 from dlc.diagnostics import InternalError
-from dlc.graph import Graph
+from dlc.ir import interpret
+from dlc.ir.graph import Graph
+from dlc.ir.types import Dim, TensorType
 from dlc.ops.leaf import make_input
 from dlc.source import Source, Span
-from dlc.tensor_type import Dim, TensorType
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 
 def leaf(graph, name="x", *shape):
@@ -235,10 +235,10 @@ def test_text():
 
 PROGRAM = """
 from dlc import ops
-from dlc.differentiate import gradients
-from dlc.graph import Graph
+from dlc.autodiff.reverse import gradients
+from dlc.ir.graph import Graph
 from dlc.ops.leaf import make_input
-from dlc.tensor_type import Dim, TensorType
+from dlc.ir.types import Dim, TensorType
 graph = Graph()
 x = make_input(graph, "x", TensorType("float", (Dim.name("b"), 4)))
 w = make_input(graph, "w", TensorType("float", (4, 4)))

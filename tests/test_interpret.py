@@ -5,10 +5,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from dlc import interpret, ops
-from dlc.graph import Graph
+from dlc import ops
+from dlc.ir import interpret
+from dlc.ir.graph import Graph
+from dlc.ir.types import Dim, TensorType
 from dlc.ops.leaf import make_input, make_size, make_variable
-from dlc.tensor_type import Dim, TensorType
 
 BATCH = Dim.name("batch")
 

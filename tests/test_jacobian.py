@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dlc import interpret, ops
-from dlc.batch import along
+from dlc import ops
+from dlc.autodiff.batching import along
+from dlc.autodiff.expand import expand, moved
+from dlc.autodiff.jacobian import forward, multiplications, reverse
+from dlc.autodiff.reverse import gradients
 from dlc.diagnostics import CompileError
-from dlc.differentiate import expand, gradients, moved
-from dlc.graph import Graph, Node
-from dlc.jacobian import forward, multiplications, reverse
+from dlc.ir import interpret
+from dlc.ir.graph import Graph, Node
+from dlc.ir.types import TensorType
 from dlc.ops.leaf import make_input
 from dlc.optimize import simplify
-from dlc.tensor_type import TensorType
 from op_cases import HELD, Case, differentiable, error_of, file_of, float_leaves, run, sampled, samples, slope
 from spec_cases import Spec, X, body, codes
 

@@ -7,7 +7,7 @@ import dlc
 import numpy as np
 import onnxruntime
 import pytest
-from dlc import interpret
+from dlc.ir import interpret
 from every_file import SOURCES, compiled, feeds, given, state, step
 from onnx import ModelProto
 

@@ -12,18 +12,19 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from dlc import interpret, ops
+from dlc import ops
+from dlc.autodiff.expand import expand
 from dlc.diagnostics import CompileError, InternalError, Problems
-from dlc.differentiate import expand
 from dlc.elaborate import MAX_NODES, elaborate
-from dlc.graph import Graph
+from dlc.ir import interpret
+from dlc.ir.graph import Graph
+from dlc.ir.module import Module, Variable
+from dlc.ir.types import Dim, TensorType
 from dlc.lower import export_inference, lower, serialize, sources
-from dlc.module import Module, Variable
 from dlc.ops.leaf import make_input, make_size, make_variable
 from dlc.optimize.fuse import fuse
 from dlc.runtime.support import index
 from dlc.source import Source, Span
-from dlc.tensor_type import Dim, TensorType
 from onnx import helper, numpy_helper
 
 FEATURES, CLASSES = 4, 3

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from dlc import interpret
+from dlc.ir import interpret
 from dlc.ops import indexing
 from node_cases import NEVER, TABLE, Left, node_tests, written
 from op_cases import file_of, run

@@ -8,14 +8,15 @@ import zlib
 
 import numpy as np
 import pytest
-from dlc import interpret, ops
+from dlc import ops
+from dlc.autodiff.errors import SIGNS
+from dlc.autodiff.reverse import gradients
 from dlc.diagnostics import CompileError
-from dlc.differentiate import gradients
-from dlc.graph import Graph
+from dlc.ir import interpret
+from dlc.ir.graph import Graph
+from dlc.ir.op import NUMPY, OPS, Op
+from dlc.ir.types import Dim, TensorType, TypeProblem
 from dlc.ops.leaf import make_input
-from dlc.ops.registry import NUMPY, OPS, Op
-from dlc.tensor_type import Dim, TensorType, TypeProblem
-from dlc.underived import SIGNS
 from op_cases import (
     DTYPES,
     Case,

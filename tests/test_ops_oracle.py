@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dlc import interpret, ops
-from dlc.differentiate import gradients
-from dlc.ops.registry import OPS
+from dlc import ops
+from dlc.autodiff.reverse import gradients
+from dlc.ir import interpret
+from dlc.ir.op import OPS
 from op_cases import Case, sampled, samples
 
 torch = pytest.importorskip("torch")

@@ -11,13 +11,13 @@ import dlc
 import pytest
 from dlc.cli import main
 from dlc.elaborate import elaborate
-from dlc.parse import make_source, read_source
+from dlc.syntax.parser import make_source, read_source
 
 SPECS = Path(__file__).parent.parent / "specs"
 
 
 def test_a_model_as_a_person_draws_it() -> None:
-    from dlc.picture import draw
+    from dlc.view.picture import draw
 
     picture = draw(elaborate(read_source(SPECS / "digits.dl"), folder=SPECS))
     boxes = {(box.kind, *box.lines[:1], ".".join(box.scope)) for box in picture}
@@ -32,7 +32,7 @@ def test_a_model_as_a_person_draws_it() -> None:
 
 
 def test_a_step_shows_the_new_parameters() -> None:
-    from dlc.picture import draw
+    from dlc.view.picture import draw
 
     program = dlc.compile(SPECS / "xor.dl")
     assert program.graphs
@@ -70,8 +70,8 @@ def test_pictures_are_the_same_in_every_process(tmp_path: Path) -> None:
 
 
 def test_a_picture_escapes_what_it_shows() -> None:
-    from dlc.picture import quote
-    from dlc.picture_page import page
+    from dlc.view.page import page
+    from dlc.view.picture import quote
 
     assert quote('a"b\\N\nc\x07') == '"a\\"b\\\\N\\nc\ufffd"'
     assert "<script>alert" not in page("<script>alert(1)</script>", "")
@@ -79,7 +79,7 @@ def test_a_picture_escapes_what_it_shows() -> None:
 
 def test_deep_pictures_are_folded() -> None:
     import networkx as nx
-    from dlc.picture import Box, fold
+    from dlc.view.picture import Box, fold
 
     inner = [Box("operation", ("+",), ("block", "dense")), Box("parameter", ("W",), ("block", "dense"))]
     outer = Box("result", ("y",))
@@ -98,8 +98,8 @@ def test_a_large_picture_is_laid_out_in_seconds(tmp_path: Path) -> None:
     """The step of a residual network of 20 layers; beyond the largest it is refused, and given as text."""
     pytest.importorskip("pygraphviz")
     from dlc.diagnostics import CompileError
-    from dlc.picture import LARGEST, QUICK, content, dot, draw
     from dlc.pipeline import differentiate, optimize
+    from dlc.view.picture import LARGEST, QUICK, content, dot, draw
 
     benchmarks = Path(__file__).parent.parent / "benchmarks"
     before = time.process_time()

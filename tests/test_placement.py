@@ -7,8 +7,8 @@ import dlc
 import numpy as np
 import onnxruntime
 import pytest
+from dlc.autodiff.reverse import gradients
 from dlc.cli import main
-from dlc.differentiate import gradients
 from dlc.elaborate.library import standard_index
 from dlc.lower import kernels
 from dlc.lower.placement import departures

@@ -53,7 +53,7 @@ def test_a_function_is_as_exact_as_the_table_says(name: str, low: float, high: f
 
 
 def test_no_function_is_forgotten() -> None:
-    from dlc.ops.registry import OPS, pointwise
+    from dlc.ir.op import OPS, pointwise
 
     ours = {op.name for op in OPS.values() if op.jvp is pointwise and op.samples is not None}
     ours -= {"neg", "abs", "relu", "cast", "cut", "gate"}  # exact, or no function of the language

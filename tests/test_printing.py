@@ -12,9 +12,9 @@ import pytest
 from dlc import cli
 from dlc.cli import main, report
 from dlc.diagnostics import error
-from dlc.parse import make_source
 from dlc.pipeline import check
 from dlc.runtime.failures import Error, plain, shortened
+from dlc.syntax.parser import make_source
 from hand_built import compiled
 from test_metadata import with_text
 

@@ -5,15 +5,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from dlc import interpret, ops
+from dlc import ops
+from dlc.autodiff.reverse import gradients
 from dlc.diagnostics import CompileError
-from dlc.differentiate import gradients
-from dlc.graph import Graph, Node
+from dlc.ir import interpret
+from dlc.ir.graph import Graph, Node
+from dlc.ir.types import Dim, TensorType
 from dlc.ops.leaf import make_input
 from dlc.optimize import fuse, simplify
-from dlc.tensor_type import Dim, TensorType
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from op_cases import file_of, run
 from spec_cases import body
 

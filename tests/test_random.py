@@ -9,14 +9,14 @@ import math
 import numpy as np
 import onnx
 import pytest
-from dlc import interpret, ops
-from dlc.graph import Graph
+from dlc import ops
+from dlc.ir import interpret
+from dlc.ir.graph import Graph
+from dlc.ir.types import Dim, TensorType
 from dlc.lower import kernels
 from dlc.ops.leaf import make_input
 from dlc.ops.random import K0, words
-from dlc.tensor_type import Dim, TensorType
-from generator import WORD, decisions, word
-from generator import fold as folded
+from generator import WORD, decisions, fold as folded, word
 from op_cases import file_of, run
 
 

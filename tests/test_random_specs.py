@@ -16,16 +16,16 @@ import dlc
 import numpy as np
 import onnxruntime
 import pytest
-from dlc import interpret
 from dlc.diagnostics import CompileError, Problems
 from dlc.elaborate import elaborate
+from dlc.elaborate.builtins import BUILTINS
 from dlc.elaborate.library import standard_index
-from dlc.elaborate.reading import BUILTINS
-from dlc.graph import Node
-from dlc.ops.registry import OPS
-from dlc.parse import make_source
+from dlc.ir import interpret
+from dlc.ir.graph import Node
+from dlc.ir.op import OPS
 from dlc.pipeline import check
 from dlc.runtime import graphs
+from dlc.syntax.parser import make_source
 from onnx import TensorProto, numpy_helper
 from random_specs import random_spec
 

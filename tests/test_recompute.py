@@ -6,13 +6,14 @@ import re
 import dlc
 import numpy as np
 import pytest
-from dlc import interpret, ops
-from dlc.differentiate import gradients
-from dlc.graph import Graph, Node
+from dlc import ops
+from dlc.autodiff.reverse import gradients
+from dlc.ir import interpret
+from dlc.ir.graph import Graph, Node
+from dlc.ir.types import TensorType
 from dlc.ops.leaf import make_input, make_variable
 from dlc.optimize import fuse, simplify
 from dlc.pipeline import check, optimize, source_of
-from dlc.tensor_type import TensorType
 from op_cases import file_of, run
 from spec_cases import SGD, Spec, codes
 

@@ -7,7 +7,7 @@ from typing import Any
 import dlc
 import numpy as np
 import pytest
-from dlc import interpret
+from dlc.ir import interpret
 from library_sweep import central, close
 from library_windows import recurrent
 from test_scan import Compiled

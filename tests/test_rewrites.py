@@ -8,16 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dlc import ops
+from dlc.autodiff.reverse import gradients
 from dlc.diagnostics import InternalError
-from dlc.differentiate import gradients
-from dlc.graph import Graph
-from dlc.interpret import evaluate
+from dlc.ir.graph import Graph
+from dlc.ir.interpret import evaluate
+from dlc.ir.types import Dim, TensorType
 from dlc.optimize import LATE, PASSES, fold, shapes, simplify
 from dlc.optimize.rewrite import Rules, rewrite, together
 from dlc.source import Source, Span
-from dlc.tensor_type import Dim, TensorType
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from random_graphs import Pool
 from rewrite_cases import CASES, DERIVED, Leaves, N, feeds
 from work import assert_linear

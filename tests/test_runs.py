@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dlc.cli import main
-from dlc.runtime import Callback, CompiledFile, Error, Trainer
-from dlc.runtime import lock as locks
+from dlc.runtime import Callback, CompiledFile, Error, Trainer, lock as locks
 from dlc.runtime.checkpoint import Checkpoint, Run
 from hand_built import blobs, compiled
 from test_checkpoint import FILE, Interrupt, same

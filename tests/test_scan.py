@@ -8,9 +8,8 @@ import dlc
 import numpy as np
 import onnxruntime
 import pytest
-from dlc import interpret
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from dlc.ir import interpret
+from hypothesis import given, settings, strategies as st
 from library_sweep import central, close
 from scan_cases import CASES, Case, elman, sigmoid
 from spec_cases import SGD, Spec, codes

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from dlc.cli import main
-from dlc.parse import make_source
 from dlc.runtime import sources
 from dlc.runtime.checkpoint import Run
 from dlc.runtime.failures import Error
 from dlc.runtime.file import CompiledFile
+from dlc.syntax.parser import make_source
 from test_metadata import with_text
 
 BAD = [

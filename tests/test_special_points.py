@@ -7,8 +7,8 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 import pytest
+from dlc.elaborate.builtins import BUILTINS
 from dlc.elaborate.library import standard_index
-from dlc.elaborate.reading import BUILTINS
 from library_sweep import Compiled
 from special_points import POINTS, WITHOUT
 

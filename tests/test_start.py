@@ -11,7 +11,8 @@ import dlc
 import ml_dtypes
 import numpy as np
 import pytest
-from dlc import interpret, start
+from dlc.ir import interpret
+from dlc.lower import start
 from dlc.lower.model import start_values
 from dlc.pipeline import optimize
 

@@ -84,7 +84,7 @@ def test_a_stranger_predicts_and_trains(tmp_path: Path, spec: str, settings: dic
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
 
-    from dlc.interpret import evaluate
+    from dlc.ir.interpret import evaluate
 
     module = program.module
     start = evaluate(list(module.roots("initial/").values()), {"seed": module.settings["train"]["seed"]})

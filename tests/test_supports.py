@@ -10,15 +10,14 @@ from typing import Any
 import dlc
 import numpy as np
 import pytest
-from dlc import syntax
 from dlc.elaborate.library import standard_folder
-from dlc.parse import parse, read_source
 from dlc.runtime.data import fields
 from dlc.runtime.file import CompiledFile
 from dlc.runtime.metadata import Possible, build
 from dlc.runtime.support import Support
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from dlc.syntax import tree as syntax
+from dlc.syntax.parser import parse, read_source
+from hypothesis import given, settings, strategies as st
 
 INF = float("inf")
 X = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")

@@ -4,7 +4,7 @@ from __future__ import annotations
 import operator
 
 import pytest
-from dlc.tensor_type import (
+from dlc.ir.types import (
     Dim,
     TensorType,
     TypeProblem,
@@ -16,8 +16,7 @@ from dlc.tensor_type import (
     product,
     show_shape,
 )
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 NAMES = ("a", "b", "batch", "time")
 values = st.fixed_dictionaries({name: st.integers(1, 50) for name in NAMES})

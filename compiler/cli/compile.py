@@ -40,7 +40,7 @@ def compile(
 def _text(spec: Path, stage: Stage, compilation: Compilation, output: Output) -> str:
     """A stage of the compiler as text."""
     if stage == "syntax":
-        from ..parse import parse, read_source
+        from ..syntax.parser import parse, read_source
         from .tree import show
 
         return show(parse(read_source(spec)))

@@ -20,8 +20,8 @@ def fmt(
     output: Output = OUTPUT,
 ) -> None:
     """Lay out the text of specs in the standard form. Only white space changes."""
-    from ..format import format_source
-    from ..parse import make_source, read_source
+    from ..syntax.format import format_source
+    from ..syntax.parser import make_source, read_source
 
     if not files:
         raise Error("E0790", "`dlc fmt` needs a file", help="dlc fmt specs/digits.dl, or `-` for the standard input")

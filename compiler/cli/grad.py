@@ -19,7 +19,7 @@ def grad(
     compilation: Compilation = COMPILATION, output: Output = OUTPUT,
 ) -> None:
     """A derivative as a formula that a person reads."""
-    from ..formula import derivative
+    from ..view.formula import derivative
 
     formula = derivative(compilation.module(spec, output), of, wrt)
     if output.json:

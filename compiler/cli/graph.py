@@ -22,7 +22,7 @@ def graph(
     compilation: Compilation = COMPILATION, output: Output = OUTPUT,
 ) -> None:
     """Draw the graph of a spec: nested by layer, with the shapes on the edges."""
-    from ..picture import content, draw
+    from ..view.picture import content, draw
 
     target = out or Path(f"{spec.stem}.svg")
     picture = draw(compilation.module(spec, output, "graph" if stage == "graph" else "optimized"), stage)

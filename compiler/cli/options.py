@@ -13,7 +13,7 @@ from . import report
 if TYPE_CHECKING:
     from dlc.runtime.file import CompiledFile
 
-    from ..module import Module
+    from ..ir.module import Module
     from ..program import Program
 
 Device = Annotated[
@@ -130,9 +130,9 @@ def setting(text: str) -> tuple[str, Any]:
 def literal(text: str) -> Any:
     """A number, `true`, `false`, `none`, "text", [list] or { name: value } as the language writes them; anything else
     is a text."""
-    from .. import syntax
     from ..diagnostics import CompileError
-    from ..parse import parse_value
+    from ..syntax import tree as syntax
+    from ..syntax.parser import parse_value
 
     def value(expr: syntax.Expr) -> Any:
         if isinstance(expr, syntax.Number | syntax.Constant | syntax.Text):

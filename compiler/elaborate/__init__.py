@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops, syntax
+from .. import ops
 from ..diagnostics import CompileError, Problems, did_you_mean, error
-from ..graph import Node
-from ..module import Module
-from ..room import room
+from ..ir.graph import Node
+from ..ir.module import Module
+from ..ir.types import Dim
+from ..recursion import deep_recursion
 from ..source import Source, Span
-from ..tensor_type import Dim
+from ..syntax import tree as syntax
 from . import calls, expressions, statements, support, train, types
 from .context import Context, check_size
 from .library import Library, train_block
@@ -35,7 +36,7 @@ def elaborate(
     """The module of a spec. `folder` is where its imports are looked for; `overrides` are hyperparameters and
     settings by name, `model.x` or `train.x` when both have it. Raises CompileError with all that was found."""
     problems = problems if problems is not None else Problems()
-    with room():
+    with deep_recursion():
         try:
             module = _elaborate(source, folder, model, dict(overrides or {}), max_nodes, problems)
         except CompileError as problem:

@@ -4,16 +4,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from .. import foreign, ops, syntax
+from .. import ops
+from ..analysis.direction import DISTANCES
 from ..diagnostics import CompileError, Diagnostic, Label, did_you_mean, error
-from ..direction import DISTANCES
-from ..graph import Node
+from ..ir.graph import Node
+from ..ir.types import Dim, TensorType, TypeProblem
 from ..source import Span
-from ..tensor_type import Dim, TensorType, TypeProblem
-from . import ahead, custom, expressions, filled, reading, statements, support, types
+from ..syntax import foreign, tree as syntax
+from . import custom, expressions, lookahead, statements, support, tensor_arguments, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame
 from .values import (
+    BUILTINS,
     POISON,
     Argument,
     Builtin,
@@ -71,7 +73,7 @@ def call(c: Context, frame: Frame, callee: Value, given: list[Argument], span: S
                         "called here", help="make its body a `layer` to use it inside another")
         return _make(c, frame, declaration, callee, given, span)
     where = callee_span or span
-    hidden = where.text in reading.BUILTINS or c.library.find(where.text, frame.unit) is not None
+    hidden = where.text in BUILTINS or c.library.find(where.text, frame.unit) is not None
     raise error("E0213", f"{kind(callee)} cannot be called", where, f"this is {kind(callee)}",
                 help=f"a value named `{where.text}` hides the function: give the value another name"
                      if hidden else None)
@@ -176,7 +178,7 @@ def apply_fn(c: Context, frame: Frame, callee: Declared, given: list[Argument], 
         pair = [to_node(c, argument.value) for argument in list(bound.values())[:2]]
         if len(pair) == 2 and pair[0] is not None and pair[1] is not None:
             c.distances[value.node] = pair[0], pair[1]
-    filled.note(c, callee, given, value, span)
+    tensor_arguments.note(c, callee, given, value, span)
     rule = callee.unit.derivatives.get(declaration.name)
     return value if rule is None else custom.attach(c, frame, callee, rule, bound, value, span)
 
@@ -346,7 +348,7 @@ def part(c: Context, frame: Frame, instance: Instance, name: str, span: Span) ->
         return given[name]
     own = statements.made_names(instance.declaration.body)
     if name in own:
-        ahead.make(c, frame, instance)
+        lookahead.make(c, frame, instance)
         variable = c.module.variables.get(f"{path}.{name}")
         if variable is not None:
             return Tensor(c.moving.get(variable.path, variable.node))

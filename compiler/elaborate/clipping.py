@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .. import ops
 from ..diagnostics import error
-from ..graph import Node
+from ..ir.graph import Node
 from ..source import Span
 from .context import Context
 from .values import Tensor

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from .. import ops
 from ..diagnostics import CompileError, Diagnostic, Label, Problems, error
-from ..graph import Graph, Node, depends
-from ..module import Module, Variable
+from ..ir.graph import Graph, Node, depends
+from ..ir.module import Module, Variable
+from ..ir.types import Dim, Shape, TensorType, TypeProblem, product, show_shape
 from ..source import Span
-from ..tensor_type import Dim, Shape, TensorType, TypeProblem, product, show_shape
 from .library import Library
 from .scope import Frame
 from .values import POISON, Tensor, Value

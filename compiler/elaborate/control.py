@@ -5,11 +5,12 @@ from collections import ChainMap
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import ops, syntax
+from .. import ops
 from ..diagnostics import error
-from ..graph import Node
+from ..ir.graph import Node
+from ..ir.types import Dim
 from ..source import Span
-from ..tensor_type import Dim
+from ..syntax import tree as syntax
 from . import expressions, scan, statements
 from .context import Context, poisoned, too_many
 from .scope import Frame

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .. import ops, syntax
+from .. import ops
 from ..diagnostics import error
-from ..graph import Node
+from ..ir.graph import Node
 from ..source import Span
+from ..syntax import tree as syntax
 from . import calls
 from .context import Context, to_node
 from .values import POISON, Argument, Declared, Tensor, Value, kind

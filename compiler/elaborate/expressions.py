@@ -5,11 +5,12 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .. import foreign, ops, syntax
+from .. import ops
 from ..diagnostics import did_you_mean, error
+from ..ir.types import Dim, weight
 from ..source import Span
-from ..tensor_type import Dim, weight
-from . import builtins, calls, control, indexing, reading, scan
+from ..syntax import foreign, tree as syntax
+from . import builtins, calls, control, indexing, scan
 from .context import Context, poisoned, to_node
 from .scope import Frame
 from .values import (
@@ -119,8 +120,7 @@ def binary(
     for value, place in ((left, spans[0]), (right, spans[1])):
         if not isinstance(value, Tensor | int | float | Dim):
             raise error("E0301", f"`{op}` takes tensors and numbers, not {kind(value)}", place,
-                        f"this is {kind(value)}",
-                        help=_application_help(value))
+                        f"this is {kind(value)}", help=_application_help(value))
         operands.append(value)
     if op == "@":
         return _matmul(c, frame, operands, span, spans)
@@ -377,7 +377,7 @@ def _name(c: Context, frame: Frame, expr: syntax.Name) -> Value:
     if value is None:
         if later := builtins.LATER.get(expr.name):
             raise error("E0244", f"`{expr.name}` is not in this version", expr.span, later[0], help=later[1])
-        known = list(frame.names) + list(frame.dims) + c.library.known(frame.unit) + list(reading.BUILTINS)
+        known = list(frame.names) + list(frame.dims) + c.library.known(frame.unit) + list(builtins.BUILTINS)
         raise scan.unfinished(c, expr) or error(
             "E0201", f"`{expr.name}` is not defined", expr.span, "not found here",
             help=foreign.NAMES.get(expr.name) or did_you_mean(expr.name, known))
@@ -415,8 +415,8 @@ def lookup(c: Context, frame: Frame, name: str, span: Span | None) -> Value:
     found = c.library.find(name, frame.unit)
     if found:
         return Declared(*found)
-    if name in reading.BUILTINS:
-        return reading.BUILTINS[name]
+    if name in builtins.BUILTINS:
+        return builtins.BUILTINS[name]
     if name in frame.terms:
         return frame.terms[name]
     return None
@@ -491,8 +491,7 @@ _EVALUATE: dict[type, Any] = {
     syntax.Tuple: _tuple,
     syntax.List: lambda c, frame, expr: _list(c, frame, expr.items),
     syntax.Mapping: lambda c, frame, expr: {e.name: evaluate(c, frame, e.value) for e in expr.entries},
-    syntax.Unary: _unary,
-    syntax.Range: _range,
+    syntax.Unary: _unary, syntax.Range: _range,
     syntax.Choice: lambda c, frame, expr: control.choice(c, frame, expr),
     syntax.Call: _call,
     syntax.Index: lambda c, frame, expr: indexing.index(c, frame, expr),

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import ops, syntax
+from .. import ops
 from ..diagnostics import error
-from ..graph import Node
+from ..ir.graph import Node
+from ..ir.types import Dim, Size, product
 from ..source import Span
-from ..tensor_type import Dim, Size, product
+from ..syntax import tree as syntax
 from . import expressions, scan, support
 from .context import Context
 from .scope import Frame

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 
-from .. import syntax
 from ..diagnostics import CompileError, Problems, did_you_mean, error
-from ..parse import parse, read_source
 from ..source import Source
+from ..syntax import tree as syntax
+from ..syntax.parser import parse, read_source
+from .values import BUILTINS
 
 
 def standard_folder() -> Path:
@@ -92,8 +93,6 @@ class Library:
         self.units[source.name] = unit
         if folder is not None:
             self._files.setdefault((folder / Path(source.name).name).resolve(), unit)
-        from .reading import BUILTINS  # builtins read what a library finds
-
         for declaration in (tree or parse(source)).declarations:
             if isinstance(declaration, syntax.Train):
                 unit.trains.append(declaration)

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .. import ops, syntax
+from .. import ops
 from ..diagnostics import error
-from ..graph import Node
-from ..ops.registry import total
+from ..ir.graph import Node
+from ..ir.op import total
 from ..source import Span
+from ..syntax import tree as syntax
 from . import calls, expressions, scan
 from .context import Context, to_node
 from .scope import Frame

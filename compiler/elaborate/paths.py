@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from .. import syntax
+from ..syntax import tree as syntax
 
 Index = Callable[[syntax.Expr], int]
 

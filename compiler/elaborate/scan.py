@@ -5,12 +5,14 @@ from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from .. import ops, scans, syntax
-from ..body import cone
+from .. import ops
 from ..diagnostics import CompileError, error
-from ..graph import Node
+from ..ir.body import cone
+from ..ir.graph import Node
+from ..ir.types import Dim, Size
+from ..ops import scan_builder
 from ..source import Span
-from ..tensor_type import Dim, Size
+from ..syntax import tree as syntax
 from . import expressions, statements, types
 from .context import Context, poisoned, to_node
 from .scope import Frame, StateSlot
@@ -141,7 +143,7 @@ def scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
     ends.update((leaf, moving.values_[path]) for path, leaf in moving.leaves.items())
     emits = {name: emit for name, emit in turning.emits.items() if emit is not None}
     with c.at(frame, statement.span):
-        made = scans.close(
+        made = scan_builder.close(
             c.graph, turning.starts, turn, [ends[leaf] for leaf in turning.starts], [e.node for e in emits.values()],
             [e.place for e in emits.values()], length, reverse, first,
         )

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..graph import Node
+from ..ir.graph import Node
+from ..ir.types import Size, TensorType
 from ..source import Span
-from ..syntax import Statement
-from ..tensor_type import Size, TensorType
+from ..syntax.tree import Statement
 from .library import Unit
 from .values import Configuration, Instance, Label, Tensor, Updater, Value
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .. import ops, syntax
+from .. import ops
 from ..diagnostics import CompileError, error
-from ..graph import Node
+from ..ir.graph import Node
+from ..ir.types import Dim, TensorType, TypeProblem
 from ..source import Span
-from ..tensor_type import Dim, TensorType, TypeProblem
-from . import calls, control, drawing, expressions, filled, indexing, likelihood, reading, scan, support, types
+from ..syntax import tree as syntax
+from . import builtins, calls, control, expressions, indexing, likelihood, scan, support, tensor_arguments, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame, StateSlot
 from .values import (
@@ -193,7 +194,7 @@ def hides(c: Context, frame: Frame, name: str, span: Span) -> None:
     """A warning where a new name hides a function; the library knows what it does."""
     if frame.kind == "distribution" and name in calls.EQUATIONS:
         return
-    if not frame.unit.standard and (name in reading.BUILTINS or c.library.find(name, frame.unit)):
+    if not frame.unit.standard and (name in builtins.BUILTINS or c.library.find(name, frame.unit)):
         c.problems.add(error("W0201", f"the name `{name}` hides the function of that name", span,
                              "from here on it is this value", help="choose another name, or ignore this"))
 
@@ -310,7 +311,7 @@ def start_value(c: Context, frame: Frame, rule: Value, type: TensorType, span: S
         else:
             value = rule
         node = to_node(c, value, type.dtype)
-        filled.refuse(c, node, type, span)
+        tensor_arguments.refuse(c, node, type, span)
         if node is None:
             raise error("E0329", f"{kind(value)} is no start value", span, f"this is {kind(value)}",
                         help="use a number, an initialiser such as `glorot_uniform`, or a distribution such as "
@@ -446,7 +447,7 @@ def _input(c: Context, frame: Frame, statement: syntax.Input | syntax.Target) ->
     if drawn is not None:
         c.read["predicting"] = None
         before, c.feeding = (c.draws, dict(c.read)), frame.predicting
-        value = drawing.drawn_input(c, frame, statement, drawn, type, labels)
+        value = builtins.random.drawn_input(c, frame, statement, drawn, type, labels)
         c.feeding = False
         if not frame.predicting:
             frame.names[statement.name] = value

@@ -15,17 +15,16 @@ from fractions import Fraction
 from typing import Any
 
 from dlc.runtime.metadata import Part
-from dlc.runtime.support import Support
-from dlc.runtime.support import index as places
+from dlc.runtime.support import Support, index as places
 
-from .. import syntax
 from ..diagnostics import error
-from ..graph import Node
+from ..ir.graph import Node
+from ..ir.types import Dim, Size
 from ..source import Span
-from ..tensor_type import Dim, Size
+from ..syntax import tree as syntax
 from . import expressions
+from .builtins.arguments import builtin
 from .context import Context, poisoned
-from .reading import builtin
 from .scope import Frame
 from .values import POISON, Argument, Range, Tensor, Value, kind
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from .. import foreign, ops, syntax
+from .. import ops
+from ..analysis.direction import direction
 from ..diagnostics import CompileError, did_you_mean, error
-from ..direction import direction
-from ..graph import Node
+from ..ir.graph import Node
 from ..source import Span
-from . import calls, expressions, filled, paths, statements
+from ..syntax import foreign, tree as syntax
+from . import calls, expressions, paths, statements, tensor_arguments
 from .clipping import Clipping
 from .context import Context, to_node
 from .scope import Frame
@@ -347,7 +348,7 @@ def _unfilled(c: Context, frame: Frame, setting: syntax.Setting) -> str | None:
     callee = expressions.evaluate(c, frame, expr.function)
     if not isinstance(callee, Declared):
         return None
-    instead = filled.waiting(callee, calls.arguments(c, frame, expr.arguments))
+    instead = tensor_arguments.waiting(callee, calls.arguments(c, frame, expr.arguments))
     first = callee.declaration.configuration[0].name if instead else ""
     return f"`{first}` is left out, `{setting.name}:` gives it: `{setting.name}: {instead}`" if instead else None
 

@@ -1,10 +1,11 @@
 """Type annotations: checking a value against `float[batch, n, ...]` and binding the names that are new."""
 from __future__ import annotations
 
-from .. import foreign, ops, syntax
+from .. import ops
 from ..diagnostics import did_you_mean, error
+from ..ir.types import Dim, Shape, Size, TensorType, show_shape
 from ..source import Span
-from ..tensor_type import Dim, Shape, Size, TensorType, show_shape
+from ..syntax import foreign, tree as syntax
 from . import expressions
 from .context import Context, to_node
 from .scope import Frame

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .. import syntax
-from ..graph import Node
+from ..ir.graph import Node
+from ..ir.types import Dim, Size
 from ..source import Span
-from ..tensor_type import Dim, Size
+from ..syntax import tree as syntax
 
 if TYPE_CHECKING:
     from .library import Unit
@@ -117,6 +117,9 @@ class Builtin:
     parameters: tuple[tuple[str, bool], ...]  # name, whether it must be given
     run: Callable[..., Value]
     open: bool = False  # takes any arguments, as a list: `run` looks at them itself
+
+
+BUILTINS: dict[str, Builtin] = {}  # by name; `builtins/` fills it
 
 
 @dataclass(frozen=True, slots=True, eq=False)

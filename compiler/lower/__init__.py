@@ -6,8 +6,8 @@ import json
 from onnx import ModelProto, StringStringEntryProto
 
 from ..diagnostics import InternalError
-from ..module import Module
-from .emit import PRECISIONS
+from ..ir.module import Module
+from .elements import PRECISIONS
 from .kernels import OPSET
 from .metadata import metadata, version
 from .model import main_graph, start_values

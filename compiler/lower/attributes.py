@@ -8,7 +8,7 @@ import numpy as np
 from onnx import AttributeProto, numpy_helper
 
 from ..diagnostics import InternalError
-from ..graph import Array
+from ..ir.graph import Array
 
 
 def repeatable(op_type: str, inputs: Sequence[str], attributes: Mapping[str, Any]) -> Any:

@@ -9,35 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import ml_dtypes
 import numpy as np
-from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, NodeProto
 
 from ..diagnostics import InternalError, error
-from ..graph import Array, Node
+from ..ir.graph import Array, Node
+from ..ir.types import Dim, Shape, Size, TensorType, evaluate, names_of, walk
 from ..source import Span
-from ..tensor_type import Dim, Shape, Size, TensorType, evaluate, names_of, walk
 from . import kernels
 from .attributes import repeatable, set_attribute
+from .elements import BY_NUMBER, ELEMENT, NUMPY, element, tensor, value_info
 from .scalars import rounded_once
-
-PRECISIONS = ("float32", "float64", "float16", "bfloat16")
-
-# ONNX element type and array type of every dtype a file holds.
-ELEMENT = {
-    "float32": (TensorProto.FLOAT, np.dtype(np.float32)),
-    "float64": (TensorProto.DOUBLE, np.dtype(np.float64)),
-    "float16": (TensorProto.FLOAT16, np.dtype(np.float16)),
-    "bfloat16": (TensorProto.BFLOAT16, np.dtype(ml_dtypes.bfloat16)),
-    "int32": (TensorProto.INT32, np.dtype(np.int32)),
-    "int64": (TensorProto.INT64, np.dtype(np.int64)),
-    "uint32": (TensorProto.UINT32, np.dtype(np.uint32)),
-    "uint64": (TensorProto.UINT64, np.dtype(np.uint64)),
-    "bool": (TensorProto.BOOL, np.dtype(np.bool_)),
-}
-_BY_NUMBER = {number: name for name, (number, _) in ELEMENT.items()}
-_NUMPY = {array: name for name, (_, array) in ELEMENT.items()}
-_FIXED = {"int": "int64", "bool": "bool", "key": "uint64"}
+from .scan import write_scan
 
 # The element type of an operator's result, where it is not that of the operand which chooses the kernel.
 _INT_RESULT = {"Shape", "Size", "ArgMax", "ArgMin", "NonZero", "TopK"}
@@ -48,34 +31,6 @@ _SHAPED_BY_VALUE = {"Expand", "Reshape", "ConstantOfShape", "Range", "Slice", "P
 
 _MANY = 64
 LONG = 1 << 16  # so many numbers are added up in double precision
-
-
-def element(dtype: str, precision: str) -> str:
-    """The element type in the file of a dtype of the graph ("float" is the file's precision)."""
-    return precision if dtype == "float" else _FIXED.get(dtype, dtype)
-
-
-def tensor(name: str, value: Any, dtype: str) -> TensorProto:
-    """A TensorProto of an element type; values beyond its range become infinite as IEEE 754 says."""
-    number, array_type = ELEMENT[dtype]
-    with np.errstate(over="ignore"):
-        array = np.asarray(value).astype(array_type)
-    return TensorProto(name=name, data_type=number, dims=array.shape, raw_data=array.tobytes())
-
-
-def value_info(name: str, type: TensorType, precision: str) -> ValueInfoProto:
-    """The declaration of an input or output; a size that is not a number is a dim_param of its text."""
-    info = ValueInfoProto(name=name)
-    declared = info.type.tensor_type
-    declared.elem_type = ELEMENT[element(type.dtype, precision)][0]
-    declared.shape.SetInParent()
-    for size in type.shape:
-        dim = declared.shape.dim.add()
-        if isinstance(size, Dim):
-            dim.dim_param = str(size)
-        else:
-            dim.dim_value = size
-    return info
 
 
 class Emitter:
@@ -257,13 +212,15 @@ class Emitter:
 
     def scan(self, node: Node, names: Sequence[str]) -> str:
         """Writes a scan; returns a name under which `parts` has those of its results."""
-        from .scan import write_scan  # it writes its body by an emitter
-
         self._last = None
         results = write_scan(self, node, names)
         key = str(self.graph.node[-1].name)
         self.parts[key] = results
         return key
+
+    def inside(self, graph: GraphProto) -> Inner:
+        """The emitter of a scan's body."""
+        return Inner(graph, self)
 
     def further(self, name: str, number: int) -> str:
         """The name of output `number` of the LayerNormalization whose first output is `name`: float32."""
@@ -430,7 +387,7 @@ class Emitter:
         """The element type of the result. An error when ONNX Runtime has no kernel for the operands'."""
         if op_type == "ConstantOfShape":
             value = attributes.get("value")
-            return "float32" if value is None else _NUMPY[np.asarray(value).dtype]
+            return "float32" if value is None else NUMPY[np.asarray(value).dtype]
         operand = self.dtypes[inputs[kernels.operand(op_type)]]
         missing = kernels.unrunnable(op_type, tuple(self.dtypes[name] if name else None for name in inputs))
         if missing is not None:
@@ -444,7 +401,7 @@ class Emitter:
                 help="compile in another precision, or write the operation from others",
             )
         if op_type == "Cast":
-            return _BY_NUMBER[attributes["to"]]
+            return BY_NUMBER[attributes["to"]]
         if op_type in _INT_RESULT:  # of TopK the indices
             return "int64"
         return "bool" if op_type in _BOOL_RESULT else operand
@@ -473,3 +430,28 @@ def _line(size: Size, dim: str) -> tuple[int, int] | None:
     offset = terms.pop((), 0)
     factor = terms.pop((dim,), 0)
     return (factor, offset) if factor > 0 and not terms else None
+
+
+class Inner(Emitter):
+    """Writes the body of a scan: what is the same in every turn is written outside, once."""
+
+    rounds = False
+
+    def __init__(self, graph: GraphProto, outside: Emitter) -> None:
+        super().__init__(graph, outside.precision)
+        self.outside, self.batch = outside, outside.batch
+        self.reserved, self.count, self.dtypes = outside.reserved, outside.count, outside.dtypes
+        self._places = outside._places
+
+    def constant(self, value: Any, dtype: str) -> str:
+        return self.outside.constant(value, dtype)
+
+    def size(self, size: Size) -> str:
+        return self.outside.size(size)
+
+    def shape(self, shape: Shape) -> str:
+        return self.outside.shape(shape)
+
+    def made(self) -> set[str]:
+        """The names of what the nodes here give."""
+        return {name for node in self.graph.node for name in node.output}

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..graph import Node
-from ..ops.registry import pointwise
-from ..rows import ELEMENTWISE, REDUCTIONS
-from ..tensor_type import Dim
-from .emit import ELEMENT, Emitter
+from ..analysis.independence import ELEMENTWISE, REDUCTIONS
+from ..ir.graph import Node
+from ..ir.op import pointwise
+from ..ir.types import Dim
+from .elements import ELEMENT
+from .emit import Emitter
 
 PLAIN = (*ELEMENTWISE, *REDUCTIONS, "reshape", "transpose", "slice", "cast", "constant", "size", "concat", "is_nan")
 SUMS = ("matmul", "scatter_add")  # where the batch is summed over

@@ -5,11 +5,11 @@ import importlib.metadata
 import json
 from typing import Any
 
-from .. import epoch
-from ..closing import COMBINED
-from ..graph import Node
-from ..module import Module
-from ..tensor_type import Shape
+from ..analysis import epoch
+from ..analysis.aggregation import COMBINED
+from ..ir.graph import Node
+from ..ir.module import Module
+from ..ir.types import Shape
 
 FORMAT = "1"
 LANGUAGE = "1"

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from onnx import GraphProto
 
 from ..diagnostics import InternalError
-from ..graph import Node
-from ..module import Module, Variable
-from ..start import Starts
-from .emit import ELEMENT, Emitter, element, value_info
+from ..ir.graph import Node
+from ..ir.module import Module, Variable
+from .elements import ELEMENT, element, value_info
+from .emit import Emitter
+from .start import Starts
 
 
 def main_graph(graph: GraphProto, module: Module, precision: str, start: Starts) -> Emitter:

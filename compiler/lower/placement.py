@@ -13,7 +13,7 @@ from dlc.runtime import graphs
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, shape_inference
 
 from . import kernels
-from .emit import ELEMENT
+from .elements import ELEMENT
 
 _NAMES = {number: name for name, (number, _) in ELEMENT.items()}
 _LARGE = 1 << 16  # bytes; no tensor that decides a shape is larger

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from ..graph import Node
+from ..ir.graph import Node
 
 ROUNDED_ONCE = ("mul", "div", "neg", "cast")  # a chain of these alone loses nothing that matters
 ARITHMETIC = (

@@ -6,39 +6,18 @@ inputs. The number of the turn, where the body asks for it, is one more scanned 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from onnx import AttributeProto, GraphProto
 
-from ..body import Body
-from ..graph import Node
-from ..tensor_type import Shape, Size, TensorType
-from .emit import Emitter, value_info
+from ..ir.body import Body
+from ..ir.graph import Node
+from ..ir.types import TensorType
+from ..ops.indexing import counted
+from .elements import value_info
 
-
-class Inner(Emitter):
-    """Writes the body of a scan: what is the same in every turn is written outside, once."""
-
-    rounds = False
-
-    def __init__(self, graph: GraphProto, outside: Emitter) -> None:
-        super().__init__(graph, outside.precision)
-        self.outside, self.batch = outside, outside.batch
-        self.reserved, self.count, self.dtypes = outside.reserved, outside.count, outside.dtypes
-        self._places = outside._places
-
-    def constant(self, value: Any, dtype: str) -> str:
-        return self.outside.constant(value, dtype)
-
-    def size(self, size: Size) -> str:
-        return self.outside.size(size)
-
-    def shape(self, shape: Shape) -> str:
-        return self.outside.shape(shape)
-
-    def made(self) -> set[str]:
-        """The names of what the nodes here give."""
-        return {name for node in self.graph.node for name in node.output}
+if TYPE_CHECKING:
+    from .emit import Emitter
 
 
 def write_scan(out: Emitter, node: Node, names: Sequence[str]) -> list[str]:
@@ -49,7 +28,7 @@ def write_scan(out: Emitter, node: Node, names: Sequence[str]) -> list[str]:
     given, captured = list(names[: states + len(axes)]), names[states + len(axes) :]
     title = out.fresh("Scan")
     graph = GraphProto(name=title)
-    inner = Inner(graph, out)
+    inner = out.inside(graph)
     leaves = body.locals()
     for number, type in enumerate(body.inputs):
         if number >= len(given):
@@ -63,7 +42,7 @@ def write_scan(out: Emitter, node: Node, names: Sequence[str]) -> list[str]:
             inner.leaf(leaves[number], name)
     turn = body.turn()
     if turn is not None or not axes:  # ONNX asks for at least one scanned value
-        given.append(_turns(out, attrs["length"]))
+        given.append(counted(out, attrs["length"]))
         axes.append(0)
         graph.input.append(value_info(f"{title}/turn", TensorType("int", ()), out.precision))
         inner.dtypes[f"{title}/turn"] = "int64"
@@ -100,12 +79,3 @@ def _directions(axes: Sequence[int], places: Sequence[int], reverse: bool) -> di
         if places:
             found["scan_output_directions"] = [1] * len(places)
     return found
-
-
-def _turns(out: Emitter, length: Size) -> str:
-    """0, 1, ..., length − 1"""
-    from ..ops.indexing import counted
-
-    return counted(out, length)
-
-

@@ -8,13 +8,14 @@ from dlc.runtime import graphs
 from dlc.runtime.metadata import BATCH
 from onnx import GraphProto, StringStringEntryProto, TrainingInfoProto
 
-from .. import epoch
-from ..graph import Node
-from ..module import Module
-from ..start import Starts
-from .emit import Emitter, element, tensor, value_info
+from ..analysis import epoch
+from ..ir.graph import Node
+from ..ir.module import Module
+from .elements import element, tensor, value_info
+from .emit import Emitter
 from .exact import exact_emitter, inside
 from .model import hold, write_roots
+from .start import Starts
 
 
 def training_info(

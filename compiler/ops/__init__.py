@@ -2,7 +2,8 @@
 # ruff: noqa: I001  (one name a line would hide the families)
 from __future__ import annotations
 
-from ..tensor_type import broadcast
+from ..ir.graph import OPERATORS
+from ..ir.types import broadcast
 from .choice import and_, cut, eq, ge, gt, is_nan, le, lt, ne, not_, or_, stop_gradient, tie, where
 from .contraction import contract
 from .convolution import conv, conv_input, conv_weight
@@ -26,15 +27,11 @@ from .reduction import (
     all_, any_, argmax, argmin, log_softmax, logsumexp, mean, reduce_max, reduce_min, reduce_prod, reduce_sum,
     reduce_sum_square, softmax, sum_to,
 )
-from .registry import NONE, OPS, Op, Sample, constant, lift
+from ..ir.op import NONE, OPS, Op, Sample, constant, lift
 from .scan import local, make_local, make_scan, make_turn, result, scan_op, turn
-from .shaping import (
-    broadcast_to, concat, expand_dims, moveaxis, reshape, split, squeeze, stack, swap_last, transpose,
-)
+from .shaping import broadcast_to, concat, expand_dims, moveaxis, reshape, split, squeeze, stack, swap_last, transpose
 from .slicing import flip, narrow, slice_, unslice
-from .trigonometry import (
-    arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, cbrt, cosh, erfc, hypot, sinh, tan,
-)
+from .trigonometry import arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, cbrt, cosh, erfc, hypot, sinh, tan
 
 __all__ = [
     "MODES", "NONE", "OPS", "PLACEHOLDERS", "STRIDE", "Op", "Sample", "abs_", "add", "all_", "and_", "any_",
@@ -53,3 +50,5 @@ __all__ = [
     "stop_gradient", "sub", "sum_to", "swap_last", "take_along", "tan", "tangent", "tanh", "tie", "tile", "top",
     "transpose", "triangle", "trilu", "turn", "unslice", "variable", "where", "words_for",
 ]
+
+OPERATORS.update(add=add, sub=sub, mul=mul, div=div, neg=neg, matmul=matmul)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Node
-from ..tensor_type import TensorType, TypeProblem, broadcast
+from ..ir.graph import Node
+from ..ir.op import NONE, NUMPY, Sample, define, free, lift, no_gradient, onnx, pointwise
+from ..ir.types import TensorType, TypeProblem, broadcast
 from .operands import NUMBERS, cast, meet, same, shapes, sizes
-from .registry import NONE, NUMPY, Sample, define, free, lift, no_gradient, onnx, pointwise
 
 
 def apart(rng: np.random.Generator) -> Sample:

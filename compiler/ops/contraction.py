@@ -4,8 +4,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..graph import Node
-from ..tensor_type import Dim, Size, evaluate, product
+from ..ir.graph import Node
+from ..ir.types import Dim, Size, evaluate, product
 from .choice import eq, where
 from .elementwise import mul
 from .indexing import make_arange

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Node
-from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, product
-from .registry import Op, Sample, define, linear
+from ..ir.graph import Array, Node
+from ..ir.op import Op, Sample, define, linear
+from ..ir.types import Dim, Shape, Size, TensorType, TypeProblem, product
 from .window import (
     Ints,
     bounds,

@@ -2,15 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
 from itertools import count
-from operator import add
 from typing import Any
 
-from ..diagnostics import CompileError, error
-from ..graph import Graph, Node
-from ..tensor_type import TensorType, TypeProblem
-from .registry import NONE, define, free, no_gradient
+from ..ir.graph import Graph, Node
+from ..ir.op import NONE, define, free, no_gradient
+from ..ir.types import TensorType, TypeProblem
 
 
 def _floats(target: TensorType, wrt: TensorType) -> None:
@@ -77,7 +74,7 @@ def put(
     the graph is. plain: of a function with a derivative of its own only the value is taken.
     """
     graph = roots[0].graph
-    needs = _users(values) if needs is None else needs
+    needs = users_of(values) if needs is None else needs
     done = dict(values)
     stack = list(roots)
     while stack:
@@ -98,7 +95,7 @@ def put(
     return [done[root] for root in roots]
 
 
-def _users(formals: Iterable[Node]) -> dict[Node, None]:
+def users_of(formals: Iterable[Node]) -> dict[Node, None]:
     """What needs formal values: all that reads them, but the node whose own they are."""
     stack = list(formals)
     own, found = dict.fromkeys(stack), dict.fromkeys(stack)
@@ -111,6 +108,10 @@ def _users(formals: Iterable[Node]) -> dict[Node, None]:
     return found
 
 
+def _elsewhere(*arguments: Any, **attrs: Any) -> Any:
+    raise KeyError("a function with a derivative of its own is moved forward by autodiff/custom.py")
+
+
 def _custom_grad(
     g: Node, y: Node, value: Node, formal_g: Node, formal_y: Node, *rest: Node, count: int, name: str
 ) -> list[Any]:
@@ -119,61 +120,8 @@ def _custom_grad(
     return [NONE, NONE, NONE, *sent, *[NONE] * count]
 
 
-def _custom_jvp(
-    tangents: Sequence[Node | None], y: Node, value: Node, formal_g: Node, formal_y: Node, *rest: Node, count: int,
-    name: str,
-) -> Node | None:
-    """The transpose of the reverse rule: with Jᵀ g = rule(g), J t is the derivative of Σ t · rule(g) by g. E0415 if
-    the rule is not linear in g, so that there is no such transpose."""
-    from ..differentiate import gradients
-    from .reduction import reduce_sum
-
-    moved = [(rule, t) for rule, t in zip(rest[count:], tangents[3 : 3 + count], strict=True) if t is not None]
-    if not moved:
-        return None
-    graph = y.graph
-    formal_ts = [make_formal(graph, t.type) for _, t in moved]
-    inside, around = _within([rule for rule, _ in moved], (formal_g, formal_y))
-    outer = {node: make_formal(graph, node.type) for node in around}  # what the rules read, as leaves: a small graph
-    rules = put([rule for rule, _ in moved], {formal_g: formal_g, **outer}, inside, plain=True)
-    back: Node | None = None
-    if formal_g in inside:
-        sums = [reduce_sum(rule * t, axes=range(rule.rank)) for rule, t in zip(rules, formal_ts, strict=True)]
-        try:
-            [back] = gradients(reduce(add, sums), [formal_g])
-        except CompileError:  # only through what has no derivative, as round(g)
-            back = formal_g
-    if back is None:
-        return None
-    if formal_g in graph.order([back]):
-        raise error(
-            "E0415", f"the derivative given for `{name}` has no forward mode", y.span, "used here",
-            notes=["its rule is not linear in what flows back"],
-            help="`grad` and `vjp` take it; `jvp`, `hvp` and `hessian` need a rule that is a multiple of g",
-        )
-    given = {formal: node for node, formal in outer.items()}
-    given.update(zip(formal_ts, [t for _, t in moved], strict=True))
-    return put([back], {**given, formal_y: y})[0]
-
-
-def _within(roots: Sequence[Node], formals: Sequence[Node]) -> tuple[dict[Node, None], dict[Node, None]]:
-    """The nodes of rules that need a formal value (and those values), and what else these read but constants."""
-    users = _users(formals)
-    inside: dict[Node, None] = {}
-    around: dict[Node, None] = {}
-    stack = list(roots)
-    while stack:
-        node = stack.pop()
-        if node in users and node not in inside:
-            inside[node] = None
-            stack += node.inputs[:1] if node.op.name == "custom" else node.inputs
-        elif node not in users and node.op.name != "constant":
-            around[node] = None
-    return inside, around
-
-
 custom = define(  # a value with a given derivative by `count` others: the value, formal g, y, the others, their rules
-    "custom", infer=lambda value, *rest, count, name: value, grad=_custom_grad, jvp=_custom_jvp, lower=_lower,
+    "custom", infer=lambda value, *rest, count, name: value, grad=_custom_grad, jvp=_elsewhere, lower=_lower,
     reference=_unexpanded, samples=None, cost=free,
 )
 

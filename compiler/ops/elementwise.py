@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Node
+from ..ir.graph import Array, Node
+from ..ir.op import NONE, Op, Sample, constant, define, free, no_gradient, onnx, per_element, pointwise
 from .choice import and_, apart, eq, gt, lt, stop_gradient, where
 from .operands import NUMBERS, cast, elementwise, floats, is_constant, meet, same, shapes, sometimes_ints
-from .registry import NONE, Op, Sample, constant, define, free, no_gradient, onnx, per_element, pointwise
 from .special import (
     lower_div,
     lower_erf,

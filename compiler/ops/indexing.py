@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Graph, Node
-from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, normal_axis, product, show_shape
+from ..ir.graph import Array, Graph, Node
+from ..ir.op import NONE, Op, Sample, define, free, linear, no_gradient
+from ..ir.types import Dim, Shape, Size, TensorType, TypeProblem, normal_axis, product, show_shape
 from .operands import sizes
-from .registry import NONE, Op, Sample, define, free, linear, no_gradient
 from .shaping import expand_dims
 
 # The adjoint of a gather is a product with a one-hot matrix for tables of at most so many rows: exact sums in one

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Graph, Node
-from ..tensor_type import Dim, Size, TensorType
-from . import registry
-from .registry import NONE, NUMPY, define, free, no_gradient
+from ..ir import op
+from ..ir.graph import Array, Graph, Node
+from ..ir.op import NONE, NUMPY, define, free, no_gradient
+from ..ir.types import Dim, Size, TensorType
 
 
 def _fed(*arrays: Array, **attrs: Any) -> Array:
@@ -63,4 +63,4 @@ def make_size(graph: Graph, dim: Size) -> Node:
     """A size as an int scalar: a constant if it is a number."""
     if isinstance(dim, Dim):
         return graph.add(size, (), {"dim": dim})
-    return registry.constant(graph, dim, "int")
+    return op.constant(graph, dim, "int")

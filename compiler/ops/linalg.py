@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Node
-from ..tensor_type import Size, TensorType, TypeProblem, broadcast, product
+from ..ir.graph import Array, Node
+from ..ir.op import Sample, define, linear, total
+from ..ir.types import Size, TensorType, TypeProblem, broadcast, product
 from .operands import draw_rank
-from .registry import Sample, define, linear, total
 from .shaping import reshape
 
 

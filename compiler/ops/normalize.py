@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Node
-from ..tensor_type import TensorType, TypeProblem, product
+from ..ir.graph import Array, Node
+from ..ir.op import Op, Sample, define, free, linear
+from ..ir.types import TensorType, TypeProblem, product
 from .leaf import make_size
 from .operands import cast, sizes, wrong_dtype
 from .reduction import mean
-from .registry import Op, Sample, define, free, linear
 
 
 def _rows(x: TensorType, eps: float) -> TensorType:

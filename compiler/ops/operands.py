@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Node
-from ..tensor_type import Size, TensorType, TypeProblem, broadcast
-from .registry import NONE, NUMPY, OPS, Sample, Sampler, constant, define, lift, no_gradient, per_element, pointwise
+from ..ir.graph import Array, Node
+from ..ir.op import NONE, NUMPY, OPS, Sample, Sampler, constant, define, lift, no_gradient, per_element, pointwise
+from ..ir.types import Size, TensorType, TypeProblem, broadcast
 
 ORDER = ("bool", "int", "float")
 NUMBERS = ("float", "int")

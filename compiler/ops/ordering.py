@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Node
-from ..tensor_type import Dim, Size, TensorType, TypeProblem, broadcast, normal_axis
+from ..ir.graph import Array, Node
+from ..ir.op import NONE, Op, Sample, define, free, linear, no_gradient
+from ..ir.types import Dim, Size, TensorType, TypeProblem, broadcast, normal_axis
 from .choice import ge, le, where
 from .indexing import make_arange
 from .operands import NUMBERS, sizes, wrong_dtype
-from .registry import NONE, Op, Sample, define, free, linear, no_gradient
 from .shaping import broadcast_to, reshape
 
 # --- running sums

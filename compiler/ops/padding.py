@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..graph import Node
-from ..tensor_type import Dim, Size, TypeProblem, normal_axis
+from ..ir.graph import Node
+from ..ir.op import constant
+from ..ir.types import Dim, Size, TypeProblem, normal_axis
 from .elementwise import mul
-from .registry import constant
 from .shaping import broadcast_to, concat, expand_dims, reshape
 from .slicing import flip, narrow, unslice
 

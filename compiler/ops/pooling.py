@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Node
-from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, product
+from ..ir.graph import Array, Node
+from ..ir.op import NONE, OPS, Op, Sample, _None, define, free, per_element
+from ..ir.types import Dim, Shape, Size, TensorType, TypeProblem, product
 from .convolution import by_products, lower_adjoint
-from .registry import NONE, OPS, Op, Sample, _None, define, free, per_element
 from .window import (
     Ints,
     bounds,

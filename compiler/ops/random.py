@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Graph, Node
-from ..tensor_type import Shape, Size, TensorType, TypeProblem, divide, product
+from ..ir.graph import Array, Graph, Node
+from ..ir.op import NONE, Sample, constant, define, no_gradient, per_element
+from ..ir.types import Shape, Size, TensorType, TypeProblem, divide, product
 from .leaf import seed
 from .operands import sizes
-from .registry import NONE, Sample, constant, define, no_gradient, per_element
 
 K0 = 0x548C9DECBCE65297  # the key that seeds are folded into
 STRIDE = 0x9E3779B97F4A7C15  # between the counters of draws: odd, 2⁶⁴ over the golden ratio

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Node
-from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, normal_axis, product
+from ..ir.graph import Array, Node
+from ..ir.op import NONE, Sample, Sampler, define, free, linear, no_gradient, per_element
+from ..ir.types import Dim, Shape, Size, TensorType, TypeProblem, normal_axis, product
 from .choice import eq, gt, not_, where
 from .elementwise import exp, maximum
 from .leaf import make_size
 from .operands import NUMBERS, cast, sizes, wrong_dtype
-from .registry import NONE, Sample, Sampler, define, free, linear, no_gradient, per_element
 from .shaping import broadcast_to, reshape
 from .special import finite_top, lower_arg, lower_logsumexp, lower_product, taken
 

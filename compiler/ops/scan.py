@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..body import Body
 from ..diagnostics import InternalError
-from ..graph import Graph, Node
-from ..tensor_type import Size, TensorType
-from .registry import NONE, define, free, no_gradient
+from ..ir.body import Body
+from ..ir.graph import Graph, Node
+from ..ir.op import NONE, define, free, no_gradient
+from ..ir.types import Size, TensorType
 
 RESULTS = TensorType("results", ())
 

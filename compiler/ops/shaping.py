@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Node
-from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem, broadcast, divide, normal_axis, product, show_shape
+from ..ir.graph import Node
+from ..ir.op import OPS, Op, Sample, constant, define, free, linear
+from ..ir.types import Dim, Shape, Size, TensorType, TypeProblem, broadcast, divide, normal_axis, product, show_shape
 from .operands import shapes, sizes
-from .registry import OPS, Op, Sample, constant, define, free, linear
 from .slicing import narrow
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Node
-from ..tensor_type import Dim, Shape, Size, TensorType, normal_axis, product
+from ..ir.graph import Array, Node
+from ..ir.op import Op, Sample, define, free, linear
+from ..ir.types import Dim, Shape, Size, TensorType, normal_axis, product
 from .operands import sizes
-from .registry import Op, Sample, define, free, linear
 
 BEFORE_ALL = -(2**63) + 1  # "to before the first element" of a backward slice, to ONNX
 

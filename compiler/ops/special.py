@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Node
-from ..tensor_type import Dim, Size, product
+from ..ir.graph import Node
+from ..ir.types import Dim, Size, product
 
 # Rational Chebyshev approximations of erf and erfc by W. J. Cody 1969, "Rational Chebyshev approximations for the
 # error function", Math. Comp. 23: numerator and denominator for |x| <= 0.46875 (in x²) and for 0.46875 < |x| <= 4.

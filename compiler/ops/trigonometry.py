@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Node
+from ..ir.graph import Node
+from ..ir.op import Op, Sample, Sampler, define, per_element, pointwise
 from .choice import eq, where
 from .elementwise import exp, neg, sqrt
 from .operands import elementwise, floats, same, shapes
-from .registry import Op, Sample, Sampler, define, per_element, pointwise
 from .special import TAIL, lower_erf, lower_expm1, lower_log1p
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array
-from ..tensor_type import Dim, Shape, Size, TensorType, TypeProblem
+from ..ir.graph import Array
+from ..ir.types import Dim, Shape, Size, TensorType, TypeProblem
 
 Ints = tuple[int, ...]
 

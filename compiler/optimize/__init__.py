@@ -1,8 +1,8 @@
 """The simplifier, and the fusing pass that follows it."""
 from __future__ import annotations
 
-from ..graph import Graph, Node
-from . import algebra, channels, choices, fold, kernels, rows, scans, shapes, stable
+from ..ir.graph import Graph, Node
+from . import algebra, choices, fold, kernels, row_matrices, scans, shapes, small_factors, stable
 from .fuse import fuse
 from .rewrite import Rules, rewrite, together
 
@@ -25,7 +25,7 @@ def _unmarked(node: Node) -> Node | None:
 
 _ALL = together(PASSES)
 # Once no more derivatives are taken: they hide what a derivative rule looks for.
-LATE = (shapes.LAST, rows.RULES, channels.RULES, kernels.LAST)
+LATE = (shapes.LAST, row_matrices.RULES, small_factors.RULES, kernels.LAST)
 _LAST = together((_MARKERS, *PASSES, *LATE))
 _CLOSING = together((fold.FINAL, shapes.KEEP))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 import math
 
 from .. import ops
-from ..graph import Node
-from .match import POINTWISE, is_number, is_op, number, once, other, spread
+from ..ir.graph import Node
+from ..ops.match import POINTWISE, is_number, is_op, number, once, other, spread
 from .rewrite import Rules
 
 RULES = Rules()

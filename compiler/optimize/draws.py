@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .. import ops
-from ..graph import Graph, Node
-from ..tensor_type import product
+from ..ir.graph import Graph, Node
+from ..ir.types import product
 
 LIMIT = 1 << 21  # elements of one draw: its 64-bit intermediate values stay small
 

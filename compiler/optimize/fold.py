@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..graph import Node
-from ..ops.registry import constant
-from ..tensor_type import Dim
-from .match import POINTWISE, number
+from ..ir.graph import Node
+from ..ir.op import constant
+from ..ir.types import Dim
+from ..ops.match import POINTWISE, number
 from .rewrite import Rules
 
 SMALL = 4096  # elements that a folded result may have, if its operands do not have more

@@ -18,11 +18,11 @@ from functools import reduce
 import numpy as np
 
 from .. import ops
-from ..graph import Graph, Node
-from ..ops.registry import constant
-from ..tensor_type import evaluate, names_of, product
-from .finite import finite, reads_data
-from .match import mild, number, once
+from ..ir.graph import Graph, Node
+from ..ir.op import constant
+from ..ir.types import evaluate, names_of, product
+from ..ops.match import mild, number, once
+from .finiteness import finite, reads_data
 
 
 def fuse(graph: Graph, precision: str = "float32") -> None:

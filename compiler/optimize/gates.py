@@ -7,8 +7,8 @@ multiplies: 1e-9 of it or nothing is the same to what is added.
 from __future__ import annotations
 
 from .. import ops
-from ..graph import Graph, Node
-from .match import is_number
+from ..ir.graph import Graph, Node
+from ..ops.match import is_number
 
 
 def gates(graph: Graph) -> None:

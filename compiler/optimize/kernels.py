@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from .. import ops
-from ..graph import Node
-from .match import axes_of, bare, number, with_number
+from ..ir.graph import Node
+from ..ops.match import axes_of, bare, number, with_number
 from .rewrite import Rules
 
 RULES = Rules()

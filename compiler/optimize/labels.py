@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from .. import ops
-from ..graph import Graph, Node
+from ..ir.graph import Graph, Node
 
 
 def labels_in_range(graph: Graph, targets: Collection[Node]) -> None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from ..diagnostics import InternalError
-from ..graph import Graph, Node
+from ..ir.graph import Graph, Node
 
 Rule = Callable[[Node], Node | None]
 PATIENCE = 40  # rewrites for each node there was; real graphs take less than 3

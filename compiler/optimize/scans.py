@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from .. import ops
-from ..body import Body
-from ..graph import Graph, Node
-from ..scans import CLOSED, Intake
-from ..tensor_type import Shape, product
-from .match import POINTWISE
+from ..ir.body import Body
+from ..ir.graph import Graph, Node
+from ..ir.types import Shape, product
+from ..ops.match import POINTWISE
+from ..ops.scan_builder import CLOSED, Intake
 
 FEW = 4096  # elements that a value of one turn may grow to when all turns are computed at once
 WORTH = ("matmul", "gather", "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "logsumexp", "softmax",

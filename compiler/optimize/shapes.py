@@ -5,21 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .. import ops
-from ..graph import Node
-from ..tensor_type import Size
-from ..tensor_type import product as count_of
-from .match import (
-    POINTWISE,
-    REDUCTIONS,
-    axes_of,
-    constant_along,
-    drop_axes,
-    kept,
-    number,
-    once,
-    solid,
-    spread,
-)
+from ..ir.graph import Node
+from ..ir.types import Size, product as count_of
+from ..ops.match import POINTWISE, REDUCTIONS, axes_of, constant_along, drop_axes, kept, number, once, solid, spread
 from .rewrite import Rules
 
 RULES = Rules()

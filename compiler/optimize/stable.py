@@ -7,8 +7,8 @@ from __future__ import annotations
 import math
 
 from .. import ops
-from ..graph import Node
-from .match import (
+from ..ir.graph import Node
+from ..ops.match import (
     axes_of,
     bare,
     complement,

@@ -1,0 +1,79 @@
+"""Where the rows of a batch meet: a value of pairs of rows, or one that depends on which rows are in the batch.
+
+Taken batch by batch it is another value than over all rows, so no total is made of it.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir.graph import Node
+from ..ir.types import Dim, Size, names_of, product
+from .independence import POOLS
+
+ALONG = ("cumsum", "softmax", "log_softmax", "top", "take_along", "put_along")  # one dimension, the attribute `axis`
+LAST = ("standardize", "inverse_deviation")
+CHOICES = ("gather", "pick", "one_hot", "scatter_add")  # by an index, their last operand
+
+
+def times(size: Size, batch: str) -> int:
+    """How often the batch is a factor of a size, at most."""
+    if not isinstance(size, Dim) or batch not in names_of(size):
+        return 0
+    return max(1, *(sum(atom == batch for atom in monomial) for monomial, _ in size.terms))
+
+
+def meetings(order: Sequence[Node], batch: str) -> dict[Node, Node]:
+    """The values in which rows met, each with the node at which they did. `order`: inputs first. Linear.
+
+    Random numbers in the order of the batch are no meeting: `shuffle(z)` pairs any row with any other. A number that
+    counts the rows of the batch (`arange(batch)`) is one, but for an index, which may find each row's own place.
+    """
+    data: dict[Node, None] = {}  # computed from data
+    places: dict[Node, None] = {}  # an index computed from `arange(batch)`
+    met: dict[Node, Node] = {}
+    for node in order:
+        operands = node.inputs[:-1] if node.op.name in CHOICES and len(node.inputs) > 1 else node.inputs
+        if node.op.name == "input" or any(source in data for source in node.inputs):
+            data[node] = None
+        counts = node.op.name == "arange" and any(times(size, batch) for size in node.shape)
+        if counts or any(source in places for source in operands):
+            places[node] = None
+        before = next((met[source] for source in node.inputs if source in met), None)
+        if before is not None:
+            met[node] = before
+        elif node in data and (sum(times(size, batch) for size in node.shape) > 1 or _mixes(node, batch, data, places)):
+            met[node] = node
+    return {**{node: node for node in places}, **met}
+
+
+def _mixes(node: Node, batch: str, data: dict[Node, None], places: dict[Node, None]) -> bool:
+    name, attrs = node.op.name, node.attrs
+    if name == "scan":
+        return bool(times(attrs["length"], batch))
+    if not node.inputs:
+        return False
+    source = node.inputs[0]
+    along = [axis for axis, size in enumerate(source.shape) if times(size, batch)]
+    if not along or source not in data:
+        return False
+    if name in ALONG:
+        return attrs["axis"] % source.rank in along
+    if name in LAST:
+        return source.rank - 1 in along
+    if name in POOLS or name.startswith("conv"):
+        return along[-1] > 1
+    if name == "slice":
+        return any((attrs["starts"][a], attrs["stops"][a], attrs["steps"][a]) != (0, source.shape[a], 1) for a in along)
+    if name == "gather":
+        index = node.inputs[1]
+        return attrs["axis"] % source.rank in along and index in data and index not in places
+    if name == "reshape":
+        return any(_moved(source, node, axis) for axis in along)
+    return False
+
+
+def _moved(source: Node, result: Node, axis: int) -> bool:
+    """Whether a reshape puts other elements along a dimension of the same size."""
+    size, before = source.shape[axis], product(source.shape[:axis])
+    places = [i for i, other in enumerate(result.shape) if other == size]
+    return bool(places) and all(product(result.shape[:i]) != before for i in places)

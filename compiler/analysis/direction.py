@@ -1,0 +1,114 @@
+"""Whether a figure should grow or fall, where its graph says so: what `patience` waits for.
+
+A loss falls, and what is a monotone function of it moves with it. Hits of a target (`prediction == y`) grow, the
+distance of a prediction from a target falls. Nothing is taken from a name; what is not known is asked for.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from ..ir.graph import Node
+
+# Functions of the library's losses.dl that are the distance of their first argument from their second.
+DISTANCES = ("squared", "absolute", "huber", "cross_entropy", "binary_cross_entropy", "hinge")
+# They grow with each of their operands that are told apart here: a sum of hits with the hits.
+RISING = ("cast", "reshape", "transpose", "broadcast_to", "squeeze", "reduce_sum", "reduce_max", "reduce_min", "exp",
+          "expm1", "log", "log1p", "sqrt", "cbrt", "tanh", "sigmoid", "add", "and", "or", "maximum", "minimum")
+GROWS, FALLS = 1, -1
+
+
+def direction(
+    figure: Node, losses: Sequence[Node], distances: Mapping[Node, tuple[Node, Node]], targets: Sequence[Node],
+    learned: Sequence[Node],
+) -> str | None:
+    """"max" where more is better, "min" where less is, None where the graph does not say.
+
+    `losses`: the terms of the loss; `distances`: results of DISTANCES with their two arguments; `targets` and
+    `learned`: the leaves of the data to predict and of what is learned.
+    """
+    order = figure.graph.order([figure])
+    moves = _reached(order, learned)
+    told = _reached(order, targets)
+    sign: dict[Node, int] = {}
+    for loss in losses:
+        sign[loss] = FALLS
+        if loss.op.name == "neg":  # a log likelihood
+            sign[loss.inputs[0]] = GROWS
+
+    def apart(a: Node, b: Node) -> bool:
+        """Whether one is a prediction and the other is told by a target."""
+        return any(p in moves and q in told and q not in moves for p, q in ((a, b), (b, a)))
+
+    for node in order:
+        if node in sign or node not in moves:
+            continue
+        pair = distances.get(node)
+        moved = FALLS if pair and apart(*pair) else _sign(node, sign, moves, apart)
+        if moved:
+            sign[node] = moved
+    found = sign.get(figure)
+    return None if found is None else "max" if found == GROWS else "min"
+
+
+def _reached(order: Sequence[Node], leaves: Sequence[Node]) -> dict[Node, None]:
+    """The nodes that are, or depend on, one of the leaves."""
+    found = dict.fromkeys(leaves)
+    for node in order:
+        if any(source in found for source in node.inputs):
+            found[node] = None
+    return found
+
+
+def _sign(
+    node: Node, sign: Mapping[Node, int], moves: Mapping[Node, None], apart: Callable[[Node, Node], bool]
+) -> int | None:
+    name, inputs = node.op.name, node.inputs
+    given = [sign.get(source, None if source in moves else 0) for source in inputs]  # 0: what learning does not move
+    if name in ("eq", "ne") and apart(*inputs):
+        return GROWS if name == "eq" else FALLS
+    if name == "abs" or (name == "pow" and _number(inputs[1]) in (2.0, 4.0)):
+        [x] = inputs[:1]
+        return FALLS if x.op.name == "sub" and apart(*x.inputs) else None
+    if None in given:
+        return None
+    ones = [one for one in given if one is not None]
+    if name in RISING:
+        return _common(ones)
+    if name in ("neg", "not"):
+        return -ones[0]
+    if name in ("sub", "gt", "ge"):
+        return _common([ones[0], -ones[1]])
+    if name in ("lt", "le"):
+        return _common([-ones[0], ones[1]])
+    if name in ("mul", "div"):
+        factor = inputs[1] if ones[0] else inputs[0]
+        if (name == "div" and ones[1]) or all(ones):
+            return None
+        scale, common = _positive(factor), _common(ones)
+        return scale * common if scale and common else None
+    return None
+
+
+def _common(signs: Sequence[int]) -> int | None:
+    moving = {sign for sign in signs if sign}
+    return moving.pop() if len(moving) == 1 else None
+
+
+def _number(node: Node) -> float | None:
+    value = node.attrs["value"] if node.op.name == "constant" else None
+    return float(value) if value is not None and np.ndim(value) == 0 else None
+
+
+def _positive(node: Node) -> int | None:
+    """1 or -1, the sign of a value that is known to have one: a number, or a count."""
+    while node.op.name in ("cast", "broadcast_to", "reshape"):
+        node = node.inputs[0]
+    if node.op.name == "size":
+        return 1
+    value = _number(node)
+    return None if not value or value != value else (1 if value > 0 else -1)
+
+
+__all__ = ["DISTANCES", "direction"]

@@ -1,0 +1,121 @@
+"""Figures over a data set, from their value on one batch.
+
+`mean`, `sum`, `min`, `max` that take away the batch run over all rows; the rest is done once on their results. In the
+graph: a *part* is a node without the batch dimension made from a node with it. It must be a sum, a least or a greatest
+(or a count of rows, which adds up), so that the parts of batches combine; a matrix product over rows is a sum too. What
+is computed from parts alone is the closing arithmetic, and is written once more over totals.
+
+It is the text that says what is a part: figures are split before the graph is simplified (`log(mean(exp(x)))` would be
+a `logsumexp` of all rows), but for those made of derivatives, once these are expanded.
+"""
+from __future__ import annotations
+
+from .. import ops
+from ..diagnostics import CompileError, error
+from ..ir.graph import Node
+from ..ir.module import Module, Variable
+from ..ir.types import Dim, TensorType
+from . import epoch
+from .aggregation import REDUCES, additive, cancels, counts, kinds
+from .batch_mixing import meetings, times
+
+
+def split(module: Module, *, derived: bool) -> None:
+    """Turns each root `whole/NAME` into roots `evaluate/part/K` and `evaluate/value/NAME`, and notes how the figures of
+    an epoch are put together. `derived`: derivatives are expanded; figures made of them wait for it. E0503, E0504.
+    """
+    totals: dict[tuple[Node, bool], Node] = {}
+    for root, value in module.roots("whole/").items():
+        if not derived and _derives(module, value):
+            continue
+        figure = root.removeprefix("whole/")
+        try:
+            closed = _closed(module, figure, value, totals)
+        except CompileError:
+            if derived:
+                raise
+            continue  # simplified it may do: an index that is not negative needs no number of rows
+        module.graph.outputs[f"evaluate/value/{figure}"] = closed
+        del module.graph.outputs[root]
+    for root, value in module.roots("loss", "metric/").items():
+        figure = root.removeprefix("metric/")
+        if module.trains and figure not in module.epoch and (derived or not _derives(module, value)):
+            epoch.split(module, root, figure)
+
+
+def _derives(module: Module, value: Node) -> bool:
+    return any(node.op.name in (*ops.PLACEHOLDERS, "custom") for node in module.graph.order([value]))
+
+
+def _closed(module: Module, name: str, value: Node, totals: dict[tuple[Node, bool], Node]) -> Node:
+    """The closing arithmetic of a figure. New parts become roots; `totals` maps parts to the leaves of their totals."""
+    batch = module.batch
+    if batch is None:
+        return value
+    order = module.graph.order([value])
+    kind = kinds(order, batch)
+    # A loss may compare the rows of a batch with each other; then it is that of batches.
+    met = meetings(order, batch) if name in module.metrics else {}
+    exact = name in module.metrics and cancels(value, kind)
+    inner: dict[Node, bool] = {}  # whether a part lies below: then the figure needs two passes over the data
+    parts: dict[Node, str] = {}
+    for node in order:
+        here = kind[node] == "rows"
+        below = any(inner[source] for source in node.inputs)
+        if here and below:
+            raise error(
+                "E0503", f"`{name}` needs two passes over the data: a value over all rows goes back into each row",
+                node.span or value.span, "computed for each row from a value over all rows",
+                help="write it by sums: for a variance, mean(x^2) - mean(x)^2",
+            )
+        inner[node] = below
+        if not here and (any(kind[source] == "rows" for source in node.inputs) or counts(node, batch)):
+            parts[node] = _reduce(module, name, value, node, batch, met)
+            inner[node] = True
+    mapping = {part: _total(module, part, reduce, totals, exact) for part, reduce in parts.items()}
+    if exact:
+        module.exact[f"evaluate/value/{name}"] = None
+    return module.graph.substitute([value], mapping)[0]
+
+
+def _reduce(
+    module: Module, name: str, value: Node, part: Node, batch: str, met: dict[Node, Node]
+) -> str:
+    """How the values of a part combine. E0504."""
+    reduce = REDUCES.get(part.op.name)
+    if part.op.name == "size" and additive(part.attrs["dim"], batch):
+        reduce = "sum"
+    if reduce is None or any(isinstance(size, Dim) for size in part.shape) or part in met:
+        pairs = (node for node in module.graph.order([part if part in met else value])
+                 if sum(times(size, batch) for size in node.shape) > 1)
+        if (pair := next(pairs, None)) is not None:
+            raise error("E0504", f"`{name}` cannot be put together from batches", pair.span or value.span,
+                        f"this is `{pair.type}`: each row meets every other one",
+                        help=f"a column [{batch}, 1] and a vector [{batch}] broadcast to all pairs of rows: "
+                             "`z[:, 0]` makes a vector of a column")
+        if part in met:
+            raise error("E0504", f"`{name}` cannot be put together from batches", met[part].span or value.span,
+                        f"depends on which rows are in the batch (`{met[part].op.name}`)",
+                        help="a metric is over all rows: each may be computed from its own values alone")
+        raise error("E0504", f"`{name}` cannot be put together from batches", part.span or value.span,
+                    f"`{batch}` is taken away here",
+                    help=f"only sum, mean, min and max may take away `{batch}`")
+    return reduce
+
+
+def _total(
+    module: Module, part: Node, reduce: str, totals: dict[tuple[Node, bool], Node], exact: bool
+) -> Node:
+    """The leaf of a part's total; the part becomes a root."""
+    if (part, exact) in totals:
+        return totals[part, exact]
+    number = len(module.reduces)
+    module.reduces.append(reduce)
+    module.graph.outputs[f"evaluate/part/{number}"] = part
+    path = f"evaluate/total/{number}"
+    leaf = ops.make_variable(module.graph, path, TensorType(part.dtype, part.shape))
+    module.variables[path] = Variable(path, "total", leaf)
+    if exact:
+        module.exact.update(dict.fromkeys([f"evaluate/part/{number}", path]))
+    totals[part, exact] = leaf
+    return leaf

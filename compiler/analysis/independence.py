@@ -1,0 +1,212 @@
+"""Whether a value treats the rows of another each by itself: which dimension of it counts them.
+
+`jacobian(h, x, per = batch)` is one block for each row. It needs that row i of h move with row i of x alone; what
+mixes rows (batch statistics, a product over the batch) is an error, not a wrong number. What has no derivative may mix.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..diagnostics import error
+from ..ir.body import Body
+from ..ir.graph import Graph, Node
+from ..ir.op import NONE, pointwise
+from ..ir.types import product
+from ..source import Span
+
+# Operations on each element that have no derivative, or a rule of their own.
+ELEMENTWISE = ("where", "sign", "floor", "ceil", "round", "floordiv", "eq", "ne", "lt", "le", "gt", "ge", "not", "and",
+               "or", "stop_gradient", "broadcast_to", "trilu")
+POOLS = ("max_pool", "avg_pool", "max_unpool", "max_select", "avg_unpool")  # of each image and channel by itself
+ALONG = ("cumsum", "take_along", "put_along")  # one dimension, the attribute `axis`
+REDUCTIONS = ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "logsumexp", "reduce_sum_square")
+
+
+def verify_rows(y: Node, x: Node, pairs: Sequence[tuple[int, int]], span: Span | None) -> None:
+    """E0413 unless along each pair (dimension of y, dimension of x) y is computed row by row."""
+    try:
+        for ours, theirs in pairs:
+            if _Rows(y.graph, [y], [x]).follow({x: theirs}).get(y, ours) != ours:
+                raise _Mixed(y)
+    except _Mixed as caught:
+        raise error(
+            "E0413", f"`{caught.node.op.name}` mixes the rows that `per` takes each by itself", span,
+            "rows are told apart here", more=[(caught.node.span, "mixed here")],
+            help="`stop_gradient(...)` holds what all rows share; without `per` it is the Jacobian of all rows by all"
+                 " rows",
+        ) from None
+
+
+class _Mixed(Exception):
+    """Rows meet at a node."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node.op.name)
+        self.node = node
+
+
+class _Rows:
+    """What lies between some leaves and roots of a graph, and counts in a derivative; in the turns of scans too."""
+
+    def __init__(self, graph: Graph, roots: Sequence[Node], leaves: Iterable[Node]) -> None:
+        self.order = graph.order(roots)
+        self.live: dict[Node, None] = dict.fromkeys(roots)  # what has a derivative's path to a root
+        self.valued: dict[Node, None] = {}  # what the value of a function is made of that has a derivative of its own
+        self.formal: dict[Node, Node] = {}  # of such a function: g and y, which have the rows of its value
+        self.asked: dict[Node, set[int]] = {}  # of a scan: the results that count
+        self.depends = dict.fromkeys(leaves)
+        for node in self.order:
+            if any(source in self.depends for source in node.inputs):
+                self.depends[node] = None
+        for node in reversed(self.order):
+            if node in self.live and node.op.jvp is not NONE:
+                self.live.update(dict.fromkeys(_followed(node, self.depends)))
+            if node in self.valued:
+                self.valued.update(dict.fromkeys(node.inputs))
+            if node.op.name == "custom":
+                self.valued[node.inputs[0]] = None
+                self.formal.update(dict.fromkeys(node.inputs[1:3], node.inputs[0]))
+            if node.op.name == "result" and (node in self.live or node in self.valued):
+                self.asked.setdefault(node.inputs[0], set()).add(node.attrs["index"])
+
+    def follow(self, rows: Mapping[Node, int]) -> dict[Node, int]:
+        """The dimension that counts the rows, of all values that have it from those of `rows`. _Mixed."""
+        at = dict(rows)
+        results: dict[Node, dict[int, int]] = {}
+        for node in self.order:
+            if node in self.formal and self.formal[node] in at:
+                at[node] = at[self.formal[node]]
+            if node in at or (node not in self.valued and (node not in self.live or node.op.jvp is NONE)):
+                continue
+            if node.op.name == "result":
+                found = results.get(node.inputs[0], {}).get(node.attrs["index"])
+                if found is not None:
+                    at[node] = found
+                continue
+            given = [at.get(source) for source in node.inputs]
+            if given.count(None) == len(given):
+                continue
+            if node.op.name == "scan":
+                moves = [source in self.depends for source in node.inputs]
+                results[node] = _of_results(node, given, moves, self.asked.get(node, set()))
+                continue
+            found = _axis(node, given)
+            if found is None:
+                raise _Mixed(node)
+            at[node] = found
+        return at
+
+
+def _of_results(scan: Node, given: Sequence[int | None], moves: Sequence[bool], asked: set[int]) -> dict[int, int]:
+    """The dimension that counts the rows, of the results of a scan that are asked for. Every turn takes them apart."""
+    body: Body = scan.attrs["body"]
+    states: int = scan.attrs["states"]
+    axes, places = scan.attrs["axes"], scan.attrs["places"]
+    locals_ = body.locals()
+    at: dict[int, int] = {}  # of what a turn is given
+    for number, axis in enumerate(given):
+        if axis is None:
+            continue
+        if states <= number < states + len(axes):
+            along = axes[number - states]
+            if axis == along:
+                raise _Mixed(scan)  # a turn for each row
+            axis -= axis > along
+        at[number] = axis
+    moved, wanted = {number for number, flag in enumerate(moves) if flag}, set(asked)
+    while True:  # a state counts where what counts reads it; it moves, and has rows, by the turn before
+        counted = sorted(wanted)
+        turn = _Rows(body.graph, [body.roots[number] for number in counted],
+                     [node for number, node in locals_.items() if number in moved])
+        found = turn.follow({locals_[number]: axis for number, axis in at.items() if number in locals_})
+        after = {number: found[body.roots[number]] for number in counted if body.roots[number] in found}
+        before = len(wanted), len(moved), len(at)
+        for number in range(states):
+            if locals_.get(number) in turn.live or locals_.get(number) in turn.valued:
+                wanted.add(number)
+            if body.roots[number] in turn.depends and number in wanted:
+                moved.add(number)
+            if number in after and at.setdefault(number, after[number]) != after[number]:
+                raise _Mixed(body.roots[number])
+        if before == (len(wanted), len(moved), len(at)):
+            break
+    outside = {number: axis + (number >= states and places[number - states] <= axis) for number, axis in after.items()}
+    return {number: outside.get(number, at[number]) for number in asked
+            if number in outside or (number < states and number in at)}
+
+
+def _followed(node: Node, depends: Mapping[Node, None]) -> Sequence[Node]:
+    """The operands by which rows may be mixed; of a function with its own derivative the rules that count."""
+    if node.op.name != "custom":
+        return node.inputs
+    operands = node.inputs[3 : 3 + node.attrs["count"]]
+    rules = node.inputs[3 + node.attrs["count"] :]
+    return [node.inputs[0], *operands,
+            *(rule for x, rule in zip(operands, rules, strict=True) if x in depends)]
+
+
+def _axis(node: Node, given: Sequence[int | None]) -> int | None:
+    """The dimension of the node that counts the rows, from those of its operands (None: it has nothing of them)."""
+    name, inputs, attrs, rank = node.op.name, node.inputs, node.attrs, node.rank
+    at = [(number, axis) for number, axis in enumerate(given) if axis is not None]
+    number, axis = at[0]
+    source = inputs[number]
+    if node.op.jvp is pointwise or name in ELEMENTWISE:
+        return _agreed([axis + rank - inputs[i].rank for i, axis in at])
+    if name == "custom":
+        count = attrs["count"]
+        pairs = zip(given[3 : 3 + count], given[3 + count :], strict=True)  # an argument, and what flows back to it
+        return given[0] if all(None in (a, b) or a == b for a, b in pairs) else None
+    if name == "concat":
+        return None if axis == attrs["axis"] % rank else _agreed([axis for _, axis in at])
+    if name in REDUCTIONS:
+        gone = [a % source.rank for a in attrs["axes"]]
+        return None if axis in gone else axis if attrs["keepdims"] else axis - sum(a < axis for a in gone)
+    if name in ("softmax", "log_softmax"):
+        return None if axis == attrs["axis"] % rank else axis
+    if name in ("standardize", "inverse_deviation"):
+        return None if axis == rank - 1 else axis
+    if name in ALONG:
+        return None if axis == attrs["axis"] % rank else _agreed([axis for _, axis in at])
+    if name in POOLS:
+        return _agreed([axis for _, axis in at]) if axis < 2 else None
+    if name in ("conv", "conv_input"):  # images by the same weights
+        return 0 if at == [(0, 0)] else None
+    if name == "transpose":
+        return int(list(attrs["perm"]).index(axis))
+    if name in ("slice", "unslice"):
+        whole = (source if name == "slice" else node).shape[axis]
+        return axis if (attrs["starts"][axis], attrs["stops"][axis], attrs["steps"][axis]) == (0, whole, 1) else None
+    if name == "reshape":
+        before = product(source.shape[:axis])
+        same = [i for i in range(rank)
+                if node.shape[i] == source.shape[axis] and product(node.shape[:i]) == before]
+        return same[0] if same else None
+    if name == "matmul":
+        return _agreed([_of_product(node, i, axis) for i, axis in at])
+    if name == "tie":  # x, once others are there
+        return given[0]
+    if name == "scatter_add":
+        chosen, several = attrs["axis"] % rank, inputs[1].rank
+        return axis if axis < chosen else None if axis < chosen + several else axis - several + 1
+    if name == "gather":
+        chosen = attrs["axis"] % source.rank
+        return None if axis == chosen else axis if axis < chosen else axis + inputs[1].rank - 1
+    if name == "pick":
+        return None if axis == rank else axis
+    return None
+
+
+def _agreed(found: Sequence[int | None]) -> int | None:
+    return found[0] if found and all(axis == found[0] for axis in found) else None
+
+
+def _of_product(node: Node, number: int, axis: int) -> int | None:
+    """Rows of a, columns of b and leading dimensions stay apart; what is summed over does not."""
+    source, transposed = node.inputs[number], node.attrs["tb" if number else "ta"]
+    if axis < source.rank - 2:
+        return axis + node.rank - source.rank
+    last = (axis == source.rank - 1) != transposed
+    if number == 0:
+        return None if last else node.rank - 2
+    return node.rank - 1 if last else None

@@ -1,0 +1,1 @@
+"""Differentiation: graph to graph, in both modes and through scans."""

@@ -1,0 +1,68 @@
+"""Calls of an `fn` on a number where what stands around them has a tensor to give: `init truncated(0.02)`."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..diagnostics import error
+from ..ir.graph import Node
+from ..ir.types import TensorType
+from ..source import Span
+from ..syntax import tree as syntax
+from .context import Context
+from .values import Argument, Declared, Tensor, Value, kind
+
+
+def note(c: Context, callee: Declared, given: Sequence[Argument], value: Value, span: Span) -> None:
+    """Remembers what an fn made of a number in its first place."""
+    first = given[0] if given else None
+    if first is None or first.name is not None or isinstance(first.value, bool) \
+            or not isinstance(first.value, int | float):
+        return
+    if isinstance(value, Tensor):
+        c.filled[value.node] = callee, tuple(given), span
+    elif isinstance(value, int | float) and not _reads_first(callee):  # `fn all(w, value = 1.0) = value`
+        c.ignored.append((callee, tuple(given), span))
+
+
+def _reads_first(callee: Declared) -> bool:
+    """Whether an fn computes with its first argument; one that does not has a place for a tensor there."""
+    declaration = callee.declaration
+    name = declaration.configuration[0].name
+    return any(isinstance(part, syntax.Name) and part.name == name for part in syntax.walk([declaration.body]))
+
+
+def waiting(callee: Declared, given: Sequence[Argument]) -> str | None:
+    """The call that waits for its first argument, where a number was given in that place: `truncated(std = 0.02)` for
+    `truncated(0.02)`. None if nothing is left to be given."""
+    declaration = callee.declaration
+    if not isinstance(declaration, syntax.Fn):
+        return None
+    named = {argument.name for argument in given}
+    rest = [parameter.name for parameter in declaration.configuration[1:] if parameter.name not in named]
+    texts = [argument.span.text for argument in given if argument.name is None]
+    written = [f"{name} = {text}" for name, text in zip(rest, texts, strict=False)]
+    return f"{declaration.name}({', '.join(written)})" if rest else None
+
+
+def refuse(c: Context, node: Node | None, type: TensorType, span: Span) -> None:
+    """E0257 for a start value that such a call made."""
+    if node is None or node.rank:
+        return
+
+    def here(call: Span) -> bool:
+        return call.source is span.source and span.start <= call.start and call.end <= span.end
+
+    # A constant may be that of another call; a draw is never shared.
+    made = [c.filled[known] for known in (c.graph.order([node]) if c.filled else ()) if known in c.filled
+            and (known.op.name != "constant" or here(c.filled[known][2]))]
+    made = made or [call for call in c.ignored if here(call[2])]
+    if not made:
+        return
+    callee, given, _ = made[-1]
+    instead = waiting(callee, given)
+    if instead or type.rank:
+        name, first = callee.declaration.name, callee.declaration.configuration[0].name
+        raise error("E0257", f"`{name}` makes one number of the number that it is given", span,
+                    f"`{first}` of `{name}` is {kind(given[0].value)} here, not the tensor to fill",
+                    notes=[f"its shape is `{type}`: all of it would start from one value"] if type.rank else [],
+                    help=f"leave `{first}` out, it is given the tensor: `init {instead or name}`")

@@ -1,0 +1,1 @@
+"""What the stages hand on: types, operations, graphs of them, modules; and their NumPy interpreter."""

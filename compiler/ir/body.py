@@ -1,0 +1,126 @@
+"""The body of a scan: what one turn computes, as a small graph of its own that reads nothing from outside.
+
+    body  = graph of nodes whose leaves are local(k), turn, constants and sizes; roots
+    local = what input k of the scan gives a turn: first the states, then a slice of each scanned value, then the
+            captured values
+    roots = the states after the turn, then what the turn emits
+
+Values of the surrounding graph come in as inputs of the scan, so that substitution and sharing there need not look
+inside. A body is never changed once made; equal bodies have equal keys.
+"""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from .graph import Graph, Node, attr_key
+from .types import TensorType
+
+
+class Body:
+    """`inputs` are the types of the locals; `digests` tell the roots of all bodies apart by what they compute."""
+
+    __slots__ = ("digests", "final", "graph", "inputs", "key", "roots", "settled")
+
+    def __init__(self, graph: Graph, inputs: Sequence[TensorType], roots: Sequence[Node]) -> None:
+        self.graph, self.inputs, self.roots = graph, tuple(inputs), tuple(roots)
+        graph.outputs.clear()
+        for number, root in enumerate(self.roots):
+            graph.outputs[str(number)] = root
+        graph.prune()
+        self.digests = _digests(graph, self.roots)
+        self.key = _hash((self.digests, self.inputs))
+        self.settled = self.final = False  # whether the simplifier has nothing more to do here
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Body) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __str__(self) -> str:
+        return self.key[:8]
+
+    def locals(self) -> dict[int, Node]:
+        """The placeholders that the body reads, by number."""
+        found = {node.attrs["number"]: node for node in self.graph.nodes if node.op.name == "local"}
+        return dict(sorted(found.items()))
+
+    def turn(self) -> Node | None:
+        """The number of the turn, if the body reads it."""
+        return next((node for node in self.graph.nodes if node.op.name == "turn"), None)
+
+    def copied(self, into: Graph, mapping: Mapping[Node, Node] | None = None) -> list[Node]:
+        """The roots made again in another graph; locals keep their numbers where `mapping` has none for them."""
+        return copy(into, self.roots, mapping or {})
+
+    def changed(self, change: Callable[[Graph], object]) -> Body:
+        """The body with its graph rewritten: `change` is given a copy, whose outputs are the roots by number."""
+        graph = Graph()
+        Body(graph, self.inputs, self.copied(graph))
+        change(graph)
+        return Body(graph, self.inputs, [graph.outputs[str(number)] for number in range(len(self.roots))])
+
+    def text(self) -> str:
+        return self.graph.text(self.roots)
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()
+
+
+def _digests(graph: Graph, roots: Sequence[Node]) -> tuple[str, ...]:
+    """For each root a text that is equal where the same is computed. A result of a scan within is told by the states
+    and by its own root, not by what else that scan emits: the derivative adds emits."""
+    found: dict[Node, str] = {}
+    for node in graph.order(roots):
+        inputs = [found[source] for source in node.inputs]
+        if node.op.commutative:
+            inputs.sort()
+        attrs = node.attrs
+        if node.op.name == "scan":
+            found[node] = _hash(("scan", *inputs, *core(node)))
+        elif node.op.name == "result":
+            [scan] = node.inputs
+            number, states = attrs["index"], scan.attrs["states"]
+            axis = scan.attrs["places"][number - states] if number >= states else None
+            found[node] = _hash(("result", *inputs, number if axis is None else -1, axis,
+                                 scan.attrs["body"].digests[number]))
+        else:
+            found[node] = _hash((node.op.name, *inputs, *((name, attr_key(attrs[name])) for name in sorted(attrs))))
+    return tuple(found[root] for root in roots)
+
+
+def core(scan: Node) -> tuple[Any, ...]:
+    """What tells apart scans on the same inputs, but for what they emit."""
+    attrs = scan.attrs
+    body: Body = attrs["body"]
+    return (attrs["states"], attrs["axes"], attr_key(attrs["length"]), attrs["reverse"], body.inputs,
+            body.digests[: attrs["states"]])
+
+
+def cone(roots: Iterable[Node], stop: Callable[[Node], bool]) -> list[Node]:
+    """The roots and what they need, inputs first, without looking behind nodes where `stop` holds."""
+    done: dict[Node, None] = {}
+    stack = [(node, False) for node in list(roots)[::-1]]
+    while stack:
+        node, entered = stack.pop()
+        if node in done:
+            continue
+        if entered or stop(node):
+            done[node] = None
+            continue
+        stack.append((node, True))
+        stack += [(source, False) for source in node.inputs[::-1] if source not in done]
+    return list(done)
+
+
+def copy(into: Graph, roots: Sequence[Node], mapping: Mapping[Node, Node]) -> list[Node]:
+    """The roots made again in another graph, where `mapping` says what some nodes are there."""
+    done = dict(mapping)
+    for node in cone(roots, lambda node: node in done):
+        if node not in done:
+            with into.at(node.scope, node.span, derived=node.derived):
+                done[node] = into.add(node.op, [done[source] for source in node.inputs], node.attrs)
+    return [done[root] for root in roots]

@@ -1,0 +1,123 @@
+"""The graph run by NumPy in float64: the oracle of every test, and where the start values in a file come from."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .body import Body
+from .graph import Array, Node
+from .op import NUMPY
+from .types import Dim, evaluate as number_of, show_shape
+
+LEAVES = ("input", "variable", "seed")
+
+
+def evaluate(roots: Sequence[Node], feeds: Mapping[Any, Any] | None = None) -> list[Array]:
+    """The values of the roots, in order. A value is dropped once nothing more needs it.
+
+    `feeds` gives the leaves, each by its node or by its name (an input's name, a variable's path, "seed"). Free
+    dimensions take their sizes from the shapes of what is fed, whether the roots read it or not. ValueError when a
+    leaf or a size is missing or a shape does not fit. NaN and infinities go through as IEEE 754 says.
+    """
+    feeds = feeds or {}
+    if not roots:
+        return []
+    graph = roots[0].graph
+    order = graph.order(roots)
+    values = {node: _fed(node, feeds) for node in order if node.op.name in LEAVES}
+    unread = [leaf for leaf in graph.inputs.values() if leaf not in values and _key(leaf, feeds) is not None]
+    sizes = _sizes([*values.items(), *((leaf, _fed(leaf, feeds)) for leaf in unread)])
+    with np.errstate(all="ignore"):
+        return _run(order, roots, values, sizes)
+
+
+def _run(order: Sequence[Node], roots: Sequence[Node], values: dict[Node, Any], sizes: Mapping[str, int]) -> list[Any]:
+    """The values of the roots; `values` has those of the leaves."""
+    uses: dict[Node, int] = {}
+    for read in (tuple(roots), *(node.inputs for node in order)):
+        for source in read:
+            uses[source] = uses.get(source, 0) + 1
+    for node in order:
+        if node not in values:
+            given = [values[source] for source in node.inputs]
+            attrs = {name: _resolved(value, sizes) for name, value in node.attrs.items()}
+            if node.op.name == "scan":
+                values[node] = _scan(given, sizes, **attrs)
+            else:
+                values[node] = np.asarray(node.op.reference(*given, **attrs), NUMPY[node.dtype])
+        for source in node.inputs:
+            uses[source] -= 1
+            if not uses[source]:
+                del values[source]
+    return [values[root] for root in roots]
+
+
+def _scan(
+    given: Sequence[Array], sizes: Mapping[str, int], body: Body, length: int, states: int, axes: Sequence[int],
+    places: Sequence[int], reverse: bool,
+) -> list[Array]:
+    """The results of a scan, by a plain loop."""
+    order, leaves, turn = body.graph.order(body.roots), body.locals(), body.turn()
+    held, scanned, captured = given[:states], given[states : states + len(axes)], given[states + len(axes) :]
+    emitted: list[list[Array]] = [[] for _ in places]
+    for t in range(length)[:: -1 if reverse else 1]:
+        slices = [x.take(t, axis) for x, axis in zip(scanned, axes, strict=True)]
+        turn_gives = [*held, *slices, *captured]
+        values: dict[Node, Any] = {leaf: turn_gives[number] for number, leaf in leaves.items()}
+        if turn is not None:
+            values[turn] = np.asarray(t, np.int64)
+        made = _run(order, body.roots, values, sizes)
+        held = made[:states]
+        for rows, row in zip(emitted, made[states:], strict=True):
+            rows.append(row)
+    whole: list[Array] = []
+    for rows, place, root in zip(emitted, places, body.roots[states:], strict=True):
+        if rows:
+            whole.append(np.stack(rows[:: -1 if reverse else 1], place))
+        else:
+            shape = [number_of(size, sizes) for size in root.shape]
+            whole.append(np.zeros((*shape[:place], 0, *shape[place:]), NUMPY[root.dtype]))
+    return [*held, *whole]
+
+
+def _key(leaf: Node, feeds: Mapping[Any, Any]) -> Any:
+    """What a leaf is fed under; None if it is not."""
+    name = leaf.attrs.get("name") or leaf.attrs.get("path") or leaf.op.name
+    return leaf if leaf in feeds else name if name in feeds else None
+
+
+def _fed(leaf: Node, feeds: Mapping[Any, Any]) -> Array:
+    key = _key(leaf, feeds)
+    if key is None:
+        raise ValueError(f"no value was given for {leaf.attrs.get('name') or leaf.attrs.get('path') or leaf.op.name}")
+    return np.asarray(feeds[key]).astype(NUMPY[leaf.dtype])
+
+
+def _sizes(fed: Sequence[tuple[Node, Array]]) -> dict[str, int]:
+    """The sizes of the free dimensions; ValueError where a shape does not fit its leaf's."""
+    sizes: dict[str, int] = {}
+    for leaf, value in fed:
+        if value.ndim != leaf.rank:
+            raise ValueError(f"{leaf} was given a value of shape {show_shape(value.shape)}")
+        for size, found in zip(leaf.shape, value.shape, strict=True):
+            name = str(size)
+            if size == Dim.name(name) and sizes.setdefault(name, found) != found:
+                raise ValueError(f"dimension {name} is {sizes[name]} and {found}")
+    for leaf, value in fed:
+        if tuple(_resolved(leaf.shape, sizes)) != value.shape:
+            raise ValueError(f"{leaf} was given a value of shape {show_shape(value.shape)}")
+    return sizes
+
+
+def _resolved(value: Any, sizes: Mapping[str, int]) -> Any:
+    """An attribute with numbers for its sizes."""
+    if isinstance(value, Dim):
+        missing = [name for name in value.names() if name not in sizes]
+        if missing:
+            raise ValueError(f"no value was given whose shape tells the size {missing[0]}")
+        return number_of(value, sizes)
+    if isinstance(value, tuple):
+        return tuple(_resolved(item, sizes) for item in value)
+    return value

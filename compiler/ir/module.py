@@ -1,0 +1,112 @@
+"""What the stages hand on: one graph with named roots, and what the roots and leaves mean.
+
+The roots live in `graph.outputs`, under these names, so that every pass keeps them true:
+
+    output/NAME          a value of the predicting graph
+    loss, metric/NAME    of one batch, in the training pass
+    next/PATH            a variable after the step
+    initial/PATH         a variable's start value, from the leaf `seed` alone
+    draw/NAME            a draw for an input that has a distribution, of the shape of the input
+    whole/NAME           `loss` or a metric over the whole data set, until `evaluation.split` makes of it
+    evaluate/part/K      one batch's contribution to a total
+    evaluate/value/NAME  closing arithmetic: `loss` or a metric from the totals (variables `evaluate/total/K`)
+    evaluate/train/...   the same of a training epoch, for what is not put together from the figures of its steps
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dlc.runtime.support import Support
+
+from ..diagnostics import error
+from .graph import Graph, Node
+from .types import TensorType
+
+
+@dataclass
+class Variable:
+    """Something a step reads that is not data.
+
+    kind: "parameter" (learned), "state" (of a layer), "optimizer" (its state), "counter" (`step`, `key`, `steps`,
+    `observations`), or "total" (`evaluate/total/K`).
+    """
+
+    path: str
+    kind: str
+    node: Node  # the leaf
+
+    @property
+    def type(self) -> TensorType:
+        return self.node.type
+
+
+@dataclass
+class Module:
+    """A spec after elaboration, and after every later pass: they change `graph` in place."""
+
+    name: str
+    graph: Graph
+    inputs: list[Node] = field(default_factory=list)  # leaves, in the order of the text
+    targets: list[Node] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+    metrics: list[str] = field(default_factory=list)
+    terms: list[str] = field(default_factory=list)  # named terms of the loss, reported as metrics are
+    variables: dict[str, Variable] = field(default_factory=dict)  # in the order of making
+    reduces: list[str] = field(default_factory=list)  # of each evaluate/part/K: "sum" | "min" | "max"
+    epoch: dict[str, str] = field(default_factory=dict)  # how each figure of a step combines (epoch.py)
+    epoch_reduces: list[str] = field(default_factory=list)  # of each evaluate/train/part/K: "mean" | "sum" | ...
+    exact: dict[str, None] = field(default_factory=dict)  # roots and totals that are worked out in float64
+    supports: dict[str, dict[Support, Support]] = field(default_factory=dict)  # of data: what asks, by what is asked
+    names: dict[str, Node] = field(default_factory=dict)  # what the model's text calls its values, before any pass
+    batch: str | None = None  # the dimension that counts rows
+    trains: bool = False
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # "model" and "train", as in the file
+    sources: dict[str, str] = field(default_factory=dict)  # name -> text, the spec first
+
+    def whole_range(self, name: str) -> tuple[int, int] | None:
+        """The whole numbers that all of an input may be, the end left out; None where none are stated."""
+        ends = [(int(s.low), int(s.high)) for s in self.supports.get(name, {})
+                if s.whole and s.part is None and s.low is not None and s.high is not None]
+        return (max(low for low, _ in ends), min(high for _, high in ends) + 1) if ends else None
+
+    def roots(self, *prefixes: str) -> dict[str, Node]:
+        """The roots whose names are one of, or begin with one of (when it ends in "/"), the prefixes."""
+        return {
+            name: node
+            for name, node in self.graph.outputs.items()
+            if any(name == prefix or (prefix.endswith("/") and name.startswith(prefix)) for prefix in prefixes)
+        }
+
+    def drawn(self) -> list[Node]:
+        """The inputs that are drawn where no data are fed."""
+        return [leaf for leaf in self.inputs if f"draw/{leaf.attrs['name']}" in self.graph.outputs]
+
+    def reserved(self) -> list[str]:
+        """Every name of the file that has a meaning. CompileError E0290 when two things have one name."""
+        owner: dict[str, tuple[str, Node]] = {}
+        for what, node, name in self._meanings():
+            if name in owner:
+                kind, first = owner[name]
+                raise error(
+                    "E0290", f"the {kind} and the {what} have one name, `{name}`", first.span, f"the {kind}",
+                    more=[(node.span, f"the {what}")] if first is not node else (),
+                    help="a compiled file tells its values apart by name: rename one",
+                )
+            owner[name] = what, node
+        return list(owner)
+
+    def _meanings(self) -> Iterable[tuple[str, Node, str]]:
+        for leaf in self.inputs:
+            yield "input", leaf, leaf.attrs["name"]
+        for leaf in self.targets:
+            yield "target", leaf, leaf.attrs["name"]
+        for path, variable in self.variables.items():
+            yield variable.kind, variable.node, path
+        for root, node in self.graph.outputs.items():
+            kind, _, rest = root.partition("/")
+            if kind in ("output", "metric"):
+                yield "loss term" if kind == "metric" and rest in self.terms else kind, node, rest
+            elif kind != "initial":
+                yield "reported value", node, root

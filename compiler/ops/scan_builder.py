@@ -1,0 +1,205 @@
+"""Scans taken apart and put together: from nodes of the surrounding graph, and several of one recurrence into one."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .. import ops
+from ..ir.body import Body, cone, copy, core
+from ..ir.graph import Graph, Node
+from ..ir.types import Dim, Size, TensorType
+
+CLOSED = ("constant", "size", "arange")  # leaves that are the same wherever they stand
+
+
+@dataclass
+class Intake:
+    """What a body under construction reads from the surrounding graph: each value once, as a numbered local.
+
+    Locals get their numbers when the body is closed: first those of `states`.
+    """
+
+    graph: Graph  # where the turn is written
+    states: Sequence[Node]  # the placeholders of the states there
+    scanned: dict[tuple[Node, int], Node] = field(default_factory=dict)  # (value, axis) -> its slice in the body
+    captured: dict[Node, Node] = field(default_factory=dict)
+
+    def slice(self, value: Node, axis: int) -> Node:
+        """Element t of a value along an axis."""
+        key = (value, axis)
+        if key not in self.scanned:
+            type = value.type.with_shape(value.shape[:axis] + value.shape[axis + 1 :])
+            self.scanned[key] = ops.make_local(self.graph, len(self.scanned), type, scan=1)
+        return self.scanned[key]
+
+    def capture(self, value: Node) -> Node:
+        if value not in self.captured:
+            self.captured[value] = ops.make_local(self.graph, len(self.captured), value.type, scan=2)
+        return self.captured[value]
+
+    def scan(
+        self, outside: Graph, states: Sequence[Node], roots: Sequence[Node], places: Sequence[int], length: Size,
+        reverse: bool,
+    ) -> Node:
+        """The scan of these roots: the states after the turn, then what it emits. `states` are those before the first
+        turn."""
+        mapping: dict[Node, Node] = {}
+        body = Graph()
+        types: list[TensorType] = []
+        for leaf in [*self.states, *self.scanned.values(), *self.captured.values()]:
+            mapping[leaf] = ops.make_local(body, len(types), leaf.type)
+            types.append(leaf.type)
+        made = Body(body, types, copy(body, roots, mapping))
+        return ops.make_scan(
+            outside, made, states, [value for value, _ in self.scanned], list(self.captured), length=length,
+            axes=[axis for _, axis in self.scanned], places=places, reverse=reverse,
+        )
+
+
+def close(
+    graph: Graph, states: Mapping[Node, Node], turn: Node, after: Sequence[Node], emits: Sequence[Node],
+    places: Sequence[int], length: Size, reverse: bool, first: int,
+) -> list[Node]:
+    """The results of the scan whose turn was written into the surrounding graph, on placeholders.
+
+    `states` maps the placeholder of each state to its value before the first turn, `after` has their values after the
+    turn; `turn` is the placeholder of the turn's number; `first` is the id of the first node that can depend on them.
+    What depends on none of them is computed once, outside; `x[..., t + k, ...]` of such a value is a scanned value. A
+    state that the turn does not change is no state.
+    """
+    same = [leaf for leaf, end in zip(states, after, strict=True) if leaf is end]
+    moved = [leaf for leaf in states if leaf not in same]
+    roots = [*(end for leaf, end in zip(states, after, strict=True) if leaf is not end), *emits]
+    order = cone(roots, lambda node: node.id < first)
+    by = dict.fromkeys(node.inputs[1] for node in order if node.op.name in ops.PLACEHOLDERS)
+    if any(node.id < first for node in by):  # then what lies between it and its target must be inside
+        order = graph.order(roots)
+    # The formal values of a rule for a derivative belong to the turn that applies its function.
+    formals = [node for node in order if node.op.name == "formal" and node.id >= first]
+    inside: dict[Node, None] = dict.fromkeys([*states, turn, *formals])
+    for node in order:
+        if any(source in inside or source in by for source in node.inputs):
+            inside[node] = None
+    closed: dict[Node, None] = {}
+    for node in order:
+        if node not in inside and (node.op.name in CLOSED or (node.inputs and all(s in closed for s in node.inputs))):
+            closed[node] = None
+    turns = Graph()
+    done: dict[Node, Node] = {
+        leaf: ops.make_local(turns, number, leaf.type) for number, leaf in enumerate(moved)}
+    intake = Intake(turns, list(done.values()))
+    done[turn] = ops.make_turn(intake.graph)
+
+    def made(node: Node) -> Node:
+        return done[node] if node in done else intake.capture(node)
+
+    for node in order:
+        if node in done or not (node in inside or node in closed):
+            continue
+        if node in states:
+            done[node] = intake.capture(states[node])
+            continue
+        with intake.graph.at(node.scope, node.span, derived=node.derived):
+            found = _slice(node, turn, length) if node.op.name == "gather" and node.inputs[0] not in inside else None
+            if found is not None:
+                done[node] = intake.slice(*found)
+            else:
+                done[node] = intake.graph.add(node.op, [made(source) for source in node.inputs], node.attrs)
+    inner = [made(root) for root in roots]
+    scan = intake.scan(graph, [states[leaf] for leaf in moved], inner, places, length, reverse)
+    last = {leaf: ops.result(scan, number) for number, leaf in enumerate(moved)}
+    return [*(last.get(leaf, start) for leaf, start in states.items()),
+            *(ops.result(scan, len(moved) + number) for number in range(len(emits)))]
+
+
+def _slice(node: Node, turn: Node, length: Size) -> tuple[Node, int] | None:
+    """The value and axis of which node is element t, where node is x[t + k] and all those elements exist."""
+    value, index = node.inputs
+    offset = 0
+    if index is not turn:
+        if index.op.name not in ("add", "sub") or turn not in index.inputs:
+            return None
+        a, b = index.inputs
+        number = b if a is turn else a
+        if number.op.name != "constant" or number.rank or (index.op.name == "sub" and a is not turn):
+            return None
+        offset = int(number.attrs["value"]) * (-1 if index.op.name == "sub" else 1)
+    axis = node.attrs["axis"] % value.rank
+    rest = value.shape[axis] - length - offset
+    if offset < 0 or isinstance(rest, Dim) or rest < 0:
+        return None
+    return ops.narrow(value, axis, offset, length + offset), axis
+
+
+# --- several of one recurrence
+
+
+def merge(graph: Graph, roots: Sequence[Node]) -> list[Node]:
+    """The roots, with scans that differ in nothing but what they emit made one. The derivative makes such: the scan
+    that it is taken of, and the same one emitting what its way back needs."""
+    groups: dict[tuple[object, ...], list[Node]] = {}
+    order = graph.order(roots)
+    for node in order:
+        if node.op.name == "scan":
+            groups.setdefault((tuple(source.id for source in node.inputs), *core(node)), []).append(node)
+    several = {node: members for members in groups.values() if len(members) > 1 for node in members}
+    if not several:
+        return list(roots)
+    done: dict[Node, Node] = {}
+    numbers: dict[Node, list[int]] = {}  # of a scan that was merged: the numbers that its results have now
+    for node in order:
+        inputs = [done[source] for source in node.inputs]
+        with graph.at(node.scope, node.span, derived=node.derived):
+            if node in several:
+                if node not in done:
+                    _unite(graph, several[node], inputs, done, numbers)
+            elif node.op.name == "result" and node.inputs[0] in numbers:
+                done[node] = ops.result(inputs[0], numbers[node.inputs[0]][node.attrs["index"]])
+            elif all(new is old for new, old in zip(inputs, node.inputs, strict=True)):
+                done[node] = node
+            else:
+                done[node] = graph.add(node.op, inputs, node.attrs)
+    return [done[root] for root in roots]
+
+
+def merge_all(graph: Graph) -> None:
+    """Merges the scans that run together. Roots that other runs ask for (an output, beside a step) keep the scan that
+    emits no more than they need."""
+    groups: dict[str, list[str]] = {}
+    for name in graph.outputs:
+        kind = name.partition("/")[0]
+        groups.setdefault("step" if kind in ("loss", "metric", "next") else kind, []).append(name)
+    for names in groups.values():
+        roots = [graph.outputs[name] for name in names]
+        for name, root in zip(names, merge(graph, roots), strict=True):
+            graph.outputs[name] = root
+
+
+def _unite(
+    graph: Graph, members: Sequence[Node], inputs: Sequence[Node], done: dict[Node, Node],
+    numbers: dict[Node, list[int]],
+) -> None:
+    """One scan for all members, which emits what any of them does."""
+    first = members[0]
+    states: int = first.attrs["states"]
+    inner = Graph()
+    roots: list[Node] = []
+    places: list[int] = []
+    known: dict[object, int] = {}
+    for member in members:
+        body: Body = member.attrs["body"]
+        made = body.copied(inner)
+        if not roots:
+            roots = made[:states]
+        numbers[member] = list(range(states))
+        for root, digest, place in zip(made[states:], body.digests[states:], member.attrs["places"], strict=True):
+            if (digest, place) not in known:
+                known[digest, place] = len(roots)
+                roots.append(root)
+                places.append(place)
+            numbers[member].append(known[digest, place])
+    merged = merge(inner, roots)
+    whole = graph.add(first.op, inputs, {
+        **first.attrs, "body": Body(inner, first.attrs["body"].inputs, merged), "places": tuple(places)})
+    for member in members:
+        done[member] = whole

@@ -1,0 +1,1 @@
+"""Text to syntax tree: the parser, and what to say where a text does not parse."""

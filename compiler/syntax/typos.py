@@ -1,0 +1,58 @@
+"""Slips of the pen where the parser stops: a misspelt first word, and a line that was left unfinished."""
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ..diagnostics import CompileError, did_you_mean, error
+from ..source import Span
+
+if TYPE_CHECKING:
+    from .errors import Failure
+
+DECLARATIONS = ("model", "layer", "fn", "optimizer", "distribution", "train", "import", "derivative")
+STATEMENTS = (
+    "input", "target", "loss", "metric", "output", "param", "state", "return", "if", "for", "scan", "checkpoint",
+)  # fmt: skip
+_OPERATOR = re.compile(r"(?:\|>|\.\.|<-|//|[-+*/%@^=~<>]|\b(?:and|or|not)\b)\Z")
+_WORD = re.compile(r"[^\W\d]\w*")
+
+
+def misspelt(failure: Failure, opened: list[int], before: tuple[int, int] | None, train: bool) -> CompileError | None:
+    """A word that is nearly one of those that begin a declaration or a statement, where one begins. E0146."""
+    text, span = failure.source.text, failure.span
+    if not failure.begins:
+        follows = _WORD.fullmatch(span.text) or span.text == "{"
+        if before is None or not follows or "\n" in text[before[1] : failure.start]:
+            return None
+        ahead = text[: before[0]].rstrip(" \t")
+        if ahead and ahead[-1] not in "{};\n":
+            return None
+        span = Span(failure.source, *before)
+    word = span.text
+    if len(word) < 3 or not _WORD.fullmatch(word):
+        return None
+    known = ("minimize", "if", "for") if opened and train else STATEMENTS if opened else DECLARATIONS
+    help = None if word in known else did_you_mean(word, known)
+    if help is None:
+        return None
+    return error("E0146", f"there is no `{word}` in the language", span,
+                 f"no {'statement' if opened else 'declaration'} begins with it", help=help)
+
+
+def unfinished(failure: Failure, opened: list[int], before: tuple[int, int] | None) -> CompileError | None:
+    """An operator at the end of a line, to which the next line, a statement of its own, was taken. E0147.
+
+    `before` is the last token of the lines before that of the failure.
+    """
+    text = failure.source.text
+    if before is None or (opened and text[opened[-1]] != "{"):
+        return None
+    head = text[text.rfind("\n", 0, failure.start) + 1 : failure.start].strip()
+    states = head in STATEMENTS and _WORD.fullmatch(failure.span.text)
+    gives = _WORD.fullmatch(head) and failure.span.text in ("=", "~", "<-", ":")
+    sign = _OPERATOR.search(text, max(0, before[1] - 3), before[1])
+    if sign is None or not (states or gives):
+        return None
+    return error("E0147", f"the line ends with `{sign[0]}`", Span(failure.source, *sign.span()),
+                 "expected a value behind it", more=[(failure.span, "this statement was taken for it")])
