@@ -64,24 +64,41 @@ def _module(path: str, known: set[str]) -> str | None:
     return next((name for name in (path, f"{path}/__init__".lstrip("/")) if name in known), None)
 
 
+ROW, LEFT, WIDE, REACH = 44, 20, 150, 26  # of the drawing: pixels
+
+
 def draw(path: Path) -> None:
-    """The rooms, an arrow from each to those that it imports from, as a picture."""
-    import pygraphviz
+    """A picture: the rooms below each other, from what a user calls down to what stands on nothing, and an arrow from
+    each to those that it imports from."""
     from dlc.pipeline import ROOMS
 
-    drawing = pygraphviz.AGraph(directed=True, rankdir="TB", bgcolor="transparent", ranksep="0.35", nodesep="0.3")
-    drawing.node_attr.update(shape="box", style="rounded,filled", fillcolor="#eef2f7", color="#5b6b7f",
-                             fontname="Helvetica", fontsize="12", height="0.3")
-    drawing.edge_attr.update(color="#8a99ab", arrowsize="0.6")
-    count = {name: sum(room(module) == name for module in modules()) for name in ROOMS}
-    for name in reversed(ROOMS):
-        files = f"{name}/ ({count[name]})" if (COMPILER / name).is_dir() else f"{name}.py"
-        drawing.add_node(name, label=files)
-    arrows = {found.rooms for found in imports() if not found.typing and found.rooms[0] != found.rooms[1]}
-    for source, target in sorted(arrows):
-        if source in count and target in count:
-            drawing.add_edge(source, target)
-    drawing.draw(str(path), prog="dot", format="svg")
+    rows = {name: number for number, name in enumerate(reversed(ROOMS))}
+    arrows = sorted({found.rooms for found in imports() if not found.typing and found.rooms[0] != found.rooms[1]})
+    width, height = LEFT + WIDE + 220, ROW * len(ROOMS) + 20
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        'font-family="Helvetica, Arial, sans-serif" font-size="13">',
+        "<title>The folders of compiler/: an arrow goes from each to those that it imports from</title>",
+        '<defs><marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0 0 8 4 0 8z" fill="#6b7c93"/></marker></defs>',
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+    ]
+    for source, target in arrows:
+        if source in rows and target in rows:
+            above, below = rows[source], rows[target]
+            assert above < below, f"{source} imports {target}, which stands above it"
+            start, end = above * ROW + 32, below * ROW + 24
+            edge = LEFT + WIDE
+            far = edge + REACH * (below - above) ** 0.9
+            parts.append(f'<path d="M{edge} {start} C{far:.0f} {start} {far:.0f} {end} {edge + 2} {end}" fill="none" '
+                         f'stroke="#6b7c93" stroke-opacity="{0.9 if below - above == 1 else 0.45}" '
+                         'marker-end="url(#head)"/>')
+    for name, row in rows.items():
+        label = f"{name}/" if (COMPILER / name).is_dir() else f"{name}.py"
+        parts.append(f'<rect x="{LEFT}" y="{row * ROW + 12}" width="{WIDE}" height="32" rx="6" fill="#eef2f7" '
+                     f'stroke="#5b6b7f"/><text x="{LEFT + 14}" y="{row * ROW + 33}" fill="#1c2733">'
+                     f'{label}</text>')
+    path.write_text("\n".join([*parts, "</svg>", ""]), "utf-8")
 
 
 if __name__ == "__main__":
