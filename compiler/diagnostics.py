@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from dlc.runtime.failures import Error, shortened
 from dlc.runtime.nearest import did_you_mean, nearest
@@ -10,9 +11,11 @@ from dlc.runtime.nearest import did_you_mean, nearest
 from .source import Span
 
 __all__ = [
-    "CompileError", "Diagnostic", "InternalError", "Label", "Problems", "did_you_mean", "error", "nearest",
+    "CompileError", "Diagnostic", "InternalError", "Label", "Problems", "Severity", "did_you_mean", "error", "nearest",
+    "warning",
 ]
 
+Severity = Literal["error", "warning"]
 CUT = 200  # characters of a source line that are shown whole
 
 
@@ -33,10 +36,7 @@ class Diagnostic:
     labels: tuple[Label, ...] = ()
     notes: tuple[str, ...] = ()
     help: str | None = None
-
-    @property
-    def severity(self) -> str:
-        return "warning" if self.code.startswith("W") else "error"
+    severity: Severity = "error"
 
     @property
     def where(self) -> str | None:
@@ -130,9 +130,25 @@ def error(
     help: str | None = None,
 ) -> CompileError:
     """A `CompileError` of one diagnostic, to be raised."""
-    labels = [Label(span, label)] if span else []
-    labels += [Label(place, text) for place, text in more if place]
-    return CompileError([Diagnostic(code, message, tuple(labels), tuple(notes), help)])
+    return CompileError([Diagnostic(code, message, _labels(span, label, more), tuple(notes), help)])
+
+
+def warning(
+    code: str,
+    message: str,
+    span: Span | None = None,
+    label: str = "",
+    *,
+    more: Iterable[tuple[Span | None, str]] = (),
+    notes: Iterable[str] = (),
+    help: str | None = None,
+) -> Diagnostic:
+    """A warning, to be added to `Problems`: the spec compiles."""
+    return Diagnostic(code, message, _labels(span, label, more), tuple(notes), help, "warning")
+
+
+def _labels(span: Span | None, label: str, more: Iterable[tuple[Span | None, str]]) -> tuple[Label, ...]:
+    return tuple(Label(place, text) for place, text in ((span, label), *more) if place)
 
 
 class Problems:

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from next_code import PAGES, documented, next_code, raised
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -137,28 +138,25 @@ def test_ci_runs_the_readme_command() -> None:
 # --- pages of the errors
 
 
-CODE = re.compile(r'"([EW]0[1-9]\d\d)"|^([EW]0[1-9]\d\d)', re.M)
-
-
-def used_codes() -> set[str]:
-    return {
-        code for folder in ("compiler", "runtime", "grammar") for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".txt") for found in CODE.findall(path.read_text("utf-8")) for code in found if code
-    }
-
-
 def test_every_code_has_a_page() -> None:
-    pages = {path.stem: path.read_text("utf-8") for path in (ROOT / "docs" / "errors").glob("*.md")}
-    assert sorted(used_codes() - set(pages)) == []
-    for code, text in pages.items():
-        title, _, body = text.partition("\n")
+    assert sorted(raised() - documented()) == []
+    for code in documented():
+        title, _, body = (PAGES / f"{code}.md").read_text("utf-8").partition("\n")
         assert re.fullmatch(rf"# {code}: \S.*\S", title), code
         assert len(body.strip().splitlines()) >= 2, code
 
 
 def test_every_page_has_a_code() -> None:
-    pages = {path.stem for path in (ROOT / "docs" / "errors").glob("*.md")}
-    assert sorted(pages - used_codes()) == []
+    assert sorted(documented() - raised()) == []
+
+
+def test_the_next_code_is_one_that_none_ever_had() -> None:
+    assert next_code("E04", {"E0401", "E0403"}) == "E0402"
+    assert next_code("E04", {f"E04{number:02}" for number in range(1, 100)}) is None
+    script = [sys.executable, str(ROOT / "tests" / "next_code.py")]
+    done = subprocess.run([*script, "E03"], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"E03\d\d\n", done.stdout) and done.stdout.strip() not in raised() | documented()
+    assert subprocess.run([*script, "E3"], capture_output=True, check=False).returncode == 1
 
 
 def test_many_codes_are_kept_word_for_word() -> None:

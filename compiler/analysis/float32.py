@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from ..diagnostics import Problems, error
+from ..diagnostics import Problems, warning
 from ..ir.graph import Node
 from ..ir.module import Module
 from ..source import Source, Span
@@ -39,7 +39,7 @@ def warn(module: Module, source: Source, problems: Problems) -> None:
     for number, node in found.items():
         what, instead = ("0", "an epsilon that counts is 1e-38 at least") if abs(number) < 1 else (
             "infinite", "write `inf` where that is meant; the greatest is 3.4e38")
-        problems.add(error(
+        problems.add(warning(
             "W0205", f"the number {number:g} is {what} in float32", _place(number, node.span, source),
             f"{what} in the file",
             help=f"{instead}; `--precision float64` has numbers from 5e-324 to 1.8e308",

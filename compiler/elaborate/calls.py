@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from .. import ops
 from ..analysis.direction import DISTANCES
-from ..diagnostics import CompileError, Diagnostic, Label, did_you_mean, error
+from ..diagnostics import CompileError, Label, did_you_mean, error
 from ..ir.graph import Node
 from ..ir.types import Dim, TensorType, TypeProblem
 from ..source import Span
@@ -156,7 +156,7 @@ def _from_library(problem: CompileError, inner: Frame, span: Span, what: str) ->
     for d in problem.diagnostics:
         own = d.labels and d.labels[0].span.source is caller.unit.source
         labels = d.labels if own else (Label(span, f"in this use of {what}"), *d.labels)
-        shown.append(Diagnostic(d.code, d.message, labels, d.notes, d.help))
+        shown.append(replace(d, labels=labels))
     return CompileError(shown)
 
 

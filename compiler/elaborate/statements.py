@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import ops
-from ..diagnostics import CompileError, error
+from ..diagnostics import CompileError, error, warning
 from ..ir.graph import Node
 from ..ir.types import Dim, TensorType, TypeProblem
 from ..source import Span
@@ -195,8 +195,8 @@ def hides(c: Context, frame: Frame, name: str, span: Span) -> None:
     if frame.kind == "distribution" and name in calls.EQUATIONS:
         return
     if not frame.unit.standard and (name in builtins.BUILTINS or c.library.find(name, frame.unit)):
-        c.problems.add(error("W0201", f"the name `{name}` hides the function of that name", span,
-                             "from here on it is this value", help="choose another name, or ignore this"))
+        c.problems.add(warning("W0201", f"the name `{name}` hides the function of that name", span,
+                               "from here on it is this value", help="choose another name, or ignore this"))
 
 
 def _typed(c: Context, frame: Frame, statement: syntax.Typed) -> None:
