@@ -12,7 +12,7 @@ from typing import Any
 from .atomic import cannot_write, replacing
 
 Figures = Mapping[str, float]
-Record = dict[str, Any]  # {"epoch", "step", "seconds", "train": figures, "validation": figures or None}
+Record = dict[str, Any]  # of the form `metadata.Record`
 
 
 @dataclass(frozen=True)

@@ -23,24 +23,25 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from . import checksum, lock, sources
+from . import checksum, lock, metadata, sources
 from .atomic import cannot_write, replacing, sync_folder
 from .callbacks import Record
 from .failures import Error
 from .file import CompiledFile, Slot
 from .memory import refuse_endless
-from .metadata import BATCH
 from .nearest import did_you_mean
 
 VERSION = 1
 LAST = "last.safetensors"
 BEST = "best:"  # before the names of the best epoch's state; no path has a colon
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -48,14 +49,14 @@ class Progress:
     """Where training stands, all that is not in the tensors of state. `epoch` counts those finished, `cursor` the
     rows of the running one that are done; `sums` are the running epoch's figures times rows."""
 
-    epoch: int = 0
-    cursor: int = 0
-    step: int = 0
+    epoch: metadata.Total = 0
+    cursor: metadata.Total = 0
+    step: metadata.Total = 0
     sums: list[float] = field(default_factory=list)
-    history: list[Record] = field(default_factory=list)
-    best: int | None = None  # epoch, from 1
-    score: float | None = None
-    seconds: float = 0.0
+    history: list[Annotated[Record, metadata.Kept(metadata.Record)]] = field(default_factory=list)
+    best: metadata.Count | None = None  # epoch, from 1
+    score: metadata.Finite | None = None
+    seconds: metadata.Seconds = 0.0
     finished: bool = True  # nothing is left of the last plan
     stopped: bool = False
 
@@ -68,17 +69,17 @@ class Progress:
 class Plan:
     """What a fit was asked for, resolved; a resumed run goes on with it. Ends are counted from the beginning."""
 
-    batch: int | str = BATCH
-    epochs: int | None = None
-    steps: int | None = None
-    stop: dict[str, Any] | None = None
-    validate: float | str | None = None
-    data: str | None = None
-    seed: int = 0
-    rows: int = 0
-    since: int = 0  # the epoch in which this fit began: patience is counted from there
+    batch: metadata.Count | Literal["all"] = metadata.BATCH
+    epochs: metadata.Total | None = None
+    steps: metadata.Total | None = None
+    stop: Annotated[dict[str, Any], metadata.Kept(metadata.Stop)] | None = None
+    validate: metadata.Share | metadata.DataFile | None = None
+    data: metadata.DataFile | None = None
+    seed: metadata.Seed = 0
+    rows: metadata.Total = 0
+    since: metadata.Total = 0  # the epoch in which this fit began: patience is counted from there
     digest: str = ""  # of the training and validation arrays
-    threads: int | None = None  # of the CPU: sums of a convolution or LSTM depend on how many there are
+    threads: metadata.Threads | None = None  # of the CPU: sums of a convolution or LSTM depend on how many there are
 
 
 @dataclass
@@ -95,7 +96,7 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Raises `Error` E0748."""
-        metadata = {
+        told = {
             "dlc.checkpoint": str(VERSION),
             "model": self.model,
             "progress": json.dumps(asdict(self.progress)),
@@ -104,10 +105,10 @@ class Checkpoint:
         }
         named = {**self.state, **{BEST + name: array for name, array in (self.best or {}).items()}}
         tensors = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in named.items()}
-        metadata["checksum"] = checksum.arrays(tensors, metadata)
+        told["checksum"] = checksum.arrays(tensors, told)
         try:
             with replacing(path) as out:
-                out.write(save(tensors, metadata))
+                out.write(save(tensors, told))
         except OSError as problem:
             raise cannot_write(path, problem) from None
 
@@ -117,38 +118,48 @@ class Checkpoint:
         try:
             refuse_endless(path)
             with safe_open(str(path), framework="numpy") as found:
-                metadata = dict(found.metadata() or {})
+                told = dict(found.metadata() or {})
                 state = {name: found.get_tensor(name) for name in found.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as problem:
             raise _unreadable(path, str(problem)) from None
-        wanted = metadata.pop("checksum", None)
-        if wanted is not None and wanted != checksum.arrays(state, metadata):
+        except AttributeError:  # of NumPy, in safetensors
+            raise _unreadable(path, "a tensor of it has a type that NumPy does not have") from None
+        wanted = told.pop("checksum", None)
+        if wanted is not None and wanted != checksum.arrays(state, told):
             raise Error(
                 "E0755", "the checkpoint is not as it was written: it is damaged", where=str(path),
                 notes=["its content differs from its checksum"],
                 help="take a copy that is whole, or train again; the .onnx of a finished run stands by itself",
             )
-        version = metadata.get("dlc.checkpoint", "")
-        if version.isdigit() and int(version) > VERSION:
+        version = told.get("dlc.checkpoint", "")
+        if re.fullmatch(r"[0-9]{1,18}", version) and int(version) > VERSION:
             raise Error(
                 "E0741", f"the checkpoint has version {version}, this dlc reads up to {VERSION}", where=str(path),
                 help="install a newer dlc-compiler",
             )
-        try:
-            progress = Progress(**json.loads(metadata["progress"]))
-            plan = Plan(**json.loads(metadata["plan"]))
-        except (KeyError, ValueError, TypeError, RecursionError):
-            raise _unreadable(path, "it holds tensors, but does not say where training stood") from None
+        progress, plan = _told(told, "progress", Progress, path), _told(told, "plan", Plan, path)
+        if progress.best is not None and all(record["epoch"] != progress.best for record in progress.history):
+            raise _unreadable(path, f"its history has no epoch {progress.best}, which it calls the best")
         best = {name.removeprefix(BEST): array for name, array in state.items() if name.startswith(BEST)}
         state = {name: array for name, array in state.items() if not name.startswith(BEST)}
-        settings = metadata.get("settings", "{}")
-        return cls(state, progress, plan, metadata.get("model", ""), best or None, settings)
+        return cls(state, progress, plan, told.get("model", ""), best or None, told.get("settings", "{}"))
 
     def check(self, slots: Mapping[str, Slot], path: Path) -> None:
         """Whether the state is that of a file. Raises `Error` E0742 (names) and E0743 (shapes and dtypes)."""
         for state in (self.state, self.best):
             if state is not None:
                 _check_state(state, slots, path)
+
+
+def _told(told: Mapping[str, str], key: str, form: type[T], path: Path) -> T:
+    """What a checkpoint says of itself. Raises `Error` E0740 where it is not of its form."""
+    try:
+        made: T = metadata.build(metadata.parse(told[key]), form)
+        return made
+    except (KeyError, ValueError):
+        raise _unreadable(path, "it holds tensors, but does not say where training stood") from None
+    except metadata.Unfit as problem:
+        raise _unreadable(path, f"`{key}` is not of its kind", problem.notes()) from None
 
 
 def _check_state(state: Mapping[str, np.ndarray], slots: Mapping[str, Slot], path: Path) -> None:
@@ -176,9 +187,10 @@ def _some(names: list[str]) -> str:
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _unreadable(path: Path, why: str) -> Error:
+def _unreadable(path: Path, why: str, notes: list[str] | None = None) -> Error:
     return Error(
-        "E0740", f"cannot read the checkpoint `{path}`", notes=[why], help="give a run folder or a .safetensors file"
+        "E0740", f"cannot read the checkpoint `{path}`", notes=[why, *(notes or [])],
+        help="give a run folder or a .safetensors file",
     )
 
 

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from . import checksum, interrupts, lock
 from .callbacks import Callback, History, MetricsFile, Record, Start
@@ -21,13 +23,12 @@ from .evaluate import fit_batch
 from .failures import Error
 from .file import CompiledFile
 from .finite import refused
-from .metadata import BATCH, EPOCHS
+from .metadata import BATCH, COUNTS, EPOCHS, Within, describe
 from .nearest import did_you_mean
 
 if TYPE_CHECKING:
     from .train import Trainer
 
-FAR = 1 << 62  # more updates than anyone plans
 SHARE = 20  # a checkpoint may take one part in so many of the time
 SPARE = 20  # updates between two looks at all state, where no validation costs more anyway
 
@@ -57,8 +58,9 @@ class Loop:
         more = self.again or self.over or trainer.resumed  # of the same: data, validation, batch and stop
         known = asdict(plan) if plan is not None and more else settings
         self.columns, self.held, validate = self._data(data, validation, known)
-        size = batch if batch is not None else known.get("batch") or BATCH
-        self.batch = fit_batch(self.columns, self.columns.rows if size == "all" else positive("batch", size))
+        given = batch if batch is not None else known.get("batch") or BATCH
+        size: int | Literal["all"] = "all" if given == "all" else positive("batch", given)
+        self.batch = fit_batch(self.columns, self.columns.rows if size == "all" else size)
         self.batch = min(self.batch, self.columns.rows)
         self.plan = Plan(size, stop=known.get("stop"), validate=validate, data=self._path(data, known),
                          seed=trainer.seed, rows=self.columns.rows, threads=trainer._how.threads)
@@ -69,7 +71,7 @@ class Loop:
             self._ends(epochs, steps, settings)
         self._check_stop()
         found, wanted = len(trainer.progress.sums), trainer.epoch_figures.count
-        if found not in (0, wanted):
+        if found != wanted and (found or trainer.progress.cursor):
             raise Error(
                 "E0742", "the checkpoint is of another model", where=self.trainer.file.name,
                 notes=[f"it adds up {found} figures within an epoch, the model {wanted}"],
@@ -290,8 +292,8 @@ class Loop:
         each = [one.on_step for one in listeners if type(one).on_step is not Callback.on_step]
         order = None if self.plan.batch == "all" else trainer.seed  # one batch of all rows is as the data are
         source = ArraySource(self.columns, self.batch, order)
-        last = self.plan.steps if self.plan.steps is not None else FAR
-        epochs = self.plan.epochs if self.plan.epochs is not None else FAR
+        last = self.plan.steps if self.plan.steps is not None else math.inf
+        epochs = self.plan.epochs if self.plan.epochs is not None else math.inf
         names, add = stepper.figures, trainer.epoch_figures.add
         before, self._due = time.monotonic(), time.monotonic() + self.every
         while progress.step < last and progress.epoch < epochs and not progress.stopped:
@@ -455,9 +457,15 @@ def foreseen(trainer: Trainer, rows: int | None) -> tuple[dict[str, int], list[s
 
 
 def positive(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise Error("E0625", f"`{name}` takes a whole number of at least 1, not {value!r}")
-    return value
+    return whole(name, value, COUNTS)
+
+
+def whole(name: str, value: object, within: Within) -> int:
+    """A number that a caller gives. Raises `Error` E0625 where it is not whole or out of its bounds."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not within.low <= value <= within.high:
+        found = describe(value) if isinstance(value, int) else repr(value)
+        raise Error("E0625", f"`{name}` takes a whole number {within}, not {found}")
+    return int(value)
 
 
 @contextmanager

@@ -35,13 +35,32 @@ class Anything:
     """A text that may hold any character: the source of a spec. Other texts are names and paths, without NUL."""
 
 
-Count = Annotated[int, Within(1, FAR)]
+@dataclass(frozen=True)
+class FileName:
+    """A text that names a file: also one that is no UTF-8, which Python holds as halves of surrogate pairs."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A value that has to be of a form, and is kept as the JSON has it."""
+
+    form: Any
+
+
+COUNTS, THREADS, SEEDS = Within(1, FAR), Within(1, 1024), Within(-(2**63), 2**64 - 1)
+
+Count = Annotated[int, COUNTS]
 Whole = Annotated[int, Within(0, FAR)]  # none of it too
+Total = Annotated[int, Within(0, 2**62)]  # of what several fits did
+Threads = Annotated[int, THREADS]
 Share = Annotated[float, Within(0.0, 1.0)]
-Seed = Annotated[int, Within(-(2**63), 2**64 - 1)]
+Seed = Annotated[int, SEEDS]
 Label = Annotated[int, Within(-(2**63), 2**63)]
 Text = Annotated[str, Anything()]
-Number = Label | Annotated[float, Within(-1.8e308, 1.8e308)]
+DataFile = Annotated[str, FileName()]
+Finite = Annotated[float, Within(-1.8e308, 1.8e308)]
+Seconds = Annotated[float, Within(0.0, 1e300)]
+Number = Label | Finite
 Place = Annotated[int, Within(-(2**62), 2**62)]
 Step = Annotated[int, Within(1, 2**62)]
 Part = tuple[tuple[Place, Place | None, Step] | None, ...]  # start, stop and step of each dimension; None for all of it
@@ -119,6 +138,17 @@ class Settings:
 
     model: dict[str, object] = field(default_factory=dict)
     train: Train = field(default_factory=Train)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One epoch: a line of metrics.jsonl, an entry of a checkpoint's history."""
+
+    epoch: Count
+    step: Total
+    seconds: Seconds
+    train: dict[str, float]
+    validation: dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -265,6 +295,11 @@ def _bounded(value: Any, arguments: tuple[Any, ...], form: Any, place: str) -> A
     kind, bounds = arguments
     if isinstance(bounds, Anything):
         return _text(value, place, nul=True)
+    if isinstance(bounds, FileName):
+        return _text(value, place, errors="surrogateescape")
+    if isinstance(bounds, Kept):
+        build(value, bounds.form, place)
+        return value
     made = build(value, kind, place)
     if not bounds.low <= made <= bounds.high:  # also of NaN
         raise Unfit(place, value, expected(form))
@@ -291,13 +326,13 @@ def _plain(value: Any, form: Any, place: str) -> Any:
     return _text(value, place) if form is str else value
 
 
-def _text(value: Any, place: str, nul: bool = False) -> str:
+def _text(value: Any, place: str, nul: bool = False, errors: str = "strict") -> str:
     if not isinstance(value, str):
         raise Unfit(place, value, "a text")
     if not nul and "\0" in value:
         raise Unfit(place, value, "a text without NUL")
     try:
-        value.encode()
+        value.encode(errors=errors)
     except UnicodeEncodeError:
         raise Unfit(place, value, "a text of whole characters: half of a surrogate pair is none") from None
     return value
@@ -329,7 +364,9 @@ def expected(form: Any) -> str:
     if origin is Literal:
         return " or ".join(f'"{choice}"' for choice in arguments)
     if origin is Annotated:
-        return "a text" if isinstance(arguments[1], Anything) else f"{expected(arguments[0])} {arguments[1]}"
+        if isinstance(arguments[1], Kept):
+            return expected(arguments[1].form)
+        return f"{expected(arguments[0])} {arguments[1]}" if isinstance(arguments[1], Within) else "a text"
     if origin in (tuple, list):
         if origin is list or arguments[-1] is Ellipsis:
             return "a list, each of it " + expected(arguments[0])

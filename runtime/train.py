@@ -24,8 +24,8 @@ from .evaluate import Evaluator, Predictor, batch_for
 from .failures import Error
 from .file import CompiledFile, Slot
 from .finite import refused
-from .loop import Loop, foreseen, positive
-from .metadata import BATCH
+from .loop import Loop, foreseen, positive, whole
+from .metadata import BATCH, SEEDS, THREADS
 from .nearest import did_you_mean
 from .state import State, Stepper
 
@@ -91,9 +91,10 @@ class Trainer:
         self.file = CompiledFile.of(program)
         self.device = session.choose(device)
         fused = self.file.ours
-        self._how = session.Options(self.device, threads or session.threads_for(self.file), fused)
+        threads = session.threads_for(self.file) if threads is None else whole("threads", threads, THREADS)
+        self._how = session.Options(self.device, threads, fused)
         given = seed if seed is not None else self.file.settings.get("seed")
-        self.seed = int(given or 0)
+        self.seed = 0 if given is None else whole("seed", given, SEEDS)
         home = folder if folder is not None else getattr(program, "folder", None)
         self.folder = Path(home) if home is not None else None
         self._values = State(self.file, self.device)
@@ -329,7 +330,7 @@ class Trainer:
         is drawn anew in each batch and each call; the same `seed` gives the same numbers. Raises `Error` E06xx.
         """
         rows = None if rows is None else positive("rows", rows)
-        seed = None if seed is None else seed % (1 << 64)
+        seed = None if seed is None else whole("seed", seed, SEEDS) % (1 << 64)
         predictor, columns = self.predictor, self.file.settings.get("columns")
         wanted = predictor.fields
         try:
@@ -394,7 +395,8 @@ class Trainer:
                 help="give the run folder, or the .onnx file too: Trainer.resume(path, program)",
             )
         file = CompiledFile.of(program) if program is not None else CompiledFile.load(run.model, state=False)  # type: ignore[union-attr]
-        trainer = cls(file, device, found.plan.seed, threads=threads or found.plan.threads, start="file")
+        threads = found.plan.threads if threads is None else threads
+        trainer = cls(file, device, found.plan.seed, threads=threads, start="file")
         found.check(trainer.slots, place)
         trainer._values.restore(found.state)
         trainer.progress, trainer.plan, trainer.run = found.progress, found.plan, run

@@ -198,9 +198,9 @@ def kills(folder: Path, trials: int, epochs: int = 40, seed: int = 0) -> Counter
             child = forked(bench.go)
             time.sleep(choose.random() * whole)
             os.kill(child, signal.SIGKILL)
-            seen["killed" if ended(child) == -signal.SIGKILL else "ended before the signal"] += 1
-            if bench.run() is None:
-                seen["killed before there was a folder"] += 1
+            struck = ended(child) == -signal.SIGKILL
+            where = "in a run folder" if bench.run() is not None else "before there was a run folder"
+            seen[f"killed {where}" if struck else "ended before the signal"] += 1
         seen["trials"] += 1
         _note(seen, bench.check(), f"trial {trial}")
         shutil.rmtree(bench.runs, ignore_errors=True)
