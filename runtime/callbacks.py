@@ -15,6 +15,11 @@ Figures = Mapping[str, float]
 Record = dict[str, Any]  # of the form `metadata.Record`
 
 
+def figure(value: float, digits: int = 6) -> str:
+    """A figure as text, with so many significant digits; a zero has no sign."""
+    return f"{value + 0.0:.{digits}g}"
+
+
 @dataclass(frozen=True)
 class Start:
     """What a run is about to do. `step` and `epoch` are what was done before, `steps` and `epochs` where it ends
@@ -54,7 +59,7 @@ class History:
         for record in shown:
             found = {f"{side} {name}": value for side in ("train", "validation")
                      for name, value in (record[side] or {}).items()}
-            cells = "".join(f"<td>{found[name]:.6g}</td>" if name in found else "<td></td>" for name in names)
+            cells = "".join(f"<td>{figure(found[name])}</td>" if name in found else "<td></td>" for name in names)
             rows += f"<tr><td>{record['epoch']}</td>{cells}</tr>"
         return f"<table><tr>{head}</tr>{rows}</table>{self.steps:,} updates in {self.seconds:.1f} s"
 
@@ -114,5 +119,5 @@ class Log(Callback):
     def on_epoch(self, record: Record) -> None:
         parts = [f"epoch {record['epoch']}", f"step {record['step']}"]
         for name in ("train", "validation"):
-            parts += [f"{name}.{key} {value:.6g}" for key, value in (record[name] or {}).items()]
+            parts += [f"{name}.{key} {figure(value)}" for key, value in (record[name] or {}).items()]
         self.logger.info("%s", "  ".join(parts))

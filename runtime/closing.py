@@ -35,7 +35,7 @@ class Closing:
                  for one, value in zip(self.parts, totals, strict=True) if one.total in types}
         held = {n: self.state.read(s) for n in self.inputs if (s := self.state.name(self.part, n))}
         closed = dict(zip(self._asked, self._session.run(self._asked, {**held, **feeds}), strict=True))
-        return {name: float(closed[output]) for name, output in self.values.items()}
+        return {name: float(closed[output]) + 0.0 for name, output in self.values.items()}  # -0.0 is written 0.0
 
 
 class EpochFigures:

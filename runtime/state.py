@@ -349,4 +349,4 @@ class Stepper:
 
     def read(self) -> list[float]:
         """The figures of the last step, and the further parts of an epoch's."""
-        return [float(value) for value in self._values]
+        return [float(value) + 0.0 for value in self._values]  # -0.0, as of `-mean(log(1))`, is written 0.0

@@ -20,6 +20,7 @@ def evaluate(
     device: Device = "auto", output: Output = OUTPUT,
 ) -> None:
     """Loss and metrics over a data set, with dropout off."""
+    from dlc.runtime.callbacks import figure
     from dlc.runtime.checkpoint import Run
     from dlc.runtime.own import own_data
     from dlc.runtime.train import Trainer
@@ -41,4 +42,4 @@ def evaluate(
         report.say(json.dumps(dict(found)))
     else:
         for name, value in found.items():
-            report.say(f"{name}  {value:.6g}")
+            report.say(f"{name}  {figure(value)}")

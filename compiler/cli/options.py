@@ -1,11 +1,13 @@
 """Options that several commands share, and what they mean."""
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 from dlc.runtime.failures import Error
 
 from . import report
@@ -16,6 +18,17 @@ if TYPE_CHECKING:
     from ..ir.module import Module
     from ..program import Program
 
+
+
+def whole(_: object, tokens: Sequence[Token]) -> int:
+    """A whole number of the command line, written as one: 2.5 is not taken for 2."""
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?[0-9]{1,20}", text):
+        raise ValueError(f"`{text}` is no whole number")
+    return int(text)
+
+
+Whole = Annotated[int, Parameter(converter=whole, n_tokens=1, accepts_keys=False)]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], Parameter(help="Where it runs; cuda fails where there is no CUDA.")
 ]
@@ -42,8 +55,8 @@ class Compilation:
     ] = ()
     model: Annotated[str | None, Parameter(help="Which model of a file with several.")] = None
     precision: Annotated[Literal["float32", "float64"], Parameter(help="What `float` means.")] = "float32"
-    seed: Annotated[int | None, Parameter(help="Of start values, draws and the order of rows.")] = None
-    max_nodes: Annotated[int, Parameter(help="How many operations a spec may unroll to.")] = 200_000
+    seed: Annotated[Whole | None, Parameter(help="Of start values, draws and the order of rows.")] = None
+    max_nodes: Annotated[Whole, Parameter(help="How many operations a spec may unroll to.")] = 200_000
 
     def overrides(self) -> dict[str, Any]:
         """`--set`, with `--seed` as the setting of that name."""

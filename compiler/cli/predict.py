@@ -15,7 +15,7 @@ from dlc.runtime.failures import Error
 
 from . import report
 from .files import write
-from .options import OUTPUT, Device, Output
+from .options import OUTPUT, Device, Output, Whole
 
 Arrays = Mapping[str, "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"]
 
@@ -25,8 +25,8 @@ def predict(
     data: Annotated[
         Path | None, Parameter(help="An .npz or .csv file with the model's inputs; none where all are drawn.")
     ] = None,
-    rows: Annotated[int | None, Parameter(help="Rows to draw, where no data say how many.")] = None,
-    seed: Annotated[int | None, Parameter(help="Of what is drawn. Default: other numbers in each call.")] = None,
+    rows: Annotated[Whole | None, Parameter(help="Rows to draw, where no data say how many.")] = None,
+    seed: Annotated[Whole | None, Parameter(help="Of what is drawn. Default: other numbers in each call.")] = None,
     out: Annotated[
         Path | None, Parameter(name=("--output", "-o"), help="NAME.npz or NAME.csv. Default: CSV to stdout.")
     ] = None,

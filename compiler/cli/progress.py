@@ -1,4 +1,5 @@
-"""How training shows itself: a bar on a terminal, a line an epoch in a pipe, JSON for programs."""
+"""How training shows itself: a bar on a terminal, a line an epoch in a pipe, JSON for programs; less where that is
+asked for."""
 from __future__ import annotations
 
 import json
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dlc.runtime.callbacks import Callback, History, Start
+from dlc.runtime.callbacks import Callback, Figures, History, Record, Start, figure
 from dlc.runtime.failures import plain
 
 from . import report
@@ -22,8 +23,12 @@ def figures(record: Mapping[str, Any]) -> str:
     for side in ("train", "validation"):
         known = record.get(side)
         if known:
-            parts.append(f"{side} " + " ".join(f"{name} {value:.4g}" for name, value in known.items()))
+            parts.append(f"{side} {_listed(known)}")
     return "  ".join(parts)
+
+
+def _listed(known: Figures) -> str:
+    return " ".join(f"{name} {figure(value, 4)}" for name, value in known.items())
 
 
 def opening(start: Start) -> str:
@@ -39,14 +44,20 @@ class Lines(Callback):
     def __init__(self) -> None:
         self.run: Path | None = None
         self.epochs: int | None = None
+        self.steps = 0
 
     def on_start(self, start: Start) -> None:
-        self.run, self.epochs = start.run, start.epochs
+        self.run, self.epochs, self.steps = start.run, start.epochs, start.steps
         self.say(opening(start))
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         of = f"/{self.epochs}" if self.epochs is not None else ""
         self.say(f"epoch {record['epoch']:>{len(of) - 1 if of else 1}}{of}  {figures(record)}")
+
+    def on_update(self, step: int, figures: Figures) -> None:
+        """An update that is told of by itself (`Every`)."""
+        of = f"{self.steps:,}"
+        self.say(f"update {step:>{len(of)},}/{of}  train {_listed(figures)}")
 
     def say(self, text: str) -> None:
         report.say(text)
@@ -63,6 +74,16 @@ class Json(Lines):
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         self.say(json.dumps(record))
+
+    def on_update(self, step: int, figures: Figures) -> None:
+        self.say(json.dumps({"step": step, "train": dict(figures)}))
+
+
+class Quiet(Lines):
+    """Nothing, but that it knows the run."""
+
+    def say(self, text: str) -> None:
+        pass
 
 
 class Bar(Lines):
@@ -88,7 +109,7 @@ class Bar(Lines):
         now = time.monotonic()
         if now - self.drawn > PAUSE:
             self.drawn = now
-            shown = plain(" ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+            shown = plain(_listed(figures))
             self.progress.update(self.task, completed=step, shown=shown)
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
@@ -105,8 +126,49 @@ class Bar(Lines):
         self.progress.stop()
 
 
-def listener(as_json: bool) -> Lines:
-    """What fits where the output goes."""
-    if as_json:
-        return Json()
-    return Bar() if sys.stdout.isatty() else Lines()
+class Every(Callback):
+    """Lets a listener tell of every n-th epoch and the last one only; where training ends after so many updates, of
+    every n-th update, and of epochs with validation that are as far apart."""
+
+    def __init__(self, to: Lines, n: int) -> None:
+        self.to, self.n = to, n
+        self.left: Record | None = None  # what the listener was not told of yet
+
+    @property
+    def run(self) -> Path | None:
+        return self.to.run
+
+    def on_start(self, start: Start) -> None:
+        self.updates, self.steps, self.told = start.epochs is None, start.steps, start.step
+        self.to.on_start(start)
+
+    def on_step(self, step: int, figures: Figures) -> None:
+        if self.updates and (step % self.n == 0 or step == self.steps):
+            self.to.on_update(step, figures)
+        self.to.on_step(step, figures)
+
+    def on_epoch(self, record: Record) -> None:
+        self.left = None if self.updates and not record["validation"] else record
+        if record["step"] - self.told >= self.n if self.updates else record["epoch"] % self.n == 0:
+            self._tell()
+
+    def on_end(self, history: History) -> None:
+        self._tell()
+        self.to.on_end(history)
+
+    def _tell(self) -> None:
+        if self.left is not None:
+            self.to.on_epoch(self.left)
+            self.told, self.left = self.left["step"], None
+
+    def close(self) -> None:
+        """Training ended, well or not."""
+        self.to.close()
+
+
+def listener(as_json: bool, every: int | None = None, quiet: bool = False) -> Lines | Every:
+    """What fits where the output goes, and tells no more than is asked for."""
+    if quiet:
+        return Quiet()
+    lines = Json() if as_json else Bar() if sys.stdout.isatty() else Lines()
+    return lines if every is None else Every(lines, every)

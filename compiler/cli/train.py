@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
 from . import report
-from .options import COMPILATION, OUTPUT, Compilation, Data, Device, Output, check_seed, is_spec
+from .options import COMPILATION, OUTPUT, Compilation, Data, Device, Output, Whole, check_seed, is_spec
 
 if TYPE_CHECKING:
     from dlc.runtime.callbacks import History
@@ -20,12 +20,16 @@ def train(
     file: Annotated[Path | None, Parameter(help="A .dl spec, or a .onnx file with a training step.")] = None, /, *,
     data: Data = None,
     validation: Annotated[Path | None, Parameter(help="Data to validate on; before the spec's `validate`.")] = None,
-    epochs: Annotated[int | None, Parameter(help="Passes over the data; before the spec's.")] = None,
-    steps: Annotated[int | None, Parameter(help="Updates, instead of epochs.")] = None,
-    batch: Annotated[int | None, Parameter(help="Rows of an update; before the spec's.")] = None,
+    epochs: Annotated[Whole | None, Parameter(help="Passes over the data; before the spec's.")] = None,
+    steps: Annotated[Whole | None, Parameter(help="Updates, instead of epochs.")] = None,
+    batch: Annotated[Whole | None, Parameter(help="Rows of an update; before the spec's.")] = None,
     resume: Annotated[Path | None, Parameter(help="Go on with a run: its folder.")] = None,
     runs: Annotated[Path, Parameter(help="Where run folders are made.")] = Path("runs"),
     device: Device = "auto",
+    log_every: Annotated[Whole | None, Parameter(
+        help="A line every so many epochs; with --steps, updates. Default: each epoch.")] = None,
+    quiet: Annotated[bool, Parameter(
+        help="Print errors and warnings only; with --json the last line too.", show_default=False)] = False,
     compilation: Compilation = COMPILATION, output: Output = OUTPUT,
 ) -> None:
     """Train a spec or a compiled file; writes a run folder and says where it is."""
@@ -37,9 +41,11 @@ def train(
     if (file is None) == (resume is None):
         raise Error("E0790", "`dlc train` takes a spec, a .onnx file, or --resume RUN",
                     help="dlc train specs/digits.dl")
-    for name, value in (("epochs", epochs), ("steps", steps), ("batch", batch)):
+    for name, value in (("epochs", epochs), ("steps", steps), ("batch", batch), ("log-every", log_every)):
         if value is not None and value < 1:
             raise Error("E0790", f"`--{name}` takes a whole number above 0", notes=[f"found {value}"])
+    if quiet and log_every is not None:
+        raise Error("E0790", "`--quiet` and `--log-every` contradict each other", help="give one of them")
     if compilation.seed is not None:
         check_seed(compilation.seed)
     if resume is not None:
@@ -49,8 +55,8 @@ def train(
         trainer = Trainer(compilation.program(file, output), device=device, seed=compilation.seed)
     else:
         compilation.refuse(file, "--seed")
-        trainer = Trainer(compiled_file(file), device=device, seed=compilation.seed)
-    heard = listener(output.json)
+        trainer = Trainer(compiled_file(file, quiet), device=device, seed=compilation.seed)
+    heard = listener(output.json, log_every, quiet)
     try:
         history = trainer.fit(
             data, validation=validation, epochs=epochs, steps=steps, batch=batch, callbacks=[heard],
@@ -62,7 +68,8 @@ def train(
         raise
     finally:
         heard.close()
-    _finished(history, output)
+    if output.json or not quiet:
+        _finished(history, output)
 
 
 def _finished(history: History, output: Output) -> None:

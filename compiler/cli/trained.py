@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from dlc.runtime.file import CompiledFile
 
 
-def compiled_file(path: Path) -> CompiledFile:
+def compiled_file(path: Path, quiet: bool = False) -> CompiledFile:
     """A .onnx file, or that of a run folder with the state which the folder means; stderr is told where that is not
-    the end of its training, and where a file has no checksum."""
+    the end of its training, and where a file has no checksum, unless it is to be quiet."""
     from dlc.runtime.checkpoint import Run
     from dlc.runtime.file import CompiledFile
 
@@ -25,8 +25,8 @@ def compiled_file(path: Path) -> CompiledFile:
         file, said = Run(path).trained()
     else:
         file, said = CompiledFile.load(path), None
-    if said is not None:
+    if said is not None and not quiet:
         report.note(f"note: {said}")
-    if not file.sealed:
+    if not file.sealed and not quiet:
         report.note(f"note: {path} has no checksum: damage to it would not be seen")
     return file
