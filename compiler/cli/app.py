@@ -28,6 +28,7 @@ COMMANDS = {
     "grad": "A derivative as a formula.",
     "fmt": "Lay out the text of specs in the standard form.",
     "explain": "The page of an error code.",
+    "completion": "Print the script that completes commands for bash, zsh or fish.",
     "doctor": "Look at the installation: versions, devices, what is in the way.",
 }
 
@@ -41,8 +42,8 @@ def make_app() -> App:
         default_parameter=Parameter(negative=()),
         suppress_keyboard_interrupt=False,
     )
-    for name, purpose in COMMANDS.items():
-        app.command(f"dlc.cli.{name}:{name}", name=name, help=purpose)  # imported when it is called
+    for place, (name, purpose) in enumerate(COMMANDS.items()):
+        app.command(f"dlc.cli.{name}:{name}", name=name, help=purpose, sort_key=place)  # imported when it is called
     return app
 
 
