@@ -88,3 +88,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             reasons.setdefault(why, Counter())[op_type] += number
         for why, ops in reasons.items():
             terminalreporter.write_line(f"  {sum(ops.values())} {why} ({', '.join(ops)})")
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]):
+    """Runs a command line here: (status, stdout, stderr)."""
+
+    def go(*argv: object) -> tuple[int, str, str]:
+        from dlc.cli import main
+
+        capsys.readouterr()
+        status = main([str(word) for word in argv])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return go

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dlc.cli import main, report
+from dlc.cli import report
 from dlc.cli.app import COMMANDS
 from dlc.cli.options import literal, setting
 from dlc.runtime.failures import Error
@@ -19,19 +19,6 @@ from dlc.runtime.failures import Error
 ROOT = Path(__file__).parent.parent
 SPECS = ROOT / "specs"
 BROKEN = "model m {\n    input x: float[batch, 4]\n    param W: float[5, 3]\n    output z = x @ W\n}\n"
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
-    """Runs a command line here: (status, stdout, stderr)."""
-
-    def go(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        status = main([str(word) for word in argv])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return go
 
 
 @pytest.fixture
@@ -72,29 +59,6 @@ def test_each_command_explains_itself(run, name: str) -> None:
     status, out, _ = run(name, "--help")
     assert status == 0
     assert f"dlc {name}" in out
-
-
-@pytest.mark.parametrize(("argv", "says"), [
-    (["trian", "x.dl"], "did you mean `train`?"),
-    (["check"], "`dlc check` needs FILE"),
-    (["check", "a.dl", "b.dl"], "takes nothing more"),
-    (["check", "a.dl", "--sed", "5"], "did you mean `--seed`?"),
-    (["check", "a.dl", "--seed", "x"], 'unable to convert `x` into int'),
-    (["check", "a.dl", "--precision", "double"], "`double`"),
-    (["check", "a.dl", "--set", "hidden"], "name=value"),
-    (["check", "a.dl", "--seed", "-1"], "not negative"),
-    (["train"], "a spec, a .onnx file, or --resume RUN"),
-    (["train", "a.dl", "--epochs", "0"], "above 0"),
-    (["export", "a.onnx"], "--inference"),
-    (["evaluate", "a.dl", "--data", "d.npz"], "is a spec"),
-    (["fmt"], "needs a file"),
-])
-def test_mistakes_of_the_command_line(run, argv: list[str], says: str) -> None:
-    status, out, err = run(*argv)
-    assert status == 2
-    assert out == ""
-    assert err.startswith("error[E0790]: ")
-    assert says in err
 
 
 @pytest.mark.parametrize(("text", "value"), [

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from dlc.cli import main
 from dlc.cli.progress import figures
 from dlc.runtime.callbacks import figure
 
@@ -23,19 +22,6 @@ model m {{
 }}
 train {{ minimize loss using sgd(0.05); epochs: 4; batch: 8; data: "data.npz"; {settings} }}
 """
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
-    """Runs a command line here: (status, stdout, stderr)."""
-
-    def go(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        status = main([str(word) for word in argv])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return go
 
 
 @pytest.fixture

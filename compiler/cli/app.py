@@ -4,7 +4,6 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import re
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ from dlc.runtime.failures import Error
 
 from .. import __version__
 from . import report
+from .usage import explained
 
 # name -> what it does, in the order of `dlc --help`. The module `dlc.cli.NAME` defines the function of that name.
 COMMANDS = {
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except CycloptsError as problem:
-        return report.failed(_command_line(problem), as_json)
+        return report.failed(explained(problem, COMMANDS, tokens), as_json)
     except Error as problem:
         return report.failed(problem, as_json)
     except KeyboardInterrupt:
@@ -83,31 +83,6 @@ def _standard_input_last(tokens: list[str]) -> list[str]:
     if tokens[:1] != ["fmt"] or "-" not in tokens or "--" in tokens:
         return tokens
     return [*(token for token in tokens if token != "-"), "--", *(token for token in tokens if token == "-")]
-
-
-def _command_line(problem: CycloptsError) -> Error:
-    """A mistake of the command line in our own form."""
-    command = next(iter(problem.command_chain or ()), None)
-    message, _, rest = str(problem).rstrip(".").partition(". ")
-    message = re.sub(r'"([^"]*)"', r"`\1`", message)
-    missing = re.match(r"Command `(\w+)` parameter (\S+) requires an argument", message)
-    if missing:
-        message = f"`dlc {missing.group(1)}` needs {missing.group(2)}"
-    unused = re.match(r"Unused Tokens: \[(.*)\]", message)
-    if unused:
-        message = f"`dlc{f' {command}' if command else ''}` takes nothing more: {unused.group(1)}"
-    near = re.search(r'Did you mean "?([^"?]+)"?\?', rest)
-    unknown = re.match(r"Unknown option: `?--([a-z_]\w*)", message)
-    if unknown and command in ("train", "compile", "check"):
-        name = unknown[1]
-        meant = f"did you mean `{near.group(1)}`? Else " if near else ""
-        return Error("E0790", f"`dlc {command}` has no option `--{name}`",
-                     help=f"{meant}a hyperparameter or setting of the spec is given by `--set {name}=VALUE`; "
-                          f"options: dlc {command} --help")
-    usage = f"dlc {command} --help" if command in COMMANDS else "dlc --help"
-    if near:
-        usage = f"did you mean `{near.group(1)}`? See {usage}"
-    return Error("E0790", message[:1].lower() + message[1:], help=usage)
 
 
 def _system(problem: OSError) -> Error:

@@ -28,7 +28,7 @@ def train(
     device: Device = "auto",
     log_every: Annotated[Whole | None, Parameter(
         help="A line every so many epochs; with --steps, updates. Default: each epoch.")] = None,
-    quiet: Annotated[bool, Parameter(
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"),
         help="Print errors and warnings only; with --json the last line too.", show_default=False)] = False,
     compilation: Compilation = COMPILATION, output: Output = OUTPUT,
 ) -> None:

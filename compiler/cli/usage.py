@@ -1,0 +1,107 @@
+"""Mistakes of the command line, in our own form: what was meant comes first, and alone where it is sure."""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cyclopts import CycloptsError
+from cyclopts.exceptions import MissingArgumentError, UnknownCommandError, UnknownOptionError
+from dlc.runtime.failures import Error
+from dlc.runtime.nearest import nearest
+
+
+def explained(problem: CycloptsError, commands: Iterable[str], tokens: Sequence[str]) -> Error:
+    """What the parser of the command line refused, for `tokens`. Always E0790."""
+    command = next(iter(problem.command_chain or ()), None)
+    if isinstance(problem, UnknownOptionError) and command is not None:
+        return _option(problem, command, tokens)
+    usage = f"dlc {command} --help" if command is not None else "dlc --help"
+    if isinstance(problem, UnknownCommandError):
+        word = (problem.unused_tokens or [""])[0]
+        file = Path(word).suffix in (".dl", ".onnx")
+        near = _near(word, commands)
+        return Error("E0790", f"there is no command `{word}`",
+                     help=f"dlc check {word}, or another command of dlc --help" if file
+                     else f"{near} See {usage}" if near else usage)
+    if isinstance(problem, MissingArgumentError) and problem.argument is not None:
+        name = problem.keyword or problem.argument.name
+        given = any(token == name or token.startswith(f"{name}=") for token in tokens)
+        return Error("E0790", f"`{name}` needs a value" if given else f"`dlc {command}` needs {name}", help=usage)
+    message = str(problem).rstrip(".").partition(". ")[0]
+    message = re.sub(r'"([^"]*)"', r"`\1`", message)
+    unused = re.match(r"Unused Tokens: \[(.*)\]", message)
+    if unused:
+        message = f"`dlc{f' {command}' if command else ''}` takes nothing more: {unused.group(1)}"
+    return Error("E0790", message[:1].lower() + message[1:], help=usage)
+
+
+def _option(problem: UnknownOptionError, command: str, tokens: Sequence[str]) -> Error:
+    """An option that the command does not have: one of its own, or what `--set` takes."""
+    asked = (problem.token.keyword or problem.token.value).partition("=")[0]
+    message, usage = f"`dlc {command}` has no option `{asked}`", f"dlc {command} --help"
+    name, value = asked.lstrip("-").replace("-", "_"), _value(asked, tokens)
+    own = [option for argument in problem.argument_collection for option in argument.names if option.startswith("--")]
+    if "--set" not in own:
+        near = _near(asked, own)
+        return Error("E0790", message, help=f"{near} See {usage}" if near else usage)
+    known = _settable(tokens)
+    if name in known:
+        return Error("E0790", message, help=f"`--set {name}={value}`")
+    meant = _of_other_libraries(name)
+    if meant is not None and f"--{meant}" in own:
+        return Error("E0790", message, help=f"`--{meant} {value}`")
+    if meant is not None and meant in known:
+        return Error("E0790", message, help=f"`--set {meant}={value}`")
+    near = _near(asked, own)
+    if near is None and (hits := nearest(name, known, 1)):
+        near = f"did you mean `--set {hits[0]}={value}`?"
+    if near is not None:
+        return Error("E0790", message, help=f"{near} See {usage}")
+    if not known:
+        return Error("E0790", message, help=f"`--set {name}={value}`, if it is of the spec; options: {usage}")
+    return Error("E0790", message, notes=["`--set` takes " + ", ".join(known)], help=usage)
+
+
+def _near(word: str, known: Iterable[str]) -> str | None:
+    """The one name that is nearest."""
+    return next((f"did you mean `{name}`?" for name in nearest(word, known, 1)), None)
+
+
+def _value(option: str, tokens: Sequence[str]) -> str:
+    """What was given for an option, as far as it can be told from what comes next."""
+    for i, token in enumerate(tokens):
+        word, sign, value = token.partition("=")
+        if word == option:
+            after = tokens[i + 1] if i + 1 < len(tokens) else ""
+            value = value if sign else after if not after.startswith("--") else ""
+            return value if re.fullmatch(r"[\w.,:/+-]{1,40}", value) else "VALUE"
+    return "VALUE"
+
+
+def _settable(tokens: Sequence[str]) -> list[str]:
+    """What `--set` takes for the spec on the command line; nothing where it cannot be read."""
+    from ..diagnostics import CompileError
+    from ..elaborate.train import DEFAULTS
+    from ..syntax import tree as syntax
+    from ..syntax.parser import parse, read_source
+
+    found: list[str] = []
+    for token in tokens[1:]:
+        if token.endswith(".dl"):
+            try:
+                declared = parse(read_source(token)).declarations
+            except CompileError:
+                continue
+            found += [parameter.name for one in declared if isinstance(one, syntax.Model | syntax.Train)
+                      for parameter in one.configuration]
+            found += DEFAULTS
+    return list(dict.fromkeys(found))
+
+
+def _of_other_libraries(name: str) -> str | None:
+    """The name here of what other libraries call `name`."""
+    from ..syntax.foreign import ARGUMENTS, SETTINGS
+
+    setting = re.match(r"write `(\w+): ", SETTINGS.get(name, ""))
+    return setting[1] if setting else ARGUMENTS.get(name)
