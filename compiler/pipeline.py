@@ -55,10 +55,15 @@ def check(
     return module, problems.warnings
 
 
-def differentiate(module: Module, max_nodes: int = MAX_NODES) -> None:
-    """graph -> graph with its derivatives: simplified before each round, so that stable forms are differentiated."""
+def stabilize(module: Module) -> None:
+    """graph -> a smaller and more stable graph, which derivatives are taken of."""
     evaluation.split(module, derived=False)
     simplify(module.graph)
+
+
+def differentiate(module: Module, max_nodes: int = MAX_NODES) -> None:
+    """graph -> graph with its derivatives: simplified before each round, so that stable forms are differentiated."""
+    stabilize(module)
     while expand(module.graph, max_nodes):
         simplify(module.graph)
     evaluation.split(module, derived=True)

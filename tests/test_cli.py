@@ -224,8 +224,9 @@ def test_compile_writes_the_same_bytes_in_every_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("stage", "holds"), [
-    ("syntax", "Model name='xor'"), ("graph", "output/probability <- "), ("gradient", "next/dense.W <- "),
-    ("optimized", "next/dense.W <- "),
+    ("tokens", "1: "), ("syntax", "Model name='xor'"), ("graph", "output/probability <- "),
+    ("simplified", "gradient("), ("gradient", "next/dense.W <- "), ("optimized", "next/dense.W <- "),
+    ("nodes", "update_binding dense.W <- next/dense.W"),
 ])
 def test_stages_as_text(run, tmp_path: Path, stage: str, holds: str) -> None:
     status, out, _ = run("compile", SPECS / "xor.dl", "--emit", stage)

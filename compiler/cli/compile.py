@@ -11,7 +11,7 @@ from . import report
 from .files import write
 from .options import COMPILATION, OUTPUT, Compilation, Output
 
-Stage = Literal["syntax", "graph", "gradient", "optimized", "onnx"]
+Stage = Literal["tokens", "syntax", "graph", "simplified", "gradient", "optimized", "nodes", "onnx"]
 
 
 def compile(
@@ -39,9 +39,14 @@ def compile(
 
 def _text(spec: Path, stage: Stage, compilation: Compilation, output: Output) -> str:
     """A stage of the compiler as text."""
-    if stage == "syntax":
-        from ..syntax.parser import parse, read_source
-        from .tree import show
+    if stage in ("tokens", "syntax"):
+        from ..syntax.parser import parse, read_source, tokens
+        from . import tree
 
-        return show(parse(read_source(spec)))
+        source = read_source(spec)
+        return tree.show(parse(source)) if stage == "syntax" else tree.show_tokens(tokens(source))
+    if stage == "nodes":
+        from . import nodes
+
+        return nodes.show(compilation.program(spec, output).model_proto())
     return compilation.module(spec, output, stage).graph.text()

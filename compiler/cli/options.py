@@ -81,17 +81,20 @@ class Compilation:
         return program
 
     def module(self, spec: Path, output: Output, stage: str = "graph") -> Module:
-        """The spec as a graph: as written ("graph"), with its derivatives ("gradient"), or as it runs ("optimized")."""
+        """The spec as a graph: as written ("graph"), as its derivatives are taken of it ("simplified"), with these
+        ("gradient"), or as it runs ("optimized")."""
         from ..diagnostics import Problems
         from ..elaborate import elaborate
-        from ..pipeline import differentiate, optimize, source_of
+        from ..pipeline import differentiate, optimize, source_of, stabilize
 
         problems = Problems()
         source, folder = source_of(spec)
         module = elaborate(source, folder=folder, model=self.model, overrides=self.overrides(),
                            max_nodes=self.max_nodes, problems=problems)
         report.warn(problems.warnings, output.json)
-        if stage != "graph":
+        if stage == "simplified":
+            stabilize(module)
+        elif stage != "graph":
             differentiate(module, self.max_nodes)
         if stage == "optimized":
             optimize(module, self.precision)

@@ -1,10 +1,26 @@
-"""A syntax tree as text, for `dlc compile --emit syntax`."""
+"""Tokens and a syntax tree as text, for `dlc compile --emit tokens` and `--emit syntax`."""
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..source import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lark import Token
+
+KINDS = ("NAME", "NUMBER", "STRING")  # tokens that are more than their text; `_END` is the end of a statement
+
+
+def show_tokens(tokens: Iterable[Token]) -> str:
+    """The tokens of each line of the source behind its number."""
+    lines: dict[int | None, list[str]] = {}
+    for token in tokens:
+        shown = f"{token.type}({token})" if token.type in KINDS else "_END" if token.type == "_END" else str(token)
+        lines.setdefault(token.line, []).append(shown)
+    return "".join(f"{line}: {' '.join(shown)}\n" for line, shown in lines.items())
 
 
 def show(root: Any) -> str:
