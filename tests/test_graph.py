@@ -12,7 +12,7 @@ import pytest
 from dlc import ops
 from dlc.diagnostics import InternalError
 from dlc.ir import interpret
-from dlc.ir.graph import Graph
+from dlc.ir.graph import WORTH_KEEPING, Graph
 from dlc.ir.types import Dim, TensorType
 from dlc.ops.leaf import make_input
 from dlc.source import Source, Span
@@ -236,7 +236,7 @@ def test_text():
 PROGRAM = """
 from dlc import ops
 from dlc.autodiff.reverse import gradients
-from dlc.ir.graph import Graph
+from dlc.ir.graph import WORTH_KEEPING, Graph
 from dlc.ops.leaf import make_input
 from dlc.ir.types import Dim, TensorType
 graph = Graph()
@@ -260,3 +260,24 @@ def test_the_same_text_under_every_hash_seed():
         for seed in ("0", "1", "123")
     }
     assert len(texts) == 1 and len(texts.pop()) > 1000
+
+
+def test_an_order_that_is_kept_ends_with_a_replacement():
+    graph = Graph()
+    x = leaf(graph, "x", 4)
+    y = x
+    for number in range(WORTH_KEEPING):
+        y = y * (number + 2.0)
+    first = graph.order([y])
+    assert len(first) == 2 * WORTH_KEEPING + 1 and graph.order([y]) == first
+    third = y
+    for _ in range(WORTH_KEEPING - 3):
+        third = third.inputs[0]
+    first.clear()  # the caller's own
+    graph.replace(third, x)
+    after = graph.order([y])
+    assert third not in after and len(after) == 2 * (WORTH_KEEPING - 3) + 1
+    made = dict.fromkeys(after[:0])
+    for node in after:
+        assert all(source in made for source in node.inputs)
+        made[node] = None

@@ -14,8 +14,7 @@ the `checkpoint` block it stands in, by a number (0 for none; compiler/autodiff/
 from __future__ import annotations
 
 from collections import UserDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from .op import Op
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+WORTH_KEEPING = 1_000  # nodes in an order, for one that asks again
 
 OPERATORS: dict[str, Callable[..., Node]] = {}  # what `+`, `*` and so on make of nodes: `ops` says
 
@@ -138,6 +139,33 @@ class Roots(UserDict[str, Node]):
         return list(self._names.get(node, ()))
 
 
+class _At:
+    """What `Graph.at` enters: a class, as one made by `contextmanager` takes three times as long."""
+
+    __slots__ = ("before", "graph", "inside")
+
+    def __init__(
+        self, graph: Graph, scope: str | None, span: Span | None, block: int | None, derived: bool | None
+    ) -> None:
+        self.graph, self.inside = graph, (scope, span, block, derived)
+
+    def __enter__(self) -> None:
+        graph, (scope, span, block, derived) = self.graph, self.inside
+        self.before = graph.scope, graph.span, graph.block, graph.derived
+        if scope is not None:
+            graph.scope = scope
+        if span is not None:
+            graph.span = span
+        if block is not None:
+            graph.block = block
+        if derived is not None:
+            graph.derived = derived
+
+    def __exit__(self, *raised: object) -> None:
+        graph = self.graph
+        graph.scope, graph.span, graph.block, graph.derived = self.before
+
+
 class Graph:
     """Nodes and the edges between them. Deterministic: the order of nodes is the order of making."""
 
@@ -150,25 +178,17 @@ class Graph:
         self.inputs: dict[str, Node] = {}  # every input ever made: a pruned one may still tell a size
         self.outputs = Roots()  # named roots; `replace` and `prune` know them
         self._known: dict[tuple[Any, ...], Node] = {}
+        self._orders: dict[tuple[Node, ...], list[Node]] = {}  # by roots, until a node gets other inputs
         self._next = 0
 
     # --- making
 
-    @contextmanager
     def at(
         self, scope: str | None = None, span: Span | None = None, block: int | None = None, derived: bool | None = None
-    ) -> Iterator[None]:
+    ) -> _At:
         """Nodes made inside carry this scope, span and number of a `checkpoint` block; `derived`: they are part of a
         derivative or an update, whose order of multiplication no text of a model says."""
-        before = self.scope, self.span, self.block, self.derived
-        self.derived = self.derived if derived is None else derived
-        self.scope = self.scope if scope is None else scope
-        self.span = self.span if span is None else span
-        self.block = self.block if block is None else block
-        try:
-            yield
-        finally:
-            self.scope, self.span, self.block, self.derived = before
+        return _At(self, scope, span, block, derived)
 
     def add(self, op: Op, inputs: Sequence[Node] = (), attrs: Mapping[str, Any] | None = None) -> Node:
         """The node `op(*inputs, **attrs)`: the one that exists, or a new one. TypeProblem if ill-typed."""
@@ -242,6 +262,7 @@ class Graph:
 
         A user that thereby equals another node is merged into it, and so on down the graph.
         """
+        self._orders.clear()
         changed: list[Node] = []
         gone: dict[Node, Node] = {}  # what took the place of a node meanwhile
         work = [(old, new)]
@@ -292,38 +313,41 @@ class Graph:
 
     def prune(self) -> int:
         """Removes what no output needs; returns how many nodes went."""
-        alive = dict.fromkeys(self.order(self.outputs.values()))
-        dead = [node for node in self._users if node not in alive]
-        for node in dead:
-            self._remove(node)
-        return len(dead)
+        before = len(self._users)
+        for node in [node for node, users in self._users.items() if not users]:
+            self.discard(node)
+        return before - len(self._users)
 
     # --- reading
 
     def order(self, roots: Iterable[Node]) -> list[Node]:
         """The roots and all they need, inputs first, in one deterministic order. Linear, not recursive."""
+        asked = tuple(roots)
+        if asked in self._orders:
+            return list(self._orders[asked])
         done: dict[Node, None] = {}
-        stack = list(roots)[::-1]
+        stack = list(asked[::-1])
         limit = 100 + 4 * len(self) + len(stack)
         while stack:
             node = stack[-1]
-            if node in done:
-                stack.pop()
-                continue
-            waiting = [source for source in node.inputs if source not in done]
-            if not waiting:
-                done[node] = None
-                stack.pop()
-                continue
-            stack += waiting[::-1]
-            if len(stack) > limit:  # a node waits here once for each of its readers, on a cycle for ever
-                import networkx as nx
+            if node not in done:
+                waiting = [source for source in node.inputs if source not in done]
+                if waiting:
+                    stack += waiting[::-1]
+                    if len(stack) > limit:  # a node waits here once for each of its readers, on a cycle for ever
+                        import networkx as nx
 
-                whole = _digraph(self._users)
-                if not nx.is_directed_acyclic_graph(whole):
-                    raise InternalError(f"the graph has a cycle through {node}")
-                limit = 2 * len(stack) + whole.number_of_edges()
-        return list(done)
+                        whole = _digraph(self._users)
+                        if not nx.is_directed_acyclic_graph(whole):
+                            raise InternalError(f"the graph has a cycle through {node}")
+                        limit = 2 * len(stack) + whole.number_of_edges()
+                    continue
+                done[node] = None
+            stack.pop()
+        found = list(done)
+        if len(found) >= WORTH_KEEPING:
+            self._orders[asked] = found
+        return list(found)
 
     def view(self, roots: Iterable[Node]) -> nx.DiGraph[Node]:
         """The roots and all they need as a networkx graph, inputs first."""
