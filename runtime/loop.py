@@ -3,14 +3,10 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -250,7 +246,7 @@ class Loop:
         for listener in listeners:
             listener.on_start(self._start(total))
         self._good, self._early = trainer.checkpoint(), not progress.history
-        with _interrupts() as interrupted:
+        with interrupts.noticed() as interrupted:
             try:
                 self._steps(listeners, interrupted)
             except KeyboardInterrupt:
@@ -466,35 +462,6 @@ def whole(name: str, value: object, within: Within) -> int:
         found = describe(value) if isinstance(value, int) else repr(value)
         raise Error("E0625", f"`{name}` takes a whole number {within}, not {found}")
     return int(value)
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[bool]]:
-    """Ctrl-C or SIGTERM during the block adds to the list instead of breaking into a step; a second breaks in at once.
-
-    Signals come to the main thread alone; elsewhere the list stays empty.
-    """
-    seen: list[bool] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield seen
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        seen.append(True)
-        if len(seen) == 2:  # a third comes while the second is obeyed
-            raise KeyboardInterrupt
-
-    usual: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    # What the program handles in its own way stays so.
-    found = {number: signal.getsignal(number) for number in usual}
-    ours = {number: before for number, before in found.items() if before in (usual[number], interrupts.stop)}
-    try:
-        for number in ours:
-            signal.signal(number, note)
-        yield seen
-    finally:
-        for number, before in ours.items():
-            signal.signal(number, before)
 
 
 __all__ = ["Loop", "Progress"]

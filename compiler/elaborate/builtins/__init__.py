@@ -5,9 +5,21 @@ Everything else (layers, losses, optimizers, schedules) is written in the langua
 from __future__ import annotations
 
 from ..values import BUILTINS
-from . import derivatives, einsum, elementwise, ordering, random, shaping, windows  # each registers its functions
+from . import (  # each registers its functions
+    derivatives,
+    einsum,
+    elementwise,
+    ordering,
+    random,
+    rearrange,
+    shaping,
+    windows,
+)
 
-__all__ = ["BUILTINS", "LATER", "derivatives", "einsum", "elementwise", "ordering", "random", "shaping", "windows"]
+__all__ = [
+    "BUILTINS", "LATER", "derivatives", "einsum", "elementwise", "ordering", "random", "rearrange", "shaping",
+    "windows",
+]
 
 # Words of a later version: what they will be, and what does it until then.
 LATER = {

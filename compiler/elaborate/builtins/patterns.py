@@ -9,15 +9,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ...diagnostics import CompileError, error
+from ...diagnostics import CompileError, did_you_mean, error
 from ...source import Span
 from ..values import Argument
 
 _TOKEN = re.compile(r"\s+|->|\.\.\.|…|[,()]|[^\W\d]\w*|\d+|.", re.DOTALL)
 DOTS = "..."
+Axis = Hashable
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +166,33 @@ def letters(tokens: Sequence[Token]) -> list[Token]:
     return [single for token in tokens for single in (
         [token] if token.text == DOTS else
         [Token(letter, token.start + i, token.start + i + 1) for i, letter in enumerate(token.text)])]
+
+
+# --- what the functions that take patterns share
+
+
+def parted(name: str, given: Sequence[Argument]) -> tuple[list[Argument], list[Argument], dict[str, Argument]]:
+    """The texts, the other positional arguments, and the named ones of a call."""
+    texts = [a for a in given if a.name is None and isinstance(a.value, str)]
+    others = [a for a in given if a.name is None and not isinstance(a.value, str)]
+    named: dict[str, Argument] = {}
+    for argument in given:
+        if argument.name is not None:
+            if argument.name in named:
+                raise error("E0216", f"`{argument.name}` is given twice", argument.span, "again here",
+                            more=[(named[argument.name].span, "first here")])
+            named[argument.name] = argument
+    return texts, others, named
+
+
+def lacks(name: str, what: str, span: Span, example: str) -> Exception:
+    return error("E0217", f"`{name}` lacks {what}", span, "not given", help=f"write `{example}`")
+
+
+def meant(token: Token, names: list[str]) -> str | None:
+    """The axis that was meant, where a name is long enough to tell."""
+    return did_you_mean(token.text, names) if len(token.text) > 2 else None
+
+
+def many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
