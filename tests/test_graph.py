@@ -13,6 +13,7 @@ from dlc import ops
 from dlc.diagnostics import InternalError
 from dlc.ir import interpret
 from dlc.ir.graph import WORTH_KEEPING, Graph
+from dlc.ir.rebuild import rebuild
 from dlc.ir.types import Dim, TensorType
 from dlc.ops.leaf import make_input
 from dlc.source import Source, Span
@@ -184,7 +185,7 @@ def test_random_replacements_keep_the_graph_consistent(steps, replacements):
         new = before[j % len(before)]
         with_leaf = make_input(graph, "old", old.type)
         expected = interpret.evaluate(
-            graph.substitute(list(graph.outputs.values()), {old: with_leaf}),
+            rebuild(graph, list(graph.outputs.values()), {old: with_leaf}),
             {**fed, "old": interpret.evaluate([new], fed)[0]},
         )
         graph.replace(old, new)

@@ -4,9 +4,10 @@ Taken batch by batch it is another value than over all rows, so no total is made
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from ..ir.graph import Node
+from ..ir.reachable import dependent
 from ..ir.types import Dim, Size, names_of, product
 from .independence import POOLS
 
@@ -28,13 +29,11 @@ def meetings(order: Sequence[Node], batch: str) -> dict[Node, Node]:
     Random numbers in the order of the batch are no meeting: `shuffle(z)` pairs any row with any other. A number that
     counts the rows of the batch (`arange(batch)`) is one, but for an index, which may find each row's own place.
     """
-    data: dict[Node, None] = {}  # computed from data
+    data = dependent(order, [node for node in order if node.op.name == "input"])
     places: dict[Node, None] = {}  # an index computed from `arange(batch)`
     met: dict[Node, Node] = {}
     for node in order:
         operands = node.inputs[:-1] if node.op.name in CHOICES and len(node.inputs) > 1 else node.inputs
-        if node.op.name == "input" or any(source in data for source in node.inputs):
-            data[node] = None
         counts = node.op.name == "arange" and any(times(size, batch) for size in node.shape)
         if counts or any(source in places for source in operands):
             places[node] = None
@@ -46,7 +45,7 @@ def meetings(order: Sequence[Node], batch: str) -> dict[Node, Node]:
     return {**{node: node for node in places}, **met}
 
 
-def _mixes(node: Node, batch: str, data: dict[Node, None], places: dict[Node, None]) -> bool:
+def _mixes(node: Node, batch: str, data: Container[Node], places: Container[Node]) -> bool:
     name, attrs = node.op.name, node.attrs
     if name == "scan":
         return bool(times(attrs["length"], batch))

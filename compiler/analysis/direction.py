@@ -5,11 +5,12 @@ distance of a prediction from a target falls. Nothing is taken from a name; what
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import numpy as np
 
 from ..ir.graph import Node
+from ..ir.reachable import dependent
 
 # Functions of the library's losses.dl that are the distance of their first argument from their second.
 DISTANCES = ("squared", "absolute", "huber", "cross_entropy", "binary_cross_entropy", "hinge")
@@ -29,8 +30,8 @@ def direction(
     `learned`: the leaves of the data to predict and of what is learned.
     """
     order = figure.graph.order([figure])
-    moves = _reached(order, learned)
-    told = _reached(order, targets)
+    moves = dependent(order, learned)
+    told = dependent(order, targets)
     sign: dict[Node, int] = {}
     for loss in losses:
         sign[loss] = FALLS
@@ -52,17 +53,8 @@ def direction(
     return None if found is None else "max" if found == GROWS else "min"
 
 
-def _reached(order: Sequence[Node], leaves: Sequence[Node]) -> dict[Node, None]:
-    """The nodes that are, or depend on, one of the leaves."""
-    found = dict.fromkeys(leaves)
-    for node in order:
-        if any(source in found for source in node.inputs):
-            found[node] = None
-    return found
-
-
 def _sign(
-    node: Node, sign: Mapping[Node, int], moves: Mapping[Node, None], apart: Callable[[Node, Node], bool]
+    node: Node, sign: Mapping[Node, int], moves: Container[Node], apart: Callable[[Node, Node], bool]
 ) -> int | None:
     name, inputs = node.op.name, node.inputs
     given = [sign.get(source, None if source in moves else 0) for source in inputs]  # 0: what learning does not move

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .. import ops
 from ..ir.module import Module, Variable
+from ..ir.rebuild import rebuild
 from ..ir.types import TensorType
 from .aggregation import COMBINED, cancels, kinds, region
 
@@ -44,7 +45,7 @@ def split(module: Module, root: str, figure: str) -> None:
         module.variables[path] = Variable(path, "total", totals[node])
         if exact:
             module.exact.update(dict.fromkeys([f"{PART}{number}", path]))
-    graph.outputs[f"{VALUE}{figure}"] = graph.substitute([value], totals)[0]
+    graph.outputs[f"{VALUE}{figure}"] = rebuild(graph, [value], totals)[0]
     module.epoch[figure] = "closed"
     if exact:
         module.exact.update(dict.fromkeys([root, f"{VALUE}{figure}"]))

@@ -14,6 +14,8 @@ from .. import ops
 from ..diagnostics import CompileError, error
 from ..ir.graph import Node
 from ..ir.module import Module, Variable
+from ..ir.reachable import dependent
+from ..ir.rebuild import rebuild
 from ..ir.types import Dim, TensorType
 from . import epoch
 from .aggregation import REDUCES, additive, cancels, counts, kinds
@@ -57,25 +59,23 @@ def _closed(module: Module, name: str, value: Node, totals: dict[tuple[Node, boo
     # A loss may compare the rows of a batch with each other; then it is that of batches.
     met = meetings(order, batch) if name in module.metrics else {}
     exact = name in module.metrics and cancels(value, kind)
-    inner: dict[Node, bool] = {}  # whether a part lies below: then the figure needs two passes over the data
-    parts: dict[Node, str] = {}
+    taken = [node for node in order if kind[node] != "rows" and (
+        any(kind[source] == "rows" for source in node.inputs) or counts(node, batch))]
+    beyond = dependent(order, taken)  # a value of rows there needs two passes over the data
+    parts: dict[Node, str] = dict.fromkeys(taken, "")
     for node in order:
-        here = kind[node] == "rows"
-        below = any(inner[source] for source in node.inputs)
-        if here and below:
+        if kind[node] == "rows" and node in beyond:
             raise error(
                 "E0503", f"`{name}` needs two passes over the data: a value over all rows goes back into each row",
                 node.span or value.span, "computed for each row from a value over all rows",
                 help="write it by sums: for a variance, mean(x^2) - mean(x)^2",
             )
-        inner[node] = below
-        if not here and (any(kind[source] == "rows" for source in node.inputs) or counts(node, batch)):
+        if node in parts:
             parts[node] = _reduce(module, name, value, node, batch, met)
-            inner[node] = True
     mapping = {part: _total(module, part, reduce, totals, exact) for part, reduce in parts.items()}
     if exact:
         module.exact[f"evaluate/value/{name}"] = None
-    return module.graph.substitute([value], mapping)[0]
+    return rebuild(module.graph, [value], mapping)[0]
 
 
 def _reduce(

@@ -8,6 +8,7 @@ import numpy as np
 from ..diagnostics import Problems, warning
 from ..ir.graph import Node
 from ..ir.module import Module
+from ..ir.reachable import dependent
 from ..source import Source, Span
 
 NUMBER = re.compile(r"(?<![\w.])(\d[\d_]*\.?[\d_]*|\.\d+)([eE][+-]?\d+)?(?![\w.])|#.*|\"[^\"\n]*\"")
@@ -19,16 +20,13 @@ def warn(module: Module, source: Source, problems: Problems) -> None:
 
     What is made of numbers and counters alone (schedules) is computed in float64. Linear.
     """
-    moving: set[Node] = set()
     counters = {v.node for v in module.variables.values() if v.kind == "counter"}
+    order = module.graph.order(list(module.graph.outputs.values()))
+    moving = dependent(order, [x for x in order if x.op.name in ("input", "variable") and x not in counters])
     starts = set(module.graph.order(list(module.roots("initial/").values())))
     held: dict[Node, tuple[float, Node]] = {}  # values that hold such a number, and its constant
     found: dict[float, Node] = {}
-    for node in module.graph.order(list(module.graph.outputs.values())):
-        if node.op.name in ("input", "variable") and node not in counters:
-            moving.add(node)
-        if any(x in moving for x in node.inputs):
-            moving.add(node)
+    for node in order:
         if node.op.name == "constant" and node.dtype == "float" and (lost := _lost(node)) is not None:
             held[node] = (lost, node)
         elif node.op.name in ARRANGING and node not in moving:

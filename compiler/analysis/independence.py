@@ -5,12 +5,13 @@ mixes rows (batch statistics, a product over the batch) is an error, not a wrong
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from ..diagnostics import error
 from ..ir.body import Body
 from ..ir.graph import Graph, Node
 from ..ir.op import NONE, pointwise
+from ..ir.reachable import dependent
 from ..ir.types import product
 from ..source import Span
 
@@ -54,10 +55,7 @@ class _Rows:
         self.valued: dict[Node, None] = {}  # what the value of a function is made of that has a derivative of its own
         self.formal: dict[Node, Node] = {}  # of such a function: g and y, which have the rows of its value
         self.asked: dict[Node, set[int]] = {}  # of a scan: the results that count
-        self.depends = dict.fromkeys(leaves)
-        for node in self.order:
-            if any(source in self.depends for source in node.inputs):
-                self.depends[node] = None
+        self.depends = dependent(self.order, leaves)
         for node in reversed(self.order):
             if node in self.live and node.op.jvp is not NONE:
                 self.live.update(dict.fromkeys(_followed(node, self.depends)))
@@ -135,7 +133,7 @@ def _of_results(scan: Node, given: Sequence[int | None], moves: Sequence[bool], 
             if number in outside or (number < states and number in at)}
 
 
-def _followed(node: Node, depends: Mapping[Node, None]) -> Sequence[Node]:
+def _followed(node: Node, depends: Container[Node]) -> Sequence[Node]:
     """The operands by which rows may be mixed; of a function with its own derivative the rules that count."""
     if node.op.name != "custom":
         return node.inputs

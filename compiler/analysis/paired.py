@@ -4,6 +4,7 @@ from __future__ import annotations
 from ..diagnostics import Problems, warning
 from ..ir.graph import Node
 from ..ir.module import Module
+from ..ir.reachable import dependent
 from .batch_mixing import times
 
 
@@ -34,13 +35,13 @@ def warn(module: Module, problems: Problems) -> None:
 def _met(module: Module, batch: str) -> tuple[Node, Node, str] | None:
     """The first such value of the loss, and its parameter."""
     learned = {v.node: v.path for v in module.variables.values() if v.kind == "parameter"}
-    data: set[Node] = set()
     owner: dict[Node, Node] = {}  # what is computed from parameters: the first of them
     places: set[Node] = set()  # what differs by the place in the batch, and has no data
     first: dict[Node, Node] = {}  # of values of a parameter and of places: the first one of which they are made
-    for node in module.graph.order(list(module.roots("loss").values())):
-        if node.op.name == "input" or any(source in data for source in node.inputs):
-            data.add(node)
+    order = module.graph.order(list(module.roots("loss").values()))
+    data = dependent(order, [node for node in order if node.op.name == "input"])
+    for node in order:
+        if node in data:
             met = next((source for source in node.inputs if source in first), None)
             if met is not None:
                 return first[met], owner[met], learned[owner[met]]

@@ -14,6 +14,7 @@ from .. import ops
 from ..diagnostics import error
 from ..ir.graph import Node
 from ..ir.op import pointwise
+from ..ir.reachable import dependent
 from ..ir.types import Shape, product
 from ..source import Span
 
@@ -34,12 +35,8 @@ def along(
     assert isinstance(count, int)
     order = graph.order(targets)
     found: dict[Node, Node] = {leaf: many}
-    reached = dict.fromkeys([leaf])
-    alone = 0  # operations that are written for each direction
-    for node in order:
-        if any(source in reached for source in node.inputs):
-            reached[node] = None
-            alone += _rule(node) is _one_by_one
+    reached = dependent(order, [leaf])
+    alone = sum(_rule(node) is _one_by_one for node in reached if node is not leaf)  # written for each direction
     if max_nodes is not None and alone * count * 3 > max_nodes:
         total = alone * count * 3
         raise error("E0220", f"the derivative unrolls to {total:,} operations; the limit is {max_nodes:,}", span,

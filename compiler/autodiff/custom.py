@@ -8,7 +8,8 @@ from operator import add
 from .. import ops
 from ..diagnostics import CompileError, error
 from ..ir.graph import Node
-from ..ops.derivative import put, users_of
+from ..ir.reachable import needed
+from ..ops.derivative import needing, put
 from .reverse import gradients
 
 
@@ -51,15 +52,13 @@ def forward(node: Node, tangents: Sequence[Node | None]) -> Node | None:
 
 def _within(roots: Sequence[Node], formals: Sequence[Node]) -> tuple[dict[Node, None], dict[Node, None]]:
     """The nodes of rules that need a formal value (and those values), and what else these read but constants."""
-    users = users_of(formals)
-    inside: dict[Node, None] = {}
-    around: dict[Node, None] = {}
-    stack = list(roots)
-    while stack:
-        node = stack.pop()
-        if node in users and node not in inside:
-            inside[node] = None
-            stack += node.inputs[:1] if node.op.name == "custom" else node.inputs
-        elif node not in users and node.op.name != "constant":
-            around[node] = None
-    return inside, around
+    needs = needing(formals)
+
+    def below(node: Node) -> Sequence[Node]:
+        if node not in needs:
+            return ()
+        return node.inputs[:1] if node.op.name == "custom" else node.inputs
+
+    order = needed(roots, below)
+    return (dict.fromkeys(node for node in order if node in needs),
+            dict.fromkeys(node for node in order if node not in needs and node.op.name != "constant"))

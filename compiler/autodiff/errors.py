@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ..diagnostics import CompileError, error
 from ..ir.body import Body
 from ..ir.graph import Node
+from ..ir.reachable import dependent
 from ..ops import NONE
 from ..source import Span
 
@@ -53,14 +54,10 @@ def independent(placeholder: Node) -> CompileError:
 
 def check_no_end(x: Node, target: Node, order: Sequence[Node], ends: Mapping[Node, None]) -> None:
     """E0402 at the first operation that ends a path from x to the target; `stop_gradient` does so on purpose."""
-    reached: dict[Node, Node | None] = {x: None}
-    for node in order:
-        if node.op.name == "stop_gradient":
+    reached = dependent((node for node in order if node.op.name != "stop_gradient"), [x])
+    for node in reached:
+        if node is x:
             continue
-        source = next((source for source in node.inputs if source in reached), None)
-        if source is None:
-            continue
-        reached[node] = source
         end: Node | None = node if node in ends or node.dtype not in ("float", "results") else None
         if node.op.name == "scan" and end is not None:
             end = _end_within(node, [source in reached for source in node.inputs])
@@ -71,11 +68,11 @@ def check_no_end(x: Node, target: Node, order: Sequence[Node], ends: Mapping[Nod
 def _end_within(scan: Node, flags: Sequence[bool]) -> Node | None:
     """The operation of a turn at which a derivative by some inputs ends; None where only `stop_gradient` ends it."""
     body: Body = scan.attrs["body"]
-    reached = {leaf: None for number, leaf in body.locals().items() if flags[number]}
-    for node in body.graph.order(body.roots):
-        if node.op.name == "stop_gradient" or not any(source in reached for source in node.inputs):
+    order = (node for node in body.graph.order(body.roots) if node.op.name != "stop_gradient")
+    reached = dependent(order, [leaf for number, leaf in body.locals().items() if flags[number]])
+    for node, came in reached.items():
+        if came is None:
             continue
-        reached[node] = None
         end = node if node.op.jvp is NONE else None
         if node.op.name == "scan":
             end = _end_within(node, [source in reached for source in node.inputs])
@@ -126,17 +123,13 @@ def _slope_of(end: Node) -> str | None:
 
 def _onwards(end: Node, target: Node, order: Sequence[Node]) -> list[Node]:
     """One path from where the derivative ends to the target, without the end."""
-    came: dict[Node, Node] = {}
-    for node in order:
-        source = next((source for source in node.inputs if source is end or source in came), None)
-        if source is not None:
-            came[node] = source
+    came = dependent(order, [end])
     path: list[Node] = []
-    node = target
-    while node is not end and node in came:
+    node: Node | None = target
+    while node is not None and node is not end:
         path.append(node)
-        node = came[node]
-    return path[::-1]
+        node = came.get(node)
+    return path[::-1] if node is end else []
 
 
 def _path(nodes: Sequence[Node]) -> str:

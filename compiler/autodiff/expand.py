@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from .. import ops
 from ..ir.body import Body
 from ..ir.graph import Graph, Node
+from ..ir.reachable import dependent
 from ..ops.scan_builder import merge_all
 from .errors import check_no_end, independent
 from .forward import tangents
@@ -23,18 +24,15 @@ def expand(graph: Graph, max_nodes: int | None = None, turn: bool = False) -> bo
     """
     if _expand_bodies(graph, max_nodes):
         return True
-    waiting: dict[Node, None] = {}  # what needs a placeholder
+    order = graph.order(graph.outputs.values())
+    derivatives = [node for node in order if node.op.name in ops.PLACEHOLDERS]
+    waiting = dependent(order, derivatives) if derivatives else {}
+    innermost = [node for node in derivatives if not any(source in waiting for source in node.inputs)]
+    remain = len(innermost) < len(derivatives)
     groups: dict[tuple[Node, ...], list[Node]] = {}  # those of one sweep
-    remain = False
-    for node in graph.order(graph.outputs.values()):
-        is_one = node.op.name in ops.PLACEHOLDERS
-        if any(source in waiting for source in node.inputs):
-            waiting[node] = None
-            remain = remain or is_one
-        elif is_one:
-            waiting[node] = None
-            shared = node.inputs[1:] if node.op.name == "tangent" else node.inputs[:1]
-            groups.setdefault((*shared, node) if node.op.name == "jacobian" else shared, []).append(node)
+    for node in innermost:
+        shared = node.inputs[1:] if node.op.name == "tangent" else node.inputs[:1]
+        groups.setdefault((*shared, node) if node.op.name == "jacobian" else shared, []).append(node)
     for placeholders in groups.values():
         for placeholder, result in zip(placeholders, _derived(placeholders, max_nodes), strict=True):
             if result is None:

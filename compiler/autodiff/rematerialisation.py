@@ -10,9 +10,12 @@ Nothing here can change a value: whatever rewrites did to the numbers on nodes, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from .. import ops
-from ..ir.graph import Node, depends
+from ..ir.graph import Node
+from ..ir.reachable import depends, needed
+from ..ir.rebuild import rebuild
 
 
 class Recomputation:
@@ -53,30 +56,24 @@ class Recomputation:
         return node if node in self._kept else self._value(node, block), sources
 
     def _value(self, node: Node, block: int) -> Node:
-        """What has the node's value in the second computation of a block. Not recursive: a block may be long."""
-        stack = [node]
-        while stack:
-            top = stack[-1]
-            if self._seen(top, block) is not None:
-                stack.pop()
-                continue
-            waiting = [source for source in top.inputs if self._seen(source, block) is None]
-            stack += waiting
-            if not waiting:
-                with top.graph.at(top.scope, top.span, 0):
-                    inputs = [seen for source in top.inputs if (seen := self._seen(source, block)) is not None]
-                    self._copies[top] = top.graph.add(top.op, inputs, top.attrs)
-        found = self._seen(node, block)
-        assert found is not None
-        return found
+        """What has the node's value in the second computation of a block."""
+        below = needed([node], lambda x: () if self._stays(x, block) else x.inputs)
+        order = [x for x in below if not self._stays(x, block)]
+        copies = rebuild(node.graph, order, {}, order, outside=partial(self._standing, block=block), here=True)
+        self._copies.update(zip(order, copies, strict=True))
+        return self._standing(node, block)
 
-    def _seen(self, node: Node, block: int) -> Node | None:
-        """The value, where no copy is to be made of it first: what does not depend on the data and no draw is as large
-        as the parameters are, and kept; what enters the block is tied."""
+    def _stays(self, node: Node, block: int) -> bool:
+        """Whether no copy is to be made: there is one; what enters the block is kept; and what does not depend on the
+        data and no draw is as large as the parameters are, and kept."""
+        return node in self._copies or node.block != block or node in self._kept or not self._depends(node)
+
+    def _standing(self, node: Node, block: int) -> Node:
+        """What stands for a value of which no copy is to be made: what enters the block is tied."""
         if not self._depends(node):
             return node
-        if node.block == block and node not in self._kept:
-            return self._copies.get(node)
+        if node in self._copies and node.block == block:
+            return self._copies[node]
         key = (node, block)
         if key not in self._tied:
             with node.graph.at(node.scope, node.span, 0):

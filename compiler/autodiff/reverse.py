@@ -10,6 +10,7 @@ from functools import partial
 
 from .. import ops
 from ..ir.graph import Node
+from ..ir.reachable import dependent
 from ..ir.types import Size
 from .errors import check_no_end
 from .masks import Adjoint, Masks
@@ -37,10 +38,7 @@ def pull_back(
     target = next(iter(cotangents))
     graph = target.graph
     order = graph.order(cotangents)
-    active = dict.fromkeys(wrt)  # what depends on one of them
-    for node in order:
-        if any(source in active for source in node.inputs):
-            active[node] = None
+    active = dependent(order, wrt)
     masks, again = Masks(), Recomputation(order)
     sent: dict[Node, list[Adjoint]] = {node: [Adjoint(adjoint)] for node, adjoint in cotangents.items()}
     of_results: dict[Node, dict[int, Node]] = {}  # of a scan: the adjoints of its results

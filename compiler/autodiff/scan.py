@@ -9,11 +9,13 @@ added up in states of their own.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from .. import ops
-from ..ir.body import Body, cone, copy
+from ..ir.body import Body
 from ..ir.graph import Graph, Node
+from ..ir.reachable import dependent, needed
+from ..ir.rebuild import rebuild
 from ..ir.types import TensorType, product
 from ..ops.scan_builder import CLOSED, Intake, merge
 
@@ -42,7 +44,7 @@ class _Derived:
         self.locals = [ops.make_local(self.graph, number, type) for number, type in enumerate(self.body.inputs)]
         self.ahead = dict.fromkeys(self.graph.order([*self.roots, *self.locals]))  # what the scan itself computes
         self.kept: dict[Node, int] = {}  # what it must emit for the derivative: the number of the result
-        self.derived: set[Node] = set()  # what depends on adjoints or tangents
+        self.derived: Container[Node] = ()  # what depends on adjoints or tangents
         self.leaves: list[Node] = []  # placeholders of the states of the derivative,
         self.starts: list[Node] = []  # their values before its first turn,
         self.after: list[Node] = []  # and after each turn
@@ -56,10 +58,7 @@ class _Derived:
 
     def derive(self, leaves: Sequence[Node], roots: Sequence[Node]) -> None:
         """Notes what depends on the placeholders of adjoints or tangents."""
-        self.derived = set(leaves)
-        for node in self.graph.order([*leaves, *roots]):
-            if any(source in self.derived for source in node.inputs):
-                self.derived.add(node)
+        self.derived = dependent(self.graph.order([*leaves, *roots]), leaves)
 
     def is_ahead(self, node: Node) -> bool:
         """Whether a value belongs to the scan itself; what an inner scan emits for its derivative does."""
@@ -90,12 +89,12 @@ class _Derived:
     def close(self, reverse: bool) -> Node:
         """Makes the scan with what it must emit besides, and then that of the derivative."""
         roots = [*self.after, *(node for node, _ in self.emits)]
-        order = cone(roots, self.is_ahead)
+        order = needed(roots, lambda node: () if self.is_ahead(node) else node.inputs)
         for node in order:
             if self.is_ahead(node) and not self.at_hand(node):
                 self.keep(node)
         inner = Graph()
-        made = Body(inner, self.body.inputs, copy(inner, merge(self.graph, self.roots), {}))
+        made = Body(inner, self.body.inputs, rebuild(inner, merge(self.graph, self.roots), {}))
         attrs = {**self.scan.attrs, "body": made, "places": self.places}
         self.forward = self.outside.add(self.scan.op, self.scan.inputs, attrs)
         intake = Intake(self.graph, self.leaves)
@@ -114,7 +113,7 @@ class _Derived:
                 mapping[node] = intake.slice(value, self.axes[number - self.states]) if number < self.last \
                     else intake.capture(value)
         return intake.scan(
-            self.outside, self.starts, copy(self.graph, roots, mapping), [place for _, place in self.emits],
+            self.outside, self.starts, rebuild(self.graph, roots, mapping), [place for _, place in self.emits],
             self.scan.attrs["length"], reverse,
         )
 
@@ -123,10 +122,7 @@ class _Derived:
         active = list(active)
         order = self.graph.order(self.roots)
         while True:
-            found = {leaf for leaf, flag in zip(self.locals, active, strict=True) if flag}
-            for node in order:
-                if any(source in found for source in node.inputs):
-                    found.add(node)
+            found = dependent(order, [leaf for leaf, flag in zip(self.locals, active, strict=True) if flag])
             new = [number for number in range(self.states)
                    if self.roots[number] in found and not active[number] and self.roots[number].dtype == "float"]
             if not new:

@@ -8,6 +8,7 @@ from .. import ops
 from ..analysis.direction import DISTANCES
 from ..diagnostics import CompileError, Label, did_you_mean, error
 from ..ir.graph import Node
+from ..ir.rebuild import rebuild
 from ..ir.types import Dim, TensorType, TypeProblem
 from ..source import Span
 from ..syntax import foreign, tree as syntax
@@ -464,7 +465,7 @@ def apply_updater(
     inner.adopt(given)
     for name, value in given.names.items():
         if isinstance(value, Tensor) and values["t"] is not step:
-            inner.names[name] = Tensor(c.graph.substitute([value.node], {step: values["t"]})[0],
+            inner.names[name] = Tensor(rebuild(c.graph, [value.node], {step: values["t"]})[0],
                                        inner.names[name].labels)
     inner.names["t"] = Tensor(values["t"])
     if "theta" not in [parameter.name for parameter in declaration.flow]:

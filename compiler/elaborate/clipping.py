@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from .. import ops
 from ..diagnostics import error
 from ..ir.graph import Node
+from ..ir.rebuild import rebuild
 from ..source import Span
 from .context import Context
 from .values import Tensor
@@ -63,11 +64,11 @@ class Clipping:
         if clip is None:
             return self.results
         raw = {formal: gradient for formal, gradient, _, _ in self.waiting}
-        subjects = c.graph.substitute([subject for *_, subject in self.waiting], raw)
+        subjects = rebuild(c.graph, [subject for *_, subject in self.waiting], raw)
         clipped = clip([Tensor(subject) for subject in subjects])
         given = {**raw, **{place: value.node for (_, _, place, _), value in zip(self.waiting, clipped, strict=True)}}
         roots = [*self.results.values(), *c.moving.values()]
-        made = c.graph.substitute(roots, given)
+        made = rebuild(c.graph, roots, given)
         thetas = dict(zip(self.results, made, strict=False))
         c.moving.update(zip(list(c.moving), made[len(thetas):], strict=True))
         return thetas

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import ops
 from ..diagnostics import CompileError, Diagnostic, Label, Problems, error
-from ..ir.graph import Graph, Node, depends
+from ..ir.graph import Graph, Node
 from ..ir.module import Module, Variable
+from ..ir.reachable import depends
 from ..ir.types import Dim, Shape, TensorType, TypeProblem, product, show_shape
 from ..source import Span
 from .library import Library

@@ -7,8 +7,8 @@ from functools import cached_property
 
 from .. import ops
 from ..diagnostics import CompileError, error
-from ..ir.body import cone
 from ..ir.graph import Node
+from ..ir.reachable import needed
 from ..ir.types import Dim, Size
 from ..ops import scan_builder
 from ..source import Span
@@ -260,8 +260,8 @@ class _before:
 
 def depends(node: Node, turning: Turning) -> bool:
     """Whether a value depends on the turn."""
-    return any(leaf.attrs.get("scan") == turning.number
-               for leaf in cone([node], lambda n: n.id < turning.first) if leaf.op.name in ("local", "turn"))
+    since = needed([node], lambda n: () if n.id < turning.first else n.inputs)
+    return any(n.op.name in ("local", "turn") and n.attrs.get("scan") == turning.number for n in since)
 
 
 def check_outside(c: Context, node: Node, what: str, span: Span | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from .. import ops
 from ..diagnostics import CompileError, error, warning
 from ..ir.graph import Node
+from ..ir.rebuild import rebuild
 from ..ir.types import Dim, TensorType, TypeProblem
 from ..source import Span
 from ..syntax import tree as syntax
@@ -328,7 +329,7 @@ def start_value(c: Context, frame: Frame, rule: Value, type: TensorType, span: S
                 raise error("E0330", "a start value cannot depend on the data or on the step", span, "here",
                             help="use a number or an initialiser")
             starts[leaf] = start
-        return c.graph.substitute([node], starts)[0]
+        return rebuild(c.graph, [node], starts)[0]
 
 
 def _state(c: Context, frame: Frame, statement: syntax.State) -> None:

@@ -11,10 +11,11 @@ inside. A body is never changed once made; equal bodies have equal keys.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .graph import Graph, Node, attr_key
+from .rebuild import rebuild
 from .types import TensorType
 
 
@@ -53,7 +54,7 @@ class Body:
 
     def copied(self, into: Graph, mapping: Mapping[Node, Node] | None = None) -> list[Node]:
         """The roots made again in another graph; locals keep their numbers where `mapping` has none for them."""
-        return copy(into, self.roots, mapping or {})
+        return rebuild(into, self.roots, mapping or {})
 
     def changed(self, change: Callable[[Graph], object]) -> Body:
         """The body with its graph rewritten: `change` is given a copy, whose outputs are the roots by number."""
@@ -98,29 +99,3 @@ def core(scan: Node) -> tuple[Any, ...]:
     body: Body = attrs["body"]
     return (attrs["states"], attrs["axes"], attr_key(attrs["length"]), attrs["reverse"], body.inputs,
             body.digests[: attrs["states"]])
-
-
-def cone(roots: Iterable[Node], stop: Callable[[Node], bool]) -> list[Node]:
-    """The roots and what they need, inputs first, without looking behind nodes where `stop` holds."""
-    done: dict[Node, None] = {}
-    stack = [(node, False) for node in list(roots)[::-1]]
-    while stack:
-        node, entered = stack.pop()
-        if node in done:
-            continue
-        if entered or stop(node):
-            done[node] = None
-            continue
-        stack.append((node, True))
-        stack += [(source, False) for source in node.inputs[::-1] if source not in done]
-    return list(done)
-
-
-def copy(into: Graph, roots: Sequence[Node], mapping: Mapping[Node, Node]) -> list[Node]:
-    """The roots made again in another graph, where `mapping` says what some nodes are there."""
-    done = dict(mapping)
-    for node in cone(roots, lambda node: node in done):
-        if node not in done:
-            with into.at(node.scope, node.span, derived=node.derived):
-                done[node] = into.add(node.op, [done[source] for source in node.inputs], node.attrs)
-    return [done[root] for root in roots]

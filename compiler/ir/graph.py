@@ -217,20 +217,6 @@ class Graph:
             ids.sort()
         return (op.name, *ids, *((name, attr_key(attrs[name])) for name in sorted(attrs)))
 
-    def substitute(self, roots: Sequence[Node], mapping: Mapping[Node, Node]) -> list[Node]:
-        """The roots computed with other values for some nodes: everything between is made again, the rest shared."""
-        done = dict(mapping)
-        for node in self.order(roots):
-            if node in done:
-                continue
-            inputs = [done[source] for source in node.inputs]
-            if all(new is old for new, old in zip(inputs, node.inputs, strict=True)):
-                done[node] = node
-            else:
-                with self.at(node.scope, node.span, node.block, node.derived):
-                    done[node] = self.add(node.op, inputs, node.attrs)
-        return [done[root] for root in roots]
-
     def __len__(self) -> int:
         return len(self._users)
 
@@ -367,25 +353,6 @@ class Graph:
                 lines += ["    " + line for line in node.attrs["body"].text().splitlines()]
         lines += [f"{name} <- %{number[node]}" for name, node in self.outputs.items() if node in number]
         return "\n".join(lines) + "\n"
-
-
-def depends(node: Node, on: Callable[[Node], bool], known: dict[Node, bool]) -> bool:
-    """Whether a value is, or is computed from, one of which `on` says so. `known` keeps what was found out: each node
-    is looked at once, whatever is asked."""
-    stack = [node]
-    while stack:
-        top = stack[-1]
-        if top not in known:
-            waiting = [source for source in top.inputs if source not in known]
-            if on(top):
-                known[top] = True
-            elif waiting:
-                stack += waiting
-                continue
-            else:
-                known[top] = any(known[source] for source in top.inputs)
-        stack.pop()
-    return known[node]
 
 
 def _digraph(nodes: Iterable[Node]) -> nx.DiGraph[Node]:

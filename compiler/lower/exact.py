@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from ..analysis.independence import ELEMENTWISE, REDUCTIONS
 from ..ir.graph import Node
 from ..ir.op import pointwise
+from ..ir.reachable import needed
 from ..ir.types import Dim
 from .elements import ELEMENT
 from .emit import Emitter
@@ -22,13 +23,9 @@ def inside(roots: Iterable[Node], totals: Iterable[Node]) -> tuple[list[Node], l
     """What is computed in float64 for the roots, in order, and the values of the file's precision that this reads.
     `totals`: leaves that are float64 themselves."""
     roots, held = list(roots), dict.fromkeys(totals)
-    found: dict[Node, None] = {}
-    stack = [node for node in roots if node not in held]
-    while stack:
-        node = stack.pop()
-        if node not in found and _plain(node):
-            found[node] = None
-            stack += [source for source in node.inputs if source not in held]
+    below = needed([node for node in roots if node not in held],
+                   lambda node: [source for source in node.inputs if source not in held] if _plain(node) else ())
+    found = {node for node in below if _plain(node)}
     order = [node for node in roots[0].graph.order(roots) if node in found] if roots else []
     read = dict.fromkeys(source for node in order for source in node.inputs if source not in found)
     read.update(dict.fromkeys(node for node in roots if node not in found))

@@ -1,12 +1,14 @@
 """Derivatives as nodes: placeholders that `differentiate.expand` turns into the graphs they stand for."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
 from ..ir.graph import Graph, Node
 from ..ir.op import NONE, define, free, no_gradient
+from ..ir.reachable import needed, readers
+from ..ir.rebuild import Taken, rebuild
 from ..ir.types import TensorType, TypeProblem
 
 
@@ -65,47 +67,33 @@ jacobian = define(  # dy/dx of the shape of y by that of x; `per`: pairs of thei
     cost=free, defaults={"per": ()},
 )
 
+
 def put(
-    roots: Sequence[Node], values: Mapping[Node, Node], needs: Mapping[Node, None] | None = None, plain: bool = False
+    roots: Sequence[Node], values: Mapping[Node, Node], needs: Container[Node] | None = None, plain: bool = False
 ) -> list[Node]:
     """The roots with values in the place of formal ones. A `custom` node keeps the formal values that are its own.
 
     needs: what is to be made again, else all that needs the formal values; nothing else is looked at, however large
     the graph is. plain: of a function with a derivative of its own only the value is taken.
     """
-    graph = roots[0].graph
-    needs = users_of(values) if needs is None else needs
-    done = dict(values)
-    stack = list(roots)
-    while stack:
-        node = stack[-1]
-        inputs = node.inputs[:1] if plain and node.op.name == "custom" else node.inputs
-        waiting = [] if node in done or node not in needs else [source for source in inputs if source not in done]
-        if waiting:
-            stack += waiting
-            continue
-        stack.pop()
-        if node not in done:
-            done[node] = node
-            if node in needs and inputs is not node.inputs:
-                done[node] = done[inputs[0]]
-            elif node in needs:
-                with graph.at(node.scope, node.span):
-                    done[node] = graph.add(node.op, [done[source] for source in inputs], node.attrs)
-    return [done[root] for root in roots]
+    inside = needing(values) if needs is None else needs
+
+    def below(node: Node) -> Sequence[Node]:
+        if node in values or node not in inside:
+            return ()
+        return node.inputs[:1] if plain and node.op.name == "custom" else node.inputs
+
+    def value(node: Node, taken: Taken) -> Node | None:
+        return taken(node.inputs[0]) if plain and node.op.name == "custom" else None
+
+    order = [node for node in needed(roots, below) if node in inside]
+    return rebuild(roots[0].graph, roots, values, order, make=value, here=True)
 
 
-def users_of(formals: Iterable[Node]) -> dict[Node, None]:
+def needing(formals: Iterable[Node]) -> dict[Node, None]:
     """What needs formal values: all that reads them, but the node whose own they are."""
-    stack = list(formals)
-    own, found = dict.fromkeys(stack), dict.fromkeys(stack)
-    while stack:
-        node = stack.pop()
-        for user in node.graph.users(node):
-            if user not in found and not (user.op.name == "custom" and own.keys() & user.inputs[1:3]):
-                found[user] = None
-                stack.append(user)
-    return found
+    own = dict.fromkeys(formals)
+    return readers(own, lambda user: user.op.name == "custom" and any(x in own for x in user.inputs[1:3]))
 
 
 def _elsewhere(*arguments: Any, **attrs: Any) -> Any:

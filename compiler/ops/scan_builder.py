@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .. import ops
-from ..ir.body import Body, cone, copy, core
+from ..ir.body import Body, core
 from ..ir.graph import Graph, Node
+from ..ir.reachable import dependent, needed
+from ..ir.rebuild import Taken, rebuild
 from ..ir.types import Dim, Size, TensorType
 
 CLOSED = ("constant", "size", "arange")  # leaves that are the same wherever they stand
@@ -49,7 +51,7 @@ class Intake:
         for leaf in [*self.states, *self.scanned.values(), *self.captured.values()]:
             mapping[leaf] = ops.make_local(body, len(types), leaf.type)
             types.append(leaf.type)
-        made = Body(body, types, copy(body, roots, mapping))
+        made = Body(body, types, rebuild(body, roots, mapping))
         return ops.make_scan(
             outside, made, states, [value for value, _ in self.scanned], list(self.captured), length=length,
             axes=[axis for _, axis in self.scanned], places=places, reverse=reverse,
@@ -70,42 +72,33 @@ def close(
     same = [leaf for leaf, end in zip(states, after, strict=True) if leaf is end]
     moved = [leaf for leaf in states if leaf not in same]
     roots = [*(end for leaf, end in zip(states, after, strict=True) if leaf is not end), *emits]
-    order = cone(roots, lambda node: node.id < first)
+    order = needed(roots, lambda node: () if node.id < first else node.inputs)
     by = dict.fromkeys(node.inputs[1] for node in order if node.op.name in ops.PLACEHOLDERS)
     if any(node.id < first for node in by):  # then what lies between it and its target must be inside
         order = graph.order(roots)
     # The formal values of a rule for a derivative belong to the turn that applies its function.
     formals = [node for node in order if node.op.name == "formal" and node.id >= first]
-    inside: dict[Node, None] = dict.fromkeys([*states, turn, *formals])
-    for node in order:
-        if any(source in inside or source in by for source in node.inputs):
-            inside[node] = None
+    leaves = dict.fromkeys([*states, turn, *formals])
+    inside = dependent(order, [*leaves, *by])
+    for node in [node for node in by if node not in leaves and not any(source in inside for source in node.inputs)]:
+        del inside[node]  # what is derived by may stand outside, if not what is computed from it
     closed: dict[Node, None] = {}
     for node in order:
         if node not in inside and (node.op.name in CLOSED or (node.inputs and all(s in closed for s in node.inputs))):
             closed[node] = None
     turns = Graph()
-    done: dict[Node, Node] = {
-        leaf: ops.make_local(turns, number, leaf.type) for number, leaf in enumerate(moved)}
-    intake = Intake(turns, list(done.values()))
-    done[turn] = ops.make_turn(intake.graph)
+    placed = {leaf: ops.make_local(turns, number, leaf.type) for number, leaf in enumerate(moved)}
+    intake = Intake(turns, list(placed.values()))
+    placed[turn] = ops.make_turn(turns)
 
-    def made(node: Node) -> Node:
-        return done[node] if node in done else intake.capture(node)
-
-    for node in order:
-        if node in done or not (node in inside or node in closed):
-            continue
+    def make(node: Node, taken: Taken) -> Node | None:
         if node in states:
-            done[node] = intake.capture(states[node])
-            continue
-        with intake.graph.at(node.scope, node.span, derived=node.derived):
-            found = _slice(node, turn, length) if node.op.name == "gather" and node.inputs[0] not in inside else None
-            if found is not None:
-                done[node] = intake.slice(*found)
-            else:
-                done[node] = intake.graph.add(node.op, [made(source) for source in node.inputs], node.attrs)
-    inner = [made(root) for root in roots]
+            return intake.capture(states[node])
+        found = _slice(node, turn, length) if node.op.name == "gather" and node.inputs[0] not in inside else None
+        return None if found is None else intake.slice(*found)
+
+    made = [node for node in order if node in inside or node in closed]
+    inner = rebuild(turns, roots, placed, made, outside=intake.capture, make=make)
     scan = intake.scan(graph, [states[leaf] for leaf in moved], inner, places, length, reverse)
     last = {leaf: ops.result(scan, number) for number, leaf in enumerate(moved)}
     return [*(last.get(leaf, start) for leaf, start in states.items()),
@@ -145,21 +138,20 @@ def merge(graph: Graph, roots: Sequence[Node]) -> list[Node]:
     several = {node: members for members in groups.values() if len(members) > 1 for node in members}
     if not several:
         return list(roots)
-    done: dict[Node, Node] = {}
+    united: dict[Node, Node] = {}
     numbers: dict[Node, list[int]] = {}  # of a scan that was merged: the numbers that its results have now
-    for node in order:
-        inputs = [done[source] for source in node.inputs]
-        with graph.at(node.scope, node.span, derived=node.derived):
-            if node in several:
-                if node not in done:
-                    _unite(graph, several[node], inputs, done, numbers)
-            elif node.op.name == "result" and node.inputs[0] in numbers:
-                done[node] = ops.result(inputs[0], numbers[node.inputs[0]][node.attrs["index"]])
-            elif all(new is old for new, old in zip(inputs, node.inputs, strict=True)):
-                done[node] = node
-            else:
-                done[node] = graph.add(node.op, inputs, node.attrs)
-    return [done[root] for root in roots]
+
+    def make(node: Node, taken: Taken) -> Node | None:
+        if node in several:
+            if node not in united:
+                whole = _united(graph, several[node], [taken(source) for source in node.inputs], numbers)
+                united.update(dict.fromkeys(several[node], whole))
+            return united[node]
+        if node.op.name == "result" and node.inputs[0] in numbers:
+            return ops.result(taken(node.inputs[0]), numbers[node.inputs[0]][node.attrs["index"]])
+        return None
+
+    return rebuild(graph, roots, {}, order, make=make)
 
 
 def merge_all(graph: Graph) -> None:
@@ -175,10 +167,9 @@ def merge_all(graph: Graph) -> None:
             graph.outputs[name] = root
 
 
-def _unite(
-    graph: Graph, members: Sequence[Node], inputs: Sequence[Node], done: dict[Node, Node],
-    numbers: dict[Node, list[int]],
-) -> None:
+def _united(
+    graph: Graph, members: Sequence[Node], inputs: Sequence[Node], numbers: dict[Node, list[int]]
+) -> Node:
     """One scan for all members, which emits what any of them does."""
     first = members[0]
     states: int = first.attrs["states"]
@@ -199,7 +190,5 @@ def _unite(
                 places.append(place)
             numbers[member].append(known[digest, place])
     merged = merge(inner, roots)
-    whole = graph.add(first.op, inputs, {
+    return graph.add(first.op, inputs, {
         **first.attrs, "body": Body(inner, first.attrs["body"].inputs, merged), "places": tuple(places)})
-    for member in members:
-        done[member] = whole

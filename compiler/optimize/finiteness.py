@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir.graph import Node, depends
+from ..ir.graph import Node
+from ..ir.reachable import depends
 from ..ops.match import nonnegative, number
 
 _LEAVES = (

@@ -16,6 +16,8 @@ from ..autodiff.expand import expand
 from ..diagnostics import did_you_mean, error
 from ..ir.graph import Node
 from ..ir.module import Module
+from ..ir.reachable import needed
+from ..ir.rebuild import rebuild
 from ..ir.types import Dim, Size
 from ..optimize import simplify
 from .notation import (
@@ -54,7 +56,7 @@ def derivative(module: Module, of: str, wrt: str) -> Formula:
     names = dict(module.names)
     if by.op.name not in ("input", "variable"):
         leaf = ops.cut(by)
-        target, *values_ = graph.substitute([target, *names.values()], {by: leaf})
+        target, *values_ = rebuild(graph, [target, *names.values()], {by: leaf})
         by, names = leaf, dict(zip(names, values_, strict=True))
     graph.outputs.clear()
     for node in graph.nodes:  # nothing is run, so nothing is computed again
@@ -123,15 +125,8 @@ class _Writer:
 
     def _shown(self) -> dict[Node, None]:
         """What the formula reaches without looking behind names."""
-        shown: dict[Node, None] = {}
-        stack = [self.root]
-        while stack:
-            node = stack.pop()
-            if node not in shown:
-                shown[node] = None
-                if node not in self.names and node.op.name not in DRAWS:
-                    stack += node.inputs
-        return shown
+        return dict.fromkeys(needed(
+            [self.root], lambda node: () if node in self.names or node.op.name in DRAWS else node.inputs))
 
     def _expression(self, node: Node) -> Expression:
         if node in self.names:

@@ -22,6 +22,7 @@ import networkx as nx
 from ..diagnostics import error
 from ..ir.graph import Node, show_attr
 from ..ir.module import Module
+from ..ir.reachable import needed
 from ..ir.types import show_shape
 
 SHOWN = {"graph": ("output/", "loss", "metric/"), "step": ("loss", "metric/", "next/"), "predict": ("output/",)}
@@ -129,12 +130,7 @@ class _Drawing:
 
     def _needed(self, roots: Collection[Node], keys: bool) -> list[Node]:
         """The roots and what they need, inputs first; without `keys`, not how a draw gets its key."""
-        wanted = set(roots)
-        order = self.module.graph.order(dict.fromkeys(roots))
-        for node in reversed(order):
-            if node in wanted:
-                wanted.update(source for source in node.inputs if keys or source.dtype != "key")
-        return [node for node in order if node in wanted]
+        return needed(roots, lambda node: [source for source in node.inputs if keys or source.dtype != "key"])
 
     def _box(self, node: Node) -> None:
         kind = "operation" if node in self.learning else "serving"

@@ -7,6 +7,7 @@ from __future__ import annotations
 from ... import ops
 from ...diagnostics import error
 from ...ir.graph import Node
+from ...ir.rebuild import rebuild
 from ...ir.types import TypeProblem, show_shape
 from ...source import Span
 from .. import expressions
@@ -30,7 +31,7 @@ def _pair(c: Context, y: Argument, x: Argument) -> tuple[Node, Node]:
     if by.node.op.name in ("input", "variable"):
         return target.node, by.node
     leaf = ops.cut(by.node)
-    return c.graph.substitute([target.node], {by.node: leaf})[0], leaf
+    return rebuild(c.graph, [target.node], {by.node: leaf})[0], leaf
 
 
 def _scalar(c: Context, name: str, y: Argument) -> None:
@@ -78,7 +79,7 @@ def vjp(c: Context, frame: Frame, span: Span, y: Argument, x: Argument, u: Argum
         weights = _vector(c, u, node, y)
         if leaf in c.graph.order([weights]):  # u is not derived by what it is computed from
             leaf, before = ops.cut(leaf), leaf
-            [node] = c.graph.substitute([node], {before: leaf})
+            [node] = rebuild(c.graph, [node], {before: leaf})
         total = ops.reduce_sum(node * weights, axes=range(node.rank))
         return Tensor(c.make(ops.gradient, [total, leaf], [y.span, x.span], span), tensor(c, x).labels)
 
