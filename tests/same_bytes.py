@@ -26,9 +26,11 @@ import dlc
 from dlc.runtime.failures import Error
 found, started = {}, time.perf_counter()
 for path in json.load(sys.stdin):
+    text, mark, _ = open(path, encoding="utf-8").read().partition("#### expected")  # the message below it
     for precision in ("float32", "float16"):
         try:
-            data = dlc.compile(path, precision=precision).model_proto().SerializeToString(deterministic=True)
+            made = dlc.compile(text if mark else path, precision=precision)
+            data = made.model_proto().SerializeToString(deterministic=True)
             found[f"{path} in {precision}"] = hashlib.sha256(data).hexdigest()
         except Error as refused:
             found[f"{path} in {precision}"] = str(refused)
