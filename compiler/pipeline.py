@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from .analysis import evaluation, float32, paired
 from .autodiff.expand import expand
+from .defaults import MAX_NODES
 from .diagnostics import Diagnostic, Problems
-from .elaborate import MAX_NODES, elaborate
+from .elaborate import elaborate
 from .ir.module import Module
 from .optimize import simplify
 from .optimize.draws import merge_draws
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 # The rooms of the compiler: each imports from those before it alone.
 ROOMS = (
-    "source", "diagnostics", "recursion", "syntax", "ir", "ops", "analysis", "elaborate", "autodiff", "optimize",
-    "lower", "view", "pipeline", "program", "cli",
+    "defaults", "source", "diagnostics", "recursion", "syntax", "ir", "ops", "analysis", "elaborate", "autodiff",
+    "optimize", "lower", "view", "pipeline", "program", "cli",
 )
 
 

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .defaults import MAX_NODES, PRECISIONS
 from .diagnostics import Diagnostic, error
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from .ir.graph import Node
     from .ir.module import Module
 
-PRECISIONS = ("float32", "float64", "float16", "bfloat16")
 SHOWN = 40  # parameters in the table of a notebook
 
 
@@ -87,7 +87,8 @@ class Program:
 
 def compile(
     path_or_text: str | Path, model: str | None = None, precision: str = "float32",
-    set: Mapping[str, Any] | None = None, *, seed: int | None = None, max_nodes: int = 200_000, **hyperparameters: Any,
+    set: Mapping[str, Any] | None = None, *, seed: int | None = None, max_nodes: int = MAX_NODES,
+    **hyperparameters: Any,
 ) -> Program:
     """Compiles a spec: a path, or the text itself (a string with a newline or `{`).
 

@@ -14,8 +14,9 @@ import onnxruntime
 import pytest
 from dlc import ops
 from dlc.autodiff.expand import expand
+from dlc.defaults import MAX_NODES
 from dlc.diagnostics import CompileError, InternalError, Problems
-from dlc.elaborate import MAX_NODES, elaborate
+from dlc.elaborate import elaborate
 from dlc.ir import interpret
 from dlc.ir.graph import Graph
 from dlc.ir.module import Module, Variable

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter, Token
 from dlc.runtime.failures import Error
 
+from ..defaults import MAX_NODES
 from . import report
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from ..ir.module import Module
     from ..program import Program
-
 
 
 def whole(_: object, tokens: Sequence[Token]) -> int:
@@ -56,7 +56,7 @@ class Compilation:
     model: Annotated[str | None, Parameter(help="Which model of a file with several.")] = None
     precision: Annotated[Literal["float32", "float64"], Parameter(help="What `float` means.")] = "float32"
     seed: Annotated[Whole | None, Parameter(help="Of start values, draws and the order of rows.")] = None
-    max_nodes: Annotated[Whole, Parameter(help="How many operations a spec may unroll to.")] = 200_000
+    max_nodes: Annotated[Whole, Parameter(help="How many operations a spec may unroll to.")] = MAX_NODES
 
     def overrides(self) -> dict[str, Any]:
         """`--set`, with `--seed` as the setting of that name."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..defaults import MAX_NODES
 from ..diagnostics import CompileError, Problems, did_you_mean, error
 from ..ir.graph import Node
 from ..ir.module import Module
@@ -25,8 +26,6 @@ from .library import Library, train_block
 from .likelihood import Pass
 from .scope import Frame
 from .values import POISON, Tensor, Value, kind, plain
-
-MAX_NODES = 200_000
 
 
 def elaborate(
@@ -326,4 +325,4 @@ def _batch(module: Module) -> str | None:
     return "batch" if "batch" in names else names[0] if names else None
 
 
-__all__ = ["MAX_NODES", "elaborate"]
+__all__ = ["elaborate"]

@@ -24,7 +24,7 @@ NONE = _None()
 class Emitter(Protocol):
     """What a lowering rule writes with; `lower/emit.py` implements it."""
 
-    precision: str  # "float32" | "float64" | "float16" | "bfloat16": what `float` means in this file
+    precision: str  # one of PRECISIONS: what `float` means in this file
     parts: dict[str, list[str]]  # of a scan, by what `scan` returned: the names of its results
 
     def node(self, op_type: str, inputs: Sequence[str], *, output: int = 0, **attributes: Any) -> str:

@@ -5,9 +5,9 @@ import json
 
 from onnx import ModelProto, StringStringEntryProto
 
+from ..defaults import PRECISIONS
 from ..diagnostics import InternalError
 from ..ir.module import Module
-from .elements import PRECISIONS
 from .kernels import OPSET
 from .metadata import metadata, version
 from .model import main_graph, start_values
@@ -15,7 +15,7 @@ from .training import training_info
 
 IR_VERSION = 10
 
-__all__ = ["IR_VERSION", "OPSET", "PRECISIONS", "export_inference", "lower", "serialize", "sources"]
+__all__ = ["IR_VERSION", "OPSET", "export_inference", "lower", "serialize", "sources"]
 
 
 def lower(module: Module, precision: str = "float32", seed: int = 0) -> ModelProto:

@@ -9,8 +9,6 @@ from onnx import TensorProto, ValueInfoProto
 
 from ..ir.types import Dim, TensorType
 
-PRECISIONS = ("float32", "float64", "float16", "bfloat16")
-
 # ONNX element type and array type of every dtype a file holds.
 ELEMENT = {
     "float32": (TensorProto.FLOAT, np.dtype(np.float32)),

@@ -7,11 +7,10 @@ from importlib import resources
 
 from onnx import defs
 
+from ..defaults import HALVES
+from .elements import ELEMENT
+
 OPSET = 21
-PROVIDERS = ("cpu", "cuda")
-TYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int64", "uint32", "uint64", "bool")
-# Files of these precisions are for CUDA; every other file must run without a GPU.
-HALVES = ("float16", "bfloat16")
 
 Kernel = dict[str, frozenset[str]]  # type constraint -> the element types it takes
 
@@ -27,7 +26,7 @@ def _table() -> tuple[str, dict[tuple[str, str], list[Kernel]]]:
         elif first != "#":
             takes = dict(part.split("=") for part in rest[1:])
             kernels.setdefault((first, rest[0]), []).append(
-                {name: frozenset(TYPES if types == "all" else types.split(",")) for name, types in takes.items()}
+                {name: frozenset(ELEMENT if types == "all" else types.split(",")) for name, types in takes.items()}
             )
     return version, kernels
 

@@ -13,9 +13,8 @@ from dlc.runtime import graphs
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, shape_inference
 
 from . import kernels
-from .elements import ELEMENT
+from .elements import BY_NUMBER
 
-_NAMES = {number: name for name, (number, _) in ELEMENT.items()}
 _LARGE = 1 << 16  # bytes; no tensor that decides a shape is larger
 
 
@@ -54,9 +53,9 @@ def _of(model: ModelProto, title: str, known: int) -> Iterator[Departure]:
 
 def _walk(graph: GraphProto, title: str, types: dict[str, str], sizes: set[str], known: int) -> Iterator[Departure]:
     for value in (*graph.input, *graph.value_info, *graph.output):
-        types[value.name] = _NAMES.get(value.type.tensor_type.elem_type, "")
+        types[value.name] = BY_NUMBER.get(value.type.tensor_type.elem_type, "")
     for tensor in graph.initializer:
-        types[tensor.name] = _NAMES.get(tensor.data_type, "")
+        types[tensor.name] = BY_NUMBER.get(tensor.data_type, "")
         if tensor.data_type == TensorProto.INT64:
             sizes.add(tensor.name)
     fed = {value.name for value in graph.input}

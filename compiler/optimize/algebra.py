@@ -203,7 +203,6 @@ def negate(node: Node) -> Node | None:
             return -a / s
         if number(s) is not None or (not s.rank and a.rank):
             return a / -s
-            return a / -s
         turned = _turned(a)
         return None if turned is None else turned / s
     return _turned(x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..defaults import PRECISIONS
+
 # Signs of other languages, and what this one says.
 OPERATORS = {
     "**": "`^` is the power: `x^2`",
@@ -199,7 +201,7 @@ TYPES = {
     **dict.fromkeys(("category", "categorical", "label", "enum", "factor"),
                     "classes are whole numbers: `target y: int[batch] in 0..classes`"),
     **dict.fromkeys(("date", "datetime", "time", "timestamp"), "write numbers: days or seconds since a day of yours"),
-    **dict.fromkeys(("float32", "float64", "float16", "bfloat16", "double", "half", "real", "f32", "f64", "number"),
+    **dict.fromkeys((*PRECISIONS, "double", "half", "real", "f32", "f64", "number"),
                     "write `float`; how many bits it has is said when compiling, `--precision float64`"),
     **dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "long", "integer", "i32", "i64", "nat"),
                     "write `int`: whole numbers of 64 bits"),
