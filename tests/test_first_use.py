@@ -240,4 +240,4 @@ def test_a_hyperparameter_as_an_option_leads_to_set(capsys: pytest.CaptureFixtur
     from dlc.cli import main
 
     assert main(["train", "specs/digits.dl", "--lr", "3"]) == 2
-    assert "`--set lr=VALUE`" in capsys.readouterr().err
+    assert "`--set lr=3`" in capsys.readouterr().err
