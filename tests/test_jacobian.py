@@ -285,6 +285,10 @@ SCANS = {  # of x: float[batch, time, 2]
                        " h <- sin(h - stop_gradient(0 * mean(h))) + x[:, t, 0]\n}\ny: float[batch, ...] = h",
     **{f"{layer}{how}": f"y: float[batch, ...] = (x |> {layer}(3{how}))[:, {at}]" for layer in ("rnn", "gru", "lstm")
        for how, at in (("", -1), (", backward = true", 0))},
+    "more emits than scanned values": "param W: float[2, 2] init glorot_uniform\nscan t over time {\n"
+                                      " state h: float[batch, 2] = 0.0\n state g: float[batch, 2] = 1.0\n"
+                                      " a[:, t] = h * g\n b[:, t] = h / (1 + g^2)\n h <- tanh(x[:, t] @ W + h)\n"
+                                      " g <- g + h^2 @ W\n}\ny: float[batch, ...] = sum(a * b, axis = 1)",
     "lengths": "r = lstm(3)\ny: float[batch, ...] = r(x, lengths = 1 + where(x[:, 0, 0] > 0, 1, 0))[:, 1]",
     "two layers": "y: float[batch, ...] = (x |> rnn(3) |> gru(2))[:, -1]",
     "of a gradient": "v = (x |> rnn(2))[:, -1]\ny = grad(sum(v^3), x)",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from ..diagnostics import error
-from ..ir.body import Body
+from ..ir.body import Scanned, ScanView
 from ..ir.graph import Graph, Node
 from ..ir.op import NONE, pointwise
 from ..ir.reachable import dependent
@@ -86,7 +86,7 @@ class _Rows:
                 continue
             if node.op.name == "scan":
                 moves = [source in self.depends for source in node.inputs]
-                results[node] = _of_results(node, given, moves, self.asked.get(node, set()))
+                results[node] = _of_results(ScanView(node), given, moves, self.asked.get(node, set()))
                 continue
             found = _axis(node, given)
             if found is None:
@@ -95,22 +95,18 @@ class _Rows:
         return at
 
 
-def _of_results(scan: Node, given: Sequence[int | None], moves: Sequence[bool], asked: set[int]) -> dict[int, int]:
+def _of_results(scan: ScanView, given: Sequence[int | None], moves: Sequence[bool], asked: set[int]) -> dict[int, int]:
     """The dimension that counts the rows, of the results of a scan that are asked for. Every turn takes them apart."""
-    body: Body = scan.attrs["body"]
-    states: int = scan.attrs["states"]
-    axes, places = scan.attrs["axes"], scan.attrs["places"]
-    locals_ = body.locals()
+    body, locals_ = scan.body, scan.body.locals()
     at: dict[int, int] = {}  # of what a turn is given
-    for number, axis in enumerate(given):
+    for part, axis in zip(scan.inputs, given, strict=True):
         if axis is None:
             continue
-        if states <= number < states + len(axes):
-            along = axes[number - states]
-            if axis == along:
-                raise _Mixed(scan)  # a turn for each row
-            axis -= axis > along
-        at[number] = axis
+        if isinstance(part, Scanned):
+            if axis == part.axis:
+                raise _Mixed(scan.node)  # a turn for each row
+            axis -= axis > part.axis
+        at[part.number] = axis
     moved, wanted = {number for number, flag in enumerate(moves) if flag}, set(asked)
     while True:  # a state counts where what counts reads it; it moves, and has rows, by the turn before
         counted = sorted(wanted)
@@ -119,18 +115,20 @@ def _of_results(scan: Node, given: Sequence[int | None], moves: Sequence[bool], 
         found = turn.follow({locals_[number]: axis for number, axis in at.items() if number in locals_})
         after = {number: found[body.roots[number]] for number in counted if body.roots[number] in found}
         before = len(wanted), len(moved), len(at)
-        for number in range(states):
+        for state in scan.states:
+            number = state.number
             if locals_.get(number) in turn.live or locals_.get(number) in turn.valued:
                 wanted.add(number)
-            if body.roots[number] in turn.depends and number in wanted:
+            if state.after in turn.depends and number in wanted:
                 moved.add(number)
             if number in after and at.setdefault(number, after[number]) != after[number]:
-                raise _Mixed(body.roots[number])
+                raise _Mixed(state.after)
         if before == (len(wanted), len(moved), len(at)):
             break
-    outside = {number: axis + (number >= states and places[number - states] <= axis) for number, axis in after.items()}
-    return {number: outside.get(number, at[number]) for number in asked
-            if number in outside or (number < states and number in at)}
+    outside = {number: axis for number, axis in {**at, **after}.items() if number < len(scan.states)}
+    outside.update((emit.number, after[emit.number] + (emit.axis <= after[emit.number]))
+                   for emit in scan.emitted if emit.number in after)
+    return {number: axis for number, axis in outside.items() if number in asked}
 
 
 def _followed(node: Node, depends: Container[Node]) -> Sequence[Node]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .. import ops
-from ..ir.body import Body
+from ..ir.body import Body, scans, with_body
 from ..ir.graph import Graph, Node
 from ..ir.reachable import dependent
 from ..ops.scan_builder import merge_all
@@ -55,7 +55,7 @@ def _value_alone(graph: Graph) -> None:
             body: Body = node.attrs["body"]
             made = body.changed(_value_alone)
             if made.key != body.key:
-                graph.replace(node, graph.add(node.op, node.inputs, {**node.attrs, "body": made}))
+                graph.replace(node, with_body(node, made))
 
 
 def _derived(placeholders: Sequence[Node], max_nodes: int | None) -> list[Node | None]:
@@ -87,14 +87,12 @@ def moved(targets: Sequence[Node], directions: Mapping[Node, Node]) -> list[Node
 def _expand_bodies(graph: Graph, max_nodes: int | None) -> bool:
     """The same within scans. Returns whether there was any."""
     found = False
-    for node in graph.order(graph.outputs.values()):
-        if node.op.name != "scan" or node not in graph:
-            continue
-        body: Body = node.attrs["body"]
+    for scan in scans(graph):
+        body: Body = scan.attrs["body"]
         if not any(part.op.name in (*ops.PLACEHOLDERS, "scan") for part in body.graph.nodes):
             continue
         made = body.changed(lambda graph: expand(graph, max_nodes, turn=True))
         if made.key != body.key:
             found = True
-            graph.replace(node, graph.add(node.op, node.inputs, {**node.attrs, "body": made}))
+            graph.replace(scan, with_body(scan, made))
     return found

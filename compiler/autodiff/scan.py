@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 
 from .. import ops
-from ..ir.body import Body
+from ..ir.body import Body, Captured, Scanned, ScanView, State, with_body
 from ..ir.graph import Graph, Node
 from ..ir.reachable import dependent, needed
 from ..ir.rebuild import rebuild
@@ -32,16 +32,10 @@ class _Derived:
     """One turn and its derivative, in a graph of their own."""
 
     def __init__(self, scan: Node) -> None:
-        self.scan, self.outside = scan, scan.graph
-        attrs = scan.attrs
-        self.body: Body = attrs["body"]
-        self.states: int = attrs["states"]
-        self.axes: tuple[int, ...] = attrs["axes"]
-        self.places: tuple[int, ...] = attrs["places"]
-        self.last = self.states + len(self.axes)  # captured values have numbers from here
+        self.scan, self.outside = ScanView(scan), scan.graph
         self.graph = Graph()
-        self.roots = self.body.copied(self.graph)
-        self.locals = [ops.make_local(self.graph, number, type) for number, type in enumerate(self.body.inputs)]
+        self.roots = self.scan.body.copied(self.graph)  # and then what the derivative wants emitted besides
+        self.locals = [ops.make_local(self.graph, number, type) for number, type in enumerate(self.scan.body.inputs)]
         self.ahead = dict.fromkeys(self.graph.order([*self.roots, *self.locals]))  # what the scan itself computes
         self.kept: dict[Node, int] = {}  # what it must emit for the derivative: the number of the result
         self.derived: Container[Node] = ()  # what depends on adjoints or tangents
@@ -71,18 +65,17 @@ class _Derived:
     def keep(self, node: Node) -> None:
         if node in self.kept:
             return
-        for number, (root, place) in enumerate(zip(self.roots[self.states :], self.places, strict=True)):
-            if root is node and place == 0:
-                self.kept[node] = self.states + number
+        for emit in self.scan.emitted:
+            if self.roots[emit.number] is node and emit.axis == 0:
+                self.kept[node] = emit.number
                 return
         self.kept[node] = len(self.roots)
         self.roots.append(node)
-        self.places = (*self.places, 0)
 
     def at_hand(self, node: Node) -> bool:
         """Whether a value of the scan itself is there without being emitted: what it is given, the turn, numbers."""
         if node.op.name == "local":
-            return bool(node.attrs["number"] >= self.states)
+            return not isinstance(self.scan.given(node), State)
         return node.op.name == "turn" or all(
             leaf.inputs or leaf.op.name in CLOSED for leaf in self.graph.order([node]))
 
@@ -94,9 +87,10 @@ class _Derived:
             if self.is_ahead(node) and not self.at_hand(node):
                 self.keep(node)
         inner = Graph()
-        made = Body(inner, self.body.inputs, rebuild(inner, merge(self.graph, self.roots), {}))
-        attrs = {**self.scan.attrs, "body": made, "places": self.places}
-        self.forward = self.outside.add(self.scan.op, self.scan.inputs, attrs)
+        made = Body(inner, self.scan.body.inputs, rebuild(inner, merge(self.graph, self.roots), {}))
+        places = [emit.axis for emit in self.scan.emitted]
+        places += [0] * (len(self.roots) - len(self.scan.results))
+        self.forward = with_body(self.scan.node, made, places=tuple(places))
         intake = Intake(self.graph, self.leaves)
         mapping: dict[Node, Node] = {}
         for leaf, (value, axis) in self.slices.items():
@@ -105,16 +99,14 @@ class _Derived:
             mapping[leaf] = intake.capture(value)
         for node in order:
             if node in self.kept:
-                number = self.kept[node]
-                mapping[node] = intake.slice(ops.result(self.forward, number), self.places[number - self.states])
+                mapping[node] = intake.slice(ops.result(self.forward, self.kept[node]), 0)
             elif node in self.ahead and node.op.name == "local":
-                number = node.attrs["number"]
-                value = self.scan.inputs[number]
-                mapping[node] = intake.slice(value, self.axes[number - self.states]) if number < self.last \
-                    else intake.capture(value)
+                given = self.scan.given(node)
+                mapping[node] = intake.slice(given.value, given.axis) if isinstance(given, Scanned) \
+                    else intake.capture(given.value)
         return intake.scan(
             self.outside, self.starts, rebuild(self.graph, roots, mapping), [place for _, place in self.emits],
-            self.scan.attrs["length"], reverse,
+            self.scan.length, reverse,
         )
 
     def reached(self, active: Sequence[bool]) -> list[bool]:
@@ -123,8 +115,8 @@ class _Derived:
         order = self.graph.order(self.roots)
         while True:
             found = dependent(order, [leaf for leaf, flag in zip(self.locals, active, strict=True) if flag])
-            new = [number for number in range(self.states)
-                   if self.roots[number] in found and not active[number] and self.roots[number].dtype == "float"]
+            new = [state.number for state in self.scan.states if self.roots[state.number] in found
+                   and not active[state.number] and state.after.dtype == "float"]
             if not new:
                 return active
             for number in new:
@@ -151,13 +143,13 @@ class _Backward(_Derived):
         self.sent: dict[Node, int] = {}  # placeholder of the adjoint of what a turn emits -> the number of the result
 
     def run(self, pull_back: PullBack) -> list[Node | None]:
-        for number in range(self.states, len(self.roots)):
-            if number in self.given and self.roots[number].dtype == "float":
-                leaf = self.leaf(4, number, self.roots[number].type)
-                self.sent[leaf] = number
-                self.slices[leaf] = self.given[number], self.places[number - self.states]
-        carried = {number: self._carried(number) for number in range(self.states)
-                   if number in self.given and self.active[number]}
+        for emit in self.scan.emitted:
+            if emit.number in self.given and emit.root.dtype == "float":
+                leaf = self.leaf(4, emit.number, emit.root.type)
+                self.sent[leaf] = emit.number
+                self.slices[leaf] = self.given[emit.number], emit.axis
+        states = [state.number for state in self.scan.states]
+        carried = {n: self._carried(n) for n in states if n in self.given and self.active[n]}
         by = [number for number, flag in enumerate(self.active) if flag]
         while True:  # a state has an adjoint where its result has one, or it acts on what has one
             sent: dict[Node, Node] = {}
@@ -165,7 +157,7 @@ class _Backward(_Derived):
                 root = self.roots[number]
                 sent[root] = sent[root] + leaf if root in sent else leaf
             found = dict(zip(by, pull_back(sent, [self.locals[number] for number in by]), strict=True))
-            new = [n for n in range(self.states) if found.get(n) is not None and n not in carried]
+            new = [n for n in states if found.get(n) is not None and n not in carried]
             if not new:
                 break
             carried.update({number: self._carried(number) for number in new})
@@ -183,16 +175,17 @@ class _Backward(_Derived):
             self.starts.append(self.given[number] if number in self.given else zeros(self.outside, type))
         there = {number: node for number, node in found.items() if node is not None}
         self.derive([*self.leaves, *self.sent], [*self.after, *there.values()])
-        for number, node in there.items():
-            if number >= self.last:  # products first: sums of rows may share what they emit
-                self._factors(node)
+        for given in self.scan.captured:
+            if given.number in there:  # products first: sums of rows may share what they emit
+                self._factors(there[given.number])
         later: dict[int, Later] = {}
         for number, node in there.items():
-            if number >= self.last:
+            part = self.scan.inputs[number]
+            if isinstance(part, Captured):
                 later[number] = self._total(node)
-            elif number >= self.states:
-                later[number] = self.emit(node, self.axes[number - self.states])
-        made = self.close(not self.scan.attrs["reverse"])
+            elif isinstance(part, Scanned):
+                later[number] = self.emit(node, part.axis)
+        made = self.close(not self.scan.reverse)
         return [
             ops.result(made, states.index(number)) if number in carried
             else later[number](made) if number in later else None
@@ -204,13 +197,12 @@ class _Backward(_Derived):
         if node in self.slices:
             value, axis = self.slices[node]
             return lambda made: ops.moveaxis(value, axis, 0)
-        if node in self.ahead and node.op.name == "local" and self.states <= node.attrs["number"] < self.last:
-            number = node.attrs["number"]
-            return lambda made: ops.moveaxis(self.scan.inputs[number], self.axes[number - self.states], 0)
+        given = self.scan.given(node) if node in self.ahead and node.op.name == "local" else None
+        if isinstance(given, Scanned):
+            return lambda made: ops.moveaxis(given.value, given.axis, 0)
         if self.is_ahead(node) and not self.at_hand(node):
             self.keep(node)
-            return lambda made: ops.moveaxis(
-                ops.result(self.forward, self.kept[node]), self.places[self.kept[node] - self.states], 0)
+            return lambda made: ops.result(self.forward, self.kept[node])
         return self.emit(node, 0)
 
     def _factors(self, node: Node) -> None:
@@ -277,21 +269,22 @@ def forward(scan: Node, given: Sequence[Node | None], tangents: Tangents) -> dic
 class _Forward(_Derived):
     def run(self, given: Sequence[Node | None], tangents: Tangents) -> dict[int, Node]:
         moved: dict[Node, Node] = {}
-        for number, tangent in enumerate(given):
-            if tangent is None or number < self.states:
+        for part, tangent in zip(self.scan.inputs, given, strict=True):
+            if tangent is None or isinstance(part, State):
                 continue
-            leaf = self.leaf(4, number, self.locals[number].type)
-            moved[self.locals[number]] = leaf
-            if number < self.last:
-                self.slices[leaf] = tangent, self.axes[number - self.states]
+            leaf = self.leaf(4, part.number, self.locals[part.number].type)
+            moved[self.locals[part.number]] = leaf
+            if isinstance(part, Scanned):
+                self.slices[leaf] = tangent, part.axis
             else:
                 self.shared[leaf] = tangent
-        carried = [n for n in range(self.states) if given[n] is not None]
+        states = [state.number for state in self.scan.states]
+        carried = [n for n in states if given[n] is not None]
         while True:  # a state moves where it starts so, or by what moves it
             for number in carried:
                 moved.setdefault(self.locals[number], self.leaf(3, number, self.locals[number].type))
-            found = tangents(self.roots[: len(self.body.roots)], moved, {})
-            new = [n for n in range(self.states) if found[n] is not None and n not in carried]
+            found = tangents(self.roots[: len(self.scan.results)], moved, {})
+            new = [n for n in states if found[n] is not None and n not in carried]
             if not new:
                 break
             carried += new
@@ -302,7 +295,8 @@ class _Forward(_Derived):
             self.after.append(tangent if tangent is not None else zeros(self.graph, type))
         there = {n: node for n, node in enumerate(found) if node is not None}
         self.derive(list(moved.values()), [*self.after, *there.values()])
-        later = {n: self.emit(node, self.places[n - self.states]) for n, node in there.items() if n >= self.states}
-        made = self.close(self.scan.attrs["reverse"])
+        later = {emit.number: self.emit(there[emit.number], emit.axis) for emit in self.scan.emitted
+                 if emit.number in there}
+        made = self.close(self.scan.reverse)
         return {**{n: ops.result(made, k) for k, n in enumerate(carried)},
                 **{n: result(made) for n, result in later.items()}}

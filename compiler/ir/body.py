@@ -6,17 +6,18 @@
     roots = the states after the turn, then what the turn emits
 
 Values of the surrounding graph come in as inputs of the scan, so that substitution and sharing there need not look
-inside. A body is never changed once made; equal bodies have equal keys.
+inside. A body is never changed once made; equal bodies have equal keys. `ScanView` calls the parts of a scan by name.
 """
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .graph import Graph, Node, attr_key
 from .rebuild import rebuild
-from .types import TensorType
+from .types import Size, TensorType
 
 
 class Body:
@@ -84,8 +85,7 @@ def _digests(graph: Graph, roots: Sequence[Node]) -> tuple[str, ...]:
             found[node] = _hash(("scan", *inputs, *core(node)))
         elif node.op.name == "result":
             [scan] = node.inputs
-            number, states = attrs["index"], scan.attrs["states"]
-            axis = scan.attrs["places"][number - states] if number >= states else None
+            number, axis = attrs["index"], place(scan, attrs["index"])
             found[node] = _hash(("result", *inputs, number if axis is None else -1, axis,
                                  scan.attrs["body"].digests[number]))
         else:
@@ -99,3 +99,83 @@ def core(scan: Node) -> tuple[Any, ...]:
     body: Body = attrs["body"]
     return (attrs["states"], attrs["axes"], attr_key(attrs["length"]), attrs["reverse"], body.inputs,
             body.digests[: attrs["states"]])
+
+
+# --- the parts of a scan by name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """What turns hand on: `value` before the first one, and in the body `after` each."""
+
+    number: int
+    value: Node
+    after: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scanned:
+    """A value of which turn t is given element t along an axis."""
+
+    number: int
+    value: Node
+    axis: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Captured:
+    """A value that every turn is given as it is."""
+
+    number: int
+    value: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Emitted:
+    """What each turn gives, a root of the body: along an axis of the result stand the turns."""
+
+    number: int
+    root: Node
+    axis: int
+
+
+class ScanView:
+    """A scan by the names of its parts. `number` is that of the input and of the local; of a result its index."""
+
+    def __init__(self, scan: Node) -> None:
+        attrs, count = scan.attrs, scan.attrs["states"]
+        self.node = scan
+        self.body: Body = attrs["body"]
+        self.length: Size = attrs["length"]
+        self.reverse: bool = attrs["reverse"]
+        given, roots, last = scan.inputs, self.body.roots, count + len(attrs["axes"])
+        self.states = [State(number, given[number], roots[number]) for number in range(count)]
+        self.scanned = [Scanned(number, given[number], axis) for number, axis in enumerate(attrs["axes"], count)]
+        self.captured = [Captured(number, value) for number, value in enumerate(given[last:], last)]
+        self.emitted = [Emitted(number, roots[number], axis) for number, axis in enumerate(attrs["places"], count)]
+        self.inputs: list[State | Scanned | Captured] = [*self.states, *self.scanned, *self.captured]
+        self.results: list[State | Emitted] = [*self.states, *self.emitted]
+
+    def given(self, local: Node) -> State | Scanned | Captured:
+        """What a placeholder of the body stands for."""
+        number: int = local.attrs["number"]
+        return self.inputs[number]
+
+
+def place(scan: Node, index: int) -> int | None:
+    """The axis of a result along which the turns stand; None where it is a state after the last one."""
+    states: int = scan.attrs["states"]
+    axis: int | None = scan.attrs["places"][index - states] if index >= states else None
+    return axis
+
+
+def scans(graph: Graph) -> Iterator[Node]:
+    """The scans that the outputs need, inputs first, but those that are gone by the time they are come to."""
+    for node in graph.order(graph.outputs.values()):
+        if node.op.name == "scan" and node in graph:
+            yield node
+
+
+def with_body(scan: Node, body: Body, **attrs: Any) -> Node:
+    """The scan with another body, and other attributes if given, on the same inputs."""
+    return scan.graph.add(scan.op, scan.inputs, {**scan.attrs, "body": body, **attrs})

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .body import Body
+from .body import ScanView
 from .graph import Array, Node
 from .op import NUMPY
 from .types import Dim, evaluate as number_of, show_shape
@@ -42,10 +42,10 @@ def _run(order: Sequence[Node], roots: Sequence[Node], values: dict[Node, Any], 
     for node in order:
         if node not in values:
             given = [values[source] for source in node.inputs]
-            attrs = {name: _resolved(value, sizes) for name, value in node.attrs.items()}
             if node.op.name == "scan":
-                values[node] = _scan(given, sizes, **attrs)
+                values[node] = _scan(ScanView(node), given, sizes)
             else:
+                attrs = {name: _resolved(value, sizes) for name, value in node.attrs.items()}
                 values[node] = np.asarray(node.op.reference(*given, **attrs), NUMPY[node.dtype])
         for source in node.inputs:
             uses[source] -= 1
@@ -54,31 +54,29 @@ def _run(order: Sequence[Node], roots: Sequence[Node], values: dict[Node, Any], 
     return [values[root] for root in roots]
 
 
-def _scan(
-    given: Sequence[Array], sizes: Mapping[str, int], body: Body, length: int, states: int, axes: Sequence[int],
-    places: Sequence[int], reverse: bool,
-) -> list[Array]:
+def _scan(scan: ScanView, given: Sequence[Array], sizes: Mapping[str, int]) -> list[Array]:
     """The results of a scan, by a plain loop."""
+    body = scan.body
     order, leaves, turn = body.graph.order(body.roots), body.locals(), body.turn()
-    held, scanned, captured = given[:states], given[states : states + len(axes)], given[states + len(axes) :]
-    emitted: list[list[Array]] = [[] for _ in places]
-    for t in range(length)[:: -1 if reverse else 1]:
-        slices = [x.take(t, axis) for x, axis in zip(scanned, axes, strict=True)]
-        turn_gives = [*held, *slices, *captured]
+    held = list(given[: len(scan.states)])
+    emitted: list[list[Array]] = [[] for _ in scan.emitted]
+    for t in range(_resolved(scan.length, sizes))[:: -1 if scan.reverse else 1]:
+        turn_gives = [*held, *(given[x.number].take(t, x.axis) for x in scan.scanned),
+                      *(given[x.number] for x in scan.captured)]
         values: dict[Node, Any] = {leaf: turn_gives[number] for number, leaf in leaves.items()}
         if turn is not None:
             values[turn] = np.asarray(t, np.int64)
         made = _run(order, body.roots, values, sizes)
-        held = made[:states]
-        for rows, row in zip(emitted, made[states:], strict=True):
+        held = made[: len(held)]
+        for rows, row in zip(emitted, made[len(held) :], strict=True):
             rows.append(row)
     whole: list[Array] = []
-    for rows, place, root in zip(emitted, places, body.roots[states:], strict=True):
+    for rows, emit in zip(emitted, scan.emitted, strict=True):
         if rows:
-            whole.append(np.stack(rows[:: -1 if reverse else 1], place))
+            whole.append(np.stack(rows[:: -1 if scan.reverse else 1], emit.axis))
         else:
-            shape = [number_of(size, sizes) for size in root.shape]
-            whole.append(np.zeros((*shape[:place], 0, *shape[place:]), NUMPY[root.dtype]))
+            shape = [number_of(size, sizes) for size in emit.root.shape]
+            whole.append(np.zeros((*shape[: emit.axis], 0, *shape[emit.axis :]), NUMPY[emit.root.dtype]))
     return [*held, *whole]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from onnx import AttributeProto, GraphProto
 
-from ..ir.body import Body
+from ..ir.body import Captured, ScanView, State
 from ..ir.graph import Node
 from ..ir.types import TensorType
 from ..ops.indexing import counted
@@ -22,27 +22,28 @@ if TYPE_CHECKING:
 
 def write_scan(out: Emitter, node: Node, names: Sequence[str]) -> list[str]:
     """Writes the node; returns the names of its results."""
-    attrs = node.attrs
-    body: Body = attrs["body"]
-    states, axes, places = attrs["states"], list(attrs["axes"]), list(attrs["places"])
-    given, captured = list(names[: states + len(axes)]), names[states + len(axes) :]
+    scan = ScanView(node)
+    body, axes = scan.body, [part.axis for part in scan.scanned]
+    given: list[str] = []
     title = out.fresh("Scan")
     graph = GraphProto(name=title)
     inner = out.inside(graph)
     leaves = body.locals()
-    for number, type in enumerate(body.inputs):
-        if number >= len(given):
-            if number in leaves:
-                inner.names[leaves[number]] = captured[number - len(given)]
+    for part, outer, type in zip(scan.inputs, names, body.inputs, strict=True):
+        leaf = leaves.get(part.number)
+        if isinstance(part, Captured):
+            if leaf is not None:
+                inner.names[leaf] = outer
             continue
-        name = f"{title}/{'state' if number < states else 'slice'}_{number}"
-        inner.dtypes[name] = out.dtypes[given[number]]
+        given.append(outer)
+        name = f"{title}/{'state' if isinstance(part, State) else 'slice'}_{part.number}"
+        inner.dtypes[name] = out.dtypes[outer]
         graph.input.append(value_info(name, type, out.precision))
-        if number in leaves:
-            inner.leaf(leaves[number], name)
+        if leaf is not None:
+            inner.leaf(leaf, name)
     turn = body.turn()
     if turn is not None or not axes:  # ONNX asks for at least one scanned value
-        given.append(counted(out, attrs["length"]))
+        given.append(counted(out, scan.length))
         axes.append(0)
         graph.input.append(value_info(f"{title}/turn", TensorType("int", ()), out.precision))
         inner.dtypes[f"{title}/turn"] = "int64"
@@ -62,7 +63,7 @@ def write_scan(out: Emitter, node: Node, names: Sequence[str]) -> list[str]:
         out.dtypes[name] = inner.dtypes[inner.names[root]]
     out.at(node)
     proto = out.several("Scan", title, given, results, num_scan_inputs=len(axes), **_directions(
-        axes, places, attrs["reverse"]))
+        axes, [emit.axis for emit in scan.emitted], scan.reverse))
     proto.attribute.add(name="body", type=AttributeProto.GRAPH, g=graph)
     return results
 

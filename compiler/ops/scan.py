@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..diagnostics import InternalError
-from ..ir.body import Body
+from ..ir.body import Body, place
 from ..ir.graph import Graph, Node
 from ..ir.op import NONE, define, free, no_gradient
 from ..ir.types import Size, TensorType
@@ -105,9 +105,7 @@ def make_scan(
 
 def result(scan: Node, index: int) -> Node:
     """One result of a scan: a state after the last turn, or what the turns emitted."""
-    attrs = scan.attrs
-    type = attrs["body"].roots[index].type
-    if index >= attrs["states"]:
-        place = attrs["places"][index - attrs["states"]]
-        type = type.with_shape((*type.shape[:place], attrs["length"], *type.shape[place:]))
+    type, axis = scan.attrs["body"].roots[index].type, place(scan, index)
+    if axis is not None:
+        type = type.with_shape((*type.shape[:axis], scan.attrs["length"], *type.shape[axis:]))
     return scan.graph.add(result_op, (scan,), {"index": index, "type": type})

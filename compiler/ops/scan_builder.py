@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .. import ops
-from ..ir.body import Body, core
+from ..ir.body import Body, ScanView, core
 from ..ir.graph import Graph, Node
 from ..ir.reachable import dependent, needed
 from ..ir.rebuild import Taken, rebuild
@@ -171,24 +171,23 @@ def _united(
     graph: Graph, members: Sequence[Node], inputs: Sequence[Node], numbers: dict[Node, list[int]]
 ) -> Node:
     """One scan for all members, which emits what any of them does."""
-    first = members[0]
-    states: int = first.attrs["states"]
     inner = Graph()
     roots: list[Node] = []
     places: list[int] = []
     known: dict[object, int] = {}
     for member in members:
-        body: Body = member.attrs["body"]
-        made = body.copied(inner)
+        view = ScanView(member)
+        made = view.body.copied(inner)
         if not roots:
-            roots = made[:states]
-        numbers[member] = list(range(states))
-        for root, digest, place in zip(made[states:], body.digests[states:], member.attrs["places"], strict=True):
-            if (digest, place) not in known:
-                known[digest, place] = len(roots)
-                roots.append(root)
-                places.append(place)
-            numbers[member].append(known[digest, place])
-    merged = merge(inner, roots)
-    return graph.add(first.op, inputs, {
-        **first.attrs, "body": Body(inner, first.attrs["body"].inputs, merged), "places": tuple(places)})
+            roots = made[: len(view.states)]
+        numbers[member] = [state.number for state in view.states]
+        for emit in view.emitted:
+            key = view.body.digests[emit.number], emit.axis
+            if key not in known:
+                known[key] = len(roots)
+                roots.append(made[emit.number])
+                places.append(emit.axis)
+            numbers[member].append(known[key])
+    first = members[0]
+    body = Body(inner, first.attrs["body"].inputs, merge(inner, roots))
+    return graph.add(first.op, inputs, {**first.attrs, "body": body, "places": tuple(places)})

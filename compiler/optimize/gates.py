@@ -7,28 +7,27 @@ multiplies: 1e-9 of it or nothing is the same to what is added.
 from __future__ import annotations
 
 from .. import ops
+from ..ir.body import ScanView, scans, with_body
 from ..ir.graph import Graph, Node
 from ..ops.match import is_number
 
 
 def gates(graph: Graph) -> None:
     """sigmoid(x) = gate(x) in a turn that only multiplies by it and by 1 - it, and hands it on only to other scans"""
-    for node in graph.order(graph.outputs.values()):
-        if node.op.name == "scan" and node in graph:
-            handed = _handed(graph, node)
+    for scan in scans(graph):
+        handed = _handed(graph, scan)
 
-            def change(body: Graph, handed: frozenset[str] = handed) -> None:
-                gates(body)
-                _gated(body, handed)
+        def change(body: Graph, handed: frozenset[str] = handed) -> None:
+            gates(body)
+            _gated(body, handed)
 
-            made = node.attrs["body"].changed(change)
-            graph.replace(node, graph.add(node.op, node.inputs, {**node.attrs, "body": made}))
+        graph.replace(scan, with_body(scan, scan.attrs["body"].changed(change)))
 
 
 def _handed(graph: Graph, scan: Node) -> frozenset[str]:
     """The roots of the body, by name, that are emitted and read by other scans alone."""
     kept = set(graph.outputs.values())
-    read = {str(number): True for number in range(scan.attrs["states"], len(scan.attrs["body"].roots))}
+    read = {str(emit.number): True for emit in ScanView(scan).emitted}
     for result in graph.users(scan):
         name = str(result.attrs["index"])
         if result in kept or any(user.op.name != "scan" for user in graph.users(result)):

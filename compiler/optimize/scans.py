@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from .. import ops
-from ..ir.body import Body
+from ..ir.body import Body, Scanned, ScanView, State, scans, with_body
 from ..ir.graph import Graph, Node
 from ..ir.types import Shape, product
 from ..ops.match import POINTWISE
@@ -31,11 +31,10 @@ Simplify = Callable[[Graph, bool], None]
 
 def simplify_bodies(graph: Graph, final: bool, simplify: Simplify) -> None:
     """Simplifies the bodies of all scans. A body that is done with is not looked at again."""
-    for node in graph.order(graph.outputs.values()):
-        if node.op.name == "scan" and node in graph:
-            body = simplified(node.attrs["body"], final, simplify)
-            if body is not node.attrs["body"]:
-                graph.replace(node, graph.add(node.op, node.inputs, {**node.attrs, "body": body}))
+    for scan in scans(graph):
+        body = simplified(scan.attrs["body"], final, simplify)
+        if body is not scan.attrs["body"]:
+            graph.replace(scan, with_body(scan, body))
 
 
 def simplified(body: Body, final: bool, simplify: Simplify) -> Body:
@@ -56,19 +55,15 @@ def each_body(graph: Graph, change: Callable[[Graph], object]) -> None:
         each_body(body, change)
         change(body)
 
-    for node in graph.order(graph.outputs.values()):
-        if node.op.name == "scan" and node in graph:
-            made = node.attrs["body"].changed(inside)
-            graph.replace(node, graph.add(node.op, node.inputs, {**node.attrs, "body": made}))
+    for scan in scans(graph):
+        graph.replace(scan, with_body(scan, scan.attrs["body"].changed(inside)))
 
 
 def improve(graph: Graph, final: bool) -> bool:
     """Moves out of all scans what need not be in them; returns whether anything changed."""
     graph.prune()
     changed = False
-    for node in graph.order(graph.outputs.values()):
-        if node.op.name != "scan" or node not in graph:  # gone where it came to equal another
-            continue
+    for node in scans(graph):
         if any(inner.op.name in ops.PLACEHOLDERS for inner in node.attrs["body"].graph.nodes):
             continue
         results = [user for user in graph.users(node) if user.op.name == "result"]
@@ -85,15 +80,9 @@ def improve(graph: Graph, final: bool) -> bool:
 
 class _Improving:
     def __init__(self, scan: Node, final: bool) -> None:
-        self.scan, self.outside, self.final = scan, scan.graph, final
-        attrs = scan.attrs
-        self.body: Body = attrs["body"]
-        self.states: int = attrs["states"]
-        self.axes: tuple[int, ...] = attrs["axes"]
-        self.places: tuple[int, ...] = attrs["places"]
-        self.length = attrs["length"]
-        self.roots = list(self.body.roots)
-        self.order = self.body.graph.order(self.roots)
+        self.scan, self.outside, self.final = ScanView(scan), scan.graph, final
+        self.length, body = self.scan.length, self.scan.body
+        self.order = body.graph.order(body.roots)
         self.kinds: dict[Node, str] = {}  # "closed", "same" in every turn, "apart" from the states, "carried"
         for node in self.order:
             self.kinds[node] = self._kind(node)
@@ -105,12 +94,10 @@ class _Improving:
 
     def _kind(self, node: Node) -> str:
         if node.op.name == "local":
-            number = node.attrs["number"]
-            if number < self.states:  # a state that never moves is none
-                return "same" if self.roots[number] is node else "carried"
-            if number >= self.states + len(self.axes):
-                return "same"
-            return "same" if _alike(self.scan.inputs[number], self.axes[number - self.states]) else "apart"
+            given = self.scan.given(node)
+            if isinstance(given, State):  # one that never moves is none
+                return "same" if given.after is node else "carried"
+            return "apart" if isinstance(given, Scanned) and not _alike(given.value, given.axis) else "same"
         if node.op.name == "turn":
             return "apart"
         if node.op.name == "formal":  # what a rule for a derivative says stays with its function
@@ -161,11 +148,8 @@ class _Improving:
         """The value outside of what is the same in every turn."""
         if node not in self.values:
             if node.op.name == "local":
-                number = node.attrs["number"]
-                source = self.scan.inputs[number]
-                if self.states <= number < self.states + len(self.axes):
-                    source = _any(source, self.axes[number - self.states])
-                self.values[node] = source
+                given = self.scan.given(node)
+                self.values[node] = _any(given.value, given.axis) if isinstance(given, Scanned) else given.value
             else:
                 with self.outside.at(node.scope, node.span, derived=node.derived):
                     self.values[node] = self.outside.add(
@@ -176,8 +160,9 @@ class _Improving:
         """The values of all turns, along a new first dimension, of what is apart from the states."""
         if node not in self.values:
             if node.op.name == "local":
-                number = node.attrs["number"]
-                self.values[node] = ops.moveaxis(self.scan.inputs[number], self.axes[number - self.states], 0)
+                given = self.scan.given(node)
+                assert isinstance(given, Scanned)
+                self.values[node] = ops.moveaxis(given.value, given.axis, 0)
             elif node.op.name == "turn":
                 self.values[node] = ops.make_arange(self.outside, self.length)
             else:
@@ -222,23 +207,21 @@ class _Improving:
         emits: dict[Node, int] = {}
         later: dict[int, Callable[[Node], Node]] = {}
         results: dict[int, Node] = {}
-        for number in sorted(used):
-            root = self.roots[number]
-            if number < self.states:
+        for emit in self.scan.emitted:
+            number, root, axis = emit.number, emit.root, emit.axis
+            if number not in used:
                 continue
-            place = self.places[number - self.states]
             if self.kinds[root] in ("closed", "same"):
-                value = ops.expand_dims(self._same(root), place)
-                results[number] = ops.broadcast_to(
-                    value, shape=(*root.shape[:place], self.length, *root.shape[place:]))
+                value = ops.expand_dims(self._same(root), axis)
+                results[number] = ops.broadcast_to(value, shape=(*root.shape[:axis], self.length, *root.shape[axis:]))
             elif self.kinds[root] == "apart":
-                results[number] = ops.moveaxis(self._all(root), 0, place)
+                results[number] = ops.moveaxis(self._all(root), 0, axis)
             else:
                 later[number] = self._after(root, emits)
-        moved = [k for k in range(self.states) if self.kinds_of_state(k) == "carried"]
-        needed = self._alive([k for k in moved if k in used], list(emits))
-        states = [k for k in moved if k in needed]
-        leaves = {k: ops.make_local(self.turns, k, self.roots[k].type) for k in states}
+        moved = [state for state in self.scan.states if _moves(state)]
+        needed = self._alive([state for state in moved if state.number in used], list(emits))
+        states = [state for state in moved if state.number in needed]
+        leaves = {state.number: ops.make_local(self.turns, state.number, state.after.type) for state in states}
         intake = Intake(self.turns, list(leaves.values()))
         done: dict[Node, Node] = {}
         for node in self.order:
@@ -249,29 +232,18 @@ class _Improving:
                     with self.turns.at(node.scope, node.span, derived=node.derived):
                         done[node] = self.turns.add(node.op, [self._in(s, done, intake) for s in node.inputs],
                                                     node.attrs)
-        roots = [self._in(self.roots[k], done, intake) for k in states]
+        roots = [self._in(state.after, done, intake) for state in states]
         roots += [self._in(node, done, intake) for node in emits]
+        results.update((state.number, state.value) for state in self.scan.states if state.number in used)
         if not states and not emits:
-            scan = None
-        else:
-            scan = intake.scan(self.outside, [self.scan.inputs[k] for k in states], roots, [0] * len(emits),
-                               self.length, self.scan.attrs["reverse"])
-        for number in sorted(used):
-            if number in results:
-                continue
-            if number >= self.states:
-                assert scan is not None
-                results[number] = ops.moveaxis(later[number](scan), 0, self.places[number - self.states])
-            elif number in states:
-                assert scan is not None
-                results[number] = ops.result(scan, states.index(number))
-            else:
-                results[number] = self.scan.inputs[number]
+            return results
+        scan = intake.scan(self.outside, [state.value for state in states], roots, [0] * len(emits), self.length,
+                           self.scan.reverse)
+        results.update((state.number, ops.result(scan, place)) for place, state in enumerate(states)
+                       if state.number in used)
+        results.update((emit.number, ops.moveaxis(later[emit.number](scan), 0, emit.axis))
+                       for emit in self.scan.emitted if emit.number in later)
         return results
-
-    def kinds_of_state(self, number: int) -> str:
-        root = self.roots[number]
-        return "same" if root.op.name == "local" and root.attrs["number"] == number else "carried"
 
     def _stays(self, node: Node) -> bool:
         """Whether a value that needs no turn is made in the turn all the same: numbers, and until the end what is made
@@ -293,19 +265,20 @@ class _Improving:
             return ops.broadcast_to(number, shape=value.shape)
         return intake.capture(value)
 
-    def _alive(self, used: list[int], emits: list[Node]) -> set[object]:
+    def _alive(self, used: list[State], emits: list[Node]) -> set[object]:
         """Nodes and numbers of states that the used results need."""
-        needed: set[object] = set(used)
-        stack: list[Node] = [*emits, *(self.roots[k] for k in used)]
+        needed: set[object] = {state.number for state in used}
+        stack: list[Node] = [*emits, *(state.after for state in used)]
         while stack:
             node = stack.pop()
             if node in needed or not self._inside(node):
                 continue
             needed.add(node)
             stack += node.inputs
-            if node.op.name == "local" and node.attrs["number"] not in needed:
-                needed.add(node.attrs["number"])
-                stack.append(self.roots[node.attrs["number"]])
+            given = self.scan.given(node) if node.op.name == "local" else None
+            if isinstance(given, State) and given.number not in needed:
+                needed.add(given.number)
+                stack.append(given.after)
         return needed
 
     def _after(self, root: Node, emits: dict[Node, int]) -> Callable[[Node], Node]:
@@ -331,8 +304,13 @@ class _Improving:
     def _within(self) -> set[Node]:
         """What the states need from turn to turn."""
         if not hasattr(self, "_cached"):
-            self._cached = set(self.body.graph.order(self.roots[: self.states]))
+            self._cached = set(self.scan.body.graph.order([state.after for state in self.scan.states]))
         return self._cached
+
+
+def _moves(state: State) -> bool:
+    """Whether turns change it."""
+    return state.after.op.name != "local" or state.after.attrs["number"] != state.number
 
 
 def _small(shape: Shape) -> bool:
