@@ -57,6 +57,17 @@ def running_normed(x: Any, scale: Any, shift: Any, seen_mean: Any, seen_var: Any
     return np.moveaxis(y, -1, 1)
 
 
+def in_groups(x: Any, scale: Any, shift: Any) -> Any:
+    """Two groups of two channels."""
+    y = normed(x.reshape(len(x), 2, int(np.prod(x.shape[1:])) // 2), -1, 0.1).reshape(x.shape)
+    return along_channels(np.moveaxis(np.moveaxis(y, 1, -1) * scale, -1, 1), shift)
+
+
+def label_smoothed(x: Any, k: Any, share: Any) -> Any:
+    c = x.shape[-1]
+    return mean(-np.sum(((1 - share) * np.eye(c)[k] + share / c) * log_softmax(x), -1))
+
+
 def swapped(x: Any) -> Any:
     return np.swapaxes(x, -1, -2)
 
@@ -279,6 +290,9 @@ CASES = {
                   edge=lambda p, y: np.minimum(np.abs(p - y), np.abs(np.abs(p - y) - 0.7))),
     "cross_entropy": Case("out = cross_entropy(x, k)", lambda x, k: mean(-row(log_softmax(x), k)), "x k", labelled,
                           scalar, least={"e": 1}),
+    "cross_entropy of smoothed labels": Case(
+        "out = cross_entropy(x, k, smoothing = 0.3)", lambda x, k: label_smoothed(x, k, 0.3), "x k", labelled, scalar,
+        least={"e": 1}),
     "binary_cross_entropy": Case("out = binary_cross_entropy(x, sigmoid(y))", lambda x, y: mean(
         -special.expit(y) * special.log_expit(x) - special.expit(-y) * special.log_expit(-x)), "x y", result=scalar,
         edge=lambda x, y: np.abs(x)),
@@ -292,6 +306,10 @@ CASES = {
     "laplace": Case("out = log_density(laplace(p, 0.5 + s^2), y)",
                     lambda p, s, y: stats.laplace.logpdf(y, p, 0.5 + s**2), "p s y",
                     edge=lambda p, s, y: np.abs(p - y)),
+    "half_normal": Case("out = log_density(half_normal(0.5 + s^2), y^2)",
+                        lambda s, y: stats.halfnorm.logpdf(y**2, scale=0.5 + s**2), "s y"),
+    "half_cauchy": Case("out = log_density(half_cauchy(0.5 + s^2), y^2)",
+                        lambda s, y: stats.halfcauchy.logpdf(y**2, scale=0.5 + s**2), "s y"),
     "uniform": Case(
         "out = exp(log_density(uniform(p, p + 1 + s^2), y))", lambda p, s, y: stats.uniform.pdf(y, p, 1 + s**2),
         "p s y", edge=lambda p, s, y: np.minimum(np.abs(y - p), np.abs(y - p - 1 - s**2)), given="y"),
@@ -339,6 +357,7 @@ CASES = {
                 shapes=ranks(1, 5, ("#",)), result=out_of_three, layer="mlp(4, 1, 3, activation = tanh)"),
     "layer_norm": Case("out = f(x)", lambda x, scale, shift: scale * normed(x, -1, 0.1) + shift,
                        shapes=ranks(1, 5, ("#",)), layer="layer_norm(eps = 0.1)", **SCALED),
+    "group_norm": Case("out = f(x)", in_groups, layer="group_norm(2, eps = 0.1)", **SCALED, **picture("4", low=2)),
     "batch_norm in training": Case(
         "out = f(x, training = true)", batch_normed, layer="batch_norm(eps = 0.1)", **SCALED,
         **picture("2", low=2, a=1)),

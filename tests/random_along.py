@@ -315,6 +315,7 @@ def labelled(d: Draft) -> None:
     k = d.value(dtype="int")
     a = classes_of(d, k)
     text, shape = d.random.choice([(f"log_density(categorical({a}), {k})", k.shape), (f"cross_entropy({a}, {k})", ()),
+                                   (f"cross_entropy({a}, {k}, smoothing = 0.2)", ()),
                                    (f"accuracy({a}, {k})", ()), (f"draw(categorical({a}))", None)])
     if shape is None:
         d.let(text, k.shape, k.bound, (a, k), dtype="int")

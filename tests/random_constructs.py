@@ -299,6 +299,8 @@ def norm_layer(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 1 and v.shape[0] == "batch" and all(isinstance(s, int) for s in v.shape[1:]))
     if d.random.random() < 0.5:
         d.let(f"0.5 * ({a} |> layer_norm(eps = 0.2))", a.shape, 1.5, (a,))
+    elif d.random.random() < 0.3 and a.shape[1] > 0:
+        d.let(f"0.5 * ({a} |> group_norm({a.shape[1]}, eps = 0.2))", a.shape, 1.5, (a,))
     else:  # a batch in training, running figures elsewhere
         d.let(f"0.5 * ({a} |> batch_norm(eps = 0.2))", a.shape, 2 * a.bound, (a,))
 
@@ -371,6 +373,10 @@ def slope(d: Draft) -> None:
 def density(d: Draft) -> None:
     a = d.value()
     b = d.value(lambda v: joined(a.shape, v.shape) == a.shape)
-    text = d.random.choice(["normal({b}, 0.7)", "laplace({b}, 0.8)", "normal(0.3, 0.5 + {b}^2)", "bernoulli({b})"])
+    text = d.random.choice(["normal({b}, 0.7)", "laplace({b}, 0.8)", "normal(0.3, 0.5 + {b}^2)", "bernoulli({b})",
+                            "half_normal(0.6 + {b}^2)", "half_cauchy(0.6 + {b}^2)"])
+    if text.startswith("half"):
+        d.let(f"log_density({text.format(b=b)}, abs({a}))", a.shape, 4 * (a.bound + 1) ** 2 + b.bound**2, (a, b))
+        return
     bound = 4 * (a.bound + b.bound) ** 2 + 2
     d.let(f"log_density({text.format(b=b)}, {a})", a.shape, bound, (a, b))

@@ -227,6 +227,10 @@ POINTS: dict[str, list[Row]] = {
     "normal": [("log_density(normal(x[0], x[1]), 1.0)", [1, 1], lambda m, s: -(((1 - m) / s) ** 2) / 2 - log(s)
                 - log(2 * mp.pi) / 2)],
     "laplace": [("log_density(laplace(x[0], x[1]), 1.0)", [1, 1], lambda m, s: -log(2 * s))],
+    "half_normal": [("log_density(half_normal(x[1]), x[0]^2)", [0, 1], lambda y, s: log(2 / mp.pi) / 2 - log(s)
+                     - (y**2 / s) ** 2 / 2)],
+    "half_cauchy": [("log_density(half_cauchy(x[1]), x[0]^2)", [0, 1], lambda y, s: log(2 / mp.pi) - log(s)
+                     - log(1 + (y**2 / s) ** 2))],
     "uniform": [("log_density(uniform(x[0], x[1]), 0.0)", [0, 2], lambda a, b: -log(b - a))],
     "bernoulli": [("log_density(bernoulli(x[0]), 1)", [0], lambda x: x - two(0, x))],
     "categorical": [("log_density(categorical(x), 1)", [0, 0], lambda x, y: y - two(x, y))],
@@ -255,7 +259,7 @@ WHY = {
     "a number, or one shape of it": "constant zeros ones zeros_like ones_like gate_bias",
     "what an optimizer asks for": "clipped",
     "a derivative itself, or a marker": "grad hessian hvp jacobian jvp vjp stop_gradient",
-    "made of the functions above, parameter by parameter": "moments batch_norm mlp rnn gru lstm spectral_norm",
+    "made of the functions above, parameter by parameter": "moments batch_norm group_norm mlp rnn gru lstm spectral_norm",
     "an update rule or a schedule": "accumulate adagrad adam adamw lookahead momentum rmsprop sgd constant_rate cosine "
                                     "cyclic exponential_decay step_decay",
     "a word about distributions": "joint weighted log_density",

@@ -199,6 +199,8 @@ def started(rule: str, shape: str, seed: int = 0, dtype: str = "float") -> Any:
     ("normal(1, 2)", stats.norm(1, 2)),
     ("laplace(1, 2)", stats.laplace(1, 2)),
     ("uniform(-1, 3)", stats.uniform(-1, 4)),
+    ("half_normal(2)", stats.halfnorm(0, 2)),
+    ("half_cauchy(2)", stats.halfcauchy(0, 2)),
     ("glorot_uniform", stats.uniform(-np.sqrt(6 / 160), 2 * np.sqrt(6 / 160))),
     ("glorot_normal", stats.norm(0, np.sqrt(2 / 160))),
     ("he_uniform", stats.uniform(-np.sqrt(6 / 100), 2 * np.sqrt(6 / 100))),

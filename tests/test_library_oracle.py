@@ -130,10 +130,14 @@ TORCH: dict[str, Any] = {
     "absolute": together(functional.l1_loss),
     "huber": together(lambda p, y: functional.huber_loss(p, y, delta=0.7)),
     "cross_entropy": lambda x, k: functional.cross_entropy(x.reshape(k.numel(), x.shape[-1]), k.reshape(-1)),
+    "cross_entropy of smoothed labels": lambda x, k: functional.cross_entropy(
+        x.reshape(k.numel(), x.shape[-1]), k.reshape(-1), label_smoothing=0.3),
     "binary_cross_entropy": together(
         lambda x, y: functional.binary_cross_entropy_with_logits(x, torch.sigmoid(y))),
     "normal": lambda p, s, y: distribution("Normal", p, 0.5 + s**2).log_prob(y),
     "laplace": lambda p, s, y: distribution("Laplace", p, 0.5 + s**2).log_prob(y),
+    "half_normal": lambda s, y: distribution("HalfNormal", 0.5 + s**2).log_prob(y**2),
+    "half_cauchy": lambda s, y: distribution("HalfCauchy", 0.5 + s**2).log_prob(y**2),
     "uniform": lambda p, s, y: torch.exp(distribution("Uniform", p, p + 1 + s**2).log_prob(y)),
     "bernoulli": lambda x, t: distribution("Bernoulli", logits=x).log_prob(t.double()),
     "categorical": lambda x, k: distribution("Categorical", logits=x).log_prob(k),
@@ -150,6 +154,7 @@ TORCH: dict[str, Any] = {
     "mlp": lambda x, **f: functional.linear(torch.tanh(functional.linear(x, f["inner[0].W"].mT, f["inner[0].b"])),
                                             f["last.W"].mT, f["last.b"]),
     "layer_norm": lambda x, scale, shift: functional.layer_norm(x, x.shape[-1:], scale, shift, 0.1),
+    "group_norm": lambda x, scale, shift: functional.group_norm(x, 2, scale, shift, 0.1),
     "batch_norm in training": lambda x, scale, shift, **seen: torch.native_batch_norm(
         x, scale, shift, None, None, True, 0.0, 0.1)[0],  # batch_norm itself refuses one row
     "batch_norm": lambda x, scale, shift, seen_mean, seen_var: functional.batch_norm(

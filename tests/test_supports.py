@@ -26,6 +26,8 @@ X = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")
 # ends among them) and numbers just outside. `z` is a column of floats, `w` two.
 STATED: dict[str, tuple[str, str, list[float], list[float]]] = {
     "uniform": ("y ~ uniform(low = -1, high = 3)", "numbers from -1, below 3", [-1, 0.5, 2.9999], [-1.0001, 3, 4]),
+    "half_normal": ("y ~ half_normal(scale = exp(z))", "numbers from 0", [0, 0.5, 9], [-0.0001, -3]),
+    "half_cauchy": ("y ~ half_cauchy(scale = exp(z))", "numbers from 0", [0, 0.5, 9], [-0.0001, -3]),
     "bernoulli": ("y ~ bernoulli(logits = z)", "0 or 1", [0, 1], [-1, -0.001, 0.5, 1.001, 2]),
     "categorical": ("y ~ categorical(logits = w)", "0 or 1", [0, 1], [-1, 2]),
     "poisson": ("y ~ poisson(rate = exp(z))", "whole numbers from 0", [0, 1, 9], [-1, -0.001, 0.5]),

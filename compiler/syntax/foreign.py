@@ -99,8 +99,9 @@ NAMES = {
     **dict.fromkeys(("expit", "logistic"), "write `sigmoid(x)`"),
     "logsigmoid": "write `log_sigmoid(x)`",
     "logit": "write `log(p) - log(1 - p)`",
-    **dict.fromkeys(("group_norm", "GroupNorm", "instance_norm", "InstanceNorm", "InstanceNorm2d"),
-                    "write a layer: `reshape` the channels to groups, take `moments` of each, then scale and shift"),
+    **dict.fromkeys(("GroupNorm", "groupnorm"), "write `x |> group_norm(groups = 2)`"),
+    **dict.fromkeys(("instance_norm", "InstanceNorm", "InstanceNorm2d"),
+                    "write `x |> group_norm(groups = size(x, 1))`: each channel is a group"),
     **dict.fromkeys(("rms_norm", "RMSNorm"), "write `x / sqrt(mean(x^2, axis = -1, keepdims = true) + eps)`"),
     **dict.fromkeys(("LayerNorm", "LayerNormalization", "layernorm"), "write `x |> layer_norm()`"),
     **dict.fromkeys(("BatchNorm", "BatchNormalization", "batchnorm", "BatchNorm1d", "BatchNorm2d"),
@@ -114,7 +115,7 @@ NAMES = {
     **dict.fromkeys(("binary_crossentropy", "BCELoss", "BCEWithLogitsLoss", "bce_loss", "sigmoid_binary_cross_entropy",
                      "binary_cross_entropy_with_logits"), "write `binary_cross_entropy(logits, y)`"),
     **dict.fromkeys(("label_smoothing", "smooth_labels"),
-                    "write `(1 - a) * cross_entropy(z, y) - a * mean(log_softmax(z))`"),
+                    "write `cross_entropy(logits, y, smoothing = 0.1)`"),
     **dict.fromkeys(("MSELoss", "mean_squared_error", "squared_error", "l2_loss"), "write `squared(prediction, y)`"),
     **dict.fromkeys(("L1Loss", "mean_absolute_error", "l1_loss"), "write `absolute(prediction, y)`"),
     **dict.fromkeys(("smooth_l1_loss", "SmoothL1Loss", "huber_loss", "HuberLoss"), "write `huber(prediction, y)`"),
@@ -162,7 +163,7 @@ ARGUMENTS = {
     "learning_rate": "lr", "padding": "pad", "units": "out", "out_features": "out", "filters": "channels",
     "out_channels": "channels", "kernel_size": "kernel", "strides": "stride", "dim": "axis", "keepdim": "keepdims",
     "hidden_size": "hidden", "p": "rate", "epsilon": "eps", "weight_decay": "decay", "use_bias": "bias",
-    "negative_slope": "slope", "output_padding": "output_pad", "num_embeddings": "vocabulary", "embedding_dim": "width",
+    "negative_slope": "slope", "label_smoothing": "smoothing", "num_groups": "groups", "output_padding": "output_pad", "num_embeddings": "vocabulary", "embedding_dim": "width",
 }  # fmt: skip
 
 # Settings of other libraries, and what the train block says.
@@ -177,7 +178,7 @@ SETTINGS = {
     **dict.fromkeys(("lr", "learning_rate"), "the optimizer takes it: `minimize loss using adam(1e-3)`"),
     **dict.fromkeys(("weight_decay", "regularization", "l2", "l1"), "write `penalty: l2(1e-4) on *.W`"),
     **dict.fromkeys(("label_smoothing",),
-                    "it belongs to the loss: `(1 - a) * cross_entropy(z, y) - a * mean(log_softmax(z))`"),
+                    "it belongs to the loss: `loss = cross_entropy(logits, y, smoothing = 0.1)`"),
     **dict.fromkeys(("clip_norm", "clipnorm", "grad_clip", "gradient_clip", "max_grad_norm"),
                     "write `clip: global_norm(1.0)`"),
     **dict.fromkeys(("validation_split", "validation", "val_split", "valid", "validation_data"),
