@@ -141,6 +141,93 @@ train {{ minimize loss using sgd(0.1) }}"""
     assert caught.value.code == "E0222" and "`y = net(...)`" in str(caught.value)
 
 
+SCHOOLS = """model schools {
+    input  sigma: float[j]
+    target y: float[j]
+    param mu: float ~ normal(0, 5)
+    param tau: float ~ half_normal(5)
+    param theta: float[8] ~ normal(mu, tau)
+    y ~ normal(theta, sigma)
+    output t = theta
+}
+train schools { minimize loss using adam(1e-2); steps: 500; batch: all }
+"""
+
+
+def test_parameters_of_rows_lead_to_their_index() -> None:
+    """Rubin's eight schools (1981), as Stan states them: the way out of the message trains as PyTorch does."""
+    torch = pytest.importorskip("torch")
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile(SCHOOLS)
+    assert caught.value.code == "E0310" and caught.value.help is not None
+    said = re.findall(r"`(.*?)`", caught.value.help)
+    row, indexed, name, ordered, batch = said
+    assert (row, indexed, name, batch) == ("input row: int[j] in 0..8", "theta[row]", "theta", "batch: all")
+    y = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])
+    data = {"sigma": np.array([15.0, 10, 16, 11, 9, 11, 10, 18]), "y": y, "row": np.arange(8)}
+    found = []
+    for text in (SCHOOLS.replace("normal(theta,", f"normal({ordered},"),
+                 SCHOOLS.replace("normal(theta,", f"normal({indexed},").replace("target", f"{row}\n    target")):
+        trainer = dlc.Trainer(dlc.compile(text, precision="float64"))
+        start = {path: torch.tensor(value, requires_grad=True) for path, value in trainer.parameters.items()}
+        trainer.fit({name: data[name] for name in ("sigma", "y", "row") if name != "row" or "row" in text})
+        found.append(trainer.parameters)
+    law = torch.distributions
+    optimizer = torch.optim.Adam(start.values(), lr=1e-2)
+    for _ in range(500):
+        optimizer.zero_grad()
+        mu, tau, theta = start["mu"], start["tau"], start["theta"]
+        prior = (law.Normal(0, 5).log_prob(mu) + law.HalfNormal(5).log_prob(tau)
+                 + law.Normal(mu, tau).log_prob(theta).sum())
+        seen = law.Normal(theta, torch.tensor(data["sigma"])).log_prob(torch.tensor(y))
+        (-seen.mean() - prior / 8).backward()
+        optimizer.step()
+    for path, value in start.items():
+        for one in found:
+            np.testing.assert_allclose(one[path], value.detach().numpy(), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("line", "form", "right"), [
+    ("y ~ normal(mu + s * eta, 1)", "(mu + s * eta)[row]", "y ~ normal((mu + s * eta)[row], 1)"),
+    ("y ~ normal(1, exp(eta))", "exp(eta)[row]", "y ~ normal(1, exp(eta)[row])"),
+    ("loss = mean((y - eta)^2)", "eta[row]", "loss = mean((y - eta[row])^2)"),
+    ("loss = mean(maximum(y, eta))", "eta[row]", "loss = mean(maximum(y, eta[row]))"),
+    ("loss = mean(u + beta)", "beta[row]", "loss = mean(u + beta[row])"),
+    ("loss = mean(x + y) + mu", "y[:, none]", "loss = mean(x + y[:, none]) + mu"),
+    ("loss = mean(u * x) + mu", "x[..., none]", "loss = mean(u * x[..., none]) + mu"),
+    ("loss = mean(x * (mu + y))", "(mu + y)[:, none]", "loss = mean(x * (mu + y)[:, none])"),
+    ("loss = mu * mean(x * transpose(x))", "transpose(transpose(x))", "loss = mu * mean(x * transpose(transpose(x)))"),
+])
+def test_shapes_that_do_not_meet_lead_to_the_form_that_does(line: str, form: str, right: str) -> None:
+    text = """model m {
+    input  x: float[batch, 3]
+    input  u: float[batch, 3, 2]
+    input  row: int[batch] in 0..8
+    target y: float[batch]
+    param mu: float
+    param s: float
+    param eta: float[8]
+    param beta: float[8, 3, 2]
+    LINE
+    output p = x + mu + s + sum(eta) + sum(beta)
+}
+train { minimize loss using sgd(0.1) }"""
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile(text.replace("LINE", line))
+    assert caught.value.code == "E0310" and caught.value.help is not None
+    assert f"`{form}`" in caught.value.help
+    dlc.compile(text.replace("LINE", right))
+
+
+def test_a_parameter_for_each_row_says_how_many() -> None:
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile(SCHOOLS.replace("float[8]", "float[j]"))
+    found = {problem.code: problem.help for problem in caught.value.diagnostics}
+    said = re.findall(r"`(.*?)`", found["E0328"])
+    assert said == ["param theta: float[8]", "theta[row]", "input row: int[j] in 0..8"]
+    dlc.compile(SCHOOLS.replace("param theta: float[8]", said[2] + "; " + said[0]).replace("(theta", f"({said[1]}"))
+
+
 @pytest.mark.parametrize("word", foreign.NAMES)
 def test_a_word_of_another_library_leads_to_ours(word: str) -> None:
     with pytest.raises(dlc.Error) as caught:

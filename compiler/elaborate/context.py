@@ -13,6 +13,7 @@ from ..ir.module import Module, Variable
 from ..ir.reachable import depends
 from ..ir.types import Dim, Shape, TensorType, TypeProblem, product, show_shape
 from ..source import Span
+from . import meant
 from .library import Library
 from .scope import Frame
 from .values import POISON, Tensor, Value
@@ -217,7 +218,7 @@ def located(
     elif span is not None and len({label.span for label in labels}) < len(labels):
         notes = [label.text for label in labels]
         labels = [Label(span, "")]
-    help = problem.help or _meant(problem, operands)
+    help = meant.instead(problem, operands) or problem.help
     return CompileError([Diagnostic(problem.code, str(problem), tuple(labels), tuple(notes), help)])
 
 
@@ -235,16 +236,6 @@ def _origin(node: Any, place: Span) -> str:
         return f" (declared on line {node.span.line})"
     text = f"`{node.span.text}`, " if _short(node.span) else ""
     return f" (from {text}line {node.span.line})"
-
-
-def _meant(problem: TypeProblem, operands: Sequence[Any]) -> str | None:
-    """The declaration that would fit, where a matrix of parameters does not."""
-    if problem.code != "E0312" or len(operands) != 2 or not all(isinstance(node, Node) for node in operands):
-        return None
-    x, w = operands
-    if w.op.name != "variable" or w.rank != 2 or not isinstance(x.shape[-1], int):
-        return None
-    return f"did you mean `{w.attrs['path'].rpartition('.')[2]}: float{show_shape((x.shape[-1], w.shape[1]))}`?"
 
 
 def poisoned(*values: Value) -> bool:

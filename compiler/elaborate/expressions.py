@@ -240,11 +240,14 @@ def _merge_labels(operands: list[Value], span: Span, spans: tuple[Span | None, .
                 continue
             seen = merged[i]
             if seen is not None and clash(seen, label):
+                free = isinstance(value.node.shape[i - rank], Dim)
                 raise error("E0313", f"dimension `{seen[1]}` meets dimension `{label[1]}`", owner[i],
                             f"dimension {i - rank} is `{seen[1]}`",
                             more=[(place, f"dimension {i - rank} is `{label[1]}`")],
-                            notes=["both have the same size here, but two different names never meet"],
-                            help=f"`v[{label[1]}]` lays a vector along the dimension `{label[1]}`")
+                            notes=["two different names never meet" if free else
+                                   "both have the same size here, but two different names never meet"],
+                            help="if they always have the same size, declare both with one name" if free else
+                            f"`v[{label[1]}]` lays a vector along the dimension `{label[1]}`")
             if seen is None:
                 merged[i], owner[i] = label, place
     for value, _ in tensors if None in merged else ():  # where all have one element, the first name stays
