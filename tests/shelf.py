@@ -31,7 +31,8 @@ TRAIN = {
 BODY = {
     **{name: f"z = x |> dense(3, weights = {name})" for name in (
         "zeros", "ones", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal",
-        "constant(0.5)", "normal(0, 0.1)", "laplace(0, 0.1)", "half_normal(0.1)", "half_cauchy(0.1)", "uniform(-0.1, 0.1)",
+        "constant(0.5)", "normal(0, 0.1)", "laplace(0, 0.1)", "half_normal(0.1)", "half_cauchy(0.1)",
+        "uniform(-0.1, 0.1)",
     )},
     **{name: f"h = reshape(x, [batch, 2, 2]) |> {name}(3); z = h[:, -1] |> dense(3)"
        for name in ("rnn", "lstm", "gru")},
@@ -46,7 +47,8 @@ BODY = {
 PICTURES = {
     "conv": "conv(4, kernel = 3, stride = 2, pad = 1)", "conv grouped": "conv(4, kernel = 3, groups = 2, dilation = 2)",
     "conv_transpose": "conv_transpose(4, kernel = 3, stride = 2, pad = 1, output_pad = 1)",
-    "group_norm": "group_norm(2)", "tiled_conv": "tiled_conv(4, kernel = 3, tile = 2, pad = 1)", "max_pool": "max_pool(3, stride = 2, pad = 1)",
+    "group_norm": "group_norm(2)",
+    "tiled_conv": "tiled_conv(4, kernel = 3, tile = 2, pad = 1)", "max_pool": "max_pool(3, stride = 2, pad = 1)",
     "avg_pool": "avg_pool(2)", "global_max_pool": "global_max_pool", "adaptive_avg_pool": "adaptive_avg_pool(3)",
     "maxout": "maxout(pieces = 2, axis = 1)",
 }

@@ -259,7 +259,8 @@ WHY = {
     "a number, or one shape of it": "constant zeros ones zeros_like ones_like gate_bias",
     "what an optimizer asks for": "clipped",
     "a derivative itself, or a marker": "grad hessian hvp jacobian jvp vjp stop_gradient",
-    "made of the functions above, parameter by parameter": "moments batch_norm group_norm mlp rnn gru lstm spectral_norm",
+    "made of the functions above, parameter by parameter": "moments batch_norm group_norm mlp rnn gru lstm "
+                                                           "spectral_norm",
     "an update rule or a schedule": "accumulate adagrad adam adamw lookahead momentum rmsprop sgd constant_rate cosine "
                                     "cyclic exponential_decay step_decay",
     "a word about distributions": "joint weighted log_density",

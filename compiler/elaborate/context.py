@@ -11,7 +11,7 @@ from ..diagnostics import CompileError, Diagnostic, Label, Problems, error
 from ..ir.graph import Graph, Node
 from ..ir.module import Module, Variable
 from ..ir.reachable import depends
-from ..ir.types import Dim, Shape, TensorType, TypeProblem, product, show_shape
+from ..ir.types import Dim, Shape, TensorType, TypeProblem, product
 from ..source import Span
 from . import meant
 from .library import Library

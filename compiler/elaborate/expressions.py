@@ -10,7 +10,7 @@ from ..diagnostics import did_you_mean, error
 from ..ir.types import Dim, weight
 from ..source import Span
 from ..syntax import foreign, tree as syntax
-from . import builtins, calls, control, indexing, scan
+from . import builtins, calls, control, indexing, meant, scan
 from .context import Context, poisoned, to_node
 from .scope import Frame
 from .values import (
@@ -240,14 +240,11 @@ def _merge_labels(operands: list[Value], span: Span, spans: tuple[Span | None, .
                 continue
             seen = merged[i]
             if seen is not None and clash(seen, label):
-                free = isinstance(value.node.shape[i - rank], Dim)
+                notes, help = meant.two_names(label[1], value.node.shape[i - rank])
                 raise error("E0313", f"dimension `{seen[1]}` meets dimension `{label[1]}`", owner[i],
                             f"dimension {i - rank} is `{seen[1]}`",
                             more=[(place, f"dimension {i - rank} is `{label[1]}`")],
-                            notes=["two different names never meet" if free else
-                                   "both have the same size here, but two different names never meet"],
-                            help="if they always have the same size, declare both with one name" if free else
-                            f"`v[{label[1]}]` lays a vector along the dimension `{label[1]}`")
+                            notes=notes, help=help)
             if seen is None:
                 merged[i], owner[i] = label, place
     for value, _ in tensors if None in merged else ():  # where all have one element, the first name stays

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ir.graph import Node
-from ..ir.types import Dim, TypeProblem, show_shape
+from ..ir.types import Dim, Size, TensorType, TypeProblem, show_shape
 
 
 def instead(problem: TypeProblem, operands: Sequence[Any]) -> str | None:
@@ -65,6 +65,24 @@ def _named_alike(a: Node, b: Node) -> str | None:
                 return f"`{one}` and `{other}` are two sizes: if they are always equal, give both the same name"
             return None
     return None
+
+
+def two_names(name: str, size: Size) -> tuple[list[str], str]:
+    """Notes and the way out where a dimension of that name and size meets another name (E0313)."""
+    if isinstance(size, Dim):
+        return ["two different names never meet"], "if they always have the same size, declare both with one name"
+    return (["both have the same size here, but two different names never meet"],
+            f"`v[{name}]` lays a vector along the dimension `{name}`")
+
+
+def counted(owner: str, name: str, type: TensorType) -> str:
+    """For a parameter whose number differs from run to run (E0328), in a model or a layer."""
+    first, *rest = type.shape
+    if owner == "model" and isinstance(first, Dim) and not any(isinstance(size, Dim) for size in rest):
+        row = (first.names() or ["batch"])[0]
+        return (f"say how many there are, `param {name}: float{show_shape((8, *rest))}`, and which of them a row "
+                f"takes: `{name}[row]` of `input row: int[{row}] in 0..8`")
+    return "give the dimension a number where the data are declared: `input x: float[batch, 8]`"
 
 
 def _name(node: Node) -> str:

@@ -8,10 +8,10 @@ from .. import ops
 from ..diagnostics import CompileError, error, warning
 from ..ir.graph import Node
 from ..ir.rebuild import rebuild
-from ..ir.types import Dim, TensorType, TypeProblem, show_shape
+from ..ir.types import Dim, TensorType, TypeProblem
 from ..source import Span
 from ..syntax import tree as syntax
-from . import builtins, calls, control, expressions, indexing, likelihood, scan, support, tensor_arguments, types
+from . import builtins, calls, control, expressions, indexing, likelihood, meant, scan, support, tensor_arguments, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame, StateSlot
 from .values import (
@@ -239,26 +239,16 @@ def _path(frame: Frame, name: str) -> str:
     return f"{frame.path}.{name}" if frame.path else name
 
 
-def _counted(frame: Frame, name: str, type: TensorType) -> str:
-    """The way out for a parameter with a free dimension."""
-    first, *rest = type.shape
-    if frame.kind == "model" and isinstance(first, Dim) and not any(isinstance(size, Dim) for size in rest):
-        return (f"say how many there are, `param {name}: float{show_shape((8, *rest))}`, and which of them a row takes: "
-                f"`{name}[row]` of `input row: int[{(first.names() or ['batch'])[0]}] in 0..8`")
-    return "give the dimension a number where the data are declared: `input x: float[batch, 8]`"
-
-
 def _param(c: Context, frame: Frame, statement: syntax.Param) -> None:
     _owner(c, frame, statement, "param")
     type, labels = types.declared(c, frame, statement.type)
     if type.dtype != "float":
         raise error("E0327", f"a param is learned by its derivative: it must be float, not {type.dtype}",
-                    statement.type.span,
-                    "declared here", help="`state` keeps whole numbers and truth values")
+                    statement.type.span, "declared here", help="`state` keeps whole numbers and truth values")
     if any(isinstance(size, Dim) for size in type.shape):
         raise error("E0328", f"the shape of `{statement.name}` must be known before the file runs", statement.type.span,
                     f"this is `{type}`", notes=["a free dimension such as `batch` can differ from run to run"],
-                    help=_counted(frame, statement.name, type))
+                    help=meant.counted(frame.kind, statement.name, type))
     if statement.name in frame.replaced:
         argument = frame.replaced[statement.name]
         what = f"`{statement.name}`"

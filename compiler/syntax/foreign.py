@@ -163,7 +163,8 @@ ARGUMENTS = {
     "learning_rate": "lr", "padding": "pad", "units": "out", "out_features": "out", "filters": "channels",
     "out_channels": "channels", "kernel_size": "kernel", "strides": "stride", "dim": "axis", "keepdim": "keepdims",
     "hidden_size": "hidden", "p": "rate", "epsilon": "eps", "weight_decay": "decay", "use_bias": "bias",
-    "negative_slope": "slope", "label_smoothing": "smoothing", "num_groups": "groups", "output_padding": "output_pad", "num_embeddings": "vocabulary", "embedding_dim": "width",
+    "negative_slope": "slope", "label_smoothing": "smoothing", "num_groups": "groups",
+    "output_padding": "output_pad", "num_embeddings": "vocabulary", "embedding_dim": "width",
 }  # fmt: skip
 
 # Settings of other libraries, and what the train block says.
