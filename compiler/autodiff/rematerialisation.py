@@ -10,7 +10,6 @@ Nothing here can change a value: whatever rewrites did to the numbers on nodes, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from .. import ops
 from ..ir.graph import Node
@@ -22,8 +21,7 @@ class Recomputation:
     """The copies that one sweep needs; `order` are the nodes of its target, inputs first."""
 
     def __init__(self, order: Sequence[Node]) -> None:
-        self._copies: dict[Node, Node] = {}
-        self._tied: dict[tuple[Node, int], Node] = {}
+        self._again: dict[int, dict[Node, Node]] = {}  # by block: what nodes are in its second computation
         self._since: dict[int, list[Node]] = {}  # by block: what is computed before it is entered again
         self._sent: dict[Node, None] = {}  # what was sent to leaves since the last block was entered
         self._moving: dict[Node, bool] = {}
@@ -57,28 +55,20 @@ class Recomputation:
 
     def _value(self, node: Node, block: int) -> Node:
         """What has the node's value in the second computation of a block."""
-        below = needed([node], lambda x: () if self._stays(x, block) else x.inputs)
-        order = [x for x in below if not self._stays(x, block)]
-        copies = rebuild(node.graph, order, {}, order, outside=partial(self._standing, block=block), here=True)
-        self._copies.update(zip(order, copies, strict=True))
-        return self._standing(node, block)
+        done = self._again.setdefault(block, {})
 
-    def _stays(self, node: Node, block: int) -> bool:
-        """Whether no copy is to be made: there is one; what enters the block is kept; and what does not depend on the
-        data and no draw is as large as the parameters are, and kept."""
-        return node in self._copies or node.block != block or node in self._kept or not self._depends(node)
+        def is_copied(node: Node) -> bool:
+            """What does not depend on the data and no draw is as large as the parameters are, and kept."""
+            return node.block == block and node not in done and node not in self._kept and self._depends(node)
 
-    def _standing(self, node: Node, block: int) -> Node:
-        """What stands for a value of which no copy is to be made: what enters the block is tied."""
-        if not self._depends(node):
-            return node
-        if node in self._copies and node.block == block:
-            return self._copies[node]
-        key = (node, block)
-        if key not in self._tied:
-            with node.graph.at(node.scope, node.span, 0):
-                self._tied[key] = ops.tie(node, *self._since[block])
-        return self._tied[key]
+        def entering(node: Node) -> Node:
+            """What stands for a value of which no copy is made: what enters the block is tied."""
+            with node.graph.at(node.scope, node.span):
+                return ops.tie(node, *self._since[block]) if self._depends(node) else node
+
+        order = needed([node], lambda node: node.inputs if is_copied(node) else ())
+        copied = [node for node in order if is_copied(node)]
+        return rebuild(node.graph, [node], {}, copied, outside=entering, here=True, done=done)[0]
 
     def _depends(self, node: Node) -> bool:
         """Whether a value depends on the data or on a draw."""

@@ -13,7 +13,7 @@ Rule = Callable[[Node, Taken], "Node | None"]
 
 def rebuild(
     graph: Graph, roots: Sequence[Node], mapping: Mapping[Node, Node], order: Iterable[Node] | None = None, *,
-    outside: Taken | None = None, make: Rule | None = None, here: bool = False,
+    outside: Taken | None = None, make: Rule | None = None, here: bool = False, done: dict[Node, Node] | None = None,
 ) -> list[Node]:
     """The roots made again in `graph`, where `mapping` says what some nodes are there. Linear.
 
@@ -22,8 +22,10 @@ def rebuild(
     make: a rule of its own for some nodes, None for the others.
     here: new nodes belong to the derivative and the `checkpoint` block that `Graph.at` set; else each to its own (to
         no block in another graph). Scope and span are those of the node in either case.
+    done: what nodes have become in earlier calls; this one adds to it.
     """
-    done = dict(mapping)
+    done = {} if done is None else done
+    done.update(mapping)
 
     def taken(node: Node) -> Node:
         if node not in done:

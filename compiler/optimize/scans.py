@@ -13,10 +13,12 @@ in the same way.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from .. import ops
 from ..ir.body import Body, Scanned, ScanView, State, scans, with_body
 from ..ir.graph import Graph, Node
+from ..ir.rebuild import Taken, rebuild
 from ..ir.types import Shape, product
 from ..ops.match import POINTWISE
 from ..ops.scan_builder import CLOSED, Intake
@@ -146,15 +148,14 @@ class _Improving:
 
     def _same(self, node: Node) -> Node:
         """The value outside of what is the same in every turn."""
-        if node not in self.values:
-            if node.op.name == "local":
-                given = self.scan.given(node)
-                self.values[node] = _any(given.value, given.axis) if isinstance(given, Scanned) else given.value
-            else:
-                with self.outside.at(node.scope, node.span, derived=node.derived):
-                    self.values[node] = self.outside.add(
-                        node.op, [self._same(source) for source in node.inputs], node.attrs)
-        return self.values[node]
+        return rebuild(self.outside, [node], {}, make=self._given, done=self.values)[0]
+
+    def _given(self, node: Node, taken: Taken) -> Node | None:
+        if node.op.name != "local":
+            return None
+        given, scan = self.scan.given(node), self.scan.node
+        with self.outside.at(scan.scope, scan.span, derived=scan.derived):
+            return _any(given.value, given.axis) if isinstance(given, Scanned) else given.value
 
     def _all(self, node: Node) -> Node:
         """The values of all turns, along a new first dimension, of what is apart from the states."""
@@ -223,17 +224,10 @@ class _Improving:
         states = [state for state in moved if state.number in needed]
         leaves = {state.number: ops.make_local(self.turns, state.number, state.after.type) for state in states}
         intake = Intake(self.turns, list(leaves.values()))
-        done: dict[Node, Node] = {}
-        for node in self.order:
-            if (self._inside(node) and node in needed) or self._stays(node):
-                if node.op.name == "local":
-                    done[node] = leaves[node.attrs["number"]]
-                else:
-                    with self.turns.at(node.scope, node.span, derived=node.derived):
-                        done[node] = self.turns.add(node.op, [self._in(s, done, intake) for s in node.inputs],
-                                                    node.attrs)
-        roots = [self._in(state.after, done, intake) for state in states]
-        roots += [self._in(node, done, intake) for node in emits]
+        order = [node for node in self.order if (self._inside(node) and node in needed) or self._stays(node)]
+        placed = {node: leaves[node.attrs["number"]] for node in order if node.op.name == "local"}
+        roots = rebuild(self.turns, [*(state.after for state in states), *emits], placed, order,
+                        outside=partial(self._in, intake))
         results.update((state.number, state.value) for state in self.scan.states if state.number in used)
         if not states and not emits:
             return results
@@ -250,10 +244,8 @@ class _Improving:
         of numbers alone, which the rules look at."""
         return self.kinds[node] == "closed" and (not self.final or not node.inputs)
 
-    def _in(self, node: Node, done: Mapping[Node, Node], intake: Intake) -> Node:
-        """A value as the turn sees it."""
-        if node in done:
-            return done[node]
+    def _in(self, intake: Intake, node: Node) -> Node:
+        """A value that the turn does not compute, as it sees it."""
         if self.kinds[node] == "apart":
             if node.op.name == "turn":
                 return ops.make_turn(self.turns)
