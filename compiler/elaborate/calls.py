@@ -1,4 +1,4 @@
-"""Calls: binding arguments, and applying functions, layers, distributions and optimizers."""
+"""Calls: binding arguments, and applying functions and layers."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -7,12 +7,10 @@ from dataclasses import replace
 from .. import ops
 from ..analysis.direction import DISTANCES
 from ..diagnostics import CompileError, Label, did_you_mean, error
-from ..ir.graph import Node
-from ..ir.rebuild import rebuild
-from ..ir.types import Dim, TensorType, TypeProblem
+from ..ir.types import Dim, TypeProblem
 from ..source import Span
 from ..syntax import foreign, tree as syntax
-from . import custom, expressions, lookahead, statements, support, tensor_arguments, types
+from . import custom, expressions, lookahead, statements, support, tensor_arguments, types, updaters
 from .context import Context, located, poisoned, to_node
 from .scope import Frame
 from .values import (
@@ -32,9 +30,6 @@ from .values import (
     Value,
     kind,
 )
-
-EQUATIONS = ("log_density", "draw", "like")
-RULE = ("theta", "g", "t", "loss")  # what an optimizer may take, in the order an application gives it
 
 
 def arguments(c: Context, frame: Frame, given: Sequence[syntax.Argument]) -> list[Argument]:
@@ -64,7 +59,7 @@ def call(c: Context, frame: Frame, callee: Value, given: list[Argument], span: S
     if isinstance(callee, Instance):
         return apply_layer(c, frame, callee, given, span)
     if isinstance(callee, Updater):
-        return apply_nested(c, frame, callee, given, span)
+        return updaters.apply_nested(c, frame, callee, given, span)
     if isinstance(callee, Declared):
         declaration = callee.declaration
         if isinstance(declaration, syntax.Fn):
@@ -148,7 +143,7 @@ def require(missing: str | None, what: str, parameters: Sequence[syntax.Paramete
                     notes=[f"it takes ({names})"])
 
 
-def _from_library(problem: CompileError, inner: Frame, span: Span, what: str) -> CompileError:
+def from_library(problem: CompileError, inner: Frame, span: Span, what: str) -> CompileError:
     """An error inside a library definition is shown where the user called it, and where in the library."""
     caller = inner.caller
     if not inner.unit.standard or caller is None or caller.unit.standard:
@@ -196,7 +191,7 @@ def run_body(
             statements.run(c, inner, body)
             return _result(c, inner, what, returns, span)
     except CompileError as problem:
-        raise _from_library(problem, inner, span, what) from None
+        raise from_library(problem, inner, span, what) from None
 
 
 def _result(c: Context, inner: Frame, what: str, returns: Sequence[syntax.Type] | None, span: Span) -> Value:
@@ -275,7 +270,7 @@ def _make(
         with c.at(inner, span):
             settle(c, inner, declaration.configuration, bound, what)
     except CompileError as problem:
-        raise _from_library(problem, inner, span, what) from None
+        raise from_library(problem, inner, span, what) from None
     configuration = Configuration(inner.names, inner.dims, inner.number)
     if isinstance(declaration, syntax.Distribution):
         return Distributed(declaration, callee.unit, configuration)
@@ -286,7 +281,7 @@ def _make(
     while owner.kind in ("configuration",) and owner.caller:
         owner = owner.caller
     if owner.kind not in ("model", "layer"):
-        raise error("E0221", f"a layer cannot be made in {_article(owner.kind)}", span, f"{what} would be made here",
+        raise error("E0221", f"a layer cannot be made in {article(owner.kind)}", span, f"{what} would be made here",
                     help="make it in a layer or model and pass it in" if owner.kind == "fn" else None)
     if owner.conditional:
         raise error("E0222",
@@ -300,7 +295,7 @@ def _make(
     return instance
 
 
-def _article(kind_: str) -> str:
+def article(kind_: str) -> str:
     return {"fn": "an `fn`: it has no parameters", "train": "the train block", "optimizer": "an optimizer",
             "distribution": "a distribution"}.get(kind_, f"a {kind_}")
 
@@ -360,139 +355,3 @@ def part(c: Context, frame: Frame, instance: Instance, name: str, span: Span) ->
     raise error("E0211", f"the layer `{instance.declaration.name}` has no part `{name}`", span, "not found",
                 notes=["it has " + ", ".join([*own, *given])] if own or given else [],
                 help=did_you_mean(name, [*own, *given]))
-
-
-# --- distributions
-
-
-def equations(declaration: syntax.Distribution) -> list[str]:
-    """The names that the body of a distribution defines."""
-    return [s.targets[0].name for s in declaration.body
-            if isinstance(s, syntax.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], syntax.Name)]
-
-
-def equation(
-    c: Context, frame: Frame, value: Distributed, name: str, span: Span, subject: Argument | None = None
-) -> Value:
-    """An equation of a distribution (`log_density` and `draw` need the subject), or one of its parameters."""
-    if name in value.configuration.names and subject is None:
-        return value.configuration.names[name]
-    declaration = value.declaration
-    what = f"`{declaration.name}`"
-    names = equations(declaration)
-    if name not in names:
-        known = [*names, *value.configuration.names]
-        raise error("E0224", f"the distribution {what} has no `{name}`", span, "not defined there",
-                    notes=["it has " + ", ".join(known)], help=did_you_mean(name, known))
-    inner = frame.inner("distribution", value.unit, span)
-    inner.adopt(value.configuration)
-    try:
-        with c.deeper(what, span):
-            if subject is not None and declaration.flow:
-                flow = declaration.flow[0]
-                if name == "draw":  # what a draw is shaped like is no value of the distribution
-                    flow = replace(flow, within=None)
-                with c.at(inner, span):
-                    settle(c, inner, [flow], {flow.name: subject}, what)
-            for statement in declaration.body:
-                target = statement.targets[0] if isinstance(statement, syntax.Assign) else None
-                if isinstance(target, syntax.Name) and target.name in EQUATIONS and target.name != name:
-                    continue
-                statements.execute(c, inner, statement)
-                if isinstance(target, syntax.Name) and target.name == name:
-                    break
-    except CompileError as problem:
-        raise _from_library(problem, inner, span, what) from None
-    return outward(inner, inner.names[name])
-
-
-def draw(c: Context, frame: Frame, value: Distributed, like: Tensor, span: Span, *, typed: bool = True) -> Tensor:
-    """A draw from a distribution, of the shape of `like` and, where that is declared (`typed`), of its type."""
-    drawn = equation(c, frame, value, "draw", span, Argument(None, like, span))
-    node = to_node(c, drawn, like.node.dtype if typed else None)
-    if node is None:
-        raise error("E0301", "a draw must be a tensor", span, f"this is {kind(drawn)}")
-    if node.shape != like.node.shape:
-        node = c.make(ops.broadcast_to, [node], [span], span, shape=like.node.shape)
-    return Tensor(node, like.labels)
-
-
-# --- optimizers
-
-
-def apply_nested(c: Context, frame: Frame, updater: Updater, given: list[Argument], span: Span) -> Value:
-    """A wrapper applies the optimizer it was given: `inner(theta, g, t)` is the new theta."""
-    if frame.kind != "optimizer":
-        raise error("E0225", f"the optimizer `{updater.declaration.name}` is applied by a train block", span,
-                    "applied here",
-                    help="write `minimize loss using ...` in a train block")
-    what = f"`{updater.declaration.name}`"
-    parameters = [syntax.Parameter(span, name, None, None) for name in RULE[:2]]
-    parameters.append(syntax.Parameter(span, RULE[2], None, syntax.Constant(span, None)))
-    bound, missing = bind(c, frame, parameters, given, what, span)
-    require(missing, what, parameters, span)
-    path = next((path for known, path in frame.nested if known is updater), None)
-    if path is None:
-        path = frame.take_name(updater.declaration.name, "/")
-        frame.nested.append((updater, path))
-    like = frame.names["theta"].node
-    values: dict[str, Node] = {"t": frame.names["t"].node}
-    for name, argument in bound.items():
-        node = to_node(c, argument.value)
-        wanted = TensorType("int", ()) if name == "t" else like.type
-        if node is not None and node.dtype == "int" and wanted.dtype == "float":
-            node = ops.cast(node, dtype="float")
-        if node is None or node.type != wanted:
-            raise error("E0326", f"`{name}` of {what} is `{wanted}` here", argument.span,
-                        f"this is {kind(argument.value)}",
-                        help="`t // turns` is a whole number" if name == "t" else None)
-        values[name] = node
-    return Tensor(apply_updater(c, frame, updater, values, path, frame.subject, span))
-
-
-def apply_updater(
-    c: Context, frame: Frame, updater: Updater, values: dict[str, Node], path: str, subject: str, span: Span
-) -> Node:
-    """The new theta of one parameter (path `subject`). States live at `path/STATE/subject`.
-
-    A schedule in the configuration follows this optimizer's own t: where t is not the step, it is put in its place.
-    """
-    declaration = updater.declaration
-    what = f"`{declaration.name}`"
-    inner = frame.inner("optimizer", updater.unit, span, path)
-    inner.training, inner.subject = True, subject
-    step, given = c.step(), updater.configuration
-    inner.adopt(given)
-    for name, value in given.names.items():
-        if isinstance(value, Tensor) and values["t"] is not step:
-            inner.names[name] = Tensor(rebuild(c.graph, [value.node], {step: values["t"]})[0],
-                                       inner.names[name].labels)
-    inner.names["t"] = Tensor(values["t"])
-    if "theta" not in [parameter.name for parameter in declaration.flow]:
-        raise error("E0247", f"the optimizer {what} does not take `theta`", declaration.name_span,
-                    "its second list lacks it",
-                    help=f"`optimizer {declaration.name}(...)(theta, g)` updates theta: `theta <- ...`")
-    for parameter in declaration.flow:
-        if parameter.name not in RULE:
-            raise error("E0226", f"an optimizer takes theta, g, t and loss, not `{parameter.name}`", parameter.span,
-                        "none of these", help=did_you_mean(parameter.name,
-                                                           RULE) or "what configures the rule goes into the first list")
-        if parameter.name == "loss":
-            raise error("E0522", "asking for the objective elsewhere, `loss(theta + e)`, is not in this version",
-                        parameter.span, "`loss` taken here")
-        value = Tensor(values[parameter.name])
-        if parameter.type is not None:
-            value = types.check_value(c, inner, value, parameter.type, f"`{parameter.name}` of {what}", span)
-        inner.names[parameter.name] = value
-    theta = values["theta"]
-    try:
-        with c.deeper(what, span):
-            statements.run(c, inner, declaration.body)
-            result = inner.names["theta"]
-    except CompileError as problem:
-        raise _from_library(problem, inner, span, what) from None
-    node = to_node(c, result, "float")
-    if node is None or node.shape != theta.shape:
-        raise error("E0326", f"{what} gives theta another shape", span,
-                    f"theta is `{theta.type}`, the update `{node.type if node else kind(result)}`")
-    return node

@@ -11,7 +11,7 @@ from ..ir.graph import Node
 from ..ir.types import Dim
 from ..source import Span
 from ..syntax import tree as syntax
-from . import expressions, scan, statements
+from . import arithmetic, expressions, scan, statements
 from .context import Context, poisoned, too_many
 from .scope import Frame
 from .values import POISON, Indexed, Range, Tensor, Value, kind
@@ -107,7 +107,7 @@ def choose(c: Context, frame: Frame, condition: Tensor, yes: Value, no: Value, s
         if not isinstance(value, Tensor | int | float | Dim):
             raise error("E0307", f"a run-time `if` cannot choose {kind(value)}", span, "depends on a value of the run",
                         help="only tensors and numbers can be chosen while the file runs")
-    return expressions.elementwise(c, frame, ops.where, [condition, yes, no], span, (span, span, span))
+    return arithmetic.elementwise(c, frame, ops.where, [condition, yes, no], span, (span, span, span))
 
 
 def choice(c: Context, frame: Frame, expr: syntax.Choice) -> Value:

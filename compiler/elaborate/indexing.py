@@ -9,7 +9,7 @@ from ..ir.graph import Node
 from ..ir.types import Dim, Size, product
 from ..source import Span
 from ..syntax import tree as syntax
-from . import expressions, scan, support
+from . import arithmetic, expressions, scan, support
 from .context import Context
 from .scope import Frame
 from .values import POISON, Indexed, Label, NamedDim, NamedInt, Range, Tensor, Value, clash, kind, plain
@@ -209,7 +209,7 @@ def _at_once(
     found = ops.transpose(found, perm=[*range(n, n + lead), *range(n), *range(n + lead, found.rank)])
 
     tensors: list[Value] = [at for _, at, _ in arrays]
-    labels = expressions._merge_labels(tensors, span, tuple(place for _, _, place in arrays))
+    labels = arithmetic.merge_labels(tensors, span, tuple(place for _, _, place in arrays))
     first = 0 if apart else marks[0]
     kept = [j for j in range(len(shape)) if j not in marks]
     before, after = [j for j in kept if j < first], [j for j in kept if j >= first]

@@ -9,7 +9,7 @@ from ..ir.graph import Node
 from ..ir.op import total
 from ..source import Span
 from ..syntax import tree as syntax
-from . import calls, expressions, scan
+from . import calls, distributions, expressions, scan
 from .context import Context, to_node
 from .scope import Frame
 from .values import POISON, Argument, Distributed, Tensor, Value, kind
@@ -150,7 +150,7 @@ def _same_rows(current: Pass) -> None:
 
 
 def log_density(c: Context, frame: Frame, value: Distributed, subject: Tensor, left_span: Span, span: Span) -> Node:
-    density = calls.equation(c, frame, value, "log_density", span, Argument(None, subject, left_span))
+    density = distributions.equation(c, frame, value, "log_density", span, Argument(None, subject, left_span))
     node = to_node(c, density, "float")
     if node is None:
         raise error("E0301", "a log density is a tensor", span, f"this is {kind(density)}")

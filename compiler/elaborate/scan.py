@@ -13,7 +13,7 @@ from ..ir.types import Dim, Size
 from ..ops import scan_builder
 from ..source import Span
 from ..syntax import tree as syntax
-from . import expressions, statements, types
+from . import expressions, parameters, statements, types
 from .context import Context, poisoned, to_node
 from .scope import Frame, StateSlot
 from .values import POISON, Label, NamedDim, NamedInt, Range, Reversed, Tensor, Value, kind, label_of, plain
@@ -225,7 +225,7 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
         type = node.type
         if statement.type is not None:
             type, labels = types.declared(c, frame, statement.type)
-        start = statements.fitting(c, rule, name, type, statement.value.span)
+        start = parameters.fitting(c, rule, name, type, statement.value.span)
     if depends(start, turning):
         raise error("E0372", f"`{name}` starts before the first turn", statement.value.span, "depends on the turn",
                     help="a start value is made of what is outside the scan")

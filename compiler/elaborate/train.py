@@ -12,7 +12,7 @@ from ..diagnostics import CompileError, did_you_mean, error
 from ..ir.graph import Node
 from ..source import Span
 from ..syntax import foreign, tree as syntax
-from . import calls, expressions, paths, statements, tensor_arguments
+from . import calls, expressions, paths, statements, tensor_arguments, updaters
 from .clipping import Clipping
 from .context import Context, to_node
 from .scope import Frame
@@ -377,4 +377,4 @@ def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Seque
 def _updated(c: Context, frame: Frame, updater: Updater, path: str, span: Span, gradient: Node) -> Node:
     theta = c.module.variables[path].node
     values = {"theta": theta, "g": gradient, "t": c.step()}
-    return calls.apply_updater(c, frame, updater, values, updater.declaration.name, path, span)
+    return updaters.apply_updater(c, frame, updater, values, updater.declaration.name, path, span)

@@ -11,7 +11,7 @@ from ... import ops
 from ...diagnostics import error
 from ...ir.types import Dim, Size
 from ...source import Span
-from .. import expressions
+from .. import arithmetic
 from ..context import Context, to_node
 from ..values import BUILTINS, DOTS, Argument, Builtin, Label, Tensor, Value, kind, label_of, plain
 
@@ -43,7 +43,7 @@ def tensor(c: Context, argument: Argument, dtype: str | None = None) -> Tensor:
     node = to_node(c, value)
     if node is None:
         raise error("E0301", f"a tensor is needed here, not {kind(value)}", argument.span, f"this is {kind(value)}",
-                    help=expressions._application_help(value) or _sizes_help(value))
+                    help=arithmetic.application_help(value) or _sizes_help(value))
     if dtype is not None and node.dtype != dtype:
         if dtype == "int" and node.dtype == "float":
             raise error("E0302", "whole numbers are needed here", argument.span, f"this is `{node.type}`",
@@ -96,7 +96,7 @@ def axes(x: Tensor, argument: Argument | None, span: Span) -> tuple[int, ...]:
         elif label is not None and label in x.names:
             if x.names.count(label) > 1:
                 raise error("E0334", f"two dimensions are named `{label[1]}`", argument.span, "which one?",
-                            notes=["its dimensions are " + expressions.show_labels(x.names)],
+                            notes=["its dimensions are " + arithmetic.show_labels(x.names)],
                             help="give the axis by number")
             found.append(x.names.index(label))
         elif label is None and isinstance(item, int) and not isinstance(item, bool):
@@ -110,7 +110,7 @@ def axes(x: Tensor, argument: Argument | None, span: Span) -> tuple[int, ...]:
             if label:
                 what = f"no dimension of the value is named `{label[1]}`"
             raise error("E0314", what, argument.span, f"the value is `{x.node.type}`",
-                        notes=["its dimensions are " + expressions.show_labels(x.names)] if any(x.names) else [])
+                        notes=["its dimensions are " + arithmetic.show_labels(x.names)] if any(x.names) else [])
     if len(set(found)) < len(found):
         raise error("E0334", "an axis is given twice", argument.span, "here")
     return tuple(sorted(found))

@@ -10,7 +10,7 @@ from ...ir.graph import Node
 from ...ir.rebuild import rebuild
 from ...ir.types import TypeProblem, show_shape
 from ...source import Span
-from .. import expressions
+from .. import arithmetic
 from ..context import Context
 from ..scope import Frame
 from ..values import Argument, Label, NamedDim, NamedInt, Tensor, Value, kind
@@ -138,7 +138,7 @@ def _pairs(
                 many = "no" if item.label not in names else "more than one"
                 raise error("E0412", f"`{argument.span.text}` has {many} dimension named `{item.label[1]}`", per.span,
                             "it pairs the rows of both", more=[(argument.span, f"this is `{node.type}`")],
-                            notes=["its dimensions are " + expressions.show_labels(names) if any(names)
+                            notes=["its dimensions are " + arithmetic.show_labels(names) if any(names)
                                    else "none of its dimensions has a name"],
                             help="a type on the left names them: `h: float[batch, k] = ...`")
             found.append(names.index(item.label))

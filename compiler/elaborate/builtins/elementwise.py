@@ -10,7 +10,7 @@ from ...diagnostics import error, warning
 from ...ir.graph import Node
 from ...ir.types import Dim, Shape, TypeProblem
 from ...source import Span
-from .. import calls, expressions
+from .. import arithmetic, calls, distributions
 from ..context import Context, to_node
 from ..scope import Frame
 from ..values import Argument, Distributed, Indexed, Label, Parts, Reversed, Tensor, Value, kind
@@ -35,7 +35,7 @@ def _static_or(c: Context, frame: Frame, span: Span, operation: ops.Op, argument
         if not isinstance(argument.value, Tensor | Parts | int | float | Dim):
             tensor(c, argument)  # says what is wrong
     spans = tuple(argument.span for argument in arguments)
-    return expressions.elementwise(c, frame, operation, values, span, spans)
+    return arithmetic.elementwise(c, frame, operation, values, span, spans)
 
 
 def _unary(name: str, operation: ops.Op, *, to_float: bool = True) -> None:
@@ -97,7 +97,7 @@ def where(c: Context, frame: Frame, span: Span, condition: Argument, a: Argument
         raise error("E0305", "the first argument of `where` is a truth value for each element", condition.span,
                     f"this is {kind(condition.value)}",
                     help="compare: `where(x > 0, a, b)`; a mask of zeros and ones by `where(mask != 0, a, b)`")
-    return expressions.elementwise(c, frame, ops.where, [condition.value, a.value, b.value], span,
+    return arithmetic.elementwise(c, frame, ops.where, [condition.value, a.value, b.value], span,
                                    (condition.span, a.span, b.span))
 
 
@@ -269,13 +269,13 @@ def draw(c: Context, frame: Frame, span: Span, distribution: Argument, shape: Ar
     d = _distribution(c, frame, distribution)
     sizes, labels = named_shape_of(shape) if shape is not None else _shape_of_a_value(c, frame, d, distribution.span)
     like = Tensor(ops.broadcast_to(ops.constant(c.graph, 0, "float"), shape=sizes), labels)
-    return calls.draw(c, frame, d, like, span, typed=False)
+    return distributions.draw(c, frame, d, like, span, typed=False)
 
 
 def _shape_of_a_value(c: Context, frame: Frame, d: Distributed, span: Span) -> tuple[Shape, tuple[Label | None, ...]]:
     """The shape of one value: that of the equation `like`, else that of the parameters together. E0310."""
-    if "like" in calls.equations(d.declaration):
-        like = tensor(c, Argument(None, calls.equation(c, frame, d, "like", span), span))
+    if "like" in distributions.equations(d.declaration):
+        like = tensor(c, Argument(None, distributions.equation(c, frame, d, "like", span), span))
         return like.node.shape, like.labels
     nodes = [node for v in d.configuration.names.values() if (node := to_node(c, v)) is not None]
     try:
@@ -292,4 +292,4 @@ def _shape_of_a_value(c: Context, frame: Frame, d: Distributed, span: Span) -> t
 def log_density(c: Context, frame: Frame, span: Span, distribution: Argument, value: Argument) -> Value:
     d = _distribution(c, frame, distribution)
     subject = Argument(None, tensor(c, value), value.span)
-    return calls.equation(c, frame, d, "log_density", span, subject)
+    return distributions.equation(c, frame, d, "log_density", span, subject)

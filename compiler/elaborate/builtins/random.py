@@ -9,7 +9,7 @@ from ...ir.graph import Node
 from ...ir.types import Dim, Size, TensorType
 from ...source import Span
 from ...syntax import tree as syntax
-from .. import calls, expressions
+from .. import calls, distributions, expressions
 from ..context import Context
 from ..scope import Frame
 from ..values import Argument, Distributed, Label, Tensor, Value, kind, label_of, plain
@@ -89,4 +89,4 @@ def drawn_input(
     if not isinstance(rule, Distributed):
         raise error("E0236", f"`~` takes a distribution, not {kind(rule)}", drawn.span, f"this is {kind(rule)}")
     like = Tensor(ops.broadcast_to(ops.constant(c.graph, 0, type.dtype), shape=type.shape), labels)
-    return calls.draw(c, frame, rule, like, statement.span)
+    return distributions.draw(c, frame, rule, like, statement.span)
