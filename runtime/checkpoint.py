@@ -23,13 +23,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from . import checksum, lock, metadata, sources
+from . import checksum, graphs, lock, metadata, sources
 from .atomic import cannot_write, replacing, sync_folder
 from .callbacks import Record
 from .failures import Error
@@ -104,11 +103,10 @@ class Checkpoint:
             "settings": self.settings,
         }
         named = {**self.state, **{BEST + name: array for name, array in (self.best or {}).items()}}
-        tensors = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in named.items()}
-        told["checksum"] = checksum.arrays(tensors, told)
+        told["checksum"] = checksum.arrays(named, told)
         try:
             with replacing(path) as out:
-                out.write(save(tensors, told))
+                _write(out, named, told)
         except OSError as problem:
             raise cannot_write(path, problem) from None
 
@@ -149,6 +147,28 @@ class Checkpoint:
         for state in (self.state, self.best):
             if state is not None:
                 _check_state(state, slots, path)
+
+
+def _write(out: BinaryIO, tensors: Mapping[str, np.ndarray], told: Mapping[str, str]) -> None:
+    """A safetensors file, each tensor from where it lies: the package builds the whole of it in memory first."""
+    names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))  # each at a multiple of its element
+    header: dict[str, Any] = {"__metadata__": dict(told)}
+    end = 0
+    for name in names:
+        array = tensors[name]
+        start, end = end, end + array.nbytes
+        header[name] = {"dtype": _element(array.dtype), "shape": list(array.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    out.write(len(text).to_bytes(8, "little") + text)
+    for name in names:
+        out.write(graphs.numbers(tensors[name]))
+
+
+def _element(dtype: np.dtype[np.generic]) -> str:
+    """An element type as safetensors names it."""
+    special = {"bool": "BOOL", "bfloat16": "BF16"}
+    return special.get(dtype.name) or f"{dtype.kind.upper()}{8 * dtype.itemsize}"
 
 
 def _told(told: Mapping[str, str], key: str, form: type[T], path: Path) -> T:

@@ -183,7 +183,7 @@ class Loop:
             "model": trainer.file.hyperparameters, "train": {**trainer.file.settings, **given},
             "seed": trainer.seed, "device": trainer.device, "rows": self.columns.rows, "batch": self.batch,
         }
-        first = trainer.checkpoint()
+        first = trainer._checkpoint(trainer._values.view())
         first.plan, first.progress.finished, first.progress.stopped = self.plan, False, False
         return Run.create(parent, trainer.file, settings, first)
 
@@ -310,7 +310,7 @@ class Loop:
                 for tell in each:
                     tell(step, dict(zip(names, figures, strict=False)))
                 if looks and self._early:
-                    self._good, self._early = trainer.checkpoint(), not progress.history
+                    self._good, self._early = self._noted(), not progress.history
                 if interrupted or saves or step >= last:
                     now = time.monotonic()
                     progress.seconds += now - before
@@ -381,9 +381,14 @@ class Loop:
 
     def _keep(self, better: bool) -> None:
         """Notes the state as one to go back to, and as the best where it is."""
-        self._good, self._early = self.trainer.checkpoint(), False
+        self._good, self._early = self._noted(), False
         if better:
             self.trainer._best = self._good.best = self._good.state
+
+    def _noted(self) -> Checkpoint:
+        """Where training stands, in the memory of what was noted before unless that is the best epoch's."""
+        trainer, before = self.trainer, self._good.state
+        return trainer._checkpoint(trainer._values.snapshot(before if before is not trainer._best else None))
 
     def _rescued(self, problem: Error) -> Error:
         """After a step that was taken back: restores the best epoch, else the last state that was seen to be finite,
@@ -419,7 +424,7 @@ class Loop:
         if self.folder is None:
             return
         before = time.monotonic()
-        self.folder.write(self.trainer.checkpoint())
+        self.folder.write(self.trainer._checkpoint(self.trainer._values.view()))
         now = time.monotonic()
         self._due = now + max(self.every, SHARE * (now - before))
 

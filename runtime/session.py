@@ -127,6 +127,13 @@ class Options:
     fused: bool = False
 
 
+def giving_back() -> Any:
+    """Options of a run on the CPU after which ONNX Runtime gives back what memory it holds and does not use."""
+    options = onnxruntime().RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
+
+
 class Session:
     """One model on one device.
 

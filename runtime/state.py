@@ -19,10 +19,11 @@ from onnx import ModelProto
 from . import graphs, packing
 from .failures import at_run_time
 from .file import CompiledFile, Part
-from .session import Options, Session, onnxruntime
+from .session import Options, Session, giving_back, onnxruntime
 
 ALIGN = 64  # bytes: a cache line, and the widest vector load
 PAGE = 1 << 21  # bytes: a huge page
+LARGE = 1 << 28  # bytes of state from which memory is given back after the first step
 
 
 def is_finite(array: np.ndarray) -> bool:
@@ -145,9 +146,18 @@ class State:
             self.write(name, value)
         return one, two
 
-    def snapshot(self) -> dict[str, np.ndarray]:
-        """A copy of all state on the host."""
-        return {name: self.read(name) for name in self.slots}
+    def snapshot(self, into: dict[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+        """A copy of all state on the host, or that copy with the present values written over it."""
+        if into is None:
+            return {name: self.read(name) for name in self.slots}
+        for name, array in self.view().items():
+            into[name][...] = array
+        return into
+
+    def view(self) -> dict[str, np.ndarray]:
+        """All state on the host as it is until the next step: on the CPU without a copy."""
+        return {name: self.now(name).array if self.now(name).device == "cpu" else self.read(name)
+                for name in self.slots}
 
     def restore(self, values: Mapping[str, np.ndarray]) -> None:
         for name, array in values.items():
@@ -286,6 +296,10 @@ class Stepper:
         self._watched = [name for name in dict.fromkeys(updated) if name is not None
                          and state.slots[name].dtype.kind not in "iub" and self._is_finite(name)]
         self._turn = 0
+        # The first step takes its memory piece by piece, later ones one block for all, of a size that the first has
+        # told: without this both are held.
+        large = sum(nbytes(slot.shape, slot.dtype) for slot in state.slots.values()) >= LARGE
+        self._options = giving_back() if large and self.device == "cpu" else None
 
     def _rebind(self, arrays: list[np.ndarray], shapes: tuple[tuple[int, ...], ...]) -> None:
         """Other shapes than last time: the last, short batch of an epoch, or sequences of another length."""
@@ -324,7 +338,8 @@ class Stepper:
             self._kept = {name: self.state.read(name) for name in self._twice}
         try:
             for run, binding, _ in turn:
-                run(binding)
+                run(binding, self._options)
+            self._options = None
         except Exception as problem:  # ONNX Runtime's exceptions have no common base
             known = {name: line for _, _, session in turn for name, line in session.sources.items()}
             raise at_run_time(problem, known) from None

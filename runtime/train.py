@@ -359,7 +359,7 @@ class Trainer:
         """
         with self._alone():
             self._sound(f"`{path}` was not written")
-            self.file.save(path, self._values.snapshot(), trained=self.progress.step)
+            self.file.save(path, self._values.view(), trained=self.progress.step)
         return Path(path)
 
     def _sound(self, what: str) -> None:
@@ -373,11 +373,12 @@ class Trainer:
 
     def checkpoint(self) -> Checkpoint:
         """Where training stands, to be saved and resumed."""
+        return self._checkpoint(self._values.snapshot())
+
+    def _checkpoint(self, state: dict[str, np.ndarray]) -> Checkpoint:
         plan = self.plan or Plan(seed=self.seed)
         settings = self.file.metadata.get("dlc.settings", "{}")
-        return Checkpoint(
-            self._values.snapshot(), self.progress.copy(), plan, self.file.title, self._best, settings
-        )
+        return Checkpoint(state, self.progress.copy(), plan, self.file.title, self._best, settings)
 
     @classmethod
     def resume(
