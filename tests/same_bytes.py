@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-MOUNTED = {"runtime": "runtime", "specs": "specs", "grammar": "grammar", "errors": "docs/errors"}  # in the package
+MOUNTED = {"runtime": "runtime", "grammar": "grammar", "errors": "docs/errors"}  # in the package
 
 COMPILE = """
 import hashlib, json, sys, time
@@ -46,6 +46,7 @@ def mounted(source: Path, folder: Path) -> Path:
         (package / held.name).symlink_to(held)
     for name, held in MOUNTED.items():
         (package / name).symlink_to(source / held)
+    (package / "specs").symlink_to(ROOT / "specs")  # the library is part of a file: both have the one that lies here
     return folder
 
 
