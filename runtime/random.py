@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 
-K0 = 0x548C9DECBCE65297
-STRIDE, FACTOR = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
+K0 = 0x548C9DECBCE65297  # the key that seeds are folded into
+STRIDE = 0x9E3779B97F4A7C15  # between the counters of draws: odd, 2⁶⁴ over the golden ratio
+FACTOR = 0xD6E8FEB86659FD93  # odd, with irregular bits
+# How far the upper bits of the second square come down. By 32 places bits 0 to 7 and 32 to 39 of the sum would depend
+# on the same low bits of a square, which has few residues; by 25 every low bit meets upper ones.
+DOWN = 25
 # A file folds (key, step); no step comes to these numbers, so their streams are never a spec's.
 ORDER, SPLIT, BATCH, CALL = 1 << 62, (1 << 62) + 1, (1 << 62) + 2, (1 << 62) + 3
 
@@ -18,16 +22,18 @@ Words = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 def mixed(x: Words, factor: int) -> Words:
-    """64 random bits for each number, shape [n] -> [n]. Arrays wrap silently modulo 2⁶⁴."""
-    y = (x * x >> np.uint64(32)) + x
-    z = y * y
-    bits: Words = (z + (z >> np.uint64(25))) * np.uint64(factor)
-    return bits
+    """64 random bits for each number, of the shape of x; modulo 2⁶⁴."""
+    with np.errstate(over="ignore"):
+        y = (x * x >> np.uint64(32)) + x
+        z = y * y
+        bits: Words = (z + (z >> np.uint64(DOWN))) * np.uint64(factor)
+        return bits
 
 
-def words(counter: Words, key: int) -> Words:
-    """64 random bits for each counter: those of a draw of the key, shape [n] -> [n]."""
-    return mixed(counter * np.uint64(STRIDE) + np.uint64(key), FACTOR)
+def words(counter: Words, key: int | Words) -> Words:
+    """64 random bits for each counter: those of a draw of the key, of the shape of `counter`."""
+    with np.errstate(over="ignore"):
+        return mixed(np.asarray(counter * np.uint64(STRIDE) + np.asarray(key, np.uint64)), FACTOR)
 
 
 def fold(key: int, data: int) -> int:

@@ -13,7 +13,8 @@ from itertools import permutations
 import dlc
 import numpy as np
 import pytest
-from dlc.ops.random import FACTOR, STRIDE, _below, _fold, _normal, _uniform, lanes, words
+from dlc.ops.random import _below, _fold, _normal, _uniform, lanes
+from dlc.runtime.random import FACTOR, STRIDE, words
 from generator import K0
 from scipy import stats
 

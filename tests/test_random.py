@@ -15,7 +15,7 @@ from dlc.ir.graph import Graph
 from dlc.ir.types import Dim, TensorType
 from dlc.lower import kernels
 from dlc.ops.leaf import make_input
-from dlc.ops.random import K0, words
+from dlc.runtime.random import K0, words
 from generator import WORD, decisions, fold as folded, word
 from op_cases import file_of, run
 

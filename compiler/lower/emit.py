@@ -14,7 +14,7 @@ from onnx import GraphProto, NodeProto
 
 from ..diagnostics import InternalError, error
 from ..ir.graph import Array, Node
-from ..ir.types import Dim, Shape, Size, TensorType, evaluate, names_of, walk
+from ..ir.types import Dim, Size, TensorType, evaluate, names_of, walk
 from ..source import Span
 from . import kernels
 from .attributes import repeatable, set_attribute
@@ -267,8 +267,8 @@ class Emitter:
             self._share(key, self.node("Reshape", [vector, self._numbers(())]), "int64")
         return self._shared[key]
 
-    def shape(self, shape: Shape) -> str:
-        """The name of an int64 vector that holds a shape."""
+    def shape(self, shape: Sequence[Size]) -> str:
+        """The name of an int64 vector that holds a shape, or other sizes."""
         if not any(isinstance(size, Dim) for size in shape):
             return self._numbers(tuple(int(size) for size in shape))  # type: ignore[arg-type]
         key = ("shape", tuple(shape))
@@ -449,7 +449,7 @@ class Inner(Emitter):
     def size(self, size: Size) -> str:
         return self.outside.size(size)
 
-    def shape(self, shape: Shape) -> str:
+    def shape(self, shape: Sequence[Size]) -> str:
         return self.outside.shape(shape)
 
     def made(self) -> set[str]:

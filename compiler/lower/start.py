@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from dlc.runtime.random import words
 
 from ..diagnostics import InternalError
 from ..ir import interpret
 from ..ir.graph import Array, Node
 from ..ir.module import Module
 from ..ir.op import NUMPY, pointwise
-from ..ops.random import words
 
 LARGE, PART = 1 << 20, 1 << 15  # elements
 # What counters hold before anyone set them; docs/file-format.md says who does.

@@ -19,7 +19,6 @@ from ..ir.op import Op, Sample, define, linear
 from ..ir.types import Dim, Shape, Size, TensorType, TypeProblem, product
 from .window import (
     Ints,
-    bounds,
     extent,
     geometry,
     left_over,
@@ -185,7 +184,7 @@ def _turned(out: Any, w: str, w_shape: Shape, groups: int) -> tuple[str, Shape]:
     axes = [2 + i for i, size in enumerate(kernel) if size != 1]
     if axes:
         last, before_all = [-1] * len(axes), [-(2**63) + 1] * len(axes)
-        w = out.node("Slice", [w, *[bounds(out, v) for v in (last, before_all, axes, last)]])
+        w = out.node("Slice", [w, *[out.shape(v) for v in (last, before_all, axes, last)]])
     return w, (groups * c, o, *kernel)
 
 
@@ -231,7 +230,7 @@ def lower_adjoint(out: Any, g: str, g_shape: Shape, w: str, w_shape: Shape, shap
     cut = [i for i in range(n) if starts[i] or made[i] != sizes[i]]
     if cut:
         rows = ([starts[i] for i in cut], [starts[i] + sizes[i] for i in cut], [2 + i for i in cut])
-        y = out.node("Slice", [y, *[bounds(out, row) for row in rows]])
+        y = out.node("Slice", [y, *[out.shape(row) for row in rows]])
     return str(y)
 
 
@@ -252,7 +251,7 @@ def _weight_lower(out: Any, node: Node, x: str, g: str) -> str:
         columns = _columns(out, x, source.shape, kernel, count, **how)
         columns = out.node("Transpose", [columns], perm=[0, 1, 3, 2])
         rows = reshaped(out, g, (batch, groups, node.shape[0] // groups, product(count)))
-        total = out.node("ReduceSum", [out.node("MatMul", [rows, columns]), bounds(out, [0])], keepdims=0)
+        total = out.node("ReduceSum", [out.node("MatMul", [rows, columns]), out.shape([0])], keepdims=0)
         return reshaped(out, total, node.shape)
 
     wide = [*[1] * (n - 1), per_group]  # what a step to the next place is in the channels-last image
@@ -278,7 +277,7 @@ def _weight_lower(out: Any, node: Node, x: str, g: str) -> str:
     if cut:
         places = ([0] * len(cut), [extent(kernel[i], dilations[i]) for i in cut], [1 + i for i in cut],
                   [dilations[i] for i in cut])
-        y = out.node("Slice", [y, *[bounds(out, values) for values in places]])
+        y = out.node("Slice", [y, *[out.shape(values) for values in places]])
     return str(out.node("Transpose", [y], perm=[0, n + 1, *range(1, n + 1)]))
 
 

@@ -133,7 +133,7 @@ def _pick_samples(rng: np.random.Generator) -> Sample:
 
 
 def _pick_lower(out: Any, node: Node, x: str, index: str) -> str:
-    last = out.constant(np.asarray([-1], np.int64), "int")
+    last = out.shape([-1])
     found = out.node("GatherElements", [x, out.node("Unsqueeze", [index, last])], axis=-1)
     return str(out.node("Squeeze", [found, last]))
 
@@ -156,7 +156,7 @@ def _one_hot_lower(out: Any, node: Node, index: str) -> str:
         depth = node.attrs["depth"]
         whole = out.size(depth) if isinstance(depth, Dim) else out.constant(depth, "int")
         index = out.node("Mod", [index, whole], fmod=0)
-    column = out.node("Unsqueeze", [index, out.constant(np.asarray([-1], np.int64), "int")])
+    column = out.node("Unsqueeze", [index, out.shape([-1])])
     return _hot(out, column, node.attrs["depth"])
 
 

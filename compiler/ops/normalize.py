@@ -73,7 +73,7 @@ def _one_kernel(out: Any, node: Node) -> bool:
 
 def _composed(out: Any, node: Node, x: str) -> tuple[str, str]:
     """x - mean, and the root of variance + eps."""
-    last = out.constant(np.asarray([-1], np.int64), "int")
+    last = out.shape([-1])
     n = out.cast(out.size(node.inputs[0].shape[-1]), "float")
     centre = out.node("Div", [out.node("ReduceSum", [x, last], keepdims=1, noop_with_empty_axes=1), n])
     centred = out.node("Sub", [x, centre])

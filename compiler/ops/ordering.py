@@ -7,7 +7,7 @@ import numpy as np
 
 from ..ir.graph import Array, Node
 from ..ir.op import NONE, Op, Sample, define, free, linear, no_gradient
-from ..ir.types import Dim, Size, TensorType, TypeProblem, broadcast, normal_axis
+from ..ir.types import Size, TensorType, TypeProblem, broadcast, normal_axis
 from .choice import ge, le, where
 from .indexing import make_arange
 from .operands import NUMBERS, sizes, wrong_dtype
@@ -78,7 +78,7 @@ def _top(x: Array, k: int, axis: int, largest: bool) -> Any:
 def _top_lower(out: Any, node: Node, x: str) -> str:
     """TopK; of equal elements the earlier one is first, as the operator promises."""
     k = node.attrs["k"]
-    count = out.shape((k,)) if isinstance(k, Dim) else out.constant(np.asarray([k], np.int64), "int")
+    count = out.shape([k])
     if 0 in node.shape:
         return str(out.node("Reshape", [out.constant(np.zeros(0), "int"), out.shape(node.shape)], allowzero=1))
     return str(out.node("TopK", [x, count], output=1, axis=node.attrs["axis"], largest=int(node.attrs["largest"]),

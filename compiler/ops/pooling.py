@@ -24,7 +24,6 @@ from ..ir.types import Dim, Shape, Size, TensorType, TypeProblem, product
 from .convolution import by_products, lower_adjoint
 from .window import (
     Ints,
-    bounds,
     extent,
     geometry,
     offsets,
@@ -165,7 +164,7 @@ class _Tiling:
             rows = reshaped(out, x, (product((*self.shape[:2], *self.count[:-1])), self.matrix.shape[1]))
             return reshaped(out, out.node("MatMul", [rows, out.constant(self.matrix.T, "float")]), result)
         x = reshaped(out, x, tuple(self.apart))
-        return str(out.node("ReduceSum", [x, bounds(out, range(3, 3 + 2 * self.n, 2))], keepdims=0))
+        return str(out.node("ReduceSum", [x, out.shape(range(3, 3 + 2 * self.n, 2))], keepdims=0))
 
 
 # --- ONNX

@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 import numpy as np
+from dlc.runtime.random import DOWN, FACTOR, K0, STRIDE, mixed, words
 
 from ..ir.graph import Array, Graph, Node
 from ..ir.op import NONE, Sample, constant, define, no_gradient, per_element
@@ -19,33 +20,11 @@ from ..ir.types import Shape, Size, TensorType, TypeProblem, divide, product
 from .leaf import seed
 from .operands import sizes
 
-K0 = 0x548C9DECBCE65297  # the key that seeds are folded into
-STRIDE = 0x9E3779B97F4A7C15  # between the counters of draws: odd, 2⁶⁴ over the golden ratio
-FACTOR = 0xD6E8FEB86659FD93  # odd, with irregular bits
 HALF = 1 << 32
-# How far the upper bits of the second square come down. By 32 places bits 0 to 7 and 32 to 39 of the sum would depend
-# on the same low bits of a square, which has few residues; by 25 every low bit meets upper ones.
-DOWN = 25
 WORD = 1 << 64
 STORED = 4096  # counters up to so many are stored in the file, beyond they are counted when it runs
 DIGITS = {"float64": 24, "float32": 24, "float16": 11, "bfloat16": 8}  # bits of a uniform
 FEW = 1 / 128  # shares nearer to 0 or 1 are decided by 32 bits each, not by 16
-
-
-def mixed(x: Array, factor: int) -> Array:
-    """64 random bits for each number (uint64 arrays)."""
-    half = np.uint64(32)
-    with np.errstate(over="ignore"):
-        y = (x * x >> half) + x
-        z = y * y
-        bits: Array = (z + (z >> np.uint64(DOWN))) * np.uint64(factor)
-        return bits
-
-
-def words(counter: Array, key: Array) -> Array:
-    """64 random bits for each counter (uint64 arrays)."""
-    with np.errstate(over="ignore"):
-        return mixed(np.asarray(key + counter * np.uint64(STRIDE)), FACTOR)
 
 
 class _Bits:

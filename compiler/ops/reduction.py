@@ -39,7 +39,7 @@ def _lower(op_type: str) -> Callable[..., str]:
     def lower(out: Any, node: Node, x: str) -> str:
         if op_type == "ReduceSumSquare" and not node.attrs["axes"]:
             return str(out.node("Mul", [x, x]))
-        axes = out.constant(np.asarray(node.attrs["axes"], np.int64), "int")
+        axes = out.shape(node.attrs["axes"])
         sums = op_type in ("ReduceSum", "ReduceSumSquare") and node.dtype == "float"
         write = out.doubled if sums and out.long(taken(node)) else out.node
         return str(write(op_type, [x, axes], keepdims=int(node.attrs["keepdims"]), noop_with_empty_axes=1))
@@ -261,7 +261,7 @@ def _softmax_lower(out: Any, node: Node, x: str) -> str:
     axis = node.attrs["axis"]
     if not node.attrs["guarded"]:
         return str(out.node("Softmax", [x], axis=axis))
-    axes = out.constant(np.asarray([axis], np.int64), "int")
+    axes = out.shape([axis])
     terms = out.node("Exp", [out.node("Sub", [x, finite_top(out, x, axes)])])
     total = out.node("ReduceSum", [terms, axes], keepdims=1)
     nothing = out.node("Equal", [total, out.constant(0.0, "float")])

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..ir.graph import Array, Node
 from ..ir.op import Op, Sample, define, free, linear
-from ..ir.types import Dim, Shape, Size, TensorType, normal_axis, product
+from ..ir.types import Shape, Size, TensorType, normal_axis, product
 from .operands import sizes
 
 BEFORE_ALL = -(2**63) + 1  # "to before the first element" of a backward slice, to ONNX
@@ -33,12 +33,6 @@ def _slices(starts: Sequence[int], stops: Sequence[int], steps: Sequence[int]) -
     )
 
 
-def _vector(out: Any, values: Sequence[Size]) -> str:
-    if any(isinstance(value, Dim) for value in values):
-        return str(out.shape(tuple(values)))
-    return str(out.constant(np.asarray(values, np.int64), "int"))
-
-
 def _lower(out: Any, node: Node, x: str) -> str:
     """Only the axes that are cut are named."""
     starts, stops, steps = (node.attrs[name] for name in ("starts", "stops", "steps"))
@@ -47,7 +41,7 @@ def _lower(out: Any, node: Node, x: str) -> str:
     if not cut:
         return x
     ends = [BEFORE_ALL if steps[i] < 0 and stops[i] == -1 else stops[i] for i in cut]
-    bounds = [_vector(out, values) for values in ([starts[i] for i in cut], ends, cut, [steps[i] for i in cut])]
+    bounds = [out.shape(values) for values in ([starts[i] for i in cut], ends, cut, [steps[i] for i in cut])]
     return str(out.node("Slice", [x, *bounds]))
 
 
@@ -117,25 +111,25 @@ def _put_back_lower(out: Any, node: Node, x: str) -> str:
     before: list[Size] = []
     for axis, step in enumerate(steps):
         first = starts[axis]
-        here = _vector(out, [axis])
+        here = out.shape([axis])
         if step < 0:
-            back = _vector(out, [-1])
-            x = out.node("Slice", [x, back, _vector(out, [BEFORE_ALL]), here, back])
+            back = out.shape([-1])
+            x = out.node("Slice", [x, back, out.shape([BEFORE_ALL]), here, back])
             first = first + (shape[axis] - 1) * step
         if abs(step) > 1:  # [n] -> [n, 1] -> [n, k] -> [n k] -> without the last k − 1
-            x = out.node("Unsqueeze", [x, _vector(out, [axis + 1])])
+            x = out.node("Unsqueeze", [x, out.shape([axis + 1])])
             pads = [0] * (2 * len(shape) + 2)
             pads[len(shape) + 1 + axis + 1] = abs(step) - 1
-            x = out.node("Pad", [x, _vector(out, pads), zero])
+            x = out.node("Pad", [x, out.shape(pads), zero])
             shape[axis] = shape[axis] * abs(step)
             x = out.node("Reshape", [x, out.shape(tuple(shape))], allowzero=1)
             shape[axis] = shape[axis] - (abs(step) - 1)
-            x = out.node("Slice", [x, _vector(out, [0]), _vector(out, [shape[axis]]), here])
+            x = out.node("Slice", [x, out.shape([0]), out.shape([shape[axis]]), here])
         before.append(first)
     after = [size - first - length for size, first, length in zip(node.shape, before, shape, strict=True)]
     if not any(before + after):
         return x
-    return str(out.node("Pad", [x, _vector(out, [*before, *after]), zero]))
+    return str(out.node("Pad", [x, out.shape([*before, *after]), zero]))
 
 
 def _put_back_samples(rng: np.random.Generator) -> Sample:

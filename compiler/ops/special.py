@@ -149,7 +149,7 @@ def lower_logsumexp(out: Any, node: Node, x: str) -> str:
     """
     if not node.attrs["axes"]:
         return x
-    axes = out.constant(np.asarray(node.attrs["axes"], np.int64), "int")
+    axes = out.shape(node.attrs["axes"])
     top = finite_top(out, x, axes)
     terms = out.node("Exp", [out.node("Sub", [x, top])])
     write = out.doubled if out.long(taken(node)) else out.node
@@ -181,11 +181,11 @@ def lower_arg(op_type: str) -> Callable[[Any, Node, str], str]:
         axis = node.attrs["axis"] % source.rank
         if source.dtype == "float":
             return str(out.node(op_type, [x], axis=axis, keepdims=0))
-        axes = out.constant(np.asarray([axis], np.int64), "int")
+        axes = out.shape([axis])
         size, across = source.shape[axis], (-1, *[1] * (source.rank - 1 - axis))
         if isinstance(size, Dim):
             places = out.node("Range", [out.constant(0, "int"), out.size(size), out.constant(1, "int")])
-            places = out.node("Reshape", [places, out.constant(np.asarray(across, np.int64), "int")])
+            places = out.node("Reshape", [places, out.shape(across)])
         else:
             places = out.constant(np.arange(size, dtype=np.int64).reshape(across), "int")
         hit = out.node("Equal", [x, out.node(least, [x, axes], keepdims=1)])
@@ -205,11 +205,11 @@ def lower_product(out: Any, node: Node, x: str) -> str:
     if not axes:
         return x
     if source.dtype == "float":
-        named = out.constant(np.asarray(axes, np.int64), "int")
+        named = out.shape(axes)
         return str(out.node("ReduceProd", [x, named], keepdims=int(node.attrs["keepdims"])))
     row = len(axes) == source.rank > 1 and any(isinstance(size, Dim) for size in shape)
     if row:  # all of them in a row: halved once, not once for each free size
-        x = out.node("Reshape", [x, out.constant(np.asarray([-1], np.int64), "int")])
+        x = out.node("Reshape", [x, out.shape([-1])])
         shape, axes = [product(shape)], [0]
     for axis in axes:
         size, shape[axis] = shape[axis], 1
@@ -224,12 +224,12 @@ def lower_product(out: Any, node: Node, x: str) -> str:
             break
     if row:
         return str(out.node("Reshape", [x, out.shape(node.shape)]))
-    named = out.constant(np.asarray(axes, np.int64), "int")
+    named = out.shape(axes)
     return x if node.attrs["keepdims"] else str(out.node("Squeeze", [x, named]))
 
 
 def _slice(out: Any, x: str, axis: int, start: int, stop: int, *step: int) -> str:
-    bounds = [out.constant(np.asarray([bound], np.int64), "int") for bound in (start, stop, axis, *step)]
+    bounds = [out.shape([bound]) for bound in (start, stop, axis, *step)]
     return str(out.node("Slice", [x, *bounds]))
 
 

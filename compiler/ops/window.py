@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..ir.graph import Array
-from ..ir.types import Dim, Shape, Size, TensorType, TypeProblem
+from ..ir.types import Shape, Size, TensorType, TypeProblem
 
 Ints = tuple[int, ...]
 
@@ -95,18 +95,12 @@ def reshaped(out: Any, x: str, shape: Shape) -> str:
     return str(out.node("Reshape", [x, out.shape(shape)], allowzero=1))
 
 
-def bounds(out: Any, values: Sequence[Size]) -> str:
-    if any(isinstance(value, Dim) for value in values):
-        return str(out.shape(tuple(values)))
-    return str(out.constant(np.asarray(values, np.int64), "int"))
-
-
 def padded(out: Any, x: str, pads: Sequence[Size], fill: float = 0.0) -> str:
     """x with `fill` around its sliding dimensions; a negative pad takes away."""
     n = len(pads) // 2
     if not any(pads):
         return x
-    whole = bounds(out, [0, 0, *pads[:n], 0, 0, *pads[n:]])
+    whole = out.shape([0, 0, *pads[:n], 0, 0, *pads[n:]])
     return str(out.node("Pad", [x, whole, out.constant(fill, "float")]))
 
 
@@ -115,7 +109,7 @@ def taken(out: Any, x: str, at: Ints, count: Shape, strides: Ints, dilations: In
     starts = [j * d for j, d in zip(at, dilations, strict=True)]
     ends = [start + (c - 1) * s + 1 for start, c, s in zip(starts, count, strides, strict=True)]
     axes = range(2, 2 + len(at))
-    return str(out.node("Slice", [x, *[bounds(out, v) for v in (starts, ends, axes, strides)]]))
+    return str(out.node("Slice", [x, *[out.shape(v) for v in (starts, ends, axes, strides)]]))
 
 
 def spaced(out: Any, x: str, shape: Shape, strides: Ints) -> tuple[str, Shape]:
@@ -130,7 +124,7 @@ def spaced(out: Any, x: str, shape: Shape, strides: Ints) -> tuple[str, Shape]:
         lone += [size, 1]
         pads += [0, stride - 1]
     x = reshaped(out, x, tuple(lone))
-    x = out.node("Pad", [x, bounds(out, [0] * len(pads) + pads), out.constant(0.0, "float")])
+    x = out.node("Pad", [x, out.shape([0] * len(pads) + pads), out.constant(0.0, "float")])
     x = reshaped(out, x, (*sizes[:2], *[size * stride for size, stride in zip(sizes[2:], strides, strict=True)]))
     result = (*sizes[:2], *[(size - 1) * stride + 1 for size, stride in zip(sizes[2:], strides, strict=True)])
     return taken(out, x, (0,) * n, result[2:], (1,) * n, (1,) * n), result
