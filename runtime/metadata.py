@@ -115,7 +115,7 @@ class Stop:
 
 
 BATCH, EPOCHS = 32, 10  # where a file does not say
-RESERVED = ("step", "key", "steps", "observations")  # state that every compiled file may have
+RESERVED = ("step", "steps", "key", "observations")  # state that every compiled file may have
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Parameters and states: their paths, types and start values."""
 from __future__ import annotations
 
+from dlc.runtime.metadata import RESERVED
+
 from .. import ops
 from ..diagnostics import error
 from ..ir.graph import Node
@@ -54,8 +56,6 @@ def _owner(c: Context, frame: Frame, statement: syntax.Param | syntax.State, wor
                     statement.span, f"`{statement.name}` is made here",
                     more=[(frame.conditional, "under this condition")],
                     help="declare it before the `if`")
-RESERVED = ("step", "steps", "key",
-            "observations")  # what a file holds beside parameters and states (docs/file-format.md)
 
 
 def _path(frame: Frame, name: str) -> str:

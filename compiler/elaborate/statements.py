@@ -4,6 +4,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from dlc.runtime.metadata import RESERVED
+
 from .. import ops
 from ..diagnostics import CompileError, error, warning
 from ..ir.types import TypeProblem
@@ -262,10 +264,10 @@ def _input(c: Context, frame: Frame, statement: syntax.Input | syntax.Target) ->
                     help="a layer takes its values in its second list")
     if statement.name in frame.names or statement.name in frame.states:
         raise error("E0203", f"`{statement.name}` is defined twice", statement.name_span, "again here")
-    if statement.name in parameters.RESERVED:
+    if statement.name in RESERVED:
         raise error("E0245", f"`{statement.name}` is a name that every compiled file has for itself",
                     statement.name_span, "declared here",
-                    notes=["such names are " + ", ".join(parameters.RESERVED)], help="give it another name")
+                    notes=["such names are " + ", ".join(RESERVED)], help="give it another name")
     _decided(frame, statement, "an input")
     hides(c, frame, statement.name, statement.name_span)
     type, labels = types.declared(c, frame, statement.type, free=True)

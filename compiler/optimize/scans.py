@@ -20,13 +20,11 @@ from ..ir.body import Body, Scanned, ScanView, State, scans, with_body
 from ..ir.graph import Graph, Node
 from ..ir.rebuild import Taken, rebuild
 from ..ir.types import Shape, product
-from ..ops.match import POINTWISE
+from ..ops.match import POINTWISE, REDUCTIONS
 from ..ops.scan_builder import CLOSED, Intake
 
 FEW = 4096  # elements that a value of one turn may grow to when all turns are computed at once
-WORTH = ("matmul", "gather", "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "logsumexp", "softmax",
-         "log_softmax")
-REDUCTIONS = ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "logsumexp")
+WORTH = ("matmul", "gather", "softmax", "log_softmax", *REDUCTIONS)
 
 Simplify = Callable[[Graph, bool], None]
 
