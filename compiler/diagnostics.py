@@ -8,6 +8,7 @@ from typing import Literal
 from dlc.runtime.failures import Error, shortened
 from dlc.runtime.nearest import did_you_mean, nearest
 
+from .excerpt import excerpt
 from .source import Span
 
 __all__ = [
@@ -16,8 +17,6 @@ __all__ = [
 ]
 
 Severity = Literal["error", "warning"]
-CUT = 200  # characters of a source line that are shown whole
-
 
 @dataclass(frozen=True)
 class Label:
@@ -42,8 +41,8 @@ class Diagnostic:
     def where(self) -> str | None:
         return str(self.labels[0].span) if self.labels else None
 
-    def render(self) -> str:
-        """The text shown to people, as Rust's compiler lays it out."""
+    def render(self, columns: int | None = None) -> str:
+        """The text shown to people, as Rust's compiler lays it out; in a terminal so wide."""
         lines = [f"{self.severity}[{self.code}]: {self.message}"]
         if self.labels:
             width = max(len(str(label.span.line)) for label in self.labels)
@@ -55,8 +54,11 @@ class Diagnostic:
                 if previous is None or name != previous[0]:
                     lines.append(f"{pad} {arrow} {label.span}")
                     lines.append(f"{pad}  |")
-                shown = _excerpt(label, width)
-                lines += shown[1:] if (name, line) == previous and len(shown[0]) < CUT else shown
+                column = label.span.source.position(label.span.start)[1]
+                end = column - 1 + label.span.end - label.span.start  # of a span over several lines one is drawn
+                shown, whole = excerpt(label.span.source.line(line), column - 1, end, label.text, f"{line:>{width}}",
+                                       columns)
+                lines += shown[1:] if (name, line) == previous and whole else shown
                 previous = (name, line)
             margin = pad
         else:
@@ -79,25 +81,6 @@ class Diagnostic:
         }
 
 
-def _excerpt(label: Label, width: int) -> list[str]:
-    """The source line and the carets under it; of a span over several lines only the first is drawn."""
-    line, column = label.span.source.position(label.span.start)
-    text = label.span.source.line(line)
-    # A tab or control character is drawn as one blank, so that the carets stand under what they mean.
-    shown = "".join(c if c.isprintable() else " " for c in text)
-    length = max(1, min(label.span.end - label.span.start, len(text) - column + 1))
-    if len(shown) > CUT:  # a very long line is cut around the place
-        first = max(0, column - 60)
-        shown = ("…" if first else "") + shown[first : first + 180] + "…"
-        column = column - first + (1 if first else 0)
-        length = max(1, min(length, len(shown) - column))
-    carets = " " * (column - 1) + "^" * length
-    texts = label.text.split("\n")
-    lines = [f" {line:>{width}} | {shown}", f" {' ' * width} | {carets} {texts[0]}".rstrip()]
-    lines += [f" {' ' * width} | {' ' * len(carets)} {text}" for text in texts[1:]]
-    return lines
-
-
 class CompileError(Error):
     """One or several diagnostics of a spec."""
 
@@ -108,8 +91,8 @@ class CompileError(Error):
             first.code, first.message, where=first.where, notes=first.notes, help=first.help
         )
 
-    def render(self) -> str:
-        return "\n\n".join(diagnostic.render() for diagnostic in self.diagnostics)
+    def render(self, columns: int | None = None) -> str:
+        return "\n\n".join(diagnostic.render(columns) for diagnostic in self.diagnostics)
 
     def records(self) -> list[dict[str, object]]:
         return [diagnostic.record() for diagnostic in self.diagnostics]

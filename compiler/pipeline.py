@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # The rooms of the compiler: each imports from those before it alone.
 ROOMS = (
-    "defaults", "source", "diagnostics", "recursion", "syntax", "ir", "ops", "analysis", "elaborate", "autodiff",
-    "optimize", "lower", "view", "pipeline", "program", "cli",
+    "defaults", "source", "excerpt", "diagnostics", "recursion", "syntax", "ir", "ops", "analysis", "elaborate",
+    "autodiff", "optimize", "lower", "view", "pipeline", "program", "cli",
 )
 
 

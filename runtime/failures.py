@@ -42,8 +42,9 @@ class Error(Exception):
         self.notes, self.help = tuple(notes), help
         super().__init__(message)
 
-    def render(self) -> str:
-        """The text shown to people, without colour and without a final newline."""
+    def render(self, columns: int | None = None) -> str:
+        """The text shown to people, without colour and without a final newline. `columns`: of their terminal, for what
+        is drawn to its width."""
         lines = [f"error[{self.code}]: {self.message}"]
         if self.where:
             lines.append(f"  --> {self.where}")

@@ -35,6 +35,18 @@ def coloured(stream: object = None) -> bool:
     return bool(isatty and isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def columns() -> int | None:
+    """How wide the terminal is that shows diagnostics: what COLUMNS says, else what it says itself. None for a file or
+    a pipe."""
+    if not sys.stderr.isatty():
+        return None
+    said = os.environ.get("COLUMNS", "")
+    with suppress(OSError, ValueError):  # a stream that is no file has no size
+        return int(said) if said.isdecimal() and 0 < int(said) < 10_000 else os.get_terminal_size(
+            sys.stderr.fileno()).columns or None
+    return None
+
+
 def paint(text: str) -> str:
     """A rendered diagnostic with terminal colours."""
     return "\n".join(_paint_line(line) for line in text.split("\n"))
@@ -90,7 +102,7 @@ def failed(problem: Error, as_json: bool) -> int:
         for record in problem.records():
             note(json.dumps(record, ensure_ascii=False))
     else:
-        _rendered(problem.render())
+        _rendered(problem.render(columns()))
     return BAD_INPUT
 
 
@@ -99,7 +111,7 @@ def warn(warnings: Iterable[Diagnostic], as_json: bool) -> None:
         if as_json:
             note(json.dumps(warning.record(), ensure_ascii=False))
         else:
-            _rendered(warning.render() + "\n")
+            _rendered(warning.render(columns()) + "\n")
 
 
 def _rendered(text: str) -> None:
