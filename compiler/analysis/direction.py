@@ -14,9 +14,6 @@ from ..ir.reachable import dependent
 
 # Functions of the library's losses.dl that are the distance of their first argument from their second.
 DISTANCES = ("squared", "absolute", "huber", "cross_entropy", "binary_cross_entropy", "hinge")
-# They grow with each of their operands that are told apart here: a sum of hits with the hits.
-RISING = ("cast", "reshape", "transpose", "broadcast_to", "squeeze", "reduce_sum", "reduce_max", "reduce_min", "exp",
-          "expm1", "log", "log1p", "sqrt", "cbrt", "tanh", "sigmoid", "add", "and", "or", "maximum", "minimum")
 GROWS, FALLS = 1, -1
 
 
@@ -66,14 +63,13 @@ def _sign(
     if None in given:
         return None
     ones = [one for one in given if one is not None]
-    if name in RISING:
-        return _common(ones)
-    if name in ("neg", "not"):
-        return -ones[0]
-    if name in ("sub", "gt", "ge"):
-        return _common([ones[0], -ones[1]])
-    if name in ("lt", "le"):
-        return _common([-ones[0], ones[1]])
+    if name == "cast":  # to bool it says whether a number is not 0
+        return ones[0] if node.dtype != "bool" else None
+    if node.op.monotone:  # a sum of hits grows with the hits
+        each = node.op.monotone if len(node.op.monotone) == len(ones) else node.op.monotone * len(ones)
+        if any(one and not rises for one, rises in zip(ones, each, strict=True)):
+            return None
+        return _common([one * rises for one, rises in zip(ones, each, strict=True)])
     if name in ("mul", "div"):
         factor = inputs[1] if ones[0] else inputs[0]
         if (name == "div" and ones[1]) or all(ones):

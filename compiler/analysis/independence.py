@@ -10,17 +10,14 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from ..diagnostics import error
 from ..ir.body import Scanned, ScanView
 from ..ir.graph import Graph, Node
-from ..ir.op import NONE, pointwise
+from ..ir.op import NONE
 from ..ir.reachable import dependent
 from ..ir.types import product
+from ..ops.match import REDUCTIONS
 from ..source import Span
 
-# Operations on each element that have no derivative, or a rule of their own.
-ELEMENTWISE = ("where", "sign", "floor", "ceil", "round", "floordiv", "eq", "ne", "lt", "le", "gt", "ge", "not", "and",
-               "or", "stop_gradient", "broadcast_to", "trilu")
 POOLS = ("max_pool", "avg_pool", "max_unpool", "max_select", "avg_unpool")  # of each image and channel by itself
 ALONG = ("cumsum", "take_along", "put_along")  # one dimension, the attribute `axis`
-REDUCTIONS = ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "logsumexp", "reduce_sum_square")
 
 
 def verify_rows(y: Node, x: Node, pairs: Sequence[tuple[int, int]], span: Span | None) -> None:
@@ -147,7 +144,7 @@ def _axis(node: Node, given: Sequence[int | None]) -> int | None:
     at = [(number, axis) for number, axis in enumerate(given) if axis is not None]
     number, axis = at[0]
     source = inputs[number]
-    if node.op.jvp is pointwise or name in ELEMENTWISE:
+    if node.op.elementwise or name in ("broadcast_to", "trilu"):
         return _agreed([axis + rank - inputs[i].rank for i, axis in at])
     if name == "custom":
         count = attrs["count"]
@@ -155,7 +152,7 @@ def _axis(node: Node, given: Sequence[int | None]) -> int | None:
         return given[0] if all(None in (a, b) or a == b for a, b in pairs) else None
     if name == "concat":
         return None if axis == attrs["axis"] % rank else _agreed([axis for _, axis in at])
-    if name in REDUCTIONS:
+    if name in (*REDUCTIONS, "reduce_sum_square"):
         gone = [a % source.rank for a in attrs["axes"]]
         return None if axis in gone else axis if attrs["keepdims"] else axis - sum(a < axis for a in gone)
     if name in ("softmax", "log_softmax"):

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from .. import ops
 from ..diagnostics import error
 from ..ir.graph import Node
-from ..ir.op import pointwise
 from ..ir.reachable import dependent
 from ..ir.types import Shape, product
 from ..source import Span
@@ -63,7 +62,7 @@ def full(x: Node, shape: Shape) -> Node:
 
 
 def _rule(node: Node) -> Rule:
-    if node.op.jvp is pointwise or node.op.name == "where":
+    if node.op.elementwise:
         return _elementwise
     return RULES.get(node.op.name, _one_by_one)
 

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from .. import ops
 from ..ir.graph import Node
-from ..ir.op import pointwise
 from ..ir.types import Shape, TypeProblem, broadcast
 from ..ops.match import is_number
 from ..ops.operands import is_constant
@@ -83,7 +82,8 @@ class Masks:
             if not isinstance(part, Node) or not active(source):
                 sent.append(None)
                 continue
-            if node.op.name in _LIMITS and _steep(source) and part.op.name == "where" and is_number(part.inputs[2], 0):
+            # a limit is a choice too: `maximum(log(x), -100)` at 0
+            if node.op.limit and _steep(source) and part.op.name == "where" and is_number(part.inputs[2], 0):
                 condition, part, _ = part.inputs
                 own = self._side(mask, condition, True)
             sent.append(self._fitted(part, own, source.shape))
@@ -183,7 +183,6 @@ class Masks:
 
 
 _MOVES = ("reshape", "transpose")
-_LIMITS = ("relu", "maximum", "minimum")  # choices too: `maximum(log(x), -100)` at 0
 
 
 def _steep(node: Node) -> bool:
@@ -193,7 +192,7 @@ def _steep(node: Node) -> bool:
 
 def _through(node: Node) -> bool:
     """Whether each element of the result depends on one element of each input."""
-    return node.op.jvp is pointwise or node.op.name in ("where", "broadcast_to", *_MOVES)
+    return node.op.elementwise or node.op.name in ("broadcast_to", *_MOVES)
 
 
 def _fits(shape: Shape, into: Shape) -> bool:

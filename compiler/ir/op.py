@@ -77,6 +77,16 @@ class Op:
     lower(emitter, node, *names) -> name. names are those of the inputs.
     reference(*arrays, **attrs) -> array. Sizes among the attrs have become ints. Floats are float64.
     samples(rng) -> Sample: a random one at each call, over shapes and values.
+
+    Facts, which passes ask for instead of names; tests/test_op_facts.py holds each to the reference on samples.
+    elementwise: each element of the result is the same function of the elements at its place in the operands,
+        which broadcast to the result's shape.
+    finite: finite operands, each with an element at least, give finite values; of magnitudes up to 1000, so
+        overflow aside.
+    monotone: 1 where the result never falls as an operand grows, -1 where it never grows; one number for each
+        operand, or one for all of them. () where nothing of the kind holds or is known.
+    limit: each element of the result is one of an operand or 0, whichever lies above (or below) the other.
+    marker: its value is its first operand; it stands there for a pass, and no rewrite looks through it.
     """
 
     name: str
@@ -88,6 +98,11 @@ class Op:
     samples: Sampler | None
     cost: Callable[[Node], Size]
     commutative: bool = False
+    elementwise: bool = False
+    finite: bool = False
+    monotone: tuple[int, ...] = ()
+    limit: bool = False
+    marker: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)  # of attributes that may be left out
 
     def __call__(self, *inputs: Any, **attrs: Any) -> Node:
@@ -108,6 +123,11 @@ def define(name: str, **rules: Any) -> Op:
         raise ValueError(f"operation {name!r} is defined twice")
     OPS[name] = Op(name, **rules)
     return OPS[name]
+
+
+def having(fact: Callable[[Op], bool]) -> tuple[str, ...]:
+    """The names of the operations of which a fact holds, in the order of their definitions."""
+    return tuple(op.name for op in OPS.values() if fact(op))
 
 
 def lift(graph: Graph, value: Any, beside: Sequence[Any] = ()) -> Node:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..analysis.independence import ELEMENTWISE, REDUCTIONS
 from ..ir.graph import Node
 from ..ir.op import pointwise
 from ..ir.reachable import needed
 from ..ir.types import Dim
+from ..ops.match import REDUCTIONS
 from .elements import ELEMENT
 from .emit import Emitter
 
-PLAIN = (*ELEMENTWISE, *REDUCTIONS, "reshape", "transpose", "slice", "cast", "constant", "size", "concat", "is_nan")
+PLAIN = (*REDUCTIONS, "reduce_sum_square", "broadcast_to", "trilu", "reshape", "transpose", "slice", "cast", "constant",
+         "size", "concat")
 SUMS = ("matmul", "scatter_add")  # where the batch is summed over
 
 
@@ -48,4 +49,6 @@ def exact_emitter(beside: Emitter, order: Iterable[Node], read: Iterable[Node]) 
 def _plain(node: Node) -> bool:
     if node.op.name in SUMS:
         return not any(isinstance(size, Dim) for size in node.shape)
-    return node.op.name in PLAIN or (node.op.jvp is pointwise and node.dtype == "float")
+    whole = node.op.jvp is pointwise and node.dtype != "float"  # arithmetic of whole numbers is exact as it is
+    drawn = any(source.dtype == "key" for source in node.inputs)
+    return node.op.name in PLAIN or (node.op.elementwise and not whole and not drawn)

@@ -17,16 +17,11 @@ from ..diagnostics import InternalError
 from ..ir import interpret
 from ..ir.graph import Array, Node
 from ..ir.module import Module
-from ..ir.op import NUMPY, pointwise
+from ..ir.op import NUMPY
 
 LARGE, PART = 1 << 20, 1 << 15  # elements
 # What counters hold before anyone set them; docs/file-format.md says who does.
 COUNTERS = {"step": 0, "steps": 1000, "observations": 1}
-# Operations on each element by itself that have no derivative, or one of another form.
-ELEMENT_BY_ELEMENT = {
-    "where", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "sign", "floor", "ceil", "round", "is_nan",
-    "random_uniform", "random_normal", "random_whole",
-}
 
 
 class Starts(Mapping[str, Array]):
@@ -132,7 +127,7 @@ class _Parts:
             return [(node.inputs[0], offset + int(node.attrs["starts"][0]))]
         if name == "reshape":
             return [(node.inputs[0], offset)]
-        if node.op.jvp is pointwise or name in ELEMENT_BY_ELEMENT:
+        if node.op.elementwise:
             return [(source, offset) for source in wide] if all(s.shape == node.shape for s in wide) else None
         return None
 

@@ -329,14 +329,15 @@ def _cost(windows: int, weights: int) -> Callable[[Node], Size]:
 
 conv = define(
     "conv", infer=_infer, grad=_grad, jvp=linear, cost=_cost(2, 1), lower=_lower, reference=_conv, samples=_samples,
+    finite=True,
 )
 
 conv_input: Op = define(
     "conv_input", infer=_input_infer, grad=_input_grad, jvp=linear, cost=_cost(0, 1), lower=_input_lower,
-    reference=_conv_input, samples=_input_samples,
+    reference=_conv_input, samples=_input_samples, finite=True,
 )
 
 conv_weight: Op = define(
     "conv_weight", infer=_weight_infer, grad=_weight_grad, jvp=linear, cost=_cost(1, 2), lower=_weight_lower,
-    reference=_conv_weight, samples=_weight_samples,
+    reference=_conv_weight, samples=_weight_samples, finite=True,
 )

@@ -56,7 +56,7 @@ gather = define(  # whole slices along an axis; a negative index counts from the
     "gather", infer=_gather_infer, samples=_gather_samples, defaults={"axis": 0}, jvp=linear, cost=free,
     grad=lambda g, y, table, index, axis: [scatter_add(g, index, shape=table.shape, axis=axis), NONE],
     lower=lambda out, node, table, index: str(out.node("Gather", [table, index], axis=node.attrs["axis"])),
-    reference=lambda table, index, axis: np.take(table, index, axis=axis),
+    reference=lambda table, index, axis: np.take(table, index, axis=axis), finite=True, monotone=(1, 0),
 )
 
 
@@ -113,6 +113,7 @@ scatter_add: Op = define(  # the adjoint of gather: zeros of a shape, to which t
     "scatter_add", infer=_scatter_infer, samples=_scatter_samples, lower=_scatter_lower, reference=_scatter,
     jvp=linear, cost=free,
     grad=lambda g, y, x, index, shape, axis: [gather(g, index, axis=axis), NONE], defaults={"axis": 0},
+    finite=True, monotone=(1, 0),
 )
 
 
@@ -141,7 +142,7 @@ def _pick_lower(out: Any, node: Node, x: str, index: str) -> str:
 pick = define(  # x[..., index]: one element of each row; a negative index counts from the end
     "pick", infer=_pick_infer, lower=_pick_lower, samples=_pick_samples, jvp=linear, cost=free,
     grad=lambda g, y, x, index: [expand_dims(g, g.rank) * one_hot(index, depth=x.shape[-1], wrap=True), NONE],
-    reference=lambda x, index: np.take_along_axis(x, index[..., None], -1)[..., 0],
+    reference=lambda x, index: np.take_along_axis(x, index[..., None], -1)[..., 0], finite=True, monotone=(1, 0),
 )
 
 
@@ -170,7 +171,7 @@ one_hot: Op = define(
     "one_hot", infer=_one_hot_infer, grad=no_gradient(1), jvp=NONE, cost=free, lower=_one_hot_lower,
     reference=_one_hot, defaults={"wrap": False},
     samples=lambda rng: Sample((rng.integers(-1, 5, sizes(rng, high=4, empty=0.1)),),
-                               {"depth": int(rng.integers(1, 6)), "wrap": bool(rng.random() < 0.5)}),
+                               {"depth": int(rng.integers(1, 6)), "wrap": bool(rng.random() < 0.5)}), finite=True,
 )
 
 
@@ -178,7 +179,7 @@ arange = define(
     "arange", infer=lambda size: TensorType("int", (size,)), grad=no_gradient(0), jvp=NONE, cost=free,
     lower=lambda out, node: counted(out, node.attrs["size"]),
     reference=lambda size: np.arange(size, dtype=np.int64),
-    samples=lambda rng: Sample((), {"size": int(rng.integers(0, 9))}),
+    samples=lambda rng: Sample((), {"size": int(rng.integers(0, 9))}), finite=True,
 )
 
 

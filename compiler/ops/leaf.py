@@ -30,15 +30,15 @@ constant = define(
 )
 input_ = define(  # a column of the data: attrs name, type
     "input", infer=lambda name, type: type, grad=no_gradient(0), jvp=NONE, lower=_named, reference=_fed, samples=None,
-    cost=free,
+    cost=free, finite=True,
 )
 variable = define(  # a parameter or state at the beginning of the step: attrs path, type
     "variable", infer=lambda path, type: type, grad=no_gradient(0), jvp=NONE, lower=_named, reference=_fed,
-    samples=None, cost=free,
+    samples=None, cost=free, finite=True,
 )
 seed = define(  # the user's seed, in the graph that makes start values
     "seed", infer=lambda: TensorType("key", ()), grad=no_gradient(0), jvp=NONE, lower=_named, reference=_fed,
-    samples=None, cost=free,
+    samples=None, cost=free, finite=True,
 )
 size = define(  # the number that a free dimension has when the file runs: attr dim
     "size",
@@ -46,7 +46,7 @@ size = define(  # the number that a free dimension has when the file runs: attr 
     grad=no_gradient(0), jvp=NONE, cost=free,
     lower=lambda out, node: out.size(node.attrs["dim"]),
     reference=lambda dim: np.asarray(dim, np.int64),
-    samples=None,
+    samples=None, finite=True,
 )
 
 

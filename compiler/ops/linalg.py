@@ -94,7 +94,7 @@ def _products(node: Node) -> Size:
 _matmul = define(
     "matmul", infer=_infer, grad=_grad, jvp=linear, lower=_lower, samples=_samples, cost=_products,
     defaults={"ta": False, "tb": False},
-    reference=lambda a, b, ta, tb: np.matmul(_t(a, ta), _t(b, tb)),
+    reference=lambda a, b, ta, tb: np.matmul(_t(a, ta), _t(b, tb)), finite=True,
 )
 
 
@@ -156,5 +156,5 @@ def _gemm_jvp(
 gemm = define(  # alpha a' b' + beta c; made by fusing only
     "gemm", infer=_gemm_infer, grad=_gemm_grad, jvp=_gemm_jvp, samples=_gemm_samples, cost=_products,
     defaults={"alpha": 1.0, "beta": 1.0, "ta": False, "tb": False}, lower=_gemm_lower,
-    reference=lambda a, b, c, alpha, beta, ta, tb: alpha * (_t(a, ta) @ _t(b, tb)) + beta * c,
+    reference=lambda a, b, c, alpha, beta, ta, tb: alpha * (_t(a, ta) @ _t(b, tb)) + beta * c, finite=True,
 )

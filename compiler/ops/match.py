@@ -5,19 +5,12 @@ from collections.abc import Sequence
 
 from .. import ops
 from ..ir.graph import Node
-from ..ir.op import constant
+from ..ir.op import constant, having
 from ..ir.types import Shape
 
 Number = float | int | bool
 REDUCTIONS = ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "logsumexp")
-UNARY = (
-    "neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu",
-    "erf", "floor", "ceil", "round", "not", "cast",
-)
-POINTWISE = (
-    *UNARY, "add", "sub", "mul", "div", "floordiv", "mod", "pow", "maximum", "minimum",
-    "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "where",
-)
+ELEMENTWISE = having(lambda op: op.elementwise and not op.marker)  # what rules on each element look through
 
 
 def number(node: Node) -> Number | None:

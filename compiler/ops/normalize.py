@@ -125,5 +125,5 @@ def _triangle_samples(rng: np.random.Generator) -> Sample:
 trilu: Op = define(  # the elements on and above (below) the diagonal `offset`, 0 elsewhere, whatever stood there
     "trilu", infer=_triangle_infer, lower=_triangle_lower, samples=_triangle_samples, jvp=linear, cost=free,
     grad=lambda g, y, x, upper, offset: [trilu(g, upper=upper, offset=offset)],
-    reference=lambda x, upper, offset: (np.triu if upper else np.tril)(x, offset),
+    reference=lambda x, upper, offset: (np.triu if upper else np.tril)(x, offset), finite=True, monotone=(1,),
 )

@@ -44,6 +44,7 @@ def _cumsum_samples(rng: np.random.Generator) -> Sample:
 
 _cumsum_op = define(
     "cumsum", infer=_cumsum_infer, samples=_cumsum_samples, reference=_cumsum, jvp=linear, cost=free,
+    finite=True, monotone=(1,),
     grad=lambda g, y, x, axis, exclusive, reverse: [
         cumsum(g, axis=axis, exclusive=exclusive, reverse=not reverse)],
     lower=lambda out, node, x: str(out.node(
@@ -96,7 +97,7 @@ def _top_samples(rng: np.random.Generator) -> Sample:
 
 _top_op = define(
     "top", infer=_top_infer, grad=no_gradient(1), jvp=NONE, cost=free, lower=_top_lower, samples=_top_samples,
-    reference=_top,
+    reference=_top, finite=True,
 )
 
 
@@ -144,7 +145,7 @@ _take_op = define(
     grad=lambda g, y, x, index, axis, distinct: [
         _put_op(g, index, size=x.shape[axis], axis=axis, distinct=distinct), NONE],
     lower=lambda out, node, x, index: str(out.node("GatherElements", [x, index], axis=node.attrs["axis"])),
-    reference=lambda x, index, axis, distinct: np.take_along_axis(x, index, axis),
+    reference=lambda x, index, axis, distinct: np.take_along_axis(x, index, axis), finite=True, monotone=(1, 0),
 )
 
 
@@ -193,6 +194,7 @@ def _put_samples(rng: np.random.Generator) -> Sample:
 _put_op: Op = define(  # the adjoint of take_along: zeros, to which the elements of g are added
     "put_along", infer=_put_infer, samples=_put_samples, lower=_put_lower, reference=_put, jvp=linear, cost=free,
     grad=lambda g, y, x, index, size, axis, distinct: [_take_op(g, index, axis=axis, distinct=distinct), NONE],
+    finite=True, monotone=(1, 0),
 )
 
 

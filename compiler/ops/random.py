@@ -158,7 +158,7 @@ def _word_samples(rng: np.random.Generator) -> Sample:
 
 _uniform_op = define(  # in [0, 1), the upper 24 bits of each word
     "random_uniform", infer=_of_words("random_uniform", "float"), grad=no_gradient(1), jvp=NONE, lower=_uniform_lower,
-    reference=_uniform, samples=_word_samples, cost=per_element,
+    reference=_uniform, samples=_word_samples, cost=per_element, elementwise=True, finite=True,
 )
 
 
@@ -190,7 +190,7 @@ def _normal_lower(out: Any, node: Node, drawn: str) -> str:
 _normal_op = define(  # Box and Muller 1958; the sine of an angle in [-pi/2, pi/2) is distributed like that of any angle
     "random_normal", infer=_of_words("random_normal", "float"), grad=no_gradient(1), jvp=NONE, lower=_normal_lower,
     reference=_normal, cost=per_element,
-    samples=_word_samples,
+    samples=_word_samples, elementwise=True, finite=True,
 )
 
 
@@ -206,7 +206,7 @@ def _whole_lower(out: Any, node: Node, drawn: str) -> str:
 random_whole = define(  # whole numbers in [0, 2⁶³), the upper 63 bits of each word
     "random_whole", infer=_of_words("random_whole", "int"), grad=no_gradient(1), jvp=NONE, lower=_whole_lower,
     reference=lambda drawn: (drawn >> np.uint64(1)).astype(np.int64), cost=per_element,
-    samples=_word_samples,
+    samples=_word_samples, elementwise=True, finite=True,
 )
 
 
@@ -275,7 +275,7 @@ def _below_samples(rng: np.random.Generator) -> Sample:
 
 _below_op = define(
     "random_below", infer=_below_infer, grad=no_gradient(1), jvp=NONE, lower=_below_lower, reference=_below,
-    samples=_below_samples, cost=per_element,
+    samples=_below_samples, cost=per_element, finite=True,
 )
 
 

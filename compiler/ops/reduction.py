@@ -90,7 +90,7 @@ reduce_sum = _reduction(
     "reduce_sum", infer=_infer("sum", NUMBERS), lower=_lower("ReduceSum"),
     grad=lambda g, y, x, axes, keepdims: [broadcast_to(spread(g, x, axes, keepdims), shape=x.shape)],
     reference=lambda x, axes, keepdims: np.sum(x, axis=axes, keepdims=keepdims), samples=_samples(-3, 3),
-    jvp=linear, cost=free,
+    jvp=linear, cost=free, finite=True, monotone=(1,),
 )
 
 reduce_sum_square = _reduction(  # Σ x², made by fusing only
@@ -99,7 +99,7 @@ reduce_sum_square = _reduction(  # Σ x², made by fusing only
     jvp=lambda tangents, y, x, axes, keepdims: reduce_sum(tangents[0] * x, axes=axes, keepdims=keepdims) * 2.0,
     cost=_inputs,
     reference=lambda x, axes, keepdims: np.sum(x * x, axis=axes, keepdims=keepdims),
-    samples=_samples(-3, 3, ints=False),
+    samples=_samples(-3, 3, ints=False), finite=True,
 )
 
 
@@ -132,7 +132,7 @@ def _by_weights(weights: Callable[..., Node]) -> dict[str, Callable[..., Any]]:
 reduce_prod = _reduction(
     "reduce_prod", infer=_infer("prod", NUMBERS), lower=lower_product, cost=_inputs,
     **_by_weights(lambda y, x, axes, keepdims: _others(x, axes)),
-    reference=lambda x, axes, keepdims: np.prod(x, axis=axes, keepdims=keepdims), samples=_samples(0.3, 2),
+    reference=lambda x, axes, keepdims: np.prod(x, axis=axes, keepdims=keepdims), samples=_samples(0.3, 2), finite=True,
 )
 
 
@@ -159,7 +159,7 @@ def _extreme(name: str, op_type: str, function: Any, worst: float) -> Callable[.
 
     return _reduction(name, infer=_infer(name.removeprefix("reduce_"), NUMBERS), grad=_extreme_grad,
                       jvp=_extreme_jvp, cost=free, lower=_lower(op_type), reference=reference,
-                      samples=_samples(-3, 3, distinct=True))
+                      samples=_samples(-3, 3, distinct=True), finite=True, monotone=(1,))
 
 
 reduce_max = _extreme("reduce_max", "ReduceMax", np.max, -np.inf)
@@ -184,7 +184,7 @@ def _arg(name: str, op_type: str, function: Any) -> Callable[..., Node]:
         return Sample((values,), {"axis": axis})
 
     op = define(
-        name, infer=infer, grad=no_gradient(1), jvp=NONE, cost=free, samples=samples,
+        name, infer=infer, grad=no_gradient(1), jvp=NONE, cost=free, samples=samples, finite=True,
         lower=lower_arg(op_type),
         reference=lambda x, axis: function(x, axis=axis),
     )
@@ -238,7 +238,7 @@ def _is_score(x: Node, depth: int = 8) -> bool:
 
 logsumexp = _reduction(
     "logsumexp", infer=_infer("logsumexp", ("float",)), **_by_weights(_share), cost=_inputs, lower=lower_logsumexp,
-    reference=_logsumexp, samples=_samples(-3, 3, ints=False),
+    reference=_logsumexp, samples=_samples(-3, 3, ints=False), finite=True, monotone=(1,),
 )
 
 
@@ -284,6 +284,7 @@ _softmax_op = define(
     defaults={"guarded": False}, lower=_softmax_lower,
     jvp=lambda tangents, y, x, axis, guarded: _softmax_grad(tangents[0], y, x, axis, guarded)[0],  # it is symmetric
     cost=lambda node: 2 * product(node.shape),  # the power and the quotient
+    finite=True,
 )
 
 
@@ -315,7 +316,7 @@ log_softmax = define(  # x − logsumexp(x), made by fusing only: one kernel for
     "log_softmax", infer=_softmax_infer, grad=_log_softmax_grad, reference=_log_softmax,
     samples=lambda rng: _without_guard(_softmax_samples(rng)),
     jvp=_log_softmax_jvp, cost=per_element,
-    lower=lambda out, node, x: str(out.node("LogSoftmax", [x], axis=node.attrs["axis"])),
+    lower=lambda out, node, x: str(out.node("LogSoftmax", [x], axis=node.attrs["axis"])), finite=True,
 )
 
 

@@ -52,6 +52,7 @@ def _reshape_samples(rng: np.random.Generator) -> Sample:
 _reshape = define(
     "reshape", infer=_reshape_infer, grad=lambda g, y, x, shape: [reshape(g, shape=x.shape)], lower=_reshape_lower,
     reference=lambda x, shape: np.reshape(x, shape), samples=_reshape_samples, jvp=linear, cost=free,
+    finite=True, monotone=(1,),
 )
 
 
@@ -76,7 +77,7 @@ _transpose = define(
     "transpose", infer=_transpose_infer, samples=_transpose_samples, jvp=linear, cost=free,
     grad=lambda g, y, x, perm: [transpose(g, perm=[int(i) for i in np.argsort(perm)])],
     lower=lambda out, node, x: str(out.node("Transpose", [x], perm=node.attrs["perm"])) if node.rank else x,
-    reference=lambda x, perm: np.transpose(x, perm),
+    reference=lambda x, perm: np.transpose(x, perm), finite=True, monotone=(1,),
 )
 
 
@@ -112,7 +113,7 @@ def _broadcast_lower(out: Any, node: Node, x: str) -> str:
 _broadcast_to = define(
     "broadcast_to", infer=_broadcast_infer, grad=lambda g, y, x, shape: [g],  # the differentiate loop sums it back
     lower=_broadcast_lower, jvp=linear, cost=free,
-    reference=lambda x, shape: np.broadcast_to(x, shape), samples=_broadcast_samples,
+    reference=lambda x, shape: np.broadcast_to(x, shape), samples=_broadcast_samples, finite=True, monotone=(1,),
 )
 
 
@@ -164,7 +165,7 @@ def _concat_samples(rng: np.random.Generator) -> Sample:
 concat: Op = define(
     "concat", infer=_concat_infer, grad=_concat_grad, jvp=_concat_jvp, samples=_concat_samples, cost=free,
     lower=lambda out, node, *xs: str(out.node("Concat", xs, axis=node.attrs["axis"])) if len(xs) > 1 else xs[0],
-    reference=lambda *xs, axis: np.concatenate(xs, axis),
+    reference=lambda *xs, axis: np.concatenate(xs, axis), finite=True, monotone=(1,),
 )
 
 

@@ -62,7 +62,7 @@ def _samples(rng: np.random.Generator) -> Sample:
 _slice = define(
     "slice", infer=_infer, lower=_lower, samples=_samples, jvp=linear, cost=free,
     grad=lambda g, y, x, starts, stops, steps: [unslice(g, shape=x.shape, starts=starts, stops=stops, steps=steps)],
-    reference=lambda x, starts, stops, steps: x[_slices(starts, stops, steps)],
+    reference=lambda x, starts, stops, steps: x[_slices(starts, stops, steps)], finite=True, monotone=(1,),
 )
 
 
@@ -142,5 +142,5 @@ def _put_back_samples(rng: np.random.Generator) -> Sample:
 unslice: Op = define(  # the adjoint of slice: zeros of a shape, with x where the slice was
     "unslice", infer=lambda x, shape, starts, stops, steps: x.with_shape(shape), lower=_put_back_lower,
     grad=lambda g, y, x, shape, starts, stops, steps: [slice_(g, starts=starts, stops=stops, steps=steps)],
-    reference=_put_back, samples=_put_back_samples, jvp=linear, cost=free,
+    reference=_put_back, samples=_put_back_samples, jvp=linear, cost=free, finite=True, monotone=(1,),
 )

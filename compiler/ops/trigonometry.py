@@ -228,30 +228,34 @@ def _erfc(out: Any, node: Node, x: str) -> str:
 # --- the operations
 
 
-def _unary(name: str, reference: Any, grad: Any, form: Any, samples: Sampler) -> Op:
+def _unary(name: str, reference: Any, grad: Any, form: Any, samples: Sampler, **facts: Any) -> Op:
     return define(name, infer=same(name, ("float",)), grad=grad, jvp=pointwise, lower=form, reference=reference,
-                  samples=samples, cost=per_element)
+                  samples=samples, cost=per_element, elementwise=True, **facts)
 
 
 tan = _unary("tan", np.tan, lambda g, y, x: [g * (y * y + 1.0)], _writes(lambda x: x._do("Sin") / x._do("Cos")),
-             floats(-1.3, 1.3))
+             floats(-1.3, 1.3), finite=True)
 arcsin = _unary("arcsin", np.arcsin, lambda g, y, x: [g / sqrt((1.0 - x) * (x + 1.0))], _writes(_arcsin),
-                floats(-0.9, 0.9))
+                floats(-0.9, 0.9), monotone=(1,))
 arccos = _unary("arccos", np.arccos, lambda g, y, x: [-(g / sqrt((1.0 - x) * (x + 1.0)))], _writes(_arccos),
-                floats(-0.9, 0.9))
-arctan = _unary("arctan", np.arctan, lambda g, y, x: [g / (x * x + 1.0)], _writes(_arctan), floats(-4, 4))
-sinh: Op = _unary("sinh", np.sinh, lambda g, y, x: [g * cosh(x)], _writes(_sinh), floats(-3, 3))
+                floats(-0.9, 0.9), monotone=(-1,))
+arctan = _unary("arctan", np.arctan, lambda g, y, x: [g / (x * x + 1.0)], _writes(_arctan), floats(-4, 4),
+                finite=True, monotone=(1,))
+sinh: Op = _unary("sinh", np.sinh, lambda g, y, x: [g * cosh(x)], _writes(_sinh), floats(-3, 3), monotone=(1,))
 cosh: Op = _unary("cosh", np.cosh, lambda g, y, x: [g * sinh(x)], _writes(_cosh), floats(-3, 3))
-arcsinh = _unary("arcsinh", np.arcsinh, lambda g, y, x: [g / sqrt(x * x + 1.0)], _writes(_arcsinh), floats(-4, 4))
+arcsinh = _unary("arcsinh", np.arcsinh, lambda g, y, x: [g / sqrt(x * x + 1.0)], _writes(_arcsinh), floats(-4, 4),
+                 finite=True, monotone=(1,))
 arccosh = _unary("arccosh", np.arccosh, lambda g, y, x: [g / (sqrt(x - 1.0) * sqrt(x + 1.0))], _writes(_arccosh),
-                 floats(1.1, 5))
+                 floats(1.1, 5), monotone=(1,))
 arctanh = _unary("arctanh", np.arctanh, lambda g, y, x: [g / ((1.0 - x) * (x + 1.0))], _writes(_arctanh),
-                 floats(-0.9, 0.9))
+                 floats(-0.9, 0.9), monotone=(1,))
 # infinite at 0, where the curve stands upright
 cbrt = _unary("cbrt", np.cbrt, lambda g, y, x: [g / (y * y * 3.0)],
-              _writes(lambda x: x.sign() * x.abs()._do("Pow", 1 / 3)), lambda rng: _off_zero(rng, 1))
+              _writes(lambda x: x.sign() * x.abs()._do("Pow", 1 / 3)), lambda rng: _off_zero(rng, 1),
+              finite=True, monotone=(1,))
 erfc = _unary("erfc", np.vectorize(math.erfc, otypes=[np.float64]),
-              lambda g, y, x: [g * (exp(neg(x * x)) * (-2 / math.sqrt(math.pi)))], _erfc, floats(-3, 5))
+              lambda g, y, x: [g * (exp(neg(x * x)) * (-2 / math.sqrt(math.pi)))], _erfc, floats(-3, 5),
+              finite=True, monotone=(-1,))
 
 
 def _off_zero(rng: np.random.Generator, count: int) -> Sample:
@@ -273,6 +277,6 @@ def _arctan2_grad(g: Node, y: Node, a: Node, b: Node) -> list[Node]:
 
 
 hypot = elementwise("hypot", np.hypot, _hypot_grad, _writes(_hypot), lambda rng: _off_zero(rng, 2), allowed=("float",),
-                    commutative=True)
+                    commutative=True, finite=True)
 arctan2 = elementwise("arctan2", np.arctan2, _arctan2_grad, _writes(_arctan2), lambda rng: _off_zero(rng, 2),
-                      allowed=("float",))
+                      allowed=("float",), finite=True)

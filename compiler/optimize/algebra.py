@@ -10,7 +10,7 @@ import math
 from .. import ops
 from ..ir.graph import Node
 from ..ops.match import (
-    POINTWISE,
+    ELEMENTWISE,
     finite,
     is_number,
     like,
@@ -28,7 +28,7 @@ from .rewrite import Rules
 RULES = Rules()
 
 
-@RULES.on(*POINTWISE)
+@RULES.on(*ELEMENTWISE)
 def pointwise_of_broadcasts(node: Node) -> Node | None:
     """f(broadcast(a), b) = broadcast(f(a, b)): on fewer elements, and not at all where b has the shape"""
     for source in node.inputs:

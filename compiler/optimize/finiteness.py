@@ -10,19 +10,6 @@ from ..ir.graph import Node
 from ..ir.reachable import depends
 from ..ops.match import nonnegative, number
 
-_LEAVES = (
-    "input", "variable", "size", "seed", "random_uniform", "random_normal", "random_whole", "random_below", "arange",
-)
-# Finite for all finite operands.
-_BOUNDED = (
-    "tanh", "sigmoid", "erf", "sin", "cos", "softmax", "one_hot", "sign", "floor", "ceil", "round", "cast", "neg",
-    "abs", "relu", "softplus", "add", "sub", "mul", "maximum", "minimum", "where", "eq", "ne", "lt", "le", "gt",
-    "ge", "and", "or", "not", "matmul", "gemm", "contract", "reduce_sum", "reduce_sum_square",
-    "reduce_prod", "logsumexp", "log_softmax", "reshape", "transpose", "broadcast_to", "concat", "slice", "unslice",
-    "gather", "scatter_add", "pick", "conv", "conv_input", "conv_weight", "max_pool", "max_unpool", "max_select",
-    "avg_pool", "avg_unpool", "argmax", "argmin",
-)
-
 
 def finite(node: Node, known: dict[Node, bool]) -> bool:
     """Whether the value is finite where its leaves are and nothing overflows. `known` is that of `depends`."""
@@ -46,7 +33,7 @@ def _breaks(node: Node) -> bool:
     if name == "pow":
         exponent = number(node.inputs[1])
         return exponent is None or exponent < 0 or exponent != int(exponent)
-    return name not in _LEAVES and name not in _BOUNDED
+    return not node.op.finite
 
 
 def positive(node: Node, depth: int = 8) -> bool:

@@ -10,12 +10,12 @@ from .. import ops
 from ..ir.graph import Node
 from ..ir.op import constant
 from ..ir.types import Dim
-from ..ops.match import POINTWISE, number
+from ..ops.match import ELEMENTWISE, number
 from .rewrite import Rules
 
 SMALL = 4096  # elements that a folded result may have, if its operands do not have more
 FOLDED = (
-    *POINTWISE, "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "argmax", "argmin", "logsumexp", "softmax",
+    *ELEMENTWISE, "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "argmax", "argmin", "logsumexp", "softmax",
     "matmul", "reshape", "transpose", "slice", "unslice", "concat", "gather", "scatter_add", "pick", "one_hot",
 )
 RULES = Rules()

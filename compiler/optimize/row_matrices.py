@@ -12,7 +12,7 @@ from __future__ import annotations
 from .. import ops
 from ..ir.graph import Node
 from ..ir.types import Size, product as count_of
-from ..ops.match import POINTWISE, REDUCTIONS, UNARY, axes_of, number
+from ..ops.match import ELEMENTWISE, REDUCTIONS, axes_of, number
 from .rewrite import Rules
 
 RULES = Rules()
@@ -55,7 +55,7 @@ def product_of_rows(node: Node) -> Node | None:
     return ops.reshape(ops.matmul(_rows(a), b, tb=node.attrs["tb"]), shape=node.shape)
 
 
-@RULES.on(*(name for name in POINTWISE if name != "neg"))
+@RULES.on(*(name for name in ELEMENTWISE if name != "neg"))
 def pointwise_of_rows(node: Node) -> Node | None:
     """f(reshape(a), b) = reshape(f(a, reshape(b))), where the reshape makes more dimensions of the rows of a"""
     if node.rank < 3 or _outside(node):
@@ -73,7 +73,7 @@ def pointwise_of_rows(node: Node) -> Node | None:
     return ops.reshape(node.graph.add(node.op, operands, node.attrs), shape=node.shape)
 
 
-@RULES.on(*(name for name in POINTWISE if name not in UNARY))
+@RULES.on(*ELEMENTWISE)
 def pointwise_of_reshapes(node: Node) -> Node | None:
     """f(reshape(a), reshape(b)) = reshape(f(a, b)), for a and b of one shape"""
     wide = [x for x in node.inputs if x.rank]

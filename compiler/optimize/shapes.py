@@ -7,7 +7,7 @@ from typing import Any
 from .. import ops
 from ..ir.graph import Node
 from ..ir.types import Size, product as count_of
-from ..ops.match import POINTWISE, REDUCTIONS, axes_of, constant_along, drop_axes, kept, number, once, solid, spread
+from ..ops.match import ELEMENTWISE, REDUCTIONS, axes_of, constant_along, drop_axes, kept, number, once, solid, spread
 from .rewrite import Rules
 
 RULES = Rules()
@@ -160,7 +160,7 @@ def signs_and_scalars_out(node: Node) -> Node | None:
     return moved(a) * b if x.op.name == "mul" else moved(a) / b
 
 
-@LAST.on(*POINTWISE)
+@LAST.on(*ELEMENTWISE)
 def ones_in_front(node: Node) -> Node | None:
     """f(x, reshape(y, [1, ...])) = f(x, reshape(y, [...])): broadcasting puts ones in front anyway"""
     plain = [_without_ones(source) if source.rank == node.rank else source for source in node.inputs]
@@ -182,7 +182,7 @@ def _without_ones(node: Node) -> Node:
     return ops.reshape(x, shape=node.shape[ones:])
 
 
-@RULES.on(*POINTWISE)
+@RULES.on(*ELEMENTWISE)
 def computed_already(node: Node) -> Node | None:
     """f(reshape(x), s) = reshape(f(x, s)), where f(x, s) is computed anyway: s scalars, or vectors along a last
     dimension that the reshape leaves"""
