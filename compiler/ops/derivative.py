@@ -1,4 +1,4 @@
-"""Derivatives as nodes: placeholders that `differentiate.expand` turns into the graphs they stand for."""
+"""Derivatives as nodes: placeholders that `autodiff.expand` turns into the graphs they stand for."""
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence

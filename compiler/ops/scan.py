@@ -74,7 +74,7 @@ def _cost(scan: Node) -> Size:
     return total * length
 
 
-scan_op = define(  # its derivatives are in `through.py`
+scan_op = define(  # its derivatives are in autodiff/scan.py
     "scan", infer=_infer, grad=_elsewhere, jvp=_elsewhere, cost=_cost, reference=_elsewhere, samples=None,
     lower=lambda out, node, *names: out.scan(node, names),
 )
