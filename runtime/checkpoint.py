@@ -121,13 +121,13 @@ class Checkpoint:
         except (OSError, SafetensorError) as problem:
             raise _unreadable(path, str(problem)) from None
         except AttributeError:  # of NumPy, in safetensors
-            raise _unreadable(path, "a tensor of it has a type that NumPy does not have") from None
+            raise _unreadable(path, "one of its tensors has a type that NumPy does not have") from None
         wanted = told.pop("checksum", None)
         if wanted is not None and wanted != checksum.arrays(state, told):
             raise Error(
                 "E0755", "the checkpoint is not as it was written: it is damaged", where=str(path),
                 notes=["its content differs from its checksum"],
-                help="take a copy that is whole, or train again; the .onnx of a finished run stands by itself",
+                help="use an intact copy, or train again; the .onnx of a finished run needs no checkpoint",
             )
         version = told.get("dlc.checkpoint", "")
         if re.fullmatch(r"[0-9]{1,18}", version) and int(version) > VERSION:
@@ -177,9 +177,9 @@ def _told(told: Mapping[str, str], key: str, form: type[T], path: Path) -> T:
         made: T = metadata.build(metadata.parse(told[key]), form)
         return made
     except (KeyError, ValueError):
-        raise _unreadable(path, "it holds tensors, but does not say where training stood") from None
+        raise _unreadable(path, "it holds tensors, but does not say how far training had come") from None
     except metadata.Unfit as problem:
-        raise _unreadable(path, f"`{key}` is not of its kind", problem.notes()) from None
+        raise _unreadable(path, f"`{key}` has the wrong type", problem.notes()) from None
 
 
 def _check_state(state: Mapping[str, np.ndarray], slots: Mapping[str, Slot], path: Path) -> None:
@@ -189,7 +189,7 @@ def _check_state(state: Mapping[str, np.ndarray], slots: Mapping[str, Slot], pat
         notes = [f"the checkpoint has no {_some(missing)}"] if missing else []
         notes += [f"the model has no {_some(extra)}"] if extra else []
         raise Error(
-            "E0742", "the checkpoint is of another model", where=str(path), notes=notes,
+            "E0742", "the checkpoint belongs to another model", where=str(path), notes=notes,
             help=did_you_mean(missing[0], extra) if missing and extra else "resume with the file that it was made with",
         )
     for name, slot in slots.items():
@@ -291,7 +291,7 @@ class Run:
             file = CompiledFile.load(model)
             if not file.trained:
                 raise self._nothing("has no checkpoint yet")
-            return file, f"`{self.folder}` has no checkpoint: `{model.name}` is used as it stands"
+            return file, f"`{self.folder}` has no checkpoint: `{model.name}` is used as it is"
         found = Checkpoint.load(last)
         progress = found.progress
         if progress.step == 0:
@@ -300,7 +300,7 @@ class Run:
         found.check({slot.name: slot for slot in file.slots}, last)
         if progress.finished and file.updates == progress.step:
             return CompiledFile.load(model), None
-        go_on = f"; to go on: dlc train --resume {self.folder}"
+        go_on = f"; to continue: dlc train --resume {self.folder}"
         if progress.finished:
             said = f"`{model.name}` was not written when the run ended: its last checkpoint is used{go_on}"
         elif found.best is not None:
@@ -367,7 +367,7 @@ def _settled(folder: Path) -> Path:
     if lock.free(folder):
         shutil.rmtree(folder, ignore_errors=True)
     raise Error(
-        "E0744", f"`{folder}` is not a run folder", notes=["a process was stopped while it made one"],
+        "E0744", f"`{folder}` is not a run folder", notes=["a process was stopped while creating it"],
         help="train again: nothing had begun",
     )
 

@@ -141,7 +141,7 @@ def verify(found: ModelProto, name: str, *, state: bool = True) -> None:
         wrong = ["content"]
     if wrong:
         raise Error(
-            "E0755", "the file is not as it was written: it is damaged, or another tool has altered it", where=name,
+            "E0755", "the file is not as it was written: it is damaged, or another tool has changed it", where=name,
             notes=[f"its {' and its '.join(wrong)} differ from the checksum `{KEY}`"],
-            help="take a copy that is whole; if a tool altered it on purpose: dlc check FILE.onnx --accept",
+            help="use an intact copy; if a tool changed it on purpose: dlc check FILE.onnx --accept",
         )

@@ -32,7 +32,7 @@ def fit_batch(columns: Columns, batch: int) -> int:
         return batch
     if columns.rows % fixed:
         raise Error(
-            "E0632", f"the file takes batches of exactly {fixed} rows, {columns.rows} cannot be divided so",
+            "E0632", f"the file takes batches of exactly {fixed} rows, and {columns.rows} is not a multiple of that",
             where=columns.where, notes=[f"{columns.rows % fixed} rows would be left over"],
             help=f"give a multiple of {fixed} rows, or write the file with a free batch dimension",
         )
@@ -61,7 +61,7 @@ class Evaluator:
         if not file.parts:
             raise Error(
                 "E0715", "this file predicts only: it has no training_info", where=file.name,
-                help="compile the spec with a `train` block, and do not `export --inference` it",
+                help="compile the spec with a `train` block, and do not export it with `--inference`",
             )
         self.state, self.plan = state, file.evaluation
         outputs = [one.part for one in self.plan.parts] if self.plan else figure_names(file.parts[0])

@@ -75,7 +75,7 @@ def _one_save(path: Path, of: str, name: str) -> None:
         return  # whoever reads it will say so
     if found.startswith(MARK) and found != wanted:
         raise Error(
-            "E0756", f"`{path.name}` is not of the same save as the model", where=name,
+            "E0756", f"`{path.name}` is not from the same save as the model", where=name,
             notes=[f"found {found[len(MARK):].decode('ascii', 'replace')}", f"expected {of}"],
             help="copy both files again from one place, or save the model again",
         )
@@ -91,7 +91,7 @@ def _read(tensor: TensorProto, path: Path, entries: dict[str, str], name: str) -
     try:
         offset, length = int(entries.get("offset", "0")), int(entries.get("length", "-1"))
     except ValueError:
-        raise broken("its offset or length is no number") from None
+        raise broken("its offset or length is not a number") from None
     try:
         item = graphs.dtype_of(tensor.data_type).itemsize
     except KeyError:

@@ -19,7 +19,7 @@ def alone(folder: Path) -> Iterator[None]:
     try:
         if handle is not None and not _taken(handle):
             raise Error(
-                "E0757", f"the run `{folder}` is being trained already", where=str(folder),
+                "E0757", f"the run `{folder}` is already being trained", where=str(folder),
                 help="wait for the other process to end, or stop it",
             )
         yield

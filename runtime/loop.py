@@ -69,8 +69,8 @@ class Loop:
         found, wanted = len(trainer.progress.sums), trainer.epoch_figures.count
         if found != wanted and (found or trainer.progress.cursor):
             raise Error(
-                "E0742", "the checkpoint is of another model", where=self.trainer.file.name,
-                notes=[f"it adds up {found} figures within an epoch, the model {wanted}"],
+                "E0742", "the checkpoint belongs to another model", where=self.trainer.file.name,
+                notes=[f"it accumulates {found} metrics within an epoch, the model {wanted}"],
                 help="resume with the file that it was made with",
             )
         self.callbacks = callbacks
@@ -128,7 +128,7 @@ class Loop:
         if plan.digest and plan.digest != self._digest():
             raise Error(
                 "E0746", "the data are not those that the run was trained on", where=self.columns.where,
-                notes=[f"they have {plan.rows} rows for training as those had, but other values"],
+                notes=[f"they have {plan.rows} rows for training, as those had, but different values"],
                 help="give the same data, or start a new run",
             )
 
@@ -164,7 +164,7 @@ class Loop:
             known += [f"validation.{name}" for name in self.trainer.evaluator.names]
         if on not in known:
             raise Error(
-                "E0630", f"training cannot stop on `{on}`: there is no such figure",
+                "E0630", f"training cannot stop on `{on}`: there is no such metric",
                 notes=[f"known: {', '.join(known)}"],
                 help=did_you_mean(on, known) or "`validate: 0.2` holds data out for validation",
             )
@@ -195,7 +195,7 @@ class Loop:
             with lock.alone(self.folder.folder):
                 if trainer.run is self.folder and not self.folder.current():
                     raise Error(
-                        "E0757", f"the run `{self.folder.folder}` has gone on since this trainer read it",
+                        "E0757", f"the run `{self.folder.folder}` has continued since this trainer read it",
                         where=str(self.folder.folder), help="resume it again: Trainer.resume(folder)",
                     )
                 self.folder.tidy()

@@ -217,7 +217,7 @@ def read(text: str, form: type[T], key: str, where: str | None) -> T:
     except Unfit as problem:
         if not problem.place and is_dataclass(form):
             raise broken(key, "it is not a JSON object", where) from None
-        raise broken(key, "a value is not of its kind", where, problem.notes()) from None
+        raise broken(key, "a value has the wrong type", where, problem.notes()) from None
 
 
 def broken(key: str, why: str, where: str | None, notes: list[str] | None = None) -> Error:
@@ -286,7 +286,7 @@ def _either(value: Any, arguments: tuple[Any, ...], form: Any, place: str) -> An
         try:
             return build(value, choice, place)
         except Unfit as problem:  # what lies deeper, or is a text that cannot be, says more than that no choice fits
-            if problem.place != place or problem.expected.startswith("a text "):
+            if problem.place != place or problem.expected.startswith("a string "):
                 deeper = problem
     raise deeper or Unfit(place, value, expected(form))
 
@@ -328,13 +328,13 @@ def _plain(value: Any, form: Any, place: str) -> Any:
 
 def _text(value: Any, place: str, nul: bool = False, errors: str = "strict") -> str:
     if not isinstance(value, str):
-        raise Unfit(place, value, "a text")
+        raise Unfit(place, value, "a string")
     if not nul and "\0" in value:
-        raise Unfit(place, value, "a text without NUL")
+        raise Unfit(place, value, "a string without NUL")
     try:
         value.encode(errors=errors)
     except UnicodeEncodeError:
-        raise Unfit(place, value, "a text of whole characters: half of a surrogate pair is none") from None
+        raise Unfit(place, value, "a string of whole characters, without unpaired surrogates") from None
     return value
 
 
@@ -366,14 +366,14 @@ def expected(form: Any) -> str:
     if origin is Annotated:
         if isinstance(arguments[1], Kept):
             return expected(arguments[1].form)
-        return f"{expected(arguments[0])} {arguments[1]}" if isinstance(arguments[1], Within) else "a text"
+        return f"{expected(arguments[0])} {arguments[1]}" if isinstance(arguments[1], Within) else "a string"
     if origin in (tuple, list):
         if origin is list or arguments[-1] is Ellipsis:
             return "a list, each of it " + expected(arguments[0])
-        return f"a list of {len(arguments)}, each of it {expected(arguments[0])}"
+        return f"a list of {len(arguments)}, each item {expected(arguments[0])}"
     if origin in (dict, Mapping):
-        return "an object, each value of it " + expected(arguments[1])
-    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+        return "an object, each value " + expected(arguments[1])
+    names = {int: "a whole number", float: "a number", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(form, "an object")
 
 
@@ -386,7 +386,7 @@ def describe(value: object) -> str:
     if isinstance(value, float):
         return f"the number {value}"
     if isinstance(value, str):
-        return f"the text {json.dumps(value if len(value) <= 40 else value[:40] + '…', ensure_ascii=True)}"
+        return f"the string {json.dumps(value if len(value) <= 40 else value[:40] + '…', ensure_ascii=True)}"
     if isinstance(value, list):
         return f"a list of {len(value)}"
     return "an object"

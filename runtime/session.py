@@ -167,7 +167,7 @@ class Session:
             data = model.SerializeToString()
         except Exception:  # protobuf has no class of its own for a message over 2 GB
             raise Error(
-                "E0805", "the constants of this model pass 2 GB", help="make them parameters or inputs"
+                "E0805", "the constants of this model exceed 2 GB", help="make them parameters or inputs"
             ) from None
         try:
             self.raw = module.InferenceSession(data, options, providers=providers)

@@ -16,8 +16,8 @@ _PART = re.compile(r"[^\W.][^\0-\x1f\x7f/\\:*?\"<>|]{0,199}")
 
 
 def place(name: str) -> Place | None:
-    """The parts of a source's name, or None where it is none that dlc writes: one ends with `.dl`, leads nowhere else
-    and has no part that begins with a dot."""
+    """The parts of a source's name, or None where it is not one that dlc writes: one ends with `.dl`, leads nowhere
+    else and has no part that begins with a dot."""
     parts = tuple(part for part in name.split("/") if part != ".")
     good = parts and parts[-1].endswith(".dl") and all(_PART.fullmatch(part) for part in parts)
     return parts if good and len(parts) <= 32 else None
@@ -43,7 +43,7 @@ def places(names: Iterable[str], file: str) -> dict[str, Place]:
         at = place(name)
         if at is None:
             raise Error(
-                "E0798", f"the source name `{name}` is none that dlc writes", where=file,
+                "E0798", f"the source name `{name}` is not one that dlc writes", where=file,
                 notes=["a name is a relative path that ends with `.dl`; no part of it begins with a dot"],
                 help="do not trust this file; without -o the spec is printed",
             )
@@ -72,7 +72,7 @@ def write(folder: Path, texts: Mapping[Place, str], *, force: bool = False) -> N
     if folder.is_symlink():
         raise _link(folder)
     if not force and folder.is_dir() and any(folder.iterdir()):
-        raise Error("E0773", f"the folder `{folder}` is not empty", notes=["what stands there would be mixed or lost"],
+        raise Error("E0773", f"the folder `{folder}` is not empty", notes=["what is there would be mixed up or lost"],
                     help="give a new folder, or --force to write over what has the same names")
     for parts in texts:
         at = folder

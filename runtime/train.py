@@ -215,7 +215,7 @@ class Trainer:
     def _cannot_train(self) -> Error:
         return Error(
             "E0715", "this file predicts only: it has no training_info", where=self.file.name,
-            help="compile the spec with a `train` block, and do not `export --inference` it",
+            help="compile the spec with a `train` block, and do not export it with `--inference`",
         )
 
     # --- what it does
@@ -288,7 +288,7 @@ class Trainer:
                 given = ", ".join(f"{name}=..." for name in missing)
                 raise Error(
                     "E0633", f"the spec reads `{name}`, and nothing says how many there will be", where=self.file.name,
-                    notes=["outside `fit` the spec's own settings and data would say it", *why],
+                    notes=["within `fit`, the spec's own settings and data say it", *why],
                     help=f"Trainer(program, {given}): `steps` updates in all, on `observations` rows",
                 )
             self._planned[name] = found[name]
@@ -368,7 +368,7 @@ class Trainer:
         if spoilt is not None:
             raise Error(
                 "E0671", f"`{spoilt}` holds NaN or an infinity: {what}", where=self.file.name,
-                help="go on from a file or checkpoint of before, or assign `trainer.parameters` what it shall be",
+                help="continue from an earlier file or checkpoint, or assign the right value to `trainer.parameters`",
             )
 
     def checkpoint(self) -> Checkpoint:
@@ -392,7 +392,7 @@ class Trainer:
         found = Checkpoint.load(place)
         if program is None and run is None:
             raise Error(
-                "E0744", "a checkpoint alone does not say what it is of", where=str(place),
+                "E0744", "a checkpoint alone does not say which model it belongs to", where=str(place),
                 help="give the run folder, or the .onnx file too: Trainer.resume(path, program)",
             )
         file = CompiledFile.of(program) if program is not None else CompiledFile.load(run.model, state=False)  # type: ignore[union-attr]

@@ -176,18 +176,19 @@ def _check_bindings(file: CompiledFile, part: Part) -> None:
     made = {value.name for value in part.algorithm.output}
     for key, value in part.updates.items():
         if key not in held:
-            raise _fault("E0724", file, f"update_binding names `{key}`, which is no initializer",
+            raise _fault("E0724", file, f"update_binding names `{key}`, which is not an initializer",
                          "a key is an initializer of the main graph or of the algorithm")
         if value not in made:
             raise _fault("E0725", file,
-                         f"update_binding takes `{value}` for `{key}`, which is no output of the algorithm")
+                         f"update_binding takes `{value}` for `{key}`, which is not an output of the algorithm")
     made = {value.name for value in part.initialization.output} if part.initialization else set()
     for key, value in part.initials.items():
         if key not in held:
-            raise _fault("E0728", file, f"initialization_binding names `{key}`, which is no initializer",
+            raise _fault("E0728", file, f"initialization_binding names `{key}`, which is not an initializer",
                          "a key is an initializer of the main graph or of the algorithm")
         if value not in made:
-            message = f"initialization_binding takes `{value}` for `{key}`, which is no output of the initialization"
+            message = (f"initialization_binding takes `{value}` for `{key}`, "
+                       "which is not an output of the initialization")
             raise _fault("E0729", file, message)
 
 
@@ -248,7 +249,7 @@ def _check_reserved(file: CompiledFile, part: Part) -> None:
             wanted = TensorProto.UINT64 if held.name == "key" else TensorProto.INT64
             if held.data_type != wanted or list(held.dims):
                 found = _shown((held.data_type, tuple(held.dims)))
-                raise _fault("E0736", file, f"the state `{held.name}` is not of its kind",
+                raise _fault("E0736", file, f"the state `{held.name}` has the wrong type",
                              f"found {found}", f"expected {_shown((wanted, ()))}")
 
 
@@ -269,4 +270,4 @@ def _check_evaluation(file: CompiledFile) -> None:
     for name, output in (*plan.values.items(), *train.values.items()):
         if output not in outputs:
             raise _fault("E0737", file, f"`dlc.evaluate` does not fit the graph: the value `{name}`",
-                         f"`{output}` is no output of the algorithm")
+                         f"`{output}` is not an output of the algorithm")

@@ -269,7 +269,7 @@ def test_a_checkpoint_of_another_model(tmp_path: Path) -> None:
 def test_tensors_that_are_no_checkpoint_and_newer_ones(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     save_file({"W": np.zeros(3)}, path)
-    assert refused(path, FILE).notes == ("it holds tensors, but does not say where training stood",)
+    assert refused(path, FILE).notes == ("it holds tensors, but does not say how far training had come",)
     save_file({"W": np.zeros(3)}, path, {"dlc.checkpoint": "1", "progress": "[]", "plan": "{}"})
     assert refused(path, FILE).code == "E0740"
     save_file({"W": np.zeros(3)}, path, {"dlc.checkpoint": "2"})

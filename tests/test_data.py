@@ -110,7 +110,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, tuple[str, ...], str | None]] = [
      "`x` holds whole numbers that float32 cannot hold exactly", ("found 16777217 at [0, 0], and 23 more",), None),
     ("E0622", arrays(y=np.array([0, 1, 2, 0, 1, 2**63], np.uint64)),
      "`y` holds whole numbers that int64 cannot hold exactly", ("found 9223372036854775808 at [5]",), None),
-    ("E0626", arrays(x=RAGGED), "`x` is no rectangular array", ("expected `float[batch, 4]`",), None),
+    ("E0626", arrays(x=RAGGED), "`x` is not a rectangular array", ("expected `float[batch, 4]`",), None),
 ]
 
 
@@ -237,8 +237,8 @@ CSV_ERRORS = [
     ("E0606", "\n\n", "this CSV file is empty", ""),
     ("E0607", GOOD + "1,2,3,4\n", "this line has 4 cells where the header has 5", ":5"),
     ("E0608", GOOD + "1,2,,4,0\n", "the cell of `x2` is empty", ":5"),
-    ("E0608", GOOD + "1,2,3,four,0\n", "`four` in `x3` is no number", ":5"),
-    ("E0608", GOOD.replace(",2\n", ",cat\n"), "`cat` in `y` is no number", ":4"),
+    ("E0608", GOOD + "1,2,3,four,0\n", "`four` in `x3` is not a number", ":5"),
+    ("E0608", GOOD.replace(",2\n", ",cat\n"), "`cat` in `y` is not a number", ":4"),
     ("E0609", "x0,x1,x2,y\n1,2,3,0\n", "the data have no `x3`", ":1"),
     ("E0609", "a,b\n1,2\n", "the data have no `x`", ""),
     ("E0613", GOOD.replace(",2\n", ",2.5\n"), "`y` holds float64 where int is expected", ""),

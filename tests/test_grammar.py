@@ -383,7 +383,7 @@ def test_reading_files(tmp_path: Path) -> None:
     assert caught.value.diagnostics[0].where == f"{path}:2:15"
     compiled = tmp_path / "c.onnx"
     compiled.write_bytes(path.read_bytes())
-    with pytest.raises(CompileError, match="is a compiled file, and a spec is needed here"):
+    with pytest.raises(CompileError, match="is a compiled file; a spec is needed here"):
         read_source(compiled)
 
 

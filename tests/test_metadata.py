@@ -110,7 +110,7 @@ def test_what_is_no_json_or_no_number(key: str, text: str) -> None:
 def test_messages_say_the_place_and_the_kind(train: dict[str, Any], notes: tuple[str, str]) -> None:
     with pytest.raises(Error) as caught:
         CompiledFile(with_text("dlc.settings", json.dumps({"model": {}, "train": train})))
-    assert caught.value.message == "the metadata `dlc.settings` cannot be read: a value is not of its kind"
+    assert caught.value.message == "the metadata `dlc.settings` cannot be read: a value has the wrong type"
     for part, note in zip(notes, caught.value.notes, strict=True):
         assert part in note
 

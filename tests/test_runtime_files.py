@@ -50,7 +50,7 @@ def test_no_path_leaves_the_folder(tmp_path: Path, location: str) -> None:
     ("entries", "note"),
     [
         ({"offset": "0"}, "there is no such file"),
-        ({"offset": "x"}, "its offset or length is no number"),
+        ({"offset": "x"}, "its offset or length is not a number"),
         ({"length": "10"}, "found a length of 10 bytes, expected 48 for shape [4, 3]"),
         ({"location": "short", "offset": "80", "length": "48"}, "found 100 bytes, expected 48 at offset 80"),
         ({"location": "short", "offset": "-8"}, "found 100 bytes, expected 48 at offset -8"),

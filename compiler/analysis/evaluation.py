@@ -68,7 +68,7 @@ def _closed(module: Module, name: str, value: Node, totals: dict[tuple[Node, boo
             raise error(
                 "E0503", f"`{name}` needs two passes over the data: a value over all rows goes back into each row",
                 node.span or value.span, "computed for each row from a value over all rows",
-                help="write it by sums: for a variance, mean(x^2) - mean(x)^2",
+                help="write it with sums: for a variance, mean(x^2) - mean(x)^2",
             )
         if node in parts:
             parts[node] = _reduce(module, name, value, node, batch, met)
@@ -89,17 +89,17 @@ def _reduce(
         pairs = (node for node in module.graph.order([part if part in met else value])
                  if sum(times(size, batch) for size in node.shape) > 1)
         if (pair := next(pairs, None)) is not None:
-            raise error("E0504", f"`{name}` cannot be put together from batches", pair.span or value.span,
-                        f"this is `{pair.type}`: each row meets every other one",
+            raise error("E0504", f"`{name}` cannot be accumulated over batches", pair.span or value.span,
+                        f"this is `{pair.type}`: each row is combined with every other one",
                         help=f"a column [{batch}, 1] and a vector [{batch}] broadcast to all pairs of rows: "
                              "`z[:, 0]` makes a vector of a column")
         if part in met:
-            raise error("E0504", f"`{name}` cannot be put together from batches", met[part].span or value.span,
+            raise error("E0504", f"`{name}` cannot be accumulated over batches", met[part].span or value.span,
                         f"depends on which rows are in the batch (`{met[part].op.name}`)",
                         help="a metric is over all rows: each may be computed from its own values alone")
-        raise error("E0504", f"`{name}` cannot be put together from batches", part.span or value.span,
-                    f"`{batch}` is taken away here",
-                    help=f"only sum, mean, min and max may take away `{batch}`")
+        raise error("E0504", f"`{name}` cannot be accumulated over batches", part.span or value.span,
+                    f"`{batch}` is removed here",
+                    help=f"only sum, mean, min and max may remove `{batch}`")
     return reduce
 
 

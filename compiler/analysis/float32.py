@@ -35,8 +35,8 @@ def warn(module: Module, source: Source, problems: Problems) -> None:
             if value in held and (node in moving or node in starts):
                 found.setdefault(*held[value])
     for number, node in found.items():
-        what, instead = ("0", "an epsilon that counts is 1e-38 at least") if abs(number) < 1 else (
-            "infinite", "write `inf` where that is meant; the greatest is 3.4e38")
+        what, instead = ("0", "an epsilon that has an effect is at least 1e-38") if abs(number) < 1 else (
+            "infinite", "write `inf` if that is meant; the largest is 3.4e38")
         problems.add(warning(
             "W0205", f"the number {number:g} is {what} in float32", _place(number, node.span, source),
             f"{what} in the file",

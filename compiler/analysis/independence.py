@@ -28,8 +28,8 @@ def verify_rows(y: Node, x: Node, pairs: Sequence[tuple[int, int]], span: Span |
                 raise _Mixed(y)
     except _Mixed as caught:
         raise error(
-            "E0413", f"`{caught.node.op.name}` mixes the rows that `per` takes each by itself", span,
-            "rows are told apart here", more=[(caught.node.span, "mixed here")],
+            "E0413", f"`{caught.node.op.name}` mixes the rows that `per` keeps apart", span,
+            "rows are kept apart here", more=[(caught.node.span, "mixed here")],
             help="`stop_gradient(...)` holds what all rows share; without `per` it is the Jacobian of all rows by all"
                  " rows",
         ) from None

@@ -23,9 +23,9 @@ def warn(module: Module, problems: Problems) -> None:
     node, leaf, name = found
     why = "training shuffles the rows" if shuffled else "`validate:` takes a share of the rows away"
     problems.add(warning(
-        "W0204", f"`{name}` is paired with the rows of a batch by their place, and {why}", node.span,
+        "W0204", f"`{name}` is paired with the rows of a batch by position, and {why}", node.span,
         "counts the rows of the batch, not those of the data",
-        more=[(leaf.span, "what it learns is of no one row")],
+        more=[(leaf.span, "what it learns belongs to no particular row")],
         help=("`batch: all` trains on all rows in the order of the data" if shuffled
               else "give the validation set as a file")
         + f"; or let the data say which row is which: `input row: int[{batch}]` and `{name}[row]`",

@@ -40,7 +40,7 @@ def along(
         total = alone * count * 3
         raise error("E0220", f"the derivative unrolls to {total:,} operations; the limit is {max_nodes:,}", span,
                     f"{alone} operations for each of {count} directions",
-                    help=f"take it by fewer values, or allow more: --max-nodes {2 * total}")
+                    help=f"differentiate with respect to fewer values, or allow more: --max-nodes {2 * total}")
     scans: dict[Node, list[Node]] = {}  # one for each direction
     for node in order:
         if node in reached and node not in found:

@@ -26,11 +26,12 @@ _INSTEAD = {
     **dict.fromkeys(("gt", "ge", "lt", "le"), "`sigmoid((a - b) / width)` is a smooth `a > b`"),
     **dict.fromkeys(("eq", "ne"), "`exp(-((a - b) / width)^2)` is a smooth `a == b`"),
     **dict.fromkeys(("argmax", "argmin"), "`softmax(x / temperature)` is a smooth one-hot row of `argmax(x)`"),
-    **dict.fromkeys(("round", "floor", "ceil"), "to round forwards only and learn as if it were not there, write "
+    **dict.fromkeys(("round", "floor", "ceil"), "to round in the forward pass only, write "
                                                 "`x + stop_gradient({name}(x) - x)`"),
-    "sign": "`tanh(x / width)` is a smooth `sign(x)`; `x + stop_gradient(sign(x) - x)` takes the sign forwards only",
+    "sign": "`tanh(x / width)` is a smooth `sign(x)`; "
+            "`x + stop_gradient(sign(x) - x)` takes the sign in the forward pass only",
     "floordiv": "`/` divides without rounding",
-    "mod": "`a % b` has a derivative by a",
+    "mod": "`a % b` has a derivative with respect to a",
 }
 
 
@@ -42,13 +43,14 @@ def independent(placeholder: Node) -> CompileError:
     if stopped is not None:
         return error(
             "E0401", f"the value depends on {name_of(x)} through `stop_gradient` only", placeholder.span,
-            "derived here", more=[(stopped.span, "the derivative is stopped here"), (x.span, "derived by this")],
-            help="a derivative that is always zero is taken for a mistake",
+            "differentiated here",
+            more=[(stopped.span, "the derivative is stopped here"), (x.span, "differentiated with respect to this")],
+            help="a derivative that is always zero is treated as a mistake",
         )
     return error(
-        "E0401", f"the value does not depend on {name_of(x)}", placeholder.span, "derived here",
-        more=[(target.span, "this value"), (x.span, "derived by this")],
-        help="a derivative that is always zero is taken for a mistake",
+        "E0401", f"the value does not depend on {name_of(x)}", placeholder.span, "differentiated here",
+        more=[(target.span, "this value"), (x.span, "differentiated with respect to this")],
+        help="a derivative that is always zero is treated as a mistake",
     )
 
 
@@ -103,9 +105,9 @@ def _ended(
         node = reached[node]
     path = _path([*below[::-1], *_onwards(last, target, order)])
     return error(
-        "E0402", message, end.span, label, more=[(x.span, "derived by this")],
+        "E0402", message, end.span, label, more=[(x.span, "differentiated with respect to this")],
         notes=[f"the path is {path}"] if path else [],
-        help=f"{help}; or leave {name_of(x)} out of what is trained or derived by",
+        help=f"{help}; or leave {name_of(x)} out of what is trained or differentiated with respect to",
     )
 
 

@@ -48,9 +48,9 @@ def jacobian(
         made.append(found)
     if not made:
         raise problem or error(
-            "E0411", "a Jacobian by a free dimension has no size that is known now", span,
+            "E0411", "a Jacobian over a free dimension has no size that is known before the file runs", span,
             f"`{y.type}` by `{x.type}`",
-            help="`per = batch` takes each row by itself; or give the dimensions numbers",
+            help="`per = batch` treats each row by itself; or give the dimensions numbers",
         )
     made.sort(key=lambda node: multiplications(graph, [node], without=before))  # stable: forward stays first
     for node in made[1:]:

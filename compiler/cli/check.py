@@ -22,7 +22,7 @@ def check(
         Parameter(help="List the nodes that would leave this device for the CPU; no GPU is needed."),
     ] = None,
     accept: Annotated[
-        bool, Parameter(help="Take a .onnx file that another tool has altered: writes its new checksum.",
+        bool, Parameter(help="Accept a .onnx file that another tool has changed: write its new checksum.",
                         show_default=False)
     ] = False,
     compilation: Compilation = COMPILATION, output: Output = OUTPUT,
@@ -39,7 +39,7 @@ def check(
         return
     values = f"{found['values']:,} values in {found['parameters']} parameters"
     only = "" if found["trains"] else ", predicts only"
-    unsealed = "" if found.get("checksum", True) else "; it has no checksum, so damage to it would not be seen"
+    unsealed = "" if found.get("checksum", True) else "; it has no checksum, so damage to it would go undetected"
     report.say(f"{file}: {found['model']} is fine, {values}{only}{unsealed}")
     if device is not None:
         _tell(found["placement"])

@@ -16,7 +16,9 @@ Stage = Literal["tokens", "syntax", "graph", "simplified", "gradient", "optimize
 
 def compile(
     spec: Annotated[Path, Parameter(help="A .dl spec.")], /, *,
-    out: Annotated[Path | None, Parameter(name=("--output", "-o"), help="Where to. Default: NAME.onnx here.")] = None,
+    out: Annotated[
+        Path | None, Parameter(name=("--output", "-o"), help="File to write. Default: NAME.onnx here.")
+    ] = None,
     emit: Annotated[Stage, Parameter(help="The stage to write; all but onnx are text, for reading.")] = "onnx",
     compilation: Compilation = COMPILATION, output: Output = OUTPUT,
 ) -> None:

@@ -15,7 +15,8 @@ from .options import OUTPUT, Output
 def decompile(
     file: Annotated[Path, Parameter(help="A .onnx file that dlc wrote.")], /, *,
     out: Annotated[
-        Path | None, Parameter(name=("--output", "-o"), help="A folder for the spec and all it used: new or empty.")
+        Path | None,
+        Parameter(name=("--output", "-o"), help="A folder for the spec and all the files it used: new or empty."),
     ] = None,
     force: Annotated[
         bool, Parameter(help="Write into a folder that is not empty, over files of the same names.", show_default=False)

@@ -37,7 +37,7 @@ def doctor(*, output: Output = OUTPUT) -> int:
     for problem in problems:
         report.say(f"! {problem['problem']}\n  = help: {problem['help']}")
     if not problems:
-        report.say("nothing must be mended")
+        report.say("nothing needs to be fixed")
     return BAD_INPUT if problems else 0
 
 
@@ -58,7 +58,7 @@ def examine() -> tuple[dict[str, Any], list[dict[str, str]]]:
     }
     facts |= _runtime(installed, problems)
     telling = os.environ.get("ORT_DISABLE_TELEMETRY", "1") in ("0", "false", "")
-    facts["telemetry"] = "on: ORT_DISABLE_TELEMETRY is set against it" if telling else "off"
+    facts["telemetry"] = "on: ORT_DISABLE_TELEMETRY is set to allow it" if telling else "off"
     facts["program"] = _program(problems)
     return facts, problems
 

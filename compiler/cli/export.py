@@ -15,15 +15,15 @@ from .options import OUTPUT, Output
 def export(
     file: Annotated[Path, Parameter(help="A .onnx file, or a run folder.")], /, *,
     inference: Annotated[
-        bool, Parameter(help="Leave the predicting model alone: no training_info.", show_default=False)
+        bool, Parameter(help="Keep only the predicting model: no training_info.", show_default=False)
     ] = False,
-    out: Annotated[Path | None, Parameter(name=("--output", "-o"), help="Where to.")] = None,
+    out: Annotated[Path | None, Parameter(name=("--output", "-o"), help="File to write.")] = None,
     output: Output = OUTPUT,
 ) -> None:
     """Write the predicting part of a file alone, as any ONNX tool reads it."""
     if not inference:
         raise Error("E0790", "`dlc export` must be told what to write",
-                    help="--inference is the predicting model alone")
+                    help="--inference keeps only the predicting model")
     if out is None:
         raise Error("E0790", "`dlc export` must be told where to write", help="-o NAME.onnx")
     from dlc.runtime.file import CompiledFile

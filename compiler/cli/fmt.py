@@ -15,11 +15,11 @@ from .options import OUTPUT, Output
 
 
 def fmt(
-    *files: Annotated[Path, Parameter(help="Specs; - is the standard input, given back formatted.")],
+    *files: Annotated[Path, Parameter(help="Specs; - reads standard input and prints it formatted.")],
     check: Annotated[bool, Parameter(help="Change nothing; status 2 if a file would change.")] = False,
     output: Output = OUTPUT,
 ) -> None:
-    """Lay out the text of specs in the standard form. Only white space changes."""
+    """Format specs in the standard form. Only white space changes."""
     from ..syntax.format import format_source
     from ..syntax.parser import make_source, read_source
 

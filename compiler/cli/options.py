@@ -24,7 +24,7 @@ def whole(_: object, tokens: Sequence[Token]) -> int:
     """A whole number of the command line, written as one: 2.5 is not taken for 2."""
     text = tokens[0].value
     if not re.fullmatch(r"[+-]?[0-9]{1,20}", text):
-        raise ValueError(f"`{text}` is no whole number")
+        raise ValueError(f"`{text}` is not a whole number")
     return int(text)
 
 
@@ -32,7 +32,7 @@ Whole = Annotated[int, Parameter(converter=whole, n_tokens=1, accepts_keys=False
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], Parameter(help="Where it runs; cuda fails where there is no CUDA.")
 ]
-Data = Annotated[Path | None, Parameter(help="An .npz or .csv file; before the one the spec names.")]
+Data = Annotated[Path | None, Parameter(help="An .npz or .csv file; takes precedence over the spec's.")]
 
 
 @Parameter(name="*")
@@ -55,7 +55,7 @@ class Compilation:
     ] = ()
     model: Annotated[str | None, Parameter(help="Which model of a file with several.")] = None
     precision: Annotated[Literal["float32", "float64"], Parameter(help="What `float` means.")] = "float32"
-    seed: Annotated[Whole | None, Parameter(help="Of start values, draws and the order of rows.")] = None
+    seed: Annotated[Whole | None, Parameter(help="Seed of start values, draws and the order of rows.")] = None
     max_nodes: Annotated[Whole, Parameter(help="How many operations a spec may unroll to.")] = MAX_NODES
 
     def overrides(self) -> dict[str, Any]:
@@ -117,8 +117,8 @@ class Compilation:
         """An option of compiling means nothing for a file that is compiled."""
         meaningless = [option for option in self.given() if option not in but]
         if meaningless:
-            raise Error("E0790", f"`{meaningless[0]}` is for specs: `{path}` is compiled already",
-                        help="compile the spec again with it; `dlc decompile` gives the spec back")
+            raise Error("E0790", f"`{meaningless[0]}` is for specs: `{path}` is already compiled",
+                        help="compile the spec again with it; `dlc decompile` recovers the spec")
 
 
 OUTPUT, COMPILATION = Output(), Compilation()  # the defaults

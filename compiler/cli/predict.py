@@ -25,14 +25,16 @@ def predict(
     data: Annotated[
         Path | None, Parameter(help="An .npz or .csv file with the model's inputs; none where all are drawn.")
     ] = None,
-    rows: Annotated[Whole | None, Parameter(help="Rows to draw, where no data say how many.")] = None,
-    seed: Annotated[Whole | None, Parameter(help="Of what is drawn. Default: other numbers in each call.")] = None,
+    rows: Annotated[Whole | None, Parameter(help="Rows to draw, if no data say how many.")] = None,
+    seed: Annotated[
+        Whole | None, Parameter(help="Seed of what is drawn. Default: different numbers in each call.")
+    ] = None,
     out: Annotated[
         Path | None, Parameter(name=("--output", "-o"), help="NAME.npz or NAME.csv. Default: CSV to stdout.")
     ] = None,
     device: Device = "auto", output: Output = OUTPUT,
 ) -> None:
-    """The outputs of a file for rows of data."""
+    """Compute the outputs of a file for rows of data."""
     from dlc.runtime.train import Trainer
 
     from .trained import compiled_file

@@ -135,7 +135,7 @@ def fault(problem: Exception, as_json: bool, debug: bool) -> int:
     if as_json:
         note(json.dumps({"severity": "internal", "message": summary, "traceback": place or trace}, ensure_ascii=False))
         return OUR_FAULT
-    lines = [f"internal error: {summary}", "  = this is a fault of dlc, not of what you gave it"]
+    lines = [f"internal error: {summary}", "  = this is a bug in dlc, not in your input"]
     lines.append(f"  = traceback: {place}" if place else trace.rstrip())
     lines.append("  = help: please report it with the command, the spec and the traceback")
     note("\n".join(lines))

@@ -33,7 +33,7 @@ def summary(
     file: Annotated[Path, Parameter(help="A .dl spec, a .onnx file or a run folder.")], /, *,
     compilation: Compilation = COMPILATION, output: Output = OUTPUT,
 ) -> None:
-    """A table of layers, parameters, shapes and counts."""
+    """Print a table of layers, parameters, shapes and counts."""
     compiled = compilation.file(file, output)
     rows, totals = rows_of(compiled), totals_of(compiled)
     if output.json:

@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 def train(
     file: Annotated[Path | None, Parameter(help="A .dl spec, or a .onnx file with a training step.")] = None, /, *,
     data: Data = None,
-    validation: Annotated[Path | None, Parameter(help="Data to validate on; before the spec's `validate`.")] = None,
-    epochs: Annotated[Whole | None, Parameter(help="Passes over the data; before the spec's.")] = None,
+    validation: Annotated[
+        Path | None, Parameter(help="Data to validate on; takes precedence over the spec's `validate`.")
+    ] = None,
+    epochs: Annotated[Whole | None, Parameter(help="Passes over the data; takes precedence over the spec's.")] = None,
     steps: Annotated[Whole | None, Parameter(help="Updates, instead of epochs.")] = None,
-    batch: Annotated[Whole | None, Parameter(help="Rows of an update; before the spec's.")] = None,
-    resume: Annotated[Path | None, Parameter(help="Go on with a run: its folder.")] = None,
+    batch: Annotated[Whole | None, Parameter(help="Rows per update; takes precedence over the spec's.")] = None,
+    resume: Annotated[Path | None, Parameter(help="Continue a run: its folder.")] = None,
     runs: Annotated[Path, Parameter(help="Where run folders are made.")] = Path("runs"),
     device: Device = "auto",
     log_every: Annotated[Whole | None, Parameter(
-        help="A line every so many epochs; with --steps, updates. Default: each epoch.")] = None,
+        help="Print a line every N epochs; with --steps, every N updates. Default: every epoch.")] = None,
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"),
         help="Print errors and warnings only; with --json the last line too.", show_default=False)] = False,
     compilation: Compilation = COMPILATION, output: Output = OUTPUT,
@@ -64,7 +66,7 @@ def train(
         )
     except KeyboardInterrupt:
         if heard.run is not None:
-            report.note(f"stopped; to go on: dlc train --resume {heard.run}")
+            report.note(f"stopped; to continue: dlc train --resume {heard.run}")
         raise
     finally:
         heard.close()

@@ -28,5 +28,5 @@ def compiled_file(path: Path, quiet: bool = False) -> CompiledFile:
     if said is not None and not quiet:
         report.note(f"note: {said}")
     if not file.sealed and not quiet:
-        report.note(f"note: {path} has no checksum: damage to it would not be seen")
+        report.note(f"note: {path} has no checksum: damage to it would go undetected")
     return file

@@ -32,7 +32,7 @@ def explained(problem: CycloptsError, commands: Iterable[str], tokens: Sequence[
     message = re.sub(r'"([^"]*)"', r"`\1`", message)
     unused = re.match(r"Unused Tokens: \[(.*)\]", message)
     if unused:
-        message = f"`dlc{f' {command}' if command else ''}` takes nothing more: {unused.group(1)}"
+        message = f"`dlc{f' {command}' if command else ''}` takes no more arguments: {unused.group(1)}"
     return Error("E0790", message[:1].lower() + message[1:], help=usage)
 
 
@@ -59,7 +59,7 @@ def _option(problem: UnknownOptionError, command: str, tokens: Sequence[str]) ->
     if near is not None:
         return Error("E0790", message, help=f"{near} See {usage}")
     if not known:
-        return Error("E0790", message, help=f"`--set {name}={value}`, if it is of the spec; options: {usage}")
+        return Error("E0790", message, help=f"`--set {name}={value}`, if it belongs to the spec; options: {usage}")
     return Error("E0790", message, notes=["`--set` takes " + ", ".join(known)], help=usage)
 
 

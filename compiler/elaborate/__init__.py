@@ -201,8 +201,8 @@ def _like(default: Any) -> str:
     if isinstance(default, list | tuple):
         return "a list"
     if isinstance(default, bool | int | float | str):
-        return "a text" if isinstance(default, str) else "a whole number" if isinstance(default, int) else "a number"
-    return "a number, a truth value or a text" if default is None else f"something like {kind(default)}"
+        return "a string" if isinstance(default, str) else "a whole number" if isinstance(default, int) else "a number"
+    return "a number, a truth value or a string" if default is None else f"something like {kind(default)}"
 
 
 # --- the passes
@@ -237,7 +237,7 @@ def _passes(
             if path not in made[0] or path not in c.made:
                 raise error("E0222", f"`{path}` is made in one pass and not in another", span, "made here",
                             notes=["the training and the predicting graph share every parameter and state"],
-                            help="make it whatever `training` and `predicting` are")
+                            help="make it regardless of `training` and `predicting`")
         return c.current
 
     if trains:
@@ -264,7 +264,7 @@ def _objective(current: Pass, name: str, span: Span) -> Node | None:
     node = current.total(priors=True, only=None if name == "loss" else name)
     if node is None:
         if name == "loss":
-            raise error("E0510", "the model has no loss to minimize", span, "nothing adds to it",
+            raise error("E0510", "the model has no loss to minimize", span, "nothing contributes to it",
                         help="write `y ~ categorical(logits = z)`, or `loss = ...`")
         raise error("E0510", f"the model has no loss `{name}`", span, "not known",
                     notes=["losses are " + ", ".join(["loss", *names])], help=did_you_mean(name, ["loss", *names]))

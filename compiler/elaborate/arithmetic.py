@@ -105,7 +105,7 @@ def _lifted(c: Context, value: Value, beside: list[Value]) -> Any:
 def _on_parts(c: Context, frame: Frame, operation: Any, operands: list[Value], span: Span) -> Value:
     counts = {len(value.items) for value in operands if isinstance(value, Parts)}
     if len(counts) > 1 or any(isinstance(value, Tensor) and value.node.rank for value in operands):
-        raise error("E0316", "a gradient of several parts meets only numbers and its own parts", span, "here")
+        raise error("E0316", "a gradient of several parts combines only with numbers and its own parts", span, "here")
     return Parts(tuple(
         operation(*[value.items[i] if isinstance(value, Parts) else value for value in operands])
         for i in range(counts.pop())
@@ -122,9 +122,9 @@ def _aligned(operands: list[Value], spans: tuple[Span | None, ...]) -> tuple[lis
     if not wide:
         if len(alongs) > 1:
             one, other = [tensor.along for tensor in tensors if tensor.along][:2]
-            raise error("E0315", "two vectors that lie along different dimensions meet nothing else", spans[0],
+            raise error("E0315", "two vectors along different dimensions combine with nothing else", spans[0],
                         "here", notes=["they lie along " + show_labels((one, other))],
-                        help="let each meet a value that has its dimension: `x * a[c] + b[d]`")
+                        help="combine each with a value that has its dimension: `x * a[c] + b[d]`")
         return operands, alongs.pop()
     result: list[Value] = []
     for value, place in zip(operands, spans, strict=False):

@@ -139,7 +139,7 @@ def settle(
 def require(missing: str | None, what: str, parameters: Sequence[syntax.Parameter], span: Span) -> None:
     if missing is not None:
         names = ", ".join(parameter.name for parameter in parameters)
-        raise error("E0217", f"{what} lacks its argument `{missing}`", span, f"`{missing}` is not given",
+        raise error("E0217", f"{what} is missing its argument `{missing}`", span, f"`{missing}` is not given",
                     notes=[f"it takes ({names})"])
 
 
@@ -348,7 +348,7 @@ def part(c: Context, frame: Frame, instance: Instance, name: str, span: Span) ->
         variable = c.module.variables.get(f"{path}.{name}")
         if variable is not None:
             return Tensor(c.moving.get(variable.path, variable.node))
-        raise error("E0223", f"`{path}` has no `{name}` yet: its shape is known once the layer was applied", span,
+        raise error("E0223", f"`{path}` has no `{name}` yet: its shape is known once the layer has been applied", span,
                     "read before the first application",
                     help="apply the layer above this line; an application below it is found if its arguments are "
                          "known here")

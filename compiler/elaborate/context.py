@@ -175,8 +175,8 @@ class Context:
         try:
             if self.depth > MAX_DEPTH:
                 raise error("E0219", f"{what} is applied inside itself more than {MAX_DEPTH} times", span,
-                            "a definition that calls itself without end?",
-                            help="use `for` for a fixed number of turns")
+                            "does a definition call itself forever?",
+                            help="use `for` for a fixed number of iterations")
             yield
         finally:
             self.depth -= 1
@@ -191,14 +191,14 @@ def check_size(type: TensorType, what: str, span: Span | None) -> int:
     count = math.prod(max(size, 1) for size in type.shape if isinstance(size, int))
     if count > MAX_ELEMENTS:
         raise error("E0341", f"{what} has {count:,} elements; the limit is {MAX_ELEMENTS:,}", span, f"this is `{type}`",
-                    help="is one of its sizes meant?")
+                    help="is one of its sizes a mistake?")
     return count
 
 
 def too_many(count: int, limit: int, span: Span | None, what: str = "operations") -> CompileError:
     allowed = limit if what == "operations" else WORK * limit
     return error("E0220", f"the spec unrolls to {count:,} {what}; the limit is {allowed:,}", span,
-                 "made here", help=f"use fewer turns, or allow more: --max-nodes {max(count, limit) * 2}")
+                 "made here", help=f"use fewer iterations, or allow more: --max-nodes {max(count, limit) * 2}")
 
 
 def located(

@@ -86,7 +86,7 @@ def runtime_condition(value: Value, span: Span) -> Tensor:
                     help="compare it with something: `x > 0`")
     if value.node.rank:
         raise error("E0306", "`if` takes one truth value, not one per element", span, f"this is `{value.node.type}`",
-                    help="`where(condition, a, b)` chooses per element; `any(...)` and `all(...)` make one of many")
+                    help="`where(condition, a, b)` chooses per element; `any(...)` and `all(...)` reduce many to one")
     return value
 
 
@@ -105,7 +105,7 @@ def choose(c: Context, frame: Frame, condition: Tensor, yes: Value, no: Value, s
                         for place, value in yes.entries.items() if place in no.entries})
     for value in (yes, no):
         if not isinstance(value, Tensor | int | float | Dim):
-            raise error("E0307", f"a run-time `if` cannot choose {kind(value)}", span, "depends on a value of the run",
+            raise error("E0307", f"a run-time `if` cannot choose {kind(value)}", span, "depends on a run-time value",
                         help="only tensors and numbers can be chosen while the file runs")
     return arithmetic.elementwise(c, frame, ops.where, [condition, yes, no], span, (span, span, span))
 
@@ -140,7 +140,7 @@ def if_(c: Context, frame: Frame, statement: syntax.If) -> None:
     def side(body: Sequence[syntax.Statement]) -> None:
         statements.run(c, frame, body)
         if frame.result is not None:
-            raise error("E0231", "`return` cannot depend on a value of the run", place, "decided while the file runs",
+            raise error("E0231", "`return` cannot depend on a run-time value", place, "decided at run time",
                         help="assign to a name in both branches and return it after")
 
     both(c, frame, condition, place, statement.span, lambda: side(statement.yes), lambda: side(statement.no))
@@ -157,7 +157,7 @@ def for_(c: Context, frame: Frame, statement: syntax.For) -> None:
     if statement.name in frame.states:
         raise error("E0228", f"`{statement.name}` is a state: the `for` would hide it", statement.name_span,
                     "named here",
-                    help="give the turns another name")
+                    help="give the loop variable another name")
     scan.fresh(frame, statement.name, statement.name_span)
     start, found = len(c.graph), len(c.problems.errors)
     for turn, value in enumerate(turns):

@@ -237,7 +237,8 @@ def static_int(c: Context, frame: Frame, expr: syntax.Expr, what: str) -> int:
 
 def _ellipsis(c: Context, frame: Frame, expr: syntax.Ellipsis) -> Value:
     if expr.name is not None:
-        raise error("E0368", f"`...{expr.name}` stands only in the type of something that is made", expr.span, "here",
+        raise error("E0368", f"`...{expr.name}` is allowed only in the type of something that is made",
+                    expr.span, "here",
                     help="`param W: float[n, ...kernel]`")
     return ...
 

@@ -83,7 +83,7 @@ def _tensor(c: Context, frame: Frame, value: Tensor, expr: syntax.Index) -> Valu
     for i in gaps:
         expressions.evaluate(c, frame, places[i])  # `...name` is refused
     if len(gaps) > 1:
-        raise error("E0323", "`...` stands at most once in an index", places[gaps[1]].span, "the second one")
+        raise error("E0323", "`...` appears at most once in an index", places[gaps[1]].span, "the second one")
     full = syntax.Slice(expr.span, None, None, None)
     if gaps:
         places[gaps[0] : gaps[0] + 1] = [full] * (rank - used)
@@ -221,13 +221,14 @@ def _at_once(
 def _element(at: Size, size: Size, span: Span) -> tuple[Size, Size]:
     if isinstance(at, int) and isinstance(size, int):
         if not -size <= at < size:
-            raise error("E0238", f"index {at} is outside a dimension of {size}", span, f"inside are 0 to {size - 1}")
+            raise error("E0238", f"index {at} is outside a dimension of {size}", span,
+                        f"valid indices are 0 to {size - 1}")
         at = at % size
     elif isinstance(at, int) and at < 0:
         at = size + at
     beyond = at - size
     if isinstance(beyond, int) and beyond >= 0:
-        raise error("E0238", f"index {at} is outside a dimension of {size}", span, f"inside are 0 to {size - 1}")
+        raise error("E0238", f"index {at} is outside a dimension of {size}", span, f"valid indices are 0 to {size - 1}")
     return at, at + 1
 
 

@@ -130,7 +130,7 @@ class Library:
             fns = [name for name, other in unit.declarations.items() if isinstance(other, syntax.Fn)]
             self.problems.add(error(
                 "E0255", f"this file has no `fn {rule.name}`", rule.name_span, "its derivative is given here",
-                help=did_you_mean(rule.name, fns) or "a derivative stands in the file of its fn",
+                help=did_you_mean(rule.name, fns) or "a derivative belongs in the file of its fn",
             ))
             return
         own, wanted = [p.name for p in rule.configuration], [p.name for p in fn.configuration]
@@ -139,8 +139,8 @@ class Library:
             self.problems.add(error(
                 "E0256", f"the derivative of `{rule.name}` takes what flows back, the result, and the fn's arguments",
                 rule.name_span, f"it takes ({', '.join(own)})", more=[(fn.name_span, f"takes ({', '.join(wanted)})")],
-                help=f"write `derivative {rule.name}({', '.join(['g', 'y', *wanted])})`: types and defaults are "
-                     "its own",
+                help=f"write `derivative {rule.name}({', '.join(['g', 'y', *wanted])})`: types and defaults "
+                     "come from the fn",
             ))
 
     def _import(self, unit: Unit, statement: syntax.Import, folder: Path | None) -> None:
@@ -156,7 +156,7 @@ class Library:
         if statement.module is not None:
             if statement.module[0] != "std" or len(statement.module) < 2:
                 raise error("E0205", f"there is no module `{'.'.join(statement.module)}`", statement.span,
-                            "modules without quotes are those of the library",
+                            "a module without quotes is one of the library's",
                             help='write `import std.NAME` or `import "file.dl"`')
             path = standard_folder().joinpath(*statement.module[1:]).with_suffix(".dl")
             if not path.is_file():

@@ -143,7 +143,7 @@ def _same_rows(current: Pass) -> None:
     """Beside a prior an observation is a row: a likelihood of several values a row must say `joint`."""
     for density, span in current.rows:
         if density.rank != 1:
-            raise error("E0502", "beside a prior it must be clear what one observation is", span,
+            raise error("E0502", "with a prior, it must be clear what one observation is", span,
                         f"this likelihood has log densities of shape `{density.type}`",
                         more=[(current.priors[0], "the prior is shared among the observations")],
                         help="`joint(...)` makes all of a row one observation")

@@ -39,15 +39,15 @@ from .values import (
 
 def _owner(c: Context, frame: Frame, statement: syntax.Param | syntax.State, word: str) -> None:
     if frame.kind not in ("model", "layer", "optimizer") or (word == "param" and frame.kind == "optimizer"):
-        raise error("E0229", f"`{word}` cannot stand in {calls.article(frame.kind)}", statement.span, "declared here",
+        raise error("E0229", f"`{word}` cannot be used in {calls.article(frame.kind)}", statement.span, "declared here",
                     help="a `layer` or `model` has parameters" if frame.kind == "fn" else None)
     if (statement.name in frame.names
         or statement.name in frame.states) and frame.names.get(statement.name) is not POISON:
         raise error("E0203", f"`{statement.name}` is defined twice", statement.name_span, "again here")
     if frame.path == "" and statement.name in RESERVED:
-        raise error("E0245", f"`{statement.name}` is a name that every compiled file has for itself",
+        raise error("E0245", f"`{statement.name}` is a reserved name: every compiled file has it",
                     statement.name_span,
-                    "declared here", notes=["such names are " + ", ".join(RESERVED)], help="give it another name")
+                    "declared here", notes=["reserved names are " + ", ".join(RESERVED)], help="give it another name")
     statements.hides(c, frame, statement.name, statement.name_span)
     known = _path(frame, statement.name) in c.module.variables or statement.name in frame.replaced
     if frame.conditional and frame.kind != "optimizer" and not known:
@@ -68,7 +68,7 @@ def param(c: Context, frame: Frame, statement: syntax.Param) -> None:
     type, labels = types.declared(c, frame, statement.type)
     if type.dtype != "float":
         raise error("E0327", f"a param is learned by its derivative: it must be float, not {type.dtype}",
-                    statement.type.span, "declared here", help="`state` keeps whole numbers and truth values")
+                    statement.type.span, "declared here", help="use `state` for whole numbers and truth values")
     if any(isinstance(size, Dim) for size in type.shape):
         raise error("E0328", f"the shape of `{statement.name}` must be known before the file runs", statement.type.span,
                     f"this is `{type}`", notes=["a free dimension such as `batch` can differ from run to run"],
@@ -138,7 +138,7 @@ def start_value(c: Context, frame: Frame, rule: Value, type: TensorType, span: S
         node = to_node(c, value, type.dtype)
         tensor_arguments.refuse(c, node, type, span)
         if node is None:
-            raise error("E0329", f"{kind(value)} is no start value", span, f"this is {kind(value)}",
+            raise error("E0329", f"{kind(value)} is not a start value", span, f"this is {kind(value)}",
                         help="use a number, an initialiser such as `glorot_uniform`, or a distribution such as "
                              "`normal(0, 0.02)`")
         if node.shape != type.shape:
@@ -187,7 +187,7 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
         path, which = _path(frame, statement.name), "state"
     fresh = path not in c.module.variables
     if not statement.drawn and not isinstance(rule, Tensor | int | float | Dim):
-        raise error("E0329", f"{kind(rule)} is no start value", statement.value.span, f"this is {kind(rule)}",
+        raise error("E0329", f"{kind(rule)} is not a start value", statement.value.span, f"this is {kind(rule)}",
                     help=f"`state {statement.name}: ... init {statement.value.span.text}` uses an initialiser")
     variable = c.variable(path, which, type, statement.span)
     if fresh:

@@ -107,8 +107,9 @@ def scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
     length, label, reverse = _turns(statement, over)
     fresh(frame, statement.name, statement.name_span)
     if statement.name in frame.names or statement.name in frame.states:
-        raise error("E0370", f"the turn `{statement.name}` has a name from outside the scan", statement.name_span,
-                    "named here", help="give the turn another name")
+        raise error("E0370", f"the iteration variable `{statement.name}` has a name from outside the scan",
+                    statement.name_span,
+                    "named here", help="give the variable another name")
     c.scans += 1
     first = c.graph.next_id
     turn = ops.make_turn(c.graph, c.scans)
@@ -178,16 +179,17 @@ def _turns(statement: syntax.Scan, over: Value) -> tuple[Size, Label | None, boo
             if isinstance(bound, bool) or not isinstance(bound, int | Dim):
                 raise error("E0371", f"a bound of a scan is a size, not {kind(bound)}", statement.over.span,
                             f"this is {kind(bound)}", help="whole numbers and sizes such as `time` are known before "
-                            "the turns begin; leave turns out by a mask: `where(t < lengths, new, old)`")
+                            "the iterations begin; skip iterations with a mask: `where(t < lengths, new, old)`")
         if plain(over.start) != 0:
-            raise error("E0371", "the turns of a scan are numbered from 0", statement.over.span,
+            raise error("E0371", "the iterations of a scan are numbered from 0", statement.over.span,
                         f"this begins at {over.start}", help="write `0..n` and read `x[:, t + 1]`")
         stop = over.stop
         if isinstance(stop, int) and stop < 1:
-            raise error("E0371", "a scan has one turn at least", statement.over.span, f"{stop} turns")
+            raise error("E0371", "a scan has at least one iteration", statement.over.span, f"{stop} iterations")
         return plain(stop), label_of(stop), reverse
-    helps = {int: "write `0..n` for a number of turns", Tensor: "`scan t over time` runs over the dimension `time`; "
-             "the turn reads `x[:, t]`", list: "`for` runs over a list"}
+    helps = {int: "write `0..n` for a number of iterations",
+             Tensor: "`scan t over time` runs over the dimension `time`; each iteration "
+                     "reads `x[:, t]`", list: "`for` runs over a list"}
     raise error("E0371", f"a scan runs over a dimension or `0..n`, not {kind(over)}", statement.over.span,
                 f"this is {kind(over)}", help=next((h for t, h in helps.items() if isinstance(over, t)), None))
 
@@ -195,9 +197,9 @@ def _turns(statement: syntax.Scan, over: Value) -> tuple[Size, Label | None, boo
 def fresh(frame: Frame, name: str, span: Span) -> None:
     """Names of a turn end with it, and may not repeat one from outside. E0370."""
     if frame.scan is not None and name in frame.scan.outside and frame.names.get(name) is not POISON:
-        raise error("E0370", f"`{name}` is a name from outside the scan", span, "assigned in its turn",
-                    more=[(frame.scan.statement.name_span, "names of a turn end with it")],
-                    help=f"what is carried from turn to turn is a state: `state {name}: float[...] = ...`, "
+        raise error("E0370", f"`{name}` is a name from outside the scan", span, "assigned in an iteration",
+                    more=[(frame.scan.statement.name_span, "names of an iteration end with it")],
+                    help=f"what is carried from iteration to iteration is a state: `state {name}: float[...] = ...`, "
                          f"`{name} <- ...`; otherwise choose another name")
 
 
@@ -210,7 +212,7 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
         raise error("E0203", f"`{name}` is defined twice", statement.name_span, "again here")
     if frame.undecided is not turning.undecided or statement.drawn:
         raise error("E0372", "a state of a scan has one start value", statement.span,
-                    "drawn here" if statement.drawn else "made under a condition that the run decides",
+                    "drawn here" if statement.drawn else "made under a run-time condition",
                     help=f"write `state {name}: float[batch, n] = VALUE`, first in the scan")
     with _before(c, turning):
         rule = expressions.evaluate(c, frame, statement.value)
@@ -219,7 +221,7 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
             return
         node = to_node(c, rule)
         if node is None:
-            raise error("E0329", f"{kind(rule)} is no start value", statement.value.span, f"this is {kind(rule)}",
+            raise error("E0329", f"{kind(rule)} is not a start value", statement.value.span, f"this is {kind(rule)}",
                         help="use a number or a tensor")
         labels = rule.labels if isinstance(rule, Tensor) else ()
         type = node.type
@@ -227,8 +229,9 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
             type, labels = types.declared(c, frame, statement.type)
         start = parameters.fitting(c, rule, name, type, statement.value.span)
     if depends(start, turning):
-        raise error("E0372", f"`{name}` starts before the first turn", statement.value.span, "depends on the turn",
-                    help="a start value is made of what is outside the scan")
+        raise error("E0372", f"`{name}` starts before the first iteration", statement.value.span,
+                    "depends on the iteration",
+                    help="a start value is made from what is outside the scan")
     leaf = turning.state(c, start)
     slot = StateSlot("", type, leaf, labels, turning)
     frame.states[name] = slot
@@ -267,8 +270,8 @@ def depends(node: Node, turning: Turning) -> bool:
 def check_outside(c: Context, node: Node, what: str, span: Span | None) -> None:
     """E0373 where a value of one turn would leave its scan."""
     if any(depends(node, turning) for turning in c.turnings):
-        raise error("E0373", f"{what} cannot stand in a scan", span, "depends on the turn",
-                    help="collect the turns, `y[:, t] = ...`, and write it after the scan")
+        raise error("E0373", f"{what} cannot be in a scan", span, "depends on the iteration",
+                    help="collect the iterations, `y[:, t] = ...`, and write it after the scan")
 
 
 def collects(frame: Frame, target: syntax.Index) -> bool:
@@ -286,8 +289,9 @@ def collect(c: Context, frame: Frame, target: syntax.Index, value: Value) -> Non
     assert isinstance(target.value, syntax.Name)
     name, turning = target.value.name, frame.scan
     if turning is None:
-        raise error("E0374", f"`{target.span.text} = ...` collects the turns of a scan, and this stands in none",
-                    target.span, "assigned here", help="a value is not changed in part: make a new one with `concat`, "
+        raise error("E0374", f"`{target.span.text} = ...` collects the iterations of a scan, and this is outside one",
+                    target.span, "assigned here",
+                    help="a value cannot be changed in part: make a new one with `concat`, "
                     "`where` or `stack`")
     mine = [i for i, e in enumerate(target.places)
             if isinstance(e, syntax.Name) and e.name == turning.statement.name]
@@ -296,12 +300,13 @@ def collect(c: Context, frame: Frame, target: syntax.Index, value: Value) -> Non
                  for i, e in enumerate(target.places))
     if len(mine) != 1 or len(gaps) > 1 or not plain_:
         turn = turning.statement.name
-        raise error("E0375", f"the turns are collected by `:` and the turn `{turn}`, once", target.span,
+        raise error("E0375", f"the iterations are collected with `:` and the iteration variable `{turn}`, once",
+                    target.span,
                     "another form", help=f"write `{name}[:, {turn}] = ...`; what an inner scan collects is "
                     f"collected once more after it: `{name}[:, {turn}] = inner`")
     if frame.undecided is not turning.undecided:
-        raise error("E0376", f"`{name}` is given a value in every turn", target.span,
-                    "only where a condition of the run holds", more=[(frame.undecided, "decided while the file runs")]
+        raise error("E0376", f"`{name}` is given a value in every iteration", target.span,
+                    "only if a run-time condition holds", more=[(frame.undecided, "decided at run time")]
                     if frame.undecided else [], help=f"choose the value: `{target.span.text} = where(condition, a, b)`")
     known = turning.emits.get(name)
     if known is not None:
@@ -315,11 +320,12 @@ def collect(c: Context, frame: Frame, target: syntax.Index, value: Value) -> Non
         return
     node = to_node(c, value)
     if node is None or node.dtype == "key":
-        raise error("E0301", f"the turns of a tensor are tensors, not {kind(value)}", target.span,
+        raise error("E0301", f"a scan collects tensors, not {kind(value)}", target.span,
                     f"given {kind(value)}")
     count = len(target.places) - len(gaps)
     if count > node.rank + 1:
-        raise error("E0324", f"`{name}` has {count - 1} dimensions beside that of the turns, its value {node.rank}",
+        raise error("E0324",
+                    f"`{name}` has {count - 1} dimensions besides that of the iterations, its value has {node.rank}",
                     target.span, f"the value is `{node.type}`")
     place = mine[0] if not gaps or mine[0] < gaps[0] else node.rank + 1 - (len(target.places) - mine[0])
     turning.emits[name] = Emit(node, value.labels if isinstance(value, Tensor) else (), place, target.span)
@@ -335,9 +341,9 @@ def unfinished(c: Context, name: syntax.Name) -> CompileError | None:
         if target is not None:
             before = f"{name.name}_before"
             return error(
-                "E0377", f"`{name.name}` is there after its scan only", name.span, "read in a turn",
-                more=[(target, "each turn gives its part here")],
-                help=f"what a turn reads of the one before is a state: `state {before}: float[...] = ...` "
+                "E0377", f"`{name.name}` exists only after its scan", name.span, "read in an iteration",
+                more=[(target, "each iteration writes its part here")],
+                help=f"what an iteration reads from the one before is a state: `state {before}: float[...] = ...` "
                      f"first, and last `{before} <-` what `{target.text}` is given",
             )
     return None
@@ -348,7 +354,8 @@ def check_range(c: Context, index: Node, size: Size, span: Span) -> None:
     for turning in c.turnings:
         turns = turning.length
         if index is turning.turn and isinstance(size, int) and isinstance(turns, int) and size < turns:
-            raise error("E0238", f"the turns run to {turns - 1}, outside a dimension of {size}", span,
-                        f"inside are 0 to {size - 1}", more=[(turning.statement.over.span, f"{turns} turns")])
+            raise error("E0238", f"the iterations run to {turns - 1}, outside a dimension of {size}", span,
+                        f"valid indices are 0 to {size - 1}",
+                        more=[(turning.statement.over.span, f"{turns} iterations")])
 
 

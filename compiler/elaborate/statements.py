@@ -225,7 +225,7 @@ def _update(c: Context, frame: Frame, statement: syntax.Update) -> None:
         node = to_node(c, value, "float")
         theta = frame.names["theta"].node
         if node is None or node.shape != theta.shape:
-            raise error("E0326", "the update gives theta another shape", statement.value.span,
+            raise error("E0326", "the update changes the shape of theta", statement.value.span,
                         f"theta is `{theta.type}`, this is {kind(value)}")
         frame.names["theta"] = Tensor(node, frame.names["theta"].labels)
         return
@@ -250,10 +250,10 @@ def _update(c: Context, frame: Frame, statement: syntax.Update) -> None:
 
 def _return(c: Context, frame: Frame, statement: syntax.Return) -> None:
     if frame.kind not in ("fn", "layer"):
-        raise error("E0234", f"`return` cannot stand in {calls.article(frame.kind)}", statement.span, "here",
-                    help="a model gives values by `output NAME = ...`" if frame.kind == "model" else None)
+        raise error("E0234", f"`return` cannot be used in {calls.article(frame.kind)}", statement.span, "here",
+                    help="a model returns values with `output NAME = ...`" if frame.kind == "model" else None)
     if frame.scan is not None:
-        raise error("E0373", "`return` cannot stand in a scan", statement.span, "in its turn",
+        raise error("E0373", "`return` cannot be used in a scan", statement.span, "in an iteration",
                     help="return after the scan: its states have their last values there")
     frame.result = [expressions.evaluate(c, frame, expr) for expr in statement.values]
 
@@ -265,9 +265,9 @@ def _input(c: Context, frame: Frame, statement: syntax.Input | syntax.Target) ->
     if statement.name in frame.names or statement.name in frame.states:
         raise error("E0203", f"`{statement.name}` is defined twice", statement.name_span, "again here")
     if statement.name in RESERVED:
-        raise error("E0245", f"`{statement.name}` is a name that every compiled file has for itself",
+        raise error("E0245", f"`{statement.name}` is a reserved name: every compiled file has it",
                     statement.name_span, "declared here",
-                    notes=["such names are " + ", ".join(RESERVED)], help="give it another name")
+                    notes=["reserved names are " + ", ".join(RESERVED)], help="give it another name")
     _decided(frame, statement, "an input")
     hides(c, frame, statement.name, statement.name_span)
     type, labels = types.declared(c, frame, statement.type, free=True)
@@ -292,12 +292,12 @@ def _input(c: Context, frame: Frame, statement: syntax.Input | syntax.Target) ->
 
 def _decided(frame: Frame, statement: syntax.Statement, what: str) -> None:
     if frame.scan is not None:
-        raise error("E0373", f"{what} cannot stand in a scan", statement.span, "in its turn",
-                    more=[(frame.scan.statement.name_span, "the turns of this scan")],
-                    help="collect the turns, `y[:, t] = ...`, and write it after the scan")
+        raise error("E0373", f"{what} cannot be in a scan", statement.span, "in an iteration",
+                    more=[(frame.scan.statement.name_span, "the iterations of this scan")],
+                    help="collect the iterations, `y[:, t] = ...`, and write it after the scan")
     if frame.undecided is not None:
-        raise error("E0246", f"{what} cannot depend on a value of the run", statement.span, "stands here",
-                    more=[(frame.undecided, "decided while the file runs")],
+        raise error("E0246", f"{what} cannot depend on a run-time value", statement.span, "written here",
+                    more=[(frame.undecided, "decided at run time")],
                     help="choose the value instead: `loss = a if condition else b`")
 
 

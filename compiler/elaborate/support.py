@@ -66,16 +66,16 @@ def of(c: Context, frame: Frame, expr: syntax.Expr, name: str) -> Support | None
     if isinstance(value, Range):
         low, stop = (_end(end, expr.span) for end in (value.start, value.stop))
         if any(isinstance(end, float) for end in (low, stop)):
-            raise error("E0642", "the ends of a range are whole numbers", expr.span, "one is none",
-                        help="`interval(low, high)` has any numbers")
+            raise error("E0642", "the ends of a range are whole numbers", expr.span, "one of them is not",
+                        help="`interval(low, high)` allows any number")
         made = Support(low, None if stop is None else stop - 1, whole=True)
     elif isinstance(value, Support):
         made = value
     elif isinstance(value, list) and value:
         numbers = [_end(item, expr.span) for item in value]
         if None in numbers:
-            raise error("E0642", "a list of what a value may be holds finite numbers, known before the file runs",
-                        expr.span, "one is none")
+            raise error("E0642", "a list of allowed values holds finite numbers that are known before the file runs",
+                        expr.span, "one of them is not")
         made = Support(values=tuple(n for n in numbers if n is not None))
     else:
         raise error("E0642", f"`in` takes a range, a list of numbers or an interval, not {kind(value)}", expr.span,
@@ -97,7 +97,8 @@ def hold(c: Context, frame: Frame, parameter: syntax.Parameter, value: Value, wh
     if isinstance(value, Tensor):
         ask(c, value.node, support)
     elif isinstance(value, int | float) and not isinstance(value, bool) and value not in support:
-        raise error("E0643", f"`{parameter.name}` of {what} is outside what it may be", span, f"this is {kind(value)}",
+        raise error("E0643", f"`{parameter.name}` of {what} is outside its allowed values", span,
+                    f"this is {kind(value)}",
                     notes=[f"expected {support}"], more=[(parameter.within.span, "stated here")])
 
 

@@ -62,7 +62,7 @@ def refuse(c: Context, node: Node | None, type: TensorType, span: Span) -> None:
     instead = waiting(callee, given)
     if instead or type.rank:
         name, first = callee.declaration.name, callee.declaration.configuration[0].name
-        raise error("E0257", f"`{name}` makes one number of the number that it is given", span,
+        raise error("E0257", f"`{name}` makes one number from the number that it is given", span,
                     f"`{first}` of `{name}` is {kind(given[0].value)} here, not the tensor to fill",
                     notes=[f"its shape is `{type}`: all of it would start from one value"] if type.rank else [],
-                    help=f"leave `{first}` out, it is given the tensor: `init {instead or name}`")
+                    help=f"leave `{first}` out: it is given the tensor: `init {instead or name}`")

@@ -23,7 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "columns": None,
 }
 LATER = {
-    "load": ("E0511", "`dlc train FILE.onnx` goes on from a trained file"),
+    "load": ("E0511", "`dlc train FILE.onnx` continues from a trained file"),
     "ensemble": ("E0512", "train with several seeds: --seed 0, --seed 1, ..."),
 }
 REPEATED = ("penalty", "clip")
@@ -51,7 +51,7 @@ def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, 
                     _setting(c, plan, statement, settings, overrides)
                 elif isinstance(statement, syntax.Minimize):
                     if statement.every is not None:
-                        raise error("E0514", "losses that take turns are not in this version", statement.every.span,
+                        raise error("E0514", "alternating losses are not in this version", statement.every.span,
                                     "`every` here",
                                     help="several `minimize` lines of one loss train groups of parameters in "
                                          "one update")
@@ -154,7 +154,7 @@ def _columns(
     targets = [leaf.attrs["name"] for leaf in c.module.targets]
     if not isinstance(value, Mapping):
         if len(inputs) != 1:
-            raise error("E0640", "it is not said which input these columns are", span, "a list alone",
+            raise error("E0640", "it is not clear which input these columns belong to", span, "a list alone",
                         notes=["inputs are " + (", ".join(inputs) or "none")],
                         help="write `columns: { " + ", ".join(f'{name}: [...]' for name in inputs or targets) + " }`")
         value = {inputs[0]: value}
@@ -200,16 +200,16 @@ def _watched(
     known = ["loss", *c.current.figures()]
     if side not in ("train", "validation") or metric not in known:
         offers = [f"{a}.{b}" for a in ("validation", "train") for b in known]
-        raise error("E0508", f"there is no figure `{result['on']}` to watch", places.get("on"), "not known",
+        raise error("E0508", f"there is no metric `{result['on']}` to watch", places.get("on"), "not known",
                     notes=["there are " + ", ".join(offers)], help=did_you_mean(str(result["on"]), offers))
     count = plain(result["patience"]) if isinstance(result["patience"], int) else result["patience"]
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= FAR:
         raise error("E0507", "`patience` takes a whole number of epochs above 0", span, "here")
     mode = result["mode"] if result["mode"] is not None else _direction(c, metric)
     if mode is None:
-        raise error("E0525", f"whether `{result['on']}` should grow or fall is not known", places.get("on") or span,
-                    "watched here", notes=["known are losses, likelihoods, hits of a target, distances from one"],
-                    help=f'say it: `patience({count}, on = {result["on"]}, mode = "max")`, or "min"')
+        raise error("E0525", f"it is not known whether `{result['on']}` should grow or fall", places.get("on") or span,
+                    "watched here", notes=["known for losses, likelihoods, hits of a target and distances from one"],
+                    help=f'state it: `patience({count}, on = {result["on"]}, mode = "max")`, or "min"')
     if mode not in ("min", "max"):
         raise error("E0507", '`mode` of `patience` is "min" or "max"', places.get("mode") or span, "here")
     return {"patience": int(count), "on": result["on"], "mode": mode}
@@ -234,7 +234,7 @@ def update(c: Context, plan: Plan, objective_of: Any) -> None:
     known = [path for path, v in c.module.variables.items() if v.kind == "parameter"]
     names = {(_objective_name(m), m.objective.span) for m in plan.minimizes}
     if len({name for name, _ in names}) > 1:
-        raise error("E0514", "losses that take turns are not in this version", plan.minimizes[1].objective.span,
+        raise error("E0514", "alternating losses are not in this version", plan.minimizes[1].objective.span,
                     "another loss than the first", more=[(plan.minimizes[0].objective.span, "the first")],
                     help="several `minimize` lines of one loss train groups of parameters")
     first = plan.minimizes[0]
@@ -350,7 +350,7 @@ def _unfilled(c: Context, frame: Frame, setting: syntax.Setting) -> str | None:
         return None
     instead = tensor_arguments.waiting(callee, calls.arguments(c, frame, expr.arguments))
     first = callee.declaration.configuration[0].name if instead else ""
-    return f"`{first}` is left out, `{setting.name}:` gives it: `{setting.name}: {instead}`" if instead else None
+    return f"`{first}` is left out: `{setting.name}:` supplies it: `{setting.name}: {instead}`" if instead else None
 
 
 def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Sequence[Tensor]) -> list[Tensor]:
@@ -368,8 +368,8 @@ def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Seque
         results += value.items if isinstance(value, Parts) else [value] if isinstance(value, Tensor) else []
     if len(results) != len(gradients) or any(a.node.shape != b.node.shape for a,
                                              b in zip(results, gradients, strict=True)):
-        raise error("E0520", "a clip gives the gradient another shape", setting.value.span,
-                    "its result is not shaped like what it got",
+        raise error("E0520", "a clip changes the shape of the gradient", setting.value.span,
+                    "its result does not have the shape of its input",
                     help="a clip returns the gradient, changed: `g * (limit / maximum(norm(g), limit))`")
     return results
 

@@ -166,7 +166,7 @@ def _convert(c: Context, value: Tensor, dtype: str, type: syntax.Type, what: str
     if value.node.dtype not in order or order.index(value.node.dtype) > order.index(dtype):
         raise error("E0302", f"{what} takes a value of type `{dtype}`", span, f"this is `{value.node.type}`",
                     more=[(type.span, "declared here")],
-                    help="`round(x)`, `floor(x)` and `argmax` give whole numbers; a comparison gives a bool")
+                    help="`round(x)`, `floor(x)` and `argmax` return whole numbers; a comparison returns a bool")
     return Tensor(ops.cast(value.node, dtype=dtype), value.labels, value.along)
 
 
@@ -178,7 +178,7 @@ def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str
     for i in gaps:
         _check_plain(dims[i])
     if len(gaps) > 1:
-        raise error("E0323", "`...` stands at most once in a type", dims[gaps[1]].span, "the second one")
+        raise error("E0323", "`...` appears at most once in a type", dims[gaps[1]].span, "the second one")
     fixed = len(dims) - len(gaps)
     if len(shape) < fixed or (not gaps and len(shape) != fixed):
         at_least = "at least " if gaps else ""
@@ -224,7 +224,7 @@ def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str
 def _check_plain(expr: syntax.Expr) -> None:
     """`...name` is for what is made; `...` alone matches dimensions of what exists."""
     if isinstance(expr, syntax.Ellipsis) and expr.name is not None:
-        raise error("E0368", f"`...{expr.name}` stands only in the type of something that is made", expr.span,
+        raise error("E0368", f"`...{expr.name}` is allowed only in the type of something that is made", expr.span,
                     "this value exists already", help="`...` alone matches any run of dimensions")
 
 

@@ -80,7 +80,7 @@ def apply_updater(
                         "none of these", help=did_you_mean(parameter.name,
                                                            RULE) or "what configures the rule goes into the first list")
         if parameter.name == "loss":
-            raise error("E0522", "asking for the objective elsewhere, `loss(theta + e)`, is not in this version",
+            raise error("E0522", "evaluating the objective elsewhere, `loss(theta + e)`, is not in this version",
                         parameter.span, "`loss` taken here")
         value = Tensor(values[parameter.name])
         if parameter.type is not None:
@@ -95,6 +95,6 @@ def apply_updater(
         raise calls.from_library(problem, inner, span, what) from None
     node = to_node(c, result, "float")
     if node is None or node.shape != theta.shape:
-        raise error("E0326", f"{what} gives theta another shape", span,
+        raise error("E0326", f"{what} changes the shape of theta", span,
                     f"theta is `{theta.type}`, the update `{node.type if node else kind(result)}`")
     return node

@@ -233,7 +233,7 @@ def kind(value: Value) -> str:
         return "`none`"
     if value is Ellipsis:
         return "`...`"
-    names = {str: "a text", dict: "a mapping", list: "a list", tuple: "a tuple", Range: "a range",
-             Reversed: "an order of turns", Indexed: "an indexed name",
+    names = {str: "a string", dict: "a mapping", list: "a list", tuple: "a tuple", Range: "a range",
+             Reversed: "an order of iterations", Indexed: "an indexed name",
              Parts: "a gradient of several parts"}
     return names.get(type(value), "a value of another kind")

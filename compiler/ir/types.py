@@ -282,7 +282,7 @@ def broadcast(*shapes: Shape) -> Shape:
                     first: f"dimension {place - rank} is {result[place]} in {show_shape(shapes[first])}",
                     second: f"dimension {place - rank} is {size} in {show_shape(shapes[second])}",
                 },
-                "sizes are compared from the last dimension; they must be equal or one of them 1",
+                "sizes are compared from the last dimension; they must be equal, or one of them must be 1",
             )
     return tuple(result)
 

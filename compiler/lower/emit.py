@@ -398,7 +398,7 @@ class Emitter:
                 f"ONNX Runtime has no kernel for `{what}` in {missing} (operator {op_type})",
                 span, f"`{what}` in {missing}",
                 notes=[f"kernels as of ONNX Runtime {kernels.version()}"],
-                help="compile in another precision, or write the operation from others",
+                help="compile in another precision, or build the operation from others",
             )
         if op_type == "Cast":
             return BY_NUMBER[attributes["to"]]

@@ -14,9 +14,9 @@ from ..ir.types import TensorType, TypeProblem
 
 def _floats(target: TensorType, wrt: TensorType) -> None:
     if target.dtype != "float":
-        raise TypeProblem("E0403", "a derivative is taken of a float value", {0: f"this is `{target}`"})
+        raise TypeProblem("E0403", "only a float value can be differentiated", {0: f"this is `{target}`"})
     if wrt.dtype != "float":
-        raise TypeProblem("E0404", "a derivative is taken by a float value", {1: f"this is `{wrt}`"})
+        raise TypeProblem("E0404", "a derivative is taken with respect to a float value", {1: f"this is `{wrt}`"})
 
 
 def _infer(target: TensorType, wrt: TensorType) -> TensorType:
@@ -41,7 +41,7 @@ gradient = define("gradient", infer=_infer, grad=no_gradient(2), jvp=NONE, lower
 def _tangent_infer(target: TensorType, wrt: TensorType, direction: TensorType) -> TensorType:
     _floats(target, wrt)
     if direction != wrt:
-        raise TypeProblem("E0410", "a direction has the shape of what moves along it",
+        raise TypeProblem("E0410", "a direction must have the shape of the value that moves along it",
                           {1: f"this is `{wrt}`", 2: f"this is `{direction}`"})
     return target
 

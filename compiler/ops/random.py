@@ -228,7 +228,8 @@ def _below_infer(drawn: TensorType, share: float, shape: Shape) -> TensorType:
     if drawn.dtype != "key" or drawn.rank != 1:
         raise TypeProblem("E0302", "decisions take a vector of random words", {0: f"this is `{drawn}`"})
     if drawn.shape[0] != words_for(product(shape), share):
-        raise TypeProblem("E0310", "so many words do not serve so many decisions", {0: f"this is `{drawn}`"})
+        raise TypeProblem("E0310", "this many random words are not enough for this many decisions",
+                          {0: f"this is `{drawn}`"})
     return TensorType("bool", tuple(shape))
 
 

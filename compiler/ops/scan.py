@@ -22,7 +22,7 @@ RESULTS = TensorType("results", ())
 
 
 def _unnamed(out: Any, node: Node) -> str:
-    raise KeyError(f"{node} stands outside a scan")
+    raise KeyError(f"{node} is outside a scan")
 
 
 def _inside(*arrays: Any, **attrs: Any) -> Any:
@@ -30,7 +30,7 @@ def _inside(*arrays: Any, **attrs: Any) -> Any:
 
 
 def _elsewhere(*arguments: Any, **attrs: Any) -> Any:
-    raise InternalError("a scan is derived as a whole")
+    raise InternalError("a scan is differentiated as a whole")
 
 
 local = define(  # what a turn is given. `scan` is 0 in a body; a number of its own while the text of the turn is read
@@ -60,7 +60,7 @@ def _infer(
     if body.inputs != wanted or after != given[:states] or len(body.roots) != states + len(places):
         raise InternalError(f"a scan does not fit its body: {body.inputs}, given {wanted}; {after}")
     if any(type.shape[axis] != length for type, axis in zip(scanned, axes, strict=True)):
-        raise InternalError(f"a scan of {length} turns over {scanned}")
+        raise InternalError(f"a scan of {length} iterations over {scanned}")
     return RESULTS
 
 

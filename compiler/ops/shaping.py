@@ -129,7 +129,7 @@ def _concat_infer(*types: TensorType, axis: int) -> TensorType:
     for number, type in enumerate(types):
         others = [shape[:at] + shape[at + 1 :] for shape in (first.shape, type.shape)]
         if type.dtype != first.dtype or type.rank != first.rank or others[0] != others[1]:
-            raise TypeProblem("E0342", f"`concat` along axis {axis} needs all else equal",
+            raise TypeProblem("E0342", f"`concat` along axis {axis} needs all other dimensions equal",
                               {0: f"the first is `{first}`", number: f"number {number + 1} is `{type}`"})
         total = total + type.shape[at]
     return first.with_shape((*first.shape[:at], total, *first.shape[at + 1 :]))

@@ -56,7 +56,7 @@ def too_deep(span: Span) -> CompileError:
         f"nested more than {DEPTH} levels deep",
         span,
         "too deep",
-        help="give a part of it a name of its own, on a line before",
+        help="give part of it a name of its own, on an earlier line",
     )
 
 
@@ -144,7 +144,7 @@ class Builder:
                 self.problems.append(
                     error(
                         "E0107",
-                        f"unknown escape `{match[0]}` in a text",
+                        f"unknown escape `{match[0]}` in a string",
                         Span(self.source, start, start + 2),
                         help='the escapes are `\\n`, `\\t`, `\\"` and `\\\\`; a path is written with `/`',
                     )
@@ -209,11 +209,11 @@ class Builder:
                     self.problems.append(
                         error(
                             "E0128",
-                            "an argument without a name follows one with a name",
+                            "a positional argument follows a named one",
                             argument.span,
                             "has no name",
                             more=[(first.span, "has a name")],
-                            help="arguments without names come first",
+                            help="positional arguments come first",
                         )
                     )
                     break
@@ -272,7 +272,7 @@ class Builder:
             self.problems.append(
                 error(
                     "E0130",
-                    "a blank inside a part of a path",
+                    "a space inside a part of a path",
                     span,
                     help=f"write `,` between two paths, or `{name}` as one part",
                 )
@@ -361,7 +361,7 @@ class Builder:
                         "only a name can be given a value",
                         target.span,
                         "neither `name` nor `name[i]`",
-                        help="a distribution is stated with `~`, a state is moved with `<-`",
+                        help="a distribution is stated with `~`, a state is updated with `<-`",
                     )
                 )
         return self._level(s.Assign(self._span(c), targets, values), (*targets, *values))
@@ -372,7 +372,7 @@ class Builder:
             self.problems.append(
                 error(
                     "E0116",
-                    "`<-` moves a whole state, by its name",
+                    "`<-` updates a whole state, by its name",
                     target.span,
                     "not a name",
                     help="build the new value of the whole state, with `concat`, `stack` or `where`",
@@ -472,7 +472,7 @@ def reserved(word: str, span: Span) -> CompileError:
         f"`{word}` is a word of the language, not a name",
         span,
         "cannot be a name",
-        help=f"take another name, such as `{word}_` or a longer one",
+        help=f"choose another name, such as `{word}_` or a longer one",
     )
 
 
@@ -480,5 +480,5 @@ def malformed_number(text: str, span: Span) -> CompileError:
     help = "numbers are written `12`, `1_000`, `0.5`, `5e-3`"
     product = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)((?![xXbBoO][0-9])[^\W\d]\w*)", text)
     if product:
-        help = f"a product is written with its sign: `{product[1]} * {product[2]}`"
+        help = f"a product needs its sign: `{product[1]} * {product[2]}`"
     return error("E0108", f"`{text}` is not a number", span, help=help)

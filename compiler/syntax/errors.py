@@ -46,7 +46,7 @@ _GROUPS = (
     ("a value", "NAME NUMBER STRING", _VALUE),
     ("a path", "NAME *", "NAME * not"),
     ("a name", "NAME", "NAME"),
-    ("a text", "STRING", "STRING"),
+    ("a string", "STRING", "STRING"),
     ("an operator", "+ -", "+ - * / // % @ ^ |> .. and or if COMPARISON"),
     ("the end of the line", "_END", "_END"),
 )
@@ -285,18 +285,18 @@ def _character(failure: Failure) -> CompileError:
         span = Span(source, at, len(source.text) if end < 0 else end)
         return error(
             "E0106",
-            "a text has no end",
+            "a string is never closed",
             span,
             'expected `"` on this line',
-            help='a `"` inside a text is written `\\"`, a newline `\\n`',
+            help='a `"` inside a string is written `\\"`, a newline `\\n`',
         )
     shown = character if character.isprintable() else f"U+{ord(character):04X}"
     name = unicodedata.name(character, "a control character").lower()
     label = "" if character.isascii() and character.isprintable() else name
     help = LOOKALIKES.get(character) or OPERATORS.get(character)
     if help is None and not character.isprintable():
-        help = "delete it; blanks between words are plain spaces"
-    return error("E0101", f"`{shown}` begins nothing in the language", failure.span, label, help=help)
+        help = "delete it; words are separated by plain spaces"
+    return error("E0101", f"`{shown}` cannot begin anything in the language", failure.span, label, help=help)
 
 
 def _brackets(failure: Failure, opened: list[int]) -> CompileError | None:

@@ -22,7 +22,7 @@ OPERATORS = {
     "?": "write `a if c else b`",
     "::": "write `.`",
     "%>%": "write `|>`",
-    "\\": "a line goes on by itself after an operator and inside brackets",
+    "\\": "a line continues by itself after an operator and inside brackets",
     **{
         f"{op}=": f"write `x = x {op} ...` for a name, `x <- x {op} ...` for a state"
         for op in ("+", "-", "*", "/", "//", "%", "@", "^")
@@ -38,8 +38,8 @@ WORDS = {
     "function": "a function is declared with `fn f(x) = ...`",
     "func": "a function is declared with `fn f(x) = ...`",
     "lambda": "a function has a name: `fn f(x) = ...` at the top of the file",
-    "class": "what has parameters is declared with `layer name(...)(x) { ... }`",
-    "struct": "what has parameters is declared with `layer name(...)(x) { ... }`",
+    "class": "something with parameters is declared with `layer name(...)(x) { ... }`",
+    "struct": "something with parameters is declared with `layer name(...)(x) { ... }`",
     "elif": "write `else if`",
     "elseif": "write `else if`",
     "elsif": "write `else if`",
@@ -54,8 +54,8 @@ WORDS = {
     "include": 'write `import std.vision` or `import "blocks.dl"`',
     "print": "what a model computes is shown with `output name = ...` or `metric name = ...`",
     "pass": "an empty block is `{ }`",
-    "break": "a loop takes all its turns; `where` chooses values",
-    "continue": "a loop takes all its turns; `where` chooses values",
+    "break": "a loop runs all its iterations; `where` chooses values",
+    "continue": "a loop runs all its iterations; `where` chooses values",
     "try": "nothing is caught at run time; `where` keeps values in range",
 }
 
@@ -74,7 +74,7 @@ NAMES = {
                     "write `conv(channels, kernel = 3)`, for any number of dimensions"),
     "flatten": 'write `reshape(x, [batch, n])`, or `rearrange(x, "b c h w -> b (c h w)")`',
     "view": "write `reshape(x, [...])`",
-    "squeeze": "an index takes a dimension away: `x[:, 0]`",
+    "squeeze": "an index removes a dimension: `x[:, 0]`",
     "unsqueeze": "`none` in an index adds a dimension of 1: `x[:, none]`",
     "expand_dims": "`none` in an index adds a dimension of 1: `x[:, none]`",
     "permute": "write `transpose(x, [0, 2, 1])`, or `rearrange`",
@@ -83,7 +83,7 @@ NAMES = {
     "matmul": "write `a @ b`",
     "pow": "write `x^y`",
     "ln": "write `log(x)`",
-    "topk": "write `top_values(x, k)`, or `top(x, k)` for where they stand",
+    "topk": "write `top_values(x, k)`, or `top(x, k)` for their positions",
     "detach": "write `stop_gradient(x)`",
     "randn": "write `normal_like(x)`",
     "rand": "write `uniform_like(x)`",
@@ -107,7 +107,7 @@ NAMES = {
     **dict.fromkeys(("BatchNorm", "BatchNormalization", "batchnorm", "BatchNorm1d", "BatchNorm2d"),
                     "write `x |> batch_norm()`"),
     **dict.fromkeys(("standardize", "Normalization", "StandardScaler"),
-                    "write `m, v = moments(x, axis = batch)` and `(x - m) / sqrt(v)`, or bring the data to scale "
+                    "write `m, v = moments(x, axis = batch)` and `(x - m) / sqrt(v)`, or scale the data "
                     "first"),
     **dict.fromkeys(("nll_loss", "NLLLoss", "CrossEntropyLoss", "softmax_cross_entropy", "categorical_crossentropy",
                      "sparse_categorical_crossentropy", "softmax_cross_entropy_with_integer_labels"),
@@ -126,7 +126,8 @@ NAMES = {
                     "metrics are ratios of means, as in `tp = mean(hit * y)`: `metric f1 = 2 * tp / (mean(hit) + "
                     "mean(y))`"),
     **dict.fromkeys(("auc", "roc_auc", "roc_auc_score", "AUC"),
-                    "it needs all pairs of rows: take it of `predict`'s output; a metric is made of means over rows"),
+                    "it needs all pairs of rows: compute it from `predict`'s output; "
+                    "a metric is made of means over rows"),
     **dict.fromkeys(("Dense", "Lin", "fc", "fully_connected"), "write `dense(out)`"),
     **dict.fromkeys(("Dropout",), "write `dropout(rate)`"),
     **dict.fromkeys(("Embedding", "Embed"), "write `embedding(vocabulary, width)`"),
@@ -137,7 +138,8 @@ NAMES = {
     **dict.fromkeys(("Conv2D", "Conv1D", "ConvTranspose2d", "Conv2DTranspose"),
                     "write `conv(channels, kernel = 3)` or `conv_transpose(channels, kernel = 3)`"),
     **dict.fromkeys(("Flatten",), "write `reshape(x, [batch, n])`"),
-    **dict.fromkeys(("Adam", "AdamW", "SGD", "RMSprop"), "optimizers are written small: `adam(1e-3)`, `sgd(0.1)`"),
+    **dict.fromkeys(("Adam", "AdamW", "SGD", "RMSprop"),
+                    "optimizers are written in lower case: `adam(1e-3)`, `sgd(0.1)`"),
     **dict.fromkeys(("CosineAnnealingLR", "cosine_decay", "cosine_decay_schedule", "CosineDecay"),
                     "write `cosine(lr, over = steps)`"),
     **dict.fromkeys(("exponential_decay_schedule", "ExponentialLR"), "write `exponential_decay(lr, over = steps)`"),
@@ -149,12 +151,12 @@ NAMES = {
     **dict.fromkeys(("amax", "amin"), "write `max(x, axis = -1)` or `min(x, axis = -1)`"),
     **dict.fromkeys(("stack_arrays", "vstack", "hstack"), "write `stack([a, b])` or `concat([a, b], axis = 0)`"),
     **dict.fromkeys(("full", "empty", "full_like"), "write `broadcast_to(value, [n])`"),
-    **dict.fromkeys(("take", "index_select"), "write `x[index]`; `pick(x, index)` takes one of each row"),
+    **dict.fromkeys(("take", "index_select"), "write `x[index]`; `pick(x, index)` takes one from each row"),
     **dict.fromkeys(("randperm",), "write `permutation(n)`; rows of the data are shuffled in training anyway"),
     "xavier": "write `glorot_uniform`",
     "kaiming": "write `he_normal`",
     **dict.fromkeys(("np", "numpy", "torch", "tf", "jnp", "jax", "math", "nn", "F"),
-                    "functions stand by themselves: `exp(x)`"),
+                    "functions need no prefix: `exp(x)`"),
     **dict.fromkeys(("True", "False"), "write `true` and `false`"),
     **dict.fromkeys(("None", "null"), "write `none`"),
 }
@@ -171,7 +173,7 @@ ARGUMENTS = {
 SETTINGS = {
     **dict.fromkeys(("batch_size", "minibatch", "bs"), "write `batch: 32`"),
     **dict.fromkeys(("shuffle", "drop_last"),
-                    "rows are shuffled anew each epoch, by the seed; `batch: all` keeps their order"),
+                    "rows are reshuffled each epoch, from the seed; `batch: all` keeps their order"),
     **dict.fromkeys(("early_stopping", "patience", "early_stop"), "write `stop: patience(5, on = validation.loss)`"),
     **dict.fromkeys(("optimizer", "optim"), "write `minimize loss using adam(1e-3)`"),
     **dict.fromkeys(("loss", "criterion", "objective"),
@@ -192,7 +194,7 @@ SETTINGS = {
     **dict.fromkeys(("dataset", "train_data", "file", "path"), 'write `data: "data.npz"`'),
     **dict.fromkeys(("random_state", "random_seed"), "write `seed: 0`"),
     **dict.fromkeys(("device", "gpu", "precision", "num_workers", "verbose", "log_every"),
-                    "it is no part of a spec: the command line takes it, `dlc train --help`"),
+                    "it is not part of a spec: the command line takes it, `dlc train --help`"),
 }
 
 # Types of other languages, and what a tensor holds here.
@@ -202,9 +204,10 @@ TYPES = {
                     "`input s: int[batch, length] in 0..vocabulary`, for `embedding(vocabulary, width)`"),
     **dict.fromkeys(("category", "categorical", "label", "enum", "factor"),
                     "classes are whole numbers: `target y: int[batch] in 0..classes`"),
-    **dict.fromkeys(("date", "datetime", "time", "timestamp"), "write numbers: days or seconds since a day of yours"),
+    **dict.fromkeys(("date", "datetime", "time", "timestamp"),
+                    "write numbers: days or seconds since a date of your choice"),
     **dict.fromkeys((*PRECISIONS, "double", "half", "real", "f32", "f64", "number"),
-                    "write `float`; how many bits it has is said when compiling, `--precision float64`"),
+                    "write `float`; its width is chosen when compiling: `--precision float64`"),
     **dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "long", "integer", "i32", "i64", "nat"),
                     "write `int`: whole numbers of 64 bits"),
     **dict.fromkeys(("boolean", "logical"), "write `bool`"),
@@ -214,9 +217,9 @@ TYPES = {
 
 # Characters that look like one of the language, by editors and word processors.
 LOOKALIKES = {
-    "'": 'texts stand in double quotes: `"..."`',
-    "`": 'texts stand in double quotes: `"..."`',
-    **dict.fromkeys("“”„«»‘’", 'texts stand in straight double quotes: `"..."`'),
+    "'": 'strings use double quotes: `"..."`',
+    "`": 'strings use double quotes: `"..."`',
+    **dict.fromkeys("“”„«»‘’", 'strings use straight double quotes: `"..."`'),
     **dict.fromkeys("−–—", "write `-`"),
     **dict.fromkeys("×·∙⋅∗", "write `*`"),
     **dict.fromkeys("÷∕", "write `/`"),

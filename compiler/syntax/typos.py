@@ -55,4 +55,4 @@ def unfinished(failure: Failure, opened: list[int], before: tuple[int, int] | No
     if sign is None or not (states or gives):
         return None
     return error("E0147", f"the line ends with `{sign[0]}`", Span(failure.source, *sign.span()),
-                 "expected a value behind it", more=[(failure.span, "this statement was taken for it")])
+                 "expected a value after it", more=[(failure.span, "this statement was read as its value")])

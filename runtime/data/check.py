@@ -151,13 +151,13 @@ def _array(field: Field, value: object, where: str) -> np.ndarray:
         array = np.asarray(value)
     except (ValueError, TypeError):
         raise Error(
-            "E0626", f"`{field.name}` is no rectangular array", where=where,
+            "E0626", f"`{field.name}` is not a rectangular array", where=where,
             notes=[f"expected `{field}`", "its rows differ in length"], help="pad the rows to one length",
         ) from None
     except RuntimeError as problem:  # of an array of another library
         raise Error(
             "E0614", f"`{field.name}` cannot be read as an array", where=where,
-            notes=[str(problem), f"expected `{field}`"], help="give an array of NumPy",
+            notes=[str(problem), f"expected `{field}`"], help="pass a NumPy array",
         ) from None
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         raise Error(

@@ -38,13 +38,13 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
     kind = path.suffix.lower()
     if kind not in (".npz", ".csv"):
         raise Error(
-            "E0603", f"`{path.name}` is of a kind that cannot be read", where=str(path),
+            "E0603", f"`{path.name}` has a format that cannot be read", where=str(path),
             notes=["expected an .npz or a .csv file"],
             help="save arrays with `numpy.savez(path, x=x, y=y)`",
         )
     try:
         if "\0" in str(path):
-            raise OSError(0, "no file has such a name")
+            raise OSError(0, "no file can have this name")
         memory.refuse_endless(path)
         if kind == ".npz":
             with path.open("rb") as file:

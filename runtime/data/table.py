@@ -118,7 +118,7 @@ class _Table:
         elif _is_number(shown.replace("_", "")):
             help = f"a number is written without `_`: `{shown.replace('_', '')}`"
         return Error(
-            "E0608", f"the cell of `{name}` is empty" if not shown else f"`{shown[:40]}` in `{name}` is no number",
+            "E0608", f"the cell of `{name}` is empty" if not shown else f"`{shown[:40]}` in `{name}` is not a number",
             where=f"{self.path}:{line}", notes=[f"expected `{field.name}: {field}`"], help=help,
         )
 

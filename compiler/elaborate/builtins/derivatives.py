@@ -21,13 +21,13 @@ def _pair(c: Context, y: Argument, x: Argument) -> tuple[Node, Node]:
     """What is derived, and the leaf it is derived by. E0401, E0403, E0404."""
     target, by = tensor(c, y), tensor(c, x)
     if target.node.dtype != "float":
-        raise error("E0403", "a derivative is taken of a float value", y.span, f"this is `{target.node.type}`")
+        raise error("E0403", "only a float value can be differentiated", y.span, f"this is `{target.node.type}`")
     if by.node.dtype != "float":
-        raise error("E0404", "a derivative is taken by a float value", x.span, f"this is `{by.node.type}`")
+        raise error("E0404", "a derivative is taken with respect to a float value", x.span, f"this is `{by.node.type}`")
     if not isinstance(x.value, Tensor) or by.node not in c.graph.order([target.node]):
         raise error("E0401", f"the value does not depend on `{x.span.text}`", y.span, "this value",
-                    more=[(x.span, "its derivative by this would always be zero")],
-                    help="derive by something that it is computed from")
+                    more=[(x.span, "its derivative with respect to this would always be zero")],
+                    help="differentiate with respect to something that it is computed from")
     if by.node.op.name in ("input", "variable"):
         return target.node, by.node
     leaf = ops.cut(by.node)

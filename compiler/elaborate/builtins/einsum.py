@@ -89,7 +89,7 @@ class _Sum:
         rank = value.node.rank
         gaps = [token for token in tokens if token.text == DOTS]
         if len(gaps) > 1:
-            raise self.pattern.error("E0323", "`...` stands at most once for a value", gaps[1], "the second one")
+            raise self.pattern.error("E0323", "`...` appears at most once per value", gaps[1], "the second one")
         fixed = len(tokens) - len(gaps)
         if rank < fixed or (not gaps and rank != fixed):
             at = (tokens[0].start, tokens[-1].end) if tokens else (0, len(self.pattern.text))
@@ -145,13 +145,13 @@ class _Sum:
         seen: dict[str, Token] = {}
         for token in tokens:
             if token.text in seen:
-                raise self.pattern.error("E0381", f"the axis `{token.text}` stands twice in the result", token,
+                raise self.pattern.error("E0381", f"the axis `{token.text}` appears twice in the result", token,
                                          "again here", more=[(self.pattern.span(seen[token.text].start,
                                                                                 seen[token.text].end), "first here")])
             seen[token.text] = token
             if token.text == DOTS:
                 if self.dotted is None:
-                    raise self.pattern.error("E0381", "`...` stands in the result and in no value", token,
+                    raise self.pattern.error("E0381", "`...` is in the result but in no value", token,
                                              "what would it be?")
                 result += dots
             elif token.text not in self.counts:

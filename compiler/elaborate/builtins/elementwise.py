@@ -118,7 +118,7 @@ def is_finite(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
 @builtin
 def reverse(c: Context, frame: Frame, span: Span, turns: Argument) -> Value:
     if isinstance(turns.value, Tensor | list):
-        raise error("E0371", f"`reverse` is the order of a scan's turns, not of {kind(turns.value)}", turns.span,
+        raise error("E0371", f"`reverse` is the order of a scan's iterations, not of {kind(turns.value)}", turns.span,
                     f"this is {kind(turns.value)}", help="`scan t over reverse(time)`; `x[:, ::-1]` reverses a tensor")
     return Reversed(turns.value)
 
@@ -177,7 +177,7 @@ def _greater_of_two(c: Context, name: str, x: Argument, axis: Argument) -> None:
     if isinstance(axis.value, float | Tensor):
         raise error("E0314", f"an axis is a number or a name, not {kind(axis.value)}", axis.span, "the axis", help=said)
     if type(axis.value) is int:
-        c.problems.add(warning("W0203", f"`{name}` goes along axis {axis.value}", axis.span, "this is the axis",
+        c.problems.add(warning("W0203", f"`{name}` works along axis {axis.value}", axis.span, "this is the axis",
                                help=f"{said}; if the axis is meant write `axis = {axis.span.text}`"))
 
 
@@ -237,7 +237,7 @@ def clipped(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
     """x after the `clip:` lines of the train block, in an optimizer."""
     value = tensor(c, x, "float")
     if c.clipping is None:
-        raise error("E0524", "`clipped` stands in an optimizer", span, "not here",
+        raise error("E0524", "`clipped` belongs in an optimizer", span, "not here",
                     help="`clamp(x, lo, hi)` keeps a value within limits; `clip: global_norm(1.0)` clips gradients")
     return Tensor(c.clipping.ask(value.node, span), value.labels)
 
@@ -284,7 +284,7 @@ def _shape_of_a_value(c: Context, frame: Frame, d: Distributed, span: Span) -> t
         raise error(
             "E0310", f"the parameters of `{d.declaration.name}` do not broadcast: {problem.message}", span,
             "drawn from here",
-            help="`draw(d, shape = [...])` says the shape; an equation `like` in the distribution too",
+            help="`draw(d, shape = [...])` sets the shape; so does an equation `like` in the distribution",
         ) from None
 
 

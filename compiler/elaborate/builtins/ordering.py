@@ -103,7 +103,7 @@ def _widths(c: Context, value: Tensor, width: Argument, chosen: Sequence[int]) -
 
     def size(item: object) -> Size:
         if isinstance(item, bool) or not isinstance(item, int | Dim) or (isinstance(item, int) and item < 0):
-            raise error("E0384", f"the width of a pad is a whole number from 0, not {kind(item)}", width.span,
+            raise error("E0384", f"a padding width is a whole number, 0 or more, not {kind(item)}", width.span,
                         f"this is {kind(given)}", help="write `pad(x, 1)` or `pad(x, [before, after], axis = 1)`")
         return plain(item)
 
@@ -151,7 +151,7 @@ def tile(c: Context, frame: Frame, span: Span, x: Argument, counts: Argument) ->
     value = tensor(c, x)
     given = shape_of(counts)
     if any(isinstance(count, int) and count < 0 for count in given):
-        raise error("E0320", "a value cannot be laid a negative number of times", counts.span, "here")
+        raise error("E0320", "a value cannot be tiled a negative number of times", counts.span, "here")
     node = ops.tile(value.node, given)
     same = len(given) <= value.node.rank
     names = value.names if same else (None,) * (len(given) - value.node.rank) + value.names

@@ -75,7 +75,7 @@ class Pattern:
             if not (text in ("->", DOTS, ",", "(", ")") or text.isdigit() or re.match(r"[^\W\d]", text)):
                 raise self.error("E0380", f"`{text}` has no meaning in a pattern of `{self.what}`",
                                  (match.start(), match.end()), "not understood",
-                                 help="`...` is three dots" if text == "." else "`->` stands between the sides"
+                                 help="`...` is three dots" if text == "." else "`->` separates the two sides"
                                  if text in "-=>" else None)
             yield Token(text, match.start(), match.end(), spaced)
             spaced = False
@@ -95,7 +95,7 @@ class Pattern:
         for group in left:
             for axis in group.axes:
                 if axis.text == DOTS and group.grouped:
-                    raise self.error("E0380", "`...` cannot stand in parentheses before `->`", axis,
+                    raise self.error("E0380", "`...` cannot be in parentheses before `->`", axis,
                                      "how it divides is not known",
                                      help="after `->`, `(...)` merges them")
         return left, right
@@ -113,15 +113,15 @@ class Pattern:
                 opened, inside = token, []
             elif token.text == ")":
                 if opened is None or inside is None:
-                    raise self.error("E0380", "a parenthesis closes that none opened", token, "here")
+                    raise self.error("E0380", "this parenthesis closes nothing", token, "here")
                 groups.append(Group(tuple(inside), opened.start, token.end, True))
                 opened = inside = None
             elif token.text == ",":
-                raise self.error("E0380", f"a pattern of `{self.what}` has no commas: spaces divide the axes", token,
-                                 "here", help="`einsum` takes several values, divided by commas")
+                raise self.error("E0380", f"a pattern of `{self.what}` has no commas: spaces separate the axes", token,
+                                 "here", help="`einsum` takes several values, separated by commas")
             else:
                 if token.text in seen and not token.text.isdigit():
-                    raise self.error("E0381", f"the axis `{token.text}` stands twice on one side", token, "again here",
+                    raise self.error("E0381", f"the axis `{token.text}` appears twice on one side", token, "again here",
                                      more=[(self.span(seen[token.text].start, seen[token.text].end), "first here")],
                                      help='`einsum("i i -> i", x)` takes a diagonal' if token.text != DOTS else None)
                 seen[token.text] = token
@@ -130,7 +130,7 @@ class Pattern:
                 else:
                     inside.append(token)
         if opened is not None:
-            raise self.error("E0380", "a parenthesis is not closed", opened, "opened here")
+            raise self.error("E0380", "a parenthesis is never closed", opened, "opened here")
         return groups
 
     # --- einsum

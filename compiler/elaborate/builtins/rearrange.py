@@ -27,8 +27,8 @@ def rearrange(c: Context, frame: Frame, span: Span, given: list[Argument]) -> Va
         return Partial(BUILTINS["rearrange"], tuple(given), "x", span)
     move = _Move(c, "rearrange", values[0], texts[0], sizes)
     for token, side in [(t, "before") for t in move.only_left] + [(t, "after") for t in move.only_right]:
-        other = "`reduce` takes dimensions away" if side == "before" else "`repeat` makes new ones"
-        raise move.pattern.error("E0381", f"the axis `{token.text}` stands only {side} `->`", token,
+        other = "`reduce` removes dimensions" if side == "before" else "`repeat` makes new ones"
+        raise move.pattern.error("E0381", f"the axis `{token.text}` appears only {side} `->`", token,
                                  "missing on the other side",
                                  help=meant(token, move.names(side == "before")) or other)
     with c.at(frame, span):
@@ -55,7 +55,7 @@ def reduce_(c: Context, frame: Frame, span: Span, given: list[Argument]) -> Valu
                     "`sum`, `mean`, `max`, `min`, `prod`, `any`, `all`, `logsumexp` or one of yours with an `axis`")
     move = _Move(c, "reduce", x, text, sizes)
     for token in move.only_right:
-        raise move.pattern.error("E0381", f"the axis `{token.text}` stands only after `->`", token,
+        raise move.pattern.error("E0381", f"the axis `{token.text}` appears only after `->`", token,
                                  "missing on the other side", help=meant(token, move.names(False)))
     with c.at(frame, span):
         value = move.split()
@@ -64,7 +64,7 @@ def reduce_(c: Context, frame: Frame, span: Span, given: list[Argument]) -> Valu
             reduced = calls.call(c, frame, function, [Argument(None, value, x.span),
                                                       Argument("axis", gone, by.span)], span, by.span)
             if not isinstance(reduced, Tensor) or reduced.node.rank != value.node.rank - len(gone):
-                raise error("E0382", "the function of `reduce` must take the dimensions of its `axis` away", by.span,
+                raise error("E0382", "the function of `reduce` must remove the dimensions of its `axis`", by.span,
                             f"it gives {kind(reduced)}", more=[(x.span, f"of `{value.node.type}`")])
             value = reduced
             move.axes = [axis for axis in move.axes if axis in move.kept]
@@ -85,9 +85,9 @@ def repeat(c: Context, frame: Frame, span: Span, given: list[Argument]) -> Value
         return Partial(BUILTINS["repeat"], tuple(given), "x", span)
     move = _Move(c, "repeat", values[0], texts[0], sizes)
     for token in move.only_left:
-        raise move.pattern.error("E0381", f"the axis `{token.text}` stands only before `->`", token,
+        raise move.pattern.error("E0381", f"the axis `{token.text}` appears only before `->`", token,
                                  "missing on the other side",
-                                 help=meant(token, move.names(True)) or "`reduce` takes dimensions away")
+                                 help=meant(token, move.names(True)) or "`reduce` removes dimensions")
     with c.at(frame, span):
         return move.arrange(move.split())
 
@@ -229,7 +229,7 @@ class _Move:
                     "E0383", f"a dimension of {total} does not divide by {rest}", group,
                     f"`{token.text}` would be {total} / {rest}",
                     more=[(self.x.span, f"this is `{self.value.node.type}`")],
-                    notes=["a free dimension divides only where every size of it does"]
+                    notes=["a free dimension is divisible only if every size of it is"]
                     if isinstance(total, Dim) else [])
             found[unknown[0]] = (axis, size, token)
         elif rest != total:

@@ -65,7 +65,7 @@ def reshape(c: Context, frame: Frame, span: Span, x: Argument, shape: Argument) 
     if any(isinstance(s, int) and s < -1 for s in wanted):
         raise error("E0320", f"a dimension cannot be negative: {show_shape(wanted)}", shape.span, "here")
     if len(open_) > 1:
-        raise error("E0337", "a shape leaves at most one size open", shape.span, "-1 stands twice")
+        raise error("E0337", "a shape leaves at most one size open", shape.span, "-1 appears twice")
     if open_:
         rest = product(s for i, s in enumerate(wanted) if i != open_[0])
         missing = divide(total, rest)
@@ -164,7 +164,7 @@ def _split_by_sizes(c: Context, value: Tensor, parts: Argument, at: int, x: Argu
         known = total
     if known != total or len(open_) > 1 or any(isinstance(size, int) and size < 0 for size in given):
         raise error("E0339", f"a dimension of {total} does not split into parts of {parts.span.text}", parts.span,
-                    f"together {known}" if len(open_) < 2 else "-1 stands twice",
+                    f"together {known}" if len(open_) < 2 else "-1 appears twice",
                     more=[(x.span, f"this is `{value.node.type}`")])
     result: list[Value] = []
     start: Size = 0
