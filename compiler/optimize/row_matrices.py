@@ -76,6 +76,8 @@ def pointwise_of_rows(node: Node) -> Node | None:
 @RULES.on(*ELEMENTWISE)
 def pointwise_of_reshapes(node: Node) -> Node | None:
     """f(reshape(a), reshape(b)) = reshape(f(a, b)), for a and b of one shape"""
+    if len(node.inputs) < 2:
+        return None
     wide = [x for x in node.inputs if x.rank]
     if len(wide) < 2 or any(x.op.name != "reshape" or x.shape != node.shape for x in wide):
         return None
