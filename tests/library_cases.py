@@ -397,9 +397,11 @@ CASES = {
     "adaptive_avg_pool": Case("out = adaptive_avg_pool(x, 2)", lambda x: averaged_in_bins(x, 2),
                               result=sized("b", "2"), **picture("b")),
     "bins": Case("out = bins(size(x, 0), 2)", lambda x: averaged_in_bins(np.eye(x.size)[:, None], 2)[:, 0],
-                 shapes=lambda n, count: [("e",)], result=lambda x: (*x, "2"), flat="E0401"),
+                 shapes=lambda n, count: [("e",)], result=lambda x: (*x, "2"), flat="E0401",
+                 torch="PyTorch has no weights of its adaptive pooling"),
     "maxout": Case("out = maxout(x)", lambda x: np.maximum(*np.split(x, 2, -1)), result=lambda x: (*x[:-1], "2"),
-                   shapes=ranks(1, 5, ("4",)), edge=lambda x: np.abs(np.subtract(*np.split(x, 2, -1))), most=24),
+                   shapes=ranks(1, 5, ("4",)), edge=lambda x: np.abs(np.subtract(*np.split(x, 2, -1))), most=24,
+                   torch=lambda torch, x: torch.maximum(*x.chunk(2, -1))),
     # sequences
     **{name: Case("out = f(x)", lambda x, W, U, b, name=name: sequences(name, x, W, U, b), layer=f"{name}(2)",
                   **SEQUENCES) for name in ("rnn", "lstm", "gru")},

@@ -100,6 +100,7 @@ class Case:
     given: str = ""  # an input that it is not derived by
     straight: str = ""  # a parameter on which the derivatives do not depend
     around: float = 1.0  # the mean of the parameters
+    torch: Callable[..., Any] | str = ""  # PyTorch's form, of its module and the values; or why it has none
 
     @property
     def names(self) -> list[str]:

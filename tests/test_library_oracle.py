@@ -1,6 +1,7 @@
 """The functions of the library and their gradients against PyTorch in float64, on the samples of test_library.py."""
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -167,7 +168,6 @@ TORCH: dict[str, Any] = {
     "global_avg_pool": lambda x: torch.mean(x, tuple(range(2, x.ndim))),
     "global_max_pool": lambda x: torch.amax(x, tuple(range(2, x.ndim))),
     "adaptive_avg_pool": lambda x: by_rank("adaptive_avg_pool")(x, 2),
-    "maxout": lambda x: torch.maximum(*x.chunk(2, -1)),
     **{name: recurrent(name) for name in ("rnn", "lstm", "gru")},
     **{f"{name} backward with lengths": backward_with_lengths(name) for name in ("rnn", "lstm", "gru")},
 }
@@ -181,8 +181,12 @@ LACKING = {
                     "PyTorch has none; test_convolution.py puts it together from its convolutions"),
     "accuracy": "PyTorch has no scores", "hinge": "PyTorch has the loss for distances and for classes, not this one",
     "polar_step": "PyTorch has no step of Newton and Schulz", "gate_bias": "PyTorch has no such start",
-    "bins": "PyTorch has no weights of its adaptive pooling",
 }
+for of_case, form in ((name, case.torch) for name, case in CASES.items() if case.torch):
+    if isinstance(form, str):
+        LACKING[of_case] = form
+    else:
+        TORCH[of_case] = partial(form, torch)
 NEVER_EMPTY = ("adaptive_avg_pool",)  # whose derivative PyTorch refuses where there are no channels
 
 
