@@ -1,4 +1,5 @@
-"""Constructs of random specs: derivatives of one's own, blocks, nested turns, states, library layers and losses."""
+"""Constructs of random specs: derivatives of one's own, blocks, nested iterations, states, library layers and
+losses."""
 from __future__ import annotations
 
 from random_draft import Draft, construct
@@ -41,7 +42,7 @@ def computed_again(d: Draft) -> None:
 
 @construct
 def chosen_now(d: Draft) -> None:
-    """Numbers known when the file is compiled: one side of an `if` is kept, turns have numbers of a list."""
+    """Numbers known when the file is compiled: one side of an `if` is kept, iterations have numbers of a list."""
     a = d.value()
     name, at = d.fresh("r"), d.fresh("i")
     d.lines += [f"if {d.random.randint(0, 1)} == 1 {{ {name} = 0.5 * {a} }} else {{ {name} = cos({a}) }}",
@@ -50,7 +51,7 @@ def chosen_now(d: Draft) -> None:
 
 
 @construct
-def turns_within_turns(d: Draft) -> None:
+def iterations_within_iterations(d: Draft) -> None:
     a = d.value(lambda v: v.rank == 3 and v.shape[:2] == ("batch", "time") and isinstance(v.shape[2], int) and v.named)
     t, i, h, g, y = (d.fresh(stem) for stem in "tihgy")
     n = a.shape[2]
@@ -64,8 +65,8 @@ def turns_within_turns(d: Draft) -> None:
 
 
 @construct
-def layers_in_turns(d: Draft) -> None:
-    """A layer and a draw in each turn, and two tensors made of them."""
+def layers_in_iterations(d: Draft) -> None:
+    """A layer and a draw in each iteration, and two tensors made of them."""
     a = d.value(lambda v: v.rank == 3 and v.shape[:2] == ("batch", "time") and isinstance(v.shape[2], int) and v.named)
     t, h, y, z = (d.fresh(stem) for stem in "thyz")
     n = a.shape[2]

@@ -55,7 +55,7 @@ def recurrence(d: Draft) -> None:
 
 
 @construct
-def recurrence_of_turns(d: Draft) -> None:
+def recurrence_of_iterations(d: Draft) -> None:
     """A fixed number of turns on a value of any shape."""
     a = d.value(lambda v: v.rank < 3 and all(isinstance(size, int) for size in v.shape))
     t, h = d.fresh("t"), d.fresh("h")

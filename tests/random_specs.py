@@ -11,7 +11,7 @@ from random_constructs import ELEMENTWISE, PAIRWISE, elementwise, pairwise
 from random_draft import CONSTRUCTS, Draft, Unfit, Value
 from shelf import TRAIN
 
-# Every construct, and every line of those that have many: each has its turn.
+# Every construct, and every line of those that have many: each has its iteration.
 TURNS = [*CONSTRUCTS, *(partial(elementwise, text=text) for text in ELEMENTWISE),
          *(partial(pairwise, text=text) for text in PAIRWISE)]
 

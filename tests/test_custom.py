@@ -202,7 +202,7 @@ TURNS = {
 
 
 @pytest.mark.parametrize("name", TURNS)
-def test_in_the_turns_of_a_scan(name):
+def test_in_the_iterations_of_a_scan(name):
     """As in a `for`, to the second order, backwards and forwards."""
     functions, following = TURNS[name]
     start = "param W: float[3, 3] init normal(0, 0.5)\ninput s: float[batch, 4, 3]\n"

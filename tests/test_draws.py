@@ -312,7 +312,7 @@ def drawn_by(seed: int, steps: int) -> list[dict[str, np.ndarray]]:
     return found
 
 
-def test_draws_differ_in_every_seed_step_place_and_turn():
+def test_draws_differ_in_every_seed_step_place_and_iteration():
     streams = [row for seed in (0, 1) for step in drawn_by(seed, 3)
                for row in (step["a"], step["b"], *step["c"])]
     assert len(streams) == 2 * 3 * 7

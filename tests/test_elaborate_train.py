@@ -239,7 +239,7 @@ def test_a_clip_sees_the_gradient_as_one_vector_or_in_parts() -> None:
 # --- draws
 
 
-def test_draws_are_numbered_by_place_step_and_turn() -> None:
+def test_draws_are_numbered_by_place_step_and_iteration() -> None:
     spec = Spec("""
         model m { input x: float[batch, 3]; param w: float init ones
                   for i in 0..2 { u[i] = uniform_like(x) }

@@ -71,7 +71,7 @@ def test_the_sigmoid_rises_everywhere() -> None:
 
 
 def test_gates_multiply_and_probabilities_do_not() -> None:
-    """In the turns of a scan what multiplies is the kernel, what is handed out is exact."""
+    """In the iterations of a scan what multiplies is the kernel, what is handed out is exact."""
     lstm = dlc.compile((ROOT / "benchmarks" / "lstm.dl").read_text(encoding="utf-8"))
     inside = {node.op_type for graph in (lstm.model_proto().graph, lstm.model_proto().training_info[0].algorithm)
               for scan in graph.node for part in scan.attribute for node in part.g.node}

@@ -70,7 +70,7 @@ def feeds_of(text: str, seed: int) -> tuple[dict[str, Any], Any]:
 
 
 def perturbed(roots: list[Node], feeds: Mapping[str, Any], unit: float, rng: np.random.Generator) -> list[Any]:
-    """The interpreter with every float operand of every operation moved by up to a unit at random, in the turns of
+    """The interpreter with every float operand of every operation moved by up to a unit at random, in the iterations of
     scans too."""
 
     def moved(value: Any) -> Any:

@@ -121,7 +121,7 @@ def test_a_tagger_learns():
 
 
 def test_a_number_is_the_default_of_a_tensor():
-    """`lengths: int[batch] = time`: all turns of every row."""
+    """`lengths: int[batch] = time`: all iterations of every row."""
     spec = Compiled("""
     layer counted()(x: float[batch, time], lengths: int[batch] = time) -> float[batch] {
         scan t over time {

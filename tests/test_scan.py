@@ -59,11 +59,11 @@ def test_values_and_both_derivatives(name: str) -> None:
                 assert close(stock[out], value, 1e-10), (level, out)
 
 
-def test_no_turns():
+def test_no_iterations():
     """A sequence of length 0 leaves the states as they were, and has derivatives all the same."""
     case = CASES["elman"]
     spec, feeds = Compiled(case.text), case.feeds(time=0)
-    found = spec(feeds)  # ONNX Runtime's Scan asks for one turn at least
+    found = spec(feeds)  # ONNX Runtime's Scan asks for one iteration at least
     assert found["y"].shape == (3, 0, 4) and not found["h"].any()
     assert close(found["first_U"], 0.3 * feeds["U"] ** 2, 1e-12)
 
@@ -71,7 +71,7 @@ def test_no_turns():
 # --- what is inside
 
 
-def test_the_derivative_of_what_all_turns_share_is_one_product():
+def test_the_derivative_of_what_all_iterations_share_is_one_product():
     """No product of weights is left in a scan of the way back, nor that of the inputs in either scan."""
     text = CASES["elman"].text
     module = dlc.compile("\n".join(line for line in text.splitlines() if "second" not in line)).module
@@ -118,7 +118,7 @@ def test_jacobians_and_directions_through_time():
     assert all(close(stock[name], value, 1e-10) for name, value in found.items())
 
 
-def test_draws_differ_from_turn_to_turn_and_repeat_with_the_step():
+def test_draws_differ_from_iteration_to_iteration_and_repeat_with_the_step():
     spec = Spec("""model m {
         input x: float[batch, time]
         target y: float[batch]
@@ -143,8 +143,8 @@ def test_draws_differ_from_turn_to_turn_and_repeat_with_the_step():
     assert one == again and len({*one.values(), *two.values()}) == 8
 
 
-def test_states_of_layers_move_in_every_turn():
-    """A layer with states, applied in a scan, sees its own update of the turn before."""
+def test_states_of_layers_move_in_every_iteration():
+    """A layer with states, applied in a scan, sees its own update of the iteration before."""
     spec = Spec("""
     layer seen(keep = 0.5)(x: float[batch, n]) -> float[batch, n] {
         state mean_: float[n] = 0
@@ -184,7 +184,7 @@ def test_states_of_layers_move_in_every_turn():
     assert np.isclose(predicted, (s - after["fixed.mean_"]).mean())
 
 
-def test_layers_and_parameters_in_a_turn_are_made_once():
+def test_layers_and_parameters_in_a_iteration_are_made_once():
     spec = Spec("""model m {
         input x: float[batch, time, 3]
         target y: int[batch]

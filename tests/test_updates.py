@@ -157,7 +157,7 @@ def test_wrappers_nest_and_the_schedule_follows_the_inner_optimizer():
     follow("lookahead(accumulate(adam(cosine(0.1, over = 10, warmup = 3)), turns = 2), k = 6)", expected)
 
 
-def test_a_wrapper_of_one_turn_changes_nothing():
+def test_a_wrapper_of_one_iteration_changes_nothing():
     theta, inner, expected = np.ones(3), {}, []
     for t, g in enumerate(gradients(8), 1):
         theta = adam(theta, g, t, 0.1, inner)

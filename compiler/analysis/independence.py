@@ -44,7 +44,8 @@ class _Mixed(Exception):
 
 
 class _Rows:
-    """What lies between some leaves and roots of a graph, and counts in a derivative; in the turns of scans too."""
+    """What lies between some leaves and roots of a graph, and counts in a derivative; in the iterations of scans
+    too."""
 
     def __init__(self, graph: Graph, roots: Sequence[Node], leaves: Iterable[Node]) -> None:
         self.order = graph.order(roots)
@@ -93,30 +94,31 @@ class _Rows:
 
 
 def _of_results(scan: ScanView, given: Sequence[int | None], moves: Sequence[bool], asked: set[int]) -> dict[int, int]:
-    """The dimension that counts the rows, of the results of a scan that are asked for. Every turn takes them apart."""
+    """The dimension that counts the rows, of the results of a scan that are asked for. Every iteration takes them
+    apart."""
     body, locals_ = scan.body, scan.body.locals()
-    at: dict[int, int] = {}  # of what a turn is given
+    at: dict[int, int] = {}  # of what an iteration is given
     for part, axis in zip(scan.inputs, given, strict=True):
         if axis is None:
             continue
         if isinstance(part, Scanned):
             if axis == part.axis:
-                raise _Mixed(scan.node)  # a turn for each row
+                raise _Mixed(scan.node)  # an iteration for each row
             axis -= axis > part.axis
         at[part.number] = axis
     moved, wanted = {number for number, flag in enumerate(moves) if flag}, set(asked)
-    while True:  # a state counts where what counts reads it; it moves, and has rows, by the turn before
+    while True:  # a state counts where what counts reads it; it moves, and has rows, by the iteration before
         counted = sorted(wanted)
-        turn = _Rows(body.graph, [body.roots[number] for number in counted],
+        iteration = _Rows(body.graph, [body.roots[number] for number in counted],
                      [node for number, node in locals_.items() if number in moved])
-        found = turn.follow({locals_[number]: axis for number, axis in at.items() if number in locals_})
+        found = iteration.follow({locals_[number]: axis for number, axis in at.items() if number in locals_})
         after = {number: found[body.roots[number]] for number in counted if body.roots[number] in found}
         before = len(wanted), len(moved), len(at)
         for state in scan.states:
             number = state.number
-            if locals_.get(number) in turn.live or locals_.get(number) in turn.valued:
+            if locals_.get(number) in iteration.live or locals_.get(number) in iteration.valued:
                 wanted.add(number)
-            if state.after in turn.depends and number in wanted:
+            if state.after in iteration.depends and number in wanted:
                 moved.add(number)
             if number in after and at.setdefault(number, after[number]) != after[number]:
                 raise _Mixed(state.after)

@@ -68,7 +68,8 @@ def check_no_end(x: Node, target: Node, order: Sequence[Node], ends: Mapping[Nod
 
 
 def _end_within(scan: Node, flags: Sequence[bool]) -> Node | None:
-    """The operation of a turn at which a derivative by some inputs ends; None where only `stop_gradient` ends it."""
+    """The operation of an iteration at which a derivative by some inputs ends; None where only `stop_gradient` ends
+    it."""
     body: Body = scan.attrs["body"]
     order = (node for node in body.graph.order(body.roots) if node.op.name != "stop_gradient")
     reached = dependent(order, [leaf for number, leaf in body.locals().items() if flags[number]])
@@ -86,7 +87,8 @@ def _end_within(scan: Node, flags: Sequence[bool]) -> Node | None:
 def _ended(
     x: Node, target: Node, last: Node, end: Node, reached: Mapping[Node, Node | None], order: Sequence[Node]
 ) -> CompileError:
-    """`last` is where a path ends in the graph, `end` the operation that ends it: in a scan it is one of the turn."""
+    """`last` is where a path ends in the graph, `end` the operation that ends it: in a scan it is one of the
+    iteration."""
     name = SIGNS.get(end.op.name, end.op.name)
     label, help = "the derivative ends here", _INSTEAD.get(end.op.name, "use a smooth form of it").format(name=name)
     kinked = _slope_of(end)

@@ -14,13 +14,13 @@ from .jacobian import jacobian
 from .reverse import gradients
 
 
-def expand(graph: Graph, max_nodes: int | None = None, turn: bool = False) -> bool:
+def expand(graph: Graph, max_nodes: int | None = None, iteration: bool = False) -> bool:
     """Replaces the innermost derivative placeholders by their graphs, one sweep for each target or direction.
 
     Innermost are those that need no other placeholder. Returns whether any remain, to be expanded once what is
     there was simplified: so each derivative is taken of a simple and stable form. E0401 when a target does not
     depend on what it is to be derived by, E0402 when no path between them has a derivative; of a Jacobian what
-    `jacobian` raises. turn: the graph is a scan's body, of which derivatives may be taken yet.
+    `jacobian` raises. iteration: the graph is a scan's body, of which derivatives may be taken yet.
     """
     if _expand_bodies(graph, max_nodes):
         return True
@@ -39,7 +39,7 @@ def expand(graph: Graph, max_nodes: int | None = None, turn: bool = False) -> bo
                 raise independent(placeholder)
             graph.replace(placeholder, result)
     merge_all(graph)
-    if not remain and not turn:  # no derivative is left to be taken by a rule of its own
+    if not remain and not iteration:  # no derivative is left to be taken by a rule of its own
         _value_alone(graph)
     return remain
 
@@ -91,7 +91,7 @@ def _expand_bodies(graph: Graph, max_nodes: int | None) -> bool:
         body: Body = scan.attrs["body"]
         if not any(part.op.name in (*ops.PLACEHOLDERS, "scan") for part in body.graph.nodes):
             continue
-        made = body.changed(lambda graph: expand(graph, max_nodes, turn=True))
+        made = body.changed(lambda graph: expand(graph, max_nodes, iteration=True))
         if made.key != body.key:
             found = True
             graph.replace(scan, with_body(scan, made))

@@ -1,11 +1,11 @@
 """The derivatives of a scan, each of them a scan.
 
-Backwards through time the states are the adjoints of the states, and the turns run in the other direction (Werbos
+Backwards through time the states are the adjoints of the states, and the iterations run in the other direction (Werbos
 1990, "Backpropagation through time: what it does and how to do it"); forwards they are the tangents of the states. The
-scan itself is asked to emit, turn by turn, what the derivative reads of it, so nothing is computed again. A value that
-every turn reads gets a sum over the turns as its adjoint: where each turn's share is a product of matrices or a sum
-over rows, the turns emit the factors, and one product over all turns and rows is taken afterwards; other shares are
-added up in states of their own.
+scan itself is asked to emit, iteration by iteration, what the derivative reads of it, so nothing is computed again. A
+value that every iteration reads gets a sum over the iterations as its adjoint: where each iteration's share is a
+product of matrices or a sum over rows, the iterations emit the factors, and one product over all iterations and rows is
+taken afterwards; other shares are added up in states of their own.
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def zeros(graph: Graph, type: TensorType) -> Node:
 
 
 class _Derived:
-    """One turn and its derivative, in a graph of their own."""
+    """One iteration and its derivative, in a graph of their own."""
 
     def __init__(self, scan: Node) -> None:
         self.scan, self.outside = ScanView(scan), scan.graph
@@ -40,11 +40,11 @@ class _Derived:
         self.kept: dict[Node, int] = {}  # what it must emit for the derivative: the number of the result
         self.derived: Container[Node] = ()  # what depends on adjoints or tangents
         self.leaves: list[Node] = []  # placeholders of the states of the derivative,
-        self.starts: list[Node] = []  # their values before its first turn,
-        self.after: list[Node] = []  # and after each turn
+        self.starts: list[Node] = []  # their values before its first iteration,
+        self.after: list[Node] = []  # and after each iteration
         self.slices: dict[Node, tuple[Node, int]] = {}  # placeholder -> a scanned value outside, and its axis
         self.shared: dict[Node, Node] = {}  # placeholder -> a captured value outside
-        self.emits: dict[tuple[Node, int], int] = {}  # what a turn of the derivative emits, and at which place
+        self.emits: dict[tuple[Node, int], int] = {}  # what an iteration of the derivative emits, and at which place
 
     def leaf(self, kind: int, number: int, type: TensorType) -> Node:
         """A placeholder; kinds from 3 on, since `Intake` has its own."""
@@ -73,10 +73,11 @@ class _Derived:
         self.roots.append(node)
 
     def at_hand(self, node: Node) -> bool:
-        """Whether a value of the scan itself is there without being emitted: what it is given, the turn, numbers."""
+        """Whether a value of the scan itself is there without being emitted: what it is given, the iteration,
+        numbers."""
         if node.op.name == "local":
             return not isinstance(self.scan.given(node), State)
-        return node.op.name == "turn" or all(
+        return node.op.name == "iteration" or all(
             leaf.inputs or leaf.op.name in CLOSED for leaf in self.graph.order([node]))
 
     def close(self, reverse: bool) -> Node:
@@ -139,8 +140,8 @@ class _Backward(_Derived):
         self.given = given
         self.active = self.reached(
             [flag and leaf.dtype == "float" for flag, leaf in zip(wanted, self.locals, strict=True)])
-        self.sums: dict[Node, int] = {}  # shares that are added up from turn to turn: the number of the state
-        self.sent: dict[Node, int] = {}  # placeholder of the adjoint of what a turn emits -> the number of the result
+        self.sums: dict[Node, int] = {}  # shares that are added up from iteration to iteration: the number of the state
+        self.sent: dict[Node, int] = {}  # placeholder of the adjoint of what an iteration emits -> number of the result
 
     def run(self, pull_back: PullBack) -> list[Node | None]:
         for emit in self.scan.emitted:
@@ -193,7 +194,7 @@ class _Backward(_Derived):
         ]
 
     def _stack(self, node: Node) -> Later:
-        """The values of all turns, along a new first dimension."""
+        """The values of all iterations, along a new first dimension."""
         if node in self.slices:
             value, axis = self.slices[node]
             return lambda made: ops.moveaxis(value, axis, 0)
@@ -206,7 +207,7 @@ class _Backward(_Derived):
         return self.emit(node, 0)
 
     def _factors(self, node: Node) -> None:
-        """Finds out what a sum over the turns will want emitted."""
+        """Finds out what a sum over the iterations will want emitted."""
         if _is_product(node):
             for source in node.inputs:
                 self._stack(source)
@@ -216,7 +217,7 @@ class _Backward(_Derived):
                     self._factors(source)
 
     def _total(self, node: Node) -> Later:
-        """The sum over all turns of each turn's share."""
+        """The sum over all iterations of each iteration's share."""
         name = node.op.name
         if name in ("add", "sub") and all(source.shape == node.shape for source in node.inputs):
             a, b = (self._total(source) for source in node.inputs)
@@ -242,7 +243,7 @@ class _Backward(_Derived):
         return lambda made: ops.result(made, number)
 
     def _stacked(self, node: Node) -> bool:
-        """Whether the values of all turns are there anyway."""
+        """Whether the values of all iterations are there anyway."""
         return (node, 0) in self.emits or node in self.slices or node in self.kept
 
 
@@ -251,11 +252,12 @@ def _is_product(node: Node) -> bool:
 
 
 def _joined(x: Node, axis: int) -> Node:
-    """[turns, m, n] with the turns joined to dimension m (axis 0) or n (axis 1) of each turn's matrix."""
-    turns, m, n = x.shape
+    """[iterations, m, n] with the iterations joined to dimension m (axis 0) or n (axis 1) of each iteration's
+    matrix."""
+    iterations, m, n = x.shape
     if axis:
-        return ops.reshape(ops.transpose(x, perm=(1, 0, 2)), shape=(m, product((turns, n))))
-    return ops.reshape(x, shape=(product((turns, m)), n))
+        return ops.reshape(ops.transpose(x, perm=(1, 0, 2)), shape=(m, product((iterations, n))))
+    return ops.reshape(x, shape=(product((iterations, m)), n))
 
 
 # --- forwards

@@ -21,7 +21,7 @@ from .values import POISON, Tensor, Value
 if TYPE_CHECKING:
     from .clipping import Clipping
     from .likelihood import Pass
-    from .scan import Turning
+    from .scan import OpenScan
 
 MAX_DEPTH = 200  # applications within applications
 MAX_ELEMENTS = 2**31  # of one value, and of all parameters and states together
@@ -72,7 +72,7 @@ class Context:
         self.moving: MutableMapping[str, Node] = {}  # states that moved in this training pass
         self.read: dict[str, None] = {}  # what of the pass was asked for: "training", "predicting", "draw", "move"
         self.scans = 0  # scans so far
-        self.turnings: list[Turning] = []  # scans whose turn is being elaborated, the outermost first
+        self.open_scans: list[OpenScan] = []  # scans whose iteration is being elaborated, the outermost first
         self.current: Pass  # what the pass that runs has given so far
         self.clipping: Clipping | None = None  # of the update that is being elaborated
         self.checking_outputs = False  # outputs are evaluated in the training pass too
@@ -115,10 +115,10 @@ class Context:
     def draw(self, shape: Shape) -> tuple[Node, int]:
         """The key of the next draw, and its first word; it has as many of its own as there are elements.
 
-        A step's key is folded from the seed's and the step, and with the turn of each scan around the draw. Multiples
-        of 2^64 over the golden ratio lie far apart: the first 2^20 places have 2^42 words each of their own, which no
-        power of two separates. Start values have the key of step 0, and words without gaps, so that many small draws
-        can be made as one.
+        A step's key is folded from the seed's and the step, and with the iteration of each scan around the draw.
+        Multiples of 2^64 over the golden ratio lie far apart: the first 2^20 places have 2^42 words each of their own,
+        which no power of two separates. Start values have the key of step 0, and words without gaps, so that many small
+        draws can be made as one.
         """
         self.read["draw"] = None
         if self.starting:
@@ -133,8 +133,8 @@ class Context:
         key = ops.fold(self.counter("key"), self.step())
         if self.feeding:
             key = ops.fold(key, FEED)
-        for turning in self.turnings:
-            key = ops.fold(key, turning.turn)
+        for open_scan in self.open_scans:
+            key = ops.fold(key, open_scan.iteration)
         return key, place * ops.STRIDE % 2**64
 
     def depends_on_data(self, node: Node) -> bool:
@@ -162,7 +162,7 @@ class Context:
         return _At(self.graph, frame.path, None if frame.unit.standard else span)
 
     def work(self, span: Span | None, cost: int = 1) -> None:
-        """Bounds the statements executed: turns that make nothing take time, too."""
+        """Bounds the statements executed: iterations that make nothing take time, too."""
         self.worked += cost
         if self.worked > WORK * self.max_nodes:
             raise too_many(self.worked, self.max_nodes, span, "statements")

@@ -151,30 +151,30 @@ def for_(c: Context, frame: Frame, statement: syntax.For) -> None:
     if poisoned(over):
         statements.poison(frame, [statement])
         return
-    turns = _turns(statement, over)
-    if len(turns) > c.max_nodes:
-        raise too_many(len(turns), c.max_nodes, statement.over.span)
+    iterations = _iterations(statement, over)
+    if len(iterations) > c.max_nodes:
+        raise too_many(len(iterations), c.max_nodes, statement.over.span)
     if statement.name in frame.states:
         raise error("E0228", f"`{statement.name}` is a state: the `for` would hide it", statement.name_span,
                     "named here",
                     help="give the loop variable another name")
     scan.fresh(frame, statement.name, statement.name_span)
     start, found = len(c.graph), len(c.problems.errors)
-    for turn, value in enumerate(turns):
+    for iteration, value in enumerate(iterations):
         frame.names[statement.name] = value
         statements.run(c, frame, statement.body)
         if frame.result is not None:
             return
-        if len(c.problems.errors) > found:  # the other turns would only say the same
+        if len(c.problems.errors) > found:  # the other iterations would only say the same
             statements.poison(frame, [statement])
             return
-        if turn == 0:  # sizes are computed before anything unrolls: one turn tells what all will cost
-            total = start + max(1, len(c.graph) - start) * len(turns)
+        if iteration == 0:  # sizes are computed before anything unrolls: one iteration tells what all will cost
+            total = start + max(1, len(c.graph) - start) * len(iterations)
             if total > c.max_nodes:
                 raise too_many(total, c.max_nodes, statement.over.span)
 
 
-def _turns(statement: syntax.For, over: Value) -> Sequence[Any]:
+def _iterations(statement: syntax.For, over: Value) -> Sequence[Any]:
     if isinstance(over, list | tuple):
         return over
     if not isinstance(over, Range):

@@ -143,7 +143,7 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
             node = c.make(ops.slice_, [node], [span], span, starts=tuple(starts), stops=tuple(stops),
                           steps=tuple(steps))
         # Single elements first, those of the outermost scan before those of the scans in it: what an inner scan reads
-        # is then the same in all its turns.
+        # is then the same in all its iterations.
         wide = [array for array in arrays if array[1].node.rank]
         together = len(wide) > 1
         gone: list[int] = []  # dimensions that single elements took away

@@ -145,7 +145,8 @@ def start_value(c: Context, frame: Frame, rule: Value, type: TensorType, span: S
             node = c.make(ops.broadcast_to, [node], [span], span, shape=type.shape)
         # A start value may read other variables: it then starts from what they start from.
         starts: dict[Node, Node] = {}
-        for leaf in [x for x in c.graph.order([node]) if x.op.name in ("variable", "input", "size", "local", "turn")]:
+        data = ("variable", "input", "size", "local", "iteration")
+        for leaf in [x for x in c.graph.order([node]) if x.op.name in data]:
             start = c.graph.outputs.get(f"initial/{leaf.attrs.get('path')}") if leaf.op.name == "variable" else None
             if start is None:
                 raise error("E0330", "a start value cannot depend on the data or on the step", span, "here",

@@ -1,4 +1,4 @@
-"""`scan t over time { ... }`: one turn is elaborated on placeholders, and then closed into the body of a scan."""
+"""`scan t over time { ... }`: one iteration is elaborated on placeholders, and then closed into the body of a scan."""
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
@@ -21,7 +21,7 @@ from .values import POISON, Label, NamedDim, NamedInt, Range, Reversed, Tensor, 
 
 @dataclass
 class Emit:
-    """`y[:, t] = value`: what each turn gives, and where its dimension stands."""
+    """`y[:, t] = value`: what each iteration gives, and where its dimension stands."""
 
     node: Node
     labels: tuple[Label | None, ...]
@@ -30,24 +30,24 @@ class Emit:
 
 
 @dataclass(eq=False)
-class Turning:
-    """A scan whose turn is being elaborated."""
+class OpenScan:
+    """A scan whose iteration is being elaborated."""
 
     statement: syntax.Scan
     number: int
-    turn: Node
+    iteration: Node
     length: Size
-    first: int  # the id of the first node that can depend on the turn
+    first: int  # the id of the first node that can depend on the iteration
     outside: dict[str, None]  # names that were there before
     undecided: Span | None
-    starts: dict[Node, Node] = field(default_factory=dict)  # placeholder of a state -> its value before the first turn
-    before: list[tuple[StateSlot, Node]] = field(default_factory=list)  # states from outside, as they stand there
+    starts: dict[Node, Node] = field(default_factory=dict)  # placeholder of a state -> its value before the scan
+    before: list[tuple[StateSlot, Node]] = field(default_factory=list)  # states from outside, as they are there
     slots: dict[str, tuple[Node, StateSlot]] = field(default_factory=dict)  # states declared in the scan
     emits: dict[str, Emit | None] = field(default_factory=dict)  # None where its value was in error
 
     @cached_property
     def collected(self) -> dict[str, Span]:
-        """The names that turns give their parts to, `y[:, t] = ...`, and where the first does."""
+        """The names that iterations give their parts to, `y[:, t] = ...`, and where the first does."""
         targets = [target for part in syntax.walk(self.statement.body) if isinstance(part, syntax.Assign)
                    for target in part.targets if isinstance(target, syntax.Index)]
         found: dict[str, Span] = {}
@@ -65,10 +65,10 @@ class Turning:
 
 
 class _Moving(MutableMapping[str, Node]):
-    """States of layers that are applied in a turn: their values are carried from turn to turn."""
+    """States of layers that are applied in an iteration: their values are carried from iteration to iteration."""
 
-    def __init__(self, c: Context, turning: Turning) -> None:
-        self.c, self.turning, self.outer = c, turning, c.moving
+    def __init__(self, c: Context, open_scan: OpenScan) -> None:
+        self.c, self.open_scan, self.outer = c, open_scan, c.moving
         self.values_: dict[str, Node] = {}
         self.leaves: dict[str, Node] = {}
 
@@ -77,7 +77,7 @@ class _Moving(MutableMapping[str, Node]):
             variable = self.c.module.variables.get(path)
             if variable is None or variable.kind == "parameter":
                 raise KeyError(path)
-            self.leaves[path] = self.turning.state(self.c, self.outer.get(path, variable.node))
+            self.leaves[path] = self.open_scan.state(self.c, self.outer.get(path, variable.node))
             self.values_[path] = self.leaves[path]
         return self.values_[path]
 
@@ -104,7 +104,7 @@ def scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
     if poisoned(over, over.value if isinstance(over, Reversed) else None):
         statements.poison(frame, [statement])
         return
-    length, label, reverse = _turns(statement, over)
+    length, label, reverse = _iterations(statement, over)
     fresh(frame, statement.name, statement.name_span)
     if statement.name in frame.names or statement.name in frame.states:
         raise error("E0370", f"the iteration variable `{statement.name}` has a name from outside the scan",
@@ -112,61 +112,61 @@ def scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
                     "named here", help="give the variable another name")
     c.scans += 1
     first = c.graph.next_id
-    turn = ops.make_turn(c.graph, c.scans)
-    turning = Turning(statement, c.scans, turn, length, first, {**dict.fromkeys(frame.names),
+    iteration = ops.make_iteration(c.graph, c.scans)
+    open_scan = OpenScan(statement, c.scans, iteration, length, first, {**dict.fromkeys(frame.names),
                       **dict.fromkeys(frame.states)}, frame.undecided)
-    # States from outside that the turn moves are carried along, too.
-    held = {name: (turning.state(c, slot.value), slot) for name, slot in frame.states.items()}
-    moving = _Moving(c, turning)
+    # States from outside that the iteration moves are carried along, too.
+    held = {name: (open_scan.state(c, slot.value), slot) for name, slot in frame.states.items()}
+    moving = _Moving(c, open_scan)
     before = frame.scan, dict(frame.states), c.moving
-    turning.before = [(slot, slot.value) for slot in frame.states.values()]
+    open_scan.before = [(slot, slot.value) for slot in frame.states.values()]
     for leaf, slot in held.values():
         slot.value = leaf
-    frame.scan, c.moving = turning, moving
-    c.turnings.append(turning)
-    frame.names[statement.name] = Tensor(turn)
+    frame.scan, c.moving = open_scan, moving
+    c.open_scans.append(open_scan)
+    frame.names[statement.name] = Tensor(iteration)
     found = len(c.problems.errors)
     try:
         statements.run(c, frame, statement.body)
     finally:
         after = {name: slot.value for name, (_, slot) in held.items()}
-        inner = {name: slot.value for name, (_, slot) in turning.slots.items()}
+        inner = {name: slot.value for name, (_, slot) in open_scan.slots.items()}
         frame.scan, frame.states, c.moving = before
-        for slot, value in turning.before:
+        for slot, value in open_scan.before:
             slot.value = value
-        c.turnings.pop()
-        frame.names = {name: frame.names[name] for name in turning.outside if name in frame.names}
+        c.open_scans.pop()
+        frame.names = {name: frame.names[name] for name in open_scan.outside if name in frame.names}
     if len(c.problems.errors) > found:
         statements.poison(frame, [statement])
         return
     ends = {leaf: after[name] for name, (leaf, _) in held.items()}
-    ends.update((leaf, inner[name]) for name, (leaf, _) in turning.slots.items())
+    ends.update((leaf, inner[name]) for name, (leaf, _) in open_scan.slots.items())
     ends.update((leaf, moving.values_[path]) for path, leaf in moving.leaves.items())
-    emits = {name: emit for name, emit in turning.emits.items() if emit is not None}
+    emits = {name: emit for name, emit in open_scan.emits.items() if emit is not None}
     with c.at(frame, statement.span):
         made = scan_builder.close(
-            c.graph, turning.starts, turn, [ends[leaf] for leaf in turning.starts], [e.node for e in emits.values()],
-            [e.place for e in emits.values()], length, reverse, first,
+            c.graph, open_scan.starts, iteration, [ends[leaf] for leaf in open_scan.starts],
+            [e.node for e in emits.values()], [e.place for e in emits.values()], length, reverse, first,
         )
-    last = dict(zip(turning.starts, made, strict=False))
+    last = dict(zip(open_scan.starts, made, strict=False))
     for leaf, slot in held.values():
         if last[leaf] is not slot.value:
             slot.value = last[leaf]
             if slot.path:
                 c.moving[slot.path] = slot.value
     for path, leaf in moving.leaves.items():
-        if last[leaf] is not turning.starts[leaf]:
+        if last[leaf] is not open_scan.starts[leaf]:
             c.moving[path] = last[leaf]
-    for name, (leaf, slot) in turning.slots.items():
+    for name, (leaf, slot) in open_scan.slots.items():
         frame.names[name] = Tensor(last[leaf], slot.labels)
-    for (name, emit), node in zip(emits.items(), made[len(turning.starts) :], strict=True):
+    for (name, emit), node in zip(emits.items(), made[len(open_scan.starts) :], strict=True):
         labels = emit.labels if len(emit.labels) == emit.node.rank else (None,) * emit.node.rank
         frame.names[name] = Tensor(node, (*labels[: emit.place], label, *labels[emit.place :]))
-    frame.names.update({name: POISON for name, emit in turning.emits.items() if emit is None})
+    frame.names.update({name: POISON for name, emit in open_scan.emits.items() if emit is None})
 
 
-def _turns(statement: syntax.Scan, over: Value) -> tuple[Size, Label | None, bool]:
-    """How many turns there are, the name of their dimension, and whether they run backwards."""
+def _iterations(statement: syntax.Scan, over: Value) -> tuple[Size, Label | None, bool]:
+    """How many iterations there are, the name of their dimension, and whether they run backwards."""
     reverse = False
     while isinstance(over, Reversed):
         over, reverse = over.value, not reverse
@@ -195,7 +195,7 @@ def _turns(statement: syntax.Scan, over: Value) -> tuple[Size, Label | None, boo
 
 
 def fresh(frame: Frame, name: str, span: Span) -> None:
-    """Names of a turn end with it, and may not repeat one from outside. E0370."""
+    """Names of an iteration end with it, and may not repeat one from outside. E0370."""
     if frame.scan is not None and name in frame.scan.outside and frame.names.get(name) is not POISON:
         raise error("E0370", f"`{name}` is a name from outside the scan", span, "assigned in an iteration",
                     more=[(frame.scan.statement.name_span, "names of an iteration end with it")],
@@ -204,17 +204,17 @@ def fresh(frame: Frame, name: str, span: Span) -> None:
 
 
 def state(c: Context, frame: Frame, statement: syntax.State) -> None:
-    """`state h: float[batch, hidden] = 0` in a turn: carried from turn to turn."""
-    turning = frame.scan
-    assert turning is not None
+    """`state h: float[batch, hidden] = 0` in an iteration: carried from iteration to iteration."""
+    open_scan = frame.scan
+    assert open_scan is not None
     name = statement.name
-    if name in turning.outside or name in frame.names or name in frame.states:
+    if name in open_scan.outside or name in frame.names or name in frame.states:
         raise error("E0203", f"`{name}` is defined twice", statement.name_span, "again here")
-    if frame.undecided is not turning.undecided or statement.drawn:
+    if frame.undecided is not open_scan.undecided or statement.drawn:
         raise error("E0372", "a state of a scan has one start value", statement.span,
                     "drawn here" if statement.drawn else "made under a run-time condition",
                     help=f"write `state {name}: float[batch, n] = VALUE`, first in the scan")
-    with _before(c, turning):
+    with _before(c, open_scan):
         rule = expressions.evaluate(c, frame, statement.value)
         if rule is POISON:
             frame.names[name] = POISON
@@ -228,94 +228,94 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
         if statement.type is not None:
             type, labels = types.declared(c, frame, statement.type)
         start = parameters.fitting(c, rule, name, type, statement.value.span)
-    if depends(start, turning):
+    if depends(start, open_scan):
         raise error("E0372", f"`{name}` starts before the first iteration", statement.value.span,
                     "depends on the iteration",
                     help="a start value is made from what is outside the scan")
-    leaf = turning.state(c, start)
-    slot = StateSlot("", type, leaf, labels, turning)
+    leaf = open_scan.state(c, start)
+    slot = StateSlot("", type, leaf, labels, open_scan)
     frame.states[name] = slot
-    turning.slots[name] = (leaf, slot)
+    open_scan.slots[name] = (leaf, slot)
 
 
 class _before:
-    """What is made inside belongs to no turn: it draws once, and reads and moves states as they stand outside."""
+    """What is made inside belongs to no iteration: it draws once, and reads and moves states as they stand outside."""
 
-    def __init__(self, c: Context, turning: Turning) -> None:
-        self.c, self.turning, self.turnings, self.moving = c, turning, c.turnings, c.moving
+    def __init__(self, c: Context, open_scan: OpenScan) -> None:
+        self.c, self.open_scan, self.open_scans, self.moving = c, open_scan, c.open_scans, c.moving
 
     def __enter__(self) -> None:
-        self.c.turnings = [t for t in self.turnings if t is not self.turning]
-        self.moved = [(slot, slot.value) for slot, _ in self.turning.before]
-        for slot, value in self.turning.before:
+        self.c.open_scans = [t for t in self.open_scans if t is not self.open_scan]
+        self.moved = [(slot, slot.value) for slot, _ in self.open_scan.before]
+        for slot, value in self.open_scan.before:
             slot.value = value
         assert isinstance(self.moving, _Moving)
         self.c.moving = self.moving.outer
 
     def __exit__(self, *problem: object) -> None:
-        self.c.turnings, self.c.moving = self.turnings, self.moving
+        self.c.open_scans, self.c.moving = self.open_scans, self.moving
         for slot, value in self.moved:
             slot.value = value
         assert isinstance(self.moving, _Moving)
-        for path, leaf in self.moving.leaves.items():  # the turns go on from where that left the states of layers
-            self.turning.starts[leaf] = self.moving.outer.get(path, self.turning.starts[leaf])
+        for path, leaf in self.moving.leaves.items():  # the iterations go on from where that left the states of layers
+            self.open_scan.starts[leaf] = self.moving.outer.get(path, self.open_scan.starts[leaf])
 
 
-def depends(node: Node, turning: Turning) -> bool:
-    """Whether a value depends on the turn."""
-    since = needed([node], lambda n: () if n.id < turning.first else n.inputs)
-    return any(n.op.name in ("local", "turn") and n.attrs.get("scan") == turning.number for n in since)
+def depends(node: Node, open_scan: OpenScan) -> bool:
+    """Whether a value depends on the iteration."""
+    since = needed([node], lambda n: () if n.id < open_scan.first else n.inputs)
+    return any(n.op.name in ("local", "iteration") and n.attrs.get("scan") == open_scan.number for n in since)
 
 
 def check_outside(c: Context, node: Node, what: str, span: Span | None) -> None:
-    """E0373 where a value of one turn would leave its scan."""
-    if any(depends(node, turning) for turning in c.turnings):
+    """E0373 where a value of one iteration would leave its scan."""
+    if any(depends(node, open_scan) for open_scan in c.open_scans):
         raise error("E0373", f"{what} cannot be in a scan", span, "depends on the iteration",
                     help="collect the iterations, `y[:, t] = ...`, and write it after the scan")
 
 
 def collects(frame: Frame, target: syntax.Index) -> bool:
-    """Whether `name[...] = ` collects turns: the turn of a scan of this frame stands in it, or a slice."""
-    return any(isinstance(e, syntax.Slice | syntax.Ellipsis) or _is_turn(frame, e) for e in target.places)
+    """Whether `name[...] = ` collects iterations: the iteration of a scan of this frame stands in it, or a slice."""
+    return any(isinstance(e, syntax.Slice | syntax.Ellipsis) or _is_iteration(frame, e) for e in target.places)
 
 
-def _is_turn(frame: Frame, expr: syntax.Expr) -> bool:
+def _is_iteration(frame: Frame, expr: syntax.Expr) -> bool:
     value = frame.names.get(expr.name) if isinstance(expr, syntax.Name) else None
-    return isinstance(value, Tensor) and value.node.op.name == "turn"
+    return isinstance(value, Tensor) and value.node.op.name == "iteration"
 
 
 def collect(c: Context, frame: Frame, target: syntax.Index, value: Value) -> None:
     """`y[:, t] = value`"""
     assert isinstance(target.value, syntax.Name)
-    name, turning = target.value.name, frame.scan
-    if turning is None:
+    name, open_scan = target.value.name, frame.scan
+    if open_scan is None:
         raise error("E0374", f"`{target.span.text} = ...` collects the iterations of a scan, and this is outside one",
                     target.span, "assigned here",
                     help="a value cannot be changed in part: make a new one with `concat`, "
                     "`where` or `stack`")
     mine = [i for i, e in enumerate(target.places)
-            if isinstance(e, syntax.Name) and e.name == turning.statement.name]
+            if isinstance(e, syntax.Name) and e.name == open_scan.statement.name]
     gaps = [i for i, e in enumerate(target.places) if isinstance(e, syntax.Ellipsis)]
     plain_ = all(i in mine or i in gaps or (isinstance(e, syntax.Slice) and not (e.start or e.stop or e.step))
                  for i, e in enumerate(target.places))
     if len(mine) != 1 or len(gaps) > 1 or not plain_:
-        turn = turning.statement.name
-        raise error("E0375", f"the iterations are collected with `:` and the iteration variable `{turn}`, once",
+        iteration = open_scan.statement.name
+        raise error("E0375", f"the iterations are collected with `:` and the iteration variable `{iteration}`, once",
                     target.span,
-                    "another form", help=f"write `{name}[:, {turn}] = ...`; what an inner scan collects is "
-                    f"collected once more after it: `{name}[:, {turn}] = inner`")
-    if frame.undecided is not turning.undecided:
+                    "another form", help=f"write `{name}[:, {iteration}] = ...`; what an inner scan collects is "
+                    f"collected once more after it: `{name}[:, {iteration}] = inner`")
+    if frame.undecided is not open_scan.undecided:
         raise error("E0376", f"`{name}` is given a value in every iteration", target.span,
                     "only if a run-time condition holds", more=[(frame.undecided, "decided at run time")]
                     if frame.undecided else [], help=f"choose the value: `{target.span.text} = where(condition, a, b)`")
-    known = turning.emits.get(name)
+    known = open_scan.emits.get(name)
     if known is not None:
         raise error("E0203", f"`{name}` is defined twice", target.span, "again here", more=[(known.span, "first here")])
     fresh(frame, name, target.span)
     if name in frame.names or name in frame.states:
         raise error("E0203", f"`{name}` is defined twice", target.span, "again here")
     statements.hides(c, frame, name, target.span)
-    turning.emits[name] = None
+    open_scan.emits[name] = None
     if value is POISON:
         return
     node = to_node(c, value)
@@ -328,16 +328,16 @@ def collect(c: Context, frame: Frame, target: syntax.Index, value: Value) -> Non
                     f"`{name}` has {count - 1} dimensions besides that of the iterations, its value has {node.rank}",
                     target.span, f"the value is `{node.type}`")
     place = mine[0] if not gaps or mine[0] < gaps[0] else node.rank + 1 - (len(target.places) - mine[0])
-    turning.emits[name] = Emit(node, value.labels if isinstance(value, Tensor) else (), place, target.span)
+    open_scan.emits[name] = Emit(node, value.labels if isinstance(value, Tensor) else (), place, target.span)
 
 
 def unfinished(c: Context, name: syntax.Name) -> CompileError | None:
-    """E0377 if the name is that of a tensor whose turns a scan around it collects."""
-    for turning in reversed(c.turnings):
-        around = turning.statement.span
+    """E0377 if the name is that of a tensor whose iterations a scan around it collects."""
+    for open_scan in reversed(c.open_scans):
+        around = open_scan.statement.span
         if around.source is not name.span.source or not around.start <= name.span.start < around.end:
             continue
-        target = turning.collected.get(name.name)
+        target = open_scan.collected.get(name.name)
         if target is not None:
             before = f"{name.name}_before"
             return error(
@@ -350,12 +350,12 @@ def unfinished(c: Context, name: syntax.Name) -> CompileError | None:
 
 
 def check_range(c: Context, index: Node, size: Size, span: Span) -> None:
-    """E0238 where an index by the turn is known to leave a dimension."""
-    for turning in c.turnings:
-        turns = turning.length
-        if index is turning.turn and isinstance(size, int) and isinstance(turns, int) and size < turns:
-            raise error("E0238", f"the iterations run to {turns - 1}, outside a dimension of {size}", span,
+    """E0238 where an index by the iteration is known to leave a dimension."""
+    for open_scan in c.open_scans:
+        iterations = open_scan.length
+        if index is open_scan.iteration and isinstance(size, int) and isinstance(iterations, int) and size < iterations:
+            raise error("E0238", f"the iterations run to {iterations - 1}, outside a dimension of {size}", span,
                         f"valid indices are 0 to {size - 1}",
-                        more=[(turning.statement.over.span, f"{turns} iterations")])
+                        more=[(open_scan.statement.over.span, f"{iterations} iterations")])
 
 

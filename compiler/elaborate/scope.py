@@ -14,7 +14,7 @@ from .library import Unit
 from .values import Configuration, Instance, Label, Tensor, Updater, Value
 
 if TYPE_CHECKING:
-    from .scan import Turning
+    from .scan import OpenScan
 
 _numbers = itertools.count(1)
 
@@ -27,7 +27,7 @@ class StateSlot:
     type: TensorType
     value: Node
     labels: tuple[Label | None, ...] = ()
-    scan: Turning | None = None  # of a scan, not of a layer or optimizer
+    scan: OpenScan | None = None  # of a scan, not of a layer or optimizer
 
 
 @dataclass(eq=False)
@@ -58,7 +58,7 @@ class Frame:
     subject: str = ""  # of an optimizer: the parameter it updates
     nested: list[tuple[Updater,
                        str]] = field(default_factory=list)  # of an optimizer: those it applies, and their names
-    scan: Turning | None = None  # the innermost scan of this text
+    scan: OpenScan | None = None  # the innermost scan of this text
     bodies: list[Sequence[Statement]] = field(default_factory=list)  # that run now, the innermost last
     number: int = field(default_factory=lambda: next(_numbers))
 

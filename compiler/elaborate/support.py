@@ -180,8 +180,8 @@ def _moved(c: Context, node: Node, part: Places) -> Places | None:
         return _sliced(part, node, source)
     if name == "gather":
         at, axis = node.inputs[1], node.attrs["axis"] % source.rank
-        if any(at is turning.turn and turning.length == source.shape[axis] for turning in c.turnings):
-            return [*part[:axis], None, *part[axis:]]  # in the turns of a scan together: all of it
+        if any(at is open_scan.iteration and open_scan.length == source.shape[axis] for open_scan in c.open_scans):
+            return [*part[:axis], None, *part[axis:]]  # in the iterations of a scan together: all of it
     return None
 
 

@@ -97,14 +97,14 @@ class Range:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reversed:
-    """`reverse(time)`: the turns of a scan from the last to the first."""
+    """`reverse(time)`: the iterations of a scan from the last to the first."""
 
     value: Any
 
 
 @dataclass(slots=True, eq=False)
 class Indexed:
-    """`name[i] = value` in a `for`: one value for each turn, in the order of the turns."""
+    """`name[i] = value` in a `for`: one value for each iteration, in the order of the iterations."""
 
     entries: dict[tuple[Any, ...], Value] = field(default_factory=dict)
 

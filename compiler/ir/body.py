@@ -1,9 +1,9 @@
-"""The body of a scan: what one turn computes, as a small graph of its own that reads nothing from outside.
+"""The body of a scan: what one iteration computes, as a small graph of its own that reads nothing from outside.
 
-    body  = graph of nodes whose leaves are local(k), turn, constants and sizes; roots
-    local = what input k of the scan gives a turn: first the states, then a slice of each scanned value, then the
+    body  = graph of nodes whose leaves are local(k), iteration, constants and sizes; roots
+    local = what input k of the scan gives an iteration: first the states, then a slice of each scanned value, then the
             captured values
-    roots = the states after the turn, then what the turn emits
+    roots = the states after the iteration, then what the iteration emits
 
 Values of the surrounding graph come in as inputs of the scan, so that substitution and sharing there need not look
 inside. A body is never changed once made; equal bodies have equal keys. `ScanView` calls the parts of a scan by name.
@@ -49,9 +49,9 @@ class Body:
         found = {node.attrs["number"]: node for node in self.graph.nodes if node.op.name == "local"}
         return dict(sorted(found.items()))
 
-    def turn(self) -> Node | None:
-        """The number of the turn, if the body reads it."""
-        return next((node for node in self.graph.nodes if node.op.name == "turn"), None)
+    def iteration(self) -> Node | None:
+        """The number of the iteration, if the body reads it."""
+        return next((node for node in self.graph.nodes if node.op.name == "iteration"), None)
 
     def copied(self, into: Graph, mapping: Mapping[Node, Node] | None = None) -> list[Node]:
         """The roots made again in another graph; locals keep their numbers where `mapping` has none for them."""
@@ -106,7 +106,7 @@ def core(scan: Node) -> tuple[Any, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """What turns hand on: `value` before the first one, and in the body `after` each."""
+    """What iterations hand on: `value` before the first one, and in the body `after` each."""
 
     number: int
     value: Node
@@ -115,7 +115,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scanned:
-    """A value of which turn t is given element t along an axis."""
+    """A value of which iteration t is given element t along an axis."""
 
     number: int
     value: Node
@@ -124,7 +124,7 @@ class Scanned:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Captured:
-    """A value that every turn is given as it is."""
+    """A value that every iteration is given as it is."""
 
     number: int
     value: Node
@@ -132,7 +132,7 @@ class Captured:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Emitted:
-    """What each turn gives, a root of the body: along an axis of the result stand the turns."""
+    """What each iteration gives, a root of the body: along an axis of the result stand the iterations."""
 
     number: int
     root: Node
@@ -163,7 +163,7 @@ class ScanView:
 
 
 def place(scan: Node, index: int) -> int | None:
-    """The axis of a result along which the turns stand; None where it is a state after the last one."""
+    """The axis of a result along which the iterations stand; None where it is a state after the last one."""
     states: int = scan.attrs["states"]
     axis: int | None = scan.attrs["places"][index - states] if index >= states else None
     return axis

@@ -57,15 +57,15 @@ def _run(order: Sequence[Node], roots: Sequence[Node], values: dict[Node, Any], 
 def _scan(scan: ScanView, given: Sequence[Array], sizes: Mapping[str, int]) -> list[Array]:
     """The results of a scan, by a plain loop."""
     body = scan.body
-    order, leaves, turn = body.graph.order(body.roots), body.locals(), body.turn()
+    order, leaves, iteration = body.graph.order(body.roots), body.locals(), body.iteration()
     held = list(given[: len(scan.states)])
     emitted: list[list[Array]] = [[] for _ in scan.emitted]
     for t in range(_resolved(scan.length, sizes))[:: -1 if scan.reverse else 1]:
-        turn_gives = [*held, *(given[x.number].take(t, x.axis) for x in scan.scanned),
+        iteration_gives = [*held, *(given[x.number].take(t, x.axis) for x in scan.scanned),
                       *(given[x.number] for x in scan.captured)]
-        values: dict[Node, Any] = {leaf: turn_gives[number] for number, leaf in leaves.items()}
-        if turn is not None:
-            values[turn] = np.asarray(t, np.int64)
+        values: dict[Node, Any] = {leaf: iteration_gives[number] for number, leaf in leaves.items()}
+        if iteration is not None:
+            values[iteration] = np.asarray(t, np.int64)
         made = _run(order, body.roots, values, sizes)
         held = made[: len(held)]
         for rows, row in zip(emitted, made[len(held) :], strict=True):

@@ -433,7 +433,7 @@ def _line(size: Size, dim: str) -> tuple[int, int] | None:
 
 
 class Inner(Emitter):
-    """Writes the body of a scan: what is the same in every turn is written outside, once."""
+    """Writes the body of a scan: what is the same in every iteration is written outside, once."""
 
     rounds = False
 

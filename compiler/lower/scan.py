@@ -1,7 +1,7 @@
 """A scan as ONNX `Scan`: its body is a graph inside the node.
 
 The body reads captured values, constants and sizes by their names outside; only the states and the slices are its
-inputs. The number of the turn, where the body asks for it, is one more scanned value.
+inputs. The number of the iteration, where the body asks for it, is one more scanned value.
 """
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def write_scan(out: Emitter, node: Node, names: Sequence[str]) -> list[str]:
         graph.input.append(value_info(name, type, out.precision))
         if leaf is not None:
             inner.leaf(leaf, name)
-    turn = body.turn()
-    if turn is not None or not axes:  # ONNX asks for at least one scanned value
+    iteration = body.iteration()
+    if iteration is not None or not axes:  # ONNX asks for at least one scanned value
         given.append(counted(out, scan.length))
         axes.append(0)
         graph.input.append(value_info(f"{title}/turn", TensorType("int", ()), out.precision))
         inner.dtypes[f"{title}/turn"] = "int64"
-        if turn is not None:
-            inner.leaf(turn, f"{title}/turn")
+        if iteration is not None:
+            inner.leaf(iteration, f"{title}/turn")
     inner.write(body.graph.order(body.roots), {})
     made, taken = inner.made(), set[str]()
     for root in body.roots:

@@ -1,11 +1,11 @@
-"""The recurrence: a body that is computed once a turn, and carries states from turn to turn.
+"""The recurrence: a body that is computed once an iteration, and carries states from iteration to iteration.
 
     scan(states..., scanned..., captured...; body, length, axes, places, reverse) -> results
-    result(scan, k) = for the first, the states after the last turn; then what the turns emitted, put together
+    result(scan, k) = for the first, the states after the last iteration; then what the iterations emitted, put together
 
-Turn t (from 0; from length − 1 down where `reverse`) is given the states, element t of each scanned value along its
-axis of `axes`, the captured values and, if it asks, t. What it emits stands at place t of a new dimension, which is the
-axis of `places` of the result.
+Iteration t (from 0; from length − 1 down where `reverse`) is given the states, element t of each scanned value along
+its axis of `axes`, the captured values and, if it asks, t. What it emits stands at place t of a new dimension, which is
+the axis of `places` of the result.
 """
 from __future__ import annotations
 
@@ -33,12 +33,13 @@ def _elsewhere(*arguments: Any, **attrs: Any) -> Any:
     raise InternalError("a scan is differentiated as a whole")
 
 
-local = define(  # what a turn is given. `scan` is 0 in a body; a number of its own while the text of the turn is read
+# What an iteration is given. `scan` is 0 in a body; a number of its own while the text of the iteration is read.
+local = define(
     "local", infer=lambda scan, number, type: type, grad=no_gradient(0), jvp=NONE, cost=free, lower=_unnamed,
     reference=_inside, samples=None,
 )
-turn = define(  # the number of the turn
-    "turn", infer=lambda scan: TensorType("int", ()), grad=no_gradient(0), jvp=NONE, cost=free, lower=_unnamed,
+iteration = define(  # the number of the iteration
+    "iteration", infer=lambda scan: TensorType("int", ()), grad=no_gradient(0), jvp=NONE, cost=free, lower=_unnamed,
     reference=_inside, samples=None,
 )
 
@@ -65,7 +66,7 @@ def _infer(
 
 
 def _cost(scan: Node) -> Size:
-    """That of a turn, times the turns."""
+    """That of an iteration, times the iterations."""
     body: Body = scan.attrs["body"]
     total: Size = 0
     for node in body.graph.order(body.roots):
@@ -89,8 +90,8 @@ def make_local(graph: Graph, number: int, type: TensorType, scan: int = 0) -> No
     return graph.add(local, (), {"scan": scan, "number": number, "type": type})
 
 
-def make_turn(graph: Graph, scan: int = 0) -> Node:
-    return graph.add(turn, (), {"scan": scan})
+def make_iteration(graph: Graph, scan: int = 0) -> Node:
+    return graph.add(iteration, (), {"scan": scan})
 
 
 def make_scan(
@@ -104,7 +105,7 @@ def make_scan(
 
 
 def result(scan: Node, index: int) -> Node:
-    """One result of a scan: a state after the last turn, or what the turns emitted."""
+    """One result of a scan: a state after the last iteration, or what the iterations emitted."""
     type, axis = scan.attrs["body"].roots[index].type, place(scan, index)
     if axis is not None:
         type = type.with_shape((*type.shape[:axis], scan.attrs["length"], *type.shape[axis:]))

@@ -21,7 +21,7 @@ class Intake:
     Locals get their numbers when the body is closed: first those of `states`.
     """
 
-    graph: Graph  # where the turn is written
+    graph: Graph  # where the iteration is written
     states: Sequence[Node]  # the placeholders of the states there
     scanned: dict[tuple[Node, int], Node] = field(default_factory=dict)  # (value, axis) -> its slice in the body
     captured: dict[Node, Node] = field(default_factory=dict)
@@ -43,8 +43,8 @@ class Intake:
         self, outside: Graph, states: Sequence[Node], roots: Sequence[Node], places: Sequence[int], length: Size,
         reverse: bool,
     ) -> Node:
-        """The scan of these roots: the states after the turn, then what it emits. `states` are those before the first
-        turn."""
+        """The scan of these roots: the states after the iteration, then what it emits. `states` are those before the
+        first iteration."""
         mapping: dict[Node, Node] = {}
         body = Graph()
         types: list[TensorType] = []
@@ -59,15 +59,15 @@ class Intake:
 
 
 def close(
-    graph: Graph, states: Mapping[Node, Node], turn: Node, after: Sequence[Node], emits: Sequence[Node],
+    graph: Graph, states: Mapping[Node, Node], iteration: Node, after: Sequence[Node], emits: Sequence[Node],
     places: Sequence[int], length: Size, reverse: bool, first: int,
 ) -> list[Node]:
-    """The results of the scan whose turn was written into the surrounding graph, on placeholders.
+    """The results of the scan whose iteration was written into the surrounding graph, on placeholders.
 
-    `states` maps the placeholder of each state to its value before the first turn, `after` has their values after the
-    turn; `turn` is the placeholder of the turn's number; `first` is the id of the first node that can depend on them.
-    What depends on none of them is computed once, outside; `x[..., t + k, ...]` of such a value is a scanned value. A
-    state that the turn does not change is no state.
+    `states` maps the placeholder of each state to its value before the first iteration, `after` has their values after
+    the iteration; `iteration` is the placeholder of the iteration's number; `first` is the id of the first node that
+    can depend on them. What depends on none of them is computed once, outside; `x[..., t + k, ...]` of such a value is
+    a scanned value. A state that the iteration does not change is no state.
     """
     same = [leaf for leaf, end in zip(states, after, strict=True) if leaf is end]
     moved = [leaf for leaf in states if leaf not in same]
@@ -76,9 +76,9 @@ def close(
     by = dict.fromkeys(node.inputs[1] for node in order if node.op.name in ops.PLACEHOLDERS)
     if any(node.id < first for node in by):  # then what lies between it and its target must be inside
         order = graph.order(roots)
-    # The formal values of a rule for a derivative belong to the turn that applies its function.
+    # The formal values of a rule for a derivative belong to the iteration that applies its function.
     formals = [node for node in order if node.op.name == "formal" and node.id >= first]
-    leaves = dict.fromkeys([*states, turn, *formals])
+    leaves = dict.fromkeys([*states, iteration, *formals])
     inside = dependent(order, [*leaves, *by])
     for node in [node for node in by if node not in leaves and not any(source in inside for source in node.inputs)]:
         del inside[node]  # what is derived by may stand outside, if not what is computed from it
@@ -86,35 +86,35 @@ def close(
     for node in order:
         if node not in inside and (node.op.name in CLOSED or (node.inputs and all(s in closed for s in node.inputs))):
             closed[node] = None
-    turns = Graph()
-    placed = {leaf: ops.make_local(turns, number, leaf.type) for number, leaf in enumerate(moved)}
-    intake = Intake(turns, list(placed.values()))
-    placed[turn] = ops.make_turn(turns)
+    iterations = Graph()
+    placed = {leaf: ops.make_local(iterations, number, leaf.type) for number, leaf in enumerate(moved)}
+    intake = Intake(iterations, list(placed.values()))
+    placed[iteration] = ops.make_iteration(iterations)
 
     def make(node: Node, taken: Taken) -> Node | None:
         if node in states:
             return intake.capture(states[node])
-        found = _slice(node, turn, length) if node.op.name == "gather" and node.inputs[0] not in inside else None
+        found = _slice(node, iteration, length) if node.op.name == "gather" and node.inputs[0] not in inside else None
         return None if found is None else intake.slice(*found)
 
     made = [node for node in order if node in inside or node in closed]
-    inner = rebuild(turns, roots, placed, made, outside=intake.capture, make=make)
+    inner = rebuild(iterations, roots, placed, made, outside=intake.capture, make=make)
     scan = intake.scan(graph, [states[leaf] for leaf in moved], inner, places, length, reverse)
     last = {leaf: ops.result(scan, number) for number, leaf in enumerate(moved)}
     return [*(last.get(leaf, start) for leaf, start in states.items()),
             *(ops.result(scan, len(moved) + number) for number in range(len(emits)))]
 
 
-def _slice(node: Node, turn: Node, length: Size) -> tuple[Node, int] | None:
+def _slice(node: Node, iteration: Node, length: Size) -> tuple[Node, int] | None:
     """The value and axis of which node is element t, where node is x[t + k] and all those elements exist."""
     value, index = node.inputs
     offset = 0
-    if index is not turn:
-        if index.op.name not in ("add", "sub") or turn not in index.inputs:
+    if index is not iteration:
+        if index.op.name not in ("add", "sub") or iteration not in index.inputs:
             return None
         a, b = index.inputs
-        number = b if a is turn else a
-        if number.op.name != "constant" or number.rank or (index.op.name == "sub" and a is not turn):
+        number = b if a is iteration else a
+        if number.op.name != "constant" or number.rank or (index.op.name == "sub" and a is not iteration):
             return None
         offset = int(number.attrs["value"]) * (-1 if index.op.name == "sub" else 1)
     axis = node.attrs["axis"] % value.rank

@@ -1,4 +1,4 @@
-"""Gates in the turns of a scan: a sigmoid that does nothing but multiply.
+"""Gates in the iterations of a scan: a sigmoid that does nothing but multiply.
 
 The kernel Sigmoid of ONNX Runtime is off by up to 1e-7, and 0 below -18: four operators are right to the last bits in
 every tail. In a gated recurrence (an LSTM) they would cost a tenth of the step, and there a gate is a share of what it
@@ -13,7 +13,8 @@ from ..ops.match import is_number
 
 
 def gates(graph: Graph) -> None:
-    """sigmoid(x) = gate(x) in a turn that only multiplies by it and by 1 - it, and hands it on only to other scans"""
+    """sigmoid(x) = gate(x) in an iteration that only multiplies by it and by 1 - it, and hands it on only to other
+    scans"""
     for scan in scans(graph):
         handed = _handed(graph, scan)
 

@@ -1,14 +1,14 @@
-"""Scans made smaller: what need not be done turn by turn is done once, before or after the turns.
+"""Scans made smaller: what need not be done iteration by iteration is done once, before or after the iterations.
 
     f(captured)                     -> before the scan, and captured
-    f(slices, captured)             -> before the scan, of all turns at once: `x[:, t] @ W` is one product
-    emit f(g(state), captured)      -> emit g(state), and f of all turns at once after the scan
+    f(slices, captured)             -> before the scan, of all iterations at once: `x[:, t] @ W` is one product
+    emit f(g(state), captured)      -> emit g(state), and f of all iterations at once after the scan
     a state that nothing reads      -> gone; so are results, slices and captured values
-    a slice of a value that is the same in every turn -> captured
+    a slice of a value that is the same in every iteration -> captured
 
-All scanned values and all that turns emit have the turns along their first dimension afterwards: transposes stand
-outside, where they meet others. What the derivative asks of each turn (factors of sums over the turns) leaves the scan
-in the same way.
+All scanned values and all that iterations emit have the iterations along their first dimension afterwards: transposes
+stand outside, where they meet others. What the derivative asks of each iteration (factors of sums over the iterations)
+leaves the scan in the same way.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..ir.types import Shape, product
 from ..ops.match import ELEMENTWISE, REDUCTIONS
 from ..ops.scan_builder import CLOSED, Intake
 
-FEW = 4096  # elements that a value of one turn may grow to when all turns are computed at once
+FEW = 4096  # elements that a value of one iteration may grow to when all iterations are computed at once
 WORTH = ("matmul", "gather", "softmax", "log_softmax", *REDUCTIONS)
 
 Simplify = Callable[[Graph, bool], None]
@@ -83,12 +83,12 @@ class _Improving:
         self.scan, self.outside, self.final = ScanView(scan), scan.graph, final
         self.length, body = self.scan.length, self.scan.body
         self.order = body.graph.order(body.roots)
-        self.kinds: dict[Node, str] = {}  # "closed", "same" in every turn, "apart" from the states, "carried"
+        self.kinds: dict[Node, str] = {}  # "closed", "same" in every iteration, "apart" from the states, "carried"
         for node in self.order:
             self.kinds[node] = self._kind(node)
         self.early = self._early()
-        self.values: dict[Node, Node] = {}  # outside: of what is the same; of what is apart for all turns
-        self.turns = Graph()
+        self.values: dict[Node, Node] = {}  # outside: of what is the same; of what is apart for all iterations
+        self.iterations = Graph()
 
     # --- what depends on what
 
@@ -98,7 +98,7 @@ class _Improving:
             if isinstance(given, State):  # one that never moves is none
                 return "same" if given.after is node else "carried"
             return "apart" if isinstance(given, Scanned) and not _alike(given.value, given.axis) else "same"
-        if node.op.name == "turn":
+        if node.op.name == "iteration":
             return "apart"
         if node.op.name == "formal":  # what a rule for a derivative says stays with its function
             return "carried"
@@ -113,8 +113,8 @@ class _Improving:
         return "same" if "same" in kinds or not kinds else "closed"
 
     def _early(self) -> set[Node]:
-        """What is apart from the states and worth taking out of the turns: products, lookups, sums, and what lies
-        before or behind them. Other operations cost the same in the turn, on values that are in the cache."""
+        """What is apart from the states and worth taking out of the iterations: products, lookups, sums, and what lies
+        before or behind them. Other operations cost the same in the iteration, on values that are in the cache."""
         below: set[Node] = set()
         above: set[Node] = set()
         apart = [node for node in self.order if self.kinds[node] == "apart"]
@@ -127,12 +127,13 @@ class _Improving:
         return below | above
 
     def _inside(self, node: Node) -> bool:
-        """Whether the turn computes a value, if it needs it."""
+        """Whether the iteration computes a value, if it needs it."""
         kind = self.kinds[node]
         return kind == "carried" or (kind == "apart" and bool(node.inputs) and node not in self.early)
 
     def _vectorised(self, node: Node) -> bool:
-        """Whether the operation can act on all turns at once, and its result is not much larger than what it reads."""
+        """Whether the operation can act on all iterations at once, and its result is not much larger than what it
+        reads."""
         varying = [source for source in node.inputs if self.kinds[source] == "apart"]
         name = node.op.name
         if name in ELEMENTWISE or name == "broadcast_to":
@@ -145,7 +146,7 @@ class _Improving:
                         *REDUCTIONS)
 
     def _same(self, node: Node) -> Node:
-        """The value outside of what is the same in every turn."""
+        """The value outside of what is the same in every iteration."""
         return rebuild(self.outside, [node], {}, make=self._given, done=self.values)[0]
 
     def _given(self, node: Node, taken: Taken) -> Node | None:
@@ -156,13 +157,13 @@ class _Improving:
             return _any(given.value, given.axis) if isinstance(given, Scanned) else given.value
 
     def _all(self, node: Node) -> Node:
-        """The values of all turns, along a new first dimension, of what is apart from the states."""
+        """The values of all iterations, along a new first dimension, of what is apart from the states."""
         if node not in self.values:
             if node.op.name == "local":
                 given = self.scan.given(node)
                 assert isinstance(given, Scanned)
                 self.values[node] = ops.moveaxis(given.value, given.axis, 0)
-            elif node.op.name == "turn":
+            elif node.op.name == "iteration":
                 self.values[node] = ops.make_arange(self.outside, self.length)
             else:
                 with self.outside.at(node.scope, node.span, derived=node.derived):
@@ -171,8 +172,8 @@ class _Improving:
         return self.values[node]
 
     def _vector(self, node: Node, stacks: Mapping[Node, Node]) -> Node:
-        """The operation on all turns at once; `stacks` has the operands that vary."""
-        name, attrs, turns = node.op.name, node.attrs, self.length
+        """The operation on all iterations at once; `stacks` has the operands that vary."""
+        name, attrs, iterations = node.op.name, node.attrs, self.length
         rank = node.rank
         if name == "matmul":
             rank = max(source.rank for source in node.inputs)
@@ -180,16 +181,16 @@ class _Improving:
             given = [_ranked(stacks[source], rank) if source in stacks else self._same(source)
                      for source in node.inputs]
             if name == "broadcast_to":
-                attrs = {"shape": (turns, *attrs["shape"])}
+                attrs = {"shape": (iterations, *attrs["shape"])}
             return self.outside.add(node.op, given, attrs)
         given = [stacks[source] if source in stacks else self._same(source) for source in node.inputs]
         before = node.inputs[0].rank
         if name == "reshape":
-            return ops.reshape(given[0], shape=(turns, *node.shape))
+            return ops.reshape(given[0], shape=(iterations, *node.shape))
         if name == "transpose":
             return ops.transpose(given[0], perm=(0, *(axis + 1 for axis in attrs["perm"])))
         if name == "slice":
-            return ops.slice_(given[0], starts=(0, *attrs["starts"]), stops=(turns, *attrs["stops"]),
+            return ops.slice_(given[0], starts=(0, *attrs["starts"]), stops=(iterations, *attrs["stops"]),
                               steps=(1, *attrs["steps"]))
         if name in REDUCTIONS:
             attrs = {**attrs, "axes": tuple(axis % before + 1 for axis in attrs["axes"])}
@@ -220,11 +221,11 @@ class _Improving:
         moved = [state for state in self.scan.states if _moves(state)]
         needed = self._alive([state for state in moved if state.number in used], list(emits))
         states = [state for state in moved if state.number in needed]
-        leaves = {state.number: ops.make_local(self.turns, state.number, state.after.type) for state in states}
-        intake = Intake(self.turns, list(leaves.values()))
+        leaves = {state.number: ops.make_local(self.iterations, state.number, state.after.type) for state in states}
+        intake = Intake(self.iterations, list(leaves.values()))
         order = [node for node in self.order if (self._inside(node) and node in needed) or self._stays(node)]
         placed = {node: leaves[node.attrs["number"]] for node in order if node.op.name == "local"}
-        roots = rebuild(self.turns, [*(state.after for state in states), *emits], placed, order,
+        roots = rebuild(self.iterations, [*(state.after for state in states), *emits], placed, order,
                         outside=partial(self._in, intake))
         results.update((state.number, state.value) for state in self.scan.states if state.number in used)
         if not states and not emits:
@@ -238,20 +239,20 @@ class _Improving:
         return results
 
     def _stays(self, node: Node) -> bool:
-        """Whether a value that needs no turn is made in the turn all the same: numbers, and until the end what is made
-        of numbers alone, which the rules look at."""
+        """Whether a value that needs no iteration is made in the turn all the same: numbers, and until the end what is
+        made of numbers alone, which the rules look at."""
         return self.kinds[node] == "closed" and (not self.final or not node.inputs)
 
     def _in(self, intake: Intake, node: Node) -> Node:
-        """A value that the turn does not compute, as it sees it."""
+        """A value that the iteration does not compute, as it sees it."""
         if self.kinds[node] == "apart":
-            if node.op.name == "turn":
-                return ops.make_turn(self.turns)
+            if node.op.name == "iteration":
+                return ops.make_iteration(self.iterations)
             return intake.slice(self._all(node), 0)
         value = self._same(node)
         plain = value.inputs[0] if value.op.name == "broadcast_to" else value
         if plain.op.name == "constant" and (not self.final or plain is value) and not plain.rank:
-            number = ops.constant(self.turns, plain.attrs["value"], plain.dtype)
+            number = ops.constant(self.iterations, plain.attrs["value"], plain.dtype)
             return ops.broadcast_to(number, shape=value.shape)
         return intake.capture(value)
 
@@ -292,14 +293,14 @@ class _Improving:
         return lambda scan: ops.result(scan, scan.attrs["states"] + number)
 
     def _within(self) -> set[Node]:
-        """What the states need from turn to turn."""
+        """What the states need from iteration to iteration."""
         if not hasattr(self, "_cached"):
             self._cached = set(self.scan.body.graph.order([state.after for state in self.scan.states]))
         return self._cached
 
 
 def _moves(state: State) -> bool:
-    """Whether turns change it."""
+    """Whether iterations change it."""
     return state.after.op.name != "local" or state.after.attrs["number"] != state.number
 
 
@@ -309,13 +310,14 @@ def _small(shape: Shape) -> bool:
 
 
 def _ranked(stack: Node, rank: int) -> Node:
-    """[turns, ...] with ones after the turns, so that the rest has this rank and broadcasts as in one turn."""
+    """[iterations, ...] with ones after the iterations, so that the rest has this rank and broadcasts as in one
+    iteration."""
     missing = rank - (stack.rank - 1)
     return ops.reshape(stack, shape=(stack.shape[0], *(1,) * missing, *stack.shape[1:])) if missing > 0 else stack
 
 
 def _alike(value: Node, axis: int) -> bool:
-    """Whether a scanned value is the same in every turn."""
+    """Whether a scanned value is the same in every iteration."""
     if value.op.name != "broadcast_to" or value.shape[axis] == 1:
         return False
     lead = value.rank - value.inputs[0].rank
@@ -323,7 +325,7 @@ def _alike(value: Node, axis: int) -> bool:
 
 
 def _any(value: Node, axis: int) -> Node:
-    """The slice of any turn, of a value that is the same in all."""
+    """The slice of any iteration, of a value that is the same in all."""
     [x] = value.inputs
     lead = value.rank - x.rank
     if axis >= lead:

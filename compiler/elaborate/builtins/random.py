@@ -1,4 +1,4 @@
-"""Builtins that draw: each place in the text has draws of its own, keyed by seed, step and the turn of a scan."""
+"""Builtins that draw: each place in the text has draws of its own, keyed by seed, step and the iteration of a scan."""
 from __future__ import annotations
 
 from collections.abc import Callable
