@@ -13,7 +13,6 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from . import graphs
-from .failures import Error
 from .graphs import Values
 from .metadata import RESERVED
 
@@ -48,14 +47,16 @@ def arrays(named: Mapping[str, np.ndarray], texts: Mapping[str, str] | None = No
 
 
 def model(
-    found: ModelProto, values: Values | None = None, metadata: Mapping[str, str] | None = None
+    found: ModelProto, values: Values | None = None, metadata: Mapping[str, str] | None = None, ir: int | None = None
 ) -> tuple[str, str]:
     """The checksums of a model whose tensors all lie in it (or in `values`): of its graphs, constants and metadata of
     dlc, and of its state (what bindings name). Left out is what no tool computes with: `value_info`, documentation,
-    the producer, and the metadata of others."""
+    the producer, imports of operators that no node has, and the metadata of others. `ir`: the IR version to count,
+    before the model's own."""
     rest, state = Sum(), Sum()
-    rest.add(str(found.ir_version).encode())
-    _messages(rest, found.opset_import)
+    rest.add(str(found.ir_version if ir is None else ir).encode())
+    used = graphs.opsets(found)
+    _messages(rest, (entry for entry in found.opset_import if entry.domain in used))
     _messages(rest, found.functions)
     said = metadata.items() if metadata is not None else [(one.key, one.value) for one in found.metadata_props]
     for key, text in sorted(said):
@@ -99,7 +100,12 @@ def _messages(total: Sum, messages: Iterable[object]) -> None:
 
 
 def _node(node: NodeProto) -> bytes:
-    """A node's bytes, whether tensors in its attributes have ever lain in another file or not."""
+    data: bytes = normal(node).SerializeToString(deterministic=True)
+    return data
+
+
+def normal(node: NodeProto) -> NodeProto:
+    """A node whose bytes are the same whether tensors in its attributes have ever lain in another file or not."""
     if any(one.HasField("t") or one.HasField("g") or one.tensors or one.graphs for one in node.attribute):
         own = GraphProto()
         own.node.append(node)
@@ -107,8 +113,7 @@ def _node(node: NodeProto) -> bytes:
             if tensor.data_location == TensorProto.DEFAULT:
                 tensor.ClearField("data_location")
         node = own.node[0]
-    data: bytes = node.SerializeToString(deterministic=True)
-    return data
+    return node
 
 
 def text(found: ModelProto, values: Values | None = None, metadata: Mapping[str, str] | None = None) -> str:
@@ -121,27 +126,19 @@ def noted(found: ModelProto) -> str | None:
     return next((one.value for one in found.metadata_props if one.key == KEY), None)
 
 
-def verify(found: ModelProto, name: str, *, state: bool = True) -> None:
-    """Holds a model to the checksum in its metadata, where it has one; `state` says whether to its state too.
-
-    Raises `Error` E0755.
-    """
+def wrong(found: ModelProto, *, state: bool = True, ir: int | None = None) -> list[str]:
+    """What of a model differs from the checksum in its metadata, in words; nothing where it has none. `state` says
+    whether its state is held to it too, `ir` which IR version it was written with."""
     try:
         text = noted(found)
         if text is None:
-            return
-        now = model(found)
+            return []
+        now = model(found, ir=ir)
     except Exception:  # of a damaged message: a text that is no UTF-8, a tensor that is none
         now = ("", "")
         text = ":"
     wanted = text.split(":")
-    wrong = [what for what, here, there in zip(("graphs, constants or metadata", "state"), now, wanted, strict=False)
-             if here != there and (state or what != "state")]
     if not now[0] or len(wanted) != 2:
-        wrong = ["content"]
-    if wrong:
-        raise Error(
-            "E0755", "the file is not as it was written: it is damaged, or another tool has changed it", where=name,
-            notes=[f"its {' and its '.join(wrong)} differ from the checksum `{KEY}`"],
-            help="use an intact copy; if a tool changed it on purpose: dlc check FILE.onnx --accept",
-        )
+        return ["content"]
+    return [what for what, here, there in zip(("graphs, constants or metadata", "state"), now, wanted, strict=False)
+            if here != there and (state or what != "state")]

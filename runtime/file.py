@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, numpy_helper
 
-from . import checksum, external, graphs, metadata
+from . import altered, checksum, external, graphs, metadata, structure
 from .failures import Error
 from .memory import refuse_endless
 from .write import write
@@ -53,9 +54,12 @@ class Part:
 class CompiledFile:
     """A `.onnx` file, ours or foreign. Never changed after it is made, so threads may share it."""
 
-    def __init__(self, model: ModelProto, name: str = "<memory>", *, check: bool = True) -> None:
-        """Takes `model` as it is; `check` runs the strict validator. Raises `Error` E07xx."""
-        self.model, self.name = model, name
+    def __init__(
+        self, model: ModelProto, name: str = "<memory>", *, check: bool = True, stale: Error | None = None,
+    ) -> None:
+        """Takes `model` as it is; `check` runs the strict validator. `stale`: why it cannot be trained, where another
+        tool has changed it. Raises `Error` E07xx."""
+        self.model, self.name, self.stale = model, name, stale
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
         self.ours = "dlc.format" in self.metadata
         if self.ours:
@@ -69,12 +73,14 @@ class CompiledFile:
     @classmethod
     def load(
         cls, path: str | os.PathLike[str], *, check: bool = True, accept: bool = False, state: bool = True,
+        predicts: bool = False,
     ) -> CompiledFile:
         """Reads a file and the data beside it, and holds them to their checksum.
 
         `accept`: takes what another tool has altered. `state=False`: the state is not held to it, as it is to be
-        replaced (by that of a checkpoint). Raises `Error` E0710, E0711, E0716, E0717, E0755, E0756 and the
-        validator's.
+        replaced (by that of a checkpoint). `predicts`: a training part that no longer fits the main graph, as other
+        tools leave it, is not refused but left out, and `stale` says why. Raises `Error` E0710, E0711, E0716, E0717,
+        E0755, E0756, E0758 and the validator's.
         """
         path = Path(path)
         try:
@@ -87,17 +93,37 @@ class CompiledFile:
             ) from None
         model = _parse(data, str(path))
         external.inline(model, path.parent, str(path), of=checksum.noted(model) if state and not accept else None)
-        if not accept:
-            checksum.verify(model, str(path), state=state)
-        return cls(model, str(path), check=check)
+        stale = None if accept else altered.staleness(model, str(path), state=state)
+        return cls._whole(model, str(path), check, stale, predicts)
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str = "<bytes>", *, check: bool = True) -> CompiledFile:
         """The same from bytes, which can have no data beside them."""
         model = _parse(data, name)
         external.inline(model, None, name)
-        checksum.verify(model, name)
-        return cls(model, name, check=check)
+        return cls._whole(model, name, check, altered.staleness(model, name), False)
+
+    @classmethod
+    def _whole(
+        cls, model: ModelProto, name: str, check: bool, stale: Error | None, predicts: bool
+    ) -> CompiledFile:
+        """The file, or where it is stale or its training part faulty what of it predicts."""
+        if stale is not None and not predicts:
+            raise stale
+        if stale is None:
+            try:
+                return cls(model, name, check=check)
+            except Error as problem:
+                if not model.training_info:
+                    raise
+                stale = problem
+        del model.training_info[:]
+        found: CompiledFile | None = None
+        with suppress(Error):  # the fault is not one of training
+            found = cls(model, name, check=check, stale=stale)
+        if found is None or not predicts:
+            raise stale if found is None else altered.explained(stale, model)
+        return found
 
     @classmethod
     def of(cls, program: object) -> CompiledFile:
@@ -117,9 +143,9 @@ class CompiledFile:
 
     def save(
         self, path: str | os.PathLike[str], values: Mapping[str, np.ndarray] | None = None,
-        *, trained: int | None = None, threshold: int = LARGE,
+        *, trained: int | None = None, threshold: int = LARGE, sealed: bool = True,
     ) -> None:
-        """Writes the file, whole or not at all.
+        """Writes the file, whole or not at all, with its checksum and the digest of its graphs where it is `sealed`.
 
         `values` (slot name -> array) replaces state; `trained` notes the updates done. Tensors of more than
         `threshold` bytes in all go to `NAME.onnx.data` beside it. Raises `Error` E0739.
@@ -130,8 +156,11 @@ class CompiledFile:
         described = {key: value for key, value in self.metadata.items() if key != checksum.KEY}
         if trained is not None:
             described = {key: value for key, value in described.items() if key != TRAINED} | {TRAINED: str(trained)}
-        described = {**described, checksum.KEY: checksum.text(self.model, held, described)}
-        mark = external.MARK + described[checksum.KEY].encode() + b"\n"
+        mark = b""
+        if sealed:
+            described = {**described, structure.KEY: structure.text(self.model)}
+            described = {**described, checksum.KEY: checksum.text(self.model, held, described)}
+            mark = external.MARK + described[checksum.KEY].encode() + b"\n"
         try:
             write(self.model, path, threshold, held, described, mark)
         except OSError as problem:

@@ -130,6 +130,19 @@ def numbers(array: np.ndarray) -> memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
+def opsets(model: ModelProto) -> dict[str, int]:
+    """The versions of the operator sets that a model imports and uses, the default one and those that a node names:
+    some tools import all that they know."""
+    used = {"", "ai.onnx"}
+    pending = [model.graph, *(g for info in model.training_info for g in (info.algorithm, info.initialization))]
+    pending += model.functions
+    while pending:
+        for node in pending.pop().node:
+            used.add(node.domain)
+            pending.extend(subgraphs(node))
+    return {entry.domain: entry.version for entry in model.opset_import if entry.domain in used}
+
+
 def source(node: NodeProto) -> str:
     """The line of the spec that a node comes from, `dlc.source`; "" without one."""
     return next((entry.value for entry in node.metadata_props if entry.key == "dlc.source"), "")

@@ -90,7 +90,7 @@ class Trainer:
         """
         self.file = CompiledFile.of(program)
         self.device = session.choose(device)
-        fused = self.file.ours
+        fused = self.file.ours and self.file.stale is None  # what another tool has put in is not rewritten yet
         threads = session.threads_for(self.file) if threads is None else whole("threads", threads, THREADS)
         self._how = session.Options(self.device, threads, fused)
         given = seed if seed is not None else self.file.settings.get("seed")
@@ -213,7 +213,7 @@ class Trainer:
         return BatchCheck(self.inputs)
 
     def _cannot_train(self) -> Error:
-        return Error(
+        return self.file.stale or Error(
             "E0715", "this file predicts only: it has no training_info", where=self.file.name,
             help="compile the spec with a `train` block, and do not export it with `--inference`",
         )

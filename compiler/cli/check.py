@@ -41,6 +41,14 @@ def check(
     only = "" if found["trains"] else ", predicts only"
     unsealed = "" if found.get("checksum", True) else "; it has no checksum, so damage to it would go undetected"
     report.say(f"{file}: {found['model']} is fine, {values}{only}{unsealed}")
+    if missing := found.get("missing"):
+        names = ", ".join(f"`{name}`" for name in missing[:5]) + (", ..." if len(missing) > 5 else "")
+        report.say(f"{len(missing)} parameters that its signature lists are not in it: {names}; "
+                   "another tool has folded, quantized or renamed them")
+    if altered := found.get("altered"):
+        report.say("another tool has changed it, and left its training part out:")
+        for note in altered:
+            report.say(f"  {note}")
     if device is not None:
         _tell(found["placement"])
 
@@ -97,13 +105,17 @@ def _compiled(path: Path, device: str | None, compilation: Compilation, accept: 
     from dlc.runtime.file import CompiledFile
 
     compilation.refuse(path)
-    file = CompiledFile.load(path, accept=accept)
+    file = CompiledFile.load(path, accept=accept, predicts=not accept)
+    if file.stale is not None and file.stale.code != "E0759":  # what it has of training is faulty
+        raise file.stale
     if accept:  # the strict validator has looked through it
         file.save(path)
         file = CompiledFile.load(path)
     shapes = [slot.shape for slot in file.slots if slot.name in file.parameters]
+    missing = [entry.name for entry in file.signature.parameters if entry.name not in file.parameters]
     return {
         "model": file.title, "trains": bool(file.parts), "parameters": len(shapes),
-        "values": sum(prod(shape) for shape in shapes), "checksum": file.sealed,
+        "values": sum(prod(shape) for shape in shapes), "checksum": file.sealed, "missing": missing,
+        "altered": list(file.stale.notes) if file.stale is not None else [],
         **({"placement": _placement(file.model)} if device else {}),
     }

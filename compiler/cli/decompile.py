@@ -27,7 +27,10 @@ def decompile(
     from dlc.runtime.file import CompiledFile
     from dlc.runtime.sources import places, write
 
-    compiled = CompiledFile.load(file)
+    from .trained import tell_stale
+
+    compiled = CompiledFile.load(file, predicts=True)
+    tell_stale(compiled)
     main, files = compiled.sources.main, compiled.sources.files
     if main is None or main not in files:
         raise Error("E0795", "the file does not hold its spec", where=str(file),

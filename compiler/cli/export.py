@@ -31,7 +31,7 @@ def export(
     from ..lower import export_inference
     from .trained import compiled_file
 
-    compiled = compiled_file(file)
+    compiled = compiled_file(file, predicts=True)
     CompiledFile(export_inference(compiled.model), compiled.name).save(out)
     if output.json:
         report.say(json.dumps({"file": str(out), "bytes": out.stat().st_size}))

@@ -101,9 +101,12 @@ class Compilation:
         return module
 
     def file(self, path: Path, output: Output) -> CompiledFile:
-        """The compiled file of a spec, or that of a .onnx file or a run, which `--set` and its like cannot change."""
+        """The compiled file of a spec, or that of a .onnx file or a run, which `--set` and its like cannot change:
+        what of it predicts, where another tool has spoilt its training."""
         from dlc.runtime.checkpoint import Run
         from dlc.runtime.file import CompiledFile
+
+        from .trained import tell_stale
 
         if path.is_dir():
             self.refuse(path)
@@ -111,7 +114,9 @@ class Compilation:
         if is_spec(path):
             return CompiledFile.of(self.program(path, output))
         self.refuse(path)
-        return CompiledFile.load(path)
+        file = CompiledFile.load(path, predicts=True)
+        tell_stale(file)
+        return file
 
     def refuse(self, path: Path, *but: str) -> None:
         """An option of compiling means nothing for a file that is compiled."""

@@ -42,7 +42,7 @@ def predict(
     if out is not None and out.suffix.lower() not in (".npz", ".csv"):
         raise Error("E0799", f"predictions are not written as `{out.name}`", notes=["endings are .npz, .csv"],
                     help=f"-o {out.stem or 'predictions'}.npz")
-    trainer = Trainer(compiled_file(file), device=device)
+    trainer = Trainer(compiled_file(file, predicts=True), device=device)
     seed = secrets.randbits(63) if seed is None else seed
     made: Arrays = trainer.predict({} if data is None else data, rows=rows, seed=seed)
     if out is None:

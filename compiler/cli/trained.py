@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from dlc.runtime.file import CompiledFile
 
 
-def compiled_file(path: Path, quiet: bool = False) -> CompiledFile:
+def compiled_file(path: Path, quiet: bool = False, predicts: bool = False) -> CompiledFile:
     """A .onnx file, or that of a run folder with the state which the folder means; stderr is told where that is not
-    the end of its training, and where a file has no checksum, unless it is to be quiet."""
+    the end of its training, and where a file has no checksum, unless it is to be quiet. `predicts`: training is not
+    needed, so what of it another tool has spoilt is said and left out."""
     from dlc.runtime.checkpoint import Run
     from dlc.runtime.file import CompiledFile
 
@@ -24,9 +25,16 @@ def compiled_file(path: Path, quiet: bool = False) -> CompiledFile:
     if path.is_dir():
         file, said = Run(path).trained()
     else:
-        file, said = CompiledFile.load(path), None
+        file, said = CompiledFile.load(path, predicts=predicts), None
+        tell_stale(file)
     if said is not None and not quiet:
         report.note(f"note: {said}")
     if not file.sealed and not quiet:
         report.note(f"note: {path} has no checksum: damage to it would go undetected")
     return file
+
+
+def tell_stale(file: CompiledFile) -> None:
+    """Says on stderr why a file predicts only, where another tool has changed it."""
+    if file.stale is not None:
+        report.note(f"note: {file.stale.message}: `dlc check {file.name}` says more")
