@@ -102,10 +102,10 @@ def test_what_is_no_json_or_no_number(key: str, text: str) -> None:
     ({"seed": "seven"}, ("found the text \"seven\" at `train.seed`", "expected a whole number from")),
     ({"stop": ["patience", 3]}, ("found a list of 2 at `train.stop`", "expected an object")),
     ({"stop": {"patience": 0}}, ("found the number 0 at `train.stop.patience`", "expected a whole number from 1 to")),
-    ({"stop": {"mode": "most"}}, ('found the text "most" at `train.stop.mode`', 'expected "min" or "max"')),
+    ({"stop": {"mode": "most"}}, ('found the string "most" at `train.stop.mode`', 'expected "min" or "max"')),
     ({"batch": True}, ("found true at `train.batch`", '"all"')),
-    ({"validate": 7.5}, ("found the number 7.5 at `train.validate`", "a number from 0.0 to 1.0, a text or null")),
-    ({"data": "a\0b"}, ("at `train.data`", "expected a text without NUL")),
+    ({"validate": 7.5}, ("found the number 7.5 at `train.validate`", "a number from 0.0 to 1.0, a string or null")),
+    ({"data": "a\0b"}, ("at `train.data`", "expected a string without NUL")),
 ])
 def test_messages_say_the_place_and_the_kind(train: dict[str, Any], notes: tuple[str, str]) -> None:
     with pytest.raises(Error) as caught:
