@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from dlc.ir.apart import Slices
 from dlc.ir.op import OPS, Op, Sample, pointwise
 from op_cases import Case, sampled, samples
 
@@ -145,5 +146,54 @@ def test_operations_without_samples_state_little():
     """Where no sample can hold a fact to account, only leaves say that what they hold is finite."""
     for op in OPS.values():
         if op.samples is None:
-            assert not (op.elementwise or op.monotone or op.limit or op.marker)
+            assert not (op.elementwise or op.monotone or op.limit or op.apart or op.marker)
             assert not op.finite or op.name in ("input", "variable", "seed", "size")
+
+
+def moved(op: Op, sample: Sample, number: int, axis: int) -> list[np.ndarray]:
+    """For each slice along a dimension of an operand the elements of the result that move with it."""
+    rng, x = np.random.default_rng(0), sample.inputs[number]
+    before, reached = value(op, sample.inputs, sample.attrs), []
+    for i in range(x.shape[axis]):
+        at = (*[slice(None)] * axis, i)
+        mask = np.zeros(np.shape(before), bool)
+        for _ in range(3):
+            changed = np.array(x)
+            others = rng.permutation(x.reshape(-1))[: x[at].size].reshape(x[at].shape)
+            changed[at] = ~x[at] if x.dtype.kind == "b" else others
+            if x.dtype.kind == "f":
+                changed[at] += rng.uniform(-1, 1, x[at].shape)
+            after = value(op, [changed if n == number else y for n, y in enumerate(sample.inputs)], sample.attrs)
+            mask |= (after != before) & ~((after != after) & (before != before))
+        reached.append(mask)
+    return reached
+
+
+def only_along(reached: list[np.ndarray], axis: int) -> bool:
+    """Whether slice i of an operand moves nothing but slice i of the result along this dimension."""
+    return reached[0].shape[axis] == len(reached) and not any(
+        np.delete(mask, i, axis).any() for i, mask in enumerate(reached))
+
+
+@every_op
+def test_apart(op):
+    """Slices that are said to stay apart do; those that are said to meet or to go elsewhere do so on some sample."""
+    kinds: dict[tuple[int, Slices | None], bool] = {}  # whether it was seen to be as stated
+    for sample in drawn(op):
+        node = Case(op, sample).node
+        for number, x in enumerate(sample.inputs):
+            for axis in range(x.ndim):
+                stated = None if op.apart is None else op.apart(node, number, axis)
+                reached = moved(op, sample, number, axis)
+                if isinstance(stated, int):
+                    assert only_along(reached, stated), (sample, number, axis, stated)
+                    continue
+                shared = sum(mask.astype(int) for mask in reached) > 1  # elements that move with several slices
+                if stated is Slices.UNREAD:
+                    assert not any(mask.any() for mask in reached)
+                elif stated is Slices.PLACED:
+                    assert not shared.any(), (sample, number, axis)
+                seen = bool(shared.any()) if stated in (Slices.ONE, Slices.ACROSS) else not any(
+                    only_along(reached, i) for i in range(node.rank))
+                kinds[number, stated] = kinds.get((number, stated), False) or seen or stated is Slices.UNREAD
+    assert all(kinds.values()), kinds

@@ -6,13 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
+from ..ir.apart import Slices
 from ..ir.graph import Node
 from ..ir.reachable import dependent
 from ..ir.types import Dim, Size, names_of, product
-from .independence import POOLS
 
-ALONG = ("cumsum", "softmax", "log_softmax", "top", "take_along", "put_along")  # one dimension, the attribute `axis`
-LAST = ("standardize", "inverse_deviation")
 CHOICES = ("gather", "pick", "one_hot", "scatter_add")  # by an index, their last operand
 
 
@@ -55,17 +53,14 @@ def _mixes(node: Node, batch: str, data: Container[Node], places: Container[Node
     along = [axis for axis, size in enumerate(source.shape) if times(size, batch)]
     if not along or source not in data:
         return False
-    if name in ALONG:
-        return attrs["axis"] % source.rank in along
-    if name in LAST:
-        return source.rank - 1 in along
-    if name in POOLS or name.startswith("conv"):
-        return along[-1] > 1
-    if name == "slice":
-        return any((attrs["starts"][a], attrs["stops"][a], attrs["steps"][a]) != (0, source.shape[a], 1) for a in along)
+    ways = [] if node.op.apart is None else [node.op.apart(node, 0, axis) for axis in along]
+    if Slices.ACROSS in ways or Slices.PLACED not in ways:
+        return Slices.ACROSS in ways
+    if name in ("slice", "take_along"):
+        return True
     if name == "gather":
         index = node.inputs[1]
-        return attrs["axis"] % source.rank in along and index in data and index not in places
+        return index in data and index not in places
     if name == "reshape":
         return any(_moved(source, node, axis) for axis in along)
     return False

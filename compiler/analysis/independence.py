@@ -8,16 +8,12 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from ..diagnostics import error
+from ..ir.apart import Slices
 from ..ir.body import Scanned, ScanView
 from ..ir.graph import Graph, Node
 from ..ir.op import NONE
 from ..ir.reachable import dependent
-from ..ir.types import product
-from ..ops.match import REDUCTIONS
 from ..source import Span
-
-POOLS = ("max_pool", "avg_pool", "max_unpool", "max_select", "avg_unpool")  # of each image and channel by itself
-ALONG = ("cumsum", "take_along", "put_along")  # one dimension, the attribute `axis`
 
 
 def verify_rows(y: Node, x: Node, pairs: Sequence[tuple[int, int]], span: Span | None) -> None:
@@ -87,9 +83,10 @@ class _Rows:
                 results[node] = _of_results(ScanView(node), given, moves, self.asked.get(node, set()))
                 continue
             found = _axis(node, given)
-            if found is None:
+            if isinstance(found, int):
+                at[node] = found
+            elif found is not Slices.UNREAD:
                 raise _Mixed(node)
-            at[node] = found
         return at
 
 
@@ -140,68 +137,15 @@ def _followed(node: Node, depends: Container[Node]) -> Sequence[Node]:
             *(rule for x, rule in zip(operands, rules, strict=True) if x in depends)]
 
 
-def _axis(node: Node, given: Sequence[int | None]) -> int | None:
+def _axis(node: Node, given: Sequence[int | None]) -> int | Slices | None:
     """The dimension of the node that counts the rows, from those of its operands (None: it has nothing of them)."""
-    name, inputs, attrs, rank = node.op.name, node.inputs, node.attrs, node.rank
     at = [(number, axis) for number, axis in enumerate(given) if axis is not None]
-    number, axis = at[0]
-    source = inputs[number]
-    if node.op.elementwise or name in ("broadcast_to", "trilu"):
-        return _agreed([axis + rank - inputs[i].rank for i, axis in at])
-    if name == "custom":
-        count = attrs["count"]
+    if node.op.name == "custom":
+        count = node.attrs["count"]
         pairs = zip(given[3 : 3 + count], given[3 + count :], strict=True)  # an argument, and what flows back to it
         return given[0] if all(None in (a, b) or a == b for a, b in pairs) else None
-    if name == "concat":
-        return None if axis == attrs["axis"] % rank else _agreed([axis for _, axis in at])
-    if name in (*REDUCTIONS, "reduce_sum_square"):
-        gone = [a % source.rank for a in attrs["axes"]]
-        return None if axis in gone else axis if attrs["keepdims"] else axis - sum(a < axis for a in gone)
-    if name in ("softmax", "log_softmax"):
-        return None if axis == attrs["axis"] % rank else axis
-    if name in ("standardize", "inverse_deviation"):
-        return None if axis == rank - 1 else axis
-    if name in ALONG:
-        return None if axis == attrs["axis"] % rank else _agreed([axis for _, axis in at])
-    if name in POOLS:
-        return _agreed([axis for _, axis in at]) if axis < 2 else None
-    if name in ("conv", "conv_input"):  # images by the same weights
-        return 0 if at == [(0, 0)] else None
-    if name == "transpose":
-        return int(list(attrs["perm"]).index(axis))
-    if name in ("slice", "unslice"):
-        whole = (source if name == "slice" else node).shape[axis]
-        return axis if (attrs["starts"][axis], attrs["stops"][axis], attrs["steps"][axis]) == (0, whole, 1) else None
-    if name == "reshape":
-        before = product(source.shape[:axis])
-        same = [i for i in range(rank)
-                if node.shape[i] == source.shape[axis] and product(node.shape[:i]) == before]
-        return same[0] if same else None
-    if name == "matmul":
-        return _agreed([_of_product(node, i, axis) for i, axis in at])
-    if name == "tie":  # x, once others are there
-        return given[0]
-    if name == "scatter_add":
-        chosen, several = attrs["axis"] % rank, inputs[1].rank
-        return axis if axis < chosen else None if axis < chosen + several else axis - several + 1
-    if name == "gather":
-        chosen = attrs["axis"] % source.rank
-        return None if axis == chosen else axis if axis < chosen else axis + inputs[1].rank - 1
-    if name == "pick":
-        return None if axis == rank else axis
-    return None
-
-
-def _agreed(found: Sequence[int | None]) -> int | None:
-    return found[0] if found and all(axis == found[0] for axis in found) else None
-
-
-def _of_product(node: Node, number: int, axis: int) -> int | None:
-    """Rows of a, columns of b and leading dimensions stay apart; what is summed over does not."""
-    source, transposed = node.inputs[number], node.attrs["tb" if number else "ta"]
-    if axis < source.rank - 2:
-        return axis + node.rank - source.rank
-    last = (axis == source.rank - 1) != transposed
-    if number == 0:
-        return None if last else node.rank - 2
-    return node.rank - 1 if last else None
+    if node.op.apart is None:
+        return None
+    found = {node.op.apart(node, number, axis) for number, axis in at}
+    read = found - {Slices.UNREAD} or found
+    return read.pop() if len(read) == 1 else None

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from .apart import Apart, aligned
 from .graph import Array, Graph, Node
 from .types import Shape, Size, TensorType, product
 
@@ -86,6 +87,9 @@ class Op:
     monotone: 1 where the result never falls as an operand grows, -1 where it never grows; one number for each
         operand, or one for all of them. () where nothing of the kind holds or is known.
     limit: each element of the result is one of an operand or 0, whichever lies above (or below) the other.
+    apart(node, operand, dimension) -> what becomes of the slices along that dimension of that operand: the dimension of
+        the result along which slice i moves slice i alone, or one of `Slices`, which says how they do not stay apart.
+        None where nothing is stated: they may meet. An elementwise operation has it of its broadcasting.
     marker: its value is its first operand; it stands there for a pass, and no rewrite looks through it.
     """
 
@@ -102,6 +106,7 @@ class Op:
     finite: bool = False
     monotone: tuple[int, ...] = ()
     limit: bool = False
+    apart: Apart | None = None
     marker: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)  # of attributes that may be left out
 
@@ -121,6 +126,8 @@ def define(name: str, **rules: Any) -> Op:
     """Makes an operation and registers it. Every rule of `Op` must be given."""
     if name in OPS:
         raise ValueError(f"operation {name!r} is defined twice")
+    if rules.get("elementwise"):
+        rules.setdefault("apart", aligned)
     OPS[name] = Op(name, **rules)
     return OPS[name]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.apart import Slices
 from ..ir.graph import Node
 from ..ir.op import NONE, NUMPY, Sample, define, free, lift, no_gradient, onnx, pointwise
 from ..ir.types import TensorType, TypeProblem, broadcast
@@ -194,5 +195,5 @@ tie = define(  # x, but not before some other values are computed: no rewrite lo
     "tie", infer=_tie_infer, grad=lambda g, y, x, *since: [g, *[NONE] * len(since)], cost=free, lower=_tie_lower,
     jvp=lambda tangents, y, x, *since: tangents[0], reference=lambda x, *since: x,
     samples=lambda rng: Sample(tuple(rng.uniform(-3, 3, sizes(rng, empty=0.1)) for _ in range(3)), {}),
-    finite=True, marker=True,
+    finite=True, marker=True, apart=lambda node, number, axis: Slices.UNREAD if number else axis,
 )

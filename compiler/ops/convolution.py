@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.apart import Apart, Slices
 from ..ir.graph import Array, Node
 from ..ir.op import Op, Sample, define, linear
 from ..ir.types import Dim, Shape, Size, TensorType, TypeProblem, product
@@ -327,17 +328,29 @@ def _cost(windows: int, weights: int) -> Callable[[Node], Size]:
     return cost
 
 
+def _apart(stays: dict[tuple[int, int], int], channels: dict[tuple[int, int], int], windows: int) -> Apart:
+    """`stays`: for (operand, dimension) the dimension of the result that it becomes; `channels`: as well, where all
+    channels are one group. Windows go over the dimensions from 2 on of the operand `windows`; all else is summed over.
+    """
+
+    def apart(node: Node, number: int, axis: int) -> int | Slices:
+        known = stays if node.attrs["groups"] > 1 else {**stays, **channels}
+        return known.get((number, axis), Slices.ACROSS if axis > 1 and number == windows else Slices.ONE)
+
+    return apart
+
+
 conv = define(
     "conv", infer=_infer, grad=_grad, jvp=linear, cost=_cost(2, 1), lower=_lower, reference=_conv, samples=_samples,
-    finite=True,
+    finite=True, apart=_apart({(0, 0): 0, (1, 0): 1}, {}, 0),
 )
 
 conv_input: Op = define(
     "conv_input", infer=_input_infer, grad=_input_grad, jvp=linear, cost=_cost(0, 1), lower=_input_lower,
-    reference=_conv_input, samples=_input_samples, finite=True,
+    reference=_conv_input, samples=_input_samples, finite=True, apart=_apart({(0, 0): 0}, {(1, 1): 1}, 0),
 )
 
 conv_weight: Op = define(
     "conv_weight", infer=_weight_infer, grad=_weight_grad, jvp=linear, cost=_cost(1, 2), lower=_weight_lower,
-    reference=_conv_weight, samples=_weight_samples, finite=True,
+    reference=_conv_weight, samples=_weight_samples, finite=True, apart=_apart({(1, 1): 0}, {(0, 1): 1}, 0),
 )

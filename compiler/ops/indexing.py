@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.apart import Slices
 from ..ir.graph import Array, Graph, Node
 from ..ir.op import NONE, Op, Sample, define, free, linear, no_gradient
 from ..ir.types import Dim, Shape, Size, TensorType, TypeProblem, normal_axis, product, show_shape
@@ -52,11 +53,20 @@ def _gather_samples(rng: np.random.Generator) -> Sample:
     return Sample((rng.uniform(-3, 3, shape), np.asarray(index)), {"axis": axis})
 
 
+def _gather_apart(node: Node, number: int, axis: int) -> int | Slices:
+    table, index = node.inputs
+    chosen = node.attrs["axis"] % table.rank
+    if number == 1:
+        return chosen + axis
+    return Slices.PLACED if axis == chosen else axis if axis < chosen else axis + index.rank - 1
+
+
 gather = define(  # whole slices along an axis; a negative index counts from the end
     "gather", infer=_gather_infer, samples=_gather_samples, defaults={"axis": 0}, jvp=linear, cost=free,
     grad=lambda g, y, table, index, axis: [scatter_add(g, index, shape=table.shape, axis=axis), NONE],
     lower=lambda out, node, table, index: str(out.node("Gather", [table, index], axis=node.attrs["axis"])),
     reference=lambda table, index, axis: np.take(table, index, axis=axis), finite=True, monotone=(1, 0),
+    apart=_gather_apart,
 )
 
 
@@ -109,11 +119,18 @@ def _scatter_samples(rng: np.random.Generator) -> Sample:
     return Sample((g, index), {"shape": table.shape, **sample.attrs})
 
 
+def _scatter_apart(node: Node, number: int, axis: int) -> int | Slices:
+    chosen, several = node.attrs["axis"] % node.rank, node.inputs[1].rank
+    if number == 1 or chosen <= axis < chosen + several:
+        return Slices.ONE
+    return axis if axis < chosen else axis - several + 1
+
+
 scatter_add: Op = define(  # the adjoint of gather: zeros of a shape, to which the slices of g are added
     "scatter_add", infer=_scatter_infer, samples=_scatter_samples, lower=_scatter_lower, reference=_scatter,
     jvp=linear, cost=free,
     grad=lambda g, y, x, index, shape, axis: [gather(g, index, axis=axis), NONE], defaults={"axis": 0},
-    finite=True, monotone=(1, 0),
+    finite=True, monotone=(1, 0), apart=_scatter_apart,
 )
 
 
@@ -143,6 +160,7 @@ pick = define(  # x[..., index]: one element of each row; a negative index count
     "pick", infer=_pick_infer, lower=_pick_lower, samples=_pick_samples, jvp=linear, cost=free,
     grad=lambda g, y, x, index: [expand_dims(g, g.rank) * one_hot(index, depth=x.shape[-1], wrap=True), NONE],
     reference=lambda x, index: np.take_along_axis(x, index[..., None], -1)[..., 0], finite=True, monotone=(1, 0),
+    apart=lambda node, number, axis: Slices.PLACED if axis == node.rank else axis,
 )
 
 
@@ -172,6 +190,7 @@ one_hot: Op = define(
     reference=_one_hot, defaults={"wrap": False},
     samples=lambda rng: Sample((rng.integers(-1, 5, sizes(rng, high=4, empty=0.1)),),
                                {"depth": int(rng.integers(1, 6)), "wrap": bool(rng.random() < 0.5)}), finite=True,
+    apart=lambda node, number, axis: axis,
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.apart import Slices, aligned
 from ..ir.graph import Array, Node
 from ..ir.op import Sample, define, linear, total
 from ..ir.types import Size, TensorType, TypeProblem, broadcast, product
@@ -91,10 +92,21 @@ def _products(node: Node) -> Size:
     return product(node.shape) * _sides(node.inputs[0].type, node.attrs["ta"])[1]
 
 
+def _apart(node: Node, number: int, axis: int) -> int | Slices:
+    """Rows of a, columns of b and leading dimensions stay apart; what is summed over does not. c of a gemm is added."""
+    source = node.inputs[number]
+    if number == 2 or axis < source.rank - 2:
+        return aligned(node, number, axis)
+    last = (axis == source.rank - 1) != node.attrs["tb" if number else "ta"]
+    if last == (number == 0):
+        return Slices.ONE
+    return node.rank - 1 if number else node.rank - 2
+
+
 _matmul = define(
     "matmul", infer=_infer, grad=_grad, jvp=linear, lower=_lower, samples=_samples, cost=_products,
     defaults={"ta": False, "tb": False},
-    reference=lambda a, b, ta, tb: np.matmul(_t(a, ta), _t(b, tb)), finite=True,
+    reference=lambda a, b, ta, tb: np.matmul(_t(a, ta), _t(b, tb)), finite=True, apart=_apart,
 )
 
 
@@ -157,4 +169,5 @@ gemm = define(  # alpha a' b' + beta c; made by fusing only
     "gemm", infer=_gemm_infer, grad=_gemm_grad, jvp=_gemm_jvp, samples=_gemm_samples, cost=_products,
     defaults={"alpha": 1.0, "beta": 1.0, "ta": False, "tb": False}, lower=_gemm_lower,
     reference=lambda a, b, c, alpha, beta, ta, tb: alpha * (_t(a, ta) @ _t(b, tb)) + beta * c, finite=True,
+    apart=_apart,
 )

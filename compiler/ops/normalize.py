@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.apart import along_last
 from ..ir.graph import Array, Node
 from ..ir.op import Op, Sample, define, free, linear
 from ..ir.types import TensorType, TypeProblem, product
@@ -91,12 +92,12 @@ standardize = define(  # (x - mean) / sqrt(variance + eps) along the last dimens
     "standardize", infer=_rows, grad=_standardize_grad, lower=_lower, samples=_samples,
     jvp=lambda tangents, y, x, eps: _standardize_grad(tangents[0], y, x, eps)[0],  # the Jacobian is symmetric
     cost=lambda node: 2 * product(node.shape),  # the squares and the quotient
-    reference=lambda x, eps: (x - np.mean(x, axis=-1, keepdims=True)) * _inverse(x, eps),
+    reference=lambda x, eps: (x - np.mean(x, axis=-1, keepdims=True)) * _inverse(x, eps), apart=along_last,
 )
 
 inverse_deviation = define(  # 1 / sqrt(variance + eps) of each row, [..., 1]; costs nothing beside standardize
     "inverse_deviation", infer=_inverse_infer, grad=_inverse_grad, jvp=_inverse_jvp, lower=_inverse_lower,
-    samples=_samples, cost=lambda node: product(node.shape), reference=_inverse,
+    samples=_samples, cost=lambda node: product(node.shape), reference=_inverse, apart=along_last,
 )
 
 
@@ -126,4 +127,5 @@ trilu: Op = define(  # the elements on and above (below) the diagonal `offset`, 
     "trilu", infer=_triangle_infer, lower=_triangle_lower, samples=_triangle_samples, jvp=linear, cost=free,
     grad=lambda g, y, x, upper, offset: [trilu(g, upper=upper, offset=offset)],
     reference=lambda x, upper, offset: (np.triu if upper else np.tril)(x, offset), finite=True, monotone=(1,),
+    apart=lambda node, number, axis: axis,
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.apart import Slices, along_axis
 from ..ir.graph import Array, Node
 from ..ir.op import NONE, Op, Sample, define, free, linear, no_gradient
 from ..ir.types import Size, TensorType, TypeProblem, broadcast, normal_axis
@@ -44,7 +45,7 @@ def _cumsum_samples(rng: np.random.Generator) -> Sample:
 
 _cumsum_op = define(
     "cumsum", infer=_cumsum_infer, samples=_cumsum_samples, reference=_cumsum, jvp=linear, cost=free,
-    finite=True, monotone=(1,),
+    finite=True, monotone=(1,), apart=along_axis,
     grad=lambda g, y, x, axis, exclusive, reverse: [
         cumsum(g, axis=axis, exclusive=exclusive, reverse=not reverse)],
     lower=lambda out, node, x: str(out.node(
@@ -97,7 +98,7 @@ def _top_samples(rng: np.random.Generator) -> Sample:
 
 _top_op = define(
     "top", infer=_top_infer, grad=no_gradient(1), jvp=NONE, cost=free, lower=_top_lower, samples=_top_samples,
-    reference=_top, finite=True,
+    reference=_top, finite=True, apart=along_axis,
 )
 
 
@@ -146,6 +147,7 @@ _take_op = define(
         _put_op(g, index, size=x.shape[axis], axis=axis, distinct=distinct), NONE],
     lower=lambda out, node, x, index: str(out.node("GatherElements", [x, index], axis=node.attrs["axis"])),
     reference=lambda x, index, axis, distinct: np.take_along_axis(x, index, axis), finite=True, monotone=(1, 0),
+    apart=lambda node, number, axis: Slices.PLACED if (number, axis) == (0, node.attrs["axis"]) else axis,
 )
 
 
@@ -194,7 +196,7 @@ def _put_samples(rng: np.random.Generator) -> Sample:
 _put_op: Op = define(  # the adjoint of take_along: zeros, to which the elements of g are added
     "put_along", infer=_put_infer, samples=_put_samples, lower=_put_lower, reference=_put, jvp=linear, cost=free,
     grad=lambda g, y, x, index, size, axis, distinct: [_take_op(g, index, axis=axis, distinct=distinct), NONE],
-    finite=True, monotone=(1, 0),
+    finite=True, monotone=(1, 0), apart=along_axis,
 )
 
 

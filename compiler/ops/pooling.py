@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.apart import Slices, images
 from ..ir.graph import Array, Node
 from ..ir.op import NONE, OPS, Op, Sample, _None, define, free, per_element
 from ..ir.types import Dim, Shape, Size, TensorType, TypeProblem, product
@@ -361,26 +362,36 @@ max_pool: Op = define(
     "max_pool", infer=_max_infer, lower=_max_lower, reference=_max, samples=_max_samples, cost=free,
     grad=lambda g, y, x, **how: [max_unpool(g, x, y, **how)],
     jvp=lambda tangents, y, x, **how: max_select(tangents[0], x, y, **how), finite=True, monotone=(1,),
+    apart=images,
 )
 
 max_unpool: Op = define(
     "max_unpool", infer=_unpool_infer, lower=_unpool_lower, reference=_unpool, samples=_unpool_samples,
     cost=per_element, grad=_by_first("max_select"), jvp=_first_tangent, finite=True,
+    apart=images,
 )
+
+def _select_apart(node: Node, number: int, axis: int) -> int | Slices:
+    """Windows of u and x; of y each element goes with its own element of the result."""
+    return axis if number == 2 else images(node, number, axis)
+
 
 max_select: Op = define(
     "max_select", infer=_select_infer, lower=_select_lower, reference=_select, samples=_select_samples,
     cost=lambda node: product(node.inputs[0].shape), grad=_by_first("max_unpool"), jvp=_first_tangent, finite=True,
+    apart=_select_apart,
 )
 
 avg_pool: Op = define(
     "avg_pool", infer=_avg_infer, lower=_avg_lower, reference=_avg, samples=_avg_samples, cost=per_element,
     grad=lambda g, y, x, **how: [avg_unpool(g, shape=x.shape, **how)],
     jvp=lambda tangents, y, x, **how: avg_pool(tangents[0], **how), finite=True, monotone=(1,),
+    apart=images,
 )
 
 avg_unpool: Op = define(
     "avg_unpool", infer=_avg_unpool_infer, lower=_avg_unpool_lower, reference=_avg_unpool, samples=_avg_unpool_samples,
     cost=per_element, grad=lambda u, y, g, shape, **how: [avg_pool(u, **how)],
     jvp=lambda tangents, y, g, **how: avg_unpool(tangents[0], **how), finite=True, monotone=(1,),
+    apart=images,
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.apart import along_axes, along_axis
 from ..ir.graph import Array, Node
 from ..ir.op import NONE, Sample, Sampler, define, free, linear, no_gradient, per_element
 from ..ir.types import Dim, Shape, Size, TensorType, TypeProblem, normal_axis, product
@@ -77,7 +78,7 @@ def _samples(low: float, high: float, distinct: bool = False, ints: bool = True)
 
 def _reduction(name: str, **rules: Any) -> Callable[..., Node]:
     """Defines a reduction; the builder counts axes from the front, so that equal reductions are one node."""
-    op = define(name, defaults={"keepdims": False}, **rules)
+    op = define(name, defaults={"keepdims": False}, apart=along_axes, **rules)
 
     def build(x: Node, *, axes: Sequence[int], keepdims: bool = False) -> Node:
         return op(x, axes=tuple(sorted(normal_axis(axis, x.rank) for axis in axes)), keepdims=keepdims)
@@ -185,7 +186,7 @@ def _arg(name: str, op_type: str, function: Any) -> Callable[..., Node]:
 
     op = define(
         name, infer=infer, grad=no_gradient(1), jvp=NONE, cost=free, samples=samples, finite=True,
-        lower=lower_arg(op_type),
+        lower=lower_arg(op_type), apart=along_axis,
         reference=lambda x, axis: function(x, axis=axis),
     )
 
@@ -284,7 +285,7 @@ _softmax_op = define(
     defaults={"guarded": False}, lower=_softmax_lower,
     jvp=lambda tangents, y, x, axis, guarded: _softmax_grad(tangents[0], y, x, axis, guarded)[0],  # it is symmetric
     cost=lambda node: 2 * product(node.shape),  # the power and the quotient
-    finite=True,
+    finite=True, apart=along_axis,
 )
 
 
@@ -317,6 +318,7 @@ log_softmax = define(  # x − logsumexp(x), made by fusing only: one kernel for
     samples=lambda rng: _without_guard(_softmax_samples(rng)),
     jvp=_log_softmax_jvp, cost=per_element,
     lower=lambda out, node, x: str(out.node("LogSoftmax", [x], axis=node.attrs["axis"])), finite=True,
+    apart=along_axis,
 )
 
 

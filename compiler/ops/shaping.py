@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.apart import Slices, aligned
 from ..ir.graph import Node
 from ..ir.op import OPS, Op, Sample, constant, define, free, linear
 from ..ir.types import Dim, Shape, Size, TensorType, TypeProblem, broadcast, divide, normal_axis, product, show_shape
@@ -49,10 +50,18 @@ def _reshape_samples(rng: np.random.Generator) -> Sample:
     return Sample((rng.uniform(-3, 3, before),), {"shape": tuple(after)})
 
 
+def _reshape_apart(node: Node, number: int, axis: int) -> int | Slices:
+    """The dimension of that size with as many elements in front of it."""
+    shape = node.inputs[0].shape
+    before = product(shape[:axis])
+    same = (i for i, size in enumerate(node.shape) if size == shape[axis] and product(node.shape[:i]) == before)
+    return next(same, Slices.PLACED)
+
+
 _reshape = define(
     "reshape", infer=_reshape_infer, grad=lambda g, y, x, shape: [reshape(g, shape=x.shape)], lower=_reshape_lower,
     reference=lambda x, shape: np.reshape(x, shape), samples=_reshape_samples, jvp=linear, cost=free,
-    finite=True, monotone=(1,),
+    finite=True, monotone=(1,), apart=_reshape_apart,
 )
 
 
@@ -78,6 +87,7 @@ _transpose = define(
     grad=lambda g, y, x, perm: [transpose(g, perm=[int(i) for i in np.argsort(perm)])],
     lower=lambda out, node, x: str(out.node("Transpose", [x], perm=node.attrs["perm"])) if node.rank else x,
     reference=lambda x, perm: np.transpose(x, perm), finite=True, monotone=(1,),
+    apart=lambda node, number, axis: list(node.attrs["perm"]).index(axis),
 )
 
 
@@ -114,6 +124,7 @@ _broadcast_to = define(
     "broadcast_to", infer=_broadcast_infer, grad=lambda g, y, x, shape: [g],  # the differentiate loop sums it back
     lower=_broadcast_lower, jvp=linear, cost=free,
     reference=lambda x, shape: np.broadcast_to(x, shape), samples=_broadcast_samples, finite=True, monotone=(1,),
+    apart=aligned,
 )
 
 
@@ -166,6 +177,7 @@ concat: Op = define(
     "concat", infer=_concat_infer, grad=_concat_grad, jvp=_concat_jvp, samples=_concat_samples, cost=free,
     lower=lambda out, node, *xs: str(out.node("Concat", xs, axis=node.attrs["axis"])) if len(xs) > 1 else xs[0],
     reference=lambda *xs, axis: np.concatenate(xs, axis), finite=True, monotone=(1,),
+    apart=lambda node, number, axis: Slices.PLACED if axis == node.attrs["axis"] % node.rank else axis,
 )
 
 

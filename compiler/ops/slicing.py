@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ir.apart import Slices
 from ..ir.graph import Array, Node
 from ..ir.op import Op, Sample, define, free, linear
 from ..ir.types import Shape, Size, TensorType, normal_axis, product
@@ -45,6 +46,13 @@ def _lower(out: Any, node: Node, x: str) -> str:
     return str(out.node("Slice", [x, *bounds]))
 
 
+def _apart(node: Node, number: int, axis: int) -> int | Slices:
+    """A dimension that is taken as a whole stays; of `slice` and its adjoint."""
+    whole = (node if node.op is unslice else node.inputs[0]).shape[axis]
+    bounds = [node.attrs[name][axis] for name in ("starts", "stops", "steps")]
+    return axis if bounds == [0, whole, 1] else Slices.PLACED
+
+
 def _samples(rng: np.random.Generator) -> Sample:
     shape = sizes(rng, most=5, empty=0.1)
     bounds = []
@@ -63,6 +71,7 @@ _slice = define(
     "slice", infer=_infer, lower=_lower, samples=_samples, jvp=linear, cost=free,
     grad=lambda g, y, x, starts, stops, steps: [unslice(g, shape=x.shape, starts=starts, stops=stops, steps=steps)],
     reference=lambda x, starts, stops, steps: x[_slices(starts, stops, steps)], finite=True, monotone=(1,),
+    apart=_apart,
 )
 
 
@@ -143,4 +152,5 @@ unslice: Op = define(  # the adjoint of slice: zeros of a shape, with x where th
     "unslice", infer=lambda x, shape, starts, stops, steps: x.with_shape(shape), lower=_put_back_lower,
     grad=lambda g, y, x, shape, starts, stops, steps: [slice_(g, starts=starts, stops=stops, steps=steps)],
     reference=_put_back, samples=_put_back_samples, jvp=linear, cost=free, finite=True, monotone=(1,),
+    apart=_apart,
 )

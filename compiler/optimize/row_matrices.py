@@ -10,7 +10,9 @@ Signs and scalars stay outside of a reshape (shapes.py), so these rules look thr
 from __future__ import annotations
 
 from .. import ops
+from ..ir.apart import along_axis, along_last
 from ..ir.graph import Node
+from ..ir.op import having
 from ..ir.types import Size, product as count_of
 from ..ops.match import ELEMENTWISE, REDUCTIONS, axes_of, number
 from .rewrite import Rules
@@ -107,21 +109,19 @@ def reduction_of_rows(node: Node) -> Node | None:
     return ops.reshape(node.graph.add(node.op, (flat,), attrs), shape=node.shape)
 
 
-@RULES.on("softmax", "log_softmax", "argmax", "argmin")
+@RULES.on(*having(lambda op: op.apart in (along_axis, along_last)))
 def row_by_row(node: Node) -> Node | None:
-    """softmax(reshape(a)) = reshape(softmax(a)) along the last dimension, and of the place of an extreme"""
-    [x] = node.inputs
+    """softmax(reshape(a)) = reshape(softmax(a)) along the last dimension, and all that takes each row by itself"""
+    [x, *others] = node.inputs
     flat = _matrix(x)
-    if flat is None or node.attrs["axis"] % x.rank != x.rank - 1:
+    if flat is None or others:
         return None
-    return ops.reshape(node.graph.add(node.op, (flat,), {**node.attrs, "axis": 1}), shape=node.shape)
-
-
-@RULES.on("standardize", "inverse_deviation")
-def standard_rows(node: Node) -> Node | None:
-    """standardize(reshape(a)) = reshape(standardize(a)), and of 1 / sqrt(variance + eps)"""
-    flat = _matrix(node.inputs[0])
-    return None if flat is None else ops.reshape(node.graph.add(node.op, (flat,), node.attrs), shape=node.shape)
+    attrs = dict(node.attrs)
+    if "axis" in attrs:
+        if attrs["axis"] % x.rank != x.rank - 1:
+            return None
+        attrs["axis"] = 1
+    return ops.reshape(node.graph.add(node.op, (flat,), attrs), shape=node.shape)
 
 
 @RULES.on("pick")
