@@ -369,7 +369,8 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     ],
     "row_by_row": lambda l: [
         ops.softmax(wide(l.x, N, 1), axis=-1), ops.argmax(wide(l.x, N, 1), axis=2),
-        ops.softmax(wide(l.x, N, 1), axis=0),
+        ops.softmax(wide(l.x, N, 1), axis=0), ops.cumsum(wide(l.x, N, 1), axis=2), ops.top(wide(l.u, 3, 1), 2, axis=2),
+        ops.standardize(wide(l.u, 3, 1), eps=0.1), ops.inverse_deviation(wide(l.z, N, 1), eps=0.1),
     ],
     "factor_out_of_product": lambda l: [
         ops.matmul(ops.exp(l.x) * 0.5, l.y, tb=True), ops.matmul(l.x, ops.exp(l.y) / 3.0, ta=True),
@@ -378,9 +379,6 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     "factor_out_of_sum": lambda l: [
         *_both(ops.exp(l.x) * 0.5, lambda x: (total(x, 0), ops.matmul(x, l.y, tb=True))),
         *_read_otherwise(l.u * 2.0, lambda x: total(x, 0)),
-    ],
-    "standard_rows": lambda l: [
-        ops.standardize(wide(l.u, 3, 1), eps=0.1), ops.inverse_deviation(wide(l.z, N, 1), eps=0.1),
     ],
     "mask_of_triangle": lambda l: [
         ops.where(ops.ge(_column(l), _row(l)), ops.sin(_square(l)), float("-inf")),

@@ -57,6 +57,27 @@ def test_both_modes_give_the_jacobian(op, checked):
 
 
 @smooth
+def test_blocks_of_slices_that_stay_apart(op):
+    """`per` along every dimension whose slices the operation says stay apart: the blocks of the whole Jacobian."""
+    for sample in samples(op, 4, turn=9):
+        case = Case(op, sample, fixed=HELD.get(op.name, ()))
+        y = case.node
+        if y.dtype != "float" or any(0 in node.shape for node in (y, *case.leaves)):
+            continue
+        for x in float_leaves(case):
+            ways = [(op.apart(y, y.inputs.index(x), b), b) for b in range(x.rank)] if op.apart else []
+            pairs = [(a, b) for a, b in ways if isinstance(a, int)]
+            modes = [mode(y, x, per, rule, None, None) for per in [(), *(((a, b),) for a, b in pairs)]
+                     for mode, rule in ((forward, moved), (reverse, gradients))]
+            whole, _, *blocks = interpret.evaluate(modes, case.feeds)
+            for number, found in enumerate(blocks):
+                a, b = pairs[number // 2]
+                wanted = np.moveaxis(np.diagonal(whole, axis1=a, axis2=y.rank + b), -1, 0)
+                assert found.shape == wanted.shape
+                assert error_of(found, wanted) <= 1e-10
+
+
+@smooth
 def test_jacobians_are_lowered_too(op, checked):
     for sample in samples(op, 4, turn=9):
         case = Case(op, sample)

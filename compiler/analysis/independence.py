@@ -82,10 +82,10 @@ class _Rows:
                 moves = [source in self.depends for source in node.inputs]
                 results[node] = _of_results(ScanView(node), given, moves, self.asked.get(node, set()))
                 continue
-            found = _axis(node, given)
-            if isinstance(found, int):
-                at[node] = found
-            elif found is not Slices.UNREAD:
+            axis = _axis(node, given)
+            if isinstance(axis, int):
+                at[node] = axis
+            elif axis is not Slices.UNREAD:
                 raise _Mixed(node)
         return at
 

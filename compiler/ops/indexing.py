@@ -55,7 +55,7 @@ def _gather_samples(rng: np.random.Generator) -> Sample:
 
 def _gather_apart(node: Node, number: int, axis: int) -> int | Slices:
     table, index = node.inputs
-    chosen = node.attrs["axis"] % table.rank
+    chosen: int = node.attrs["axis"] % table.rank
     if number == 1:
         return chosen + axis
     return Slices.PLACED if axis == chosen else axis if axis < chosen else axis + index.rank - 1
