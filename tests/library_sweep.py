@@ -101,6 +101,10 @@ class Case:
     straight: str = ""  # a parameter on which the derivatives do not depend
     around: float = 1.0  # the mean of the parameters
     torch: Callable[..., Any] | str = ""  # PyTorch's form, of its module and the values; or why it has none
+    points: Sequence[Any] | str = ()  # of it, as in special_points.py; or why it needs none
+    # Lines of random specs on a value `a` of any shape (where `shapes` are others, its last dimension is a number); the
+    # result has the shape of `a`. And the bound of its magnitude from that of `a`.
+    said: Mapping[str, Callable[[float], float]] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:

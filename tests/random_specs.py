@@ -7,13 +7,13 @@ from functools import partial
 import random_along  # noqa: F401  (fills the table of constructs)
 import random_control  # noqa: F401
 import random_layers  # noqa: F401
-from random_constructs import ELEMENTWISE, PAIRWISE, elementwise, pairwise
+from random_constructs import BY_ROW, ELEMENTWISE, PAIRWISE, by_row, elementwise, pairwise
 from random_draft import CONSTRUCTS, Draft, Unfit, Value
 from shelf import TRAIN
 
 # Every construct, and every line of those that have many: each has its iteration.
 TURNS = [*CONSTRUCTS, *(partial(elementwise, text=text) for text in ELEMENTWISE),
-         *(partial(pairwise, text=text) for text in PAIRWISE)]
+         *(partial(pairwise, text=text) for text in PAIRWISE), *(partial(by_row, text=text) for text in BY_ROW)]
 
 
 HALVED = "optimizer halved(inner)(theta, g, t) { theta <- inner(theta, clipped(g / 2), t) }"

@@ -310,10 +310,30 @@ def test_a_notebook_shows_trainers() -> None:
     assert "<i>" not in odd and "&lt;i&gt;" in odd and "<td>w</td><td>float32 [3]</td>" in odd
 
 
-def test_the_page_of_the_language_lists_every_function_of_the_compiler() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "language.md").read_text("utf-8")
-    table = text.partition("The functions that the compiler knows by name")[2].partition("\n\n")[2].partition("\n\n")[0]
-    assert not set(BUILTINS) - set(re.findall(r"`(\w+)`", table))
+def primitives() -> str:
+    """The table of docs/library.md."""
+    text = (Path(__file__).parent.parent / "docs" / "library.md").read_text("utf-8")
+    return text.partition("\n## Primitives\n")[2].partition("\n\n")[2].partition("\n\n")[0]
+
+
+def test_the_page_of_the_library_lists_every_function_of_the_compiler() -> None:
+    assert not set(BUILTINS) - set(re.findall(r"`(\w+)[`(]", primitives()))
+
+
+def test_the_arguments_of_a_function_stand_where_the_page_of_the_library_has_them() -> None:
+    """`arctan2(y = 1, x = 0)` is π/2."""
+    compared = 0
+    for name, said in re.findall(r"`(\w+)\(([^`]*)\)`", primitives()):
+        ours = [] if BUILTINS[name].open else [parameter for parameter, _ in BUILTINS[name].parameters]
+        theirs = [part.partition("=")[0].strip() for part in re.split(r",(?![^\[]*\])", said)]
+        for at, word in enumerate(theirs):
+            if word in ours:
+                assert ours.index(word) == at, name
+                compared += 1
+    assert compared > 40
+    text = "model m {\n input a: float[n]\n output z = arctan2(y = 1, x = 0) + arctan2(x = a, y = 0)\n}"
+    found = dlc.Trainer(dlc.compile(text, precision="float64")).predict({"a": np.array([1.0, -1.0])})
+    np.testing.assert_allclose(found["z"], np.array([0.5, 1.5]) * np.pi, rtol=1e-14)
 
 
 def test_no_row_of_the_library_stands_outside_its_table() -> None:

@@ -120,9 +120,6 @@ def test_monotone(op):
         assert direction(op, 0) in (0, None) or op.name == "tan"  # between its poles
 
 
-
-
-
 @every_op
 def test_limit(op):
     """A limit: each element of the result is that of an operand, or 0, and the operation has a direction."""
@@ -142,11 +139,17 @@ def test_marker(op):
     assert op.marker == same
 
 
+@every_op
+def test_arguments(op):
+    """What specs call acts on each element, and has a name for each operand."""
+    assert not op.arguments or (op.elementwise and len(op.arguments) == len(drawn(op)[0].inputs))
+
+
 def test_operations_without_samples_state_little():
     """Where no sample can hold a fact to account, only leaves say that what they hold is finite."""
     for op in OPS.values():
         if op.samples is None:
-            assert not (op.elementwise or op.monotone or op.limit or op.apart or op.marker)
+            assert not (op.elementwise or op.monotone or op.limit or op.apart or op.marker or op.arguments)
             assert not op.finite or op.name in ("input", "variable", "seed", "size")
 
 

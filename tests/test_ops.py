@@ -324,11 +324,10 @@ SPECIAL = np.array([
 ])
 
 
-@pytest.mark.parametrize("name", [
-    "neg", "abs", "sign", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu",
-    "erf", "floor", "ceil", "round", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh", "arccosh",
-    "arctanh", "cbrt", "erfc",
-])  # fmt: skip
+OF_ONE = [op.name for op in OPS.values() if op.arguments == ("x",)]  # of a number, as specs call them
+
+
+@pytest.mark.parametrize("name", [*OF_ONE, "neg", "softplus", "relu"])
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_infinities_nan_and_tiny_numbers(name, precision):
     op = OPS[name]

@@ -1,6 +1,8 @@
 """Values and derivatives of the operations against PyTorch in float64, where it has the function."""
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from dlc import ops
@@ -8,6 +10,7 @@ from dlc.autodiff.reverse import gradients
 from dlc.ir import interpret
 from dlc.ir.op import OPS
 from op_cases import Case, sampled, samples
+from op_rows import ROWS
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
@@ -130,9 +133,7 @@ TORCH = {
     "concat": lambda *xs, axis: torch.cat(xs, axis), "slice": cut, "unslice": unslice,
     "gather": rows, "scatter_add": add_rows,
     "log_softmax": lambda x, axis: torch.log_softmax(x, axis),
-    "tan": torch.tan, "arcsin": torch.arcsin, "arccos": torch.arccos, "arctan": torch.arctan, "sinh": torch.sinh,
-    "cosh": torch.cosh, "arcsinh": torch.arcsinh, "arccosh": torch.arccosh, "arctanh": torch.arctanh,
-    "erfc": torch.special.erfc, "hypot": torch.hypot, "arctan2": torch.arctan2, "is_nan": torch.isnan, "cumsum": cumsum,
+    "is_nan": torch.isnan, "cumsum": cumsum,
     "take_along": lambda x, index, axis, distinct: torch.gather(x, axis, index % x.shape[axis]),
     "put_along": lambda g, index, size, axis, distinct: torch.zeros(
         (*g.shape[:axis], size, *g.shape[axis + 1 :]), dtype=g.dtype).scatter_add(axis, index % size, g),
@@ -154,8 +155,12 @@ LACKING = {
     **dict.fromkeys(("fold", "random_words", "random_uniform", "random_normal", "random_whole", "random_below"), OWN),
     "max_unpool": TIES, "max_select": TIES,
     "tie": "PyTorch runs in the order of the program, so that nothing says that a value waits for others",
-    "cbrt": "PyTorch has no cube root of negative numbers",
 }
+for of_row, form in ((name, row.torch) for name, row in ROWS.items()):
+    if isinstance(form, str):
+        LACKING[of_row] = form
+    else:
+        TORCH[of_row] = partial(form, torch)
 
 
 def test_every_operation_is_compared_or_has_a_reason():

@@ -21,6 +21,7 @@ from dlc.elaborate import elaborate
 from dlc.elaborate.builtins import BUILTINS
 from dlc.elaborate.library import standard_index
 from dlc.ir import interpret
+from dlc.ir.body import ScanView
 from dlc.ir.graph import Node
 from dlc.ir.op import OPS
 from dlc.pipeline import check
@@ -87,7 +88,7 @@ def perturbed(roots: list[Node], feeds: Mapping[str, Any], unit: float, rng: np.
             if node.op.name not in ("eq", "ne", "random_uniform"):  # of equal values exactness is meant
                 operands = [moved(operand) for operand in operands]
             if node.op.name == "scan":
-                values[node] = interpret._scan(operands, sizes, **attrs)
+                values[node] = interpret._scan(ScanView(node), operands, sizes)
             else:
                 values[node] = np.asarray(node.op.reference(*operands, **attrs), interpret.NUMPY[node.dtype])
         return [moved(values[root]) for root in wanted]

@@ -91,6 +91,7 @@ class Op:
         the result along which slice i moves slice i alone, or one of `Slices`, which says how they do not stay apart.
         None where nothing is stated: they may meet. An elementwise operation has it of its broadcasting.
     marker: its value is its first operand; it stands there for a pass, and no rewrite looks through it.
+    arguments: of an elementwise operation, what specs call its operands; () where they do not call it by its name.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Op:
     limit: bool = False
     apart: Apart | None = None
     marker: bool = False
+    arguments: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)  # of attributes that may be left out
 
     def __call__(self, *inputs: Any, **attrs: Any) -> Node:

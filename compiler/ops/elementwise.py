@@ -29,13 +29,14 @@ Builder = Callable[..., Node]
 
 def _unary(
     name: str, reference: Any, grad: Any, lower: Any, samples: Any, ints: bool = False, cost: Any = per_element,
-    **facts: Any,
+    arguments: tuple[str, ...] = ("x",), **facts: Any,
 ) -> Op:
-    """grad is NONE where the operation is constant between jumps."""
+    """grad is NONE where the operation is constant between jumps; arguments as of `Op`."""
     flat = grad is NONE
     return define(name, infer=same(name, NUMBERS if ints else ("float",)), grad=no_gradient(1) if flat else grad,
                   jvp=NONE if flat else pointwise, lower=lower, reference=reference,
-                  samples=sometimes_ints(samples) if ints else samples, cost=cost, elementwise=True, **facts)
+                  samples=sometimes_ints(samples) if ints else samples, cost=cost, elementwise=True,
+                  arguments=arguments, **facts)
 
 
 def _sigmoid(x: Array) -> Array:
@@ -45,7 +46,7 @@ def _sigmoid(x: Array) -> Array:
 
 _WHOLE = range(-4, 5)  # where floor and ceil jump
 neg: Op = _unary("neg", np.negative, lambda g, y, x: [-g], onnx("Neg"), floats(-3, 3), ints=True, cost=free,
-                 finite=True, monotone=(-1,))
+                 finite=True, monotone=(-1,), arguments=())
 # |x|' = sign(x), so 0 at 0
 abs_: Op = _unary("abs", np.abs, lambda g, y, x: [g * sign(x)], onnx("Abs"), floats(-3, 3, kinks=[0]), ints=True,
                   cost=free, finite=True)
@@ -65,12 +66,13 @@ sigmoid: Op = _unary("sigmoid", _sigmoid, lambda g, y, x: [g * (y * (1.0 - y))],
                      finite=True, monotone=(1,))
 # a sigmoid that multiplies, by the kernel, which is 0 below -18; made by a pass only
 gate: Op = _unary("gate", _sigmoid, lambda g, y, x: [g * (y * (1.0 - y))], onnx("Sigmoid"), floats(-5, 5),
-                  finite=True, monotone=(1,))
+                  finite=True, monotone=(1,), arguments=())
 softplus: Op = _unary("softplus", lambda x: np.logaddexp(0.0, x), lambda g, y, x: [g * sigmoid(x)], lower_softplus,
-                  floats(-5, 5), finite=True, monotone=(1,))
+                  floats(-5, 5), finite=True, monotone=(1,), arguments=())
 # relu'(0) = 0; read off the result, so that the operand need not be kept
 relu: Op = _unary("relu", lambda x: np.maximum(x, 0.0), lambda g, y, x: [where(gt(y, 0.0), g, 0.0)], onnx("Relu"),
-              floats(-3, 3, kinks=[0]), cost=free, finite=True, monotone=(1,), limit=True)
+              floats(-3, 3, kinks=[0]), cost=free, finite=True, monotone=(1,), limit=True,
+              arguments=())
 erf: Op = _unary("erf", np.vectorize(math.erf, otypes=[np.float64]),
              lambda g, y, x: [g * (exp(-(x * x)) * (2 / math.sqrt(math.pi)))], lower_erf, floats(-3, 3),
                  finite=True, monotone=(1,))
@@ -174,9 +176,9 @@ floordiv: Builder = elementwise("floordiv", _floordiv, NONE, lower_floordiv, _be
 pow_: Builder = elementwise("pow", _power, _pow_grad, onnx("Pow"), _pow_samples)
 _distinct = sometimes_ints(apart)
 maximum: Builder = elementwise("maximum", np.maximum, _shared(gt), onnx("Max"), _distinct, commutative=True,
-                               cost=free, finite=True, monotone=(1,), limit=True)
+                               cost=free, finite=True, monotone=(1,), limit=True, arguments=("x", "y"))
 minimum: Builder = elementwise("minimum", np.minimum, _shared(lt), onnx("Min"), _distinct, commutative=True,
-                               cost=free, finite=True, monotone=(1,), limit=True)
+                               cost=free, finite=True, monotone=(1,), limit=True, arguments=("x", "y"))
 
 
 def div(a: Any, b: Any) -> Node:

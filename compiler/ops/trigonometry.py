@@ -230,7 +230,7 @@ def _erfc(out: Any, node: Node, x: str) -> str:
 
 def _unary(name: str, reference: Any, grad: Any, form: Any, samples: Sampler, **facts: Any) -> Op:
     return define(name, infer=same(name, ("float",)), grad=grad, jvp=pointwise, lower=form, reference=reference,
-                  samples=samples, cost=per_element, elementwise=True, **facts)
+                  samples=samples, cost=per_element, elementwise=True, arguments=("x",), **facts)
 
 
 tan = _unary("tan", np.tan, lambda g, y, x: [g * (y * y + 1.0)], _writes(lambda x: x._do("Sin") / x._do("Cos")),
@@ -277,6 +277,6 @@ def _arctan2_grad(g: Node, y: Node, a: Node, b: Node) -> list[Node]:
 
 
 hypot = elementwise("hypot", np.hypot, _hypot_grad, _writes(_hypot), lambda rng: _off_zero(rng, 2), allowed=("float",),
-                    commutative=True, finite=True)
+                    commutative=True, finite=True, arguments=("x", "y"))
 arctan2 = elementwise("arctan2", np.arctan2, _arctan2_grad, _writes(_arctan2), lambda rng: _off_zero(rng, 2),
-                      allowed=("float",), finite=True)
+                      allowed=("float",), finite=True, arguments=("y", "x"))

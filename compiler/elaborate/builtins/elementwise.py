@@ -8,82 +8,64 @@ import numpy as np
 from ... import ops
 from ...diagnostics import error, warning
 from ...ir.graph import Node
-from ...ir.types import Dim, Shape, TypeProblem
+from ...ir.types import Dim, Shape, TensorType, TypeProblem
 from ...source import Span
 from .. import arithmetic, calls, distributions
 from ..context import Context, to_node
 from ..scope import Frame
-from ..values import Argument, Distributed, Indexed, Label, Parts, Reversed, Tensor, Value, kind
+from ..values import BUILTINS, Argument, Builtin, Distributed, Indexed, Label, Parts, Reversed, Tensor, Value, kind
 from .arguments import axes, builtin, named_shape_of, one_axis, tensor, truth
 from .shaping import stacked
 
 # --- elementwise
 
 
-WHOLE, SAME = ("floor", "ceil", "round"), ("abs", "sign")
+WHOLE = ("floor", "ceil", "round")  # of a number known now an int: `dense(round(1.5 * hidden))`
 
 
-def _static_or(c: Context, frame: Frame, span: Span, operation: ops.Op, arguments: list[Argument]) -> Value:
-    values = [argument.value for argument in arguments]
-    if all(isinstance(value, int | float) for value in values):
-        with np.errstate(all="ignore"):
-            result = float(operation.reference(*[np.float64(value) for value in values]))
-        # Of a number known now, what is whole is an int: `dense(round(1.5 * hidden))`.
-        whole = operation.name in WHOLE or (operation.name in SAME and all(isinstance(value, int) for value in values))
-        return int(result) if whole and abs(result) < 2**53 else result
-    for argument in arguments:
-        if not isinstance(argument.value, Tensor | Parts | int | float | Dim):
-            tensor(c, argument)  # says what is wrong
-    spans = tuple(argument.span for argument in arguments)
-    return arithmetic.elementwise(c, frame, operation, values, span, spans)
+def _on_elements(operation: ops.Op) -> None:
+    """Gives specs an operation by its name. One that takes whole numbers keeps them, others make floats of them."""
+    keeps_ints = _takes_ints(operation)
+
+    def run(c: Context, frame: Frame, span: Span, **given: Argument) -> Value:
+        arguments = [x if keeps_ints or not _is_whole(x.value) else Argument(x.name, tensor(c, x, "float"), x.span)
+                     for x in (given[name] for name in operation.arguments)]
+        values = [argument.value for argument in arguments]
+        if all(isinstance(value, int | float) for value in values):
+            return _number(operation, values, keeps_ints)
+        for argument in arguments:
+            if not isinstance(argument.value, Tensor | Parts | int | float | Dim):
+                tensor(c, argument)  # says what is wrong
+        spans = tuple(argument.span for argument in arguments)
+        return arithmetic.elementwise(c, frame, operation, values, span, spans)
+
+    BUILTINS[operation.name] = Builtin(operation.name, tuple((name, True) for name in operation.arguments), run)
 
 
-def _unary(name: str, operation: ops.Op, *, to_float: bool = True) -> None:
-    def run(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
-        value = x.value
-        if to_float and (isinstance(value, Dim) or (isinstance(value, Tensor) and value.node.dtype in ("int", "bool"))):
-            x = Argument(x.name, tensor(c, x, "float"), x.span)
-        return _static_or(c, frame, span, operation, [x])
-
-    run.__name__ = name
-    builtin(run)
+def _takes_ints(operation: ops.Op) -> bool:
+    try:
+        operation.infer(*[TensorType("int", ())] * len(operation.arguments))
+    except TypeProblem:
+        return False
+    return True
 
 
-for _name in (
-    "exp", "expm1", "log", "log1p", "sqrt", "cbrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh",
-    "tanh", "arcsinh", "arccosh", "arctanh", "sigmoid", "erf", "erfc", "floor", "ceil", "round",
-):
-    _unary(_name, ops.OPS[_name])
-for _name in ("abs", "sign"):
-    _unary(_name, ops.OPS[_name], to_float=False)
+def _is_whole(value: Value) -> bool:
+    return isinstance(value, Dim) or (isinstance(value, Tensor) and value.node.dtype in ("int", "bool"))
 
 
-def _binary(name: str, operation: ops.Op) -> None:
-    def run(c: Context, frame: Frame, span: Span, x: Argument, y: Argument) -> Value:
-        if isinstance(x.value, int) and isinstance(y.value, int):
-            return (max if name == "maximum" else min)(int(x.value), int(y.value))
-        return _static_or(c, frame, span, operation, [x, y])
-
-    run.__name__ = name
-    builtin(run)
-
-
-_binary("maximum", ops.OPS["maximum"])
-_binary("minimum", ops.OPS["minimum"])
+def _number(operation: ops.Op, values: list[Value], keeps_ints: bool) -> int | float:
+    """The value of numbers that are known now."""
+    if keeps_ints and all(isinstance(value, int) for value in values):  # Python's own, of any size
+        return int(operation.reference(*[np.asarray(int(value), object) for value in values]))
+    with np.errstate(all="ignore"):
+        result = float(operation.reference(*[np.float64(value) for value in values]))
+    return int(result) if operation.name in WHOLE and abs(result) < 2**53 else result
 
 
-def _binary_float(name: str, operation: ops.Op) -> None:
-    def run(c: Context, frame: Frame, span: Span, x: Argument, y: Argument) -> Value:
-        floats = [a if isinstance(a.value, int | float | Parts) else Argument(a.name, tensor(c, a, "float"), a.span)
-                  for a in (x, y)]
-        return _static_or(c, frame, span, operation, floats)
-
-    run.__name__ = name
-    builtin(run)
-
-
-_binary_float("hypot", ops.OPS["hypot"])
-_binary_float("arctan2", ops.OPS["arctan2"])
+for _operation in ops.OPS.values():
+    if _operation.arguments:
+        _on_elements(_operation)
 
 
 @builtin
