@@ -10,7 +10,7 @@ from ..ir.types import Shape
 
 Number = float | int | bool
 REDUCTIONS = ("reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "logsumexp")
-ELEMENTWISE = having(lambda op: op.elementwise and not op.marker)  # what rules on each element look through
+ELEMENTWISE = having(lambda op: op.elementwise and not op.marker)  # where `on_elements` holds, for rules to stand under
 
 
 def number(node: Node) -> Number | None:
@@ -49,6 +49,11 @@ def like(node: Node, value: Number) -> Node:
 def spread(x: Node, shape: Shape) -> Node:
     """x as a value of this shape: broadcast where it is smaller."""
     return ops.broadcast_to(x, shape=shape)
+
+
+def on_elements(node: Node) -> bool:
+    """Whether it acts on each element, and is no marker, which rules do not look through."""
+    return node.op.elementwise and not node.op.marker
 
 
 def once(node: Node) -> bool:

@@ -5,7 +5,7 @@ import math
 
 from .. import ops
 from ..ir.graph import Node
-from ..ops.match import ELEMENTWISE, is_number, is_op, number, once, other, spread
+from ..ops.match import is_number, is_op, number, on_elements, once, other, spread
 from .rewrite import Rules
 
 RULES = Rules()
@@ -61,7 +61,7 @@ def _without_limit(side: Node, x: Node, c: Node, limit: str, depth: int = 6) -> 
         return x if x.shape == side.shape else None
     if side.op.name == "relu" and limit == "maximum" and side.inputs[0] is x and is_number(c, 0):
         return x
-    if side.op.name not in ELEMENTWISE or not depth or not once(side):
+    if not on_elements(side) or not depth or not once(side):
         return None
     found = [_without_limit(source, x, c, limit, depth - 1) for source in side.inputs]
     if all(new is None for new in found):

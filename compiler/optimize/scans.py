@@ -20,7 +20,7 @@ from ..ir.body import Body, Scanned, ScanView, State, scans, with_body
 from ..ir.graph import Graph, Node
 from ..ir.rebuild import Taken, rebuild
 from ..ir.types import Shape, product
-from ..ops.match import ELEMENTWISE, REDUCTIONS
+from ..ops.match import REDUCTIONS, on_elements
 from ..ops.scan_builder import CLOSED, Intake
 
 FEW = 4096  # elements that a value of one iteration may grow to when all iterations are computed at once
@@ -136,7 +136,7 @@ class _Improving:
         reads."""
         varying = [source for source in node.inputs if self.kinds[source] == "apart"]
         name = node.op.name
-        if name in ELEMENTWISE or name == "broadcast_to":
+        if on_elements(node) or name == "broadcast_to":
             return _small(node.shape) or any(source.shape == node.shape for source in varying)
         if name == "gather":
             return varying == [node.inputs[1]] and node.attrs["axis"] in (0, -node.inputs[0].rank)
@@ -177,7 +177,7 @@ class _Improving:
         rank = node.rank
         if name == "matmul":
             rank = max(source.rank for source in node.inputs)
-        if name in ELEMENTWISE or name in ("matmul", "broadcast_to"):
+        if on_elements(node) or name in ("matmul", "broadcast_to"):
             given = [_ranked(stacks[source], rank) if source in stacks else self._same(source)
                      for source in node.inputs]
             if name == "broadcast_to":
@@ -279,7 +279,7 @@ class _Improving:
         if len(carried) == 1 and root not in emits and root not in self._within():
             [source] = carried
             outer = root.op.name == "matmul" and root.rank == 2 and source.rank == 2
-            alike = root.op.name in ELEMENTWISE and source.shape == root.shape
+            alike = on_elements(root) and source.shape == root.shape
             if (outer or alike) and (source in emits or source in self._within() or source.op.name != "local"):
                 inner = self._after(source, emits)
 
