@@ -153,7 +153,8 @@ class CompiledFile:
         path = Path(path)
         values = values or {}
         held = {(slot.part, slot.tensor): values[slot.name] for slot in self.slots if slot.name in values}
-        described = {key: value for key, value in self.metadata.items() if key != checksum.KEY}
+        own = (checksum.KEY, structure.KEY) if sealed else (checksum.KEY,)  # last, also in a file that was loaded
+        described = {key: value for key, value in self.metadata.items() if key not in own}
         if trained is not None:
             described = {key: value for key, value in described.items() if key != TRAINED} | {TRAINED: str(trained)}
         mark = b""

@@ -97,12 +97,12 @@ def test_every_value_of_every_wrong_kind(run: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize(("key", "place", "value", "notes"), [
-    ("progress", ("step",), "5", ('found the text "5" at `step`', "expected a whole number")),
+    ("progress", ("step",), "5", ('found the string "5" at `step`', "expected a whole number")),
     ("progress", ("best",), 99, ("its history has no epoch 99, which it calls the best",)),
     ("progress", ("history", 0, "validation"), [], ("found a list of 0 at `history[0].validation`", "expected an obj")),
     ("plan", ("threads",), 10**6, ("found the number 1000000 at `threads`", "a whole number from 1 to 1,024 or null")),
     ("plan", ("stop",), {"patience": 0}, ("found the number 0 at `stop.patience`", "expected a whole number from 1")),
-    ("plan", ("data",), "a\0b", ("at `data`", "expected a text without NUL")),
+    ("plan", ("data",), "a\0b", ("at `data`", "expected a string without NUL")),
 ])
 def test_messages_say_the_place_and_the_kind(
     run: Path, tmp_path: Path, key: str, place: tuple[Any, ...], value: Any, notes: tuple[str, ...]

@@ -99,7 +99,7 @@ def test_what_is_no_json_or_no_number(key: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(("train", "notes"), [
-    ({"seed": "seven"}, ("found the text \"seven\" at `train.seed`", "expected a whole number from")),
+    ({"seed": "seven"}, ("found the string \"seven\" at `train.seed`", "expected a whole number from")),
     ({"stop": ["patience", 3]}, ("found a list of 2 at `train.stop`", "expected an object")),
     ({"stop": {"patience": 0}}, ("found the number 0 at `train.stop.patience`", "expected a whole number from 1 to")),
     ({"stop": {"mode": "most"}}, ('found the string "most" at `train.stop.mode`', 'expected "min" or "max"')),

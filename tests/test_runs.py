@@ -165,7 +165,7 @@ def test_a_run_goes_on_with_the_same_data_only(tmp_path: Path, data: Path) -> No
         other = blobs(90)
         other[name] = np.roll(other[name], 1, 0)
         problem = refused(lambda other=other: Trainer.resume(folder, device="cpu").fit(other))
-        assert problem.code == "E0746" and "other values" in problem.notes[0]
+        assert problem.code == "E0746" and "different values" in problem.notes[0]
     np.savez(data, **{name: array.copy(order="F") for name, array in blobs(90).items()})
     Trainer.resume(folder, device="cpu").fit()
 
