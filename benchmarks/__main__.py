@@ -21,7 +21,7 @@ from .worker import SYSTEMS
 from .workloads import WORKLOADS, Workload
 
 COMPILE_LIMIT = 60.0   # seconds that a system has to its first finished step
-PAUSE = 0.1            # between iterations: threads of the one before spin for a while before they sleep
+PAUSE = 0.1            # between turns of systems: threads of the one before spin for a while before they sleep
 PEERS = ("torch", "torch-compile", "jax", "jax-scan")
 
 

@@ -6,7 +6,7 @@ import html
 import re
 
 # What a terminal obeys or what hides what stands there: control characters but for the line end and the tab, marks
-# that iteration the direction of writing round, other line ends, halves of surrogate pairs.
+# that turn the direction of writing round, other line ends, halves of surrogate pairs.
 _UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _LONG = re.compile(r"\S{400,}")  # a name of thousands of characters hides the rest of a message
 

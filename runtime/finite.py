@@ -32,7 +32,7 @@ def refused(file: CompiledFile, stepper: Stepper, batch: Mapping[str, np.ndarray
         message = f"`{name}` is {_word(np.array(value))} at step {step}"
     if before is not None:
         where = _reader(file, stepper, before)
-        notes = [f"`{before}` is {_word(stepper.state.read(before))}since an earlier update"]
+        notes = [f"`{before}` is {_word(stepper.state.read(before))} since an earlier update"]
     else:
         found = None
         with suppress(Exception):  # this is help on the way to an error: it must not put another in its place

@@ -3,7 +3,7 @@
 A buffer bound as input and output of one run gives wrong numbers (any reader scheduled after the update sees
 the new value), and copying outputs to inputs costs a pass over all state. So each updated tensor has two
 buffers; a step reads one and writes the other. With several training_infos an iteration is their steps in
-order, each of which may iteration any tensor over; after two iterations every tensor is back where it was, so
+order, each of which may turn any tensor over; after two iterations every tensor is back where it was, so
 the bindings of two iterations are made once and used for ever.
 """
 from __future__ import annotations

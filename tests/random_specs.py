@@ -11,7 +11,7 @@ from random_constructs import BY_ROW, ELEMENTWISE, PAIRWISE, by_row, elementwise
 from random_draft import CONSTRUCTS, Draft, Unfit, Value
 from shelf import TRAIN
 
-# Every construct, and every line of those that have many: each has its iteration.
+# Every construct, and every line of those that have many: each has its turn.
 TURNS = [*CONSTRUCTS, *(partial(elementwise, text=text) for text in ELEMENTWISE),
          *(partial(pairwise, text=text) for text in PAIRWISE), *(partial(by_row, text=text) for text in BY_ROW)]
 

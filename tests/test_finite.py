@@ -147,7 +147,7 @@ def test_state_that_came_to_nan_unseen_is_not_saved(tmp_path: Path) -> None:
         trainer.save(tmp_path / "m.onnx")
     assert caught.value.code == "E0671" and not list(tmp_path.iterdir())
     problem = refused(lambda: trainer.step({name: array[:10] for name, array in line().items()}))
-    assert "`w` is NaNsince an earlier update" in problem.notes
+    assert "`w` is NaN since an earlier update" in problem.notes
 
 
 def test_what_is_infinite_to_begin_with_may_stay_so(tmp_path: Path) -> None:

@@ -334,7 +334,7 @@ def test_rows_stay_apart_through_a_scan_over_time(name):
             assert error_of(whole[(i, ..., *at)], numeric) <= 1e-6
 
 
-def test_rows_stay_apart_through_rules_of_a_iteration() -> None:
+def test_rows_stay_apart_through_rules_of_an_iteration() -> None:
     """What flows back to weights mixes rows, and does not count: they do not depend on x."""
     spec = Spec("""fn spike(v) = where(v > 0, 1.0, 0.0)
     derivative spike(g, y, v) = g / (1 + 10 * abs(v))^2

@@ -184,7 +184,7 @@ def test_states_of_layers_move_in_every_iteration():
     assert np.isclose(predicted, (s - after["fixed.mean_"]).mean())
 
 
-def test_layers_and_parameters_in_a_iteration_are_made_once():
+def test_layers_and_parameters_in_an_iteration_are_made_once():
     spec = Spec("""model m {
         input x: float[batch, time, 3]
         target y: int[batch]

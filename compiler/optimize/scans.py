@@ -239,8 +239,8 @@ class _Improving:
         return results
 
     def _stays(self, node: Node) -> bool:
-        """Whether a value that needs no iteration is made in the turn all the same: numbers, and until the end what is
-        made of numbers alone, which the rules look at."""
+        """Whether a value that needs no iteration is made in one all the same: numbers, and until the end what is made
+        of numbers alone, which the rules look at."""
         return self.kinds[node] == "closed" and (not self.final or not node.inputs)
 
     def _in(self, intake: Intake, node: Node) -> Node:

@@ -118,7 +118,7 @@ class Parser:
     """The grammar, built once a process. Its callbacks hold the parse in hand, so parses take turns."""
 
     def __init__(self) -> None:
-        self.iteration = threading.RLock()
+        self.lock = threading.RLock()
         self._examples: Examples | None = None
         self.builder, self.newlines = Builder(), Newlines()
         texts = (resources.files("dlc.grammar").joinpath(name).read_text("utf-8") for name in _GRAMMAR)
@@ -148,7 +148,7 @@ class Parser:
         """The tree, or all the problems found: after one, reading goes on at the next declaration."""
         found: list[CompileError] = []
         text = source.text if start == "file" else source.text.rstrip()
-        with self.iteration:
+        with self.lock:
             while True:
                 tree, problems, failure = self.attempt(source, start, text)
                 found += problems
@@ -191,7 +191,7 @@ def parse(source: Source) -> s.File:
 def tokens(source: Source) -> list[Token]:
     """The tokens of a file that parses; of the newlines, only those that end statements (`_END`)."""
     parser = _get_parser()
-    with parser.iteration:
+    with parser.lock:
         parser.run(source, "file")
         return parser.newlines.seen
 
