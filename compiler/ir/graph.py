@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-WORTH_KEEPING = 1_000  # nodes in an order, for one that asks again
+WORTH_KEEPING = 1_000  # nodes in an order
 
 OPERATORS: dict[str, Callable[..., Node]] = {}  # what `+`, `*` and so on make of nodes: `ops` says
 
@@ -178,7 +178,7 @@ class Graph:
         self.inputs: dict[str, Node] = {}  # every input ever made: a pruned one may still tell a size
         self.outputs = Roots()  # named roots; `replace` and `prune` know them
         self._known: dict[tuple[Any, ...], Node] = {}
-        self._orders: dict[tuple[Node, ...], list[Node]] = {}  # by roots, until a node gets other inputs
+        self._order: tuple[tuple[Node, ...], list[Node]] = (), []  # the last one asked for, and of which roots
         self._next = 0
 
     # --- making
@@ -248,7 +248,7 @@ class Graph:
 
         A user that thereby equals another node is merged into it, and so on down the graph.
         """
-        self._orders.clear()
+        self._order = (), []
         changed: list[Node] = []
         gone: dict[Node, Node] = {}  # what took the place of a node meanwhile
         work = [(old, new)]
@@ -307,10 +307,13 @@ class Graph:
     # --- reading
 
     def order(self, roots: Iterable[Node]) -> list[Node]:
-        """The roots and all they need, inputs first, in one deterministic order. Linear, not recursive."""
+        """The roots and all they need, inputs first, in one deterministic order. Linear, not recursive.
+
+        The last long order is kept until a node gets other inputs: passes that change nothing ask for it again.
+        """
         asked = tuple(roots)
-        if asked in self._orders:
-            return list(self._orders[asked])
+        if asked == self._order[0]:
+            return list(self._order[1])
         done: dict[Node, None] = {}
         stack = list(asked[::-1])
         limit = 100 + 4 * len(self) + len(stack)
@@ -332,7 +335,7 @@ class Graph:
             stack.pop()
         found = list(done)
         if len(found) >= WORTH_KEEPING:
-            self._orders[asked] = found
+            self._order = asked, found
         return list(found)
 
     def view(self, roots: Iterable[Node]) -> nx.DiGraph[Node]:
