@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dlc.runtime.failures import Error, shortened
@@ -13,10 +13,10 @@ from .source import Span
 
 __all__ = [
     "CompileError", "Diagnostic", "InternalError", "Label", "Problems", "Severity", "did_you_mean", "error", "nearest",
-    "warning",
 ]
 
 Severity = Literal["error", "warning"]
+
 
 @dataclass(frozen=True)
 class Label:
@@ -113,25 +113,8 @@ def error(
     help: str | None = None,
 ) -> CompileError:
     """A `CompileError` of one diagnostic, to be raised."""
-    return CompileError([Diagnostic(code, message, _labels(span, label, more), tuple(notes), help)])
-
-
-def warning(
-    code: str,
-    message: str,
-    span: Span | None = None,
-    label: str = "",
-    *,
-    more: Iterable[tuple[Span | None, str]] = (),
-    notes: Iterable[str] = (),
-    help: str | None = None,
-) -> Diagnostic:
-    """A warning, to be added to `Problems`: the spec compiles."""
-    return Diagnostic(code, message, _labels(span, label, more), tuple(notes), help, "warning")
-
-
-def _labels(span: Span | None, label: str, more: Iterable[tuple[Span | None, str]]) -> tuple[Label, ...]:
-    return tuple(Label(place, text) for place, text in ((span, label), *more) if place)
+    labels = tuple(Label(place, text) for place, text in ((span, label), *more) if place)
+    return CompileError([Diagnostic(code, message, labels, tuple(notes), help)])
 
 
 class Problems:
@@ -148,6 +131,11 @@ class Problems:
             target = self.warnings if diagnostic.severity == "warning" else self.errors
             if diagnostic not in target:
                 target.append(diagnostic)
+
+    def warn(self, problem: CompileError) -> None:
+        """The same as warnings: the spec compiles."""
+        for diagnostic in problem.diagnostics:
+            self.add(replace(diagnostic, severity="warning"))
 
     def raise_if_any(self) -> None:
         if self.errors:

@@ -18,6 +18,7 @@ from .metadata import RESERVED
 
 KEY = "dlc.checksum"  # metadata of a compiled file
 
+
 class Sum:
     """A CRC-32 of pieces, each with its length."""
 

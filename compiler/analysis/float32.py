@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from ..diagnostics import Problems, warning
+from ..diagnostics import Problems, error
 from ..ir.graph import Node
 from ..ir.module import Module
 from ..ir.reachable import dependent
@@ -37,7 +37,7 @@ def warn(module: Module, source: Source, problems: Problems) -> None:
     for number, node in found.items():
         what, instead = ("0", "an epsilon that has an effect is at least 1e-38") if abs(number) < 1 else (
             "infinite", "write `inf` if that is meant; the largest is 3.4e38")
-        problems.add(warning(
+        problems.warn(error(
             "W0205", f"the number {number:g} is {what} in float32", _place(number, node.span, source),
             f"{what} in the file",
             help=f"{instead}; `--precision float64` has numbers from 5e-324 to 1.8e308",

@@ -1,7 +1,7 @@
 """Whether a model pairs its parameters with the rows of a batch by their places, and training shuffles them."""
 from __future__ import annotations
 
-from ..diagnostics import Problems, warning
+from ..diagnostics import Problems, error
 from ..ir.graph import Node
 from ..ir.module import Module
 from ..ir.reachable import dependent
@@ -22,7 +22,7 @@ def warn(module: Module, problems: Problems) -> None:
         return
     node, leaf, name = found
     why = "training shuffles the rows" if shuffled else "`validate:` takes a share of the rows away"
-    problems.add(warning(
+    problems.warn(error(
         "W0204", f"`{name}` is paired with the rows of a batch by position, and {why}", node.span,
         "counts the rows of the batch, not those of the data",
         more=[(leaf.span, "what it learns belongs to no particular row")],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 
-from ..diagnostics import CompileError, Problems, did_you_mean, error, warning
+from ..diagnostics import CompileError, Problems, did_you_mean, error
 from ..source import Source
 from ..syntax import tree as syntax
 from ..syntax.parser import parse, read_source
@@ -114,7 +114,7 @@ class Library:
                     ))
                 elif not standard and not isinstance(declaration, syntax.Model) \
                         and (declaration.name in standard_index() or declaration.name in BUILTINS):
-                    self.problems.add(warning(
+                    self.problems.warn(error(
                         "W0202", f"`{declaration.name}` hides the definition of the standard library",
                         declaration.name_span, "this one is used in this file",
                     ))

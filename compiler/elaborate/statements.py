@@ -7,7 +7,7 @@ from typing import Any
 from dlc.runtime.metadata import RESERVED
 
 from .. import ops
-from ..diagnostics import CompileError, error, warning
+from ..diagnostics import CompileError, error
 from ..ir.types import TypeProblem
 from ..source import Span
 from ..syntax import tree as syntax
@@ -202,8 +202,8 @@ def hides(c: Context, frame: Frame, name: str, span: Span) -> None:
     if frame.kind == "distribution" and name in distributions.EQUATIONS:
         return
     if not frame.unit.standard and (name in builtins.BUILTINS or c.library.find(name, frame.unit)):
-        c.problems.add(warning("W0201", f"the name `{name}` hides the function of that name", span,
-                               "from here on it is this value", help="choose another name, or ignore this"))
+        c.problems.warn(error("W0201", f"the name `{name}` hides the function of that name", span,
+                              "from here on it is this value", help="choose another name, or ignore this"))
 
 
 def _typed(c: Context, frame: Frame, statement: syntax.Typed) -> None:

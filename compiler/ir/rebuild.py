@@ -49,4 +49,3 @@ def rebuild(
                 found = node if same else graph.add(node.op, inputs, node.attrs)
             done[node] = found
     return [taken(root) for root in roots]
-

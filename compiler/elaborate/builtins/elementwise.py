@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ... import ops
-from ...diagnostics import error, warning
+from ...diagnostics import error
 from ...ir.graph import Node
 from ...ir.types import Dim, Shape, TensorType, TypeProblem
 from ...source import Span
@@ -159,8 +159,8 @@ def _greater_of_two(c: Context, name: str, x: Argument, axis: Argument) -> None:
     if isinstance(axis.value, float | Tensor):
         raise error("E0314", f"an axis is a number or a name, not {kind(axis.value)}", axis.span, "the axis", help=said)
     if type(axis.value) is int:
-        c.problems.add(warning("W0203", f"`{name}` works along axis {axis.value}", axis.span, "this is the axis",
-                               help=f"{said}; if the axis is meant write `axis = {axis.span.text}`"))
+        c.problems.warn(error("W0203", f"`{name}` works along axis {axis.value}", axis.span, "this is the axis",
+                              help=f"{said}; if the axis is meant write `axis = {axis.span.text}`"))
 
 
 def _without(names: tuple[Label | None, ...], chosen: tuple[int, ...], keep: bool) -> tuple[Label | None, ...]:
