@@ -24,13 +24,11 @@ def decompile(
     output: Output = OUTPUT,
 ) -> None:
     """Give back the spec that a file was compiled from, word for word."""
-    from dlc.runtime.file import CompiledFile
     from dlc.runtime.sources import places, write
 
-    from .trained import tell_stale
+    from .trained import predicting
 
-    compiled = CompiledFile.load(file, predicts=True)
-    tell_stale(compiled)
+    compiled = predicting(file)
     main, files = compiled.sources.main, compiled.sources.files
     if main is None or main not in files:
         raise Error("E0795", "the file does not hold its spec", where=str(file),

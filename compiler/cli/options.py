@@ -106,7 +106,7 @@ class Compilation:
         from dlc.runtime.checkpoint import Run
         from dlc.runtime.file import CompiledFile
 
-        from .trained import tell_stale
+        from .trained import predicting
 
         if path.is_dir():
             self.refuse(path)
@@ -114,9 +114,7 @@ class Compilation:
         if is_spec(path):
             return CompiledFile.of(self.program(path, output))
         self.refuse(path)
-        file = CompiledFile.load(path, predicts=True)
-        tell_stale(file)
-        return file
+        return predicting(path)
 
     def refuse(self, path: Path, *but: str) -> None:
         """An option of compiling means nothing for a file that is compiled."""

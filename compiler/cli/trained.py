@@ -25,8 +25,7 @@ def compiled_file(path: Path, quiet: bool = False, predicts: bool = False) -> Co
     if path.is_dir():
         file, said = Run(path).trained()
     else:
-        file, said = CompiledFile.load(path, predicts=predicts), None
-        tell_stale(file)
+        file, said = predicting(path) if predicts else CompiledFile.load(path), None
     if said is not None and not quiet:
         report.note(f"note: {said}")
     if not file.sealed and not quiet:
@@ -34,7 +33,12 @@ def compiled_file(path: Path, quiet: bool = False, predicts: bool = False) -> Co
     return file
 
 
-def tell_stale(file: CompiledFile) -> None:
-    """Says on stderr why a file predicts only, where another tool has changed it."""
+def predicting(path: Path) -> CompiledFile:
+    """A .onnx file whose training is not needed; stderr is told why it predicts only, where another tool has changed
+    it."""
+    from dlc.runtime.file import CompiledFile
+
+    file = CompiledFile.load(path, predicts=True)
     if file.stale is not None:
         report.note(f"note: {file.stale.message}: `dlc check {file.name}` says more")
+    return file
