@@ -28,6 +28,11 @@ def install() -> None:
             signal.signal(number, stop)
 
 
+def asked() -> bool:
+    """Whether a signal has asked a program of our own to end."""
+    return _ending
+
+
 def ended() -> None:
     """All is done and said: a signal that comes now is too late, also while Python itself ends."""
     global _ending

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from dlc.runtime import interrupts
 
 SPECS = Path(__file__).parent.parent / "specs"
 # Says when its handlers are there: before that Python itself is starting.
@@ -31,3 +32,11 @@ def test_interrupts_within_milliseconds(wait: float, tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert "interrupted" in said or not said
     assert process.returncode == 130, said
+
+
+def test_an_interrupt_that_became_an_error_is_one(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An extension module whose import is broken into says that it cannot be imported."""
+    assert run("check", tmp_path / "missing.dl")[0] == 2
+    monkeypatch.setattr(interrupts, "_ending", True)
+    status, _, said = run("check", tmp_path / "missing.dl")
+    assert status == 130 and said.strip() == "interrupted"

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Parameter
+from dlc.runtime import interrupts
 from dlc.runtime.failures import Error
 
 from .. import __version__
@@ -55,8 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in tokens
     try:
-        words = _standard_input_last(tokens)
-        status = make_app()(words, exit_on_error=False, print_error=False, result_action="return_value")
+        status = _run(tokens)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except CycloptsError as problem:
@@ -76,6 +76,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report.failed(_system(problem), as_json)
     except Exception as problem:
         return report.fault(problem, as_json, "--debug" in tokens)
+
+
+def _run(tokens: list[str]) -> object:
+    try:
+        words = _standard_input_last(tokens)
+        return make_app()(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except Exception:
+        if interrupts.asked():  # which the import of another library may have turned into an error of its own
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _standard_input_last(tokens: list[str]) -> list[str]:
