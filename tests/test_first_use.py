@@ -348,3 +348,10 @@ def test_a_hyperparameter_as_an_option_leads_to_set(capsys: pytest.CaptureFixtur
 
     assert main(["train", "specs/digits.dl", "--lr", "3"]) == 2
     assert "`--set lr=3`" in capsys.readouterr().err
+
+
+def test_a_name_of_the_text_comes_before_that_of_another_library() -> None:
+    text = "model m {\n    input x: float[batch, 2]\n    logits = x |> dense(3)\n    output p = softmax(logit)\n}\n"
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile(text)
+    assert caught.value.help == f"did you mean `logits`? The `logit` of other libraries: {foreign.NAMES['logit']}"

@@ -140,8 +140,15 @@ def _name(c: Context, frame: Frame, expr: syntax.Name) -> Value:
         known = list(frame.names) + list(frame.dims) + c.library.known(frame.unit) + list(builtins.BUILTINS)
         raise scan.unfinished(c, expr) or error(
             "E0201", f"`{expr.name}` is not defined", expr.span, "not found here",
-            help=foreign.NAMES.get(expr.name) or did_you_mean(expr.name, known))
+            help=_of_another_library(frame, expr.name) or did_you_mean(expr.name, known))
     return None if value is NOTHING else value
+
+
+def _of_another_library(frame: Frame, name: str) -> str | None:
+    """What does here what another library calls by this name; before it the name of the text that it nearly is."""
+    instead = foreign.NAMES.get(name)
+    near = did_you_mean(name, [*frame.names, *frame.dims]) if instead else None
+    return f"{near} The `{name}` of other libraries: {instead}" if near else instead
 
 
 NOTHING = object()  # the value `none`, where None means not found
