@@ -1,4 +1,4 @@
-"""What `dlc check` costs: half a second of processor time, and only the libraries it needs."""
+"""What `dlc check` costs: little more than the libraries it needs, and no other library."""
 from __future__ import annotations
 
 import os
@@ -19,13 +19,19 @@ def test_check_is_light() -> None:
     assert done.stdout.splitlines()[-1] == "[] 0"
 
 
-def test_check_takes_half_a_second() -> None:
-    # As installed: compiled modules kept (the first run writes them). Processor time: neighbours matter less.
-    environment, spent = {name: v for name, v in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}, []
-    command = [sys.executable, "-c", "import sys; from dlc.cli import main; sys.exit(main())", "check", SPEC]
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, capture_output=True, check=True, env=environment)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(spent) < 0.6, spent
+def test_check_costs_little_more_than_its_libraries() -> None:
+    # As installed: compiled modules kept (the first run writes them). In turns with the libraries it needs: how fast
+    # the machine is, and how busy, is the same for both.
+    environment = {name: v for name, v in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    commands = {
+        "check": ["-c", "import sys; from dlc.cli import main; sys.exit(main())", "check", SPEC],
+        "libraries": ["-c", "import numpy, lark, cyclopts"],
+    }
+    spent: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(7):
+        for name, command in commands.items():
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, *command], capture_output=True, check=True, env=environment)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent["check"]) < 2.5 * min(spent["libraries"]), spent  # 2.0; with networkx and onnx, 3

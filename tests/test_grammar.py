@@ -406,12 +406,13 @@ def test_threads_parse_at_once() -> None:
 def test_a_first_parse_is_fast() -> None:
     program = (
         "import time; from dlc.syntax.parser import read_source, parse\n"
-        "begin = time.process_time(); parse(read_source('gpt2.dl')); print(time.process_time() - begin)"
+        "begin = time.process_time(); parse(read_source('gpt2.dl')); print(begin, time.process_time())"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], cwd=HERE / "specs_design", capture_output=True, text=True, check=True
     )
-    assert float(run.stdout) < 0.3  # 0.1 s on an idle machine, the grammar built anew
+    imported, parsed = map(float, run.stdout.split())
+    assert parsed - imported < 4 * imported  # about 1.5: 0.12 s, the grammar built anew, after 0.08 s of imports
 
 
 TEXTS = [path.read_text("utf-8") for path in SPECS]
