@@ -9,9 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from . import checksum, interrupts, lock
+from .arguments import positive
 from .callbacks import Callback, History, MetricsFile, Record, Start
 from .checkpoint import Checkpoint, Plan, Progress, Run
 from .data import ArraySource, Columns, split
@@ -19,7 +18,7 @@ from .evaluate import fit_batch
 from .failures import Error
 from .file import CompiledFile
 from .finite import refused
-from .metadata import BATCH, COUNTS, EPOCHS, Within, describe
+from .metadata import BATCH, EPOCHS
 from .nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -455,18 +454,6 @@ def foreseen(trainer: Trainer, rows: int | None) -> tuple[dict[str, int], list[s
         else:
             found = {"steps": loop.total(), "observations": loop.columns.rows, **found}
     return found, why
-
-
-def positive(name: str, value: object) -> int:
-    return whole(name, value, COUNTS)
-
-
-def whole(name: str, value: object, within: Within) -> int:
-    """A number that a caller gives. Raises `Error` E0625 where it is not whole or out of its bounds."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not within.low <= value <= within.high:
-        found = describe(value) if isinstance(value, int) else repr(value)
-        raise Error("E0625", f"`{name}` takes a whole number {within}, not {found}")
-    return int(value)
 
 
 __all__ = ["Loop", "Progress"]

@@ -15,6 +15,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from . import graphs, session
+from .arguments import positive, whole
 from .callbacks import Callback, History
 from .checkpoint import Checkpoint, Plan, Progress, Run, find
 from .closing import EpochFigures
@@ -24,7 +25,7 @@ from .evaluate import Evaluator, Predictor, batch_for
 from .failures import Error
 from .file import CompiledFile, Slot
 from .finite import refused
-from .loop import Loop, foreseen, positive, whole
+from .loop import Loop, foreseen
 from .metadata import BATCH, SEEDS, THREADS
 from .nearest import did_you_mean
 from .state import State, Stepper

@@ -167,6 +167,7 @@ SEQUENCES: dict[str, Any] = {"shapes": ranks(3, 3, ("#",)), "result": lambda x, 
                              "parameters": ("W", "U", "b"), "around": 0.0}
 OF_LENGTHS = SEQUENCES | {"inputs": "x k", "least": {}, "shapes": lambda n, count: [("d", "4", "2"), ("d",)], "high": 4}
 
+# fmt: off
 CASES = {
     # activations
     "relu": Case("out = relu(x)", lambda x: np.maximum(x, 0), edge=away(0)),
