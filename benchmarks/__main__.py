@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from .worker import SYSTEMS
 from .workloads import WORKLOADS, Workload
 
-COMPILE_LIMIT = 60.0   # seconds that a system has to its first finished step
-PAUSE = 0.1            # between turns of systems: threads of the one before spin for a while before they sleep
+COMPILE_LIMIT = 60.0  # seconds that a system has to its first finished step
+PAUSE = 0.1  # between turns of systems: threads of the one before spin for a while before they sleep
 PEERS = ("torch", "torch-compile", "jax", "jax-scan")
 
 
@@ -34,13 +34,20 @@ class Child:
 
     def __init__(self, *arguments: str, cache: str) -> None:
         env = os.environ | {
-            "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "TORCHINDUCTOR_COMPILE_THREADS": "1",
-            "TORCHINDUCTOR_CACHE_DIR": cache,   # empty: the first step pays for compilation
+            "OMP_NUM_THREADS": "2",
+            "MKL_NUM_THREADS": "2",
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+            "TORCHINDUCTOR_CACHE_DIR": cache,  # empty: the first step pays for compilation
         }
-        self.errors = tempfile.TemporaryFile("w+")   # noqa: SIM115  (open as long as the child is)
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (open as long as the child is)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", *arguments], env=env, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
+            [sys.executable, "-m", "benchmarks.worker", *arguments],
+            env=env,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+        )
 
     def read(self, limit: float) -> dict[str, float]:
         """The next line. Raises Silent with the reason."""
@@ -90,18 +97,26 @@ class Row:
         """As JSON; a system without figures says why."""
         start = {"workload": self.workload, "system": self.system}
         if self.note:
-            return json.dumps(start | {"ms": None, "first_step_s": None, "import_s": None, "peak_mb": None,
-                                       "note": self.note})
-        return json.dumps(start | {"ms": round(self.ms, 4), "first_step_s": self.first_step_s,
-                                   "import_s": self.import_s, "peak_mb": self.peak_mb,
-                                   "min_ms": round(min(self.rounds), 4)})
+            return json.dumps(
+                start | {"ms": None, "first_step_s": None, "import_s": None, "peak_mb": None, "note": self.note}
+            )
+        return json.dumps(
+            start
+            | {
+                "ms": round(self.ms, 4),
+                "first_step_s": self.first_step_s,
+                "import_s": self.import_s,
+                "peak_mb": self.peak_mb,
+                "min_ms": round(min(self.rounds), 4),
+            }
+        )
 
 
 def measure(workload: Workload, systems: list[str], rounds: int, steps: int) -> list[Row]:
     """All systems on one workload, interleaved. A system that fails has a row with the reason."""
     rows: list[Row] = []
     running: list[tuple[Row, Child]] = []
-    if not workload.spec.exists():   # the library does not have its layers yet
+    if not workload.spec.exists():  # the library does not have its layers yet
         return [Row(workload.name, "dlc", note=f"left out: there is no {workload.spec.name} yet")]
     with tempfile.TemporaryDirectory() as cache:
         for system in systems:
@@ -110,14 +125,14 @@ def measure(workload: Workload, systems: list[str], rounds: int, steps: int) -> 
             try:
                 first = child.read(COMPILE_LIMIT)
                 row.import_s, row.first_step_s = first["import_s"], first["first_step_s"]
-                child.ask(steps)   # warm
+                child.ask(steps)  # warm
                 running.append((row, child))
             except Silent as reason:
                 row.note = str(reason)
         for _ in range(rounds):
             for row, child in running:
                 time.sleep(PAUSE)
-                child.ask(max(1, steps // 10))   # its threads awake, its memory near
+                child.ask(max(1, steps // 10))  # its threads awake, its memory near
                 row.rounds.append(child.ask(steps)["ms"])
         for row, child in running:
             row.peak_mb = child.close()["peak_mb"]
@@ -169,8 +184,10 @@ def bounds(done: dict[str, Row]) -> list[str]:
     for name in ("torch-compile", "jax") if "dlc" in done else ():
         if name in done:
             ours, theirs = (done[n].import_s + done[n].first_step_s for n in ("dlc", name))
-            lines.append(f"start to first step: dlc {ours:.1f} s, {name} {theirs:.1f} s, "
-                         f"at most that: {'met' if ours <= theirs else 'MISSED'}")
+            lines.append(
+                f"start to first step: dlc {ours:.1f} s, {name} {theirs:.1f} s, "
+                f"at most that: {'met' if ours <= theirs else 'MISSED'}"
+            )
     if "dlc" in done and "torch" in done:
         ratio = done["dlc"].peak_mb / done["torch"].peak_mb
         lines.append(f"peak memory: dlc / torch = {ratio:.2f}, at most 1.0: {'met' if ratio <= 1 else 'MISSED'}")
@@ -179,24 +196,30 @@ def bounds(done: dict[str, Row]) -> list[str]:
 
 def table(rows: list[Row]) -> str:
     peers = [row.ms for row in rows if row.system in PEERS and not row.note]
-    lines = [f"{'workload':14} {'system':14} {'ms':>9} {'least':>9} {'x best peer':>12} "
-             f"{'first s':>8} {'import s':>9} {'MB':>6}"]
+    lines = [
+        f"{'workload':14} {'system':14} {'ms':>9} {'least':>9} {'x best peer':>12} "
+        f"{'first s':>8} {'import s':>9} {'MB':>6}"
+    ]
     for row in rows:
         if row.note:
             lines.append(f"{row.workload:14} {row.system:14} {row.note}")
             continue
         ratio = f"{row.ms / min(peers):12.2f}" if peers else " " * 12
-        lines.append(f"{row.workload:14} {row.system:14} {row.ms:9.3f} {min(row.rounds):9.3f} {ratio} "
-                     f"{row.first_step_s:8.2f} {row.import_s:9.2f} {row.peak_mb:6.0f}")
+        lines.append(
+            f"{row.workload:14} {row.system:14} {row.ms:9.3f} {min(row.rounds):9.3f} {ratio} "
+            f"{row.first_step_s:8.2f} {row.import_s:9.2f} {row.peak_mb:6.0f}"
+        )
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="WORKLOAD",
-                        help=", ".join(WORKLOADS))
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), metavar="SYSTEM",
-                        help=", ".join(SYSTEMS))
+    parser.add_argument(
+        "--only", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="WORKLOAD", help=", ".join(WORKLOADS)
+    )
+    parser.add_argument(
+        "--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), metavar="SYSTEM", help=", ".join(SYSTEMS)
+    )
     parser.add_argument("--quick", action="store_true", help="few short rounds; what compiles slowly is left out")
     parser.add_argument("--json", action="store_true", help="one line a workload and system")
     options = parser.parse_args()
@@ -216,8 +239,12 @@ def main() -> None:
 
 
 def report(rows: list[Row], lines: list[str], as_json: bool) -> None:
-    print("\n".join(row.line() for row in rows) if as_json else table(rows) + "\n\n" + "".join(
-        f"  {line}\n" for line in lines), flush=True)
+    print(
+        "\n".join(row.line() for row in rows)
+        if as_json
+        else table(rows) + "\n\n" + "".join(f"  {line}\n" for line in lines),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 Each figure is a process of its own: the peak of the resident memory during a step less what was resident before it, in
 the sessions of this project and in a stock ONNX Runtime session with default options. Linux only.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -98,11 +99,17 @@ def _status(name: str) -> int:
     return int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
-def in_a_process(layers: int, block: int, rows: int, rate: float = 0.0, stock: bool = False,
-                 save: Path | None = None) -> dict[str, Any]:
+def in_a_process(
+    layers: int, block: int, rows: int, rate: float = 0.0, stock: bool = False, save: Path | None = None
+) -> dict[str, Any]:
     given = [str(layers), str(block), str(rows), str(rate), str(int(stock)), str(save or "")]
-    done = subprocess.run([sys.executable, "-m", "benchmarks.checkpoint", "--one", *given], check=True,
-                          capture_output=True, text=True, cwd=Path(__file__).resolve().parents[1])
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.checkpoint", "--one", *given],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parents[1],
+    )
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
@@ -124,8 +131,11 @@ def main() -> None:
     for stock in (False, True):
         for size in (0, block):
             found = in_a_process(options.layers, size, options.rows, stock=stock)
-            print(f"| {'stock, default options' if stock else 'dlc'} | {size or 'none'} | {found['megabytes']:.0f} | "
-                  f"{found['megabytes'] / one:.0f} | {found['seconds']:.2f} |", flush=True)
+            print(
+                f"| {'stock, default options' if stock else 'dlc'} | {size or 'none'} | {found['megabytes']:.0f} | "
+                f"{found['megabytes'] / one:.0f} | {found['seconds']:.2f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

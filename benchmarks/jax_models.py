@@ -12,7 +12,7 @@ from .start import resnet_blocks
 from .workloads import Workload
 
 Theta = dict[str, jax.Array]
-Tree = Any   # a nest of arrays
+Tree = Any  # a nest of arrays
 
 
 def cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
@@ -79,6 +79,7 @@ def resnet(t: Theta, x: jax.Array, y: jax.Array, done: jax.Array, *, workload: W
 
 def lstm(t: Theta, x: jax.Array, y: jax.Array, done: jax.Array, *, workload: Workload) -> jax.Array:
     """The products with x are made at once, before the scan over time."""
+
     def cell(state: tuple[jax.Array, jax.Array], gates: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
         h, c = state
         i, f, g, o = jnp.split(gates + h @ t["U"], 4, axis=-1)
@@ -109,5 +110,10 @@ def gpt(t: Theta, tokens: jax.Array, following: jax.Array, done: jax.Array, *, w
 
 
 LOSSES: dict[str, Callable[..., jax.Array]] = {
-    "perceptron": perceptron, "residual": residual, "lenet": lenet, "resnet": resnet, "lstm": lstm, "gpt": gpt,
+    "perceptron": perceptron,
+    "residual": residual,
+    "lenet": lenet,
+    "resnet": resnet,
+    "lstm": lstm,
+    "gpt": gpt,
 }

@@ -13,7 +13,7 @@ from .jax_models import LOSSES, scan
 from .start import start
 from .workloads import Workload, batches, data
 
-Tree = Any   # a nest of arrays
+Tree = Any  # a nest of arrays
 
 
 class Jax:
@@ -24,8 +24,9 @@ class Jax:
         self.feed = batches(*data(workload), workload.batch)
         theta: Tree = start(workload)
         if scanned:
-            theta = tuple(np.stack([array for name, array in theta.items() if name.endswith(end)])
-                          for end in (".W", ".b"))
+            theta = tuple(
+                np.stack([array for name, array in theta.items() if name.endswith(end)]) for end in (".W", ".b")
+            )
         theta = jax.device_put(theta)
         zeros = partial(jax.tree.map, jnp.zeros_like)
         moments = {"sgd": (), "momentum": (zeros(theta),)}.get(workload.optimizer, (zeros(theta), zeros(theta)))
@@ -60,7 +61,7 @@ def step(state: Tree, x: jax.Array, y: jax.Array, *, loss: Any, workload: Worklo
         return value, (jax.tree.map(lambda p, v: p - lr * v, theta, v), (v,), t)
     m = jax.tree.map(lambda m, d: 0.9 * m + 0.1 * d, moments[0], g)
     v = jax.tree.map(lambda v, d: 0.999 * v + 0.001 * d * d, moments[1], g)
-    c1, c2, kept = 1 - 0.9 ** t, 1 - 0.999 ** t, 1 - lr * workload.decay
+    c1, c2, kept = 1 - 0.9**t, 1 - 0.999**t, 1 - lr * workload.decay
     theta = jax.tree.map(lambda p, m, v: p * kept - lr * (m / c1) / (jnp.sqrt(v / c2) + 1e-8), theta, m, v)
     return value, (theta, (m, v), t)
 

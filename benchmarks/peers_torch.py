@@ -11,7 +11,7 @@ from .start import start
 from .torch_models import OBJECTIVES, Objective, optimizer
 from .workloads import Workload, batches, data
 
-sys.setrecursionlimit(100_000)   # torch.compile walks the graph of 1,000 layers recursively
+sys.setrecursionlimit(100_000)  # torch.compile walks the graph of 1,000 layers recursively
 torch.set_num_threads(2)
 torch.set_flush_denormal(True)
 

@@ -115,5 +115,10 @@ def _gpt(workload: Workload, rng: Generator) -> Named:
 
 
 FAMILIES: dict[str, Callable[[Workload, Generator], Named]] = {
-    "perceptron": _perceptron, "residual": _residual, "lenet": _lenet, "resnet": _resnet, "lstm": _lstm, "gpt": _gpt,
+    "perceptron": _perceptron,
+    "residual": _residual,
+    "lenet": _lenet,
+    "resnet": _resnet,
+    "lstm": _lstm,
+    "gpt": _gpt,
 }

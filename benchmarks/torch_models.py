@@ -130,7 +130,12 @@ class Gpt(Objective):
 
 
 OBJECTIVES: dict[str, Callable[[Workload, Theta], Objective]] = {
-    "perceptron": Perceptron, "residual": Residual, "lenet": LeNet, "resnet": ResNet, "lstm": Lstm, "gpt": Gpt,
+    "perceptron": Perceptron,
+    "residual": Residual,
+    "lenet": LeNet,
+    "resnet": ResNet,
+    "lstm": Lstm,
+    "gpt": Gpt,
 }
 
 

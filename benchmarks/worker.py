@@ -32,6 +32,7 @@ def compile_only(depth: int) -> None:
     """Our own stages on the deep model: from .dl text to the file's bytes, without ONNX Runtime."""
     begin = time.perf_counter()
     import dlc
+
     imported = time.perf_counter()
     dlc.compile(WORKLOADS["deep-residual"].spec, depth=depth)
     say(import_s=round(imported - begin, 3), first_step_s=round(time.perf_counter() - imported, 3))
@@ -39,7 +40,7 @@ def compile_only(depth: int) -> None:
 
 def main(name: str, workload: Workload) -> None:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    if hasattr(os, "sched_setaffinity"):   # two threads for each: on a larger machine, two cores
+    if hasattr(os, "sched_setaffinity"):  # two threads for each: on a larger machine, two cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     module, attribute, options = SYSTEMS[name]
     begin = time.perf_counter()
@@ -60,5 +61,5 @@ if __name__ == "__main__":
         compile_only(int(sys.argv[2]))
     else:
         main(sys.argv[1], WORKLOADS[sys.argv[2]])
-    scale = 1024 if sys.platform != "darwin" else 1024 ** 2
+    scale = 1024 if sys.platform != "darwin" else 1024**2
     say(peak_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale))

@@ -55,24 +55,112 @@ class Workload:
         return self.warmup > 0
 
 
-WORKLOADS = {w.name: w for w in (
-    Workload("digits-mlp", HERE / "digits_mlp.dl", "perceptron", 64, "adam", 1e-3, 2000, (64, 128, 10),
-             targets=(("torch", 0.5), ("jax", 1.1)), known=(("torch", 0.24), ("torch-compile", 0.34), ("jax", 0.084))),
-    Workload("wide-mlp", HERE / "wide_mlp.dl", "perceptron", 128, "adam", 1e-3, 150, (784, 512, 512, 10),
-             targets=(("best", 1.1),), known=(("torch", 4.8), ("torch-compile", 2.49), ("jax", 2.50))),
-    Workload("deep-residual", HERE / "deep_residual.dl", "residual", 32, "sgd", 1e-3, 20, (64,), depth=1000,
-             targets=(("best", 1.3),), known=(("torch", 77), ("jax", 22))),
-    Workload("digits-spec", SPECS / "digits.dl", "perceptron", 64, "adam", 1e-2, 1000, (64, 128, 10),
-             dropout=0.2, clip=1.0, l2=1e-4, warmup=50),
-    Workload("lenet5", HERE / "lenet5.dl", "lenet", 64, "momentum", 1e-2, 60, bounded=True,
-             targets=(("best", 1.2),), known=(("torch", 5.1), ("torch-compile", 3.3), ("jax", 6.0))),
-    Workload("resnet20", HERE / "resnet20.dl", "resnet", 32, "momentum", 1e-2, 6, bounded=True,
-             targets=(("best", 1.5),), known=(("torch", 63), ("torch-compile", 60), ("jax", 125))),
-    Workload("lstm", HERE / "lstm.dl", "lstm", 64, "adam", 1e-3, 60, bounded=True,
-             targets=(("best", 1.3),), known=(("torch", 5.3), ("torch-compile", 5.9), ("jax", 14.2))),
-    Workload("gpt", HERE / "gpt.dl", "gpt", 8, "adamw", 3e-4, 8, decay=0.01, feeds=("tokens", "next"), bounded=True,
-             targets=(("best", 1.0),), known=(("torch", 38.6), ("torch-compile", 38.2), ("jax", 120))),
-)}
+WORKLOADS = {
+    w.name: w
+    for w in (
+        Workload(
+            "digits-mlp",
+            HERE / "digits_mlp.dl",
+            "perceptron",
+            64,
+            "adam",
+            1e-3,
+            2000,
+            (64, 128, 10),
+            targets=(("torch", 0.5), ("jax", 1.1)),
+            known=(("torch", 0.24), ("torch-compile", 0.34), ("jax", 0.084)),
+        ),
+        Workload(
+            "wide-mlp",
+            HERE / "wide_mlp.dl",
+            "perceptron",
+            128,
+            "adam",
+            1e-3,
+            150,
+            (784, 512, 512, 10),
+            targets=(("best", 1.1),),
+            known=(("torch", 4.8), ("torch-compile", 2.49), ("jax", 2.50)),
+        ),
+        Workload(
+            "deep-residual",
+            HERE / "deep_residual.dl",
+            "residual",
+            32,
+            "sgd",
+            1e-3,
+            20,
+            (64,),
+            depth=1000,
+            targets=(("best", 1.3),),
+            known=(("torch", 77), ("jax", 22)),
+        ),
+        Workload(
+            "digits-spec",
+            SPECS / "digits.dl",
+            "perceptron",
+            64,
+            "adam",
+            1e-2,
+            1000,
+            (64, 128, 10),
+            dropout=0.2,
+            clip=1.0,
+            l2=1e-4,
+            warmup=50,
+        ),
+        Workload(
+            "lenet5",
+            HERE / "lenet5.dl",
+            "lenet",
+            64,
+            "momentum",
+            1e-2,
+            60,
+            bounded=True,
+            targets=(("best", 1.2),),
+            known=(("torch", 5.1), ("torch-compile", 3.3), ("jax", 6.0)),
+        ),
+        Workload(
+            "resnet20",
+            HERE / "resnet20.dl",
+            "resnet",
+            32,
+            "momentum",
+            1e-2,
+            6,
+            bounded=True,
+            targets=(("best", 1.5),),
+            known=(("torch", 63), ("torch-compile", 60), ("jax", 125)),
+        ),
+        Workload(
+            "lstm",
+            HERE / "lstm.dl",
+            "lstm",
+            64,
+            "adam",
+            1e-3,
+            60,
+            bounded=True,
+            targets=(("best", 1.3),),
+            known=(("torch", 5.3), ("torch-compile", 5.9), ("jax", 14.2)),
+        ),
+        Workload(
+            "gpt",
+            HERE / "gpt.dl",
+            "gpt",
+            8,
+            "adamw",
+            3e-4,
+            8,
+            decay=0.01,
+            feeds=("tokens", "next"),
+            bounded=True,
+            targets=(("best", 1.0),),
+            known=(("torch", 38.6), ("torch-compile", 38.2), ("jax", 120)),
+        ),
+    )
+}
 
 
 def data(workload: Workload) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -108,7 +196,7 @@ def batches(x: NDArray[Any], y: NDArray[Any], size: int) -> Iterator[tuple[NDArr
     """Batches as contiguous slices, again and again: what every system is fed, one a step."""
     while True:
         for start in range(0, len(x), size):
-            yield x[start:start + size], y[start:start + size]
+            yield x[start : start + size], y[start : start + size]
 
 
 class System(Protocol):

@@ -7,6 +7,7 @@
 
 Importing this is light: the compiler, ONNX and ONNX Runtime load when they are used.
 """
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,13 @@ __version__ = "0.1.0"
 __all__ = ["Diagnostic", "Error", "InternalError", "Program", "Trainer", "__version__", "check", "compile", "load"]
 
 _HOMES = {
-    "Diagnostic": "dlc.diagnostics", "InternalError": "dlc.diagnostics", "Error": "dlc.runtime.failures",
-    "Program": "dlc.program", "compile": "dlc.program", "load": "dlc.program", "Trainer": "dlc.runtime.train",
+    "Diagnostic": "dlc.diagnostics",
+    "InternalError": "dlc.diagnostics",
+    "Error": "dlc.runtime.failures",
+    "Program": "dlc.program",
+    "compile": "dlc.program",
+    "load": "dlc.program",
+    "Trainer": "dlc.runtime.train",
 }
 
 

@@ -1,4 +1,5 @@
 """What a compilation may be asked for, and what it does where it is not."""
+
 from __future__ import annotations
 
 HALVES = ("float16", "bfloat16")  # for CUDA; every other file must run without a GPU

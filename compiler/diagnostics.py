@@ -1,4 +1,5 @@
 """Errors are data: a diagnostic says what is wrong, where, and how to get out. It is rendered here only."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -12,7 +13,15 @@ from .excerpt import excerpt
 from .source import Span
 
 __all__ = [
-    "CompileError", "Diagnostic", "InternalError", "Label", "Problems", "Severity", "did_you_mean", "error", "nearest",
+    "CompileError",
+    "Diagnostic",
+    "InternalError",
+    "Label",
+    "Problems",
+    "Severity",
+    "did_you_mean",
+    "error",
+    "nearest",
 ]
 
 Severity = Literal["error", "warning"]
@@ -56,8 +65,9 @@ class Diagnostic:
                     lines.append(f"{pad}  |")
                 column = label.span.source.position(label.span.start)[1]
                 end = column - 1 + label.span.end - label.span.start  # of a span over several lines one is drawn
-                shown, whole = excerpt(label.span.source.line(line), column - 1, end, label.text, f"{line:>{width}}",
-                                       columns)
+                shown, whole = excerpt(
+                    label.span.source.line(line), column - 1, end, label.text, f"{line:>{width}}", columns
+                )
                 lines += shown[1:] if (name, line) == previous and whole else shown
                 previous = (name, line)
             margin = pad
@@ -87,9 +97,7 @@ class CompileError(Error):
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
         first = self.diagnostics[0]
-        super().__init__(
-            first.code, first.message, where=first.where, notes=first.notes, help=first.help
-        )
+        super().__init__(first.code, first.message, where=first.where, notes=first.notes, help=first.help)
 
     def render(self, columns: int | None = None) -> str:
         return "\n\n".join(diagnostic.render(columns) for diagnostic in self.diagnostics)

@@ -1,4 +1,5 @@
 """A line of a source with carets under the place that is meant, in a given width of a terminal."""
+
 from __future__ import annotations
 
 import textwrap

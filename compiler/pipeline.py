@@ -1,4 +1,5 @@
 """The whole compiler on one page: every stage in order."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -26,8 +27,23 @@ if TYPE_CHECKING:
 
 # The rooms of the compiler: each imports from those before it alone.
 ROOMS = (
-    "defaults", "source", "excerpt", "diagnostics", "recursion", "syntax", "ir", "ops", "analysis", "elaborate",
-    "autodiff", "optimize", "lower", "view", "pipeline", "program", "cli",
+    "defaults",
+    "source",
+    "excerpt",
+    "diagnostics",
+    "recursion",
+    "syntax",
+    "ir",
+    "ops",
+    "analysis",
+    "elaborate",
+    "autodiff",
+    "optimize",
+    "lower",
+    "view",
+    "pipeline",
+    "program",
+    "cli",
 )
 
 
@@ -40,8 +56,13 @@ def source_of(path_or_text: str | Path) -> tuple[Source, Path | None]:
 
 
 def check(
-    source: Source, folder: Path | None = None, *, model: str | None = None, set: Mapping[str, Any] | None = None,
-    max_nodes: int = MAX_NODES, precision: str = "float32",
+    source: Source,
+    folder: Path | None = None,
+    *,
+    model: str | None = None,
+    set: Mapping[str, Any] | None = None,
+    max_nodes: int = MAX_NODES,
+    precision: str = "float32",
 ) -> tuple[Module, list[Diagnostic]]:
     """text -> graph with derivatives: every name, shape and derivative checked. Returns the module and the warnings,
     those for files of that precision."""

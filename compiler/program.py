@@ -1,4 +1,5 @@
 """The Python face of the compiler: `compile` and what it gives."""
+
 from __future__ import annotations
 
 import threading
@@ -86,8 +87,13 @@ class Program:
 
 
 def compile(
-    path_or_text: str | Path, model: str | None = None, precision: str = "float32",
-    set: Mapping[str, Any] | None = None, *, seed: int | None = None, max_nodes: int = MAX_NODES,
+    path_or_text: str | Path,
+    model: str | None = None,
+    precision: str = "float32",
+    set: Mapping[str, Any] | None = None,
+    *,
+    seed: int | None = None,
+    max_nodes: int = MAX_NODES,
     **hyperparameters: Any,
 ) -> Program:
     """Compiles a spec: a path, or the text itself (a string with a newline or `{`).

@@ -1,4 +1,5 @@
 """Deep recursion: two settings of the Python interpreter that a compilation needs otherwise than other programs do."""
+
 from __future__ import annotations
 
 import gc

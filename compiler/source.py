@@ -1,4 +1,5 @@
 """Where a piece of text stands: sources, and spans inside them."""
+
 from __future__ import annotations
 
 import bisect

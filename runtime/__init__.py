@@ -2,6 +2,7 @@
 
 Importing this is light: NumPy, ONNX and ONNX Runtime load when they are used.
 """
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["Callback", "CompiledFile", "Error", "History", "Trainer"]
 
 _HOMES = {
-    "Callback": "callbacks", "CompiledFile": "file", "Error": "failures", "History": "callbacks", "Trainer": "train",
+    "Callback": "callbacks",
+    "CompiledFile": "file",
+    "Error": "failures",
+    "History": "callbacks",
+    "Trainer": "train",
 }
 
 

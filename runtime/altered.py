@@ -3,6 +3,7 @@
 A tool that knows nothing of `training_info` changes the main graph and leaves training out, or carries it along as it
 was. The main graph then predicts, as changed; what does not need training works, and what does is refused.
 """
+
 from __future__ import annotations
 
 from onnx import ModelProto, TensorProto
@@ -32,23 +33,42 @@ def staleness(model: ModelProto, name: str, *, state: bool = True) -> Error | No
     change = structure.change(model, was) if was is not None and "content" not in wrong else None
     if change is None or change.slight:
         raise Error(
-            "E0755", "the file is not as it was written: it is damaged, or another tool has changed it", where=name,
-            notes=[f"its {' and its '.join(wrong)} differ from the checksum `{checksum.KEY}`",
-                   *(change.notes if change is not None else ())],
+            "E0755",
+            "the file is not as it was written: it is damaged, or another tool has changed it",
+            where=name,
+            notes=[
+                f"its {' and its '.join(wrong)} differ from the checksum `{checksum.KEY}`",
+                *(change.notes if change is not None else ()),
+            ],
             help=f"use an intact copy; {ON_PURPOSE}",
         )
     notes = [*change.notes, cause(model)]
     if not model.training_info:
-        return Error("E0759", "another tool has changed this file, and left its training part out", where=name,
-                     notes=notes, help=GOES_ON)
-    return Error("E0758", "another tool has changed this file, and its training part no longer fits", where=name,
-                 notes=notes, help=f"{GOES_ON}; to train what stands here all the same: dlc check FILE.onnx --accept")
+        return Error(
+            "E0759",
+            "another tool has changed this file, and left its training part out",
+            where=name,
+            notes=notes,
+            help=GOES_ON,
+        )
+    return Error(
+        "E0758",
+        "another tool has changed this file, and its training part no longer fits",
+        where=name,
+        notes=notes,
+        help=f"{GOES_ON}; to train what stands here all the same: dlc check FILE.onnx --accept",
+    )
 
 
 def explained(problem: Error, model: ModelProto) -> Error:
     """A fault of the training part alone, with where it is likely to come from and a way out."""
-    return Error(problem.code, problem.message, where=problem.where, notes=[*problem.notes, cause(model)],
-                 help=problem.help or GOES_ON)
+    return Error(
+        problem.code,
+        problem.message,
+        where=problem.where,
+        notes=[*problem.notes, cause(model)],
+        help=problem.help or GOES_ON,
+    )
 
 
 def cause(model: ModelProto) -> str:
@@ -63,5 +83,7 @@ def cause(model: ModelProto) -> str:
         return "it looks like what ONNX Runtime saves (optimized_model_filepath), which optimizes the main graph alone"
     if graphs.opsets(model).get("") != 21:
         return "it looks like the work of a version converter, which knows the main graph alone"
-    return ("quantizers, float16 and version converters, onnxslim, onnxsim, and ONNX Runtime's saved models change the "
-            "main graph alone, and leave training as it was or out")
+    return (
+        "quantizers, float16 and version converters, onnxslim, onnxsim, and ONNX Runtime's saved models change the "
+        "main graph alone, and leave training as it was or out"
+    )

@@ -1,4 +1,5 @@
 """Numbers that a caller gives: how many epochs, steps, rows, threads, and which seed."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Files appear whole or not at all."""
+
 from __future__ import annotations
 
 import os
@@ -49,6 +50,8 @@ def sync_folder(folder: Path) -> None:
 def cannot_write(path: Path, problem: OSError) -> Error:
     """E0748, of what a run writes."""
     return Error(
-        "E0748", f"cannot write `{path}`", notes=[problem.strerror or str(problem)],
+        "E0748",
+        f"cannot write `{path}`",
+        notes=[problem.strerror or str(problem)],
         help="check that the folder can be written and has room",
     )

@@ -5,6 +5,7 @@ its other kernel writes every window to memory first (docs/performance.md, Convo
 into blocks in the graph, each step anew: they are small against the images. An image `[batch, c, h, w]` in blocks of B
 channels is `[batch, c / B, h, w, B]`, filters `[o, c, kh, kw]` are `[o / B, c / B, kh, kw, B of c, B of o]`.
 """
+
 from __future__ import annotations
 
 from typing import Any, NamedTuple
@@ -37,7 +38,8 @@ def is_convolution(node: NodeProto) -> bool:
 def probe() -> ModelProto:
     """A model whose output `[1, B, 1, 1]` says how many channels a block has on this machine."""
     graph = helper.make_graph(
-        [helper.make_node("ReorderInput", ["x"], ["y"], domain=DOMAIN)], "probe",
+        [helper.make_node("ReorderInput", ["x"], ["y"], domain=DOMAIN)],
+        "probe",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 1, 1])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
     )

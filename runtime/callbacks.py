@@ -1,4 +1,5 @@
 """What may listen to a training run. The library never prints: whoever wants lines brings a callback."""
+
 from __future__ import annotations
 
 import json
@@ -57,8 +58,11 @@ class History:
         head = "".join(f"<th>{escape(name)}</th>" for name in ("epoch", *names))
         rows = ""
         for record in shown:
-            found = {f"{side} {name}": value for side in ("train", "validation")
-                     for name, value in (record[side] or {}).items()}
+            found = {
+                f"{side} {name}": value
+                for side in ("train", "validation")
+                for name, value in (record[side] or {}).items()
+            }
             cells = "".join(f"<td>{figure(found[name])}</td>" if name in found else "<td></td>" for name in names)
             rows += f"<tr><td>{record['epoch']}</td>{cells}</tr>"
         return f"<table><tr>{head}</tr>{rows}</table>{self.steps:,} updates in {self.seconds:.1f} s"

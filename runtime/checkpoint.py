@@ -10,6 +10,7 @@
 The folder takes its name when all but the metrics is in it. At the end the finished checkpoint is written first, then
 the .onnx: a file that lags behind its checkpoint is one that a resumed run has still to write.
 """
+
 from __future__ import annotations
 
 import errno
@@ -125,14 +126,18 @@ class Checkpoint:
         wanted = told.pop("checksum", None)
         if wanted is not None and wanted != checksum.arrays(state, told):
             raise Error(
-                "E0755", "the checkpoint is not as it was written: it is damaged", where=str(path),
+                "E0755",
+                "the checkpoint is not as it was written: it is damaged",
+                where=str(path),
                 notes=["its content differs from its checksum"],
                 help="use an intact copy, or train again; the .onnx of a finished run needs no checkpoint",
             )
         version = told.get("dlc.checkpoint", "")
         if re.fullmatch(r"[0-9]{1,18}", version) and int(version) > VERSION:
             raise Error(
-                "E0741", f"the checkpoint has version {version}, this dlc reads up to {VERSION}", where=str(path),
+                "E0741",
+                f"the checkpoint has version {version}, this dlc reads up to {VERSION}",
+                where=str(path),
                 help="install a newer dlc-compiler",
             )
         progress, plan = _told(told, "progress", Progress, path), _told(told, "plan", Plan, path)
@@ -189,14 +194,19 @@ def _check_state(state: Mapping[str, np.ndarray], slots: Mapping[str, Slot], pat
         notes = [f"the checkpoint has no {_some(missing)}"] if missing else []
         notes += [f"the model has no {_some(extra)}"] if extra else []
         raise Error(
-            "E0742", "the checkpoint belongs to another model", where=str(path), notes=notes,
+            "E0742",
+            "the checkpoint belongs to another model",
+            where=str(path),
+            notes=notes,
             help=did_you_mean(missing[0], extra) if missing and extra else "resume with the file that it was made with",
         )
     for name, slot in slots.items():
         found = state[name]
         if found.shape != slot.shape or found.dtype != slot.dtype:
             raise Error(
-                "E0743", f"`{name}` differs between checkpoint and model", where=str(path),
+                "E0743",
+                f"`{name}` differs between checkpoint and model",
+                where=str(path),
                 notes=[f"checkpoint: {found.dtype} {list(found.shape)}", f"model: {slot.dtype} {list(slot.shape)}"],
                 help="resume with the file that it was made with",
             )
@@ -209,7 +219,9 @@ def _some(names: list[str]) -> str:
 
 def _unreadable(path: Path, why: str, notes: list[str] | None = None) -> Error:
     return Error(
-        "E0740", f"cannot read the checkpoint `{path}`", notes=[why, *(notes or [])],
+        "E0740",
+        f"cannot read the checkpoint `{path}`",
+        notes=[why, *(notes or [])],
         help="give a run folder or a .safetensors file",
     )
 
@@ -248,9 +260,7 @@ class Run:
             if made.folder.exists():
                 shutil.rmtree(made.folder, ignore_errors=True)
 
-    def _fill(
-        self, title: str, file: CompiledFile, settings: Mapping[str, Any], first: Checkpoint | None
-    ) -> None:
+    def _fill(self, title: str, file: CompiledFile, settings: Mapping[str, Any], first: Checkpoint | None) -> None:
         mask = os.umask(0)
         os.umask(mask)
         self.folder.chmod(0o777 & ~mask)  # mkdtemp makes folders that only the owner enters
@@ -319,7 +329,9 @@ class Run:
         found = sorted(self.folder.glob("*.onnx"))
         if len(found) != 1:
             raise Error(
-                "E0744", f"`{self.folder}` is not a run folder", notes=[f"found {len(found)} .onnx files, expected 1"],
+                "E0744",
+                f"`{self.folder}` is not a run folder",
+                notes=[f"found {len(found)} .onnx files, expected 1"],
                 help="give the folder that `dlc train` printed",
             )
         return found[0]
@@ -367,7 +379,9 @@ def _settled(folder: Path) -> Path:
     if lock.free(folder):
         shutil.rmtree(folder, ignore_errors=True)
     raise Error(
-        "E0744", f"`{folder}` is not a run folder", notes=["a process was stopped while creating it"],
+        "E0744",
+        f"`{folder}` is not a run folder",
+        notes=["a process was stopped while creating it"],
         help="train again: nothing had begun",
     )
 
@@ -380,7 +394,8 @@ def find(path: Path) -> tuple[Path, Run | None]:
         if not last.is_file():
             run.model  # noqa: B018  (says so where the folder is no run at all)
             raise Error(
-                "E0745", f"the run `{run.folder}` has no checkpoint yet",
+                "E0745",
+                f"the run `{run.folder}` has no checkpoint yet",
                 help="it ended before the first one was written; train again",
             )
         return last, run

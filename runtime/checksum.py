@@ -4,6 +4,7 @@ file beside it, add metadata of its own or infer shapes, and the content is the 
 CRC-32 (ISO 3309; every flip of a bit and every run of up to 32 wrong ones changes it) runs at the speed of the disk.
 It tells damage, not malice.
 """
+
 from __future__ import annotations
 
 import zlib
@@ -141,5 +142,8 @@ def wrong(found: ModelProto, *, state: bool = True, ir: int | None = None) -> li
     wanted = text.split(":")
     if not now[0] or len(wanted) != 2:
         return ["content"]
-    return [what for what, here, there in zip(("graphs, constants or metadata", "state"), now, wanted, strict=False)
-            if here != there and (state or what != "state")]
+    return [
+        what
+        for what, here, there in zip(("graphs, constants or metadata", "state"), now, wanted, strict=False)
+        if here != there and (state or what != "state")
+    ]

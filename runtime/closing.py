@@ -1,4 +1,5 @@
 """Figures over many batches: what each batch gives is combined in float64, then closed by the file's own arithmetic."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,12 @@ class Closing:
     """The closing arithmetic of `values` (figure -> output), which reads the totals of `parts` and state."""
 
     def __init__(
-        self, file: CompiledFile, part: Part, state: State, parts: Sequence[Figure], values: Mapping[str, str],
+        self,
+        file: CompiledFile,
+        part: Part,
+        state: State,
+        parts: Sequence[Figure],
+        values: Mapping[str, str],
         fused: bool,
     ) -> None:
         self.state, self.part, self.parts, self.values = state, part.index, parts, values
@@ -31,8 +37,11 @@ class Closing:
     def __call__(self, totals: Sequence[object]) -> dict[str, float]:
         """The figures, from a total for each part."""
         types = self._session.types
-        feeds = {one.total: np.asarray(value, types[one.total])
-                 for one, value in zip(self.parts, totals, strict=True) if one.total in types}
+        feeds = {
+            one.total: np.asarray(value, types[one.total])
+            for one, value in zip(self.parts, totals, strict=True)
+            if one.total in types
+        }
         held = {n: self.state.read(s) for n in self.inputs if (s := self.state.name(self.part, n))}
         closed = dict(zip(self._asked, self._session.run(self._asked, {**held, **feeds}), strict=True))
         return {name: float(closed[output]) + 0.0 for name, output in self.values.items()}  # -0.0 is written 0.0
@@ -77,5 +86,5 @@ class EpochFigures:
         totals = [total / rows if how == "mean" else total for how, total in zip(self._hows, sums, strict=True)]
         found = {name: totals[i] for i, name in self._names}
         if self._closing is not None:
-            found.update(self._closing(totals[len(totals) - len(self._closing.parts):]))
+            found.update(self._closing(totals[len(totals) - len(self._closing.parts) :]))
         return {name: found[name] for name in self.shown}

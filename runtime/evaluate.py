@@ -1,4 +1,5 @@
 """Figures over a whole data set, and predictions: sessions cut from the same file by the outputs they ask for."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -32,16 +33,16 @@ def fit_batch(columns: Columns, batch: int) -> int:
         return batch
     if columns.rows % fixed:
         raise Error(
-            "E0632", f"the file takes batches of exactly {fixed} rows, and {columns.rows} is not a multiple of that",
-            where=columns.where, notes=[f"{columns.rows % fixed} rows would be left over"],
+            "E0632",
+            f"the file takes batches of exactly {fixed} rows, and {columns.rows} is not a multiple of that",
+            where=columns.where,
+            notes=[f"{columns.rows % fixed} rows would be left over"],
             help=f"give a multiple of {fixed} rows, or write the file with a free batch dimension",
         )
     return fixed
 
 
-def _fed(
-    source: ArraySource, held: Mapping[str, Any], key: np.ndarray | None
-) -> Iterator[tuple[dict[str, Any], int]]:
+def _fed(source: ArraySource, held: Mapping[str, Any], key: np.ndarray | None) -> Iterator[tuple[dict[str, Any], int]]:
     """What to feed for each batch, and its rows. Each batch that draws does so with a key of its own: with one for all
     their draws would be the same."""
     row = 0
@@ -60,7 +61,9 @@ class Evaluator:
     def __init__(self, file: CompiledFile, state: State, how: Options) -> None:
         if not file.parts:
             raise Error(
-                "E0715", "this file predicts only: it has no training_info", where=file.name,
+                "E0715",
+                "this file predicts only: it has no training_info",
+                where=file.name,
                 help="compile the spec with a `train` block, and do not export it with `--inference`",
             )
         self.state, self.plan = state, file.evaluation
@@ -109,8 +112,9 @@ class Predictor:
         self.state = state
         self.outputs = [value.name for value in file.main.output]
         # A file that never trains has no state, but it may draw.
-        self.keys = {held.name: numpy_helper.to_array(held) for held in file.main.initializer
-                     if file.ours and held.name == "key"}
+        self.keys = {
+            held.name: numpy_helper.to_array(held) for held in file.main.initializer if file.ours and held.name == "key"
+        }
         model = graphs.concatenate(file.model, None, self.outputs, promoted(file, None) | self.keys.keys())
         self.session = Session(model, how)
         data = [name for name in self.session.inputs if state.name(None, name) is None and name not in self.keys]
@@ -157,7 +161,12 @@ class Drawer:
     take their sizes from what is fed in their place."""
 
     def __init__(
-        self, file: CompiledFile, state: State, how: Options, part: Part, outputs: dict[str, str],
+        self,
+        file: CompiledFile,
+        state: State,
+        how: Options,
+        part: Part,
+        outputs: dict[str, str],
         others: tuple[Field, ...],
     ) -> None:
         self.state, self.part, self.outputs, self.others = state, part.index, outputs, others
@@ -197,7 +206,9 @@ class Drawer:
             shape = [size if isinstance(size, int) else sizes.get(size, -1) for size in field.shape]
             if -1 in shape:
                 raise Error(
-                    "E0636", f"nothing says how many `{name}` to draw", where=where,
+                    "E0636",
+                    f"nothing says how many `{name}` to draw",
+                    where=where,
                     notes=[f"`{name}: {field}` is drawn where the data have none"],
                     help="say how many rows: trainer.predict({}, rows=16), or `--rows 16`; or give the values",
                 )

@@ -1,4 +1,5 @@
 """ONNX external data: tensors in a file beside the model. No location may leave the model's folder."""
+
 from __future__ import annotations
 
 import os
@@ -47,7 +48,9 @@ def inline(model: ModelProto, folder: Path | None, name: str, *, of: str | None 
 def locate(location: str, folder: Path | None, tensor: str, name: str) -> Path:
     """The file that a location means; symbolic links are followed before the folder is compared."""
     unsafe = Error(
-        "E0716", f"the data of `{tensor}` lie outside the model's folder", where=name,
+        "E0716",
+        f"the data of `{tensor}` lie outside the model's folder",
+        where=name,
         notes=[f"location: {location!r}"],
         help="do not trust this file; external data must be a file in the model's own folder",
     )
@@ -75,8 +78,10 @@ def _one_save(path: Path, of: str, name: str) -> None:
         return  # whoever reads it will say so
     if found.startswith(MARK) and found != wanted:
         raise Error(
-            "E0756", f"`{path.name}` is not from the same save as the model", where=name,
-            notes=[f"found {found[len(MARK):].decode('ascii', 'replace')}", f"expected {of}"],
+            "E0756",
+            f"`{path.name}` is not from the same save as the model",
+            where=name,
+            notes=[f"found {found[len(MARK) :].decode('ascii', 'replace')}", f"expected {of}"],
             help="copy both files again from one place, or save the model again",
         )
 
@@ -84,7 +89,10 @@ def _one_save(path: Path, of: str, name: str) -> None:
 def _read(tensor: TensorProto, path: Path, entries: dict[str, str], name: str) -> bytes:
     def broken(why: str) -> Error:
         return Error(
-            "E0717", f"the data of `{tensor.name}` cannot be read from `{path.name}`", where=name, notes=[why],
+            "E0717",
+            f"the data of `{tensor.name}` cannot be read from `{path.name}`",
+            where=name,
+            notes=[why],
             help="keep NAME.onnx and NAME.onnx.data together, from the same save",
         )
 

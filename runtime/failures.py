@@ -1,5 +1,6 @@
 """The one exception for bad input. It carries what a person needs: a code, the place, what was
 found and expected, and a way out. The compiler raises a subclass that holds several diagnostics."""
+
 from __future__ import annotations
 
 import html
@@ -100,10 +101,12 @@ def at_run_time(problem: Exception, sources: dict[str, str]) -> Error:
     notes = [f"node: {node}"] if node else []
     if re.search(r"NOT_IMPLEMENTED|Could not find an implementation|Failed to find kernel", text):
         return Error(
-            "E0806", "ONNX Runtime has no kernel for an operation of this model", where=sources.get(node) or None,
-            notes=[*notes, reason], help="try another --precision or --device",
+            "E0806",
+            "ONNX Runtime has no kernel for an operation of this model",
+            where=sources.get(node) or None,
+            notes=[*notes, reason],
+            help="try another --precision or --device",
         )
     return Error(
-        "E0804", "ONNX Runtime failed while it ran the model", where=sources.get(node) or None,
-        notes=[*notes, reason],
+        "E0804", "ONNX Runtime failed while it ran the model", where=sources.get(node) or None, notes=[*notes, reason]
     )

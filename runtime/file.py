@@ -1,4 +1,5 @@
 """The compiled file: graphs, bindings, metadata and start values. docs/file-format.md is the contract."""
+
 from __future__ import annotations
 
 import os
@@ -55,7 +56,7 @@ class CompiledFile:
     """A `.onnx` file, ours or foreign. Never changed after it is made, so threads may share it."""
 
     def __init__(
-        self, model: ModelProto, name: str = "<memory>", *, check: bool = True, stale: Error | None = None,
+        self, model: ModelProto, name: str = "<memory>", *, check: bool = True, stale: Error | None = None
     ) -> None:
         """Takes `model` as it is; `check` runs the strict validator. `stale`: why it cannot be trained, where another
         tool has changed it. Raises `Error` E07xx."""
@@ -72,7 +73,12 @@ class CompiledFile:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], *, check: bool = True, accept: bool = False, state: bool = True,
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        check: bool = True,
+        accept: bool = False,
+        state: bool = True,
         predicts: bool = False,
     ) -> CompiledFile:
         """Reads a file and the data beside it, and holds them to their checksum.
@@ -88,7 +94,9 @@ class CompiledFile:
             data = path.read_bytes()
         except OSError as problem:
             raise Error(
-                "E0710", f"cannot read `{path}`", notes=[problem.strerror or str(problem)],
+                "E0710",
+                f"cannot read `{path}`",
+                notes=[problem.strerror or str(problem)],
                 help="give the path of a .onnx file",
             ) from None
         model = _parse(data, str(path))
@@ -104,9 +112,7 @@ class CompiledFile:
         return cls._whole(model, name, check, altered.staleness(model, name), False)
 
     @classmethod
-    def _whole(
-        cls, model: ModelProto, name: str, check: bool, stale: Error | None, predicts: bool
-    ) -> CompiledFile:
+    def _whole(cls, model: ModelProto, name: str, check: bool, stale: Error | None, predicts: bool) -> CompiledFile:
         """The file, or where it is stale or its training part faulty what of it predicts."""
         if stale is not None and not predicts:
             raise stale
@@ -142,8 +148,13 @@ class CompiledFile:
         raise TypeError(f"neither a program nor a .onnx file: {type(program).__name__}")
 
     def save(
-        self, path: str | os.PathLike[str], values: Mapping[str, np.ndarray] | None = None,
-        *, trained: int | None = None, threshold: int = LARGE, sealed: bool = True,
+        self,
+        path: str | os.PathLike[str],
+        values: Mapping[str, np.ndarray] | None = None,
+        *,
+        trained: int | None = None,
+        threshold: int = LARGE,
+        sealed: bool = True,
     ) -> None:
         """Writes the file, whole or not at all, with its checksum and the digest of its graphs where it is `sealed`.
 
@@ -166,7 +177,9 @@ class CompiledFile:
             write(self.model, path, threshold, held, described, mark)
         except OSError as problem:
             raise Error(
-                "E0739", f"cannot write `{path}`", notes=[problem.strerror or str(problem)],
+                "E0739",
+                f"cannot write `{path}`",
+                notes=[problem.strerror or str(problem)],
                 help="nothing was changed; check that the folder is there, can be written and has room",
             ) from None
 
@@ -288,7 +301,9 @@ class CompiledFile:
         text = self.metadata.get(key, "1")
         if metadata.number(text, key, "version number", self.name) > known:
             raise Error(
-                code, f"the file has {key} {text}, this dlc reads up to {known}", where=self.name,
+                code,
+                f"the file has {key} {text}, this dlc reads up to {known}",
+                where=self.name,
                 help="install a newer dlc-compiler",
             )
 
@@ -304,14 +319,20 @@ def _parse(data: bytes, name: str) -> ModelProto:
         broken = not model.HasField("graph") or not model.ir_version
     if broken:
         raise Error(
-            "E0711", "this is not an ONNX model, or it was cut short", where=name,
-            notes=[f"found {len(data)} bytes"], help="a .dl spec is compiled first: dlc compile SPEC.dl",
+            "E0711",
+            "this is not an ONNX model, or it was cut short",
+            where=name,
+            notes=[f"found {len(data)} bytes"],
+            help="a .dl spec is compiled first: dlc compile SPEC.dl",
         )
     wrong = graphs.undecoded(model)
     if wrong is not None:
         raise Error(
-            "E0771", "a name or text in the file is not UTF-8", where=name,
-            notes=[f"found {wrong[1][:40]!r} as `{wrong[0]}`"], help="the file is damaged: compile the spec again",
+            "E0771",
+            "a name or text in the file is not UTF-8",
+            where=name,
+            notes=[f"found {wrong[1][:40]!r} as `{wrong[0]}`"],
+            help="the file is damaged: compile the spec again",
         )
     return model
 

@@ -1,4 +1,5 @@
 """Numbers that are not finite: whether state has any, and where the first one of a step came from."""
+
 from __future__ import annotations
 
 import math
@@ -43,7 +44,10 @@ def refused(file: CompiledFile, stepper: Stepper, batch: Mapping[str, np.ndarray
             shape = f" {list(array.shape)}" if array.ndim else ""
             notes = [f"first in `{tensor}`{shape}, which {node.op_type} made {_word(array)}"]
     return Error(
-        "E0670", message, where=where or file.name, notes=notes,
+        "E0670",
+        message,
+        where=where or file.name,
+        notes=notes,
         help="a smaller learning rate, clipping (`clip: global_norm(1.0)`) or a stable form of the loss",
     )
 
@@ -61,14 +65,19 @@ def _reader(file: CompiledFile, stepper: Stepper, name: str) -> str | None:
 
 
 def _origin(
-    file: CompiledFile, stepper: Stepper, batch: Mapping[str, np.ndarray], figure: str, value: float | None,
+    file: CompiledFile,
+    stepper: Stepper,
+    batch: Mapping[str, np.ndarray],
+    figure: str,
+    value: float | None,
     spoilt: str | None,
 ) -> tuple[NodeProto, str, np.ndarray] | None:
     """The node that made the first number that is not finite on the way to a figure, or else to a tensor of state;
     the name of what it made, and that. Runs the step once more with every value as an output."""
     if value is not None:
-        found = next(((part, figure) for part in file.parts
-                      if any(out.name == figure for out in part.algorithm.output)), None)
+        found = next(
+            ((part, figure) for part in file.parts if any(out.name == figure for out in part.algorithm.output)), None
+        )
     else:
         slot = stepper.state.slots[spoilt or ""]
         found = next(((part, part.updates[slot.tensor]) for part in file.parts if slot.tensor in part.updates), None)
@@ -107,6 +116,5 @@ def _everything(
         feeds[value.name] = module.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array).reshape(array.shape))
     made = session.run_with_ort_values(names, feeds)
     return list(model.graph.node), {
-        name: np.asarray(one.numpy()) if one.is_tensor() else np.zeros(0)
-        for name, one in zip(names, made, strict=True)
+        name: np.asarray(one.numpy()) if one.is_tensor() else np.zeros(0) for name, one in zip(names, made, strict=True)
     }

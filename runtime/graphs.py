@@ -1,4 +1,5 @@
 """Plain functions on ONNX graphs: what a node reads, the two graphs of a step as one, and the cut to what is asked."""
+
 from __future__ import annotations
 
 import math
@@ -158,9 +159,7 @@ def shape_of(value: ValueInfoProto) -> Shape | None:
     kind = value.type.tensor_type
     if not kind.HasField("shape"):
         return None
-    return tuple(
-        int(d.dim_value) if d.HasField("dim_value") else (d.dim_param or None) for d in kind.shape.dim
-    )
+    return tuple(int(d.dim_value) if d.HasField("dim_value") else (d.dim_param or None) for d in kind.shape.dim)
 
 
 def tensor(name: str, array: np.ndarray) -> TensorProto:

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM. In a program of our own the first ends it, and others that come while it ends change nothing;
 while a net trains they are noted, so that no step is broken into."""
+
 from __future__ import annotations
 
 import signal

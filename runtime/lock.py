@@ -1,4 +1,5 @@
 """One process at a time in a run folder. The system gives a lock back when its process ends, however it ends."""
+
 from __future__ import annotations
 
 import os
@@ -19,7 +20,9 @@ def alone(folder: Path) -> Iterator[None]:
     try:
         if handle is not None and not _taken(handle):
             raise Error(
-                "E0757", f"the run `{folder}` is already being trained", where=str(folder),
+                "E0757",
+                f"the run `{folder}` is already being trained",
+                where=str(folder),
                 help="wait for the other process to end, or stop it",
             )
         yield

@@ -1,4 +1,5 @@
 """The training loop: epochs, validation, patience, checkpoints. A resumed run does what the unbroken one would."""
+
 from __future__ import annotations
 
 import math
@@ -40,8 +41,15 @@ class Loop:
     """One call of `fit`: resolves what was asked for into a plan, then runs it."""
 
     def __init__(
-        self, trainer: Trainer, data: object, validation: object, epochs: int | None, steps: int | None,
-        batch: int | str | None, callbacks: tuple[Callback, ...], run: Run | str | os.PathLike[str] | None,
+        self,
+        trainer: Trainer,
+        data: object,
+        validation: object,
+        epochs: int | None,
+        steps: int | None,
+        batch: int | str | None,
+        callbacks: tuple[Callback, ...],
+        run: Run | str | os.PathLike[str] | None,
         every: float,
     ) -> None:
         self.trainer, self.every = trainer, every
@@ -57,8 +65,15 @@ class Loop:
         size: int | Literal["all"] = "all" if given == "all" else positive("batch", given)
         self.batch = fit_batch(self.columns, self.columns.rows if size == "all" else size)
         self.batch = min(self.batch, self.columns.rows)
-        self.plan = Plan(size, stop=known.get("stop"), validate=validate, data=self._path(data, known),
-                         seed=trainer.seed, rows=self.columns.rows, threads=trainer._how.threads)
+        self.plan = Plan(
+            size,
+            stop=known.get("stop"),
+            validate=validate,
+            data=self._path(data, known),
+            seed=trainer.seed,
+            rows=self.columns.rows,
+            threads=trainer._how.threads,
+        )
         if plan is not None and self.again:
             self.same_data(plan)
             self.plan.epochs, self.plan.steps, self.plan.since = plan.epochs, plan.steps, plan.since
@@ -68,7 +83,9 @@ class Loop:
         found, wanted = len(trainer.progress.sums), trainer.epoch_figures.count
         if found != wanted and (found or trainer.progress.cursor):
             raise Error(
-                "E0742", "the checkpoint belongs to another model", where=self.trainer.file.name,
+                "E0742",
+                "the checkpoint belongs to another model",
+                where=self.trainer.file.name,
                 notes=[f"it accumulates {found} metrics within an epoch, the model {wanted}"],
                 help="resume with the file that it was made with",
             )
@@ -87,7 +104,9 @@ class Loop:
             data = self._path(None, known)
         if data is None:
             raise Error(
-                "E0601", "there are no data to train on", where=trainer.file.name,
+                "E0601",
+                "there are no data to train on",
+                where=trainer.file.name,
                 notes=[f"expected `{field.name}: {field}`" for field in trainer.inputs],
                 help='give them: --data FILE, trainer.fit(data), or `data: "FILE"` in the train block',
             )
@@ -120,13 +139,17 @@ class Loop:
         """Whether the data are those of a plan. Raises `Error` E0746."""
         if plan.rows != self.plan.rows:
             raise Error(
-                "E0746", "the data are not those that the run was trained on", where=self.columns.where,
+                "E0746",
+                "the data are not those that the run was trained on",
+                where=self.columns.where,
                 notes=[f"found {self.plan.rows} rows for training, the run had {plan.rows}"],
                 help="give the same data and validation share, or start a new run",
             )
         if plan.digest and plan.digest != self._digest():
             raise Error(
-                "E0746", "the data are not those that the run was trained on", where=self.columns.where,
+                "E0746",
+                "the data are not those that the run was trained on",
+                where=self.columns.where,
                 notes=[f"they have {plan.rows} rows for training, as those had, but different values"],
                 help="give the same data, or start a new run",
             )
@@ -163,13 +186,16 @@ class Loop:
             known += [f"validation.{name}" for name in self.trainer.evaluator.names]
         if on not in known:
             raise Error(
-                "E0630", f"training cannot stop on `{on}`: there is no such metric",
+                "E0630",
+                f"training cannot stop on `{on}`: there is no such metric",
                 notes=[f"known: {', '.join(known)}"],
                 help=did_you_mean(on, known) or "`validate: 0.2` holds data out for validation",
             )
         if self.plan.stop.get("mode") not in ("min", "max") and not on.endswith(".loss"):
             raise Error(
-                "E0635", f"nothing says whether `{on}` should grow or fall", where=self.trainer.file.name,
+                "E0635",
+                f"nothing says whether `{on}` should grow or fall",
+                where=self.trainer.file.name,
                 notes=[f"the file's setting `stop` is {self.plan.stop}"],
                 help='say it in the spec: `patience(5, on = ..., mode = "max")`, or "min", and compile it again',
             )
@@ -179,8 +205,12 @@ class Loop:
         trainer = self.trainer
         given = {name: value for name, value in asdict(self.plan).items() if value is not None}
         settings = {
-            "model": trainer.file.hyperparameters, "train": {**trainer.file.settings, **given},
-            "seed": trainer.seed, "device": trainer.device, "rows": self.columns.rows, "batch": self.batch,
+            "model": trainer.file.hyperparameters,
+            "train": {**trainer.file.settings, **given},
+            "seed": trainer.seed,
+            "device": trainer.device,
+            "rows": self.columns.rows,
+            "batch": self.batch,
         }
         first = trainer._checkpoint(trainer._values.view())
         first.plan, first.progress.finished, first.progress.stopped = self.plan, False, False
@@ -194,8 +224,10 @@ class Loop:
             with lock.alone(self.folder.folder):
                 if trainer.run is self.folder and not self.folder.current():
                     raise Error(
-                        "E0757", f"the run `{self.folder.folder}` has continued since this trainer read it",
-                        where=str(self.folder.folder), help="resume it again: Trainer.resume(folder)",
+                        "E0757",
+                        f"the run `{self.folder.folder}` has continued since this trainer read it",
+                        where=str(self.folder.folder),
+                        help="resume it again: Trainer.resume(folder)",
                     )
                 self.folder.tidy()
                 return self._written() if self.over else self._train()
@@ -277,8 +309,16 @@ class Loop:
     def _start(self, total: int) -> Start:
         progress, trainer = self.trainer.progress, self.trainer
         return Start(
-            trainer.file.title, trainer.device, trainer.seed, self.columns.rows, self.held.rows if self.held else 0,
-            self.batch, progress.step, total, progress.epoch, self.plan.epochs,
+            trainer.file.title,
+            trainer.device,
+            trainer.seed,
+            self.columns.rows,
+            self.held.rows if self.held else 0,
+            self.batch,
+            progress.step,
+            total,
+            progress.epoch,
+            self.plan.epochs,
             self.folder.folder if self.folder else None,
         )
 
@@ -410,8 +450,9 @@ class Loop:
             except Error as failure:
                 notes.append(f"not written: {failure.message}")
         progress.finished, trainer._best = True, None
-        return Error(problem.code, problem.message, where=problem.where, notes=[*problem.notes, *notes],
-                     help=problem.help)
+        return Error(
+            problem.code, problem.message, where=problem.where, notes=[*problem.notes, *notes], help=problem.help
+        )
 
     _good: Checkpoint  # what to go back to
     _early = True  # no epoch has ended well yet

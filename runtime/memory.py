@@ -1,4 +1,5 @@
 """What a file may ask of the machine: memory that is free, and an end."""
+
 from __future__ import annotations
 
 import os
@@ -43,8 +44,10 @@ def _groups(own: str) -> Iterator[tuple[Path, Path]]:
         name = "memory" if "memory" in controllers.split(",") else controllers
         if name in found and path.startswith("/") and ".." not in path:
             found[name] = PurePosixPath(path)
-    for name, files in (("", ("memory.max", "memory.current")),
-                        ("memory", ("memory.limit_in_bytes", "memory.usage_in_bytes"))):
+    for name, files in (
+        ("", ("memory.max", "memory.current")),
+        ("memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")),
+    ):
         for group in (found[name], *found[name].parents):
             folder = CGROUP / name / group.relative_to("/")
             yield folder / files[0], folder / files[1]
@@ -66,10 +69,16 @@ def _text(path: Path) -> str:
 def refuse_endless(path: Path) -> None:
     """E0647 for what has no end or waits for another program: a device, a pipe, a socket. OSError if none is there."""
     mode = path.stat().st_mode
-    for kind, name in ((stat.S_ISFIFO, "a pipe"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
-                       (stat.S_ISSOCK, "a socket")):
+    for kind, name in (
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+        (stat.S_ISSOCK, "a socket"),
+    ):
         if kind(mode):
             raise Error(
-                "E0647", f"`{path}` is {name}, not a file", notes=["it may have no end, or never begin"],
+                "E0647",
+                f"`{path}` is {name}, not a file",
+                notes=["it may have no end, or never begin"],
                 help="write what comes from it to a file, and give that",
             )

@@ -3,6 +3,7 @@ where and what was expected. Whoever wrote the file, nothing behind this reader 
 
 The form of a key is a dataclass below; docs/file-format.md has them in words.
 """
+
 from __future__ import annotations
 
 import json
@@ -222,7 +223,10 @@ def read(text: str, form: type[T], key: str, where: str | None) -> T:
 
 def broken(key: str, why: str, where: str | None, notes: list[str] | None = None) -> Error:
     return Error(
-        "E0714", f"the metadata `{key}` cannot be read: {why}", where=where, notes=notes or [],
+        "E0714",
+        f"the metadata `{key}` cannot be read: {why}",
+        where=where,
+        notes=notes or [],
         help="compile the spec again",
     )
 

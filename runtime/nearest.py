@@ -1,5 +1,6 @@
 """What "did you mean" offers: the known names nearest to one that is unknown. Names come from files that anyone may
 have written, so the work is bounded: next to nothing for each known name that cannot be near."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -1,4 +1,5 @@
 """The data that a run was trained on, found again to evaluate it."""
+
 from __future__ import annotations
 
 from .checkpoint import LAST, Checkpoint, Run
@@ -24,13 +25,21 @@ def own_data(trainer: Trainer, run: Run) -> tuple[Columns, int, str]:
     loop = Loop(trainer, None, None, None, None, plan.batch, (), None, 0.0)
     loop.same_data(plan)
     if loop.held is None:
-        return trainer.columns(plan.data, trainer.evaluator.fields), loop.batch, \
-            f"the data it was trained on (it held none out), {plan.data}"
+        return (
+            trainer.columns(plan.data, trainer.evaluator.fields),
+            loop.batch,
+            f"the data it was trained on (it held none out), {plan.data}",
+        )
     if isinstance(plan.validate, float):
         return loop.held, loop.batch, f"the validation share, {plan.validate:g}, of {plan.data}"
     return loop.held, loop.batch, f"its validation data, {plan.validate}"
 
 
 def _unknown(run: Run, why: str) -> Error:
-    return Error("E0649", f"what data `{run.folder}` was trained on is not known", where=str(run.folder), notes=[why],
-                 help="say what to evaluate on: --data FILE")
+    return Error(
+        "E0649",
+        f"what data `{run.folder}` was trained on is not known",
+        where=str(run.folder),
+        notes=[why],
+        help="say what to evaluate on: --data FILE",
+    )

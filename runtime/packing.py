@@ -6,6 +6,7 @@ other in memory, and the nodes that update them become one chain over all of the
 or multi-tensor apply. Gradients are joined by a Concat; what reads one parameter reads its part of the memory. Every
 number comes from the operations that the file has for it. Linear in nodes.
 """
+
 from __future__ import annotations
 
 import math
@@ -24,8 +25,28 @@ PACKED = "updates of small tensors as one"
 LARGEST, LONGEST = 8_192, 65_536
 APART = 16  # elements: the tensors of a row begin at multiples, on cache lines; what lies between starts as zeros
 ELEMENTWISE = {
-    "Abs", "Add", "Clip", "Div", "Equal", "Exp", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Log", "Max",
-    "Min", "Mul", "Neg", "Pow", "Reciprocal", "Sign", "Sqrt", "Sub", "Tanh", "Where",
+    "Abs",
+    "Add",
+    "Clip",
+    "Div",
+    "Equal",
+    "Exp",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "Log",
+    "Max",
+    "Min",
+    "Mul",
+    "Neg",
+    "Pow",
+    "Reciprocal",
+    "Sign",
+    "Sqrt",
+    "Sub",
+    "Tanh",
+    "Where",
 }
 LEAF, STATE = 0, 1  # kinds of values that are not made by elementwise nodes; others count from 2
 
@@ -128,7 +149,8 @@ class _Packing:
                 continue
             kinds = [kind.get(name, LEAF) for name, alone in parts if not alone]
             key = (
-                node.op_type, *(attribute.SerializeToString(deterministic=True) for attribute in node.attribute),
+                node.op_type,
+                *(attribute.SerializeToString(deterministic=True) for attribute in node.attribute),
                 *(name if alone else (kind.get(name, LEAF), self.known[name][0]) for name, alone in parts),
             )
             if key not in numbers:
@@ -170,8 +192,11 @@ class _Packing:
         new = [names for names in tried if self.kind.get(names[0], LEAF) > STATE]
         rows = {row: self.rows.get(row, len(self.rows) + i) for i, (row, _) in enumerate(ends)}
         row = {tensor: number for tensors, number in rows.items() for tensor in tensors}
-        alone = all(row[tensor] == number == self.row.get(tensor, number)
-                    for tensors, number in rows.items() for tensor in tensors)
+        alone = all(
+            row[tensor] == number == self.row.get(tensor, number)
+            for tensors, number in rows.items()
+            for tensor in tensors
+        )
         if alone and sum(map(len, new)) > len(self.nodes) - count:
             self.made.maps[1].update(tried)
             self.ends.maps[1].update(ends)
@@ -252,8 +277,11 @@ class _Packing:
         gone: set[str] = set()
         for tensors in self.rows:
             outputs = tuple(self.updates[tensor] for tensor in tensors)
-            row = Row(tensors, self.made[tensors] if (tensors, "input") in self.ends else "",
-                      self.made[outputs] if (tensors, "output") in self.ends else "")
+            row = Row(
+                tensors,
+                self.made[tensors] if (tensors, "input") in self.ends else "",
+                self.made[outputs] if (tensors, "output") in self.ends else "",
+            )
             kind, size = self.known[tensors[0]][0], offsets([(self._elements(name),) for name in tensors])[-1]
             if row.input:
                 graph.input.append(helper.make_tensor_value_info(row.input, kind, [size]))

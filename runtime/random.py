@@ -3,6 +3,7 @@
 The generator of the compiled files in NumPy uint64, as docs/file-format.md says it. A library's streams may change
 between versions; this one never does.
 """
+
 from __future__ import annotations
 
 from typing import Any

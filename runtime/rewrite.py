@@ -4,6 +4,7 @@ that do the work of several (domain com.microsoft). They are put in when a sessi
 Each rewrite is an equation and holds exactly: the same products and sums, in the same precision. A node whose pattern
 differs in anything is left as it stands, whoever wrote the file. Linear in nodes.
 """
+
 from __future__ import annotations
 
 import logging
@@ -175,9 +176,13 @@ class _Products:
     def _all_products(self, name: str) -> bool:
         """Whether nothing but products reads a value, as it is or transposed: each takes the factor too, and it need
         not be made."""
-        return self._read_by(name, lambda node: self._product(node) or (
-            _is(node, "Transpose") and _swaps_last(node) and self._read_by(node.output[0], self._product)
-        ))
+        return self._read_by(
+            name,
+            lambda node: (
+                self._product(node)
+                or (_is(node, "Transpose") and _swaps_last(node) and self._read_by(node.output[0], self._product))
+            ),
+        )
 
     def _product(self, node: NodeProto) -> bool:
         return id(node) in self.fused or (_is(node, "MatMul") and self._fits(node))

@@ -2,6 +2,7 @@
 
 ONNX Runtime is imported when the first session is made, never before: `dlc check` does without it.
 """
+
 from __future__ import annotations
 
 import functools
@@ -34,12 +35,14 @@ def onnxruntime() -> Any:
         module = importlib.import_module("onnxruntime")
     except ImportError:
         raise Error(
-            "E0801", "ONNX Runtime is not installed: it runs the model",
+            "E0801",
+            "ONNX Runtime is not installed: it runs the model",
             help='pip install "dlc-compiler[cpu]", or "dlc-compiler[gpu]" on a machine with a CUDA device',
         ) from None
     if not hasattr(module, "InferenceSession"):
         raise Error(
-            "E0801", "ONNX Runtime is installed in part only",
+            "E0801",
+            "ONNX Runtime is installed in part only",
             notes=["`onnxruntime` and `onnxruntime-gpu` overwrite each other"],
             help='uninstall both, then pip install "dlc-compiler[cpu]" or "dlc-compiler[gpu]"',
         )
@@ -93,7 +96,9 @@ def _block(module: Any) -> int:
 
 def _no_cuda(why: str) -> Error:
     return Error(
-        "E0802", "there is no CUDA device to run on", notes=[why],
+        "E0802",
+        "there is no CUDA device to run on",
+        notes=[why],
         help='pip install "dlc-compiler[gpu]" with a CUDA driver, or --device cpu; `dlc doctor` says what is missing',
     )
 
@@ -175,7 +180,10 @@ class Session:
             failure = at_run_time(problem, self.sources)
             if failure.code == "E0804":
                 failure = Error(
-                    "E0805", "ONNX Runtime cannot load this model", where=failure.where, notes=failure.notes,
+                    "E0805",
+                    "ONNX Runtime cannot load this model",
+                    where=failure.where,
+                    notes=failure.notes,
                     help="`dlc doctor` shows the versions; `dlc check FILE.onnx` checks the file",
                 )
             raise failure from None

@@ -1,4 +1,5 @@
 """Where the sources that a file holds are written: their names come from the file, which anyone may have written."""
+
 from __future__ import annotations
 
 import os
@@ -43,7 +44,9 @@ def places(names: Iterable[str], file: str) -> dict[str, Place]:
         at = place(name)
         if at is None:
             raise Error(
-                "E0798", f"the source name `{name}` is not one that dlc writes", where=file,
+                "E0798",
+                f"the source name `{name}` is not one that dlc writes",
+                where=file,
                 notes=["a name is a relative path that ends with `.dl`; no part of it begins with a dot"],
                 help="do not trust this file; without -o the spec is printed",
             )
@@ -52,8 +55,12 @@ def places(names: Iterable[str], file: str) -> dict[str, Place]:
     taken = sorted(found.values())
     for one, other in pairwise(taken):
         if other[: len(one)] == one:
-            raise Error("E0798", f"two sources of the file go by the name `{'/'.join(one)}`", where=file,
-                        help="do not trust this file; without -o the spec is printed")
+            raise Error(
+                "E0798",
+                f"two sources of the file go by the name `{'/'.join(one)}`",
+                where=file,
+                help="do not trust this file; without -o the spec is printed",
+            )
     return found
 
 
@@ -72,8 +79,12 @@ def write(folder: Path, texts: Mapping[Place, str], *, force: bool = False) -> N
     if folder.is_symlink():
         raise _link(folder)
     if not force and folder.is_dir() and any(folder.iterdir()):
-        raise Error("E0773", f"the folder `{folder}` is not empty", notes=["what is there would be mixed up or lost"],
-                    help="give a new folder, or --force to write over what has the same names")
+        raise Error(
+            "E0773",
+            f"the folder `{folder}` is not empty",
+            notes=["what is there would be mixed up or lost"],
+            help="give a new folder, or --force to write over what has the same names",
+        )
     for parts in texts:
         at = folder
         for part in parts:
@@ -91,5 +102,9 @@ def write(folder: Path, texts: Mapping[Place, str], *, force: bool = False) -> N
 
 
 def _link(path: Path) -> Error:
-    return Error("E0774", f"`{path}` is a link", notes=["links are not followed: what they point to would be changed"],
-                 help="give a new folder")
+    return Error(
+        "E0774",
+        f"`{path}` is a link",
+        notes=["links are not followed: what they point to would be changed"],
+        help="give a new folder",
+    )

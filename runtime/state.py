@@ -6,6 +6,7 @@ buffers; a step reads one and writes the other. With several training_infos an i
 order, each of which may turn any tensor over; after two iterations every tensor is back where it was, so
 the bindings of two iterations are made once and used for ever.
 """
+
 from __future__ import annotations
 
 import math
@@ -64,7 +65,11 @@ class Buffer:
     __slots__ = ("array", "device", "value")
 
     def __init__(
-        self, shape: Sequence[int], dtype: np.dtype[np.generic], device: str, block: Block | None = None,
+        self,
+        shape: Sequence[int],
+        dtype: np.dtype[np.generic],
+        device: str,
+        block: Block | None = None,
         array: np.ndarray | None = None,
     ) -> None:
         self.device = device
@@ -156,8 +161,9 @@ class State:
 
     def view(self) -> dict[str, np.ndarray]:
         """All state on the host as it is until the next step: on the CPU without a copy."""
-        return {name: self.now(name).array if self.now(name).device == "cpu" else self.read(name)
-                for name in self.slots}
+        return {
+            name: self.now(name).array if self.now(name).device == "cpu" else self.read(name) for name in self.slots
+        }
 
     def restore(self, values: Mapping[str, np.ndarray]) -> None:
         for name, array in values.items():
@@ -293,8 +299,11 @@ class Stepper:
         self._twice = sorted(name for name, count in Counter(updated).items() if name is not None and count > 1)
         self._kept: dict[str, np.ndarray] = {}
         # What is not finite to begin with (a running maximum from -inf) may stay so.
-        self._watched = [name for name in dict.fromkeys(updated) if name is not None
-                         and state.slots[name].dtype.kind not in "iub" and self._is_finite(name)]
+        self._watched = [
+            name
+            for name in dict.fromkeys(updated)
+            if name is not None and state.slots[name].dtype.kind not in "iub" and self._is_finite(name)
+        ]
         self._turn = 0
         # The first step takes its memory piece by piece, later ones one block for all, of a size that the first has
         # told: without this both are held.

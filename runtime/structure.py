@@ -3,6 +3,7 @@
 Other tools change the main graph and carry `training_info` along as it was. The two may then fit by their names and
 mean different numbers: the digest of a file says what each graph held when it was written, values left out.
 """
+
 from __future__ import annotations
 
 import json
@@ -34,11 +35,16 @@ class Digest:
 def text(model: ModelProto) -> str:
     """What `KEY` says of a model."""
     parts = model.training_info
-    return json.dumps({
-        "ir": model.ir_version, "opsets": dict(sorted(graphs.opsets(model).items())), "main": _hashes(model.graph),
-        "algorithms": [_hashes(info.algorithm) for info in parts],
-        "initializations": [_hashes(info.initialization) for info in parts],
-    }, separators=(",", ":"))
+    return json.dumps(
+        {
+            "ir": model.ir_version,
+            "opsets": dict(sorted(graphs.opsets(model).items())),
+            "main": _hashes(model.graph),
+            "algorithms": [_hashes(info.algorithm) for info in parts],
+            "initializations": [_hashes(info.initialization) for info in parts],
+        },
+        separators=(",", ":"),
+    )
 
 
 @dataclass(frozen=True)
@@ -59,8 +65,11 @@ def change(model: ModelProto, was: Digest) -> Change | None:
     """None where a model is made of what its digest says."""
     notes, moved = [], 0
     now = graphs.opsets(model)
-    versions = [f"opset {now.get(one, 'none')}{f' of {one}' if one else ''}, was {was.opsets.get(one, 'none')}"
-                 for one in sorted({*now, *was.opsets}) if now.get(one) != was.opsets.get(one)]
+    versions = [
+        f"opset {now.get(one, 'none')}{f' of {one}' if one else ''}, was {was.opsets.get(one, 'none')}"
+        for one in sorted({*now, *was.opsets})
+        if now.get(one) != was.opsets.get(one)
+    ]
     for what, graph, before in _pairs(model, was):
         new, gone = _difference(graph, before)
         moved += max(len(new), gone)
@@ -78,8 +87,11 @@ def _pairs(model: ModelProto, was: Digest) -> Iterator[tuple[str, GraphProto, st
     for field, befores in (("algorithm", was.algorithms), ("initialization", was.initializations)):
         found = [getattr(info, field) for info in model.training_info]
         for index in range(max(len(found), len(befores))):
-            yield (f"the {field}", found[index] if index < len(found) else GraphProto(),
-                   befores[index] if index < len(befores) else "")
+            yield (
+                f"the {field}",
+                found[index] if index < len(found) else GraphProto(),
+                befores[index] if index < len(befores) else "",
+            )
 
 
 def _difference(graph: GraphProto, before: str) -> tuple[list[str], int]:

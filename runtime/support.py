@@ -3,6 +3,7 @@
 The language states it (`y in 0..2`), the signature of a compiled file holds it for its inputs and targets, and data are
 held against it.
 """
+
 from __future__ import annotations
 
 import math
@@ -44,7 +45,8 @@ class Support(Possible):
         low, high, low_open, high_open = self._bounds(array)
         least, most = array.min(), array.max()
         if (low is not None and not (least > low if low_open else least >= low)) or (
-                high is not None and not (most < high if high_open else most <= high)):
+            high is not None and not (most < high if high_open else most <= high)
+        ):
             return False
         return not self.whole or array.dtype.kind in "iub" or bool((array == np.floor(array)).all())
 

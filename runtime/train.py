@@ -1,4 +1,5 @@
 """The trainer: one compiled file, its state on a device, and what can be done with them."""
+
 from __future__ import annotations
 
 import math
@@ -50,7 +51,8 @@ class Values(MutableMapping[str, np.ndarray]):
         array = np.asarray(value)
         if array.shape != slot.shape or not np.can_cast(array.dtype, slot.dtype, "same_kind"):
             raise Error(
-                "E0629", f"`{name}` cannot take this value",
+                "E0629",
+                f"`{name}` cannot take this value",
                 notes=[f"found {array.dtype} {list(array.shape)}", f"expected {slot.dtype} {list(slot.shape)}"],
             )
         with self._trainer._alone():
@@ -77,9 +79,16 @@ class Trainer:
     """
 
     def __init__(
-        self, program: object, device: str = "auto", seed: int | None = None, *,
-        threads: int | None = None, start: str | None = None, folder: str | os.PathLike[str] | None = None,
-        steps: int | None = None, observations: int | None = None,
+        self,
+        program: object,
+        device: str = "auto",
+        seed: int | None = None,
+        *,
+        threads: int | None = None,
+        start: str | None = None,
+        folder: str | os.PathLike[str] | None = None,
+        steps: int | None = None,
+        observations: int | None = None,
     ) -> None:
         """`program`: a compiled spec, a CompiledFile, a `ModelProto`, or the path of a .onnx file.
 
@@ -109,8 +118,11 @@ class Trainer:
         self.resumed = False
         self._best: dict[str, np.ndarray] | None = None
         self._turn = threading.RLock()
-        self._planned = {name: positive(name, value) for name, value in
-                         (("steps", steps), ("observations", observations)) if value is not None}
+        self._planned = {
+            name: positive(name, value)
+            for name, value in (("steps", steps), ("observations", observations))
+            if value is not None
+        }
         for name, value in self._planned.items():
             self._reserved(name, value)
 
@@ -120,8 +132,10 @@ class Trainer:
         rows = "".join(f"<tr><td>{escape(x.name)}</td><td>{x.dtype} {list(x.shape)}</td></tr>" for x in shown)
         more = len(self.file.parameters) - len(shown)
         rest = f"<tr><td>and {more:,} more</td><td></td></tr>" if more else ""
-        return (f"<b>{escape(self.file.title)}</b>, {escape(self.device)}, seed {self.seed}: {self.progress.step:,} "
-                f"updates<table>{rows}{rest}</table>")
+        return (
+            f"<b>{escape(self.file.title)}</b>, {escape(self.device)}, seed {self.seed}: {self.progress.step:,} "
+            f"updates<table>{rows}{rest}</table>"
+        )
 
     # --- start values
 
@@ -215,7 +229,9 @@ class Trainer:
 
     def _cannot_train(self) -> Error:
         return self.file.stale or Error(
-            "E0715", "this file predicts only: it has no training_info", where=self.file.name,
+            "E0715",
+            "this file predicts only: it has no training_info",
+            where=self.file.name,
             help="compile the spec with a `train` block, and do not export it with `--inference`",
         )
 
@@ -267,7 +283,8 @@ class Trainer:
     @staticmethod
     def _elsewhere() -> Error:
         return Error(
-            "E0634", "another thread is training this trainer",
+            "E0634",
+            "another thread is training this trainer",
             help="one thread trains a trainer: make one for each thread, or guard it with a lock of your own",
         )
 
@@ -277,8 +294,11 @@ class Trainer:
         `batch: all` are all there are, or None. Raises `Error` E0633 where nothing says them: a schedule over a guess
         would end at once or never, a prior would weigh as much as a guess has it.
         """
-        missing = [name for name in ("steps", "observations") if name in reads and name not in self._planned
-                   and name not in self._assigned]
+        missing = [
+            name
+            for name in ("steps", "observations")
+            if name in reads and name not in self._planned and name not in self._assigned
+        ]
         if not self.file.ours or not missing:
             return
         if rows is not None and self.file.settings.get("batch") == "all":
@@ -288,7 +308,9 @@ class Trainer:
             if name not in found:
                 given = ", ".join(f"{name}=..." for name in missing)
                 raise Error(
-                    "E0633", f"the spec reads `{name}`, and nothing says how many there will be", where=self.file.name,
+                    "E0633",
+                    f"the spec reads `{name}`, and nothing says how many there will be",
+                    where=self.file.name,
                     notes=["within `fit`, the spec's own settings and data say it", *why],
                     help=f"Trainer(program, {given}): `steps` updates in all, on `observations` rows",
                 )
@@ -296,9 +318,16 @@ class Trainer:
             self._reserved(name, found[name])
 
     def fit(
-        self, data: object = None, validation: object = None, epochs: int | None = None, steps: int | None = None,
-        batch: int | str | None = None, callbacks: Sequence[Callback] = (),
-        run: Run | str | os.PathLike[str] | None = None, *, every: float = 10.0,
+        self,
+        data: object = None,
+        validation: object = None,
+        epochs: int | None = None,
+        steps: int | None = None,
+        batch: int | str | None = None,
+        callbacks: Sequence[Callback] = (),
+        run: Run | str | os.PathLike[str] | None = None,
+        *,
+        every: float = 10.0,
     ) -> History:
         """Trains. What is not given comes from the file's train settings.
 
@@ -368,7 +397,9 @@ class Trainer:
         spoilt = self.stepper.spoilt() if "stepper" in self.__dict__ else None
         if spoilt is not None:
             raise Error(
-                "E0671", f"`{spoilt}` holds NaN or an infinity: {what}", where=self.file.name,
+                "E0671",
+                f"`{spoilt}` holds NaN or an infinity: {what}",
+                where=self.file.name,
                 help="continue from an earlier file or checkpoint, or assign the right value to `trainer.parameters`",
             )
 
@@ -383,7 +414,7 @@ class Trainer:
 
     @classmethod
     def resume(
-        cls, path: str | os.PathLike[str], program: object = None, device: str = "auto", *, threads: int | None = None,
+        cls, path: str | os.PathLike[str], program: object = None, device: str = "auto", *, threads: int | None = None
     ) -> Trainer:
         """A trainer as it stood at the last checkpoint of a run folder, or at a checkpoint file.
 
@@ -393,7 +424,9 @@ class Trainer:
         found = Checkpoint.load(place)
         if program is None and run is None:
             raise Error(
-                "E0744", "a checkpoint alone does not say which model it belongs to", where=str(place),
+                "E0744",
+                "a checkpoint alone does not say which model it belongs to",
+                where=str(place),
                 help="give the run folder, or the .onnx file too: Trainer.resume(path, program)",
             )
         file = CompiledFile.of(program) if program is not None else CompiledFile.load(run.model, state=False)  # type: ignore[union-attr]

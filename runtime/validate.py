@@ -3,6 +3,7 @@
 ONNX's own checker and shape inference do not look into the field. Here the two graphs of a step are put together
 and go through both; then names, bindings and what our format promises are checked. One code for each kind of fault.
 """
+
 from __future__ import annotations
 
 from collections import Counter
@@ -63,19 +64,33 @@ def _check_opset(file: CompiledFile) -> None:
     versions = graphs.opsets(file.model)
     opset = versions.get("", versions.get("ai.onnx"))
     if opset is None:
-        raise _fault("E0731", file, "the file does not say which opset of ONNX it uses",
-                     "expected an opset_import of the default domain")
+        raise _fault(
+            "E0731",
+            file,
+            "the file does not say which opset of ONNX it uses",
+            "expected an opset_import of the default domain",
+        )
     if not file.ours or not file.parts:  # what predicts only may be anything that ONNX Runtime loads
         return
     if opset != OPSET or file.model.ir_version > IR:
-        raise _fault("E0731", file, "the file has another opset or IR version than dlc writes",
-                     f"found opset {opset}, IR {file.model.ir_version}", f"expected opset {OPSET}, IR {IR}")
+        raise _fault(
+            "E0731",
+            file,
+            "the file has another opset or IR version than dlc writes",
+            f"found opset {opset}, IR {file.model.ir_version}",
+            f"expected opset {OPSET}, IR {IR}",
+        )
     foreign = sorted(domain for domain in versions if domain not in DEFAULT)
     nodes = (node for graph, _ in _all_graphs(file.model) for node in graph.node)
     foreign += [node.domain for node in nodes if node.domain not in DEFAULT]
     if foreign:
-        raise _fault("E0732", file, f"the file uses operators of the domain `{foreign[0]}`",
-                     "files of dlc hold standard operators only", help="compile the spec again")
+        raise _fault(
+            "E0732",
+            file,
+            f"the file uses operators of the domain `{foreign[0]}`",
+            "files of dlc hold standard operators only",
+            help="compile the spec again",
+        )
 
 
 def _check_tensors(file: CompiledFile, graph: GraphProto, what: str) -> None:
@@ -90,13 +105,23 @@ def _check_tensors(file: CompiledFile, graph: GraphProto, what: str) -> None:
         if any(size < 0 for size in tensor.dims):
             raise _fault("E0738", file, f"{name} is broken", f"its shape is {list(tensor.dims)}")
         if prod(tensor.dims) > 2**48 or len(tensor.dims) > 64:
-            raise _fault("E0738", file, f"{name} is broken", f"its shape is {list(tensor.dims)[:8]}",
-                         "no tensor can have so many values or dimensions")
+            raise _fault(
+                "E0738",
+                file,
+                f"{name} is broken",
+                f"its shape is {list(tensor.dims)[:8]}",
+                "no tensor can have so many values or dimensions",
+            )
         held = graphs.held(tensor)
         wanted = graphs.holds(tensor, dtype)
         if held != wanted:
-            raise _fault("E0738", file, f"{name} is broken", f"found {_counts(held)}",
-                         f"expected {_counts(wanted)} for {dtype} {list(tensor.dims)}")
+            raise _fault(
+                "E0738",
+                file,
+                f"{name} is broken",
+                f"found {_counts(held)}",
+                f"expected {_counts(wanted)} for {dtype} {list(tensor.dims)}",
+            )
 
 
 def _counts(held: dict[str, int]) -> str:
@@ -117,8 +142,12 @@ def _check_values(file: CompiledFile, main: GraphProto, part: Part | None) -> No
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         where = f"main graph and algorithm of training_info[{part.index}]" if part else "main graph"
-        raise _fault("E0721", file, f"two values are called `{twice[0]}` in {where}",
-                     "names are unique over the two graphs of a step")
+        raise _fault(
+            "E0721",
+            file,
+            f"two values are called `{twice[0]}` in {where}",
+            "names are unique over the two graphs of a step",
+        )
 
 
 def _check_order(file: CompiledFile, part: Part) -> None:
@@ -127,9 +156,13 @@ def _check_order(file: CompiledFile, part: Part) -> None:
     for node in file.main.node:
         for name in graphs.reads(node):
             if name in later and name not in own:
-                raise _fault("E0722", file, f"the main graph reads `{name}`, a value of the algorithm",
-                             f"the node `{node.name or node.op_type}` reads it",
-                             help="the main graph must work without training_info")
+                raise _fault(
+                    "E0722",
+                    file,
+                    f"the main graph reads `{name}`, a value of the algorithm",
+                    f"the node `{node.name or node.op_type}` reads it",
+                    help="the main graph must work without training_info",
+                )
 
 
 def _infer(file: CompiledFile, model: ModelProto, code: str, what: str) -> dict[str, Type]:
@@ -157,8 +190,13 @@ def _initialization(file: CompiledFile, part: Part) -> dict[str, Type]:
         return {}
     needed = graphs.inputs(graph)
     if needed:
-        raise _fault("E0723", file, f"the initialization of training_info[{part.index}] has inputs",
-                     f"found the input `{needed[0].name}`", "start values come from nothing but its own initializers")
+        raise _fault(
+            "E0723",
+            file,
+            f"the initialization of training_info[{part.index}] has inputs",
+            f"found the input `{needed[0].name}`",
+            "start values come from nothing but its own initializers",
+        )
     model = graphs.whole(graphs.standalone(file.model, graph), None, LARGE)
     return _infer(file, model, "E0720", f"the initialization of training_info[{part.index}]")
 
@@ -167,8 +205,12 @@ def _check_duplicates(file: CompiledFile, info: TrainingInfoProto) -> None:
     for what, bindings in (("update", info.update_binding), ("initialization", info.initialization_binding)):
         twice = [key for key, count in Counter(entry.key for entry in bindings).items() if count > 1]
         if twice:
-            raise _fault("E0726", file, f"`{twice[0]}` is bound twice in {what}_binding",
-                         "each state has one next value and one start value")
+            raise _fault(
+                "E0726",
+                file,
+                f"`{twice[0]}` is bound twice in {what}_binding",
+                "each state has one next value and one start value",
+            )
 
 
 def _check_bindings(file: CompiledFile, part: Part) -> None:
@@ -176,30 +218,46 @@ def _check_bindings(file: CompiledFile, part: Part) -> None:
     made = {value.name for value in part.algorithm.output}
     for key, value in part.updates.items():
         if key not in held:
-            raise _fault("E0724", file, f"update_binding names `{key}`, which is not an initializer",
-                         "a key is an initializer of the main graph or of the algorithm")
+            raise _fault(
+                "E0724",
+                file,
+                f"update_binding names `{key}`, which is not an initializer",
+                "a key is an initializer of the main graph or of the algorithm",
+            )
         if value not in made:
-            raise _fault("E0725", file,
-                         f"update_binding takes `{value}` for `{key}`, which is not an output of the algorithm")
+            raise _fault(
+                "E0725", file, f"update_binding takes `{value}` for `{key}`, which is not an output of the algorithm"
+            )
     made = {value.name for value in part.initialization.output} if part.initialization else set()
     for key, value in part.initials.items():
         if key not in held:
-            raise _fault("E0728", file, f"initialization_binding names `{key}`, which is not an initializer",
-                         "a key is an initializer of the main graph or of the algorithm")
+            raise _fault(
+                "E0728",
+                file,
+                f"initialization_binding names `{key}`, which is not an initializer",
+                "a key is an initializer of the main graph or of the algorithm",
+            )
         if value not in made:
-            message = (f"initialization_binding takes `{value}` for `{key}`, "
-                       "which is not an output of the initialization")
+            message = (
+                f"initialization_binding takes `{value}` for `{key}`, which is not an output of the initialization"
+            )
             raise _fault("E0729", file, message)
 
 
 def _check_types(file: CompiledFile, part: Part, step: dict[str, Type], start: dict[str, Type]) -> None:
     for code, bindings, types, what in (
-        ("E0727", part.updates, step, "next"), ("E0730", part.initials, start, "start"),
+        ("E0727", part.updates, step, "next"),
+        ("E0730", part.initials, start, "start"),
     ):
         for key, value in bindings.items():
             if not _agree(step[key], types[value]):
-                raise _fault(code, file, f"`{key}` and its {what} value `{value}` differ in type or shape",
-                             f"`{key}` is {_shown(step[key])}", f"`{value}` is {_shown(types[value])}")
+                raise _fault(
+                    code,
+                    file,
+                    f"`{key}` and its {what} value `{value}` differ in type or shape",
+                    f"`{key}` is {_shown(step[key])}",
+                    f"`{value}` is {_shown(types[value])}",
+                )
 
 
 def _agree(state: Type, made: Type) -> bool:
@@ -230,16 +288,25 @@ def _check_promises(file: CompiledFile) -> None:
     named = {value.name for value in file.main.output}
     for entry in file.signature.outputs:
         if entry.name not in named:
-            raise _fault("E0714", file, f"the metadata `dlc.signature` names an output `{entry.name}`",
-                         "the main graph has none of that name")
+            raise _fault(
+                "E0714",
+                file,
+                f"the metadata `dlc.signature` names an output `{entry.name}`",
+                "the main graph has none of that name",
+            )
     for one in ("settings", "sources", "evaluation", "updates"):  # what is of the wrong kind is said at once
         getattr(file, one)
     for part in file.parts:
         outputs = list(part.algorithm.output)
         first = outputs[0] if outputs else None
         if first is None or first.name != "loss" or graphs.shape_of(first) != ():
-            raise _fault("E0734", file, f"the first output of training_info[{part.index}] is not the loss",
-                         f"found {f'`{first.name}`' if first else 'no output'}", "expected the scalar `loss`")
+            raise _fault(
+                "E0734",
+                file,
+                f"the first output of training_info[{part.index}] is not the loss",
+                f"found {f'`{first.name}`' if first else 'no output'}",
+                "expected the scalar `loss`",
+            )
     _check_evaluation(file)
 
 
@@ -249,8 +316,13 @@ def _check_reserved(file: CompiledFile, part: Part) -> None:
             wanted = TensorProto.UINT64 if held.name == "key" else TensorProto.INT64
             if held.data_type != wanted or list(held.dims):
                 found = _shown((held.data_type, tuple(held.dims)))
-                raise _fault("E0736", file, f"the state `{held.name}` has the wrong type",
-                             f"found {found}", f"expected {_shown((wanted, ()))}")
+                raise _fault(
+                    "E0736",
+                    file,
+                    f"the state `{held.name}` has the wrong type",
+                    f"found {found}",
+                    f"expected {_shown((wanted, ()))}",
+                )
 
 
 def _check_evaluation(file: CompiledFile) -> None:
@@ -263,11 +335,23 @@ def _check_evaluation(file: CompiledFile) -> None:
     train = plan.train or metadata.Epoch()
     for one in (*plan.parts, *train.parts):
         hows = ("mean", "sum", "min", "max") if one in train.parts else ("sum", "min", "max")
-        if one.part not in outputs or one.total not in totals or one.reduce not in hows or (
-                one in train.parts and one.part not in scalars):
-            raise _fault("E0737", file, f"`dlc.evaluate` does not fit the graph: the part `{one.part}`",
-                         f"total `{one.total}`, reduce `{one.reduce}`")
+        if (
+            one.part not in outputs
+            or one.total not in totals
+            or one.reduce not in hows
+            or (one in train.parts and one.part not in scalars)
+        ):
+            raise _fault(
+                "E0737",
+                file,
+                f"`dlc.evaluate` does not fit the graph: the part `{one.part}`",
+                f"total `{one.total}`, reduce `{one.reduce}`",
+            )
     for name, output in (*plan.values.items(), *train.values.items()):
         if output not in outputs:
-            raise _fault("E0737", file, f"`dlc.evaluate` does not fit the graph: the value `{name}`",
-                         f"`{output}` is not an output of the algorithm")
+            raise _fault(
+                "E0737",
+                file,
+                f"`dlc.evaluate` does not fit the graph: the value `{name}`",
+                f"`{output}` is not an output of the algorithm",
+            )

@@ -1,5 +1,6 @@
 """A model on disk, byte for byte as protobuf writes it, but piece by piece: the numbers of large tensors go from where
 they are to the file. protobuf's own serializer holds a message twice more, and has none of over 2 GB."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,8 +20,12 @@ BRANCHES = ("graph", "training_info", "algorithm", "initialization")  # fields o
 
 
 def write(
-    model: ModelProto, path: Path, threshold: int, values: Values | None = None,
-    metadata: Mapping[str, str] | None = None, mark: bytes = b"",
+    model: ModelProto,
+    path: Path,
+    threshold: int,
+    values: Values | None = None,
+    metadata: Mapping[str, str] | None = None,
+    mark: bytes = b"",
 ) -> None:
     """Writes `model`, which stays as it is, with `values` for initializers of a step and with `metadata` for its own.
 
@@ -105,8 +110,9 @@ class _Message:
             if field.name == "training_info":
                 self.parts += [(field.number, _Message(v, values, None, i)) for i, v in enumerate(value)]
             elif field.name in BRANCHES:
-                self.parts.append((field.number, _Message(value, {} if field.name == "initialization" else values,
-                                                          None, part)))
+                self.parts.append(
+                    (field.number, _Message(value, {} if field.name == "initialization" else values, None, part))
+                )
             elif field.name == "initializer":
                 self.parts += [(field.number, _Initializer(v, values.get((part, v.name)))) for v in value]
             else:

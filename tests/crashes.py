@@ -6,6 +6,7 @@
 Works where processes can be forked. Each trial ends with one run folder, whose .onnx has the bytes of a run that
 nothing disturbed, and with no temporary file.
 """
+
 from __future__ import annotations
 
 import errno
@@ -98,8 +99,14 @@ class Faults:
         self.at, self.mode, self.seen = at, mode, 0
 
     def install(self) -> None:
-        for module, name in ((os, "fsync"), (os, "replace"), (os, "rename"), (os, "mkdir"), (os, "chmod"),
-                             (tempfile, "mkstemp")):
+        for module, name in (
+            (os, "fsync"),
+            (os, "replace"),
+            (os, "rename"),
+            (os, "mkdir"),
+            (os, "chmod"),
+            (tempfile, "mkstemp"),
+        ):
             setattr(module, name, self.around(getattr(module, name)))
         fdopen = os.fdopen
 
@@ -174,6 +181,7 @@ def faults(folder: Path, every: int = 1, epochs: int = 2) -> Counter[str]:
     seen["points"] = int(count.read_text())
     trials = [(at, mode) for at in range(1, seen["points"] + 1) for mode in MODES]
     for at, mode in trials[::every]:
+
         def disturbed(at: int = at, mode: str = mode) -> None:
             Faults(at, mode).install()
             bench.go()

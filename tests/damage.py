@@ -1,7 +1,8 @@
 """Flips single bits of files and reads them: every flip must be refused, or change nothing that is computed with.
 
-    python tests/damage.py [flips of each kind of file]
+python tests/damage.py [flips of each kind of file]
 """
+
 from __future__ import annotations
 
 import random
@@ -22,8 +23,17 @@ KINDS = {
     "external": "a compiled file whose tensors lie beside it",
     "data": "the file beside it, NAME.onnx.data",
 }
-USED = ["dlc.format", "dlc.language", "dlc.model", "dlc.precision", "dlc.settings", "dlc.sources", "dlc.signature",
-        "dlc.evaluate", "dlc.trained"]
+USED = [
+    "dlc.format",
+    "dlc.language",
+    "dlc.model",
+    "dlc.precision",
+    "dlc.settings",
+    "dlc.sources",
+    "dlc.signature",
+    "dlc.evaluate",
+    "dlc.trained",
+]
 
 
 def content(path: Path) -> object:
@@ -33,7 +43,10 @@ def content(path: Path) -> object:
         return (
             {name: (a.dtype, a.shape, a.tobytes()) for name, a in found.state.items()},
             {name: a.tobytes() for name, a in (found.best or {}).items()},
-            found.progress, found.plan, found.model, found.settings,
+            found.progress,
+            found.plan,
+            found.model,
+            found.settings,
         )
     file = CompiledFile.load(path)
     model = file.model
@@ -54,8 +67,12 @@ def content(path: Path) -> object:
 def prepare(folder: Path, kind: str) -> tuple[Path, Path]:
     """A file of a kind: what is read, and what is damaged."""
     if kind == "checkpoint":
-        trainer = Trainer(CompiledFile(compiled(validate=0.2, epochs=3,
-                                                stop={"patience": 6, "on": "validation.loss", "mode": "min"})), "cpu")
+        trainer = Trainer(
+            CompiledFile(
+                compiled(validate=0.2, epochs=3, stop={"patience": 6, "on": "validation.loss", "mode": "min"})
+            ),
+            "cpu",
+        )
         run = trainer.fit(blobs(90), run=folder / "runs").run
         assert run is not None
         return run / "checkpoints" / "last.safetensors", run / "checkpoints" / "last.safetensors"
@@ -104,8 +121,11 @@ def campaign(flips: int) -> int:
             shutil.rmtree(folder)
         bad += seen["other values"] + seen["other failures"]
         codes = ", ".join(f"{code} {count}" for code, count in sorted(seen.items()) if code.startswith("E"))
-        print(f"{words}: {flips} flips, {seen['refused']} refused ({codes}), {seen['the same']} change nothing, "
-              f"{seen['other values']} other values, {seen['other failures']} other failures", flush=True)
+        print(
+            f"{words}: {flips} flips, {seen['refused']} refused ({codes}), {seen['the same']} change nothing, "
+            f"{seen['other values']} other values, {seen['other failures']} other failures",
+            flush=True,
+        )
     return bad
 
 

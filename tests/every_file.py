@@ -1,4 +1,5 @@
 """Every file that the suite can make, and its two graphs as a stranger runs them: plain ONNX Runtime, no dlc."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ from test_specs_design import LACKING, SMALL as DESIGNS
 ROOT = Path(__file__).parent.parent
 # Cut down to what a test can afford: what they compute stays.
 SMALL: dict[str, dict[str, Any]] = {
-    "deep_residual": {"depth": 4}, "gpt": {"vocabulary": 32, "time": 8, "width": 16, "layers": 1, "heads": 2},
+    "deep_residual": {"depth": 4},
+    "gpt": {"vocabulary": 32, "time": 8, "width": 16, "layers": 1, "heads": 2},
     **{name: hyperparameters for name, (hyperparameters, _) in DESIGNS.items()},
 }
 FOLDERS = [ROOT / "specs", ROOT / "benchmarks", *(ROOT / "tests" / name for name in ("specs_design", "faults"))]
@@ -26,7 +28,9 @@ def sources() -> dict[str, str]:
     """Name -> text of each spec."""
     found = {
         f"{folder.name}/{path.stem}": path.read_text("utf-8")
-        for folder in FOLDERS for path in sorted(folder.glob("*.dl")) if path.stem not in LACKING
+        for folder in FOLDERS
+        for path in sorted(folder.glob("*.dl"))
+        if path.stem not in LACKING
     }
     return {**found, **SHELF}
 
@@ -68,13 +72,22 @@ def step(model: ModelProto) -> ModelProto | None:
     held = [*model.graph.initializer, *info.algorithm.initializer]
     fed = [t for t in held if t.name in bound or t.name in ("key", "steps", "observations")]
     names = {t.name for t in fed}
-    return helper.make_model(helper.make_graph(
-        [*model.graph.node, *info.algorithm.node], "step",
-        [*model.graph.input, *info.algorithm.input,
-         *(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in fed)],
-        [*model.graph.output, *info.algorithm.output], [t for t in held if t.name not in names],
-        value_info=[*model.graph.value_info, *info.algorithm.value_info],
-    ), opset_imports=model.opset_import, ir_version=model.ir_version)
+    return helper.make_model(
+        helper.make_graph(
+            [*model.graph.node, *info.algorithm.node],
+            "step",
+            [
+                *model.graph.input,
+                *info.algorithm.input,
+                *(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in fed),
+            ],
+            [*model.graph.output, *info.algorithm.output],
+            [t for t in held if t.name not in names],
+            value_info=[*model.graph.value_info, *info.algorithm.value_info],
+        ),
+        opset_imports=model.opset_import,
+        ir_version=model.ir_version,
+    )
 
 
 def state(model: ModelProto) -> dict[str, np.ndarray]:

@@ -1,4 +1,5 @@
 """The generator as docs/file-format.md says it, in Python's whole numbers: what implementations are held to."""
+
 from __future__ import annotations
 
 import math

@@ -1,5 +1,6 @@
 """Softmax regression with momentum, written by hand with `onnx.helper` alone: what the runtime is tested on
 without the compiler. `compiled()` is as docs/file-format.md says; `foreign()` has no metadata of ours."""
+
 from __future__ import annotations
 
 import json
@@ -34,11 +35,7 @@ def start(classes: int) -> np.ndarray:
 
 def main_graph(real: type, dtype: int, classes: int):
     return helper.make_graph(
-        [
-            node("MatMul", "x W", "xW"),
-            node("Add", "xW b", "logits"),
-            node("Softmax", "logits", "probability", axis=-1),
-        ],
+        [node("MatMul", "x W", "xW"), node("Add", "xW b", "logits"), node("Softmax", "logits", "probability", axis=-1)],
         "predict",
         [value("x", dtype, ["batch", FEATURES])],
         [value("probability", dtype, ["batch", classes])],
@@ -202,9 +199,7 @@ def compiled(precision: str = "float32", classes: int = CLASSES, rate: float = 0
     real = np.dtype(precision).type
     dtype = helper.np_dtype_to_tensor_dtype(np.dtype(precision))
     model = helper.make_model(
-        main_graph(real, dtype, classes),
-        opset_imports=[helper.make_opsetid("", 21)],
-        ir_version=10,
+        main_graph(real, dtype, classes), opset_imports=[helper.make_opsetid("", 21)], ir_version=10
     )
     model.training_info.append(
         helper.make_training_info(

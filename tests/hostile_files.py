@@ -1,5 +1,6 @@
 """Files that were written to mislead, each by a number: metadata of every wrong kind, tensors that are not what they
 say, names that no terminal should see. Graphs stay as they are: what ONNX Runtime makes of those is its own affair."""
+
 from __future__ import annotations
 
 import json
@@ -12,8 +13,23 @@ from onnx import ModelProto
 from test_metadata import KEYS, WRONG, full, places, replaced, text_of
 
 NUMBERS = ("dlc.format", "dlc.language", "dlc.trained", "dlc.model", "dlc.precision", "dlc.compiler")
-TEXTS = ["", "\x00", "\x1b[2J", "\u202e", "-1", "9" * 5_000, "²", "1e3", " 1", "../../x",
-         "a" * 70_000, "[/x]", "[bold]", "{}", "null"]
+TEXTS = [
+    "",
+    "\x00",
+    "\x1b[2J",
+    "\u202e",
+    "-1",
+    "9" * 5_000,
+    "²",
+    "1e3",
+    " 1",
+    "../../x",
+    "a" * 70_000,
+    "[/x]",
+    "[bold]",
+    "{}",
+    "null",
+]
 NAMES = ["\x1b[2J\x07", "\u202eabc", "[/red]", "a\nerror[E0001]: b", "../../x", "a" * 5_000, "\x9b31m"]
 
 

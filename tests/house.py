@@ -2,6 +2,7 @@
 
 The rooms and their order are in compiler/pipeline.py; tests/test_house.py holds the imports to it.
 """
+
 from __future__ import annotations
 
 import ast
@@ -90,14 +91,18 @@ def draw(path: Path) -> None:
             start, end = above * ROW + 32, below * ROW + 24
             edge = LEFT + WIDE
             far = edge + REACH * (below - above) ** 0.9
-            parts.append(f'<path d="M{edge} {start} C{far:.0f} {start} {far:.0f} {end} {edge + 2} {end}" fill="none" '
-                         f'stroke="#6b7c93" stroke-opacity="{0.9 if below - above == 1 else 0.45}" '
-                         'marker-end="url(#head)"/>')
+            parts.append(
+                f'<path d="M{edge} {start} C{far:.0f} {start} {far:.0f} {end} {edge + 2} {end}" fill="none" '
+                f'stroke="#6b7c93" stroke-opacity="{0.9 if below - above == 1 else 0.45}" '
+                'marker-end="url(#head)"/>'
+            )
     for name, row in rows.items():
         label = f"{name}/" if (COMPILER / name).is_dir() else f"{name}.py"
-        parts.append(f'<rect x="{LEFT}" y="{row * ROW + 12}" width="{WIDE}" height="32" rx="6" fill="#eef2f7" '
-                     f'stroke="#5b6b7f"/><text x="{LEFT + 14}" y="{row * ROW + 33}" fill="#1c2733">'
-                     f'{label}</text>')
+        parts.append(
+            f'<rect x="{LEFT}" y="{row * ROW + 12}" width="{WIDE}" height="32" rx="6" fill="#eef2f7" '
+            f'stroke="#5b6b7f"/><text x="{LEFT + 14}" y="{row * ROW + 33}" fill="#1c2733">'
+            f"{label}</text>"
+        )
     path.write_text("\n".join([*parts, "</svg>", ""]), "utf-8")
 
 

@@ -1,4 +1,5 @@
 """Every function of the standard library that has a closed form, for test_library.py to sample."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -31,8 +32,7 @@ def exactly(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 log1pmx = exactly(lambda x: mpmath.log1p(x) - x)
-stirling_rest = exactly(
-    lambda z: mpmath.loggamma(z) - (z - 0.5) * mpmath.log(z) + z - mpmath.log(2 * mpmath.pi) / 2)
+stirling_rest = exactly(lambda z: mpmath.loggamma(z) - (z - 0.5) * mpmath.log(z) + z - mpmath.log(2 * mpmath.pi) / 2)
 
 
 def row(x: Any, k: Any) -> Any:
@@ -163,8 +163,13 @@ def sized(channels: str, size: str) -> Callable[..., Dims]:
 
 
 SCALED: dict[str, Any] = {"parameters": ("scale", "shift"), "straight": "shift"}
-SEQUENCES: dict[str, Any] = {"shapes": ranks(3, 3, ("#",)), "result": lambda x, *k: (*x[:-1], "2"), "least": {"d": 1},
-                             "parameters": ("W", "U", "b"), "around": 0.0}
+SEQUENCES: dict[str, Any] = {
+    "shapes": ranks(3, 3, ("#",)),
+    "result": lambda x, *k: (*x[:-1], "2"),
+    "least": {"d": 1},
+    "parameters": ("W", "U", "b"),
+    "around": 0.0,
+}
 OF_LENGTHS = SEQUENCES | {"inputs": "x k", "least": {}, "shapes": lambda n, count: [("d", "4", "2"), ("d",)], "high": 4}
 
 # fmt: off

@@ -3,6 +3,7 @@
 A `Case` is a line of a spec with a reference in NumPy. Sample number i has shapes of the rank that i says, in types
 with free dimensions: one compiled spec serves all samples of the same ranks.
 """
+
 from __future__ import annotations
 
 import re
@@ -118,7 +119,8 @@ class Case:
     def by(self) -> dict[str, str]:
         """What is derived by: its name in an output -> in the spec."""
         return {f"raw_{name}": f"raw_{name}" for name in self.floats if name != self.given} | {
-            re.sub(r"\W", "_", path): path for path in self.paths}
+            re.sub(r"\W", "_", path): path for path in self.paths
+        }
 
     @property
     def paths(self) -> list[str]:
@@ -145,10 +147,15 @@ class Case:
             lines += [f"output first_{name} = d_{name}" for name in self.by]
         if orders > 1:
             turned = {name: at for name, at in self.by.items() if not self.held or name.startswith("raw_")}
-            lines += ["turned = " + " + ".join(f"sum(d_{name} * cos(2 * stop_gradient({at}) + 1))"
-                                               for name, at in turned.items())]
-            lines += [f"output second_{name} = grad(turned, {at})" for name, at in turned.items()
-                      if name != f"f_{self.straight}"]
+            lines += [
+                "turned = "
+                + " + ".join(f"sum(d_{name} * cos(2 * stop_gradient({at}) + 1))" for name, at in turned.items())
+            ]
+            lines += [
+                f"output second_{name} = grad(turned, {at})"
+                for name, at in turned.items()
+                if name != f"f_{self.straight}"
+            ]
         return "model test {\n    " + "\n    ".join(lines) + "\n}\n"
 
     def sizes(self, shapes: Sequence[Dims], number: int, rng: np.random.Generator) -> dict[str, int]:
@@ -185,9 +192,11 @@ class Case:
         found = {name: values[f"raw_{name}"] + values[f"raw_{name}"] ** 3 / 10 for name in self.floats}
         if self.stepped:
             found["step"] = values["step"] + 1  # the file counts the updates that are done
-        return {name.removeprefix("f.").removeprefix("g."): value for name, value in values.items()
-                        if name != "weight" and not name.startswith("raw_")} | found
-
+        return {
+            name.removeprefix("f.").removeprefix("g."): value
+            for name, value in values.items()
+            if name != "weight" and not name.startswith("raw_")
+        } | found
 
     def at(self, values: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Any]:
         """The reference as a function of the values, near these."""
@@ -261,8 +270,9 @@ class Compiled:
                 options.intra_op_num_threads = 1
                 options.log_severity_level = 3
                 options.graph_optimization_level = level
-                self._sessions.append(onnxruntime.InferenceSession(
-                    file.SerializeToString(), options, providers=["CPUExecutionProvider"]))
+                self._sessions.append(
+                    onnxruntime.InferenceSession(file.SerializeToString(), options, providers=["CPUExecutionProvider"])
+                )
         return self._sessions
 
     def stock(self, values: Mapping[str, Any], optimized: bool = True) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 """What the layers over windows and sequences compute, in plain NumPy: references of library_cases.py."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,8 +16,10 @@ def convolved(x: Any, W: Any, stride: int = 1, pad: int = 0, dilation: int = 1, 
     sizes = [(x.shape[2 + i] - dilation * (W.shape[2 + i] - 1) - 1) // stride + 1 for i in space]
     y = np.zeros((x.shape[0], W.shape[0], *sizes))
     for place in np.ndindex(W.shape[2:]):
-        cut = tuple(slice(dilation * k, dilation * k + stride * (size - 1) + 1, stride)
-                    for k, size in zip(place, sizes, strict=True))
+        cut = tuple(
+            slice(dilation * k, dilation * k + stride * (size - 1) + 1, stride)
+            for k, size in zip(place, sizes, strict=True)
+        )
         parts = (np.split(np.arange(n), groups) for n in (x.shape[1], W.shape[0]))
         for read, made in zip(*parts, strict=True):
             kernel = W[(made, slice(None), *place)]

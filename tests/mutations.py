@@ -1,5 +1,6 @@
 """Specs mutated at random, each by a number, and what any text must come to: a module, a file or a diagnostic, in 5
 seconds of processor time and 1 GB of memory."""
+
 from __future__ import annotations
 
 import random
@@ -19,10 +20,14 @@ from dlc.syntax.parser import make_source
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 SPECS = ROOT / "specs"
-FILES = sorted([
-    *SPECS.glob("*.dl"), *(SPECS / "std").rglob("*.dl"), *(HERE / "specs_design").rglob("*.dl"),
-    *(ROOT / "benchmarks").glob("*.dl"),
-])
+FILES = sorted(
+    [
+        *SPECS.glob("*.dl"),
+        *(SPECS / "std").rglob("*.dl"),
+        *(HERE / "specs_design").rglob("*.dl"),
+        *(ROOT / "benchmarks").glob("*.dl"),
+    ]
+)
 # A library file alone holds no model: this one brings what is defined to life.
 MODEL = """model m {
     input x: float[batch, 4]; target y: int[batch]
@@ -34,14 +39,38 @@ TEXTS = [t if re.search(r"^model", t, re.M) else t + MODEL + TRAIN for t in (p.r
 TOKEN = re.compile(r"#[^\n]*|\"[^\"\n]*\"|\w+|\n|[ \t]+|\|>|<-|->|//|\.\.\.|\.\.|[<>=!]=|.")
 WORDS = [
     *sorted({token for text in TEXTS for token in TOKEN.findall(text) if not token.startswith("#")}),
-    "1000000000", "-1", "0", "1e400", "99999999999999999999", "none", "nan", "inf", "[]", "[batch]", "()", "{", "}",
+    "1000000000",
+    "-1",
+    "0",
+    "1e400",
+    "99999999999999999999",
+    "none",
+    "nan",
+    "inf",
+    "[]",
+    "[batch]",
+    "()",
+    "{",
+    "}",
     "\x00",
 ]
 NUMBERS = ["0", "1", "2", "7", "3.5", "200", "5000", "10000000", "batch", "none", "1e9", "9" * 5_000]
-LONG = ["a" * 16_000, "(" * 5_000, "x" + " + x" * 5_000, "[" * 300, "[1]" * 2_000, "-" * 10_000,
-        "\n" * 20_000, " " * 20_000, "x." * 5_000, "not " * 5_000,
-        '"' + "b" * 20_000 + '"', "x[0]" * 2_000, "f(" * 2_000,
-        "1" * 4_000 + "."]
+LONG = [
+    "a" * 16_000,
+    "(" * 5_000,
+    "x" + " + x" * 5_000,
+    "[" * 300,
+    "[1]" * 2_000,
+    "-" * 10_000,
+    "\n" * 20_000,
+    " " * 20_000,
+    "x." * 5_000,
+    "not " * 5_000,
+    '"' + "b" * 20_000 + '"',
+    "x[0]" * 2_000,
+    "f(" * 2_000,
+    "1" * 4_000 + ".",
+]
 SECONDS, BYTES = 5.0, 2**30
 MAX_ELEMENTS = 10**6  # of parameters and states of a spec that is compiled: their start values are computed
 
@@ -52,8 +81,21 @@ def _kind(token: str) -> str:
     return "sign" if token in ("+", "-", "*", "/", "//", "%", "@", "^", "==", "<", ">", "<=", ">=", "|>") else ""
 
 
-KINDS = ["kin", "kin", "kin", "number", "number", "replace", "drop", "double", "insert", "swap", "move", "splice",
-         "many"]
+KINDS = [
+    "kin",
+    "kin",
+    "kin",
+    "number",
+    "number",
+    "replace",
+    "drop",
+    "double",
+    "insert",
+    "swap",
+    "move",
+    "splice",
+    "many",
+]
 KINS: dict[str, list[str]] = {}
 for _word in WORDS:
     if _kind(_word):
@@ -116,6 +158,7 @@ class TooLong(BaseException):
 def bounded(seconds: float = SECONDS, memory: int = BYTES) -> Iterator[None]:
     """Raises TooLong after so many seconds of processor time (neighbours do not count), and lets the process have so
     many bytes more than it has."""
+
     def over(number: int, frame: FrameType | None) -> None:
         raise TooLong(f"more than {seconds} s")
 

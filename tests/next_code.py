@@ -2,6 +2,7 @@
 
 A code is never reused: one is taken if the source raises it, if docs/errors has its page or ever had (as git knows).
 """
+
 from __future__ import annotations
 
 import re
@@ -17,8 +18,13 @@ PAGES = ROOT / "docs" / "errors"
 def raised() -> set[str]:
     """The codes that the source may raise."""
     return {
-        code for folder in ("compiler", "runtime", "grammar") for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".txt") for found in RAISED.findall(path.read_text("utf-8")) for code in found if code
+        code
+        for folder in ("compiler", "runtime", "grammar")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".txt")
+        for found in RAISED.findall(path.read_text("utf-8"))
+        for code in found
+        if code
     }
 
 

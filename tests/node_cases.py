@@ -1,4 +1,5 @@
 """The ONNX project's own node tests, rebuilt from our primitives: which primitive stands for which operator."""
+
 from __future__ import annotations
 
 import ast
@@ -22,7 +23,8 @@ from onnx import defs, helper
 COMPILER = Path(__file__).parent.parent / "compiler"
 HELD = {"float32": "float", "float64": "float", "int64": "int", "int32": "int", "bool": "bool"}
 REFUSED = {
-    "float16": "the CPU provider does not run a file in float16", "object": "no file of ours holds texts",
+    "float16": "the CPU provider does not run a file in float16",
+    "object": "no file of ours holds texts",
     "uint32": "of uint32 there are the draws alone, which test_random.py checks to the last bit",
     "uint64": "of uint64 there are the draws alone, which test_random.py checks to the last bit",
 }
@@ -234,7 +236,8 @@ def sliding(c: Case, rank: int) -> dict[str, Any]:
     if c.get("auto_pad", b"NOTSET") != b"NOTSET" or c.get("output_shape"):
         raise Left("paddings are written as numbers (auto_pad and output_shape never)")
     return {
-        "strides": tuple(c.get("strides", [1] * rank)), "pads": tuple(c.get("pads", [0] * 2 * rank)),
+        "strides": tuple(c.get("strides", [1] * rank)),
+        "pads": tuple(c.get("pads", [0] * 2 * rank)),
         "dilations": tuple(c.get("dilations", [1] * rank)),
     }
 
@@ -273,29 +276,68 @@ def layer_normalization(c: Case) -> Node:
 
 
 TABLE: dict[str, Callable[[Case], Node]] = {
-    "Abs": named("abs"), "Neg": named("neg"), "Sign": named("sign"), "Exp": named("exp"), "Log": named("log"),
-    "Sqrt": named("sqrt"), "Sin": named("sin"), "Cos": named("cos"), "Tanh": named("tanh"), "Relu": named("relu"),
-    "Sigmoid": named("gate"), "Erf": named("erf"), "Floor": named("floor"), "Ceil": named("ceil"),
-    "Round": named("round"), "Not": named("not"), "And": named("and"), "Or": named("or"),
-    "Add": built(ops.add), "Sub": built(ops.sub), "Mul": built(ops.mul), "Equal": built(ops.eq),
+    "Abs": named("abs"),
+    "Neg": named("neg"),
+    "Sign": named("sign"),
+    "Exp": named("exp"),
+    "Log": named("log"),
+    "Sqrt": named("sqrt"),
+    "Sin": named("sin"),
+    "Cos": named("cos"),
+    "Tanh": named("tanh"),
+    "Relu": named("relu"),
+    "Sigmoid": named("gate"),
+    "Erf": named("erf"),
+    "Floor": named("floor"),
+    "Ceil": named("ceil"),
+    "Round": named("round"),
+    "Not": named("not"),
+    "And": named("and"),
+    "Or": named("or"),
+    "Add": built(ops.add),
+    "Sub": built(ops.sub),
+    "Mul": built(ops.mul),
+    "Equal": built(ops.eq),
     "Div": floats_only(built(ops.div), "of whole numbers it is written where nothing is left over"),
-    "Less": built(ops.lt), "LessOrEqual": built(ops.le), "Greater": built(ops.gt), "GreaterOrEqual": built(ops.ge),
-    "Where": built(ops.where), "Max": folded(ops.maximum), "Min": folded(ops.minimum), "Pow": power, "Mod": remainder,
-    "ArgMax": extreme_index(ops.argmax), "ArgMin": extreme_index(ops.argmin),
-    "ReduceSum": reduction(ops.reduce_sum), "ReduceProd": reduction(ops.reduce_prod),
-    "ReduceMax": reduction(ops.reduce_max), "ReduceMin": reduction(ops.reduce_min),
+    "Less": built(ops.lt),
+    "LessOrEqual": built(ops.le),
+    "Greater": built(ops.gt),
+    "GreaterOrEqual": built(ops.ge),
+    "Where": built(ops.where),
+    "Max": folded(ops.maximum),
+    "Min": folded(ops.minimum),
+    "Pow": power,
+    "Mod": remainder,
+    "ArgMax": extreme_index(ops.argmax),
+    "ArgMin": extreme_index(ops.argmin),
+    "ReduceSum": reduction(ops.reduce_sum),
+    "ReduceProd": reduction(ops.reduce_prod),
+    "ReduceMax": reduction(ops.reduce_max),
+    "ReduceMin": reduction(ops.reduce_min),
     "ReduceSumSquare": reduction(ops.reduce_sum_square),
-    "Softmax": along(ops.softmax), "LogSoftmax": along(ops.log_softmax),
+    "Softmax": along(ops.softmax),
+    "LogSoftmax": along(ops.log_softmax),
     "Reshape": lambda c: ops.reshape(c[0], shape=np.shape(c.expected)),
     "Expand": lambda c: ops.broadcast_to(c[0], shape=np.shape(c.expected)),
     "Transpose": transposed,
     "Concat": lambda c: ops.concat(*c.all, axis=c.get("axis")),
     "Gather": lambda c: ops.gather(c[0], c[1], axis=c.get("axis", 0)),
-    "GatherElements": gather_elements, "ScatterElements": scatter_elements, "TopK": greatest, "CumSum": running,
-    "IsNaN": named("is_nan"), "Gemm": gemm, "MatMul": matmul, "Slice": cut, "Shape": shape_of,
-    "ScatterND": scattered, "Identity": lambda c: c[0], "Conv": convolution, "ConvTranspose": transposed_convolution,
+    "GatherElements": gather_elements,
+    "ScatterElements": scatter_elements,
+    "TopK": greatest,
+    "CumSum": running,
+    "IsNaN": named("is_nan"),
+    "Gemm": gemm,
+    "MatMul": matmul,
+    "Slice": cut,
+    "Shape": shape_of,
+    "ScatterND": scattered,
+    "Identity": lambda c: c[0],
+    "Conv": convolution,
+    "ConvTranspose": transposed_convolution,
     "LayerNormalization": layer_normalization,
-    "MaxPool": pooling("max_pool"), "AveragePool": pooling("avg_pool"),
+    "MaxPool": pooling("max_pool"),
+    "AveragePool": pooling("avg_pool"),
 }
 
 # Operators that the compiler's text names and that no node test can stand for, with the reason.

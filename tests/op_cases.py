@@ -1,4 +1,5 @@
 """Samples of every operation as graphs: what test_ops.py checks."""
+
 from __future__ import annotations
 
 import zlib
@@ -37,8 +38,14 @@ class Case:
     """op(*inputs) in a graph of its own. Input number i is the leaf `i`, or a constant where `fixed` says so."""
 
     def __init__(
-        self, op: Op, sample: Sample, *, graph: Graph | None = None, prefix: str = "",
-        shapes: Sequence[tuple[Any, ...]] | None = None, attrs: Mapping[str, Any] | None = None,
+        self,
+        op: Op,
+        sample: Sample,
+        *,
+        graph: Graph | None = None,
+        prefix: str = "",
+        shapes: Sequence[tuple[Any, ...]] | None = None,
+        attrs: Mapping[str, Any] | None = None,
         fixed: Sequence[int] = (),
     ) -> None:
         self.graph = Graph() if graph is None else graph

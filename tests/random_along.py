@@ -1,4 +1,5 @@
 """Constructs of random specs: along a dimension, by indices, triangles and matrices, patterns of axes, draws."""
+
 from __future__ import annotations
 
 from random_draft import Draft, Unfit, Value, construct, joined
@@ -43,8 +44,13 @@ def ordered_by_another(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 0)
     b = d.value(lambda v: v.shape == a.shape)
     at = d.axis(a)
-    d.let(f"take_along({a}, argsort({b}, axis = {at}), axis = {at})", a.shape, a.bound, (a, b),
-          rows=a.shape[at] != "batch")
+    d.let(
+        f"take_along({a}, argsort({b}, axis = {at}), axis = {at})",
+        a.shape,
+        a.bound,
+        (a, b),
+        rows=a.shape[at] != "batch",
+    )
 
 
 @construct
@@ -64,8 +70,13 @@ def greatest(d: Draft) -> None:
 def rolled(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 0)
     at = d.axis(a)
-    d.let(f"roll({a}, {d.random.randint(-2, 2)}, axis = {d.said(a, at)}) + 0.5 * {a}", a.shape, 1.5 * a.bound, (a,),
-          rows=a.shape[at] != "batch")
+    d.let(
+        f"roll({a}, {d.random.randint(-2, 2)}, axis = {d.said(a, at)}) + 0.5 * {a}",
+        a.shape,
+        1.5 * a.bound,
+        (a,),
+        rows=a.shape[at] != "batch",
+    )
 
 
 @construct
@@ -90,8 +101,14 @@ def one_later(d: Draft) -> None:
     at = d.axis(a, lambda size: isinstance(size, str))
     mode = d.random.choice(["constant", "edge"])
     kept = ", ".join([*[":"] * at, ":-1"])
-    d.let(f'{a} - 0.5 * pad({a}, [1, 0], axis = {d.said(a, at)}, mode = "{mode}")[{kept}]', a.shape, 1.5 * a.bound,
-          (a,), rows=a.shape[at] != "batch", named=False)
+    d.let(
+        f'{a} - 0.5 * pad({a}, [1, 0], axis = {d.said(a, at)}, mode = "{mode}")[{kept}]',
+        a.shape,
+        1.5 * a.bound,
+        (a,),
+        rows=a.shape[at] != "batch",
+        named=False,
+    )
 
 
 @construct
@@ -120,9 +137,11 @@ def masked_attention(d: Draft) -> None:
     d.lines.append(f"{scores} = {a} @ transpose({a}, {swap}) / sqrt({a.shape[-1]}.0)")
     n = d.said(a, a.rank - 2)
     size = n if n.isidentifier() else f"size({a}, {n})"
-    d.lines.append(d.random.choice([
-        f"{mask} = tril(ones_like({scores})) == 1", f"{mask} = arange({size})[:, none] >= arange({size})",
-    ]))
+    d.lines.append(
+        d.random.choice(
+            [f"{mask} = tril(ones_like({scores})) == 1", f"{mask} = arange({size})[:, none] >= arange({size})"]
+        )
+    )
     kept = d.random.choice([f"where({mask}, {scores}, -inf)", f"where({mask}, {scores}, -1e9)"])
     d.let(f"softmax({kept}, axis = -1) @ {a}", a.shape, a.bound, (a,), rows="batch" not in a.shape[-2:], named=False)
 
@@ -137,15 +156,22 @@ def gathered(d: Draft) -> None:
     if d.random.random() < 0.4:
         table, depth = d.fresh("T"), int(k.bound)
         d.lines.append(f"param {table}: float[{depth}, {depth}, 2] init normal(0, 1)")
-        text, tail = d.random.choice([("{t}[{k}, {k}]", (2,)), ("{t}[{k}, :, 1]", (depth,)), ("{t}[0, {k}]", (2,)),
-                                      ("{t}[:, {k}, 0]", None)])
+        text, tail = d.random.choice(
+            [("{t}[{k}, {k}]", (2,)), ("{t}[{k}, :, 1]", (depth,)), ("{t}[0, {k}]", (2,)), ("{t}[:, {k}, 0]", None)]
+        )
         shape = (depth, *k.shape) if tail is None else (*k.shape, *tail)
         d.let(f"tanh({text.format(t=table, k=k)})", shape, 1.0, (k,), rows=tail is not None, named=False)
         return
     a = d.value(lambda v: 0 < v.rank < 5 and k.bound in v.shape)
     at = d.axis(a, lambda size: size == k.bound)
-    d.let(f"gather({a}, {k}, axis = {at})", (*a.shape[:at], *k.shape, *a.shape[at + 1 :]), a.bound, (a, k),
-          rows=k.rank == 0 or at == 0, named=False)
+    d.let(
+        f"gather({a}, {k}, axis = {at})",
+        (*a.shape[:at], *k.shape, *a.shape[at + 1 :]),
+        a.bound,
+        (a, k),
+        rows=k.rank == 0 or at == 0,
+        named=False,
+    )
 
 
 @construct
@@ -161,8 +187,18 @@ def scattered(d: Draft) -> None:
 def whole_numbers(d: Draft) -> None:
     """Arithmetic of ints, and back among the floats."""
     k = d.value(dtype="int")
-    text = d.random.choice(["(2 * {k} + 1) % {n}", "maximum({k} - 1, 0)", "abs({k} - 1) % {n}", "{k} // 2",
-                            "{k}^2 % {n}", "where({k} > 0 and {k} < 3, {k}, 0)", "minimum({k}, 1)", "sign({k})"])
+    text = d.random.choice(
+        [
+            "(2 * {k} + 1) % {n}",
+            "maximum({k} - 1, 0)",
+            "abs({k} - 1) % {n}",
+            "{k} // 2",
+            "{k}^2 % {n}",
+            "where({k} > 0 and {k} < 3, {k}, 0)",
+            "minimum({k}, 1)",
+            "sign({k})",
+        ]
+    )
     number = max(int(k.bound), 2)
     made = d.let(text.format(k=k, n=number), k.shape, number, (k,), dtype="int")
     if d.random.random() < 0.6:
@@ -177,9 +213,16 @@ def counts(d: Draft) -> None:
     """Reductions and running sums of ints and of truth values."""
     k = d.value(lambda v: v.rank > 0, dtype="int")
     at = d.axis(k)
-    text, shape = d.random.choice([("sum({k}, axis = {i}) % {n}", 0), ("cumsum({k}, axis = {i}) % {n}", 1),
-                                   ("max({k}, axis = {i})", 0), ("sum({k} == 1, axis = {i}) % {n}", 0),
-                                   ("prod({k} + 1, axis = {i}) % {n}", 0), ("sort({k}, axis = {i})", 1)])
+    text, shape = d.random.choice(
+        [
+            ("sum({k}, axis = {i}) % {n}", 0),
+            ("cumsum({k}, axis = {i}) % {n}", 1),
+            ("max({k}, axis = {i})", 0),
+            ("sum({k} == 1, axis = {i}) % {n}", 0),
+            ("prod({k} + 1, axis = {i}) % {n}", 0),
+            ("sort({k}, axis = {i})", 1),
+        ]
+    )
     left = k.shape if shape else (*k.shape[:at], *k.shape[at + 1 :])
     d.let(text.format(k=k, i=at, n=int(k.bound)), left, k.bound, (k,), rows=k.shape[at] != "batch", dtype="int")
 
@@ -193,12 +236,21 @@ def matrix_work(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 1)
     if a.shape[-1] != a.shape[-2]:
         swap = [*range(a.rank - 2), a.rank - 1, a.rank - 2]
-        a = d.let(f"{a} @ transpose({a}, {swap})", (*a.shape[:-1], a.shape[-2]), 4 * a.bound**2, (a,),
-                  rows="batch" not in a.shape[-2:])
-    text, shape, bound = d.random.choice([
-        ("trace({a})", a.shape[:-2], 4 * a.bound), ("diagonal({a})", a.shape[:-1], a.bound),
-        ("swap({a}) - {a}", a.shape, 2 * a.bound), ("{a} + 0.5 * eye(size({a}, -1))", a.shape, a.bound + 1),
-    ])
+        a = d.let(
+            f"{a} @ transpose({a}, {swap})",
+            (*a.shape[:-1], a.shape[-2]),
+            4 * a.bound**2,
+            (a,),
+            rows="batch" not in a.shape[-2:],
+        )
+    text, shape, bound = d.random.choice(
+        [
+            ("trace({a})", a.shape[:-2], 4 * a.bound),
+            ("diagonal({a})", a.shape[:-1], a.bound),
+            ("swap({a}) - {a}", a.shape, 2 * a.bound),
+            ("{a} + 0.5 * eye(size({a}, -1))", a.shape, a.bound + 1),
+        ]
+    )
     d.let(text.format(a=a), shape, bound, (a,), rows="batch" not in a.shape[-2:])
 
 
@@ -207,9 +259,13 @@ def vectors(d: Draft) -> None:
     a = d.value(lambda v: 0 < v.rank < 5)
     b = d.value(lambda v: v.shape == a.shape)
     square = (*a.shape, a.shape[-1])
-    text, shape, bound = d.random.choice([("outer({a}, {b})", square, a.bound * b.bound),
-                                          ("diag({a}) * {b}[..., none]", square, a.bound * b.bound),
-                                          ("dot({a}, {b}) / 8", (), a.bound * b.bound * 8)])
+    text, shape, bound = d.random.choice(
+        [
+            ("outer({a}, {b})", square, a.bound * b.bound),
+            ("diag({a}) * {b}[..., none]", square, a.bound * b.bound),
+            ("dot({a}, {b}) / 8", (), a.bound * b.bound * 8),
+        ]
+    )
     apart = "batch" not in (a.shape if shape == () else a.shape[-1:])
     d.let(text.format(a=a, b=b), shape, bound, (a, b), rows=apart, named=False)
 
@@ -221,11 +277,15 @@ def solved(d: Draft) -> None:
     spd, n = d.fresh("A"), a.shape[-2]
     swap = [*range(a.rank - 2), a.rank - 1, a.rank - 2]
     d.lines.append(f"{spd} = tanh({a}) @ transpose(tanh({a}), {swap}) + 1.5 * eye({n})")
-    text, shape = d.random.choice([
-        (f"cholesky({spd})", (*a.shape[:-1], n)), (f"log_determinant({spd})", a.shape[:-2]),
-        (f"cholesky_solve({spd}, {a})", a.shape), (f"triangular_solve(tril({spd}), {a})", a.shape),
-        (f"triangular_solve(triu({spd}), {a}, lower = false)", a.shape),
-    ])
+    text, shape = d.random.choice(
+        [
+            (f"cholesky({spd})", (*a.shape[:-1], n)),
+            (f"log_determinant({spd})", a.shape[:-2]),
+            (f"cholesky_solve({spd}, {a})", a.shape),
+            (f"triangular_solve(tril({spd}), {a})", a.shape),
+            (f"triangular_solve(triu({spd}), {a}, lower = false)", a.shape),
+        ]
+    )
     d.let(text, shape, 3 * a.bound + 3, (a,), rows="batch" not in a.shape[-2:], named=False)
 
 
@@ -235,10 +295,16 @@ def spread(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 0)
     at = d.axis(a)
     shape = tuple(1 if i == at else s for i, s in enumerate(a.shape))
-    said = d.random.choice(["var({a}", "std({a}", "norm({a}", "norm({a}, order = 1", "norm(0.2 + {a}, order = 3",
-                            "norm({a}, order = inf"]).format(a=a)
-    d.let(f"{said}, axis = {d.said(a, at)}, keepdims = true)", shape, a.bound * max(a.bound, 4), (a,),
-          rows=a.shape[at] != "batch")
+    said = d.random.choice(
+        ["var({a}", "std({a}", "norm({a}", "norm({a}, order = 1", "norm(0.2 + {a}, order = 3", "norm({a}, order = inf"]
+    ).format(a=a)
+    d.let(
+        f"{said}, axis = {d.said(a, at)}, keepdims = true)",
+        shape,
+        a.bound * max(a.bound, 4),
+        (a,),
+        rows=a.shape[at] != "batch",
+    )
 
 
 # --- patterns of axes
@@ -250,15 +316,17 @@ def patterned(d: Draft) -> None:
     n = a.shape[1]
     half = [f for f in range(1, n + 1) if n % f == 0]
     f = d.random.choice(half)
-    text, shape, bound = d.random.choice([
-        (f'rearrange({{a}}, "b (h d) -> h b d", h = {f})', (f, a.shape[0], n // f), 1),
-        (f'rearrange({{a}}, "b (d h) -> b h d 1", h = {f})', (a.shape[0], f, n // f, 1), 1),
-        (f'reduce({{a}}, "b (h d) -> b h", max, h = {f})', (a.shape[0], f), 1),
-        (f'reduce({{a}}, "b (h d) -> d b", mean, h = {f})', (n // f, a.shape[0]), 1),
-        ('reduce({a}, "b d -> b 1", sum)', (a.shape[0], 1), n),
-        ('repeat({a}, "b d -> b t d", t = 2)', (a.shape[0], 2, n), 1),
-        ('repeat({a}, "b d -> b (d 2)")', (a.shape[0], 2 * n), 1),
-    ])
+    text, shape, bound = d.random.choice(
+        [
+            (f'rearrange({{a}}, "b (h d) -> h b d", h = {f})', (f, a.shape[0], n // f), 1),
+            (f'rearrange({{a}}, "b (d h) -> b h d 1", h = {f})', (a.shape[0], f, n // f, 1), 1),
+            (f'reduce({{a}}, "b (h d) -> b h", max, h = {f})', (a.shape[0], f), 1),
+            (f'reduce({{a}}, "b (h d) -> d b", mean, h = {f})', (n // f, a.shape[0]), 1),
+            ('reduce({a}, "b d -> b 1", sum)', (a.shape[0], 1), n),
+            ('repeat({a}, "b d -> b t d", t = 2)', (a.shape[0], 2, n), 1),
+            ('repeat({a}, "b d -> b (d 2)")', (a.shape[0], 2 * n), 1),
+        ]
+    )
     d.let(text.format(a=a), shape, bound * a.bound, (a,), named=False)
 
 
@@ -272,12 +340,22 @@ def contracted(d: Draft) -> None:
     if lead is None or len(lead) > 2:
         raise Unfit
     row = a.shape[-2]
-    pattern, shape, terms = d.random.choice([
-        ("... i d, ... j d -> ... i j", (*lead, row, row), count), ("... i d, ... i d -> ... i", (*lead, row), count),
-        ("... i d, ... i e -> ... d e", (*lead, last, last), 4), ("... i d, ... j d -> ... j", (*lead, row), 4 * count),
-    ])
-    d.let(f'einsum("{pattern}", {a}, {b})', shape, a.bound * b.bound * terms, (a, b),
-          rows="batch" not in (row, last), named=False)
+    pattern, shape, terms = d.random.choice(
+        [
+            ("... i d, ... j d -> ... i j", (*lead, row, row), count),
+            ("... i d, ... i d -> ... i", (*lead, row), count),
+            ("... i d, ... i e -> ... d e", (*lead, last, last), 4),
+            ("... i d, ... j d -> ... j", (*lead, row), 4 * count),
+        ]
+    )
+    d.let(
+        f'einsum("{pattern}", {a}, {b})',
+        shape,
+        a.bound * b.bound * terms,
+        (a, b),
+        rows="batch" not in (row, last),
+        named=False,
+    )
 
 
 # --- draws
@@ -286,10 +364,15 @@ def contracted(d: Draft) -> None:
 @construct
 def drawn(d: Draft) -> None:
     a = d.value()
-    text = d.random.choice([
-        "where(bernoulli_like({a}, 0.3), {a}, 0.5)", "where(bernoulli_like({a}, sigmoid({a})), {a}, -{a})",
-        "0.3 * draw(normal({a}, 0.5)) + {a}", "0.2 * draw(laplace({a}, 0.4)) + {a}", "{a} * draw(uniform(0.5, 1.5))",
-    ])
+    text = d.random.choice(
+        [
+            "where(bernoulli_like({a}, 0.3), {a}, 0.5)",
+            "where(bernoulli_like({a}, sigmoid({a})), {a}, -{a})",
+            "0.3 * draw(normal({a}, 0.5)) + {a}",
+            "0.2 * draw(laplace({a}, 0.4)) + {a}",
+            "{a} * draw(uniform(0.5, 1.5))",
+        ]
+    )
     d.let(text.format(a=a), a.shape, 3 * a.bound + 3, (a,))
 
 
@@ -314,9 +397,15 @@ def classes_of(d: Draft, k: Value) -> Value:
 def labelled(d: Draft) -> None:
     k = d.value(dtype="int")
     a = classes_of(d, k)
-    text, shape = d.random.choice([(f"log_density(categorical({a}), {k})", k.shape), (f"cross_entropy({a}, {k})", ()),
-                                   (f"cross_entropy({a}, {k}, smoothing = 0.2)", ()),
-                                   (f"accuracy({a}, {k})", ()), (f"draw(categorical({a}))", None)])
+    text, shape = d.random.choice(
+        [
+            (f"log_density(categorical({a}), {k})", k.shape),
+            (f"cross_entropy({a}, {k})", ()),
+            (f"cross_entropy({a}, {k}, smoothing = 0.2)", ()),
+            (f"accuracy({a}, {k})", ()),
+            (f"draw(categorical({a}))", None),
+        ]
+    )
     if shape is None:
         d.let(text, k.shape, k.bound, (a, k), dtype="int")
     else:

@@ -1,4 +1,5 @@
 """Constructs of random specs: arithmetic, reductions, shapes, indices, products, functions, control."""
+
 from __future__ import annotations
 
 import re
@@ -17,40 +18,78 @@ for row in ROWS.values():
         (SAID_OF_TWO if re.search(r"\bb\b", line) else SAID)[line] = most
 # Of each element: the text, and the bound of its result from that of `a`.
 ELEMENTWISE: dict[str, Callable[[float], float]] = {
-    "tanh(a)": lambda b: 1, "sigmoid(a)": lambda b: 1, "sin(a)": lambda b: 1, "cos(a)": lambda b: 1,
-    "erf(a)": lambda b: 1, "exp(tanh(a))": lambda b: 2.8, "expm1(tanh(a))": lambda b: 1.8,
-    "log(0.3 + a^2)": lambda b: 1.3 + b, "log1p(abs(a))": lambda b: b, "sqrt(0.2 + a^2)": lambda b: 0.5 + b,
-    "abs(a)": lambda b: b, "-a": lambda b: b, "a^2": lambda b: b * b, "a^3 / (1 + a^2)": lambda b: b,
-    "relu(a)": lambda b: b, "silu(a)": lambda b: b, "leaky_relu(a, slope = 0.2)": lambda b: b,
-    "elu(a)": lambda b: b + 1, "gelu(a)": lambda b: b, "softplus(a)": lambda b: b + 0.7,
+    "tanh(a)": lambda b: 1,
+    "sigmoid(a)": lambda b: 1,
+    "sin(a)": lambda b: 1,
+    "cos(a)": lambda b: 1,
+    "erf(a)": lambda b: 1,
+    "exp(tanh(a))": lambda b: 2.8,
+    "expm1(tanh(a))": lambda b: 1.8,
+    "log(0.3 + a^2)": lambda b: 1.3 + b,
+    "log1p(abs(a))": lambda b: b,
+    "sqrt(0.2 + a^2)": lambda b: 0.5 + b,
+    "abs(a)": lambda b: b,
+    "-a": lambda b: b,
+    "a^2": lambda b: b * b,
+    "a^3 / (1 + a^2)": lambda b: b,
+    "relu(a)": lambda b: b,
+    "silu(a)": lambda b: b,
+    "leaky_relu(a, slope = 0.2)": lambda b: b,
+    "elu(a)": lambda b: b + 1,
+    "gelu(a)": lambda b: b,
+    "softplus(a)": lambda b: b + 0.7,
     "log_sigmoid(a)": lambda b: b + 0.7,
-    "clamp(a, -0.8, 1.1)": lambda b: 1.1, "maximum(a, 0.3)": lambda b: b + 0.3, "minimum(0.5, a)": lambda b: b + 0.5,
-    "where(a > 0.2, a, 0.5 * a)": lambda b: b, "where(a > 0, log(a), 0) * where(a > 0.01, 1, 0)": lambda b: 5 + b,
-    "where(a > 0, sqrt(a), -a)": lambda b: b + 1, "a * stop_gradient(a)": lambda b: b * b,
-    "sign(a) * a^2": lambda b: b * b, "a % 1.7": lambda b: 1.7, "a + 0.1 * floor(3 * a)": lambda b: 2 * b,
-    "a - 0.1 * round(2 * a)": lambda b: 2 * b, "a // 0.7 + a": lambda b: 3 * b + 1, "1 / (1.5 + abs(a))": lambda b: 1,
-    "2^tanh(a)": lambda b: 2, "where(is_finite(1 / a), a, 0.0)": lambda b: b, "a if training else 0.9 * a": lambda b: b,
-    **SAID, "a + 0.1 * ceil(2 * a)": lambda b: 2 * b,
-    "where(is_nan(log(a)), 0.5 * a, sin(a))": lambda b: b + 1, "where(is_inf(1 / floor(a)), a, 0.3)": lambda b: b + 0.3,
+    "clamp(a, -0.8, 1.1)": lambda b: 1.1,
+    "maximum(a, 0.3)": lambda b: b + 0.3,
+    "minimum(0.5, a)": lambda b: b + 0.5,
+    "where(a > 0.2, a, 0.5 * a)": lambda b: b,
+    "where(a > 0, log(a), 0) * where(a > 0.01, 1, 0)": lambda b: 5 + b,
+    "where(a > 0, sqrt(a), -a)": lambda b: b + 1,
+    "a * stop_gradient(a)": lambda b: b * b,
+    "sign(a) * a^2": lambda b: b * b,
+    "a % 1.7": lambda b: 1.7,
+    "a + 0.1 * floor(3 * a)": lambda b: 2 * b,
+    "a - 0.1 * round(2 * a)": lambda b: 2 * b,
+    "a // 0.7 + a": lambda b: 3 * b + 1,
+    "1 / (1.5 + abs(a))": lambda b: 1,
+    "2^tanh(a)": lambda b: 2,
+    "where(is_finite(1 / a), a, 0.0)": lambda b: b,
+    "a if training else 0.9 * a": lambda b: b,
+    **SAID,
+    "a + 0.1 * ceil(2 * a)": lambda b: 2 * b,
+    "where(is_nan(log(a)), 0.5 * a, sin(a))": lambda b: b + 1,
+    "where(is_inf(1 / floor(a)), a, 0.3)": lambda b: b + 0.3,
     "where(xor(a > 0, a > 1), a, -a)": lambda b: b,
     "power(0.2 + abs(a), 1.5)": lambda b: (b + 0.2) ** 1.5,
-    "sinc(a) - 0.3 * xlogy(1.3 + sin(a), 1.4 + cos(a))": lambda b: 1.7, "remainder(a, 1.3)": lambda b: 1.3,
+    "sinc(a) - 0.3 * xlogy(1.3 + sin(a), 1.4 + cos(a))": lambda b: 1.7,
+    "remainder(a, 1.3)": lambda b: 1.3,
     "log_gamma(1.6 + tanh(a)) + 0.5 * log1pmx(0.4 * sin(a))": lambda b: 1.2,
     "root(0.2 + abs_power(a, 2.5), order = 3) + 0.2 * signed_power(1.3 + sin(a), 1.5)": lambda b: 2 + b,
     "0.3 * round_through(2 * a)": lambda b: b + 1,
-    "sign_through(a) * a": lambda b: b, "reverse_gradient(a, 0.5)": lambda b: b, "clip_gradient(a, 0.7)": lambda b: b,
+    "sign_through(a) * a": lambda b: b,
+    "reverse_gradient(a, 0.5)": lambda b: b,
+    "clip_gradient(a, 0.7)": lambda b: b,
     "a + 0.2 * ones_like(a) + rank(a) * zeros_like(a)": lambda b: b + 0.2,
 }
 # Of two that broadcast.
 PAIRWISE: dict[str, Callable[[float, float], float]] = {
-    "a + b": lambda a, b: a + b, "a - b": lambda a, b: a + b, "a * b": lambda a, b: a * b,
-    "a / (0.6 + abs(b))": lambda a, b: 1.7 * a, "maximum(a, b)": max, "minimum(a, b)": max,
-    "where(a < b, a, b * b)": lambda a, b: a + b * b, "where(a > b and b > 0, a - b, b)": lambda a, b: a + b,
-    "where(a >= b or a < 0, b, a)": max, "where(not (a <= b), a * b, 1)": lambda a, b: a * b + 1,
-    "(0.2 + abs(a))^tanh(b)": lambda a, b: 5 + a, "sqrt(a^2 + b^2 + 0.1)": lambda a, b: a + b + 1,
-    "log(exp(tanh(a)) + exp(tanh(b)))": lambda a, b: 2, "a % (0.8 + abs(b))": lambda a, b: 0.8 + b,
+    "a + b": lambda a, b: a + b,
+    "a - b": lambda a, b: a + b,
+    "a * b": lambda a, b: a * b,
+    "a / (0.6 + abs(b))": lambda a, b: 1.7 * a,
+    "maximum(a, b)": max,
+    "minimum(a, b)": max,
+    "where(a < b, a, b * b)": lambda a, b: a + b * b,
+    "where(a > b and b > 0, a - b, b)": lambda a, b: a + b,
+    "where(a >= b or a < 0, b, a)": max,
+    "where(not (a <= b), a * b, 1)": lambda a, b: a * b + 1,
+    "(0.2 + abs(a))^tanh(b)": lambda a, b: 5 + a,
+    "sqrt(a^2 + b^2 + 0.1)": lambda a, b: a + b + 1,
+    "log(exp(tanh(a)) + exp(tanh(b)))": lambda a, b: 2,
+    "a % (0.8 + abs(b))": lambda a, b: 0.8 + b,
     **SAID_OF_TWO,
-    "logaddexp(a, b)": lambda a, b: max(a, b) + 0.7, "where(xor(a > 0, b > 0.1), a, b)": max,
+    "logaddexp(a, b)": lambda a, b: max(a, b) + 0.7,
+    "where(xor(a > 0, b > 0.1), a, b)": max,
 }
 
 
@@ -318,8 +357,12 @@ def norm_layer(d: Draft) -> None:
 @construct
 def noise(d: Draft) -> None:
     a = d.value()
-    d.let(d.random.choice([f"{a} |> dropout(0.3)", f"{a} + 0.3 * uniform_like({a})", f"{a} + 0.1 * normal_like({a})"]),
-          a.shape, 1.6 * a.bound + 0.6, (a,))
+    d.let(
+        d.random.choice([f"{a} |> dropout(0.3)", f"{a} + 0.3 * uniform_like({a})", f"{a} + 0.1 * normal_like({a})"]),
+        a.shape,
+        1.6 * a.bound + 0.6,
+        (a,),
+    )
 
 
 @construct
@@ -383,8 +426,16 @@ def slope(d: Draft) -> None:
 def density(d: Draft) -> None:
     a = d.value()
     b = d.value(lambda v: joined(a.shape, v.shape) == a.shape)
-    text = d.random.choice(["normal({b}, 0.7)", "laplace({b}, 0.8)", "normal(0.3, 0.5 + {b}^2)", "bernoulli({b})",
-                            "half_normal(0.6 + {b}^2)", "half_cauchy(0.6 + {b}^2)"])
+    text = d.random.choice(
+        [
+            "normal({b}, 0.7)",
+            "laplace({b}, 0.8)",
+            "normal(0.3, 0.5 + {b}^2)",
+            "bernoulli({b})",
+            "half_normal(0.6 + {b}^2)",
+            "half_cauchy(0.6 + {b}^2)",
+        ]
+    )
     if text.startswith("half"):
         d.let(f"log_density({text.format(b=b)}, abs({a}))", a.shape, 4 * (a.bound + 1) ** 2 + b.bound**2, (a, b))
         return

@@ -1,5 +1,6 @@
 """Constructs of random specs: derivatives of one's own, blocks, nested iterations, states, library layers and
 losses."""
+
 from __future__ import annotations
 
 from random_draft import Draft, construct
@@ -8,8 +9,12 @@ from random_draft import Draft, construct
 @construct
 def held(d: Draft) -> None:
     a, b = d.value(), d.value(lambda v: v.rank == 0)
-    d.let(d.random.choice(["stop_gradient({a}) * {b} + {a}", "{a} * stop_gradient({b}) + {b} * {b}"]).format(a=a, b=b),
-          a.shape, a.bound * b.bound + a.bound + b.bound**2, (a, b))
+    d.let(
+        d.random.choice(["stop_gradient({a}) * {b} + {a}", "{a} * stop_gradient({b}) + {b} * {b}"]).format(a=a, b=b),
+        a.shape,
+        a.bound * b.bound + a.bound + b.bound**2,
+        (a, b),
+    )
 
 
 @construct
@@ -17,8 +22,9 @@ def own_derivative(d: Draft) -> None:
     """A function with a rule, which need not be its derivative."""
     a = d.value()
     name = d.fresh("f")
-    body, rule = d.random.choice([("round(3 * x) / 3", "g"), ("x * abs(x)", "2 * g * abs(x)"),
-                                  ("tanh(x)", "g * (1 - y^2)"), ("x", "-0.5 * g")])
+    body, rule = d.random.choice(
+        [("round(3 * x) / 3", "g"), ("x * abs(x)", "2 * g * abs(x)"), ("tanh(x)", "g * (1 - y^2)"), ("x", "-0.5 * g")]
+    )
     d.above[name] = f"fn {name}(x) = {body}\nderivative {name}(g, y, x) = {rule}"
     d.let(f"{a} |> {name}", a.shape, a.bound**2 + a.bound, (a,))
 
@@ -27,16 +33,22 @@ def own_derivative(d: Draft) -> None:
 def computed_again(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 0 and isinstance(v.shape[-1], int))
     u, w, at = d.fresh("u"), d.fresh("w"), d.fresh("i")
-    inside = d.random.choice([
-        f"{u} = tanh({a} |> dense(2)); {w} = sin({u} |> dense({a.shape[-1]}))",
-        f"{u} = softmax(2 * {a}); {w} = {u} * tanh({a} + {u})",
-        f"{u} = {a} |> dropout(0.2); {w} = sin({u}) * cos({u})",
-    ])
+    inside = d.random.choice(
+        [
+            f"{u} = tanh({a} |> dense(2)); {w} = sin({u} |> dense({a.shape[-1]}))",
+            f"{u} = softmax(2 * {a}); {w} = {u} * tanh({a} + {u})",
+            f"{u} = {a} |> dropout(0.2); {w} = sin({u}) * cos({u})",
+        ]
+    )
     if d.random.random() < 0.5:
         d.lines.append(f"checkpoint {{ {inside} }}")
     else:
-        d.lines += [f"{w} = {a}", f"for {at} in 0..2 {{",
-                    f"    checkpoint {{ {w} = sin({w} |> dense({a.shape[-1]})) + 0.3 * {w} }}", "}"]
+        d.lines += [
+            f"{w} = {a}",
+            f"for {at} in 0..2 {{",
+            f"    checkpoint {{ {w} = sin({w} |> dense({a.shape[-1]})) + 0.3 * {w} }}",
+            "}",
+        ]
     d.let(w, a.shape, a.bound + 2, (a,))
 
 
@@ -45,8 +57,10 @@ def chosen_now(d: Draft) -> None:
     """Numbers known when the file is compiled: one side of an `if` is kept, iterations have numbers of a list."""
     a = d.value()
     name, at = d.fresh("r"), d.fresh("i")
-    d.lines += [f"if {d.random.randint(0, 1)} == 1 {{ {name} = 0.5 * {a} }} else {{ {name} = cos({a}) }}",
-                f"for {at} in [1, 3] {{ {name} = sin({at} * {name}) + known_size(stack([{name}, {name}]), 0) / 4 }}"]
+    d.lines += [
+        f"if {d.random.randint(0, 1)} == 1 {{ {name} = 0.5 * {a} }} else {{ {name} = cos({a}) }}",
+        f"for {at} in [1, 3] {{ {name} = sin({at} * {name}) + known_size(stack([{name}, {name}]), 0) / 4 }}",
+    ]
     d.let(name, a.shape, 1.5, (a,))
 
 
@@ -56,10 +70,15 @@ def iterations_within_iterations(d: Draft) -> None:
     t, i, h, g, y = (d.fresh(stem) for stem in "tihgy")
     n = a.shape[2]
     d.lines += [
-        f"scan {t} over {d.random.choice(['time', 'reverse(time)'])} {{", f"    state {h}: float[batch, {n}] = 0",
-        f"    scan {i} over 0..{d.random.randint(1, 3)} {{", f"        state {g}: float[batch, {n}] = {h}",
-        f"        {g} <- sin({g} + {a}[:, {t}] + 0.1 * {i})", "    }", f"    {h} <- 0.5 * {h} + {g}",
-        f"    {y}[:, {t}] = {h} * {a}[:, {t}]", "}",
+        f"scan {t} over {d.random.choice(['time', 'reverse(time)'])} {{",
+        f"    state {h}: float[batch, {n}] = 0",
+        f"    scan {i} over 0..{d.random.randint(1, 3)} {{",
+        f"        state {g}: float[batch, {n}] = {h}",
+        f"        {g} <- sin({g} + {a}[:, {t}] + 0.1 * {i})",
+        "    }",
+        f"    {h} <- 0.5 * {h} + {g}",
+        f"    {y}[:, {t}] = {h} * {a}[:, {t}]",
+        "}",
     ]
     d.let(y, a.shape, 2 * a.bound, (a,))
 
@@ -73,9 +92,12 @@ def layers_in_iterations(d: Draft) -> None:
     noise = d.random.choice(["0.1 * {h}", "0.1 * normal_like({h})", "0.5 * ({h} |> dropout(0.4))"]).format(h=h)
     start = d.random.choice(["0.1", f"sin({a}[:, 0] |> dense({n}))", f"0.3 * ({a}[:, 0] |> batch_norm(eps = 0.2))"])
     d.lines += [
-        f"scan {t} over time {{", f"    state {h}: float[batch, {n}] = {start}",
+        f"scan {t} over time {{",
+        f"    state {h}: float[batch, {n}] = {start}",
         f"    {h} <- tanh(({h} |> dense({n}, bias = false)) + {a}[:, {t}] + {noise})",
-        f"    {y}[:, {t}] = {h}", f"    {z}[:, {t}] = sin({h} * {a}[:, {t}])", "}",
+        f"    {y}[:, {t}] = {h}",
+        f"    {z}[:, {t}] = sin({h} * {a}[:, {t}])",
+        "}",
     ]
     d.let(f"{y} - {z}", a.shape, 2.0, (a,), rows="batch_norm" not in start)
 
@@ -96,8 +118,10 @@ def recurrent_layer(d: Draft) -> None:
 def library_layer(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 1 and isinstance(v.shape[-1], int))
     n, lead = a.shape[-1], a.shape[:-1]
-    options = [(f"{a} |> mlp(3, 1, 2, activation = tanh) |> tanh", 2, 1.0),
-               (f"tanh({a} |> spectral_norm(dense(2)))", 2, 1.0)]
+    options = [
+        (f"{a} |> mlp(3, 1, 2, activation = tanh) |> tanh", 2, 1.0),
+        (f"tanh({a} |> spectral_norm(dense(2)))", 2, 1.0),
+    ]
     if n % 2 == 0:
         options.append((f"maxout({a})", n // 2, a.bound))
     text, out, bound = d.random.choice(options)
@@ -108,28 +132,50 @@ def library_layer(d: Draft) -> None:
 def started(d: Draft) -> None:
     """A layer whose weights begin in each of the ways."""
     a = d.value(lambda v: v.rank > 0 and isinstance(v.shape[-1], int))
-    weights = d.random.choice(["zeros", "ones", "constant(0.4)", "glorot_uniform", "he_uniform", "he_normal",
-                               "uniform(-0.5, 0.5)", "laplace(0, 0.3)"])
+    weights = d.random.choice(
+        [
+            "zeros",
+            "ones",
+            "constant(0.4)",
+            "glorot_uniform",
+            "he_uniform",
+            "he_normal",
+            "uniform(-0.5, 0.5)",
+            "laplace(0, 0.3)",
+        ]
+    )
     d.let(f"{a} |> dense(2, weights = {weights}) |> sin", (*a.shape[:-1], 2), 1.0, (a,))
 
 
 @construct
 def wide_window(d: Draft) -> None:
     """Convolutions and pools with paddings, dilations, groups and strides."""
-    a = d.value(lambda v: v.rank in (3, 4) and v.shape[0] == "batch" and v.named
-                and all(isinstance(size, int) for size in v.shape[1:]))
+    a = d.value(
+        lambda v: (
+            v.rank in (3, 4)
+            and v.shape[0] == "batch"
+            and v.named
+            and all(isinstance(size, int) for size in v.shape[1:])
+        )
+    )
     n, places = a.shape[1], a.shape[2:]
-    same = [("conv(2, kernel = 3, pad = 2, dilation = 2)", (2, *places)),
-            ('conv(3, kernel = 3, pad = "same")', (3, *places)),
-            (f"conv({2 * n}, kernel = 1, groups = {n}, bias = false)", (2 * n, *places)),
-            ("conv(1, kernel = 2, pad = [[1, 0]], weights = he_normal)" if len(places) == 1 else
-             "conv(1, kernel = 2, pad = [[1, 0], [0, 1]])", (1, *places)),
-            ("max_pool(3, stride = 1, pad = 1)", (n, *places)),
-            ("avg_pool(3, stride = 1, pad = 1)", (n, *places)),
-            ("avg_pool(3, stride = 1, pad = 1, count_pad = false)", (n, *places)),
-            ("conv(2, kernel = 3, stride = 2, pad = 1)", (2, *((s - 1) // 2 + 1 for s in places))),
-            ("conv_transpose(2, kernel = 3, stride = 2, pad = 1, output_pad = 1)", (2, *(2 * s for s in places))),
-            ("adaptive_avg_pool(2)", (n, *(2 for _ in places)))]
+    same = [
+        ("conv(2, kernel = 3, pad = 2, dilation = 2)", (2, *places)),
+        ('conv(3, kernel = 3, pad = "same")', (3, *places)),
+        (f"conv({2 * n}, kernel = 1, groups = {n}, bias = false)", (2 * n, *places)),
+        (
+            "conv(1, kernel = 2, pad = [[1, 0]], weights = he_normal)"
+            if len(places) == 1
+            else "conv(1, kernel = 2, pad = [[1, 0], [0, 1]])",
+            (1, *places),
+        ),
+        ("max_pool(3, stride = 1, pad = 1)", (n, *places)),
+        ("avg_pool(3, stride = 1, pad = 1)", (n, *places)),
+        ("avg_pool(3, stride = 1, pad = 1, count_pad = false)", (n, *places)),
+        ("conv(2, kernel = 3, stride = 2, pad = 1)", (2, *((s - 1) // 2 + 1 for s in places))),
+        ("conv_transpose(2, kernel = 3, stride = 2, pad = 1, output_pad = 1)", (2, *(2 * s for s in places))),
+        ("adaptive_avg_pool(2)", (n, *(2 for _ in places))),
+    ]
     if len(set(places)) == 1 and places[0] % 2 == 0:
         same.append(("tiled_conv(2, kernel = 3, tile = 2, pad = 1)", (2, *places)))
     text, shape = d.random.choice(same)
@@ -140,8 +186,11 @@ def wide_window(d: Draft) -> None:
 @construct
 def bare_window(d: Draft) -> None:
     """The primitive, with a kernel of one's own."""
-    a = d.value(lambda v: v.rank == 3 and v.shape[0] == "batch" and v.named
-                and all(isinstance(size, int) for size in v.shape[1:]))
+    a = d.value(
+        lambda v: (
+            v.rank == 3 and v.shape[0] == "batch" and v.named and all(isinstance(size, int) for size in v.shape[1:])
+        )
+    )
     kernel, n = d.fresh("K"), a.shape[1]
     if d.random.random() < 0.5:
         d.lines.append(f"param {kernel}: float[2, {n}, 2] init he_uniform")
@@ -156,8 +205,10 @@ def running_mean(d: Draft) -> None:
     """A state that moves in training and is read everywhere."""
     a = d.value(lambda v: v.rank == 2 and v.shape[0] == "batch" and isinstance(v.shape[1], int))
     name = d.fresh("seen")
-    d.lines += [f"state {name}: float[{a.shape[1]}] = 0.1",
-                f"if training {{ {name} <- 0.9 * {name} + 0.1 * mean({a}, axis = 0) }}"]
+    d.lines += [
+        f"state {name}: float[{a.shape[1]}] = 0.1",
+        f"if training {{ {name} <- 0.9 * {name} + 0.1 * mean({a}, axis = 0) }}",
+    ]
     d.let(f"{a} - {name}", a.shape, 2 * a.bound + 1, (a,), rows=False)
 
 
@@ -167,8 +218,13 @@ def curvature(d: Draft) -> None:
     a = d.value(lambda v: v.rank < 3 and all(isinstance(size, int) for size in v.shape))
     u = d.fresh("u")
     if d.random.random() < 0.5:
-        d.let(f"hessian(sum(tanh({a})) * sum({a}^2) / 8, {a})", (*a.shape, *a.shape), a.bound**2 * 4 + 4, (a,),
-              named=False)
+        d.let(
+            f"hessian(sum(tanh({a})) * sum({a}^2) / 8, {a})",
+            (*a.shape, *a.shape),
+            a.bound**2 * 4 + 4,
+            (a,),
+            named=False,
+        )
     else:
         d.lines.append(f"{u} = sin({a}) * sum({a})")
         d.let(f"jacobian({u}, {a})", (*a.shape, *a.shape), 8 * a.bound, (a,), named=False)
@@ -178,10 +234,15 @@ def curvature(d: Draft) -> None:
 def score(d: Draft) -> None:
     a = d.value()
     b = d.value(lambda v: v.shape == a.shape)
-    text, bound = d.random.choice([
-        ("squared({a}, {b})", 64), ("absolute({a}, {b})", 8), ("huber({a}, {b}, delta = 0.7)", 8),
-        ("hinge({a}, sign({b}))", 5), ("binary_cross_entropy({a}, sigmoid({b}))", 9),
-    ])
+    text, bound = d.random.choice(
+        [
+            ("squared({a}, {b})", 64),
+            ("absolute({a}, {b})", 8),
+            ("huber({a}, {b}, delta = 0.7)", 8),
+            ("hinge({a}, sign({b}))", 5),
+            ("binary_cross_entropy({a}, sigmoid({b}))", 9),
+        ]
+    )
     d.let(text.format(a=a, b=b), (), bound, (a, b), rows="batch" not in a.shape)
 
 
@@ -191,7 +252,11 @@ def divergence(d: Draft) -> None:
     b = d.value(lambda v: v.shape == a.shape)
     p, q = d.fresh("p"), d.fresh("q")
     d.lines += [f"{p} = normal({a}, 0.5 + {b}^2)", f"{q} = normal(0.2, 1.5)"]
-    text, bound = d.random.choice([(f"kl_normal({p}, {q}) + {p}.mean", 80.0),
-                                   (f"log_density(uniform(-6, 6), {a}) * {b}", 12.0),
-                                   (f"log_density(poisson(0.3 + {b}^2), abs({a}))", 60.0)])
+    text, bound = d.random.choice(
+        [
+            (f"kl_normal({p}, {q}) + {p}.mean", 80.0),
+            (f"log_density(uniform(-6, 6), {a}) * {b}", 12.0),
+            (f"log_density(poisson(0.3 + {b}^2), abs({a}))", 60.0),
+        ]
+    )
     d.let(text, a.shape, bound, (a, b))

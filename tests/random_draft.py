@@ -4,6 +4,7 @@ A construct is a function marked `@construct` (or a line of ELEMENTWISE or PAIRW
 values that fit, and writes a statement; one that finds nothing to work on raises `Unfit`. What is written is kept
 within moderate numbers, so that rounding errors stay rounding errors.
 """
+
 from __future__ import annotations
 
 import random
@@ -73,16 +74,30 @@ class Draft:
             ways.append(v.shape[axis])
         return self.random.choice(ways)
 
-    def let(self, text: str, shape: Shape, bound: float, of: tuple[Value, ...] = (), rows: bool = True,
-            dtype: str = "float", named: bool = True) -> Value:
+    def let(
+        self,
+        text: str,
+        shape: Shape,
+        bound: float,
+        of: tuple[Value, ...] = (),
+        rows: bool = True,
+        dtype: str = "float",
+        named: bool = True,
+    ) -> Value:
         """One more value: `rows` is whether the construct itself keeps rows apart."""
         name, shape = self.fresh(), tuple(shape)
         if dtype == "float" and bound > LIMIT:
             text, bound = f"{LIMIT / 2:g} * tanh(({text}) / {bound:.3g})", LIMIT / 2
         self.lines.append(f"{name} = {text}")
         paired = shape.count("batch") > max((v.shape.count("batch") for v in of), default=1)  # a row for each pair
-        made = Value(name, shape, bound, rows and not paired and all(v.rows for v in of), dtype,
-                     named and all(v.named for v in of))
+        made = Value(
+            name,
+            shape,
+            bound,
+            rows and not paired and all(v.rows for v in of),
+            dtype,
+            named and all(v.named for v in of),
+        )
         self.values.append(made)
         return made
 

@@ -1,4 +1,5 @@
 """Random expression graphs over two free dimensions, for tests of passes: well-typed, with values of moderate size."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -11,7 +12,19 @@ N, M = Dim.name("n"), Dim.name("m")
 SIZES = {"n": 3, "m": 4}
 SHAPES = [(), (N,), (M,), (N, M), (N, 1), (1, M), (1,), (2, N, M)]
 UNARY = [
-    "neg", "abs", "sigmoid", "tanh", "softplus", "relu", "sin", "cos", "exp", "log", "sqrt", "square", "minus",
+    "neg",
+    "abs",
+    "sigmoid",
+    "tanh",
+    "softplus",
+    "relu",
+    "sin",
+    "cos",
+    "exp",
+    "log",
+    "sqrt",
+    "square",
+    "minus",
     "sigmoid_by_hand",
 ]
 BINARY = ["add", "sub", "mul", "div", "maximum", "minimum", "where", "scaled"]
@@ -20,10 +33,14 @@ CONSTANTS = [-2.0, -1.0, -0.5, 0.0, 0.3, 0.5, 1.0, 2.0, 3.0]
 
 def unary(name: str, x: Node) -> Node:
     made = {
-        "abs": lambda: ops.abs_(x), "square": lambda: ops.pow_(x, 2.0), "minus": lambda: x * -1.0,
+        "abs": lambda: ops.abs_(x),
+        "square": lambda: ops.pow_(x, 2.0),
+        "minus": lambda: x * -1.0,
         # kept where they are smooth and moderate, so that a change of the last bits stays one
-        "exp": lambda: ops.exp(ops.tanh(x)), "log": lambda: ops.log(ops.sigmoid(x) + 0.5),
-        "sqrt": lambda: ops.sqrt(x * x + 0.25), "sigmoid_by_hand": lambda: 1.0 / (1.0 + ops.exp(-ops.tanh(x))),
+        "exp": lambda: ops.exp(ops.tanh(x)),
+        "log": lambda: ops.log(ops.sigmoid(x) + 0.5),
+        "sqrt": lambda: ops.sqrt(x * x + 0.25),
+        "sigmoid_by_hand": lambda: 1.0 / (1.0 + ops.exp(-ops.tanh(x))),
     }
     return made[name]() if name in made else ops.OPS[name](x)
 

@@ -1,4 +1,5 @@
 """Constructs of random specs: windows, recurrences, named axes, directional derivatives."""
+
 from __future__ import annotations
 
 from random_draft import Draft, Unfit, construct
@@ -6,8 +7,15 @@ from random_draft import Draft, Unfit, construct
 
 def _image(d: Draft, least: int = 1):
     """A batch of channels over one or two sliding dimensions, each a number."""
-    return d.value(lambda v: v.rank in (3, 4) and v.shape[0] == "batch" and v.named
-                   and all(isinstance(size, int) for size in v.shape[1:]) and min(v.shape[2:]) >= least)
+    return d.value(
+        lambda v: (
+            v.rank in (3, 4)
+            and v.shape[0] == "batch"
+            and v.named
+            and all(isinstance(size, int) for size in v.shape[1:])
+            and min(v.shape[2:]) >= least
+        )
+    )
 
 
 @construct
@@ -43,13 +51,20 @@ def recurrence(d: Draft) -> None:
     a = d.value(lambda v: v.rank == 3 and v.shape[:2] == ("batch", "time") and isinstance(v.shape[2], int) and v.named)
     t, h, y = d.fresh("t"), d.fresh("h"), d.fresh("y")
     where = d.random.choice(["time", "time", "reverse(time)"])
-    turn = d.random.choice([
-        f"tanh({d.number(0.3, 0.9)} * {h} + {a}[:, {t}])",
-        f"0.5 * {h} + sigmoid({a}[:, {t}]) * tanh({h} - {a}[:, {t}])",
-        f"where({t} < 2, tanh({h} * {a}[:, {t}] + 0.3), 0.5 * {h})",
-    ])
-    d.lines += [f"scan {t} over {where} {{", f"    state {h}: float[batch, {a.shape[2]}] = 0.2", f"    {h} <- {turn}",
-                f"    {y}[:, {t}] = {h}", "}"]
+    turn = d.random.choice(
+        [
+            f"tanh({d.number(0.3, 0.9)} * {h} + {a}[:, {t}])",
+            f"0.5 * {h} + sigmoid({a}[:, {t}]) * tanh({h} - {a}[:, {t}])",
+            f"where({t} < 2, tanh({h} * {a}[:, {t}] + 0.3), 0.5 * {h})",
+        ]
+    )
+    d.lines += [
+        f"scan {t} over {where} {{",
+        f"    state {h}: float[batch, {a.shape[2]}] = 0.2",
+        f"    {h} <- {turn}",
+        f"    {y}[:, {t}] = {h}",
+        "}",
+    ]
     last = d.random.random() < 0.4
     d.let(h if last else f"{y} - 0.5 * {a}", (a.shape[0], a.shape[2]) if last else a.shape, 2 * a.bound + 2, (a,))
 
@@ -60,8 +75,12 @@ def recurrence_of_iterations(d: Draft) -> None:
     a = d.value(lambda v: v.rank < 3 and all(isinstance(size, int) for size in v.shape))
     t, h = d.fresh("t"), d.fresh("h")
     type = f"float[{', '.join(map(str, a.shape))}]" if a.rank else "float"
-    d.lines += [f"scan {t} over 0..{d.random.choice([2, 12])} {{", f"    state {h}: {type} = {a}",
-                f"    {h} <- sin({h} + 0.1 * {t}) + 0.5 * {a}", "}"]
+    d.lines += [
+        f"scan {t} over 0..{d.random.choice([2, 12])} {{",
+        f"    state {h}: {type} = {a}",
+        f"    {h} <- sin({h} + 0.1 * {t}) + 0.5 * {a}",
+        "}",
+    ]
     d.let(h, a.shape, a.bound + 1, (a,))
 
 
@@ -90,11 +109,14 @@ def rearranged(d: Draft) -> None:
 def along_a_direction(d: Draft) -> None:
     a = d.value()
     b = d.value(lambda v: v.shape == a.shape)
-    text, bound = d.random.choice([
-        ("jvp(tanh({a}) * {a}, {a}, {b})", 2 * a.bound + 1), ("hvp(sum({a}^3 / (2 + {a}^2)), {a}, {b})", 2.0),
-        ("vjp(sin({a}) * {a}, {a}, {b})", 2 * a.bound + 1),
-        ("jvp(where({a} > 0, {a}^2, sin({a})), {a}, {b})", 2 * a.bound),
-    ])
+    text, bound = d.random.choice(
+        [
+            ("jvp(tanh({a}) * {a}, {a}, {b})", 2 * a.bound + 1),
+            ("hvp(sum({a}^3 / (2 + {a}^2)), {a}, {b})", 2.0),
+            ("vjp(sin({a}) * {a}, {a}, {b})", 2 * a.bound + 1),
+            ("jvp(where({a} > 0, {a}^2, sin({a})), {a}, {b})", 2 * a.bound),
+        ]
+    )
     d.let(text.format(a=a, b=b), a.shape, bound * (b.bound + 0.1), (a, b))
 
 

@@ -1,4 +1,5 @@
 """Random specs: whole, well-typed texts, from the constructs of the other files random_*.py."""
+
 from __future__ import annotations
 
 import random
@@ -12,8 +13,12 @@ from random_draft import CONSTRUCTS, Draft, Unfit, Value
 from shelf import TRAIN
 
 # Every construct, and every line of those that have many: each has its turn.
-TURNS = [*CONSTRUCTS, *(partial(elementwise, text=text) for text in ELEMENTWISE),
-         *(partial(pairwise, text=text) for text in PAIRWISE), *(partial(by_row, text=text) for text in BY_ROW)]
+TURNS = [
+    *CONSTRUCTS,
+    *(partial(elementwise, text=text) for text in ELEMENTWISE),
+    *(partial(pairwise, text=text) for text in PAIRWISE),
+    *(partial(by_row, text=text) for text in BY_ROW),
+]
 
 
 HALVED = "optimizer halved(inner)(theta, g, t) { theta <- inner(theta, clipped(g / 2), t) }"
@@ -27,8 +32,14 @@ def random_spec(seed: int) -> str:
     width, classes = d.random.randint(1, 4), d.random.randint(2, 4)
     inputs = [f"input x: float[batch, {width}]", f"input k: int[batch]   # below {classes}"]
     d.values += [Value("x", ("batch", width), 2.0), Value("k", ("batch",), classes, dtype="int")]
-    for name, shape in (("s", ("batch", "time", 2)), ("t", ("batch", 2, 3, 2)), ("r", ("batch", 2, 4)), ("q", (3,)),
-                        ("c", ()), ("w", (2, 3))):
+    for name, shape in (
+        ("s", ("batch", "time", 2)),
+        ("t", ("batch", 2, 3, 2)),
+        ("r", ("batch", 2, 4)),
+        ("q", (3,)),
+        ("c", ()),
+        ("w", (2, 3)),
+    ):
         if d.random.random() < 0.55:
             inputs.append(f"input {name}: float[{', '.join(map(str, shape))}]")
             d.values.append(Value(name, shape, 2.0))
@@ -62,12 +73,20 @@ def random_spec(seed: int) -> str:
 
 def _losses(d: Draft) -> None:
     """A likelihood of what is made row by row, and perhaps a term beside it."""
-    rows = [v for v in d.values if v.dtype == "float" and v.rows and v.rank == 2 and v.shape[0] == "batch"
-            and isinstance(v.shape[1], int)]
+    rows = [
+        v
+        for v in d.values
+        if v.dtype == "float" and v.rows and v.rank == 2 and v.shape[0] == "batch" and isinstance(v.shape[1], int)
+    ]
     source = d.random.choice(rows)
     d.lines += ["last = dense(1)", f"head = {source} |> last"]
-    kind = d.random.choice(["joint(normal(head[:, 0], 0.8))", "joint(laplace(head[:, 0], 0.8))",
-                            "weighted(joint(normal(head[:, 0], 0.8)), 1 / (1 + k^2))"])
+    kind = d.random.choice(
+        [
+            "joint(normal(head[:, 0], 0.8))",
+            "joint(laplace(head[:, 0], 0.8))",
+            "weighted(joint(normal(head[:, 0], 0.8)), 1 / (1 + k^2))",
+        ]
+    )
     d.lines.append(f"y ~ {kind}")
     more = [v for v in d.values if v.dtype == "float" and v.rows and v.rank > 0 and v.shape[0] == "batch"]
     if d.random.random() < 0.5:

@@ -5,6 +5,7 @@
 Takes the package of that commit out of git, beside the one that lies here; both compile the specs that lie here. Ends
 with 1, and names the specs, where any differs.
 """
+
 from __future__ import annotations
 
 import json
@@ -53,8 +54,13 @@ def mounted(source: Path, folder: Path) -> Path:
 def compiled(path: Path, specs: list[str]) -> dict[str, Any]:
     """What the package in that folder makes of each spec: the checksum of its file, or its message."""
     done = subprocess.run(
-        [sys.executable, "-c", COMPILE], input=json.dumps(specs), stdout=subprocess.PIPE, text=True, check=True,
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(path), "PYTHONHASHSEED": "0"},
+        [sys.executable, "-c", COMPILE],
+        input=json.dumps(specs),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(path), "PYTHONHASHSEED": "0"},
     )
     made: dict[str, Any] = json.loads(done.stdout)
     assert Path(made["package"]).is_relative_to(path), made["package"]
@@ -73,8 +79,10 @@ def main(commit: str) -> int:
         ours = compiled(mounted(ROOT, Path(name) / "ours"), specs)
     changed = [spec for spec, made in ours["found"].items() if theirs["found"][spec] != made]
     files = sum(len(made) == 64 for made in ours["found"].values())
-    print(f"{len(specs)} specs, {files} files, {len(ours['found']) - files} messages, {len(changed)} differ; "
-          f"{theirs['seconds']:.1f} s then, {ours['seconds']:.1f} s now")
+    print(
+        f"{len(specs)} specs, {files} files, {len(ours['found']) - files} messages, {len(changed)} differ; "
+        f"{theirs['seconds']:.1f} s then, {ours['seconds']:.1f} s now"
+    )
     for spec in changed:
         print(spec)
     return 1 if changed else 0

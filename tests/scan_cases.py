@@ -1,4 +1,5 @@
 """Recurrences in the language, and the same in NumPy."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -26,8 +27,12 @@ class Case:
         lines = [self.fns, "model m {"]
         lines += [f"input {name}: float[{shape}]" for name, shape in self.inputs.items()]
         lines += [f"input {name}: int[{shape}]" for name, shape in self.whole.items()]
-        lines += [self.body, "total = " + " + ".join(f"sum(sin({out} * 1.3) * {out})" for out in self.outs)
-                  + "".join(f" + 0.1 * sum({x}^3)" for x in self.inputs)]
+        lines += [
+            self.body,
+            "total = "
+            + " + ".join(f"sum(sin({out} * 1.3) * {out})" for out in self.outs)
+            + "".join(f" + 0.1 * sum({x}^3)" for x in self.inputs),
+        ]
         lines += [f"output {out} = {out}" for out in self.outs] + ["output total = total"]
         lines += [f"d_{x} = grad(total, {x})\noutput first_{x} = d_{x}" for x in self.inputs]
         lines += ["bent = " + " + ".join(f"sum(d_{x}^2)" for x in self.inputs), "output bent = bent"]
@@ -36,8 +41,10 @@ class Case:
 
     def feeds(self, seed: int = 0, **sizes: int) -> dict[str, Any]:
         rng, known = np.random.default_rng(seed), SIZES | sizes
-        shapes = {name: tuple(eval_size(part, known) for part in shape.split(",") if part.strip())
-                  for name, shape in {**self.inputs, **self.whole}.items()}
+        shapes = {
+            name: tuple(eval_size(part, known) for part in shape.split(",") if part.strip())
+            for name, shape in {**self.inputs, **self.whole}.items()
+        }
         fed = {name: rng.normal(0, 0.6, shapes[name]) for name in self.inputs}
         return fed | {name: rng.integers(0, known["time"] + 1, shapes[name]) for name in self.whole}
 
@@ -115,20 +122,29 @@ CASES = {
             state h: float[batch, k] = 0
             h <- tanh(x[:, t] @ W + h @ U + b)
             y[:, t] = h
-        }""", ("y", "h"), elman),
+        }""",
+        ("y", "h"),
+        elman,
+    ),
     "backwards": Case(
         {"x": "batch, time, n", "W": "n, k", "U": "k, k", "b": "k"},
         """scan t over reverse(time) {
             state h: float[batch, k] = 0
             h <- tanh(x[:, t] @ W + h @ U + b)
             y[:, t] = h
-        }""", ("y", "h"), lambda x, W, U, b: elman(x, W, U, b, range(x.shape[1] - 1, -1, -1))),
+        }""",
+        ("y", "h"),
+        lambda x, W, U, b: elman(x, W, U, b, range(x.shape[1] - 1, -1, -1)),
+    ),
     "a start value with a derivative": Case(
         {"x": "batch, time", "s": "batch"},
         """scan t over time {
             state h: float[batch] = s * 2
             h <- h * x[:, t] + s
-        }""", ("h",), lambda x, s: (_last(x, s),)),
+        }""",
+        ("h",),
+        lambda x, s: (_last(x, s),),
+    ),
     "a mask": Case(
         {"x": "batch, time"},
         """scan t over time {
@@ -136,7 +152,11 @@ CASES = {
             inside = t < lengths
             h <- where(inside, sin(h) + x[:, t], h)
             y[:, t] = where(inside, h, 0)
-        }""", ("y", "h"), masked, {"lengths": "batch"}),
+        }""",
+        ("y", "h"),
+        masked,
+        {"lengths": "batch"},
+    ),
     "several inputs, states and orders": Case(
         {"x": "batch, time", "w": "time"},
         """scan t over time {
@@ -145,7 +165,10 @@ CASES = {
             p <- p * cos(x[:, t])
             q <- q + p * w[t]
             y[t] = p + q
-        }""", ("y", "p", "q"), two_states),
+        }""",
+        ("y", "p", "q"),
+        two_states,
+    ),
     "a scan in a scan": Case(
         {"x": "batch, rows, columns", "a": ""},
         """scan i over rows {
@@ -157,7 +180,10 @@ CASES = {
             }
             above <- mean(row, axis = 0)
             z[:, i] = row
-        }""", ("z", "above"), image),
+        }""",
+        ("z", "above"),
+        image,
+    ),
     "a scan that starts from a state of the scan around it": Case(
         {"x": "batch, time"},
         """scan t over time {
@@ -171,28 +197,43 @@ CASES = {
             }
             h <- 0.3 * h + 0.2 * g + 0.3 * k
             y[:, t] = h
-        }""", ("y", "h"), within),
+        }""",
+        ("y", "h"),
+        within,
+    ),
     "a number of turns": Case(
         {"a": "n"},
         """scan i over 0..6 {
             state y: float[n] = 1
             y <- y - (y^2 - exp(a)) / (2 * y)
-        }""", ("y",), newton),
+        }""",
+        ("y",),
+        newton,
+    ),
     "neighbours and the turn itself": Case(
         {"x": "batch, 7"},
         """scan t over 0..5 {
             state h: float[batch] = 0
             h <- h / 2 + x[:, t] * x[:, t + 2] * t
             y[:, t] = h * x[:, t + 1]
-        }""", ("y",), lambda x: (_neighbours(x),)),
+        }""",
+        ("y",),
+        lambda x: (_neighbours(x),),
+    ),
     "a derivative in each turn": Case(
         {"x": "batch, time", "a": ""},
         """scan t over time {
             state h: float[batch] = 0.5
             h <- h - 0.3 * grad(sum((h * a - x[:, t])^2 + exp(a * h)), h)
-        }""", ("h",), lambda x, a: (_descent(x, a),)),
+        }""",
+        ("h",),
+        lambda x, a: (_descent(x, a),),
+    ),
     "in a function": Case(
-        {"x": "batch, time"}, "y = smooth(x, 0.7)", ("y",), lambda x: (_smooth(x, 0.7),),
+        {"x": "batch, time"},
+        "y = smooth(x, 0.7)",
+        ("y",),
+        lambda x: (_smooth(x, 0.7),),
         fns="""fn smooth(x: float[b, t], keep) {
             scan i over t {
                 state s: float[b] = x[:, 0]
@@ -200,7 +241,8 @@ CASES = {
                 out[:, i] = s
             }
             return out
-        }"""),
+        }""",
+    ),
     "two after each other": Case(
         {"x": "batch, time, n", "U": "n, n"},
         """scan t over time {
@@ -212,13 +254,19 @@ CASES = {
             state g: float[batch, n] = h
             g <- sigmoid(y[:, t] + g @ U) * x[:, t]
             z[:, t] = g
-        }""", ("z", "g"), lambda x, U: _twice(x, U)),
+        }""",
+        ("z", "g"),
+        lambda x, U: _twice(x, U),
+    ),
     "a state that a loop outside moves": Case(
         {"x": "batch, time"},
         """scan i over 0..3 {
             state s: float[batch] = 0
             scan t over time { s <- sin(s) + x[:, t] * i }
-        }""", ("s",), lambda x: (_outer(x),)),
+        }""",
+        ("s",),
+        lambda x: (_outer(x),),
+    ),
 }
 
 

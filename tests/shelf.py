@@ -1,4 +1,5 @@
 """Specs that use everything in the standard library: for tests that look at every compiled file there is."""
+
 from __future__ import annotations
 
 import re
@@ -29,13 +30,27 @@ TRAIN = {
 }
 # What the model of a train block has in it.
 BODY = {
-    **{name: f"z = x |> dense(3, weights = {name})" for name in (
-        "zeros", "ones", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal",
-        "constant(0.5)", "normal(0, 0.1)", "laplace(0, 0.1)", "half_normal(0.1)", "half_cauchy(0.1)",
-        "uniform(-0.1, 0.1)",
-    )},
-    **{name: f"h = reshape(x, [batch, 2, 2]) |> {name}(3); z = h[:, -1] |> dense(3)"
-       for name in ("rnn", "lstm", "gru")},
+    **{
+        name: f"z = x |> dense(3, weights = {name})"
+        for name in (
+            "zeros",
+            "ones",
+            "glorot_uniform",
+            "glorot_normal",
+            "he_uniform",
+            "he_normal",
+            "orthogonal",
+            "constant(0.5)",
+            "normal(0, 0.1)",
+            "laplace(0, 0.1)",
+            "half_normal(0.1)",
+            "half_cauchy(0.1)",
+            "uniform(-0.1, 0.1)",
+        )
+    },
+    **{
+        name: f"h = reshape(x, [batch, 2, 2]) |> {name}(3); z = h[:, -1] |> dense(3)" for name in ("rnn", "lstm", "gru")
+    },
     "estimators": "z = x |> dense(3) |> round_through |> sign_through |> reverse_gradient |> clip_gradient",
     "accuracy": "z = x |> dense(3); metric right = accuracy(z, y)",
     "dropout": "z = x |> dense(8) |> dropout(0.2) |> dense(3)",
@@ -45,11 +60,15 @@ BODY = {
 }
 # Layers over pictures, and what pools them.
 PICTURES = {
-    "conv": "conv(4, kernel = 3, stride = 2, pad = 1)", "conv grouped": "conv(4, kernel = 3, groups = 2, dilation = 2)",
+    "conv": "conv(4, kernel = 3, stride = 2, pad = 1)",
+    "conv grouped": "conv(4, kernel = 3, groups = 2, dilation = 2)",
     "conv_transpose": "conv_transpose(4, kernel = 3, stride = 2, pad = 1, output_pad = 1)",
     "group_norm": "group_norm(2)",
-    "tiled_conv": "tiled_conv(4, kernel = 3, tile = 2, pad = 1)", "max_pool": "max_pool(3, stride = 2, pad = 1)",
-    "avg_pool": "avg_pool(2)", "global_max_pool": "global_max_pool", "adaptive_avg_pool": "adaptive_avg_pool(3)",
+    "tiled_conv": "tiled_conv(4, kernel = 3, tile = 2, pad = 1)",
+    "max_pool": "max_pool(3, stride = 2, pad = 1)",
+    "avg_pool": "avg_pool(2)",
+    "global_max_pool": "global_max_pool",
+    "adaptive_avg_pool": "adaptive_avg_pool(3)",
     "maxout": "maxout(pieces = 2, axis = 1)",
 }
 

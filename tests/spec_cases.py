@@ -1,4 +1,5 @@
 """Small specs, evaluated by the NumPy interpreter: what the tests of the language share."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -20,12 +21,14 @@ X = np.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0], [2.0, 0.0, 1.0], [-1.0, 1.5, 
 class Spec:
     """A checked spec, whose roots are evaluated by name."""
 
-    def __init__(self, text: str, *, folder: Path | None = None, model: str | None = None, max_nodes: int = 20_000,
-                 **set: Any) -> None:
+    def __init__(
+        self, text: str, *, folder: Path | None = None, model: str | None = None, max_nodes: int = 20_000, **set: Any
+    ) -> None:
         problems = Problems()
         source = read_source(folder / text) if folder and text.endswith(".dl") else make_source(text)
-        self.module = elaborate(source, folder=folder, model=model, overrides=set, max_nodes=max_nodes,
-                                problems=problems)
+        self.module = elaborate(
+            source, folder=folder, model=model, overrides=set, max_nodes=max_nodes, problems=problems
+        )
         differentiate(self.module)
         self.warnings = [warning.code for warning in problems.warnings]
 

@@ -1,4 +1,5 @@
 """A small spec whose target is held to a support, and how its data are refused."""
+
 from __future__ import annotations
 
 from typing import Any

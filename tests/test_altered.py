@@ -1,4 +1,5 @@
 """Files that other tools have changed: what needs no training works, and what does is refused by name."""
+
 from __future__ import annotations
 
 import json

@@ -1,5 +1,6 @@
 """What the language calls by name and builds from primitives, against NumPy: values in the interpreter and in ONNX
 Runtime (both precisions, with and without its optimizations), and derivatives against differences."""
+
 from __future__ import annotations
 
 import math
@@ -128,8 +129,10 @@ CASES = [  # an expression, and what NumPy says
     ("cholesky(a[:, :1, :1])", lambda: np.sqrt(SPD[:, :1, :1])),
     ("cholesky(a[:, :0, :0])", lambda: SPD[:, :0, :0]),
 ]  # fmt: skip
-INPUTS = ("input x: float[3, 4, 2]\ninput p: float[3, 4, 2]\ninput v: float[5]\ninput a: float[2, 5, 5]\n"
-          "input b: float[2, 5, 3]\ninput i: int[2, 3]\ninput j: int[3]\n")
+INPUTS = (
+    "input x: float[3, 4, 2]\ninput p: float[3, 4, 2]\ninput v: float[5]\ninput a: float[2, 5, 5]\n"
+    "input b: float[2, 5, 3]\ninput i: int[2, 3]\ninput j: int[3]\n"
+)
 
 
 @pytest.mark.parametrize(("text", "expected"), CASES, ids=[text for text, _ in CASES])
@@ -307,17 +310,25 @@ def test_spectral_norm_of_a_convolution():
     same = {**state, "conv.W": state["f.W"]}
     assert np.allclose(spec.get("z", {"x": x, **same}) * sigma, spec.get("plain", {"x": x, **same}), rtol=1e-12)
     with pytest.raises(CompileError) as caught:
-        Spec("model m {\ninput x: float[batch, 2, 6, 6]\nf = conv(4, kernel = 3)\nw = f(x)\n"
-             "output z = f(x, W = f.W[:, :, :2])\n}")
+        Spec(
+            "model m {\ninput x: float[batch, 2, 6, 6]\nf = conv(4, kernel = 3)\nw = f(x)\n"
+            "output z = f(x, W = f.W[:, :, :2])\n}"
+        )
     assert [diagnostic.code for diagnostic in caught.value.diagnostics] == ["E0311"]
 
 
 def test_what_is_tried_ahead_leaves_nothing_behind():
     """Draws, states and paths are those of the same spec with the line in its place."""
     lines = ["f = batch_norm()", "h = x |> dropout(0.3)", "w = sum(f.scale^2)", "z = f(h) |> dropout(0.4)"]
-    specs = [Spec("model m {\ninput x: float[batch, 4]\ntarget y: float[batch, 4]\n" + "\n".join(order)
-                  + "\nloss = mean((z - y)^2) + w\noutput z = z\n}\n" + "train { minimize loss using sgd(0.1) }")
-             for order in (lines, [lines[0], lines[1], lines[3], lines[2]])]
+    specs = [
+        Spec(
+            "model m {\ninput x: float[batch, 4]\ntarget y: float[batch, 4]\n"
+            + "\n".join(order)
+            + "\nloss = mean((z - y)^2) + w\noutput z = z\n}\n"
+            + "train { minimize loss using sgd(0.1) }"
+        )
+        for order in (lines, [lines[0], lines[1], lines[3], lines[2]])
+    ]
     assert specs[0].paths == specs[1].paths
     data = {"x": RNG.normal(size=(6, 4)), "y": RNG.normal(size=(6, 4))}
     results = []

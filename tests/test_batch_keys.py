@@ -1,4 +1,5 @@
 """Draws of predictions and evaluations: each batch has its own, and the first those of any ONNX Runtime."""
+
 from __future__ import annotations
 
 from pathlib import Path

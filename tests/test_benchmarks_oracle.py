@@ -1,4 +1,5 @@
 """The rows of the benchmarks are the same model: from equal parameters our specs print the losses of torch and JAX."""
+
 from __future__ import annotations
 
 import sys
@@ -9,7 +10,7 @@ import pytest
 from dlc import Trainer, compile
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))   # `benchmarks` is a folder of the repository, not of the package
+sys.path.insert(0, str(ROOT))  # `benchmarks` is a folder of the repository, not of the package
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("jax")
@@ -46,7 +47,7 @@ def in_torch(workload: Workload, precision: str) -> list[float]:
     kind = getattr(torch, precision)
     before = torch.get_default_dtype(), torch.get_num_threads()
     torch.set_default_dtype(kind)
-    torch.set_num_threads(1)   # on a machine that others use too, two wait for each other
+    torch.set_num_threads(1)  # on a machine that others use too, two wait for each other
     try:
         theta = {name: torch.from_numpy(array).to(kind).requires_grad_() for name, array in start(workload).items()}
         objective = OBJECTIVES[workload.family](workload, theta)

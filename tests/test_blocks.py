@@ -1,4 +1,5 @@
 """Convolutions on blocks of channels: the same numbers, where they pay and nowhere else."""
+
 from __future__ import annotations
 
 import dlc
@@ -19,7 +20,8 @@ def model(x: list, w: list, held: bool = False, bias: bool = False, kind: int = 
     values = {"x": x, "w": w} | ({"b": [w[0]]} if bias else {})
     node = helper.make_node("Conv", list(values), ["y"], name="conv", **attributes)
     graph = helper.make_graph(
-        [node], "g",
+        [node],
+        "g",
         [helper.make_tensor_value_info(name, kind, shape) for name, shape in values.items() if name != "w" or not held],
         [helper.make_tensor_value_info("y", kind, None)],
         [helper.make_tensor("w", kind, w, np.ones(np.prod(w)))] if held else [],
@@ -36,15 +38,19 @@ def run(made, feeds):
 
 @blocks_here
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize(("channels", "out", "groups"), [
-    (16, 16, 1), (32, 64, 1), (64, 32, 1), (3, 16, 1), (1, 32, 1), (7, 16, 1), (32, 32, 32),
-])
-@pytest.mark.parametrize(("kernel", "how"), [
-    ([3, 3], {"pads": [1, 1, 1, 1]}),
-    ([3, 3], {"pads": [0, 1, 2, 0], "strides": [2, 2]}),
-    ([5, 2], {"dilations": [2, 1], "strides": [1, 2]}),
-    ([1, 3], {"auto_pad": "SAME_UPPER"}),
-])
+@pytest.mark.parametrize(
+    ("channels", "out", "groups"),
+    [(16, 16, 1), (32, 64, 1), (64, 32, 1), (3, 16, 1), (1, 32, 1), (7, 16, 1), (32, 32, 32)],
+)
+@pytest.mark.parametrize(
+    ("kernel", "how"),
+    [
+        ([3, 3], {"pads": [1, 1, 1, 1]}),
+        ([3, 3], {"pads": [0, 1, 2, 0], "strides": [2, 2]}),
+        ([5, 2], {"dilations": [2, 1], "strides": [1, 2]}),
+        ([1, 3], {"auto_pad": "SAME_UPPER"}),
+    ],
+)
 def test_the_numbers_are_those_of_the_plain_convolution(batch, channels, out, groups, kernel, how):
     rng = np.random.default_rng(channels)
     for bias in (False, True):
@@ -52,26 +58,30 @@ def test_the_numbers_are_those_of_the_plain_convolution(batch, channels, out, gr
         after, counts = rewritten(before, "cpu", BLOCK)
         assert counts == {BLOCKED: 1}
         feeds = {
-            "x": rng.normal(size=(batch, channels, 10, 11)), "w": rng.normal(size=(out, channels // groups, *kernel)),
+            "x": rng.normal(size=(batch, channels, 10, 11)),
+            "w": rng.normal(size=(out, channels // groups, *kernel)),
         } | ({"b": rng.normal(size=out)} if bias else {})
         feeds = {name: value.astype("float32") for name, value in feeds.items()}
         np.testing.assert_allclose(run(after, feeds), run(before, feeds), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("x", "w", "how"), [
-    (["n", 16, 8, 8], [16, 16, 1, 1], {}),                          # no windows to write: as fast as it is
-    (["n", 16, 8, 8], [20, 16, 3, 3], {}),                          # out channels that fill no blocks
-    (["n", 24, 8, 8], [16, 24, 3, 3], {}),
-    (["n", 32, 8, 8], [32, 16, 3, 3], {"group": 2}),
-    (["n", 16, 8, 8], [16, 16, 8, 8], {}),                          # filters as large as images: a gradient by weights
-    (["n", 16, 8, 8], [512, 16, 3, 3], {}),
-    (["n", 16, 8, 8], [16, "c", 3, 3], {}),                         # not known how many
-    (["n", "c", 8, 8], [16, 16, 3, 3], {}),
-    (["n", 16, 8], [16, 16, 3], {}),                                # the kernel has two dimensions
-    (["n", 16, 8, 8, 8], [16, 16, 3, 3, 3], {}),
-    (["n", 16, 8, 8], [16, 16, 3, 3], {"kind": TensorProto.DOUBLE}),
-    (["n", 16, 8, 8], [16, 16, 3, 3], {"held": True}),              # ONNX Runtime does it, once for all
-])
+@pytest.mark.parametrize(
+    ("x", "w", "how"),
+    [
+        (["n", 16, 8, 8], [16, 16, 1, 1], {}),  # no windows to write: as fast as it is
+        (["n", 16, 8, 8], [20, 16, 3, 3], {}),  # out channels that fill no blocks
+        (["n", 24, 8, 8], [16, 24, 3, 3], {}),
+        (["n", 32, 8, 8], [32, 16, 3, 3], {"group": 2}),
+        (["n", 16, 8, 8], [16, 16, 8, 8], {}),  # filters as large as images: a gradient by weights
+        (["n", 16, 8, 8], [512, 16, 3, 3], {}),
+        (["n", 16, 8, 8], [16, "c", 3, 3], {}),  # not known how many
+        (["n", "c", 8, 8], [16, 16, 3, 3], {}),
+        (["n", 16, 8], [16, 16, 3], {}),  # the kernel has two dimensions
+        (["n", 16, 8, 8, 8], [16, 16, 3, 3, 3], {}),
+        (["n", 16, 8, 8], [16, 16, 3, 3], {"kind": TensorProto.DOUBLE}),
+        (["n", 16, 8, 8], [16, 16, 3, 3], {"held": True}),  # ONNX Runtime does it, once for all
+    ],
+)
 def test_what_does_not_pay_stays(x, w, how):
     before = model(x, w, **how)
     after, counts = rewritten(before, "cpu", 16)
@@ -123,7 +133,7 @@ def test_training_is_the_same_on_blocks(monkeypatch):
     trainer, fast = train()
     # forward four, and those gradients by images that are convolutions at a stride of one
     assert trainer.rewrites[BLOCKED] == 6
-    assert {opset.domain for opset in trainer.file.model.opset_import} == {""}   # the file is as it was
+    assert {opset.domain for opset in trainer.file.model.opset_import} == {""}  # the file is as it was
     predicted = trainer.predict(batch)["p"]
     monkeypatch.setattr(session, "_block", lambda module: 0)
     plain_trainer, plain = train()

@@ -4,6 +4,7 @@
 
 installs onnxruntime-web from npm into a temporary folder; ONNXRUNTIME_WEB names a folder that has its files.
 """
+
 from __future__ import annotations
 
 import json
@@ -26,8 +27,15 @@ ROOT = Path(__file__).parent.parent
 VERSION = "1.30.0"
 UPDATES, ROWS, SECONDS = 20, 16, 400
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader",
+    "--headless",
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-unsafe-webgpu",
+    "--use-webgpu-adapter=swiftshader",
 ]
 SPECS = {"digits": "specs/digits.dl", "lstm": "benchmarks/lstm.dl", "lenet5": "benchmarks/lenet5.dl"}
 # By its own choice of layout ort.webgpu 1.30.0 computes some convolutions wrongly: docs/file-format.md says which.
@@ -79,8 +87,14 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if npm is None:
         pytest.skip("npm is not installed")
     folder = tmp_path_factory.mktemp("web")
-    done = subprocess.run([npm, "install", "--ignore-scripts", f"onnxruntime-web@{VERSION}"], cwd=folder,
-                          capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        [npm, "install", "--ignore-scripts", f"onnxruntime-web@{VERSION}"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     if done.returncode:
         pytest.skip(f"npm cannot install onnxruntime-web {VERSION}: {done.stderr.strip()[-200:]}")
     return folder / "node_modules" / "onnxruntime-web" / "dist"
@@ -107,8 +121,10 @@ class Trial:
             self.batches = [{"x": data["x"][at].astype(np.float32), "y": data["y"][at].astype(np.int64)} for at in rows]
         else:
             shape = [ROWS, 28, 28] if name == "lstm" else [ROWS, 1, 28, 28]
-            self.batches = [{"x": rng.uniform(0, 1, shape).astype(np.float32), "y": rng.integers(0, 10, ROWS)}
-                            for _ in range(UPDATES)]
+            self.batches = [
+                {"x": rng.uniform(0, 1, shape).astype(np.float32), "y": rng.integers(0, 10, ROWS)}
+                for _ in range(UPDATES)
+            ]
 
     def here(self) -> tuple[list[float], dict[str, np.ndarray]]:
         session = onnxruntime.InferenceSession(self.step.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -135,7 +151,9 @@ class Trial:
             return {"path": path, "kind": array.dtype.name, "shape": list(array.shape)}
 
         return {
-            "model": f"{self.name}.onnx", "bindings": self.bindings, "parameters": self.parameters,
+            "model": f"{self.name}.onnx",
+            "bindings": self.bindings,
+            "parameters": self.parameters,
             "state": {name: put(value) for name, value in self.state.items()},
             "batches": [{name: put(value) for name, value in batch.items()} for batch in self.batches],
         }
@@ -163,17 +181,26 @@ def browse(folder: Path, package: Path, jobs: list[dict[str, Any]]) -> dict[str,
         def log_message(self, *values: Any) -> None:
             pass
 
-    Handler.extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript",
-                              ".wasm": "application/wasm"}
+    Handler.extensions_map = {
+        **SimpleHTTPRequestHandler.extensions_map,
+        ".mjs": "text/javascript",
+        ".wasm": "application/wasm",
+    }
     (folder / "jobs.json").write_text(json.dumps(jobs))
     (folder / "page.html").write_text(PAGE)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     profile = folder / "profile"
     browser = subprocess.Popen(
-        [str(shutil.which("chromium")), *FLAGS, f"--user-data-dir={profile}",
-         f"http://127.0.0.1:{server.server_port}/page.html"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        [
+            str(shutil.which("chromium")),
+            *FLAGS,
+            f"--user-data-dir={profile}",
+            f"http://127.0.0.1:{server.server_port}/page.html",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         done.wait(SECONDS)
@@ -191,8 +218,11 @@ def test_a_browser_trains_as_python_does(package: Path, tmp_path: Path) -> None:
         pytest.skip("chromium is not installed")
     trials = {name: Trial(name) for name in SPECS}
     written = {name: trial.write(tmp_path) for name, trial in trials.items()}
-    jobs = [{"name": f"{name} by {how}", "bundle": bundle, "provider": provider, **written[name]}
-            for how, (bundle, provider) in PROVIDERS.items() for name in trials]
+    jobs = [
+        {"name": f"{name} by {how}", "bundle": bundle, "provider": provider, **written[name]}
+        for how, (bundle, provider) in PROVIDERS.items()
+        for name in trials
+    ]
     found = browse(tmp_path, package, jobs)
     for name, trial in trials.items():
         losses, parameters = trial.here()
@@ -202,5 +232,4 @@ def test_a_browser_trains_as_python_does(package: Path, tmp_path: Path) -> None:
             np.testing.assert_allclose(made["losses"], losses, rtol=1e-4, err_msg=f"losses of {name} by {how}")
             for path, expected in parameters.items():
                 got = np.reshape(made["parameters"][path], expected.shape)
-                np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4,
-                                           err_msg=f"{path} of {name} by {how}")
+                np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4, err_msg=f"{path} of {name} by {how}")

@@ -1,4 +1,5 @@
 """A loop of `trainer.step`: what it knows of the run that it is part of, and that one thread makes it."""
+
 from __future__ import annotations
 
 import threading
@@ -150,8 +151,12 @@ def test_while_one_thread_fits_no_other_steps_assigns_or_saves(tmp_path: Path) -
     found: list[str] = []
 
     def other() -> None:
-        for action in (lambda: trainer.step({"x": np.ones(1)}), lambda: trainer.save(tmp_path / "m.onnx"),
-                       lambda: trainer.parameters.__setitem__("w", np.ones(1000)), lambda: trainer.fit({"x": [1.0]})):
+        for action in (
+            lambda: trainer.step({"x": np.ones(1)}),
+            lambda: trainer.save(tmp_path / "m.onnx"),
+            lambda: trainer.parameters.__setitem__("w", np.ones(1000)),
+            lambda: trainer.fit({"x": [1.0]}),
+        ):
             try:
                 action()
             except dlc.Error as problem:

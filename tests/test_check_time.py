@@ -1,4 +1,5 @@
 """What `dlc check` costs: little more than the libraries it needs, and no other library."""
+
 from __future__ import annotations
 
 import os
@@ -13,8 +14,10 @@ IDLE = ("onnxruntime", "onnx", "networkx", "numpy.random", "rich.console")
 
 
 def test_check_is_light() -> None:
-    code = ("import sys; from dlc.cli import main; status = main(['check', sys.argv[1]]);"
-            f"print([m for m in {IDLE} if m in sys.modules], status)")
+    code = (
+        "import sys; from dlc.cli import main; status = main(['check', sys.argv[1]]);"
+        f"print([m for m in {IDLE} if m in sys.modules], status)"
+    )
     done = subprocess.run([sys.executable, "-c", code, SPEC], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[] 0"
 

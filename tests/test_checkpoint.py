@@ -1,4 +1,5 @@
 """Checkpoints and run folders: a resumed run is the unbroken one bit for bit, and nothing is half-written."""
+
 from __future__ import annotations
 
 import json
@@ -184,7 +185,11 @@ def test_what_a_run_folder_holds(tmp_path: Path) -> None:
     folder = history.run
     assert folder is not None and folder.parent == tmp_path / "deep" / "runs"
     assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()) == [
-        "checkpoints/last.safetensors", "metrics.jsonl", "settings.json", "softmax.onnx", "spec/softmax.dl",
+        "checkpoints/last.safetensors",
+        "metrics.jsonl",
+        "settings.json",
+        "softmax.onnx",
+        "spec/softmax.dl",
     ]
     settings = json.loads((folder / "settings.json").read_text())
     assert (settings["seed"], settings["device"], settings["batch"], settings["rows"]) == (11, "cpu", 16, 72)

@@ -1,5 +1,6 @@
 """What a checkpoint says of itself, in every wrong kind: refused with a code, or read and gone on with; and whatever a
 fit was asked for, its checkpoint can be read."""
+
 from __future__ import annotations
 
 import json
@@ -96,14 +97,32 @@ def test_every_value_of_every_wrong_kind(run: Path, key: str) -> None:
     assert codes.keys() <= {"", "E0740", "E0601", "E0603", "E0630", "E0631", "E0742", "E0746"}
 
 
-@pytest.mark.parametrize(("key", "place", "value", "notes"), [
-    ("progress", ("step",), "5", ('found the string "5" at `step`', "expected a whole number")),
-    ("progress", ("best",), 99, ("its history has no epoch 99, which it calls the best",)),
-    ("progress", ("history", 0, "validation"), [], ("found a list of 0 at `history[0].validation`", "expected an obj")),
-    ("plan", ("threads",), 10**6, ("found the number 1000000 at `threads`", "a whole number from 1 to 1,024 or null")),
-    ("plan", ("stop",), {"patience": 0}, ("found the number 0 at `stop.patience`", "expected a whole number from 1")),
-    ("plan", ("data",), "a\0b", ("at `data`", "expected a string without NUL")),
-])
+@pytest.mark.parametrize(
+    ("key", "place", "value", "notes"),
+    [
+        ("progress", ("step",), "5", ('found the string "5" at `step`', "expected a whole number")),
+        ("progress", ("best",), 99, ("its history has no epoch 99, which it calls the best",)),
+        (
+            "progress",
+            ("history", 0, "validation"),
+            [],
+            ("found a list of 0 at `history[0].validation`", "expected an obj"),
+        ),
+        (
+            "plan",
+            ("threads",),
+            10**6,
+            ("found the number 1000000 at `threads`", "a whole number from 1 to 1,024 or null"),
+        ),
+        (
+            "plan",
+            ("stop",),
+            {"patience": 0},
+            ("found the number 0 at `stop.patience`", "expected a whole number from 1"),
+        ),
+        ("plan", ("data",), "a\0b", ("at `data`", "expected a string without NUL")),
+    ],
+)
 def test_messages_say_the_place_and_the_kind(
     run: Path, tmp_path: Path, key: str, place: tuple[Any, ...], value: Any, notes: tuple[str, ...]
 ) -> None:
@@ -113,7 +132,7 @@ def test_messages_say_the_place_and_the_kind(
     with pytest.raises(Error) as caught:
         Checkpoint.load(tmp_path / "c.safetensors")
     assert caught.value.code == "E0740"
-    for part, note in zip(notes, caught.value.notes[-len(notes):], strict=True):
+    for part, note in zip(notes, caught.value.notes[-len(notes) :], strict=True):
         assert part in note
 
 
@@ -160,11 +179,22 @@ def test_tensors_of_other_types(run: Path, tmp_path: Path, dtype: str) -> None:
     assert caught.value.code in ("E0740", "E0742", "E0743")
 
 
-@pytest.mark.parametrize(("made", "asked"), [
-    ({"seed": 2**64 - 1}, {}), ({"seed": -(2**63)}, {}), ({"seed": np.int64(3)}, {}), ({"threads": 3}, {}),
-    ({}, {"batch": "all"}), ({}, {"batch": 2**31 - 1}), ({}, {"steps": 2**31 - 1}), ({}, {"epochs": 2**31 - 1}),
-    ({}, {"validation": False}), ({}, {"validation": 1e-9 + 0.5}), ({}, {"validation": "d\udcff.npz"}),
-])
+@pytest.mark.parametrize(
+    ("made", "asked"),
+    [
+        ({"seed": 2**64 - 1}, {}),
+        ({"seed": -(2**63)}, {}),
+        ({"seed": np.int64(3)}, {}),
+        ({"threads": 3}, {}),
+        ({}, {"batch": "all"}),
+        ({}, {"batch": 2**31 - 1}),
+        ({}, {"steps": 2**31 - 1}),
+        ({}, {"epochs": 2**31 - 1}),
+        ({}, {"validation": False}),
+        ({}, {"validation": 1e-9 + 0.5}),
+        ({}, {"validation": "d\udcff.npz"}),
+    ],
+)
 def test_whatever_a_fit_was_asked_for_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: dict[str, Any], asked: dict[str, Any]
 ) -> None:
@@ -185,13 +215,20 @@ def test_whatever_a_fit_was_asked_for_goes_on(
         again.fit(callbacks=[Leave()])
 
 
-@pytest.mark.parametrize(("made", "asked", "words"), [
-    ({"seed": 2**64}, {}, "`seed` takes a whole number from"), ({"seed": "7"}, {}, "`seed`"),
-    ({"seed": 1.5}, {}, "`seed`"), ({"threads": 0}, {}, "`threads` takes a whole number from 1 to 1,024, not"),
-    ({"threads": -3}, {}, "`threads`"), ({"threads": 10**6}, {}, "`threads`"),
-    ({}, {"steps": 2**70}, "`steps` takes a whole number from 1 to 2,147,483,647, not the number"),
-    ({}, {"epochs": 10**5_000}, "not a number of more than 40 digits"), ({}, {"batch": 2**31}, "`batch`"),
-])
+@pytest.mark.parametrize(
+    ("made", "asked", "words"),
+    [
+        ({"seed": 2**64}, {}, "`seed` takes a whole number from"),
+        ({"seed": "7"}, {}, "`seed`"),
+        ({"seed": 1.5}, {}, "`seed`"),
+        ({"threads": 0}, {}, "`threads` takes a whole number from 1 to 1,024, not"),
+        ({"threads": -3}, {}, "`threads`"),
+        ({"threads": 10**6}, {}, "`threads`"),
+        ({}, {"steps": 2**70}, "`steps` takes a whole number from 1 to 2,147,483,647, not the number"),
+        ({}, {"epochs": 10**5_000}, "not a number of more than 40 digits"),
+        ({}, {"batch": 2**31}, "`batch`"),
+    ],
+)
 def test_numbers_that_no_fit_can_have(made: dict[str, Any], asked: dict[str, Any], words: str) -> None:
     with pytest.raises(Error) as caught:
         Trainer(FILE, device="cpu", **made).fit(blobs(90), **asked)

@@ -1,4 +1,5 @@
 """Damage to a file is seen when it is read; what other tools do to one without changing what it says is no damage."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,4 +1,5 @@
 """The command line: what it takes, what it writes, how it ends."""
+
 from __future__ import annotations
 
 import io
@@ -32,7 +33,10 @@ def dlc(*argv: object, **options: object) -> subprocess.CompletedProcess[str]:
     """The same in a process of its own."""
     return subprocess.run(
         [sys.executable, "-c", "import sys; from dlc.cli import main; sys.exit(main())", *map(str, argv)],
-        capture_output=True, text=True, check=False, **options,  # type: ignore[call-overload]
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,  # type: ignore[call-overload]
     )
 
 
@@ -52,12 +56,25 @@ def test_each_command_explains_itself(run, name: str) -> None:
     assert f"dlc {name}" in out
 
 
-@pytest.mark.parametrize(("text", "value"), [
-    ("3e-4", 3e-4), ("-2", -2), ("256", 256), ("true", True), ("none", None),
-    ('"a b"', "a b"), ("[64, 128]", [64, 128]), ('{ x: ["a"], y: "b" }', {"x": ["a"], "y": "b"}),
-    ("{ x: 1 }; y", "{ x: 1 }; y"),
-    ("all", "all"), ("data/x.npz", "data/x.npz"), ("", ""), ("1 +", "1 +"), ("x=y", "x=y"),
-])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3e-4", 3e-4),
+        ("-2", -2),
+        ("256", 256),
+        ("true", True),
+        ("none", None),
+        ('"a b"', "a b"),
+        ("[64, 128]", [64, 128]),
+        ('{ x: ["a"], y: "b" }', {"x": ["a"], "y": "b"}),
+        ("{ x: 1 }; y", "{ x: 1 }; y"),
+        ("all", "all"),
+        ("data/x.npz", "data/x.npz"),
+        ("", ""),
+        ("1 +", "1 +"),
+        ("x=y", "x=y"),
+    ],
+)
 def test_values_of_set(text: str, value: object) -> None:
     found = literal(text)
     assert found == value
@@ -97,11 +114,18 @@ def test_compile_writes_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     assert made[0] == made[1]
 
 
-@pytest.mark.parametrize(("stage", "holds"), [
-    ("tokens", "1: "), ("syntax", "Model name='xor'"), ("graph", "output/probability <- "),
-    ("simplified", "gradient("), ("gradient", "next/dense.W <- "), ("optimized", "next/dense.W <- "),
-    ("nodes", "update_binding dense.W <- next/dense.W"),
-])
+@pytest.mark.parametrize(
+    ("stage", "holds"),
+    [
+        ("tokens", "1: "),
+        ("syntax", "Model name='xor'"),
+        ("graph", "output/probability <- "),
+        ("simplified", "gradient("),
+        ("gradient", "next/dense.W <- "),
+        ("optimized", "next/dense.W <- "),
+        ("nodes", "update_binding dense.W <- next/dense.W"),
+    ],
+)
 def test_stages_as_text(run, tmp_path: Path, stage: str, holds: str) -> None:
     status, out, _ = run("compile", SPECS / "xor.dl", "--emit", stage)
     assert status == 0
@@ -149,8 +173,17 @@ def test_seed_comes_before_the_spec(tmp_path: Path) -> None:
 
 def test_a_compiled_file_trains(run, tmp_path: Path) -> None:
     assert run("compile", SPECS / "xor.dl", "-o", tmp_path / "xor.onnx")[0] == 0
-    status, out, err = run("train", tmp_path / "xor.onnx", "--data", SPECS / "data" / "xor.csv", "--steps", "20",
-                           "--runs", tmp_path / "runs", "--json")
+    status, out, err = run(
+        "train",
+        tmp_path / "xor.onnx",
+        "--data",
+        SPECS / "data" / "xor.csv",
+        "--steps",
+        "20",
+        "--runs",
+        tmp_path / "runs",
+        "--json",
+    )
     assert status == 0, err
     assert json.loads(out.splitlines()[-1])["steps"] == 20
     status, _, err = run("train", tmp_path / "xor.onnx", "--set", "hidden=4")
@@ -175,8 +208,19 @@ def test_evaluate_and_predict(run, trained: dict[str, object], tmp_path: Path) -
 
 
 def test_interrupted_and_resumed(run, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "import sys; from dlc.cli import main; sys.exit(main())", "train",
-               str(SPECS / "digits.dl"), "--epochs", "100000", "--set", "stop=none", "--runs", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from dlc.cli import main; sys.exit(main())",
+        "train",
+        str(SPECS / "digits.dl"),
+        "--epochs",
+        "100000",
+        "--set",
+        "stop=none",
+        "--runs",
+        str(tmp_path),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         while not process.stdout.readline().startswith("epoch"):
@@ -268,8 +312,17 @@ def test_a_summary_has_layers_in_the_order_of_the_text(run, tmp_path: Path) -> N
                   y ~ normal(mean(h, axis = [1, 2]), 1) }
         train { minimize loss using sgd(0.1) }""")
     layers = [row["layer"] for row in json.loads(run("summary", tmp_path / "m.dl", "--json")[1])["layers"]]
-    assert layers == ["", "block", "block.dense", "block.dropout", "block[1]", "block[1].dense", "block[1].dropout",
-                      "gru", "sgd"]
+    assert layers == [
+        "",
+        "block",
+        "block.dense",
+        "block.dropout",
+        "block[1]",
+        "block[1].dense",
+        "block[1].dropout",
+        "gru",
+        "sgd",
+    ]
 
 
 def test_grad(run) -> None:

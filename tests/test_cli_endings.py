@@ -1,4 +1,5 @@
 """How the command line ends: bad input, our own fault, an interrupt, a closed pipe; status and words of each."""
+
 from __future__ import annotations
 
 import json
@@ -18,6 +19,7 @@ def broken(tmp_path: Path) -> Path:
     path = tmp_path / "broken.dl"
     path.write_text(BROKEN)
     return path
+
 
 def test_bad_input_is_shown_at_its_place(run, broken: Path) -> None:
     status, out, err = run("check", broken)
@@ -48,6 +50,7 @@ def test_colour_only_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "error[E0312]: no\n  --> a.dl:1:1\n   |\n 1 | x @ W\n   | ^ here\n   = help: y"
     assert "\x1b[1;31merror[E0312]\x1b[0m" in report.paint(text)
     import re
+
     assert re.sub(r"\x1b\[[0-9;]*m", "", report.paint(text)) == text
 
 
@@ -91,17 +94,24 @@ def test_a_closed_pipe_is_no_matter() -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize(("argv", "code"), [
-    (["check", "nowhere.dl"], "E0701"), (["check", "."], "E0702"), (["check", "nowhere.onnx"], "E0710"),
-    (["check", SPECS / "data" / "xor.csv"], "E01"), (["decompile", SPECS / "xor.dl"], "E0711"),
-    (["train", "--resume", "nowhere"], "E07"), (["explain", "E9999"], "E0793"),
-    (["check", SPECS / "xor.dl", "--model", "xnor"], "E0209"),
-    (["check", SPECS / "xor.dl", "--set", "hiden=4"], "E0210"),
-    (["check", SPECS / "xor.dl", "--set", "hidden=many"], "E0302"),
-    (["check", SPECS / "xor.dl", "--max-nodes", "3"], "E0220"),
-    (["train", SPECS / "xor.dl", "--data", "nowhere.npz"], "E0602"),
-    (["graph", SPECS / "xor.dl", "-o", "x.png"], "E0792"),
-])
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["check", "nowhere.dl"], "E0701"),
+        (["check", "."], "E0702"),
+        (["check", "nowhere.onnx"], "E0710"),
+        (["check", SPECS / "data" / "xor.csv"], "E01"),
+        (["decompile", SPECS / "xor.dl"], "E0711"),
+        (["train", "--resume", "nowhere"], "E07"),
+        (["explain", "E9999"], "E0793"),
+        (["check", SPECS / "xor.dl", "--model", "xnor"], "E0209"),
+        (["check", SPECS / "xor.dl", "--set", "hiden=4"], "E0210"),
+        (["check", SPECS / "xor.dl", "--set", "hidden=many"], "E0302"),
+        (["check", SPECS / "xor.dl", "--max-nodes", "3"], "E0220"),
+        (["train", SPECS / "xor.dl", "--data", "nowhere.npz"], "E0602"),
+        (["graph", SPECS / "xor.dl", "-o", "x.png"], "E0792"),
+    ],
+)
 def test_bad_input_has_a_code(
     run, argv: list[object], code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,8 +123,10 @@ def test_bad_input_has_a_code(
 
 def test_names_in_both_lists(run, tmp_path: Path) -> None:
     spec = tmp_path / "both.dl"
-    spec.write_text("model m(rate = 0.5) {\n    input x: float[batch, 4]\n    loss = rate * mean(dense(1)(x)^2)\n}\n"
-                    "train m(rate = 0.1) { minimize loss using sgd(rate) }\n")
+    spec.write_text(
+        "model m(rate = 0.5) {\n    input x: float[batch, 4]\n    loss = rate * mean(dense(1)(x)^2)\n}\n"
+        "train m(rate = 0.1) { minimize loss using sgd(rate) }\n"
+    )
     status, _, err = run("check", spec, "--set", "rate=1")
     assert (status, err.split(":")[0]) == (2, "error[E0243]")
     assert run("check", spec, "--set", "train.rate=1")[0] == 0

@@ -1,4 +1,5 @@
 """The setting `columns`: which columns of a CSV file are an input or a target."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -46,20 +47,30 @@ def seen(tmp_path: Path, file: str, columns: str) -> dict[str, float]:
     return trainer.evaluate(data)
 
 
-@pytest.mark.parametrize(("file", "columns"), [
-    ("named", '["a", "b"]'), ("both", '["a", "b"]'), ("xz", '["x", "z"]'), ("named", '{ x: ["a", "b"] }'),
-    ("label", '{ x: ["a", "b"], y: ["label"] }'), ("label", '{\n        y: "label",\n        x: ["a", "b"],\n    }'),
-])
+@pytest.mark.parametrize(
+    ("file", "columns"),
+    [
+        ("named", '["a", "b"]'),
+        ("both", '["a", "b"]'),
+        ("xz", '["x", "z"]'),
+        ("named", '{ x: ["a", "b"] }'),
+        ("label", '{ x: ["a", "b"], y: ["label"] }'),
+        ("label", '{\n        y: "label",\n        x: ["a", "b"],\n    }'),
+    ],
+)
 def test_they_are_read_in_their_order(tmp_path: Path, file: str, columns: str) -> None:
     assert seen(tmp_path, file, columns) == {"loss": 0, "seen": 15}
 
 
-@pytest.mark.parametrize(("file", "columns", "code", "message"), [
-    ("both", '["nosuch", "b"]', "E0627", "the file has no column `nosuch`, which `columns` gives for `x`"),
-    ("named", '{ y: ["Y"] }', "E0627", "the file has no column `Y`, which `columns` gives for `y`"),
-    ("one", '["a"]', "E0611", "`columns` gives 1 of the columns that make `x`, where 2 are expected"),
-    ("named", '{ y: ["a", "b"] }', "E0611", "`columns` gives 2 of the columns that make `y`, where 1 are expected"),
-])
+@pytest.mark.parametrize(
+    ("file", "columns", "code", "message"),
+    [
+        ("both", '["nosuch", "b"]', "E0627", "the file has no column `nosuch`, which `columns` gives for `x`"),
+        ("named", '{ y: ["Y"] }', "E0627", "the file has no column `Y`, which `columns` gives for `y`"),
+        ("one", '["a"]', "E0611", "`columns` gives 1 of the columns that make `x`, where 2 are expected"),
+        ("named", '{ y: ["a", "b"] }', "E0611", "`columns` gives 2 of the columns that make `y`, where 1 are expected"),
+    ],
+)
 def test_columns_that_do_not_fit_the_file(tmp_path: Path, file: str, columns: str, code: str, message: str) -> None:
     with pytest.raises(dlc.Error) as caught:
         seen(tmp_path, file, columns)
@@ -67,10 +78,20 @@ def test_columns_that_do_not_fit_the_file(tmp_path: Path, file: str, columns: st
     assert caught.value.where == f"{tmp_path / 'd.csv'}:1"
 
 
-@pytest.mark.parametrize(("columns", "code"), [
-    ("[]", "E0507"), ("[1, 2]", "E0507"), ("{ x: 3 }", "E0507"), ("{ x: [] }", "E0507"), ('"a"', "E0507"),
-    ('{ z: ["a"] }', "E0641"), ('{ x: ["a"], x: ["b"] }', "E0129"), ("{ }", "E0102"), ('{ x: ["a"]; y: "b" }', "E0102"),
-])
+@pytest.mark.parametrize(
+    ("columns", "code"),
+    [
+        ("[]", "E0507"),
+        ("[1, 2]", "E0507"),
+        ("{ x: 3 }", "E0507"),
+        ("{ x: [] }", "E0507"),
+        ('"a"', "E0507"),
+        ('{ z: ["a"] }', "E0641"),
+        ('{ x: ["a"], x: ["b"] }', "E0129"),
+        ("{ }", "E0102"),
+        ('{ x: ["a"]; y: "b" }', "E0102"),
+    ],
+)
 def test_columns_that_the_model_refuses(columns: str, code: str) -> None:
     with pytest.raises(dlc.Error) as caught:
         dlc.compile(SPEC.replace("COLUMNS", columns))
@@ -92,8 +113,9 @@ train a { minimize loss using adam(1e-2); data: "a.csv"; columns: ["a", "b", "c"
     (tmp_path / "a.csv").write_text("y,d,c,b,a\n" + "".join(",".join(map(repr, row)) + "\n" for row in rows.tolist()))
     trainer = dlc.Trainer(dlc.compile(tmp_path / "a.dl"))
     assert trainer.fit().epochs[-1]["validation"]["loss"] < 1
-    assert np.array_equal(trainer.predict(tmp_path / "a.csv")["prediction"],
-                          trainer.predict({"x": rows[:, :0:-1]})["prediction"])
+    assert np.array_equal(
+        trainer.predict(tmp_path / "a.csv")["prediction"], trainer.predict({"x": rows[:, :0:-1]})["prediction"]
+    )
 
 
 def test_several_inputs_and_other_shapes(tmp_path: Path) -> None:
@@ -115,15 +137,18 @@ train {
     trainer = dlc.Trainer(program)
     assert trainer.evaluate(tmp_path / "d.csv")["loss"] == 0
     with pytest.raises(dlc.Error) as caught:
-        dlc.compile("model m { input a: float[batch]; input b: float[batch]; param w: float; loss = mean(w * a * b) }\n"
-                    'train { minimize loss using sgd(0.1); columns: ["a", "b"] }')
+        dlc.compile(
+            "model m { input a: float[batch]; input b: float[batch]; param w: float; loss = mean(w * a * b) }\n"
+            'train { minimize loss using sgd(0.1); columns: ["a", "b"] }'
+        )
     assert caught.value.records()[0]["code"] == "E0640"
 
 
 def test_settings_hold_a_mapping() -> None:
     for given in (["a", "b"], {"x": ["a", "b"]}, {"x": ("a", "b")}):
         assert dlc.compile(SPEC.replace("COLUMNS", "none"), columns=given).settings["train"]["columns"] == {
-            "x": ["a", "b"]}
+            "x": ["a", "b"]
+        }
     assert dlc.compile(SPEC.replace("COLUMNS", "none")).settings["train"]["columns"] is None
 
 
@@ -138,9 +163,11 @@ def test_the_command_line_sets_them(capsys: pytest.CaptureFixture[str], tmp_path
 
 
 def test_a_mapping_is_laid_out_as_a_bracket() -> None:
-    source = "train{\nminimize loss using sgd(1)\ncolumns:{x:[\"a\",\"b\"],\n# why\ny:\"label\"\n}\n}\n"
+    source = 'train{\nminimize loss using sgd(1)\ncolumns:{x:["a","b"],\n# why\ny:"label"\n}\n}\n'
     laid_out = format_source(make_source(source))
-    assert laid_out == """train {
+    assert (
+        laid_out
+        == """train {
     minimize loss using sgd(1)
     columns: { x: ["a", "b"],
         # why
@@ -148,4 +175,5 @@ def test_a_mapping_is_laid_out_as_a_bracket() -> None:
     }
 }
 """
+    )
     assert format_source(make_source(laid_out)) == laid_out

@@ -1,4 +1,5 @@
 """The scripts that complete commands for a shell."""
+
 from __future__ import annotations
 
 import shutil
@@ -31,17 +32,28 @@ def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-@pytest.mark.parametrize(("words", "offered"), [
-    (["tr"], ["train"]), ([""], list(COMMANDS)), (["--v"], ["--version"]),
-    (["train", "--log"], ["--log-every"]), (["train", "x.dl", "--qu"], ["--quiet"]), (["check", "--qu"], [""]),
-    (["train", "x.dl", "--device", "c"], ["cpu", "cuda"]), (["check", "--device", ""], ["cuda"]),
-    (["completion", ""], ["bash", "zsh", "fish"]), (["compile", "x.dl", "--emit", "op"], ["optimized"]),
-    (["train", "sp"], ["specs"]), (["train", "a"], ["a spec.dl"]),
-    (["predict", "x.onnx", "--data", "a s"], ["a spec.dl"]),
-])
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["tr"], ["train"]),
+        ([""], list(COMMANDS)),
+        (["--v"], ["--version"]),
+        (["train", "--log"], ["--log-every"]),
+        (["train", "x.dl", "--qu"], ["--quiet"]),
+        (["check", "--qu"], [""]),
+        (["train", "x.dl", "--device", "c"], ["cpu", "cuda"]),
+        (["check", "--device", ""], ["cuda"]),
+        (["completion", ""], ["bash", "zsh", "fish"]),
+        (["compile", "x.dl", "--emit", "op"], ["optimized"]),
+        (["train", "sp"], ["specs"]),
+        (["train", "a"], ["a spec.dl"]),
+        (["predict", "x.onnx", "--data", "a s"], ["a spec.dl"]),
+    ],
+)
 def test_bash_completes(folder: Path, words: list[str], offered: list[str]) -> None:
-    done = subprocess.run(["bash", "-c", ASK, "ask", folder / "script", *words], cwd=folder, capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", ASK, "ask", folder / "script", *words], cwd=folder, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     *found, registered = done.stdout.splitlines()
     assert found == offered

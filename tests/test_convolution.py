@@ -1,4 +1,5 @@
 """Layers and functions that slide windows: against PyTorch, and what a spec is told when they do not fit."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -24,8 +25,9 @@ ADAPTIVE = (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d, func
 def outputs(body: str, x, precision: str = "float64", batch: str = "batch"):
     """`out` of a spec over x by the interpreter and by stock ONNX Runtime, and its parameters by path."""
     space = ", ".join(str(size) for size in x.shape[1:])
-    program = dlc.compile(f"model m {{\n input x: float[{batch}, {space}]\n {body}\n output out = z\n}}",
-                          precision=precision)
+    program = dlc.compile(
+        f"model m {{\n input x: float[{batch}, {space}]\n {body}\n output out = z\n}}", precision=precision
+    )
     module = program.module
     values = start_values(module, 0)
     rng = np.random.default_rng(1)
@@ -38,8 +40,9 @@ def outputs(body: str, x, precision: str = "float64", batch: str = "batch"):
             tensor.raw_data = values[tensor.name].astype(kind).tobytes()
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     [stock] = session.run(["out"], {"x": x.astype(kind)})
-    np.testing.assert_allclose(stock, mine, **({"rtol": 1e-4, "atol": 1e-4} if precision == "float32" else
-                                               {"rtol": 1e-11, "atol": 1e-11}))
+    np.testing.assert_allclose(
+        stock, mine, **({"rtol": 1e-4, "atol": 1e-4} if precision == "float32" else {"rtol": 1e-11, "atol": 1e-11})
+    )
     return mine, {path: torch.tensor(value) for path, value in values.items()}
 
 
@@ -50,12 +53,17 @@ def drawn(n: int, channels: int = 4):
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("n", [1, 2, 3])
-@pytest.mark.parametrize(("arguments", "how"), [
-    ("kernel = 3", {}), ("kernel = 3, stride = 2, pad = 1", {"stride": 2, "padding": 1}),
-    ("kernel = 2, dilation = 2, groups = 2, bias = false", {"dilation": 2, "groups": 2}),
-    ("kernel = 1, stride = 2", {"stride": 2}), ('kernel = 3, pad = "same"', {"padding": "same"}),
-    ("kernel = 4, groups = 4, pad = 2", {"groups": 4, "padding": 2}),
-])
+@pytest.mark.parametrize(
+    ("arguments", "how"),
+    [
+        ("kernel = 3", {}),
+        ("kernel = 3, stride = 2, pad = 1", {"stride": 2, "padding": 1}),
+        ("kernel = 2, dilation = 2, groups = 2, bias = false", {"dilation": 2, "groups": 2}),
+        ("kernel = 1, stride = 2", {"stride": 2}),
+        ('kernel = 3, pad = "same"', {"padding": "same"}),
+        ("kernel = 4, groups = 4, pad = 2", {"groups": 4, "padding": 2}),
+    ],
+)
 def test_conv_is_that_of_torch(n, arguments, how, precision):
     x = drawn(n)
     found, values = outputs(f"f = conv(8, {arguments}); z = f(x)", x, precision)
@@ -65,12 +73,16 @@ def test_conv_is_that_of_torch(n, arguments, how, precision):
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("n", [1, 2, 3])
-@pytest.mark.parametrize(("arguments", "how"), [
-    ("kernel = 3", {}), ("kernel = 3, stride = 2, pad = 1", {"stride": 2, "padding": 1}),
-    ("kernel = 4, stride = 2, pad = 1, output_pad = 1", {"stride": 2, "padding": 1, "output_padding": 1}),
-    ("kernel = 2, dilation = 2, groups = 2, bias = false", {"dilation": 2, "groups": 2}),
-    ("kernel = 1, stride = 3", {"stride": 3}),
-])
+@pytest.mark.parametrize(
+    ("arguments", "how"),
+    [
+        ("kernel = 3", {}),
+        ("kernel = 3, stride = 2, pad = 1", {"stride": 2, "padding": 1}),
+        ("kernel = 4, stride = 2, pad = 1, output_pad = 1", {"stride": 2, "padding": 1, "output_padding": 1}),
+        ("kernel = 2, dilation = 2, groups = 2, bias = false", {"dilation": 2, "groups": 2}),
+        ("kernel = 1, stride = 3", {"stride": 3}),
+    ],
+)
 def test_conv_transpose_is_that_of_torch(n, arguments, how, precision):
     x = drawn(n)
     found, values = outputs(f"f = conv_transpose(6, {arguments}); z = f(x)", x, precision)
@@ -124,12 +136,16 @@ def test_pooling_is_that_of_torch(n, precision):
     top = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[n - 1]
     mean = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)[n - 1]
     for body, expected in (
-        ("max_pool(2)", top(given, 2)), ("max_pool(3, stride = 2, pad = 1)", top(given, 3, 2, 1)),
-        ("max_pool(2, stride = 1, dilation = 2)", top(given, 2, 1, 0, 2)), ("avg_pool(2)", mean(given, 2)),
+        ("max_pool(2)", top(given, 2)),
+        ("max_pool(3, stride = 2, pad = 1)", top(given, 3, 2, 1)),
+        ("max_pool(2, stride = 1, dilation = 2)", top(given, 2, 1, 0, 2)),
+        ("avg_pool(2)", mean(given, 2)),
         ("avg_pool(3, stride = 2, pad = 1)", mean(given, 3, 2, 1)),
         ("avg_pool(3, stride = 2, pad = 1, count_pad = false)", mean(given, 3, 2, 1, count_include_pad=False)),
-        ("global_avg_pool()", given.flatten(2).mean(2)), ("global_max_pool()", given.flatten(2).amax(2)),
-        ("adaptive_avg_pool(3)", ADAPTIVE[n - 1](given, 3)), ("adaptive_avg_pool()", ADAPTIVE[n - 1](given, 1)),
+        ("global_avg_pool()", given.flatten(2).mean(2)),
+        ("global_max_pool()", given.flatten(2).amax(2)),
+        ("adaptive_avg_pool(3)", ADAPTIVE[n - 1](given, 3)),
+        ("adaptive_avg_pool()", ADAPTIVE[n - 1](given, 1)),
         ("maxout(2, axis = 1)", given.reshape(3, 2, 2, *x.shape[2:]).amax(1)),
     ):
         found, _ = outputs(f"z = x |> {body}", x, precision)
@@ -164,22 +180,38 @@ def test_equal_greatest_values_share_the_derivative():
 def test_no_derivative_leads_through_the_choice_of_a_maximum():
     """A first derivative of max_pool depends on x by jumps alone."""
     with pytest.raises(CompileError) as caught:
-        dlc.compile("model m {\n input x: float[b, 1, 4]\n g = grad(sum(max_pool(x, 2)), x)\n"
-                    " output h = grad(sum(g), x)\n}")
+        dlc.compile(
+            "model m {\n input x: float[b, 1, 4]\n g = grad(sum(max_pool(x, 2)), x)\n output h = grad(sum(g), x)\n}"
+        )
     assert caught.value.code == "E0402"
 
 
-@pytest.mark.parametrize(("body", "code"), [
-    ("conv(8, kernel = 0)(x)", "E0366"), ("conv(8, kernel = 2.5)(x)", "E0366"), ("conv(8, stride = [1])(x)", "E0366"),
-    ("conv(8, pad = [[1, 2, 3], [1, 1]])(x)", "E0366"), ("conv(8, pad = -1)(x)", "E0366"),
-    ('conv(8, pad = "full")(x)', "E0366"), ("convolve(x, x, groups = 0)", "E0366"),
-    ("conv(8, groups = 4)(x)", "E0361"), ("conv(9, groups = 2)(x)", "E0361"), ("conv(8, kernel = 11)(x)", "E0362"),
-    ("conv(8, kernel = 6, dilation = 2)(x)", "E0362"), ("conv(8)(x[:, :, 0, 0])", "E0360"),
-    ("convolve(x, x[0])", "E0360"), ("convolve(x, x[:, 0:3])", "E0361"), ("max_pool(x, 11)", "E0362"),
-    ("max_pool(x, 2, pad = 2)", "E0365"), ("conv_transpose(8, stride = 2, output_pad = 2)(x)", "E0364"),
-    ("conv_transpose(8, 1, pad = 8)(x)", "E0362"), ("convolve_transpose(x, x[0])", "E0361"),
-    ("avg_pool(x, 2, count_pad = 3)", "E0302"), ("tiled_conv(4, tile = 3)(x)", "E0342"),
-])
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("conv(8, kernel = 0)(x)", "E0366"),
+        ("conv(8, kernel = 2.5)(x)", "E0366"),
+        ("conv(8, stride = [1])(x)", "E0366"),
+        ("conv(8, pad = [[1, 2, 3], [1, 1]])(x)", "E0366"),
+        ("conv(8, pad = -1)(x)", "E0366"),
+        ('conv(8, pad = "full")(x)', "E0366"),
+        ("convolve(x, x, groups = 0)", "E0366"),
+        ("conv(8, groups = 4)(x)", "E0361"),
+        ("conv(9, groups = 2)(x)", "E0361"),
+        ("conv(8, kernel = 11)(x)", "E0362"),
+        ("conv(8, kernel = 6, dilation = 2)(x)", "E0362"),
+        ("conv(8)(x[:, :, 0, 0])", "E0360"),
+        ("convolve(x, x[0])", "E0360"),
+        ("convolve(x, x[:, 0:3])", "E0361"),
+        ("max_pool(x, 11)", "E0362"),
+        ("max_pool(x, 2, pad = 2)", "E0365"),
+        ("conv_transpose(8, stride = 2, output_pad = 2)(x)", "E0364"),
+        ("conv_transpose(8, 1, pad = 8)(x)", "E0362"),
+        ("convolve_transpose(x, x[0])", "E0361"),
+        ("avg_pool(x, 2, count_pad = 3)", "E0302"),
+        ("tiled_conv(4, tile = 3)(x)", "E0342"),
+    ],
+)
 def test_what_does_not_fit_is_said(body, code):
     with pytest.raises(CompileError) as caught:
         dlc.compile(f"model m {{\n input x: float[4, 6, 10, 10]\n output z = {body}\n}}")

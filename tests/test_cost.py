@@ -1,4 +1,5 @@
 """What a derivative costs: at most three times the forward graph more, and nothing twice."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

@@ -1,4 +1,5 @@
 """Derivatives given in the language: reverse, forward, higher orders, and what does not fit."""
+
 from __future__ import annotations
 
 import re
@@ -38,9 +39,11 @@ def test_a_straight_through_estimator_in_both_modes_and_twice():
 
 
 def test_it_trains():
-    spec = Spec(QUANTIZE + "model m { input x: float[batch, 3]\ntarget t: float[batch]\nparam w: float[3] init ones\n"
-                "loss = mean((x @ reshape(quantize(w, 8), [3, 1]) - reshape(t, [batch, 1]))^2)\n}\n"
-                "train { minimize loss using sgd(0.05) }")
+    spec = Spec(
+        QUANTIZE + "model m { input x: float[batch, 3]\ntarget t: float[batch]\nparam w: float[3] init ones\n"
+        "loss = mean((x @ reshape(quantize(w, 8), [3, 1]) - reshape(t, [batch, 1]))^2)\n}\n"
+        "train { minimize loss using sgd(0.05) }"
+    )
     t = X @ np.array([0.5, -0.25, 1.0])
     state = spec.start()
     first, state = spec.step(state, x=X, t=t)
@@ -82,14 +85,18 @@ def test_several_arguments():
 
 def test_a_matrix_product_by_hand_against_differences():
     """Rules with shapes of their own, in both modes, also by the parameter and twice."""
-    rule = ("fn affine(x: float[..., n], w: float[n, m], b: float[m]) = tanh(x @ w + b)\n"
-            "derivative affine(g, y, x, w, b) {\n    d = g * (1 - y^2)\n"
-            "    return d @ transpose(w), transpose(x) @ d, sum(d, axis = 0)\n}\n")
+    rule = (
+        "fn affine(x: float[..., n], w: float[n, m], b: float[m]) = tanh(x @ w + b)\n"
+        "derivative affine(g, y, x, w, b) {\n    d = g * (1 - y^2)\n"
+        "    return d @ transpose(w), transpose(x) @ d, sum(d, axis = 0)\n}\n"
+    )
     plain = rule[: rule.index("derivative")]
-    text = ("param w: float[3, 2] init glorot_uniform\nparam b: float[2] init ones\ny = affine(x, w, b)\n"
-            "output g = grad(sum(y^2), w)\noutput h = hvp(sum(y^2), w, w)\noutput t = jvp(y, x, x)\n"
-            "output u = grad(sum(y^3), b)\noutput j = jacobian(y, x, per = batch)\n"
-            "output s = grad(sum(grad(sum(y^2), x)^2), w)\n")
+    text = (
+        "param w: float[3, 2] init glorot_uniform\nparam b: float[2] init ones\ny = affine(x, w, b)\n"
+        "output g = grad(sum(y^2), w)\noutput h = hvp(sum(y^2), w, w)\noutput t = jvp(y, x, x)\n"
+        "output u = grad(sum(y^3), b)\noutput j = jacobian(y, x, per = batch)\n"
+        "output s = grad(sum(grad(sum(y^2), x)^2), w)\n"
+    )
     given, own = model(rule, text), model(plain, text)
     state = own.start()
     for name in "ghtujs":
@@ -105,8 +112,10 @@ def test_a_better_derivative_at_a_point_where_the_plain_one_fails():
 
 def test_one_rule_within_another():
     """Formal values of different applications do not meet. Forward mode transposes the rule as it stands."""
-    rule = ("fn twice(x) = x\nderivative twice(g, y, x) = 2 * g\n"
-            "fn outer(x) = twice(x)\nderivative outer(g, y, x) = twice(g * x) + twice(g) * y\n")
+    rule = (
+        "fn twice(x) = x\nderivative twice(g, y, x) = 2 * g\n"
+        "fn outer(x) = twice(x)\nderivative outer(g, y, x) = twice(g * x) + twice(g) * y\n"
+    )
     once = 2 * X  # g x + g y at g = 1
     np.testing.assert_allclose(get(rule, "grad(sum(outer(x)), x)"), once)
     np.testing.assert_allclose(get(rule, "grad(sum(outer(twice(x))), x)"), 2 * once)
@@ -117,13 +126,15 @@ def test_one_rule_within_another():
         np.testing.assert_allclose(get(rule, f"jacobian({mode}, x, per = batch)").shape, (4, 3, 3))
     # by x through `twice`, and by y through the rule of `outer`
     np.testing.assert_allclose(get(rule, "grad(sum(grad(sum(outer(x)), x)), x)"), 2 + once)
-    np.testing.assert_allclose(get(rule, "jacobian(outer(x), x, per = batch)"),
-                               np.einsum("bi,ij->bij", once, np.eye(3)))
+    np.testing.assert_allclose(
+        get(rule, "jacobian(outer(x), x, per = batch)"), np.einsum("bi,ij->bij", once, np.eye(3))
+    )
 
 
 @pytest.mark.parametrize("mode", ["grad(sum(h), x)", "jvp(h, x, 1)"])
 def test_a_deep_chain_is_linear(mode):
     """Each rule looks at itself, not at the whole graph."""
+
     def work(turns: int) -> int:
         text = f"h = x\nfor i in 0..{turns} {{ h = f(h) }}\noutput z = {mode}"
         return calls(lambda: model("fn f(x) = round(x) + 1\nderivative f(g, y, x) = g * (1 + y / 100)\n", text))
@@ -147,20 +158,23 @@ def test_rows_that_a_rule_mixes_are_told():
     assert codes(f"{rule}model m {{ input x: float[batch, 3]\n{text} }}") == ["E0413"]
 
 
-@pytest.mark.parametrize(("text", "code"), [
-    ("derivative f(g, y, x) = g", "E0255"),
-    ("fn f(x) = x\nderivative f(g, x) = g", "E0256"),
-    ("fn f(x) = x\nderivative f(g, y, z) = g", "E0256"),
-    ("fn f(x) = x\nderivative f(x, y, x) = x", "E0256"),
-    ("fn f(x) = x\nderivative f(g, y, x = 1) = g", "E0256"),
-    ("fn f(x) = x\nderivative f(g, y, x) = g\nderivative f(g, y, x) = g", "E0203"),
-    ("fn f(x) = x\nderivative f(g, y, x) = (g, g)", "E0414"),
-    ("fn f(x) = x\nderivative f(g, y, x) = sum(g, axis = 0)", "E0414"),
-    ("fn f(x) = x\nderivative f(g, y, x) = [g]", "E0414"),
-    ("fn f(x) = (x, x)\nderivative f(g, y, x) = g", "E0414"),
-    ("fn f(x) = x > 0\nderivative f(g, y, x) = g", "E0414"),
-    ("fn f(x) = x\nderivative f(g, y, x) = h", "E0201"),
-])
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("derivative f(g, y, x) = g", "E0255"),
+        ("fn f(x) = x\nderivative f(g, x) = g", "E0256"),
+        ("fn f(x) = x\nderivative f(g, y, z) = g", "E0256"),
+        ("fn f(x) = x\nderivative f(x, y, x) = x", "E0256"),
+        ("fn f(x) = x\nderivative f(g, y, x = 1) = g", "E0256"),
+        ("fn f(x) = x\nderivative f(g, y, x) = g\nderivative f(g, y, x) = g", "E0203"),
+        ("fn f(x) = x\nderivative f(g, y, x) = (g, g)", "E0414"),
+        ("fn f(x) = x\nderivative f(g, y, x) = sum(g, axis = 0)", "E0414"),
+        ("fn f(x) = x\nderivative f(g, y, x) = [g]", "E0414"),
+        ("fn f(x) = (x, x)\nderivative f(g, y, x) = g", "E0414"),
+        ("fn f(x) = x > 0\nderivative f(g, y, x) = g", "E0414"),
+        ("fn f(x) = x\nderivative f(g, y, x) = h", "E0201"),
+    ],
+)
 def test_what_does_not_fit(text, code):
     assert code in codes(f"{text}\nmodel m {{ input x: float[batch, 3]\noutput z = f(x) }}")
 
@@ -171,8 +185,10 @@ def test_in_a_checkpoint_and_around_a_scan():
     block = "h = x * 1\ncheckpoint { a = f(sin(h)); b = f(cos(a)) }\noutput z = grad(sum(b * b), x)"
     plain = block.replace("checkpoint {", "").replace(" }", "")
     np.testing.assert_allclose(model(rule, block).get("z", {"x": X}), model(rule, plain).get("z", {"x": X}))
-    text = ("q = f(x)\nscan t over 0..3 {\n state h: float[batch] = 1\n h <- h * q[:, t]\n}\n"
-            "output z = grad(sum(f(h)), x)\noutput t = jvp(f(h), x, 1)")
+    text = (
+        "q = f(x)\nscan t over 0..3 {\n state h: float[batch] = 1\n h <- h * q[:, t]\n}\n"
+        "output z = grad(sum(f(h)), x)\noutput t = jvp(f(h), x, 1)"
+    )
     spec, at = model(rule, text), X + 0.3
     q = np.round(at)
     others = np.stack([np.prod(np.delete(q, i, 1), axis=1) for i in range(3)], axis=1)
@@ -184,19 +200,25 @@ def test_in_a_checkpoint_and_around_a_scan():
 # name -> (functions, the next h of h and the slice u)
 TURNS = {
     "a surrogate of a step": (
-        "fn f(v) = where(v > 0, 1.0, 0.0)\nderivative f(g, y, v) = g / (1 + 3 * abs(v))^2\n", "0.5 * h + f(u @ W - h)"),
+        "fn f(v) = where(v > 0, 1.0, 0.0)\nderivative f(g, y, v) = g / (1 + 3 * abs(v))^2\n",
+        "0.5 * h + f(u @ W - h)",
+    ),
     "a product with the weights": (
         "fn f(h, W) = h @ W\nderivative f(g, y, h, W) { return 2 * g @ transpose(W), 3 * transpose(h) @ g }\n",
-        "tanh(f(h, W) + u)"),
+        "tanh(f(h, W) + u)",
+    ),
     "of the slice alone": ("fn f(v) = round(v)\nderivative f(g, y, v) = g * v^2\n", "tanh(h @ W + f(u))"),
     "the result": ("fn f(v) = tanh(v)\nderivative f(g, y, v) = g * (1 - y^3)\n", "f(h @ W + u)"),
     "g alone": ("fn f(v) = v\nderivative f(g, y, v) = -g\n", "tanh(f(h) @ W + u)"),
-    "a weight of the turn": ("fn f(v, k) = k * v\nderivative f(g, y, v, k) { return g * k^2, sum(g * v) }\n",
-                             "sin(f(h, W[0, 0]) + u)"),
+    "a weight of the turn": (
+        "fn f(v, k) = k * v\nderivative f(g, y, v, k) { return g * k^2, sum(g * v) }\n",
+        "sin(f(h, W[0, 0]) + u)",
+    ),
     "one in another": (
         "fn a(v) = round(v)\nderivative a(g, y, v) = g * v\n"
         "fn b(v) = sin(a(2 * v))\nderivative b(g, y, v) = g * (a(v) + y)\n",
-        "0.9 * b(h + u) @ W + h / 2"),
+        "0.9 * b(h + u) @ W + h / 2",
+    ),
     "of the library": ("", "round_through(2 * h + u) @ W / 3 + sign_through(reverse_gradient(h, 0.5))"),
 }
 
@@ -210,8 +232,10 @@ def test_in_the_iterations_of_a_scan(name):
     each = [re.sub(r"\bu\b", f"u{t}", following) for t in range(4)]
     turns = "".join(f"u{t} = s[:, {t}]\nh = {next_}\nr{t} = h\n" for t, next_ in enumerate(each))
     loop = f"h = 0 * x\n{turns}r = stack([r0, r1, r2, r3], axis = 1)\n"
-    loss = ("loss = sum(sin(r) * r) + sum(h)\noutput a = grad(loss, s)\noutput b = grad(loss, W)\n"
-            "output c = grad(sum(grad(loss, s)^2), s)\noutput d = jvp(sum(r^2), s, cos(s))\noutput z = r")
+    loss = (
+        "loss = sum(sin(r) * r) + sum(h)\noutput a = grad(loss, s)\noutput b = grad(loss, W)\n"
+        "output c = grad(sum(grad(loss, s)^2), s)\noutput d = jvp(sum(r^2), s, cos(s))\noutput z = r"
+    )
     data = {"x": X, "s": np.random.default_rng(3).normal(size=(4, 4, 3))}
     one, other = (model(functions, start + body + loss) for body in (scan, loop))
     state = one.start()
@@ -226,8 +250,10 @@ def test_second_derivatives_by_weights_and_data_together():
     start = "input s: float[batch, 5, 3]\nparam W: float[3, 3] init normal(0, 0.5)\n"
     scan = "scan t over 0..5 {\n state h: float[batch, 3] = 0\n h <- f(h @ W + s[:, t])\n}\n"
     loop = "h = 0 * x\n" + "".join(f"h = f(h @ W + s[:, {t}])\n" for t in range(5))
-    outputs = ("loss = mean(h^2)\noutput a = hvp(loss, W, W)\noutput b = grad(sum(grad(loss, W)^2), W)\n"
-               "output c = grad(sum(grad(loss, s)^2), s)\noutput d = grad(loss, W)\noutput e = hessian(loss, W)\n")
+    outputs = (
+        "loss = mean(h^2)\noutput a = hvp(loss, W, W)\noutput b = grad(sum(grad(loss, W)^2), W)\n"
+        "output c = grad(sum(grad(loss, s)^2), s)\noutput d = grad(loss, W)\noutput e = hessian(loss, W)\n"
+    )
     one, other = (model(rule, start + body + outputs) for body in (scan, loop))
     data = {"x": X, "s": np.random.default_rng(1).normal(size=(4, 5, 3)), **one.start()}
     for output in "abcde":
@@ -275,11 +301,14 @@ def test_the_word_is_free_elsewhere():
     np.testing.assert_array_equal(get("fn f(derivative) = derivative\n", "f(x)"), X)
 
 
-@pytest.mark.parametrize(("expression", "value", "derivative"), [
-    ("round_through(2.3 * x)", np.round(2.3 * X), 2.3 * np.ones_like(X)),
-    ("sign_through(x / 2)", np.where(X >= 0, 1.0, -1.0), np.where(np.abs(X) <= 2, 0.5, 0)),
-    ("reverse_gradient(x, 0.5)", X, -0.5 * np.ones_like(X)),
-])
+@pytest.mark.parametrize(
+    ("expression", "value", "derivative"),
+    [
+        ("round_through(2.3 * x)", np.round(2.3 * X), 2.3 * np.ones_like(X)),
+        ("sign_through(x / 2)", np.where(X >= 0, 1.0, -1.0), np.where(np.abs(X) <= 2, 0.5, 0)),
+        ("reverse_gradient(x, 0.5)", X, -0.5 * np.ones_like(X)),
+    ],
+)
 def test_the_estimators_of_the_library(expression, value, derivative):
     np.testing.assert_allclose(get("", expression), value)
     np.testing.assert_allclose(get("", f"grad(sum({expression}), x)"), derivative)

@@ -1,4 +1,5 @@
 """Data: what is taken silently, what is refused and how, and the order in which rows come."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -47,9 +48,7 @@ def test_fields_come_from_the_signature() -> None:
 
 def test_fields_of_a_foreign_file_come_from_its_graphs() -> None:
     found = fields(CompiledFile(foreign()), ["features", "wanted"])
-    assert [(f.name, str(f), f.rows) for f in found] == [
-        ("features", "float[N, 2]", 0), ("wanted", "float[N, 1]", 0),
-    ]
+    assert [(f.name, str(f), f.rows) for f in found] == [("features", "float[N, 2]", 0), ("wanted", "float[N, 1]", 0)]
 
 
 # --- what is taken silently
@@ -82,34 +81,99 @@ def test_whole_numbers_that_float32_holds_are_taken() -> None:
 
 RAGGED = [[1.0, 2.0], [3.0]]
 REFUSED: list[tuple[str, dict[str, Any], str, tuple[str, ...], str | None]] = [
-    ("E0609", {"X": arrays()["x"], "y": [0]}, "the data have no `x`",
-     ("expected `x: float[batch, 4]`", "found X, y"), None),
-    ("E0609", {"x": arrays()["x"], "yy": [0]}, "the data have no `y`",
-     ("expected `y: int[batch]`", "found x, yy"), "did you mean `yy`?"),
-    ("E0610", arrays(x=np.zeros((6, 2, 2))), "`x` has 3 dimensions where 2 are expected",
-     ("found shape [6, 2, 2]", "expected `float[batch, 4]`"), None),
-    ("E0611", arrays(x=np.zeros((6, 5))), "dimension 1 of `x` is 5 where 4 is expected",
-     ("found shape [6, 5]", "expected `float[batch, 4]`"), None),
+    (
+        "E0609",
+        {"X": arrays()["x"], "y": [0]},
+        "the data have no `x`",
+        ("expected `x: float[batch, 4]`", "found X, y"),
+        None,
+    ),
+    (
+        "E0609",
+        {"x": arrays()["x"], "yy": [0]},
+        "the data have no `y`",
+        ("expected `y: int[batch]`", "found x, yy"),
+        "did you mean `yy`?",
+    ),
+    (
+        "E0610",
+        arrays(x=np.zeros((6, 2, 2))),
+        "`x` has 3 dimensions where 2 are expected",
+        ("found shape [6, 2, 2]", "expected `float[batch, 4]`"),
+        None,
+    ),
+    (
+        "E0611",
+        arrays(x=np.zeros((6, 5))),
+        "dimension 1 of `x` is 5 where 4 is expected",
+        ("found shape [6, 5]", "expected `float[batch, 4]`"),
+        None,
+    ),
     ("E0613", arrays(y=np.zeros(6)), "`y` holds float64 where int is expected", ("expected `int[batch]`",), None),
-    ("E0614", arrays(x=np.array([["a"] * 4] * 6)), "`x` does not hold numbers",
-     ("found dtype <U1", "expected `float[batch, 4]`"), None),
-    ("E0614", arrays(x=np.zeros((6, 4), complex)), "`x` does not hold numbers",
-     ("found dtype complex128", "expected `float[batch, 4]`"), None),
-    ("E0616", arrays(x=np.where(np.arange(24).reshape(6, 4) == 9, np.nan, 0)), "`x` holds NaN or infinity",
-     ("found nan at [2, 1]",), None),
-    ("E0616", arrays(x=np.full((6, 4), -np.inf, np.float32)), "`x` holds NaN or infinity",
-     ("found -inf at [0, 0], and 23 more",), None),
-    ("E0617", arrays(y=np.zeros(5, int)), "the arrays differ in their number of rows",
-     ("`x` has 6", "`y` has 5"), None),
+    (
+        "E0614",
+        arrays(x=np.array([["a"] * 4] * 6)),
+        "`x` does not hold numbers",
+        ("found dtype <U1", "expected `float[batch, 4]`"),
+        None,
+    ),
+    (
+        "E0614",
+        arrays(x=np.zeros((6, 4), complex)),
+        "`x` does not hold numbers",
+        ("found dtype complex128", "expected `float[batch, 4]`"),
+        None,
+    ),
+    (
+        "E0616",
+        arrays(x=np.where(np.arange(24).reshape(6, 4) == 9, np.nan, 0)),
+        "`x` holds NaN or infinity",
+        ("found nan at [2, 1]",),
+        None,
+    ),
+    (
+        "E0616",
+        arrays(x=np.full((6, 4), -np.inf, np.float32)),
+        "`x` holds NaN or infinity",
+        ("found -inf at [0, 0], and 23 more",),
+        None,
+    ),
+    (
+        "E0617",
+        arrays(y=np.zeros(5, int)),
+        "the arrays differ in their number of rows",
+        ("`x` has 6", "`y` has 5"),
+        None,
+    ),
     ("E0618", {"x": np.zeros((0, 4)), "y": np.zeros(0, int)}, "the data have no rows", ("found 0 rows",), None),
-    ("E0620", arrays(y=np.array([0, 1, 2, 3, 0, -1])), "`y` holds labels out of range",
-     ("found 3 at [3], and 1 more", "expected whole numbers from 0 to 2"), None),
-    ("E0621", arrays(x=np.full((6, 4), 1e300)), "`x` holds numbers beyond the range of float32",
-     ("found 1e+300 at [0, 0], and 23 more",), None),
-    ("E0622", arrays(x=np.full((6, 4), 2**24 + 1)),
-     "`x` holds whole numbers that float32 cannot hold exactly", ("found 16777217 at [0, 0], and 23 more",), None),
-    ("E0622", arrays(y=np.array([0, 1, 2, 0, 1, 2**63], np.uint64)),
-     "`y` holds whole numbers that int64 cannot hold exactly", ("found 9223372036854775808 at [5]",), None),
+    (
+        "E0620",
+        arrays(y=np.array([0, 1, 2, 3, 0, -1])),
+        "`y` holds labels out of range",
+        ("found 3 at [3], and 1 more", "expected whole numbers from 0 to 2"),
+        None,
+    ),
+    (
+        "E0621",
+        arrays(x=np.full((6, 4), 1e300)),
+        "`x` holds numbers beyond the range of float32",
+        ("found 1e+300 at [0, 0], and 23 more",),
+        None,
+    ),
+    (
+        "E0622",
+        arrays(x=np.full((6, 4), 2**24 + 1)),
+        "`x` holds whole numbers that float32 cannot hold exactly",
+        ("found 16777217 at [0, 0], and 23 more",),
+        None,
+    ),
+    (
+        "E0622",
+        arrays(y=np.array([0, 1, 2, 0, 1, 2**63], np.uint64)),
+        "`y` holds whole numbers that int64 cannot hold exactly",
+        ("found 9223372036854775808 at [5]",),
+        None,
+    ),
     ("E0626", arrays(x=RAGGED), "`x` is not a rectangular array", ("expected `float[batch, 4]`",), None),
 ]
 
@@ -211,7 +275,7 @@ GOOD = 'x0,x1,x2,x3,y\n1,2,3,4,0\n\n"5",6,"7.5",8,2\n'
     [
         (GOOD, None),
         ("\ufeff" + GOOD, None),
-        ("y, x3, x2, x1, x0, note\n0, 4, 3, 2, 1, a\n2, 8, 7.5, 6, 5, \"b, c\"\n", None),
+        ('y, x3, x2, x1, x0, note\n0, 4, 3, 2, 1, a\n2, 8, 7.5, 6, 5, "b, c"\n', None),
         ("a,b,c,d,label\n1,2,3,4,0\n5,6,7.5,8,2\n", {"x": ["a", "b", "c", "d"], "y": ["label"]}),
         (GOOD.replace("\n", "\r\n"), None),
     ],
@@ -284,8 +348,10 @@ def test_an_order_is_fixed_for_ever() -> None:
     order = random.permutation(10, seed=7, purpose=random.ORDER, turn=3)
     assert order.tolist() == sorted(range(10), key=draws.__getitem__) == [6, 7, 3, 5, 9, 4, 2, 0, 1, 8]
     assert order.tolist() == random.permutation(10, seed=7, purpose=random.ORDER, turn=3).tolist()
-    others = [random.permutation(10, seed=s, purpose=p, turn=t).tolist() for s, p, t in
-              [(8, random.ORDER, 3), (7, random.SPLIT, 3), (7, random.ORDER, 4)]]
+    others = [
+        random.permutation(10, seed=s, purpose=p, turn=t).tolist()
+        for s, p, t in [(8, random.ORDER, 3), (7, random.SPLIT, 3), (7, random.ORDER, 4)]
+    ]
     assert order.tolist() not in others
 
 

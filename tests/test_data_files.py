@@ -1,5 +1,6 @@
 """Files of data: what a CSV or .npz file can hold that is no data, each said with its line or name; and what a file may
 ask of the machine."""
+
 from __future__ import annotations
 
 import os
@@ -50,18 +51,21 @@ def write(tmp_path: Path, text: str) -> Path:
 HEAD = "x0,x1,y\n1,2,0\n"
 
 
-@pytest.mark.parametrize(("text", "fields", "code", "line", "note"), [
-    (HEAD + "\n1,nan,0\n", (), "E0616", 4, "found nan in `x1`"),
-    (HEAD + "inf,2,0\n1,nan,0\n", (), "E0616", 3, "found inf in `x0`, and 1 more"),
-    (HEAD + '"1",2,3\n', (), "E0620", 3, "found 3 in `y`"),
-    (HEAD + "1,2,-1\n", (), "E0620", 3, "found -1 in `y`"),
-    ("note,m\n\"two\nlines\",1\nb,2\n", (M,), "E0615", 4, "found 2 in `m`"),
-    ("p\n1\n0.5\n1.5\n", (P,), "E0620", 4, "found 1.5 in `p`"),
-    (HEAD + "1,2,nan\n", (), "E0616", 3, "found nan in `y`"),
-    ("m\ntrue\nnan\n", (M,), "E0616", 3, "found nan in `m`"),
-    ("p\n1e300\n", (P,), "E0621", 2, "found 1e+300 in `p`"),
-    ("p\n1\n16777217\n", (Field("p", REAL, ("batch",), 0),), None, 0, ""),
-])
+@pytest.mark.parametrize(
+    ("text", "fields", "code", "line", "note"),
+    [
+        (HEAD + "\n1,nan,0\n", (), "E0616", 4, "found nan in `x1`"),
+        (HEAD + "inf,2,0\n1,nan,0\n", (), "E0616", 3, "found inf in `x0`, and 1 more"),
+        (HEAD + '"1",2,3\n', (), "E0620", 3, "found 3 in `y`"),
+        (HEAD + "1,2,-1\n", (), "E0620", 3, "found -1 in `y`"),
+        ('note,m\n"two\nlines",1\nb,2\n', (M,), "E0615", 4, "found 2 in `m`"),
+        ("p\n1\n0.5\n1.5\n", (P,), "E0620", 4, "found 1.5 in `p`"),
+        (HEAD + "1,2,nan\n", (), "E0616", 3, "found nan in `y`"),
+        ("m\ntrue\nnan\n", (M,), "E0616", 3, "found nan in `m`"),
+        ("p\n1e300\n", (P,), "E0621", 2, "found 1e+300 in `p`"),
+        ("p\n1\n16777217\n", (Field("p", REAL, ("batch",), 0),), None, 0, ""),
+    ],
+)
 def test_what_is_wrong_with_a_number_is_said_with_its_line(
     tmp_path: Path, text: str, fields: tuple[Field, ...], code: str | None, line: int, note: str
 ) -> None:
@@ -73,12 +77,20 @@ def test_what_is_wrong_with_a_number_is_said_with_its_line(
     assert (found.code, found.where, found.notes[0]) == (code, f"{path}:{line}", note)
 
 
-@pytest.mark.parametrize(("text", "line", "words"), [
-    ("x0;x1;y\n1;2;0\n", 1, "semicolons"), ("x0;x1;y\n1,5;2,5;0\n", 1, "semicolons"),
-    ("x0\tx1\ty\n1\t2\t0\n", 1, "tabs"), ("x0|x1|y\n1|2|0\n", 1, "bars"), ("x0 x1 y\n1 2 0\n", 1, "blanks"),
-    ("sep=;\nx0;x1;y\n1;2;0\n", 1, "semicolons"), ("x0,x1,y\n1;2;0\n", 2, "semicolons"),
-    ("\n\n\"x0\";\"x1\";\"y\"\n1;2;0\n", 1, "semicolons"), ("x0,x1,y\n1\t2\t0\n", 2, "tabs"),
-])
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("x0;x1;y\n1;2;0\n", 1, "semicolons"),
+        ("x0;x1;y\n1,5;2,5;0\n", 1, "semicolons"),
+        ("x0\tx1\ty\n1\t2\t0\n", 1, "tabs"),
+        ("x0|x1|y\n1|2|0\n", 1, "bars"),
+        ("x0 x1 y\n1 2 0\n", 1, "blanks"),
+        ("sep=;\nx0;x1;y\n1;2;0\n", 1, "semicolons"),
+        ("x0,x1,y\n1;2;0\n", 2, "semicolons"),
+        ('\n\n"x0";"x1";"y"\n1;2;0\n', 1, "semicolons"),
+        ("x0,x1,y\n1\t2\t0\n", 2, "tabs"),
+    ],
+)
 def test_other_separators_are_named(tmp_path: Path, text: str, line: int, words: str) -> None:
     found = refused(write(tmp_path, text))
     assert found.code == "E0645" and words in found.message and found.where == f"{tmp_path / 'd.csv'}:{line}"
@@ -89,10 +101,17 @@ def test_semicolons_with_decimal_commas_are_both_named(tmp_path: Path) -> None:
     assert found.notes == ("found 'x0;x1;y'", "and decimal commas: '1,5;2,5;0'")
 
 
-@pytest.mark.parametrize(("text", "code", "help"), [
-    (HEAD + '"1,5",2,0\n', "E0608", "a number is written with a point, not with a comma: `1.5`"),
-    (HEAD + "1,5,2,5,0\n", "E0607", "a number is written with a point, not with a comma, which separates cells: `1.5`"),
-])
+@pytest.mark.parametrize(
+    ("text", "code", "help"),
+    [
+        (HEAD + '"1,5",2,0\n', "E0608", "a number is written with a point, not with a comma: `1.5`"),
+        (
+            HEAD + "1,5,2,5,0\n",
+            "E0607",
+            "a number is written with a point, not with a comma, which separates cells: `1.5`",
+        ),
+    ],
+)
 def test_a_decimal_comma_is_named(tmp_path: Path, text: str, code: str, help: str) -> None:
     found = refused(write(tmp_path, text))
     assert (found.code, found.help, found.where) == (code, help, f"{tmp_path / 'd.csv'}:3")
@@ -135,8 +154,11 @@ def test_a_header_of_nothing(tmp_path: Path) -> None:
     assert refused(write(tmp_path, ",,\n1,2,0\n")).code == "E0609"
 
 
-CELLS = st.one_of(st.integers(-10**6, 10**6).map(str), st.floats(-1e6, 1e6, width=32).map(repr),
-                  st.sampled_from([" 5 ", "+1", "1e3", "-.5", "5."]))
+CELLS = st.one_of(
+    st.integers(-(10**6), 10**6).map(str),
+    st.floats(-1e6, 1e6, width=32).map(repr),
+    st.sampled_from([" 5 ", "+1", "1e3", "-.5", "5."]),
+)
 
 
 @given(st.lists(st.tuples(CELLS, CELLS, st.integers(0, 2), st.booleans()), min_size=1, max_size=30), st.integers(1, 5))
@@ -145,7 +167,7 @@ def test_rows_are_read_whatever_their_blocks(rows: list[tuple[str, str, int, boo
     before, table.ROWS = table.ROWS, block
     try:
         with tempfile.TemporaryDirectory() as folder:
-            lines = ["m,y,note,x1,x0", *(f"{str(m).lower()},{y},\"a, b\",{b},{a}" for a, b, y, m in rows)]
+            lines = ["m,y,note,x1,x0", *(f'{str(m).lower()},{y},"a, b",{b},{a}' for a, b, y, m in rows)]
             found = read(write(Path(folder), "\n".join(lines)), X, Y, M)
     finally:
         table.ROWS = before
@@ -192,10 +214,17 @@ def claiming(path: Path, shape: str, dtype: str = "<f8") -> Path:
     return path
 
 
-@pytest.mark.parametrize(("shape", "shown"), [
-    (f"({2**70},)", "[2^70]"), (f"({2**40}, {2**40})", "[2^40, 2^40]"), ("(-1, 4)", "[-1, 4]"),
-    (f"({10**400},)", "[2^1329]"), (f"(0, {2**62})", None), (f"({2**60},)", "[2^60]"),
-])
+@pytest.mark.parametrize(
+    ("shape", "shown"),
+    [
+        (f"({2**70},)", "[2^70]"),
+        (f"({2**40}, {2**40})", "[2^40, 2^40]"),
+        ("(-1, 4)", "[-1, 4]"),
+        (f"({10**400},)", "[2^1329]"),
+        (f"(0, {2**62})", None),
+        (f"({2**60},)", "[2^60]"),
+    ],
+)
 def test_shapes_that_no_array_has(tmp_path: Path, shape: str, shown: str | None) -> None:
     found = refused(claiming(tmp_path / "d.npz", shape), X)
     if shown is None:

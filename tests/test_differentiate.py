@@ -1,4 +1,5 @@
 """Reverse mode on whole graphs: sharing, nesting, cost, and what has no derivative."""
+
 from __future__ import annotations
 
 import dlc
@@ -104,8 +105,13 @@ def test_free_sizes():
 def test_gradient_of_products_in_every_orientation():
     """Flattened and batched products, transposed or not, against a sum written out."""
     rng = np.random.default_rng(1)
-    for lead_a, lead_b, ta, tb in [((2, 5), (), False, False), ((2, 5), (), False, True), ((5,), (), True, False),
-                                   ((), (5,), False, True), ((2, 1), (5,), True, True)]:
+    for lead_a, lead_b, ta, tb in [
+        ((2, 5), (), False, False),
+        ((2, 5), (), False, True),
+        ((5,), (), True, False),
+        ((), (5,), False, True),
+        ((2, 1), (5,), True, True),
+    ]:
         graph = Graph()
         a = vector(graph, "a", *lead_a, *((4, 3) if ta else (3, 4)))
         b = vector(graph, "b", *lead_b, *((2, 4) if tb else (4, 2)))

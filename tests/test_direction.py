@@ -1,4 +1,5 @@
 """Which way a figure should go, where its graph says so; asked for where it does not. Never a guess."""
+
 from __future__ import annotations
 
 import dlc
@@ -22,26 +23,68 @@ train {
 }
 """
 GROWS = [
-    "accuracy(z, y)", "mean(argmax(z) == y)", "100 * accuracy(z, y)", "sum(argmax(z) == y)", "1 - mean(argmax(z) != y)",
-    "mean(any(top(z, 2) == y[:, none], axis = -1))", "mean(log_density(categorical(logits = z), y))",
-    "exp(mean(log_density(categorical(logits = z), y)))", "-mean((p - t)^2)", "1 - sqrt(mean((p - t)^2)) / 3",
-    "mean((p > 0) == (t > 0))", "accuracy(z, y) - squared(p, t)", "max(-abs(p - t))", "mean(not (argmax(z) != y))",
-    "mean(argmax(z) == y and t > 0)", "-cross_entropy(z, y)",
+    "accuracy(z, y)",
+    "mean(argmax(z) == y)",
+    "100 * accuracy(z, y)",
+    "sum(argmax(z) == y)",
+    "1 - mean(argmax(z) != y)",
+    "mean(any(top(z, 2) == y[:, none], axis = -1))",
+    "mean(log_density(categorical(logits = z), y))",
+    "exp(mean(log_density(categorical(logits = z), y)))",
+    "-mean((p - t)^2)",
+    "1 - sqrt(mean((p - t)^2)) / 3",
+    "mean((p > 0) == (t > 0))",
+    "accuracy(z, y) - squared(p, t)",
+    "max(-abs(p - t))",
+    "mean(not (argmax(z) != y))",
+    "mean(argmax(z) == y and t > 0)",
+    "-cross_entropy(z, y)",
 ]
 FALLS = [
-    "cross_entropy(z, y)", "exp(cross_entropy(z, y))", "mean((p - t)^2)", "sqrt(mean((t - p)^2))", "mean(abs(t - p))",
-    "max(abs(p - t))", "absolute(p, t)", "huber(p, t)", "hinge(p, 2 * t - 1)", "binary_cross_entropy(p, t)",
-    "1 - accuracy(z, y)", "mean(argmax(z) != y)", "-mean(log_density(categorical(logits = z), y))",
-    "mean(abs(p - t) > 0.1)", "squared(p, t) + absolute(p, t)", "0.1 * mean(p^2)", "log(squared(p, t))",
-    "mean(not (argmax(z) == y))", "squared(p, t) / 7",
+    "cross_entropy(z, y)",
+    "exp(cross_entropy(z, y))",
+    "mean((p - t)^2)",
+    "sqrt(mean((t - p)^2))",
+    "mean(abs(t - p))",
+    "max(abs(p - t))",
+    "absolute(p, t)",
+    "huber(p, t)",
+    "hinge(p, 2 * t - 1)",
+    "binary_cross_entropy(p, t)",
+    "1 - accuracy(z, y)",
+    "mean(argmax(z) != y)",
+    "-mean(log_density(categorical(logits = z), y))",
+    "mean(abs(p - t) > 0.1)",
+    "squared(p, t) + absolute(p, t)",
+    "0.1 * mean(p^2)",
+    "log(squared(p, t))",
+    "mean(not (argmax(z) == y))",
+    "squared(p, t) / 7",
 ]
 UNKNOWN = [
-    "1 - mean((t - p)^2) / (mean(t^2) - mean(t)^2)", "mean(p)", "mean(p > 0)", "mean(abs(p))", "mean(x[:, 0] == t)",
-    "sum(y * p)", "accuracy(z, y) + squared(p, t)", "accuracy(z, y) / squared(p, t)", "accuracy(z, y) * squared(p, t)",
-    "squared(p, 0.0)", "binary_cross_entropy(p, 0.9)", "squared(p, z[:, 1])", "1 / squared(p, t)",
+    "1 - mean((t - p)^2) / (mean(t^2) - mean(t)^2)",
+    "mean(p)",
+    "mean(p > 0)",
+    "mean(abs(p))",
+    "mean(x[:, 0] == t)",
+    "sum(y * p)",
+    "accuracy(z, y) + squared(p, t)",
+    "accuracy(z, y) / squared(p, t)",
+    "accuracy(z, y) * squared(p, t)",
+    "squared(p, 0.0)",
+    "binary_cross_entropy(p, 0.9)",
+    "squared(p, z[:, 1])",
+    "1 / squared(p, t)",
     "mean(argmax(z) == 1)",
-    "mean(p * t)", "sum((argmax(z) == y) * t) / sum(t)", "squared(p, t)^2", "cos(squared(p, t))", "0 * accuracy(z, y)",
-    "mean((p - t)^3)", "mean(p == p)", "mean(t)", "squared(p, p + t)",
+    "mean(p * t)",
+    "sum((argmax(z) == y) * t) / sum(t)",
+    "squared(p, t)^2",
+    "cos(squared(p, t))",
+    "0 * accuracy(z, y)",
+    "mean((p - t)^3)",
+    "mean(p == p)",
+    "mean(t)",
+    "squared(p, p + t)",
 ]
 
 
@@ -87,8 +130,12 @@ def test_a_stop_from_outside_is_held_to_the_same() -> None:
     text = SPEC.replace("METRIC", "accuracy(z, y)")
     given = dlc.compile(text, set={"stop": {"patience": 2, "on": "validation.figure"}})
     assert given.settings["train"]["stop"] == {"patience": 2, "on": "validation.figure", "mode": "max"}
-    for wrong, code in (({"patience": 0}, "E0507"), ({"patience": 2, "on": "validation.f"}, "E0508"),
-                        ({"patience": 2, "mood": "max"}, "E0215"), ({"patience": 2, "mode": "up"}, "E0507")):
+    for wrong, code in (
+        ({"patience": 0}, "E0507"),
+        ({"patience": 2, "on": "validation.f"}, "E0508"),
+        ({"patience": 2, "mood": "max"}, "E0215"),
+        ({"patience": 2, "mode": "up"}, "E0507"),
+    ):
         with pytest.raises(dlc.Error) as caught:
             dlc.compile(text, set={"stop": wrong})
         assert code in str(caught.value)

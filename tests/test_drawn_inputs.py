@@ -1,4 +1,5 @@
 """`input z: ... ~ distribution`: drawn in training and evaluation, fed or drawn when the file predicts."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,9 +15,9 @@ BODIES = {  # what the predicting graph reads of z: its values, its size alone, 
     "decoder": "    f = z |> dense(4)\n    loss = squared(f, x)\n    output s = f",
     "beside data": "    f = concat([x, z], axis = 1) |> dense(4)\n    loss = squared(f, x)\n    output s = f",
     "its size": "    f = z |> dense(4)\n    loss = squared(f, x)\n"
-                "    output s = f + zeros_like(f)\n    output n = ones_like(z)",
+    "    output s = f + zeros_like(f)\n    output n = ones_like(z)",
     "a scan": "    h = reshape(z, [batch, 4, 2]) |> lstm(3)\n    f = h[:, -1] |> dense(4)\n    loss = squared(f, x)\n"
-              "    output s = f",
+    "    output s = f",
     "unread": "    f = x |> dense(4)\n    loss = squared(f, x) + 0 * mean(z)\n    output s = f",
 }
 DATA = {"x": np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)}

@@ -4,6 +4,7 @@ The suite takes 2^20 words of each stream; `pytest -m long tests/test_draws.py` 
 Every stream is fixed, so that a test passes always or never. Its limit is a probability of 1 in 10,000 or less for
 true randomness, divided among the figures that it looks at.
 """
+
 from __future__ import annotations
 
 import math
@@ -313,8 +314,7 @@ def drawn_by(seed: int, steps: int) -> list[dict[str, np.ndarray]]:
 
 
 def test_draws_differ_in_every_seed_step_place_and_iteration():
-    streams = [row for seed in (0, 1) for step in drawn_by(seed, 3)
-               for row in (step["a"], step["b"], *step["c"])]
+    streams = [row for seed in (0, 1) for step in drawn_by(seed, 3) for row in (step["a"], step["b"], *step["c"])]
     assert len(streams) == 2 * 3 * 7
     values = np.concatenate(streams)
     assert len(np.unique(values)) > len(values) - 4  # of 24 bits: about 0.2 pairs are equal by chance

@@ -1,4 +1,5 @@
 """What docs/library.md ("At the edges") and docs/runtime.md ("Assigning values") state, number by number."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -36,8 +37,12 @@ def test_division_by_zero(precision: str) -> None:
 
 
 ROWS = "broadcast_to(stack([5.0, 6.0, 7.0]), [batch, 3])"
-READS = (f"stack([5.0, 6.0, 7.0])[{INDEX}]", f"gather(stack([5.0, 6.0, 7.0]), {INDEX})", f"pick({ROWS}, {INDEX})",
-         f"take_along({ROWS}, {INDEX}[:, none])[:, 0]")
+READS = (
+    f"stack([5.0, 6.0, 7.0])[{INDEX}]",
+    f"gather(stack([5.0, 6.0, 7.0]), {INDEX})",
+    f"pick({ROWS}, {INDEX})",
+    f"take_along({ROWS}, {INDEX}[:, none])[:, 0]",
+)
 
 
 @pytest.mark.parametrize("expression", READS)
@@ -51,8 +56,10 @@ def test_reading_counts_from_the_end_and_no_further(expression: str) -> None:
 def test_adding_counts_from_the_end() -> None:
     total = f"scatter_add(x[:, 0], {INDEX}, 3)[none] * ones_like(x[:, :1])"
     np.testing.assert_array_equal(value(total, [-1, 0, 0, 2, 3, -3, -4])[0], [3, 0, 2])
-    large = f"stack([scatter_add(x[:, 0], {INDEX}, 4097)[0], scatter_add(x[:, 0], {INDEX}, 4097)[-1]])[none]" \
+    large = (
+        f"stack([scatter_add(x[:, 0], {INDEX}, 4097)[0], scatter_add(x[:, 0], {INDEX}, 4097)[-1]])[none]"
         " * ones_like(x[:, :1])"
+    )
     np.testing.assert_array_equal(value(large, [-1, 0, 4096, -4097])[0], [2, 2])
     for beyond in (4097, -4098):
         with pytest.raises(dlc.Error, match="E0804"):
@@ -61,8 +68,9 @@ def test_adding_counts_from_the_end() -> None:
 
 
 def test_one_hot_does_not_count_from_the_end() -> None:
-    np.testing.assert_array_equal(value(f"one_hot({INDEX}, 3)", [-1, 0, 2, 3, -3]), [[0] * 3, [1, 0, 0], [0, 0, 1],
-                                                                                  [0] * 3, [0] * 3])
+    np.testing.assert_array_equal(
+        value(f"one_hot({INDEX}, 3)", [-1, 0, 2, 3, -3]), [[0] * 3, [1, 0, 0], [0, 0, 1], [0] * 3, [0] * 3]
+    )
 
 
 @pytest.mark.parametrize("expression", ["one_hot(i, 3)", "stack([5.0, 6.0, 7.0])[i]", f"pick({ROWS}, i)"])
@@ -72,13 +80,15 @@ def test_data_as_an_index_count_from_0(expression: str) -> None:
 
 
 def trained(optimizer: str, steps: int) -> dlc.Trainer:
-    trainer = dlc.Trainer(dlc.compile(f"""model m {{
+    trainer = dlc.Trainer(
+        dlc.compile(f"""model m {{
     input x: float[batch, 2]
     param w: float[2] init normal(0, 1)
     loss = mean((x @ w - 1)^2)
     output f = x @ w
 }}
-train {{ minimize loss using {optimizer} }}"""))
+train {{ minimize loss using {optimizer} }}""")
+    )
     for _ in range(steps):
         trainer.step({"x": [[1, 2], [3, -1]]})
     return trainer

@@ -1,4 +1,5 @@
 """What names, imports, settings, the train block and draws mean, and where elaboration ends."""
+
 from __future__ import annotations
 
 import subprocess
@@ -37,7 +38,7 @@ def test_imports(tmp_path: Path) -> None:
     write(
         tmp_path,
         main='import "parts/a.dl"\nimport "parts/b.dl" as b\nimport std.activations as act\n'
-             "model m { input x: float[n]; output z = a(x) + b.c(x) + act.relu(x) }",
+        "model m { input x: float[n]; output z = a(x) + b.c(x) + act.relu(x) }",
         parts__a='import "b.dl"\nfn a(x) = 100 * c(x)',
         parts__b='import "a.dl"\nimport "../main.dl"\nfn c(x) = x + 1\nfn d(x) = a(x)',  # a circle
     )
@@ -47,17 +48,22 @@ def test_imports(tmp_path: Path) -> None:
 
 
 def test_imports_that_fail(tmp_path: Path) -> None:
-    write(tmp_path, out="fn f(x) = x",
-          inner__main='import "../out.dl"\nimport "none.dl"\nimport std.nothing\nimport other.thing\n'
-                                                    + f'import "{"x" * 400}.dl"\nmodel m {{ output z = 1 }}')
+    write(
+        tmp_path,
+        out="fn f(x) = x",
+        inner__main='import "../out.dl"\nimport "none.dl"\nimport std.nothing\nimport other.thing\n'
+        + f'import "{"x" * 400}.dl"\nmodel m {{ output z = 1 }}',
+    )
     assert sorted(codes("main.dl", folder=tmp_path / "inner")) == ["E0204", "E0204", "E0205", "E0205", "E0207"]
     assert codes('import "a.dl"\nmodel m { output z = 1.0 }') == ["E0206"]
 
 
 def test_a_users_file_is_not_taken_for_one_of_the_library(tmp_path: Path) -> None:
-    write(tmp_path,
-          main='import "std/layers.dl" as own\nmodel m { input x: float[b, 3]; output z = own.f(x) |> dense(2) }',
-          std__layers="fn f(x) = 2 * x")
+    write(
+        tmp_path,
+        main='import "std/layers.dl" as own\nmodel m { input x: float[b, 3]; output z = own.f(x) |> dense(2) }',
+        std__layers="fn f(x) = 2 * x",
+    )
     assert set(Spec("main.dl", folder=tmp_path).module.sources) >= {"./std/layers.dl", "std/layers.dl"}
 
 
@@ -76,29 +82,55 @@ def test_set() -> None:
     spec = Spec(text, width=np.int64(7), rate=2, deep=True, act="tanh", widths=(5,), note="b", free=1.5)
     assert spec.module.variables["dense.W"].type.shape == (3, 7)
     assert spec.module.settings["model"] == {
-        "width": 7, "rate": 2.0, "deep": True, "act": "the function `tanh`", "widths": [5], "note": "b", "free": 1.5}
-    for name, wrong in [("width", 2.5), ("width", True), ("width", "a"), ("rate", "a"), ("rate", True), ("deep", 1),
-                        ("act", 3),
-                        ("act", "nothing"), ("widths", 3), ("note", 3), ("widths", [object()])]:
+        "width": 7,
+        "rate": 2.0,
+        "deep": True,
+        "act": "the function `tanh`",
+        "widths": [5],
+        "note": "b",
+        "free": 1.5,
+    }
+    for name, wrong in [
+        ("width", 2.5),
+        ("width", True),
+        ("width", "a"),
+        ("rate", "a"),
+        ("rate", True),
+        ("deep", 1),
+        ("act", 3),
+        ("act", "nothing"),
+        ("widths", 3),
+        ("note", 3),
+        ("widths", [object()]),
+    ]:
         assert codes(text, **{name: wrong}) == ["E0302"], (name, wrong)
     assert codes(text, widht=3) == ["E0210"]
     assert codes(text, width=2**70) == ["E0303"]
 
 
 def test_set_reaches_model_and_train_block() -> None:
-    text = "model m(a = 1) { input x: float[b]; param w: float; loss = a * w * mean(x) }\n" \
-           "train m(a = 0.5) { minimize loss using sgd(a) }"
+    text = (
+        "model m(a = 1) { input x: float[b]; param w: float; loss = a * w * mean(x) }\n"
+        "train m(a = 0.5) { minimize loss using sgd(a) }"
+    )
     assert codes(text, a=2) == ["E0243"]
     spec = Spec(text, **{"model.a": 3, "train.a": 0.25, "epochs": 3})
     assert spec.module.settings["model"] == {"a": 3}
     assert {"a": 0.25, "epochs": 3}.items() <= spec.module.settings["train"].items()
 
 
-@pytest.mark.parametrize(("settings", "set", "expected"), [
-    ("", {}, (None, 10)), ("epochs: 7", {}, (None, 7)), ("steps: 9", {}, (9, None)),
-    ("steps: 9; epochs: 7", {}, (9, 7)),
-    ("epochs: 7", {"steps": 9}, (9, None)), ("steps: 9", {"epochs": 7}, (9, 7)), ("steps: 9; epochs: 10", {}, (9, 10)),
-])
+@pytest.mark.parametrize(
+    ("settings", "set", "expected"),
+    [
+        ("", {}, (None, 10)),
+        ("epochs: 7", {}, (None, 7)),
+        ("steps: 9", {}, (9, None)),
+        ("steps: 9; epochs: 7", {}, (9, 7)),
+        ("epochs: 7", {"steps": 9}, (9, None)),
+        ("steps: 9", {"epochs": 7}, (9, 7)),
+        ("steps: 9; epochs: 10", {}, (9, 10)),
+    ],
+)
 def test_steps_and_epochs(settings: str, set: dict[str, Any], expected: tuple[Any, Any]) -> None:
     model = "model m { input x: float[b]; param w: float; loss = w * mean(x) }\n"
     spec = Spec(model + f"train {{ minimize loss using sgd(1); {settings} }}", **set)
@@ -131,17 +163,22 @@ GROUPS = """
 """
 
 
-@pytest.mark.parametrize(("pattern", "paths"), [
-    ("*", ["encoder.W", "encoder.b", "block[0].W", "block[1].W", "block[2].W", "dense.W", "dense.b"]),
-    ("*.W", ["encoder.W", "block[0].W", "block[1].W", "block[2].W", "dense.W"]),
-    ("not *.W", ["encoder.b", "dense.b"]),
-    ("encoder.*, dense.b", ["encoder.W", "encoder.b", "dense.b"]),
-    ("block[*].W", ["block[0].W", "block[1].W", "block[2].W"]),
-    ("block[1].*", ["block[1].W"]), ("encoder[0].W", ["encoder.W"]), ("block.W", ["block[0].W"]),
-    ("*.W and not block[*].*", ["encoder.W", "dense.W"]),
-    ("dense[0].*", ["dense.W", "dense.b"]),
-    ("e*", ["encoder.W", "encoder.b"]),
-])
+@pytest.mark.parametrize(
+    ("pattern", "paths"),
+    [
+        ("*", ["encoder.W", "encoder.b", "block[0].W", "block[1].W", "block[2].W", "dense.W", "dense.b"]),
+        ("*.W", ["encoder.W", "block[0].W", "block[1].W", "block[2].W", "dense.W"]),
+        ("not *.W", ["encoder.b", "dense.b"]),
+        ("encoder.*, dense.b", ["encoder.W", "encoder.b", "dense.b"]),
+        ("block[*].W", ["block[0].W", "block[1].W", "block[2].W"]),
+        ("block[1].*", ["block[1].W"]),
+        ("encoder[0].W", ["encoder.W"]),
+        ("block.W", ["block[0].W"]),
+        ("*.W and not block[*].*", ["encoder.W", "dense.W"]),
+        ("dense[0].*", ["dense.W", "dense.b"]),
+        ("e*", ["encoder.W", "encoder.b"]),
+    ],
+)
 def test_pattern(pattern: str, paths: list[str]) -> None:
     spec = Spec(GROUPS.replace("PATTERN", pattern))
     moved = [name.removeprefix("next/") for name in spec.module.roots("next/") if name != "next/step"]
@@ -182,9 +219,12 @@ def test_wrappers_against_a_loop_by_hand() -> None:
             w = slow
         np.testing.assert_allclose(state["w"], w, rtol=1e-10)
     names = [path for path, one in spec.module.variables.items() if one.kind == "optimizer"]
-    assert sorted(names) == ["lookahead/accumulate/adam/m/w", "lookahead/accumulate/adam/v/w",
-                             "lookahead/accumulate/total/w",
-                             "lookahead/slow/w"]
+    assert sorted(names) == [
+        "lookahead/accumulate/adam/m/w",
+        "lookahead/accumulate/adam/v/w",
+        "lookahead/accumulate/total/w",
+        "lookahead/slow/w",
+    ]
 
 
 def test_an_optimizer_that_applies_two() -> None:
@@ -195,24 +235,29 @@ def test_an_optimizer_that_applies_two() -> None:
     """)
     _, after = spec.step(spec.start(), x=np.ones(2))
     assert after["w"] == 1 - (1.0 + 0.5) * 2 / 2
-    assert [p for p, v in spec.module.variables.items() if v.kind == "optimizer"] == ["between/momentum/v/w",
-                                                                                      "between/momentum[1]/v/w"]
+    assert [p for p, v in spec.module.variables.items() if v.kind == "optimizer"] == [
+        "between/momentum/v/w",
+        "between/momentum[1]/v/w",
+    ]
 
 
-@pytest.mark.parametrize(("rule", "code"), [
-    ("(theta, g) { theta = theta - g }", "E0228"),
-    ("(g) { x = g }", "E0247"),
-    ("(theta, gradient) { theta <- theta }", "E0226"),
-    ("(theta, g) { theta <- sum(g) * [1] }", "E0301"),
-    ("(theta, g) { theta <- stack([theta, g]) }", "E0326"),
-    ("(theta, g) { param w: float }", "E0229"),
-    ("(theta: float[r, c], g) { theta <- theta - g }", "E0324"),
-    ("(theta: vector[n], g) { theta <- theta - g }", "E0521"),
-    ("(theta, g, loss) { theta <- theta - g }", "E0522"),
-    ("(theta, g, t) { inner = sgd(0.1); theta <- inner(theta, g, 0.5) }", "E0326"),
-    ("(theta, g, t) { inner = sgd(0.1); theta <- inner(theta, relu) }", "E0326"),
-    ("(theta, g, t) { inner = sgd(0.1); theta <- inner(theta) }", "E0217"),
-])
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        ("(theta, g) { theta = theta - g }", "E0228"),
+        ("(g) { x = g }", "E0247"),
+        ("(theta, gradient) { theta <- theta }", "E0226"),
+        ("(theta, g) { theta <- sum(g) * [1] }", "E0301"),
+        ("(theta, g) { theta <- stack([theta, g]) }", "E0326"),
+        ("(theta, g) { param w: float }", "E0229"),
+        ("(theta: float[r, c], g) { theta <- theta - g }", "E0324"),
+        ("(theta: vector[n], g) { theta <- theta - g }", "E0521"),
+        ("(theta, g, loss) { theta <- theta - g }", "E0522"),
+        ("(theta, g, t) { inner = sgd(0.1); theta <- inner(theta, g, 0.5) }", "E0326"),
+        ("(theta, g, t) { inner = sgd(0.1); theta <- inner(theta, relu) }", "E0326"),
+        ("(theta, g, t) { inner = sgd(0.1); theta <- inner(theta) }", "E0217"),
+    ],
+)
 def test_broken_rule(rule: str, code: str) -> None:
     assert codes(f"""
         optimizer rule{"()" if not rule.startswith("((") else ""}{rule}
@@ -274,16 +319,19 @@ def test_start_values_do_not_depend_on_the_step() -> None:
 # --- bounds
 
 
-@pytest.mark.parametrize(("text", "code"), [
-    ("for i in 0..1000000 { h = x }", "E0220"),
-    ("for i in 0..10000 { for j in 0..10000 { h = 1 } }", "E0220"),
-    ("for i in 0..15000 { h = undefined }", "E0201"),
-    ("param w: float[1000000, 1000000]", "E0341"),
-    ("param w: float init zeros\nh = broadcast_to(x[0, 0], [100000, 100000, 100000])", "E0341"),
-    ("n = batch\nfor i in 0..64 { n = n * n + n // 3 }", "E0344"),
-    ("n = 3\nfor i in 0..64 { n = n * n }", "E0303"),
-    ("h = [x]\nfor i in 0..64 { h = [h, h] }\noutput z = exp(h)", "E0301"),
-])
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("for i in 0..1000000 { h = x }", "E0220"),
+        ("for i in 0..10000 { for j in 0..10000 { h = 1 } }", "E0220"),
+        ("for i in 0..15000 { h = undefined }", "E0201"),
+        ("param w: float[1000000, 1000000]", "E0341"),
+        ("param w: float init zeros\nh = broadcast_to(x[0, 0], [100000, 100000, 100000])", "E0341"),
+        ("n = batch\nfor i in 0..64 { n = n * n + n // 3 }", "E0344"),
+        ("n = 3\nfor i in 0..64 { n = n * n }", "E0303"),
+        ("h = [x]\nfor i in 0..64 { h = [h, h] }\noutput z = exp(h)", "E0301"),
+    ],
+)
 def test_what_grows_is_refused(text: str, code: str) -> None:
     assert codes(f"model m {{\ninput x: float[batch, 3]\n{text}\n}}")[0] == code
 
@@ -308,13 +356,19 @@ for path in sys.argv[1:]:
 
 
 def test_the_same_bytes_in_every_process() -> None:
-    specs = [str(p) for p in sorted((Path(__file__).parent.parent / "specs").glob("*.dl")) if p.stem in ("digits",
-                                                                                                         "groups",
-                                                                                                         "wrappers")]
+    specs = [
+        str(p)
+        for p in sorted((Path(__file__).parent.parent / "specs").glob("*.dl"))
+        if p.stem in ("digits", "groups", "wrappers")
+    ]
     seen = {
-        subprocess.run([sys.executable, "-c", DIGEST, *specs], env={"PYTHONHASHSEED": seed, "PATH": ""},
-                       capture_output=True,
-                       text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", DIGEST, *specs],
+            env={"PYTHONHASHSEED": seed, "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         for seed in ("0", "1", "4242")
     }
     assert len(seen) == 1 and len(seen.pop().split()) == 3

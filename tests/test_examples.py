@@ -1,4 +1,5 @@
 """The example specs reach what they are about: closed forms, maximum likelihood by SciPy, accuracy, forces."""
+
 from __future__ import annotations
 
 import subprocess
@@ -38,9 +39,9 @@ def test_digits_reaches_97_percent():
     assert min(accuracies) >= 0.955
 
 
-@pytest.mark.parametrize(("name", "accuracy"), [
-    ("xor.dl", 1.0), ("logistic.dl", 0.82), ("groups.dl", 0.95), ("wrappers.dl", 0.95),
-])
+@pytest.mark.parametrize(
+    ("name", "accuracy"), [("xor.dl", 1.0), ("logistic.dl", 0.82), ("groups.dl", 0.95), ("wrappers.dl", 0.95)]
+)
 def test_classifiers(name, accuracy):
     last = trained(name)[1].epochs[-1]
     assert (last["validation"] or last["train"])["accuracy"] >= accuracy
@@ -66,8 +67,9 @@ def test_logistic_regression_against_maximum_likelihood():
     whole = {"validate": None, "batch": "all", "epochs": 400, "lr": 4}
     trainer, _ = trained("logistic.dl", precision="float64", set=whole)
     x, y = table("logistic.csv")
-    expected = optimize.minimize(lambda w: -np.sum(
-        special.log_expit((2 * y - 1) * (x @ w[:4] + w[4]))), np.zeros(5), tol=1e-12).x
+    expected = optimize.minimize(
+        lambda w: -np.sum(special.log_expit((2 * y - 1) * (x @ w[:4] + w[4]))), np.zeros(5), tol=1e-12
+    ).x
     np.testing.assert_allclose(trainer.parameters["W"], expected[:4], atol=1e-5)
     np.testing.assert_allclose(trainer.parameters["b"], expected[4], atol=1e-5)
 
@@ -75,8 +77,9 @@ def test_logistic_regression_against_maximum_likelihood():
 def test_poisson_regression_against_maximum_likelihood():
     trainer, _ = trained("poisson.dl", precision="float64", set={"batch": "all", "epochs": 1000})
     x, y = table("poisson.csv")
-    expected = optimize.minimize(lambda w: np.sum(
-        np.exp(x @ w[:3] + w[3]) - y * (x @ w[:3] + w[3])), np.zeros(4), tol=1e-12).x
+    expected = optimize.minimize(
+        lambda w: np.sum(np.exp(x @ w[:3] + w[3]) - y * (x @ w[:3] + w[3])), np.zeros(4), tol=1e-12
+    ).x
     np.testing.assert_allclose(trainer.parameters["W"], expected[:3], atol=1e-5)
     np.testing.assert_allclose(trainer.parameters["b"], expected[3], atol=1e-5)
 

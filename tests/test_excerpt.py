@@ -1,4 +1,5 @@
 """Carets stand under the place that is meant, in a terminal of any width."""
+
 from __future__ import annotations
 
 import os
@@ -57,8 +58,11 @@ def test_a_terminal_gets_what_fits(columns: int, tmp_path: Path) -> None:
 
     spec = tmp_path / "wide.dl"
     spec.write_text(
-        "model m {\n    input x: float[batch, 4]\n    output z = " + " + ".join(["x * 1.5"] * 14)
-        + " + x @ missing_name\n}\n", "utf-8")
+        "model m {\n    input x: float[batch, 4]\n    output z = "
+        + " + ".join(["x * 1.5"] * 14)
+        + " + x @ missing_name\n}\n",
+        "utf-8",
+    )
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"NO_COLOR": "1"}

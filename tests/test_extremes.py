@@ -1,5 +1,6 @@
 """Each rule of the simplifier on huge, tiny, infinite and undefined numbers: NaN and infinities stay where they are,
 and what was finite stays so. Only what overflows half way may come out better."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -15,14 +16,25 @@ from test_rewrites import FINAL
 
 WIDE = np.longdouble  # its range is that of 64 bits to the sixteenth power: nothing here overflows half way
 KINDS = {
-    "huge": [1e300, -1e300, 3e200, 1.0, -2.0], "tiny": [1e-300, -1e-300, 2e-200, 0.0, 1.0],
+    "huge": [1e300, -1e300, 3e200, 1.0, -2.0],
+    "tiny": [1e-300, -1e-300, 2e-200, 0.0, 1.0],
     "scaled": [1e200, 1e-200, -1e150, 1e-150],
-    "infinite": [np.inf, -np.inf, 1.0, -2.0, 0.5], "undefined": [np.nan, 1.0, -2.0, 0.5],
+    "infinite": [np.inf, -np.inf, 1.0, -2.0, 0.5],
+    "undefined": [np.nan, 1.0, -2.0, 0.5],
 }
 # Their terms do not cancel: a result that is tiny is right to its last digits too.
 PRODUCTS = (
-    "sum_of_scaled", "scalars_together", "scalars_out", "small_factors_together", "factor_out_of_product",
-    "factor_out_of_sum", "sum_without_factors", "multiply_by_number", "multiply_by_quotient", "divide", "signs_out",
+    "sum_of_scaled",
+    "scalars_together",
+    "scalars_out",
+    "small_factors_together",
+    "factor_out_of_product",
+    "factor_out_of_sum",
+    "sum_without_factors",
+    "multiply_by_number",
+    "multiply_by_quotient",
+    "divide",
+    "signs_out",
     "negate",
 )
 # What docs/simplification.md excepts: stable forms of infinite logits, and what stands beside the 1 of a one_hot.

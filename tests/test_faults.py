@@ -9,6 +9,7 @@ The comment lines at the head of a spec in `tests/faults/` say what is fed and w
 `{"full": [shape, value]}` is an array of one number, `{"ramp": [n, start, step]}` are evenly spaced ones; the strings
 "inf", "-inf" and "nan" are numbers.
 """
+
 from __future__ import annotations
 
 import json

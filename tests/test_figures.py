@@ -1,5 +1,6 @@
 """Figures over a data set, of either side, against NumPy in float64: how they are put together from batches, and what
 is refused."""
+
 from __future__ import annotations
 
 import dlc
@@ -30,8 +31,12 @@ ROWS = 45
 def data(rows: int = ROWS, far: float = 0.0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(3)
     x = rng.normal(size=(rows, 3))
-    return {"x": x + far / 3, "y": x.sum(1) + far + 0.5 * rng.normal(size=rows), "k": rng.integers(0, 3, rows),
-            "w": (rng.random(rows) < 0.4).astype(float)}
+    return {
+        "x": x + far / 3,
+        "y": x.sum(1) + far + 0.5 * rng.normal(size=rows),
+        "k": rng.integers(0, 3, rows),
+        "w": (rng.random(rows) < 0.4).astype(float),
+    }
 
 
 def values(d: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -65,13 +70,15 @@ KEPT = {
     "log(sum(exp(p)))": lambda v: np.log(np.exp(v["p"]).sum()),
     "log(mean(sigmoid(p)))": lambda v: np.log((1 / (1 + np.exp(-v["p"]))).mean()),
     "sum(p * w) / sum(w)": lambda v: (v["p"] * v["w"]).sum() / v["w"].sum(),
-    "2 * sum(w * (p > 0)) / (sum(w) + sum(p > 0))": lambda v: 2 * (v["w"] * (v["p"] > 0)).sum() / (
-        v["w"].sum() + (v["p"] > 0).sum()),
+    "2 * sum(w * (p > 0)) / (sum(w) + sum(p > 0))": lambda v: (
+        2 * (v["w"] * (v["p"] > 0)).sum() / (v["w"].sum() + (v["p"] > 0).sum())
+    ),
     "mean(p^2) - mean(p)^2": lambda v: v["p"].var(),
     "sqrt(mean(p^2) - mean(p)^2)": lambda v: v["p"].std(),
     "1 - mean((y - p)^2) / (mean(y^2) - mean(y)^2)": lambda v: 1 - ((v["y"] - v["p"]) ** 2).mean() / v["y"].var(),
-    "(mean(p * y) - mean(p) * mean(y)) / sqrt((mean(p^2) - mean(p)^2) * (mean(y^2) - mean(y)^2))":
-        lambda v: np.corrcoef(v["p"], v["y"])[0, 1],
+    "(mean(p * y) - mean(p) * mean(y)) / sqrt((mean(p^2) - mean(p)^2) * (mean(y^2) - mean(y)^2))": lambda v: (
+        np.corrcoef(v["p"], v["y"])[0, 1]
+    ),
     "accuracy(z, k)": lambda v: (v["z"].argmax(1) == v["k"]).mean(),
     "mean(z)": lambda v: v["z"].mean(),
     "max(mean(z, axis = 1))": lambda v: v["z"].mean(1).max(),
@@ -134,8 +141,13 @@ def test_training_stops_on_the_figure_of_the_epoch() -> None:
     worst = [record["train"]["figure"] for record in history.epochs]
     assert history.best == int(np.argmin(worst)) + 1
     with pytest.raises(dlc.Error) as caught:
-        dlc.Trainer(dlc.compile(text.replace("max(abs(p - y))", "max(mean(z, axis = 0))").replace(
-            "on = train.figure", 'on = train.figure, mode = "min"'))).fit(data())
+        dlc.Trainer(
+            dlc.compile(
+                text.replace("max(abs(p - y))", "max(mean(z, axis = 0))").replace(
+                    "on = train.figure", 'on = train.figure, mode = "min"'
+                )
+            )
+        ).fit(data())
     assert caught.value.code == "E0630"
 
 
@@ -179,15 +191,29 @@ def test_a_variance_holds_far_from_zero_in_float32(metric: str, far: float) -> N
 
 PAIRS = [
     "sum((p[:, none] > p[none, :]) and (y[:, none] > y[none, :])) / (sum(w) * sum(1 - w))",
-    "mean(abs(p[:, none] - p[none, :]))", "max(p[:, none] - p[none, :])", "min(abs(p[:, none] + p[none, :]))",
-    "sum(max(p[:, none] * p[none, :], axis = 1))", "sum(x @ transpose(x))", "max(sum(x @ transpose(x), axis = 1))",
-    "mean(argmax(x @ transpose(x), axis = 1) == k)", "sqrt(sum((x @ transpose(x))^2))",
-    "sum(p[:, none] > p[none, :]) / 100", "mean(sum(p[:, none] > p[none, :], axis = 1))",
+    "mean(abs(p[:, none] - p[none, :]))",
+    "max(p[:, none] - p[none, :])",
+    "min(abs(p[:, none] + p[none, :]))",
+    "sum(max(p[:, none] * p[none, :], axis = 1))",
+    "sum(x @ transpose(x))",
+    "max(sum(x @ transpose(x), axis = 1))",
+    "mean(argmax(x @ transpose(x), axis = 1) == k)",
+    "sqrt(sum((x @ transpose(x))^2))",
+    "sum(p[:, none] > p[none, :]) / 100",
+    "mean(sum(p[:, none] > p[none, :], axis = 1))",
 ]
 MEETING = [
-    "sum(cumsum(p, axis = 0))", "max(cumsum(p, axis = 0))", "mean(softmax(p, axis = 0)^2)",
-    "sum(p * flip(y, axis = 0))", "sum(abs(p[1:] - p[:-1]))", "sum(sort(p, axis = 0) * y)", "sum(p[::2])", "sum(p[k])",
-    "mean(p * arange(batch))", "max(roll(p, 1, axis = 0) * p)", "sum(abs(sort(p) - sort(y)))",
+    "sum(cumsum(p, axis = 0))",
+    "max(cumsum(p, axis = 0))",
+    "mean(softmax(p, axis = 0)^2)",
+    "sum(p * flip(y, axis = 0))",
+    "sum(abs(p[1:] - p[:-1]))",
+    "sum(sort(p, axis = 0) * y)",
+    "sum(p[::2])",
+    "sum(p[k])",
+    "mean(p * arange(batch))",
+    "max(roll(p, 1, axis = 0) * p)",
+    "sum(abs(sort(p) - sort(y)))",
     "sum(reshape(x, [3, batch])[0] * y)",
 ]
 

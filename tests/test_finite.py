@@ -1,4 +1,5 @@
 """What is no finite number ends training where it came up; what was good before it is kept, restored and written."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -127,8 +128,10 @@ def test_an_infinite_gradient_behind_a_finite_loss(tmp_path: Path, epochs: int) 
     assert problem.where is not None and problem.where.endswith(":6:17")
     assert all(np.isfinite(array).all() for array in trainer.state.values())
     (folder,) = tmp_path.iterdir()
-    for state in (Checkpoint.load(folder / "checkpoints" / "last.safetensors").state,
-                  dlc.Trainer(folder / "m.onnx", device="cpu").state):
+    for state in (
+        Checkpoint.load(folder / "checkpoints" / "last.safetensors").state,
+        dlc.Trainer(folder / "m.onnx", device="cpu").state,
+    ):
         assert all(np.isfinite(array).all() for array in state.values())
 
 

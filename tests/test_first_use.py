@@ -1,4 +1,5 @@
 """What a first user writes: forms that are understood, and messages that lead to the form that is."""
+
 from __future__ import annotations
 
 import re
@@ -34,11 +35,18 @@ ONLY = "fn half(w) = 0.5"
 PLAIN = "fn drawn(w) = 0.1 * normal_like(w)"
 
 
-@pytest.mark.parametrize(("above", "wrong", "right"), [
-    (TRUNCATED, "truncated(0.02)", "truncated(std = 0.02)"), (CONSTANT, "all(3.0)", "all(value = 3.0)"),
-    (TRUNCATED, "2 * truncated(0.02)", "truncated(std = 0.02)"), (PLAIN, "drawn(0.5)", "drawn"),
-    (NUMBER, "same(3.0)", "same(value = 3.0)"), (NUMBER, "2 * same(3)", "same(value = 3)"), (ONLY, "half(2)", "half"),
-])
+@pytest.mark.parametrize(
+    ("above", "wrong", "right"),
+    [
+        (TRUNCATED, "truncated(0.02)", "truncated(std = 0.02)"),
+        (CONSTANT, "all(3.0)", "all(value = 3.0)"),
+        (TRUNCATED, "2 * truncated(0.02)", "truncated(std = 0.02)"),
+        (PLAIN, "drawn(0.5)", "drawn"),
+        (NUMBER, "same(3.0)", "same(value = 3.0)"),
+        (NUMBER, "2 * same(3)", "same(value = 3)"),
+        (ONLY, "half(2)", "half"),
+    ],
+)
 def test_an_initialiser_given_a_number_for_the_tensor(above: str, wrong: str, right: str) -> None:
     with pytest.raises(dlc.Error) as caught:
         dlc.compile(spec(above, wrong))
@@ -50,8 +58,9 @@ def test_an_initialiser_given_a_number_for_the_tensor(above: str, wrong: str, ri
 
 def test_an_initialiser_in_an_argument_of_a_layer() -> None:
     with pytest.raises(dlc.Error, match="E0257"):
-        dlc.compile(TRUNCATED + "\nmodel m { input x: float[batch, 3]\n"
-                    " output f = x |> dense(2, weights = truncated(0.02)) }")
+        dlc.compile(
+            TRUNCATED + "\nmodel m { input x: float[batch, 3]\n output f = x |> dense(2, weights = truncated(0.02)) }"
+        )
 
 
 @pytest.mark.parametrize("form", ["init", "="])
@@ -71,11 +80,17 @@ train {{ minimize loss using sgd(0.1) }}"""
         dlc.compile(text)
 
 
-@pytest.mark.parametrize(("above", "init", "value"), [
-    ("fn half(a, b = 2) = a / b", "half(3)", 1.5), ("fn half(a, b = 2) { c = a\n return c / b }", "half(3)", 1.5),
-    (NUMBER, "same", 1), (NUMBER, "same(value = 4)", 4), ("fn pair() = 0.25", "pair()", 0.25),
-    (NUMBER + "\nfn other(a, b = 1) = a + same(a, 3)", "other(2)", 5),
-])
+@pytest.mark.parametrize(
+    ("above", "init", "value"),
+    [
+        ("fn half(a, b = 2) = a / b", "half(3)", 1.5),
+        ("fn half(a, b = 2) { c = a\n return c / b }", "half(3)", 1.5),
+        (NUMBER, "same", 1),
+        (NUMBER, "same(value = 4)", 4),
+        ("fn pair() = 0.25", "pair()", 0.25),
+        (NUMBER + "\nfn other(a, b = 1) = a + same(a, 3)", "other(2)", 5),
+    ],
+)
 def test_numbers_of_functions_that_read_them(above: str, init: str, value: float) -> None:
     start = dlc.Trainer(dlc.compile(spec(above, init))).parameters["w"]
     np.testing.assert_array_equal(start, [value] * 3)
@@ -86,10 +101,13 @@ def test_numbers_that_a_function_makes_are_start_values() -> None:
     np.testing.assert_array_equal(start, [1.5] * 3)
 
 
-@pytest.mark.parametrize(("above", "settings", "instead"), [
-    ("fn mine(theta, rate = 0.1) = rate * sum(theta^2)", "penalty: mine(0.5)", "penalty: mine(rate = 0.5)"),
-    ("fn mine(g, limit = 1) = clamp(g, -limit, limit)", "clip: mine(0.5)", "clip: mine(limit = 0.5)"),
-])
+@pytest.mark.parametrize(
+    ("above", "settings", "instead"),
+    [
+        ("fn mine(theta, rate = 0.1) = rate * sum(theta^2)", "penalty: mine(0.5)", "penalty: mine(rate = 0.5)"),
+        ("fn mine(g, limit = 1) = clamp(g, -limit, limit)", "clip: mine(0.5)", "clip: mine(limit = 0.5)"),
+    ],
+)
 def test_a_setting_whose_function_waits(above: str, settings: str, instead: str) -> None:
     with pytest.raises(dlc.Error) as caught:
         dlc.compile(spec(above, settings=settings))
@@ -100,23 +118,37 @@ def test_a_setting_whose_function_waits(above: str, settings: str, instead: str)
 X = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
-@pytest.mark.parametrize(("expression", "value"), [
-    ("x[:, [0, 2]]", X[:, [0, 2]]), ("x[:, [-1, 0, 0]]", X[:, [-1, 0, 0]]),
-    ("x[:, 1:][:, [2, 0]]", X[:, 1:][:, [2, 0]]),
-    ("-(x > 4) + 1", 1 - (X > 4)), ("(x > 4) * x", (X > 4) * X), ("x[:, [1, 2], none]", X[:, [1, 2], None]),
-    ("x |> twice", 2 * X), ("silu(x)", X / (1 + np.exp(-X))),
-    ("where(tril(x) != 0, x, -1)", np.where(np.tril(X) != 0, X, -1)),
-])
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("x[:, [0, 2]]", X[:, [0, 2]]),
+        ("x[:, [-1, 0, 0]]", X[:, [-1, 0, 0]]),
+        ("x[:, 1:][:, [2, 0]]", X[:, 1:][:, [2, 0]]),
+        ("-(x > 4) + 1", 1 - (X > 4)),
+        ("(x > 4) * x", (X > 4) * X),
+        ("x[:, [1, 2], none]", X[:, [1, 2], None]),
+        ("x |> twice", 2 * X),
+        ("silu(x)", X / (1 + np.exp(-X))),
+        ("where(tril(x) != 0, x, -1)", np.where(np.tril(X) != 0, X, -1)),
+    ],
+)
 def test_forms_of_arrays(expression: str, value: np.ndarray) -> None:
     text = "layer twice()(x) = 2 * x\nmodel m { input x: float[batch, 4]\n output f = " + expression + " }"
     found = dlc.Trainer(dlc.compile(text)).predict({"x": X})["f"]
     np.testing.assert_allclose(found, value, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("expression", "code"), [
-    ("x[:, [0, 4]]", "E0238"), ("x[:, [-5]]", "E0238"), ("x[:, [0.5]]", "E0240"), ("x[:, []]", "E0240"),
-    ("x * ones([4])", "E0301"), ("where(tril(x), x, 0)", "E0305"),
-])
+@pytest.mark.parametrize(
+    ("expression", "code"),
+    [
+        ("x[:, [0, 4]]", "E0238"),
+        ("x[:, [-5]]", "E0238"),
+        ("x[:, [0.5]]", "E0240"),
+        ("x[:, []]", "E0240"),
+        ("x * ones([4])", "E0301"),
+        ("where(tril(x), x, 0)", "E0305"),
+    ],
+)
 def test_forms_that_are_refused_say_what_to_write(expression: str, code: str) -> None:
     with pytest.raises(dlc.Error) as caught:
         dlc.compile("model m { input x: float[batch, 4]\n output f = " + expression + " }")
@@ -166,8 +198,10 @@ def test_parameters_of_rows_lead_to_their_index() -> None:
     y = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])
     data = {"sigma": np.array([15.0, 10, 16, 11, 9, 11, 10, 18]), "y": y, "row": np.arange(8)}
     found = []
-    for text in (SCHOOLS.replace("normal(theta,", f"normal({ordered},"),
-                 SCHOOLS.replace("normal(theta,", f"normal({indexed},").replace("target", f"{row}\n    target")):
+    for text in (
+        SCHOOLS.replace("normal(theta,", f"normal({ordered},"),
+        SCHOOLS.replace("normal(theta,", f"normal({indexed},").replace("target", f"{row}\n    target"),
+    ):
         trainer = dlc.Trainer(dlc.compile(text, precision="float64"))
         start = {path: torch.tensor(value, requires_grad=True) for path, value in trainer.parameters.items()}
         trainer.fit({name: data[name] for name in ("sigma", "y", "row") if name != "row" or "row" in text})
@@ -177,8 +211,9 @@ def test_parameters_of_rows_lead_to_their_index() -> None:
     for _ in range(500):
         optimizer.zero_grad()
         mu, tau, theta = start["mu"], start["tau"], start["theta"]
-        prior = (law.Normal(0, 5).log_prob(mu) + law.HalfNormal(5).log_prob(tau)
-                 + law.Normal(mu, tau).log_prob(theta).sum())
+        prior = (
+            law.Normal(0, 5).log_prob(mu) + law.HalfNormal(5).log_prob(tau) + law.Normal(mu, tau).log_prob(theta).sum()
+        )
         seen = law.Normal(theta, torch.tensor(data["sigma"])).log_prob(torch.tensor(y))
         (-seen.mean() - prior / 8).backward()
         optimizer.step()
@@ -187,17 +222,24 @@ def test_parameters_of_rows_lead_to_their_index() -> None:
             np.testing.assert_allclose(one[path], value.detach().numpy(), rtol=1e-9)
 
 
-@pytest.mark.parametrize(("line", "form", "right"), [
-    ("y ~ normal(mu + s * eta, 1)", "(mu + s * eta)[row]", "y ~ normal((mu + s * eta)[row], 1)"),
-    ("y ~ normal(1, exp(eta))", "exp(eta)[row]", "y ~ normal(1, exp(eta)[row])"),
-    ("loss = mean((y - eta)^2)", "eta[row]", "loss = mean((y - eta[row])^2)"),
-    ("loss = mean(maximum(y, eta))", "eta[row]", "loss = mean(maximum(y, eta[row]))"),
-    ("loss = mean(u + beta)", "beta[row]", "loss = mean(u + beta[row])"),
-    ("loss = mean(x + y) + mu", "y[:, none]", "loss = mean(x + y[:, none]) + mu"),
-    ("loss = mean(u * x) + mu", "x[..., none]", "loss = mean(u * x[..., none]) + mu"),
-    ("loss = mean(x * (mu + y))", "(mu + y)[:, none]", "loss = mean(x * (mu + y)[:, none])"),
-    ("loss = mu * mean(x * transpose(x))", "transpose(transpose(x))", "loss = mu * mean(x * transpose(transpose(x)))"),
-])
+@pytest.mark.parametrize(
+    ("line", "form", "right"),
+    [
+        ("y ~ normal(mu + s * eta, 1)", "(mu + s * eta)[row]", "y ~ normal((mu + s * eta)[row], 1)"),
+        ("y ~ normal(1, exp(eta))", "exp(eta)[row]", "y ~ normal(1, exp(eta)[row])"),
+        ("loss = mean((y - eta)^2)", "eta[row]", "loss = mean((y - eta[row])^2)"),
+        ("loss = mean(maximum(y, eta))", "eta[row]", "loss = mean(maximum(y, eta[row]))"),
+        ("loss = mean(u + beta)", "beta[row]", "loss = mean(u + beta[row])"),
+        ("loss = mean(x + y) + mu", "y[:, none]", "loss = mean(x + y[:, none]) + mu"),
+        ("loss = mean(u * x) + mu", "x[..., none]", "loss = mean(u * x[..., none]) + mu"),
+        ("loss = mean(x * (mu + y))", "(mu + y)[:, none]", "loss = mean(x * (mu + y)[:, none])"),
+        (
+            "loss = mu * mean(x * transpose(x))",
+            "transpose(transpose(x))",
+            "loss = mu * mean(x * transpose(transpose(x)))",
+        ),
+    ],
+)
 def test_shapes_that_do_not_meet_lead_to_the_form_that_does(line: str, form: str, right: str) -> None:
     text = """model m {
     input  x: float[batch, 3]

@@ -1,4 +1,5 @@
 """Derivatives as formulas: how they read, and that what they say is true."""
+
 from __future__ import annotations
 
 import re
@@ -30,33 +31,49 @@ def of_file(name: str, wrt: str) -> Formula:
 # --- how they read
 
 
-@pytest.mark.parametrize(("name", "wrt", "text"), [
-    ("logistic", "W", "xᵀ (σ(z) − y) / batch"),
-    ("logistic", "b", "(Σ (σ(z) − y)) / batch"),
-    ("softmax", "W", "xᵀ (softmax(z) − onehot(y)) / batch"),
-    ("linear", "W", "4 xᵀ (prediction − y) / batch"),
-    ("linear", "b", "4 (Σ (prediction − y)) / batch"),
-    ("poisson", "W", "xᵀ (rate − y) / batch"),
-    ("xor", "dense.W", "xᵀ (((σ(z) − y) dense[1].Wᵀ) ⊙ (1 − h ⊙ h)) / batch\n    where h = tanh(x dense.W + dense.b)"),
-    ("xor", "dense[1].W", "tanh(x dense.W + dense.b)ᵀ (σ(z) − y) / batch"),
-])
+@pytest.mark.parametrize(
+    ("name", "wrt", "text"),
+    [
+        ("logistic", "W", "xᵀ (σ(z) − y) / batch"),
+        ("logistic", "b", "(Σ (σ(z) − y)) / batch"),
+        ("softmax", "W", "xᵀ (softmax(z) − onehot(y)) / batch"),
+        ("linear", "W", "4 xᵀ (prediction − y) / batch"),
+        ("linear", "b", "4 (Σ (prediction − y)) / batch"),
+        ("poisson", "W", "xᵀ (rate − y) / batch"),
+        (
+            "xor",
+            "dense.W",
+            "xᵀ (((σ(z) − y) dense[1].Wᵀ) ⊙ (1 − h ⊙ h)) / batch\n    where h = tanh(x dense.W + dense.b)",
+        ),
+        ("xor", "dense[1].W", "tanh(x dense.W + dense.b)ᵀ (σ(z) − y) / batch"),
+    ],
+)
 def test_text(name: str, wrt: str, text: str) -> None:
     assert of_file(name, wrt).text == text
 
 
-@pytest.mark.parametrize(("name", "wrt", "text"), [
-    ("logistic", "W", r"\frac{x^\top \, \left(\sigma\left(z\right) - y\right)}{\mathit{batch}}"),
-    ("softmax", "W", r"\frac{x^\top \, \left(\operatorname{softmax}\left(z\right)"
-                     r" - \operatorname{onehot}\left(y\right)\right)}{\mathit{batch}}"),
-    ("linear", "b", r"\frac{4 \, \left(\sum \left(\mathit{prediction} - y\right)\right)}{\mathit{batch}}"),
-])
+@pytest.mark.parametrize(
+    ("name", "wrt", "text"),
+    [
+        ("logistic", "W", r"\frac{x^\top \, \left(\sigma\left(z\right) - y\right)}{\mathit{batch}}"),
+        (
+            "softmax",
+            "W",
+            r"\frac{x^\top \, \left(\operatorname{softmax}\left(z\right)"
+            r" - \operatorname{onehot}\left(y\right)\right)}{\mathit{batch}}",
+        ),
+        ("linear", "b", r"\frac{4 \, \left(\sum \left(\mathit{prediction} - y\right)\right)}{\mathit{batch}}"),
+    ],
+)
 def test_latex(name: str, wrt: str, text: str) -> None:
     assert of_file(name, wrt).latex == text
 
 
 def test_other_names_read_the_same() -> None:
-    text = "model m {{ input {x}: float[rows, 5]; target {y}: int[rows]; param {w}: float[5] init zeros\n" \
-           "{z} = {x} @ {w}; {y} ~ bernoulli(logits = {z}) }}\ntrain {{ minimize loss using sgd(0.1) }}"
+    text = (
+        "model m {{ input {x}: float[rows, 5]; target {y}: int[rows]; param {w}: float[5] init zeros\n"
+        "{z} = {x} @ {w}; {y} ~ bernoulli(logits = {z}) }}\ntrain {{ minimize loss using sgd(0.1) }}"
+    )
     names = {"x": "pixels", "y": "is_cat", "w": "weights", "z": "score"}
     assert formula(text.format(**names), "weights").text == "pixelsᵀ (σ(score) − is_cat) / rows"
 
@@ -136,9 +153,21 @@ class Reader:
         if name == "onehot":
             return np.eye(self.classes)[args[0].astype(int)]
         table = {
-            "σ": lambda z: 1 / (1 + np.exp(-z)), "relu": lambda z: np.maximum(z, 0), "^": np.power, "where": np.where,
-            ">": np.greater, "<": np.less, "≥": np.greater_equal, "≤": np.less_equal, "=": np.equal,
-            "tanh": np.tanh, "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign,
+            "σ": lambda z: 1 / (1 + np.exp(-z)),
+            "relu": lambda z: np.maximum(z, 0),
+            "^": np.power,
+            "where": np.where,
+            ">": np.greater,
+            "<": np.less,
+            "≥": np.greater_equal,
+            "≤": np.less_equal,
+            "=": np.equal,
+            "tanh": np.tanh,
+            "exp": np.exp,
+            "log": np.log,
+            "sqrt": np.sqrt,
+            "abs": np.abs,
+            "sign": np.sign,
         }
         return table[name](*args)
 
@@ -161,8 +190,13 @@ def agrees(text: str, wrt: str, data: Mapping[str, Any], classes: int = 1) -> Fo
     """Evaluates the formula, and the gradient that a step of `sgd(1)` takes."""
     module = check(make_source(text))[0]
     start = module.roots("initial/")
-    state = dict(zip([n.removeprefix("initial/") for n in start],
-                     interpret.evaluate(list(start.values()), {"seed": np.uint64(3)}), strict=True))
+    state = dict(
+        zip(
+            [n.removeprefix("initial/") for n in start],
+            interpret.evaluate(list(start.values()), {"seed": np.uint64(3)}),
+            strict=True,
+        )
+    )
     rng = np.random.default_rng(1)
     for path, variable in module.variables.items():
         if variable.kind == "parameter":
@@ -187,8 +221,14 @@ NAMES = st.from_regex(r"[a-z][a-z_0-9]{2,7}", fullmatch=True).map(lambda name: f
 
 
 @settings(max_examples=40, deadline=None, database=None, derandomize=True)
-@given(st.lists(NAMES, min_size=5, max_size=5, unique=True), st.integers(2, 6), st.integers(2, 5), st.integers(2, 7),
-       st.sampled_from(sorted(LIKELIHOODS)), st.booleans())
+@given(
+    st.lists(NAMES, min_size=5, max_size=5, unique=True),
+    st.integers(2, 6),
+    st.integers(2, 5),
+    st.integers(2, 7),
+    st.sampled_from(sorted(LIKELIHOODS)),
+    st.booleans(),
+)
 def test_generated(names: list[str], n: int, classes: int, rows: int, likelihood: str, bias: bool) -> None:
     x, y, w, b, z = names
     right, mean, dtype = (part.format(z=z) for part in LIKELIHOODS[likelihood])
@@ -225,8 +265,10 @@ NETS = [
 @pytest.mark.parametrize("body", NETS)
 @pytest.mark.parametrize("wrt", ["dense.W", "dense.b", "dense[1].W", "dense[1].b"])
 def test_networks(body: str, wrt: str) -> None:
-    text = f"model m {{\ninput x: float[batch, 3]\ntarget y: int[batch]\n{body}\n}}\n" \
-           "train { minimize loss using sgd(1.0) }"
+    text = (
+        f"model m {{\ninput x: float[batch, 3]\ntarget y: int[batch]\n{body}\n}}\n"
+        "train { minimize loss using sgd(1.0) }"
+    )
     rng = np.random.default_rng(0)
     shown = agrees(text, wrt, {"x": rng.normal(size=(5, 3)), "y": rng.integers(0, 2, 5)}, 3)
     assert len(shown.text) < 420
@@ -234,7 +276,9 @@ def test_networks(body: str, wrt: str) -> None:
 
 
 def test_by_an_input_and_by_a_named_value() -> None:
-    text = "model m { input x: float[batch, 3]; param w: float[3]; z = x @ w; loss = mean(z^2) }\n" \
-           "train { minimize loss using sgd(1) }"
+    text = (
+        "model m { input x: float[batch, 3]; param w: float[3]; z = x @ w; loss = mean(z^2) }\n"
+        "train { minimize loss using sgd(1) }"
+    )
     assert formula(text, "x").text == "2 z wᵀ / batch"
     assert formula(text, "z").text == "2 z / batch"

@@ -3,6 +3,7 @@
 Like test_ops.py these tests are written by the registry: an operation that is added is checked here without a line
 more.
 """
+
 from __future__ import annotations
 
 import zlib
@@ -40,6 +41,7 @@ class Moved:
     def slope_of(self, value) -> np.ndarray:
         """The derivative of any value of the graph along the direction, by differences; 0 of an infinite value,
         the extreme of nothing."""
+
         def moved(h):
             feeds = dict(self.case.feeds)
             for leaf, v in self.direction.items():
@@ -126,8 +128,10 @@ def test_forward_mode_is_lowered_too(op, checked):
             moved = Moved(op, sample, rng)
             if moved.node is None:
                 continue
-            feeds = {name: value.astype(precision).astype(value.dtype) if value.dtype.kind == "f" else value
-                     for name, value in moved.case.feeds.items()}
+            feeds = {
+                name: value.astype(precision).astype(value.dtype) if value.dtype.kind == "f" else value
+                for name, value in moved.case.feeds.items()
+            }
             [expected] = interpret.evaluate([moved.node], feeds)
             [found] = run(file_of({"t": moved.node}, moved.case.leaves, precision), feeds, precision, False)
             assert found.shape == expected.shape and error_of(found, expected) <= tolerance
@@ -164,6 +168,7 @@ def test_every_operation_says_what_it_costs():
 
 def test_a_sweep_is_linear_in_the_nodes_and_serves_all_targets():
     """A chain of n sines: each is derived once."""
+
     def size(n: int) -> int:
         graph = Graph()
         x = make_input(graph, "x", TensorType("float", (3,)))

@@ -1,4 +1,5 @@
 """Every rule of the fusing pass: the interpreter gives the same before and after, and so does ONNX Runtime."""
+
 from __future__ import annotations
 
 import dlc
@@ -254,9 +255,9 @@ def test_a_guard_against_data_that_are_not_finite_stays(body):
     assert found[0, 0] == 0 and (np.isfinite(found[0, 1]) or "==" in body)
 
 
-@pytest.mark.parametrize("body", [
-    "g = grad(sum(sqrt(relu(x))), x)", "g = grad(sum(log(relu(x))), x)", "g = grad(sum(1 / relu(x)), x)",
-])
+@pytest.mark.parametrize(
+    "body", ["g = grad(sum(sqrt(relu(x))), x)", "g = grad(sum(log(relu(x))), x)", "g = grad(sum(1 / relu(x)), x)"]
+)
 def test_what_may_be_infinite_is_chosen(body):
     """0 times infinity is no derivative: on the side where relu is flat it is 0, as `where` says."""
     names, g = derived(body)

@@ -1,5 +1,6 @@
 """Specs mutated at random: whatever the text, the answer is a module, a file or a diagnostic, never a traceback, in 5
 seconds of processor time and 1 GB."""
+
 from __future__ import annotations
 
 import sys

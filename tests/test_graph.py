@@ -1,4 +1,5 @@
 """The graph: equal nodes are one, replacing keeps it so, and every order is the order of making."""
+
 from __future__ import annotations
 
 import subprocess
@@ -165,8 +166,10 @@ def test_discarding_takes_what_only_it_needed():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30), st.integers(0, 30)), min_size=3, max_size=25),
-       st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6))
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30), st.integers(0, 30)), min_size=3, max_size=25),
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6),
+)
 def test_random_replacements_keep_the_graph_consistent(steps, replacements):
     """Random graphs, random replacements by earlier nodes: no duplicates, no cycles, and the right values."""
     graph = Graph()

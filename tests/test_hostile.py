@@ -1,5 +1,6 @@
 """Every command on hostile files ends well (0) or with a coded message (2): no traceback, no endless loop, nothing
 written elsewhere."""
+
 from __future__ import annotations
 
 import re
@@ -16,10 +17,20 @@ from mutations import TooLong, bounded
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="bounds time and memory as Linux does")
 PART = 20  # files of one test
 COMMANDS = (
-    "check FILE", "check FILE --json", "check FILE --device cuda", "summary FILE", "summary FILE --json",
-    "decompile FILE", "decompile FILE --json", "decompile FILE -o OUT", "export FILE --inference -o OUT.onnx",
-    "evaluate FILE --data DATA", "predict FILE --data DATA", "predict FILE --data DATA --json",
-    "train FILE --data DATA --steps 2 --runs RUNS", "train FILE --data DATA --epochs 1 --runs RUNS",
+    "check FILE",
+    "check FILE --json",
+    "check FILE --device cuda",
+    "summary FILE",
+    "summary FILE --json",
+    "decompile FILE",
+    "decompile FILE --json",
+    "decompile FILE -o OUT",
+    "export FILE --inference -o OUT.onnx",
+    "evaluate FILE --data DATA",
+    "predict FILE --data DATA",
+    "predict FILE --data DATA --json",
+    "train FILE --data DATA --steps 2 --runs RUNS",
+    "train FILE --data DATA --epochs 1 --runs RUNS",
     "graph FILE -o OUT.svg",
     "train --resume RUN",
 )
@@ -38,8 +49,15 @@ def every(numbers: range, folder: Path, capsys: pytest.CaptureFixture[str]) -> N
         (folder / "m.onnx").write_bytes(data)
         (folder / "run" / "m.onnx").write_bytes(data)
         for command in COMMANDS:
-            words = {"FILE": "m.onnx", "OUT": f"files/{number}", "OUT.onnx": f"files/{number}.onnx",
-                     "OUT.svg": "files/a.svg", "DATA": "data.npz", "RUNS": "runs", "RUN": "run"}
+            words = {
+                "FILE": "m.onnx",
+                "OUT": f"files/{number}",
+                "OUT.onnx": f"files/{number}.onnx",
+                "OUT.svg": "files/a.svg",
+                "DATA": "data.npz",
+                "RUNS": "runs",
+                "RUN": "run",
+            }
             argv = [str(folder / words[word]) if word in words else word for word in command.split()]
             try:
                 with bounded(memory=2**31):

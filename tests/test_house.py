@@ -1,4 +1,5 @@
 """The rooms of the compiler stand in one order: each imports from those before it alone."""
+
 from __future__ import annotations
 
 import networkx as nx
@@ -20,7 +21,8 @@ def test_a_room_imports_from_those_before_it():
     wrong = [
         f"compiler/{found.source}.py:{found.line} imports {found.target}"
         for found in imports()
-        if found.rooms[0] not in ("__init__", found.rooms[1]) and place[found.rooms[1]] > place[found.rooms[0]]
+        if found.rooms[0] not in ("__init__", found.rooms[1])
+        and place[found.rooms[1]] > place[found.rooms[0]]
         and not found.typing
     ]
     assert wrong == []
@@ -28,10 +30,13 @@ def test_a_room_imports_from_those_before_it():
 
 def test_no_circle_within_a_room():
     """The evaluator's mutual recursion (an expression calls, a call evaluates) alone is one."""
-    graph = nx.DiGraph([
-        (found.source, found.target) for found in imports()
-        if not found.typing and found.target != "__init__" and not found.target.endswith("/__init__")
-    ])
+    graph = nx.DiGraph(
+        [
+            (found.source, found.target)
+            for found in imports()
+            if not found.typing and found.target != "__init__" and not found.target.endswith("/__init__")
+        ]
+    )
     circles = [sorted(found) for found in nx.strongly_connected_components(graph) if len(found) > 1]
     assert [circle for circle in circles if {room(module) for module in circle} != {"elaborate"}] == []
 

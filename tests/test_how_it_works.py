@@ -3,6 +3,7 @@
 Files of the page (blocks whose first line is `# NAME.dl`) are written into an empty folder; the commands run there in
 order, then the Python blocks, as one program. `pytest tests/test_how_it_works.py --accept` writes today's outputs.
 """
+
 from __future__ import annotations
 
 import os
@@ -22,8 +23,15 @@ COMMAND = f"""dlc() {{ '{sys.executable}' -c 'import sys; from dlc.cli import ma
 
 def run(program: list[str], folder: Path) -> list[str]:
     """What stands behind each mark of what it prints, errors among it."""
-    done = subprocess.run(program, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-                          env={**os.environ, "NO_COLOR": "1"})
+    done = subprocess.run(
+        program,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
     return done.stdout.split(MARK)[1:]
 
 

@@ -1,4 +1,5 @@
 """The interpreter: feeding, sizes, memory and special values."""
+
 from __future__ import annotations
 
 import tracemalloc

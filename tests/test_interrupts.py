@@ -1,4 +1,5 @@
 """Signals that come within milliseconds of each other: no traceback, and the status of an interrupted program."""
+
 from __future__ import annotations
 
 import signal
@@ -12,9 +13,11 @@ from dlc.runtime import interrupts
 
 SPECS = Path(__file__).parent.parent / "specs"
 # Says when its handlers are there: before that Python itself is starting.
-CODE = ("import sys; from dlc.runtime import interrupts; from dlc.cli import main; real = interrupts.install\n"
-        "def install():\n    real(); print('ready', flush=True)\n"
-        "interrupts.install = install; sys.exit(main())")
+CODE = (
+    "import sys; from dlc.runtime import interrupts; from dlc.cli import main; real = interrupts.install\n"
+    "def install():\n    real(); print('ready', flush=True)\n"
+    "interrupts.install = install; sys.exit(main())"
+)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

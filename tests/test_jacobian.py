@@ -1,4 +1,5 @@
 """Jacobians and products with them: against differences, JAX and each other, and what they cost."""
+
 from __future__ import annotations
 
 import itertools
@@ -67,8 +68,11 @@ def test_blocks_of_slices_that_stay_apart(op):
         for x in float_leaves(case):
             ways = [(op.apart(y, y.inputs.index(x), b), b) for b in range(x.rank)] if op.apart else []
             pairs = [(a, b) for a, b in ways if isinstance(a, int)]
-            modes = [mode(y, x, per, rule, None, None) for per in [(), *(((a, b),) for a, b in pairs)]
-                     for mode, rule in ((forward, moved), (reverse, gradients))]
+            modes = [
+                mode(y, x, per, rule, None, None)
+                for per in [(), *(((a, b),) for a, b in pairs)]
+                for mode, rule in ((forward, moved), (reverse, gradients))
+            ]
             whole, _, *blocks = interpret.evaluate(modes, case.feeds)
             for number, found in enumerate(blocks):
                 a, b = pairs[number // 2]
@@ -115,8 +119,10 @@ def test_the_cheaper_mode_of_a_tall_and_of_a_wide_jacobian(sizes, cheaper):
     before = dict.fromkeys(graph.order([y]))
     modes = {"forward": forward(y, x, (), moved, None, None), "reverse": reverse(y, x, (), gradients, None, None)}
     rng = np.random.default_rng(0)
-    feeds = {"x": rng.normal(size=sizes[0]),
-             **{f"W{i}": rng.normal(size=s) / 5 for i, s in enumerate(itertools.pairwise(sizes))}}
+    feeds = {
+        "x": rng.normal(size=sizes[0]),
+        **{f"W{i}": rng.normal(size=s) / 5 for i, s in enumerate(itertools.pairwise(sizes))},
+    }
     columns, rows = interpret.evaluate(list(modes.values()), feeds)
     assert columns.shape == (sizes[-1], sizes[0]) and error_of(columns, rows) <= 1e-12
     costs = {name: multiplications(graph, [node], without=before) for name, node in modes.items()}
@@ -131,6 +137,7 @@ def test_the_cheaper_mode_of_a_tall_and_of_a_wide_jacobian(sizes, cheaper):
 
 def test_a_direction_that_all_rows_share_is_multiplied_once():
     """The first product of a Jacobian for each row does not grow with the batch."""
+
     def cost(batch: int) -> int:
         graph, x, y = network((50, 20), batch)
         before = dict.fromkeys(graph.order([y]))
@@ -165,14 +172,18 @@ def jax_network(np_):
     return f
 
 
-NETWORK = W + """p = softmax(h)
+NETWORK = (
+    W
+    + """p = softmax(h)
 y = concat([p[:, 1:], h[:, 0:2] * x[:, 0:2], max(x, axis = 1, keepdims = true)], axis = 1)
 """
+)
 ORACLES = {
     "jacobian(y, x)": lambda j, f, x, w: j.jacobian(f, 0)(x, w),
     "jacobian(y, W)": lambda j, f, x, w: j.jacobian(f, 1)(x, w),
-    "jacobian(y, x, per = batch)": lambda j, f, x, w: j.vmap(
-        lambda row: j.jacobian(lambda r: f(r[None], w)[0])(row))(x),
+    "jacobian(y, x, per = batch)": lambda j, f, x, w: j.vmap(lambda row: j.jacobian(lambda r: f(r[None], w)[0])(row))(
+        x
+    ),
     "hessian(sum(y^2), x)": lambda j, f, x, w: j.hessian(lambda x: (f(x, w) ** 2).sum())(x),
     "hessian(sum(y^3), W)": lambda j, f, x, w: j.hessian(lambda w: (f(x, w) ** 3).sum())(w),
     "jvp(y, x, x * 2)": lambda j, f, x, w: j.jvp(lambda x: f(x, w), (x,), (x * 2,))[1],
@@ -182,15 +193,20 @@ ORACLES = {
     "hvp(sum(y^2), W, W)": lambda j, f, x, w: j.jvp(j.grad(lambda w: (f(x, w) ** 2).sum()), (w,), (w,))[1],
     # nested
     "grad(sum(jacobian(y, x, per = batch)^2), W)": lambda j, f, x, w: j.grad(
-        lambda w: (j.vmap(lambda row: j.jacobian(lambda r: f(r[None], w)[0])(row))(x) ** 2).sum())(w),
+        lambda w: (j.vmap(lambda row: j.jacobian(lambda r: f(r[None], w)[0])(row))(x) ** 2).sum()
+    )(w),
     "jvp(grad(sum(y^2), x), W, W)": lambda j, f, x, w: j.jvp(
-        lambda w: j.grad(lambda x: (f(x, w) ** 2).sum())(x), (w,), (w,))[1],
+        lambda w: j.grad(lambda x: (f(x, w) ** 2).sum())(x), (w,), (w,)
+    )[1],
     "jacobian(jvp(y, x, 1), W)": lambda j, f, x, w: j.jacobian(
-        lambda w: j.jvp(lambda x: f(x, w), (x,), (x * 0 + 1,))[1])(w),
-    "hvp(sum(vjp(y, x, 1)^2), W, 1)": lambda j, f, x, w: j.jvp(j.grad(
-        lambda w: (j.vjp(lambda x: f(x, w), x)[1](f(x, w) * 0 + 1)[0] ** 2).sum()), (w,), (w * 0 + 1,))[1],
+        lambda w: j.jvp(lambda x: f(x, w), (x,), (x * 0 + 1,))[1]
+    )(w),
+    "hvp(sum(vjp(y, x, 1)^2), W, 1)": lambda j, f, x, w: j.jvp(
+        j.grad(lambda w: (j.vjp(lambda x: f(x, w), x)[1](f(x, w) * 0 + 1)[0] ** 2).sum()), (w,), (w * 0 + 1,)
+    )[1],
     "grad(sum(hessian(sum(h^3), W)^2), x)": lambda j, f, x, w: j.grad(
-        lambda x: (j.hessian(lambda w: (j.numpy.tanh(x @ w) ** 3).sum())(w) ** 2).sum())(x),
+        lambda x: (j.hessian(lambda w: (j.numpy.tanh(x @ w) ** 3).sum())(w) ** 2).sum()
+    )(x),
     "grad(sum(grad(sum(vjp(y, x, x[:, 0:1] * y)), x)), x)": None,  # u is held in the inner one alone: by differences
 }
 
@@ -206,6 +222,7 @@ def test_against_jax(expression):
     found = spec.get("z", {"x": X, **state})
     f = jax_network(jax.numpy)
     if oracle is None:
+
         def inner(x):
             return jax.vjp(lambda t: f(t, state["W"]), x)[1](x[:, 0:1] * f(x, state["W"]))[0].sum()
 
@@ -216,8 +233,10 @@ def test_against_jax(expression):
 
 
 def test_by_an_intermediate_value():
-    spec = body(W + "y = h^3\noutput z = jvp(y, h, h)\noutput j = jacobian(sum(y, axis = 1), h, per = batch)\n"
-                "output q = hvp(sum(y), h, 1)\noutput u = vjp(y, h, h)")
+    spec = body(
+        W + "y = h^3\noutput z = jvp(y, h, h)\noutput j = jacobian(sum(y, axis = 1), h, per = batch)\n"
+        "output q = hvp(sum(y), h, 1)\noutput u = vjp(y, h, h)"
+    )
     state = spec.start()
     h = np.tanh(X @ state["W"])
     for name, expected in (("z", 3 * h**3), ("j", 3 * h**2), ("q", 6 * h), ("u", 3 * h**3)):
@@ -226,8 +245,10 @@ def test_by_an_intermediate_value():
 
 def test_the_gradient_of_a_penalty_on_the_jacobian_against_differences():
     """Contraction as Rifai et al. (2011) have it, in closed form and by differences of a training step's loss."""
-    spec = body(W + "loss = mean(sum(jacobian(h, x, per = batch)^2, axis = [1, 2]))\n"
-                "output z = mean(sum(jacobian(h, x, per = batch)^2, axis = [1, 2]))\noutput g = grad(loss, W)")
+    spec = body(
+        W + "loss = mean(sum(jacobian(h, x, per = batch)^2, axis = [1, 2]))\n"
+        "output z = mean(sum(jacobian(h, x, per = batch)^2, axis = [1, 2]))\noutput g = grad(loss, W)"
+    )
     state = spec.start()
 
     def penalty(w):
@@ -244,8 +265,10 @@ def test_the_gradient_of_a_penalty_on_the_jacobian_against_differences():
 
 
 def test_dimensions_keep_their_names():
-    spec = body("param W: float[3, 4] init glorot_uniform\nh: float[batch, k] = tanh(x @ W)\n"
-                "j = jacobian(h, x, per = batch)\noutput z = sum(j, axis = k)\noutput b = mean(j, axis = batch)")
+    spec = body(
+        "param W: float[3, 4] init glorot_uniform\nh: float[batch, k] = tanh(x @ W)\n"
+        "j = jacobian(h, x, per = batch)\noutput z = sum(j, axis = k)\noutput b = mean(j, axis = batch)"
+    )
     state = spec.start()
     assert spec.get("z", {"x": X, **state}).shape == (4, 3) and spec.get("b", {"x": X, **state}).shape == (4, 3)
 
@@ -289,27 +312,30 @@ def test_rows_that_stay_apart(apart):
 
 SCANS = {  # of x: float[batch, time, 2]
     "states and emits": "scan t over time {\n state h: float[batch] = 0.0\n h <- sin(h) + x[:, t, 0]\n"
-                        " e[:, t] = h * x[:, t, 1]\n}\ny: float[batch, ...] = stack([h, sum(e, axis = 1)], axis = 1)",
+    " e[:, t] = h * x[:, t, 1]\n}\ny: float[batch, ...] = stack([h, sum(e, axis = 1)], axis = 1)",
     "in front": "scan t over reverse(time) {\n state h: float[2, batch] = 0.0\n h <- tanh(h + transpose(x[:, t]))\n"
-                " e[t] = h\n}\ny: float[batch, ...] = transpose(e[0])",
+    " e[t] = h\n}\ny: float[batch, ...] = transpose(e[0])",
     "a state that starts with rows": "scan t over time {\n state h: float[batch, 2] = x[:, 0]\n h <- h * x[:, t]\n}\n"
-                                     "y: float[batch, ...] = h",
+    "y: float[batch, ...] = h",
     "by another state": "scan t over time {\n state a: float[batch] = 0.0\n state b: float[batch] = 1.0\n"
-                        " b <- b + a^2\n a <- sin(a) + x[:, t, 0]\n}\ny: float[batch, ...] = b",
+    " b <- b + a^2\n a <- sin(a) + x[:, t, 0]\n}\ny: float[batch, ...] = b",
     "in a scan": "scan t over time {\n state h: float[batch] = 0.0\n scan k over 0..2 {\n"
-                 "  state g: float[batch] = 0.0\n  g <- sin(g + h + x[:, t, k])\n }\n h <- g\n}\n"
-                 "y: float[batch, ...] = h",
+    "  state g: float[batch] = 0.0\n  g <- sin(g + h + x[:, t, k])\n }\n h <- g\n}\n"
+    "y: float[batch, ...] = h",
     "what mixes is not asked for": "scan t over time {\n state h: float[batch] = 0.0\n state m: float[batch] = 0.0\n"
-                                   " h <- sin(h) + x[:, t, 0]\n m <- m + mean(h)\n}\noutput m = sum(m)\n"
-                                   "y: float[batch, ...] = h",
+    " h <- sin(h) + x[:, t, 0]\n m <- m + mean(h)\n}\noutput m = sum(m)\n"
+    "y: float[batch, ...] = h",
     "shared and held": "scan t over time {\n state h: float[batch] = 0.0\n"
-                       " h <- sin(h - stop_gradient(0 * mean(h))) + x[:, t, 0]\n}\ny: float[batch, ...] = h",
-    **{f"{layer}{how}": f"y: float[batch, ...] = (x |> {layer}(3{how}))[:, {at}]" for layer in ("rnn", "gru", "lstm")
-       for how, at in (("", -1), (", backward = true", 0))},
+    " h <- sin(h - stop_gradient(0 * mean(h))) + x[:, t, 0]\n}\ny: float[batch, ...] = h",
+    **{
+        f"{layer}{how}": f"y: float[batch, ...] = (x |> {layer}(3{how}))[:, {at}]"
+        for layer in ("rnn", "gru", "lstm")
+        for how, at in (("", -1), (", backward = true", 0))
+    },
     "more emits than scanned values": "param W: float[2, 2] init glorot_uniform\nscan t over time {\n"
-                                      " state h: float[batch, 2] = 0.0\n state g: float[batch, 2] = 1.0\n"
-                                      " a[:, t] = h * g\n b[:, t] = h / (1 + g^2)\n h <- tanh(x[:, t] @ W + h)\n"
-                                      " g <- g + h^2 @ W\n}\ny: float[batch, ...] = sum(a * b, axis = 1)",
+    " state h: float[batch, 2] = 0.0\n state g: float[batch, 2] = 1.0\n"
+    " a[:, t] = h * g\n b[:, t] = h / (1 + g^2)\n h <- tanh(x[:, t] @ W + h)\n"
+    " g <- g + h^2 @ W\n}\ny: float[batch, ...] = sum(a * b, axis = 1)",
     "lengths": "r = lstm(3)\ny: float[batch, ...] = r(x, lengths = 1 + where(x[:, 0, 0] > 0, 1, 0))[:, 1]",
     "two layers": "y: float[batch, ...] = (x |> rnn(3) |> gru(2))[:, -1]",
     "of a gradient": "v = (x |> rnn(2))[:, -1]\ny = grad(sum(v^3), x)",
@@ -321,8 +347,9 @@ SEQUENCES = np.random.default_rng(5).normal(size=(3, 3, 2))
 def test_rows_stay_apart_through_a_scan_over_time(name):
     """Every block is what the row alone gives, and differences give."""
     time = 3 if name == "of a gradient" else "time"  # one of both sides must have a size
-    spec = body(f"{SCANS[name]}\noutput z = jacobian(y, x, per = batch)\noutput y = y",
-                f"input x: float[batch, {time}, 2]")
+    spec = body(
+        f"{SCANS[name]}\noutput z = jacobian(y, x, per = batch)\noutput y = y", f"input x: float[batch, {time}, 2]"
+    )
     state = spec.start()
     whole = spec.get("z", {"x": SEQUENCES, **state})
     for i, row in enumerate(SEQUENCES):
@@ -359,25 +386,29 @@ def test_rows_stay_apart_through_rules_of_an_iteration() -> None:
         np.testing.assert_allclose(whole[i : i + 1], spec.get("z", {"x": row[None], **state}), atol=1e-12)
 
 
-@pytest.mark.parametrize("mixed", [
-    "scan t over time {\n state h: float[batch] = 0.0\n h <- h + x[:, t, 0] - mean(x[:, t, 0])\n}\ny: float[batch] = h",
-    "scan t over time {\n state h: float[batch] = 0.0\n h <- flip(h, 0) + x[:, t, 0]\n}\ny: float[batch] = h",
-    "scan t over time {\n state h: float[batch] = 0.0\n state m: float = 0.0\n m <- m + sum(x[:, t, 0])\n"
-    " h <- h + m\n}\ny: float[batch] = h",
-    "scan i over batch {\n state h: float[2] = 0.0\n h <- h + x[i, 0]\n e[i] = h\n}\ny: float[batch, 2] = e",
-    "scan t over time {\n state h: float[batch] = 0.0\n scan k over 0..2 {\n  state g: float[batch] = 0.0\n"
-    "  g <- g + h + x[:, t, k] * max(h)\n }\n h <- g\n}\ny: float[batch] = h",
-    "scan t over 0..3 {\n state h: float[batch, batch] = 0.0\n h <- transpose(h) + x[:, t, 0]\n}\n"
-    "y: float[batch, ...] = sum(h, axis = 1)",
-])
+@pytest.mark.parametrize(
+    "mixed",
+    [
+        "scan t over time {\n state h: float[batch] = 0.0\n h <- h + x[:, t, 0] - mean(x[:, t, 0])\n}\n"
+        "y: float[batch] = h",
+        "scan t over time {\n state h: float[batch] = 0.0\n h <- flip(h, 0) + x[:, t, 0]\n}\ny: float[batch] = h",
+        "scan t over time {\n state h: float[batch] = 0.0\n state m: float = 0.0\n m <- m + sum(x[:, t, 0])\n"
+        " h <- h + m\n}\ny: float[batch] = h",
+        "scan i over batch {\n state h: float[2] = 0.0\n h <- h + x[i, 0]\n e[i] = h\n}\ny: float[batch, 2] = e",
+        "scan t over time {\n state h: float[batch] = 0.0\n scan k over 0..2 {\n  state g: float[batch] = 0.0\n"
+        "  g <- g + h + x[:, t, k] * max(h)\n }\n h <- g\n}\ny: float[batch] = h",
+        "scan t over 0..3 {\n state h: float[batch, batch] = 0.0\n h <- transpose(h) + x[:, t, 0]\n}\n"
+        "y: float[batch, ...] = sum(h, axis = 1)",
+    ],
+)
 def test_rows_that_a_scan_mixes_are_refused(mixed):
     text = f"{mixed}\noutput z = jacobian(y, x, per = batch)"
     assert codes(f"model m {{ input x: float[batch, time, 2]\n{text} }}") == ["E0413"]
 
 
-@pytest.mark.parametrize("named", [
-    "reshape(h, [batch, 2, 2])", "broadcast_to(h, [batch, 4])", "broadcast_to(h, [3, batch, 4])[0]",
-])
+@pytest.mark.parametrize(
+    "named", ["reshape(h, [batch, 2, 2])", "broadcast_to(h, [batch, 4])", "broadcast_to(h, [3, batch, 4])[0]"]
+)
 def test_a_size_given_by_name_names_the_dimension(named):
     spec = body(f"{W}y = {named}\noutput z = jacobian(y, x, per = batch)")
     assert spec.get("z", {"x": X, **spec.start()}).shape[0] == len(X)

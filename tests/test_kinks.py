@@ -1,4 +1,5 @@
 """docs/derivatives.md: the derivative at kinks, as the table says."""
+
 from __future__ import annotations
 
 import json
@@ -41,8 +42,11 @@ LOG_SUMS = {
     "input": ("logsumexp(x)", [-INF, -INF, -INF], [0, 0, 0]),
     "one left": ("logsumexp(x)", [-INF, 2.0, -INF], [0, 1, 0]),
     "several axes": ("logsumexp(stack([x, x]), axis = [0, 1])", [-INF, -INF, -INF], [0, 0, 0]),
-    "padded": ("sum(logsumexp(pad(x[:, none], [1, 0], axis = 1, value = -inf), axis = 1))",
-               [-INF, 1.0, 2.0], [0, 1, 1]),
+    "padded": (
+        "sum(logsumexp(pad(x[:, none], [1, 0], axis = 1, value = -inf), axis = 1))",
+        [-INF, 1.0, 2.0],
+        [0, 1, 1],
+    ),
     "logarithm": ("sum(logsumexp(stack([log(x), log(x)], axis = 1), axis = 1))", [1.0, 2.0, 4.0], [1, 0.5, 0.25]),
     "two": ("sum(logaddexp(x, x[0]))", [-INF, 1.0, 1.0], None),
 }
@@ -51,8 +55,9 @@ LOG_SUMS = {
 @pytest.mark.parametrize("name", LOG_SUMS)
 def test_a_logsumexp_of_nothing_but_minus_infinity_has_a_derivative(name: str) -> None:
     text, at, expected = LOG_SUMS[name]
-    program = dlc.compile(f"model m {{\n input x: float[3]\n output y = {text}\n output g = grad({text}, x)\n}}",
-                          precision="float64")
+    program = dlc.compile(
+        f"model m {{\n input x: float[3]\n output y = {text}\n output g = grad({text}, x)\n}}", precision="float64"
+    )
     ort = pytest.importorskip("onnxruntime")
     session = ort.InferenceSession(program.model_proto().SerializeToString())
     y, g = session.run(["y", "g"], {"x": np.asarray(at)})

@@ -1,4 +1,5 @@
 """No file depends on the options of a session: plain ONNX Runtime gives the same at each level of its optimizations."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -39,14 +40,19 @@ def test_every_level_gives_the_same(name: str, precision: str) -> None:
                 expected = plain[output]
                 assert (found.shape, found.dtype) == (expected.shape, expected.dtype), f"{output} at {level}"
                 size = np.max(np.abs(expected), where=np.isfinite(expected), initial=1e-3)
-                np.testing.assert_allclose(found, expected, rtol=0, atol=NEAR[precision] * float(size),
-                                           err_msg=f"{output} at {level}")
+                np.testing.assert_allclose(
+                    found, expected, rtol=0, atol=NEAR[precision] * float(size), err_msg=f"{output} at {level}"
+                )
 
 
 ONES = {
-    "stack([1.0])": "", "eye(1)[none]": "", "a": "param a: float[1] init ones",
+    "stack([1.0])": "",
+    "eye(1)[none]": "",
+    "a": "param a: float[1] init ones",
     "b[none]": "param b: float[1] init ones",
-    "exp(0.0 * arange(1))[none]": "", "(0 * s + 1)[none]": "", "jacobian(s[none] + 0, s)": "",
+    "exp(0.0 * arange(1))[none]": "",
+    "(0 * s + 1)[none]": "",
+    "jacobian(s[none] + 0, s)": "",
 }
 
 

@@ -1,4 +1,5 @@
 """The standard library against SciPy and NumPy: values, Jacobians by central differences, second derivatives."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -18,11 +19,15 @@ from scipy import special, stats
 
 # Names of the library that the sweep has not, and where they are held.
 ELSEWHERE = {
-    **dict.fromkeys(("sgd", "momentum", "adam", "adamw", "rmsprop", "adagrad"),
-                    "an update rule, not a function: against its loop in test_training.py"),
+    **dict.fromkeys(
+        ("sgd", "momentum", "adam", "adamw", "rmsprop", "adagrad"),
+        "an update rule, not a function: against its loop in test_training.py",
+    ),
     **dict.fromkeys(("accumulate", "lookahead"), "a rule around an update rule: against its loop in test_updates.py"),
-    **dict.fromkeys(("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal"),
-                    "a draw, without a value to hold it against: its distribution over 25 shapes, below"),
+    **dict.fromkeys(
+        ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal"),
+        "a draw, without a value to hold it against: its distribution over 25 shapes, below",
+    ),
 }
 
 
@@ -110,20 +115,39 @@ def test_uniform_density():
     assert close(found["slope"], -3 / 3.5, 1e-14)
 
 
-COUNTS = [(0, 0), (0, 1e-30), (0, 3), (1, 0), (8, 8), (9, 5), (20, 24.9), (20, 25.1), (100, 120), (10**6, 1e6),
-          (10**6, 1.001e6), (10**6, 2e6), (10**8, 1e8), (10**8, 1.0008e8), (10**8, 3.0), (5, 1e30)]
+COUNTS = [
+    (0, 0),
+    (0, 1e-30),
+    (0, 3),
+    (1, 0),
+    (8, 8),
+    (9, 5),
+    (20, 24.9),
+    (20, 25.1),
+    (100, 120),
+    (10**6, 1e6),
+    (10**6, 1.001e6),
+    (10**6, 2e6),
+    (10**8, 1e8),
+    (10**8, 1.0008e8),
+    (10**8, 3.0),
+    (5, 1e30),
+]
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-6), ("float64", 4e-15)])
 def test_poisson_at_its_edges_and_at_large_counts(precision, tolerance):
     """The logarithm to a few last digits of itself or of a log(y!) of small counts; the slope is y / rate - 1."""
-    spec = Compiled("""model m {
+    spec = Compiled(
+        """model m {
         input rate: float[n]
         input y: int[n]
         output value = log_density(poisson(rate), y)
         output slope = grad(sum(log_density(poisson(rate), y)), rate)
         output bend = hvp(sum(log_density(poisson(rate), y)), rate, 1)
-    }""", precision)
+    }""",
+        precision,
+    )
     y = np.array([count for count, _ in COUNTS])
     rate = np.array([float(rate) for _, rate in COUNTS], np.float32 if precision == "float32" else float)
 
@@ -145,13 +169,16 @@ def test_poisson_at_its_edges_and_at_large_counts(precision, tolerance):
 
 def test_a_count_of_none_at_rate_none_trains():
     """x = -1 has rate 0 by its relu, and count 0: the probability of that is 1."""
-    program = dlc.compile("""model m {
+    program = dlc.compile(
+        """model m {
         input x: float[batch]
         target y: int[batch]
         param w: float init ones
         y ~ poisson(relu(x * w))
     }
-    train { minimize loss using sgd(0.1); batch: all; epochs: 1 }""", precision="float64")
+    train { minimize loss using sgd(0.1); batch: all; epochs: 1 }""",
+        precision="float64",
+    )
     trainer, data = dlc.Trainer(program), {"x": np.array([-1.0, 2.0]), "y": np.array([0, 1])}
     assert trainer.evaluate(data)["loss"] == pytest.approx((2 - np.log(2)) / 2, rel=1e-12)
     trainer.fit(data)
@@ -162,24 +189,30 @@ EXTREMES = np.array([-1e4, -800, -90, -1e-30, 0, 1e-30, 90, 800, 1e4])
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-@pytest.mark.parametrize(("body", "reference"), [
-    ("softplus(x)", lambda x: np.logaddexp(0, x)),
-    ("log_sigmoid(x)", special.log_expit),
-    ("sigmoid(x)", special.expit),
-    ("elu(x)", lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))),
-    ("softmax(x)", special.softmax),
-    ("log_softmax(x)", special.log_softmax),
-    ("log_density(bernoulli(x), ones_like(x))", special.log_expit),
-    ("-binary_cross_entropy(x, zeros_like(x))", lambda x: special.log_expit(-x).mean()),
-])
+@pytest.mark.parametrize(
+    ("body", "reference"),
+    [
+        ("softplus(x)", lambda x: np.logaddexp(0, x)),
+        ("log_sigmoid(x)", special.log_expit),
+        ("sigmoid(x)", special.expit),
+        ("elu(x)", lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0)))),
+        ("softmax(x)", special.softmax),
+        ("log_softmax(x)", special.log_softmax),
+        ("log_density(bernoulli(x), ones_like(x))", special.log_expit),
+        ("-binary_cross_entropy(x, zeros_like(x))", lambda x: special.log_expit(-x).mean()),
+    ],
+)
 def test_large_arguments_give_no_infinity(body, reference, precision):
-    spec = Compiled(f"""model m {{
+    spec = Compiled(
+        f"""model m {{
         input x: float[9]
         input weight: float[9]
         out = {body}
         output value = out
         output slope = grad(sum(weight * out), x)
-    }}""", precision)
+    }}""",
+        precision,
+    )
     weight = np.random.default_rng(0).normal(size=9)
     found = spec.stock({"x": EXTREMES, "weight": weight})
     assert np.all(np.isfinite(found["slope"])), found["slope"]
@@ -195,17 +228,20 @@ def started(rule: str, shape: str, seed: int = 0, dtype: str = "float") -> Any:
     return start_values(dlc.compile(text, precision="float64").module, seed)["w"]
 
 
-@pytest.mark.parametrize(("rule", "expected"), [
-    ("normal(1, 2)", stats.norm(1, 2)),
-    ("laplace(1, 2)", stats.laplace(1, 2)),
-    ("uniform(-1, 3)", stats.uniform(-1, 4)),
-    ("half_normal(2)", stats.halfnorm(0, 2)),
-    ("half_cauchy(2)", stats.halfcauchy(0, 2)),
-    ("glorot_uniform", stats.uniform(-np.sqrt(6 / 160), 2 * np.sqrt(6 / 160))),
-    ("glorot_normal", stats.norm(0, np.sqrt(2 / 160))),
-    ("he_uniform", stats.uniform(-np.sqrt(6 / 100), 2 * np.sqrt(6 / 100))),
-    ("he_normal", stats.norm(0, np.sqrt(2 / 100))),
-])
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("normal(1, 2)", stats.norm(1, 2)),
+        ("laplace(1, 2)", stats.laplace(1, 2)),
+        ("uniform(-1, 3)", stats.uniform(-1, 4)),
+        ("half_normal(2)", stats.halfnorm(0, 2)),
+        ("half_cauchy(2)", stats.halfcauchy(0, 2)),
+        ("glorot_uniform", stats.uniform(-np.sqrt(6 / 160), 2 * np.sqrt(6 / 160))),
+        ("glorot_normal", stats.norm(0, np.sqrt(2 / 160))),
+        ("he_uniform", stats.uniform(-np.sqrt(6 / 100), 2 * np.sqrt(6 / 100))),
+        ("he_normal", stats.norm(0, np.sqrt(2 / 100))),
+    ],
+)
 def test_draws_follow_their_distribution(rule, expected):
     drawn = started(rule, "100, 60")
     assert stats.kstest(drawn.ravel(), expected.cdf).pvalue > 0.01
@@ -213,10 +249,13 @@ def test_draws_follow_their_distribution(rule, expected):
     assert np.array_equal(drawn, started(rule, "100, 60"))
 
 
-@pytest.mark.parametrize(("rule", "share"), [
-    ("bernoulli(logits = 0.7)", [1 - special.expit(0.7), special.expit(0.7)]),
-    ("categorical(logits = stack([0.0, 1.0, -1.0, 0.5]))", special.softmax([0.0, 1.0, -1.0, 0.5])),
-])
+@pytest.mark.parametrize(
+    ("rule", "share"),
+    [
+        ("bernoulli(logits = 0.7)", [1 - special.expit(0.7), special.expit(0.7)]),
+        ("categorical(logits = stack([0.0, 1.0, -1.0, 0.5]))", special.softmax([0.0, 1.0, -1.0, 0.5])),
+    ],
+)
 def test_whole_draws_follow_their_distribution(rule, share):
     counts = np.bincount(started(rule, "6000", dtype="int"), minlength=len(share))
     assert stats.chisquare(counts, 6000 * np.asarray(share)).pvalue > 0.01
@@ -281,12 +320,15 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return max(size // max(shape[0], 1), 1), max(size // max(shape[1], 1), 1)
 
 
-@pytest.mark.parametrize(("rule", "scale", "expected"), [
-    ("glorot_uniform", lambda inside, outside: np.sqrt(6 / (inside + outside)), stats.uniform(-1, 2)),
-    ("glorot_normal", lambda inside, outside: np.sqrt(2 / (inside + outside)), stats.norm),
-    ("he_uniform", lambda inside, outside: np.sqrt(6 / inside), stats.uniform(-1, 2)),
-    ("he_normal", lambda inside, outside: np.sqrt(2 / inside), stats.norm),
-])
+@pytest.mark.parametrize(
+    ("rule", "scale", "expected"),
+    [
+        ("glorot_uniform", lambda inside, outside: np.sqrt(6 / (inside + outside)), stats.uniform(-1, 2)),
+        ("glorot_normal", lambda inside, outside: np.sqrt(2 / (inside + outside)), stats.norm),
+        ("he_uniform", lambda inside, outside: np.sqrt(6 / inside), stats.uniform(-1, 2)),
+        ("he_normal", lambda inside, outside: np.sqrt(2 / inside), stats.norm),
+    ],
+)
 def test_draws_are_scaled_by_what_meets(rule, scale, expected, swept):
     shapes = shapes_to_start()
     found = started_together(rule, shapes)

@@ -1,5 +1,6 @@
 """Recurrences in logarithms, where a logsumexp sees nothing but −∞: connectionist temporal classification, a hidden
 Markov chain, a running sum that is masked. Values and derivatives against every path counted, and against PyTorch."""
+
 from __future__ import annotations
 
 import itertools
@@ -47,8 +48,18 @@ def collapsed(path: tuple[int, ...]) -> list[int]:
 
 def ctc_by_paths(z: np.ndarray) -> np.ndarray:
     p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
-    return np.array([-np.log(sum(np.prod(p[row, range(TIME), path]) for path in itertools.product(
-        range(CLASSES), repeat=TIME) if collapsed(path) == label)) for row, label in enumerate(LABELS)])
+    return np.array(
+        [
+            -np.log(
+                sum(
+                    np.prod(p[row, range(TIME), path])
+                    for path in itertools.product(range(CLASSES), repeat=TIME)
+                    if collapsed(path) == label
+                )
+            )
+            for row, label in enumerate(LABELS)
+        ]
+    )
 
 
 def numeric(function: Callable[[np.ndarray], np.ndarray], at: np.ndarray) -> np.ndarray:
@@ -87,7 +98,8 @@ def test_connectionist_temporal_classification_against_pytorch() -> None:
     found = Compiled(CTC).stock({"z": z, "y": spread, "skip": skip})
     leaf = torch.tensor(z, requires_grad=True)
     lost = torch.nn.functional.ctc_loss(
-        torch.log_softmax(leaf, -1).transpose(0, 1), torch.tensor(labels), [time] * 3, [3] * 3, reduction="none")
+        torch.log_softmax(leaf, -1).transpose(0, 1), torch.tensor(labels), [time] * 3, [3] * 3, reduction="none"
+    )
     lost.sum().backward()
     np.testing.assert_allclose(found["value"], lost.detach().numpy(), rtol=1e-10)
     np.testing.assert_allclose(found["slope"], leaf.grad.numpy(), rtol=1e-8, atol=1e-12)

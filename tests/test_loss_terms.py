@@ -1,4 +1,5 @@
 """Terms of a loss that have names are reported by them, wherever metrics are."""
+
 from __future__ import annotations
 
 import json
@@ -50,7 +51,8 @@ def test_terms_are_figures_everywhere(data: dict[str, np.ndarray], tmp_path: Pat
 
 def test_an_epoch_adds_a_term_up_as_what_it_is(data: dict[str, np.ndarray]) -> None:
     history = dlc.Trainer(dlc.compile(spec("loss all = 0 * sum(y^2); loss root = 0 * w[0] + sqrt(mean(y^2))"))).fit(
-        data, validation=data, epochs=1)
+        data, validation=data, epochs=1
+    )
     train, held = history.epochs[0]["train"], history.epochs[0]["validation"]
     assert train["all"] == 0 and train["root"] == pytest.approx(held["root"], rel=1e-6)
 

@@ -1,4 +1,5 @@
 """Modules built by hand, lowered, and run by stock ONNX Runtime without dlc.runtime."""
+
 from __future__ import annotations
 
 import json
@@ -115,8 +116,11 @@ def step_model(model: onnx.ModelProto) -> onnx.ModelProto:
         if tensor.name in state
     ]
     graph = helper.make_graph(
-        [*main.node, *algorithm.node], "step", [*main.input, *algorithm.input, *promoted],
-        [*main.output, *algorithm.output], [tensor for tensor in tensors if tensor.name not in state],
+        [*main.node, *algorithm.node],
+        "step",
+        [*main.input, *algorithm.input, *promoted],
+        [*main.output, *algorithm.output],
+        [tensor for tensor in tensors if tensor.name not in state],
     )
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
@@ -245,10 +249,18 @@ def test_layout_of_training_info():
     info = lowered().training_info[0]
     assert [value.name for value in info.algorithm.input] == ["y"]
     assert [value.name for value in info.algorithm.output] == [
-        "loss", "accuracy",
-        "next/dense.W", "next/dense.b", "next/step", "next/momentum/v/dense.W", "next/momentum/v/dense.b",
-        "evaluate/part/0", "evaluate/part/1", "evaluate/part/2",
-        "evaluate/value/loss", "evaluate/value/accuracy",
+        "loss",
+        "accuracy",
+        "next/dense.W",
+        "next/dense.b",
+        "next/step",
+        "next/momentum/v/dense.W",
+        "next/momentum/v/dense.b",
+        "evaluate/part/0",
+        "evaluate/part/1",
+        "evaluate/part/2",
+        "evaluate/value/loss",
+        "evaluate/value/accuracy",
     ]
     held = [tensor.name for tensor in info.algorithm.initializer if not tensor.name.startswith("constant/")]
     assert held == ["step", *MOMENTS, *(f"evaluate/total/{k}" for k in range(3))]
@@ -273,7 +285,8 @@ def test_names_are_unique_and_say_where_they_come_from():
     [product] = [node for node in model.graph.node if node.op_type == "MatMul"]
     assert product.name.startswith("dense/")
     assert {entry.key: entry.value for entry in product.metadata_props} == {
-        "dlc.scope": "dense", "dlc.source": "softmax.dl:2:5",
+        "dlc.scope": "dense",
+        "dlc.source": "softmax.dl:2:5",
     }
 
 
@@ -284,10 +297,15 @@ def test_metadata():
     assert json.loads(held["dlc.settings"]) == {"model": {"hidden": 3}, "train": {"batch": 16}}
     signature = json.loads(held["dlc.signature"])
     assert signature["inputs"] == [{"name": "x", "dtype": "float", "shape": ["batch", FEATURES]}]
-    assert signature["targets"] == [{
-        "name": "y", "dtype": "int", "shape": ["batch"], "range": [0, CLASSES],
-        "support": [{"low": 0, "high": CLASSES - 1, "whole": True}],
-    }]
+    assert signature["targets"] == [
+        {
+            "name": "y",
+            "dtype": "int",
+            "shape": ["batch"],
+            "range": [0, CLASSES],
+            "support": [{"low": 0, "high": CLASSES - 1, "whole": True}],
+        }
+    ]
     assert [entry["name"] for entry in signature["parameters"]] == ["dense.W", "dense.b"]
     assert [entry["name"] for entry in signature["states"]] == ["step", *MOMENTS]
     evaluation = json.loads(held["dlc.evaluate"])
@@ -310,7 +328,9 @@ def test_same_bytes_in_every_process():
     here = os.path.dirname(os.path.abspath(__file__))
     made = [
         subprocess.run(
-            [sys.executable, "-c", code], check=True, capture_output=True,
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": here},
         ).stdout
         for seed in ("1", "2")
@@ -441,7 +461,11 @@ SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.dl"))
 def test_every_spec_computes_what_the_interpreter_does(path):
     """One step in float64 with random data and state, fused: every output of both graphs."""
     module = elaborate(
-        Source(path.name, path.read_text()), folder=path.parent, model=None, overrides={}, max_nodes=MAX_NODES,
+        Source(path.name, path.read_text()),
+        folder=path.parent,
+        model=None,
+        overrides={},
+        max_nodes=MAX_NODES,
         problems=Problems(),
     )
     while expand(module.graph):

@@ -1,4 +1,5 @@
 """Metadata of every wrong kind: the reader says what was found and expected, and nothing behind it is reached."""
+
 from __future__ import annotations
 
 import copy
@@ -16,12 +17,43 @@ from onnx import ModelProto
 KEYS = ("dlc.settings", "dlc.signature", "dlc.sources", "dlc.evaluate")
 # JSON of every kind, and numbers and texts that are hard on whoever reads them.
 WRONG: list[Any] = [
-    None, True, 0, -1, 3.5, 2**31, 2**63, 2**64, 10**400, float("nan"), float("inf"), -float("inf"), 1e300, "", "text",
-    "\x00", "\ud800", "\x1b[2J", "‮", "\n", [], [1], ["a", 2], [[]], {}, {"a": 1}, {"": None},
+    None,
+    True,
+    0,
+    -1,
+    3.5,
+    2**31,
+    2**63,
+    2**64,
+    10**400,
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+    1e300,
+    "",
+    "text",
+    "\x00",
+    "\ud800",
+    "\x1b[2J",
+    "‮",
+    "\n",
+    [],
+    [1],
+    ["a", 2],
+    [[]],
+    {},
+    {"a": 1},
+    {"": None},
 ]
 FULL = {  # every setting that a runtime acts on
-    "batch": 16, "epochs": 5, "steps": None, "data": "a.npz", "validate": 0.2, "seed": 3,
-    "stop": {"patience": 3, "on": "validation.loss", "mode": "min"}, "columns": {"x": ["a", "b", "c", "d"]},
+    "batch": 16,
+    "epochs": 5,
+    "steps": None,
+    "data": "a.npz",
+    "validate": 0.2,
+    "seed": 3,
+    "stop": {"patience": 3, "on": "validation.loss", "mode": "min"},
+    "columns": {"x": ["a", "b", "c", "d"]},
 }
 
 
@@ -85,12 +117,21 @@ def test_every_value_of_every_wrong_kind(key: str) -> None:
     assert refused > 20
 
 
-@pytest.mark.parametrize(("key", "text"), [
-    ("dlc.settings", "{"), ("dlc.settings", "[" * 100_000),
-    ("dlc.settings", '{"train": {"seed": ' + "9" * 5_000 + "}}"),
-    ("dlc.signature", ""), ("dlc.sources", "\x00"), ("dlc.evaluate", '"\\ud800"'), ("dlc.format", "9" * 5_000),
-    ("dlc.format", "²"), ("dlc.language", "-1"), ("dlc.language", "٣"),
-])
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("dlc.settings", "{"),
+        ("dlc.settings", "[" * 100_000),
+        ("dlc.settings", '{"train": {"seed": ' + "9" * 5_000 + "}}"),
+        ("dlc.signature", ""),
+        ("dlc.sources", "\x00"),
+        ("dlc.evaluate", '"\\ud800"'),
+        ("dlc.format", "9" * 5_000),
+        ("dlc.format", "²"),
+        ("dlc.language", "-1"),
+        ("dlc.language", "٣"),
+    ],
+)
 def test_what_is_no_json_or_no_number(key: str, text: str) -> None:
     with pytest.raises(Error) as caught:
         CompiledFile(with_text(key, text))
@@ -98,15 +139,21 @@ def test_what_is_no_json_or_no_number(key: str, text: str) -> None:
     assert len(caught.value.render()) < 500
 
 
-@pytest.mark.parametrize(("train", "notes"), [
-    ({"seed": "seven"}, ("found the string \"seven\" at `train.seed`", "expected a whole number from")),
-    ({"stop": ["patience", 3]}, ("found a list of 2 at `train.stop`", "expected an object")),
-    ({"stop": {"patience": 0}}, ("found the number 0 at `train.stop.patience`", "expected a whole number from 1 to")),
-    ({"stop": {"mode": "most"}}, ('found the string "most" at `train.stop.mode`', 'expected "min" or "max"')),
-    ({"batch": True}, ("found true at `train.batch`", '"all"')),
-    ({"validate": 7.5}, ("found the number 7.5 at `train.validate`", "a number from 0.0 to 1.0, a string or null")),
-    ({"data": "a\0b"}, ("at `train.data`", "expected a string without NUL")),
-])
+@pytest.mark.parametrize(
+    ("train", "notes"),
+    [
+        ({"seed": "seven"}, ('found the string "seven" at `train.seed`', "expected a whole number from")),
+        ({"stop": ["patience", 3]}, ("found a list of 2 at `train.stop`", "expected an object")),
+        (
+            {"stop": {"patience": 0}},
+            ("found the number 0 at `train.stop.patience`", "expected a whole number from 1 to"),
+        ),
+        ({"stop": {"mode": "most"}}, ('found the string "most" at `train.stop.mode`', 'expected "min" or "max"')),
+        ({"batch": True}, ("found true at `train.batch`", '"all"')),
+        ({"validate": 7.5}, ("found the number 7.5 at `train.validate`", "a number from 0.0 to 1.0, a string or null")),
+        ({"data": "a\0b"}, ("at `train.data`", "expected a string without NUL")),
+    ],
+)
 def test_messages_say_the_place_and_the_kind(train: dict[str, Any], notes: tuple[str, str]) -> None:
     with pytest.raises(Error) as caught:
         CompiledFile(with_text("dlc.settings", json.dumps({"model": {}, "train": train})))

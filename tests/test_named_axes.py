@@ -1,4 +1,5 @@
 """`einsum`, `rearrange`, `reduce` and `repeat` against NumPy, PyTorch and their meaning written out index by index."""
+
 from __future__ import annotations
 
 import itertools
@@ -160,6 +161,7 @@ def test_einsum_of_any_pattern(case, seed):
 
 def test_products_take_their_transposes_inside():
     """No Transpose stands before a product whose flag can take it, and none at all where none is needed."""
+
     def count(pattern: str, *shapes) -> dict[str, int]:
         graph = Graph()
         axes = [tuple(term) for term in pattern.split("->")[0].split(",")]
@@ -201,8 +203,10 @@ def test_names_of_more_than_a_letter():
         assert np.allclose(in_graph(pattern, [x, y]).get("z", fed([x, y])), (x @ y).T)
     v = rng.normal(size=4)
     assert np.allclose(in_graph("time, time ->", [v, v]).get("z", fed([v, v])), v @ v)
-    spec = Spec('model m { input x: float[b, 3]\ninput y: float[3, k]\noutput z = x |> einsum("b i, i k -> b k", y)\n'
-                'output w = einsum(x, y, "b i, i k -> b k") }')
+    spec = Spec(
+        'model m { input x: float[b, 3]\ninput y: float[3, k]\noutput z = x |> einsum("b i, i k -> b k", y)\n'
+        'output w = einsum(x, y, "b i, i k -> b k") }'
+    )
     x, y = rng.normal(size=(2, 3)), rng.normal(size=(3, 4))
     assert np.allclose(spec.get("z", {"x": x, "y": y}), x @ y)
     assert np.allclose(spec.get("w", {"x": x, "y": y}), x @ y)
@@ -254,7 +258,8 @@ def spelled_out(pattern: str, x: np.ndarray, sizes: dict[str, int], by=None) -> 
         def place(side, at=at):
             return tuple(
                 sum(at[a] * int(np.prod([sizes[b] for b in group[i + 1 :]], dtype=int)) for i, a in enumerate(group))
-                for group in side)
+                for group in side
+            )
 
         cells.setdefault(place(right), []).append(x[place(left)])
     result = np.zeros(shape)
@@ -310,8 +315,10 @@ def call_of(name: str, pattern: str, sizes: dict[str, int], *more: str) -> str:
     return f"{name}({', '.join(['x', chr(34) + pattern + chr(34), *more, *given])})"
 
 
-@pytest.mark.parametrize(("name", "pattern", "shape", "sizes"), [
-    *[("rearrange", *row) for row in REARRANGE], *[("repeat", *row) for row in REPEAT]])
+@pytest.mark.parametrize(
+    ("name", "pattern", "shape", "sizes"),
+    [*[("rearrange", *row) for row in REARRANGE], *[("repeat", *row) for row in REPEAT]],
+)
 def test_rearrange_and_repeat_index_by_index(name, pattern, shape, sizes):
     x = np.random.default_rng(2).normal(size=shape)
     expected = spelled_out(pattern, x, sizes)
@@ -328,18 +335,38 @@ def test_rearrange_and_repeat_index_by_index(name, pattern, shape, sizes):
     assert g.shape == x.shape and np.isclose((g * x).sum(), (weights * expected).sum())
 
 
-@pytest.mark.parametrize(("pattern", "shape", "sizes"), [
-    row for row in REARRANGE
-    if not any(ch in row[0] for ch in "1") and row[1] and row[1][0] == 2 and "(h h2)" not in row[0]
-    and "(c r)" not in row[0] and "(h d) ->" not in row[0] and "three" not in row[0] and "b(h d)" not in row[0]])
+@pytest.mark.parametrize(
+    ("pattern", "shape", "sizes"),
+    [
+        row
+        for row in REARRANGE
+        if not any(ch in row[0] for ch in "1")
+        and row[1]
+        and row[1][0] == 2
+        and "(h h2)" not in row[0]
+        and "(c r)" not in row[0]
+        and "(h d) ->" not in row[0]
+        and "three" not in row[0]
+        and "b(h d)" not in row[0]
+    ],
+)
 def test_rearrange_of_free_dimensions(pattern, shape, sizes):
     x = np.random.default_rng(2).normal(size=shape)
     assert np.array_equal(moved(call_of("rearrange", pattern, sizes), x, True)[1], spelled_out(pattern, x, sizes))
 
 
-@pytest.mark.parametrize(("by", "function"), [
-    ("sum", np.sum), ("mean", np.mean), ("max", np.max), ("min", np.min), ("prod", np.prod), ('"max"', np.max),
-    ("logsumexp", lambda v: np.log(np.sum(np.exp(v))))])
+@pytest.mark.parametrize(
+    ("by", "function"),
+    [
+        ("sum", np.sum),
+        ("mean", np.mean),
+        ("max", np.max),
+        ("min", np.min),
+        ("prod", np.prod),
+        ('"max"', np.max),
+        ("logsumexp", lambda v: np.log(np.sum(np.exp(v)))),
+    ],
+)
 @pytest.mark.parametrize(("pattern", "shape", "sizes"), REDUCE)
 def test_reduce_index_by_index(pattern, shape, sizes, by, function):
     x = np.random.default_rng(2).normal(size=shape)
@@ -381,9 +408,11 @@ def test_rearrange_of_any_pattern(case):
 
 
 def test_a_tensor_unpacks_along_its_first_dimension():
-    spec = Spec("model m(h = 2) {\ninput x: float[b, t, 12]\n"
-                'q, k, v = rearrange(x, "b t (three h d) -> three b h t d", '
-                "three = 3, h = h)\noutput q = q\noutput k = k\noutput v = v\n}")
+    spec = Spec(
+        "model m(h = 2) {\ninput x: float[b, t, 12]\n"
+        'q, k, v = rearrange(x, "b t (three h d) -> three b h t d", '
+        "three = 3, h = h)\noutput q = q\noutput k = k\noutput v = v\n}"
+    )
     x = np.random.default_rng(0).normal(size=(2, 3, 12))
     expected = spelled_out("b t (three h d) -> three b h t d", x, {"three": 3, "h": 2})
     for name, part in zip("qkv", expected, strict=True):

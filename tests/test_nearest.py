@@ -1,4 +1,5 @@
 """What "did you mean" offers, and that it costs next to nothing whatever the names are."""
+
 from __future__ import annotations
 
 import random

@@ -1,5 +1,6 @@
 """Negative indices of every word that takes one: the value, the gradient, forward mode, the Jacobian and the second
 derivative against NumPy."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -24,8 +25,9 @@ WORDS: dict[str, Reference] = {
     "pick(x, j)": lambda x, i, j: np.take_along_axis(x, j[:, None], 1)[:, 0],
     "pick(transpose(x), stack([i[0], i[1], i[2], -1]))": lambda x, i, j: x[[*i, -1], np.arange(4)],
     "take_along(x, j[:, none])": lambda x, i, j: np.take_along_axis(x, j[:, None], 1),
-    "take_along(x, stack([i, i, i, i], axis = 1), axis = 0)":
-        lambda x, i, j: np.take_along_axis(x, np.stack([i] * 4, 1), 0),
+    "take_along(x, stack([i, i, i, i], axis = 1), axis = 0)": lambda x, i, j: np.take_along_axis(
+        x, np.stack([i] * 4, 1), 0
+    ),
     "gather(x, i)": lambda x, i, j: x[i],
     "gather(x, j, axis = 1)": lambda x, i, j: x[:, j],
     "gather(x, j, axis = -1)": lambda x, i, j: x[:, j],
@@ -49,8 +51,10 @@ WORDS: dict[str, Reference] = {
 }
 
 
-@pytest.mark.parametrize(("word", "rows", "columns"), [
-    *((word, ROWS, COLUMNS) for word in WORDS), *((word, "n", "m") for word in WORDS if "stack" not in word)])
+@pytest.mark.parametrize(
+    ("word", "rows", "columns"),
+    [*((word, ROWS, COLUMNS) for word in WORDS), *((word, "n", "m") for word in WORDS if "stack" not in word)],
+)
 def test_against_numpy(word: str, rows: int | str, columns: int | str) -> None:
     """Each word is linear in x: its Jacobian has the word of each unit as a column, from which all follows."""
     reference = WORDS[word]

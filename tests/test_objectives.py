@@ -1,4 +1,5 @@
 """Likelihoods, priors, losses and metrics of a spec, elaborated and evaluated."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -69,8 +70,9 @@ def test_metrics_run_over_the_whole_data_set() -> None:
         for i, how in enumerate(spec.module.reduces):
             part = spec.get(f"evaluate/part/{i}", {"x": rows, "w": 1.0})
             old = totals.get(f"evaluate/total/{i}")
-            totals[f"evaluate/total/{i}"] = part if old is None else {"sum": np.add, "min": np.minimum,
-                                                                      "max": np.maximum}[how](old, part)
+            totals[f"evaluate/total/{i}"] = (
+                part if old is None else {"sum": np.add, "min": np.minimum, "max": np.maximum}[how](old, part)
+            )
     expected = np.sqrt(np.mean((X - 1) ** 2)) / np.abs(X).max() + 0.5 * X.sum() / X.min()
     assert spec.get("evaluate/value/m", totals, w=1.0) == pytest.approx(expected, rel=1e-12)
 

@@ -1,5 +1,6 @@
 """The node tests that ship with the `onnx` package, rebuilt as our primitives: the oracle and ONNX Runtime both give
 the outputs that ONNX expects. The summary prints how many, and why others are left out."""
+
 from __future__ import annotations
 
 from collections import Counter

@@ -2,6 +2,7 @@
 
 An operation that is added to `ops` is checked here without a line more.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -59,10 +60,13 @@ def stays_finite(op: Op) -> bool:
     rng = np.random.default_rng(0)
     for sample in drawn(op):
         for least, most in ((None, None), (-1, 1), (-1000, 1000), (0, 0), (1000, 1000), (-1000, -1000)):
-            inputs = [x if least is None or x.dtype.kind != "f" else rng.uniform(least, most, x.shape)
-                      for x in sample.inputs]
-            if all(np.isfinite(x).all() for x in inputs if x.dtype.kind == "f") and not np.isfinite(
-                    value(op, inputs, sample.attrs)).all():
+            inputs = [
+                x if least is None or x.dtype.kind != "f" else rng.uniform(least, most, x.shape) for x in sample.inputs
+            ]
+            if (
+                all(np.isfinite(x).all() for x in inputs if x.dtype.kind == "f")
+                and not np.isfinite(value(op, inputs, sample.attrs)).all()
+            ):
                 return False
     return True
 
@@ -134,8 +138,11 @@ def test_limit(op):
 @every_op
 def test_marker(op):
     """A marker has the value of its first operand on every sample."""
-    same = all(np.array_equal(value(op, sample.inputs, sample.attrs), sample.inputs[0]) for sample in drawn(op)
-               if sample.inputs) and bool(drawn(op)[0].inputs)
+    same = all(
+        np.array_equal(value(op, sample.inputs, sample.attrs), sample.inputs[0])
+        for sample in drawn(op)
+        if sample.inputs
+    ) and bool(drawn(op)[0].inputs)
     assert op.marker == same
 
 
@@ -175,7 +182,8 @@ def moved(op: Op, sample: Sample, number: int, axis: int) -> list[np.ndarray]:
 def only_along(reached: list[np.ndarray], axis: int) -> bool:
     """Whether slice i of an operand moves nothing but slice i of the result along this dimension."""
     return reached[0].shape[axis] == len(reached) and not any(
-        np.delete(mask, i, axis).any() for i, mask in enumerate(reached))
+        np.delete(mask, i, axis).any() for i, mask in enumerate(reached)
+    )
 
 
 @every_op
@@ -196,7 +204,10 @@ def test_apart(op):
                     assert not any(mask.any() for mask in reached)
                 elif stated is Slices.PLACED:
                     assert not shared.any(), (sample, number, axis)
-                seen = bool(shared.any()) if stated in (Slices.ONE, Slices.ACROSS) else not any(
-                    only_along(reached, i) for i in range(node.rank))
+                seen = (
+                    bool(shared.any())
+                    if stated in (Slices.ONE, Slices.ACROSS)
+                    else not any(only_along(reached, i) for i in range(node.rank))
+                )
                 kinds[number, stated] = kinds.get((number, stated), False) or seen or stated is Slices.UNREAD
     assert all(kinds.values()), kinds

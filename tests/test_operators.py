@@ -1,4 +1,5 @@
 """The operators and element types of docs/file-format.md are those of the files."""
+
 from __future__ import annotations
 
 import re

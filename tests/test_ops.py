@@ -2,6 +2,7 @@
 
 The operations write these tests: one that is added to `ops` is checked here without a line more.
 """
+
 from __future__ import annotations
 
 import zlib
@@ -84,8 +85,10 @@ def test_onnx_runtime_computes_the_reference(op, precision, checked):
         leaves += case.leaves
         feeds.update(case.feeds)
     if precision == "float32":  # what float32 holds of the samples, so that only the operation is compared
-        feeds = {name: value.astype(np.float32).astype(value.dtype) if value.dtype.kind == "f" else value
-                 for name, value in feeds.items()}
+        feeds = {
+            name: value.astype(np.float32).astype(value.dtype) if value.dtype.kind == "f" else value
+            for name, value in feeds.items()
+        }
     expected = interpret.evaluate(list(roots.values()), feeds)
     model = file_of(roots, leaves, precision)
     for optimized in (False, True):
@@ -218,8 +221,9 @@ def sum_of_products(graph: Graph, nodes, rng):
     return total
 
 
-@pytest.mark.parametrize("op", [op for op in sampled() if not differentiable(op) and op.name != "stop_gradient"],
-                         ids=lambda op: op.name)
+@pytest.mark.parametrize(
+    "op", [op for op in sampled() if not differentiable(op) and op.name != "stop_gradient"], ids=lambda op: op.name
+)
 def test_what_has_no_derivative_is_flat_and_says_so(op):
     for sample in samples(op, COUNT):
         case = Case(op, sample)
@@ -244,8 +248,10 @@ def test_derivatives_are_lowered_too(op, checked):
                     roots[f"g{number}_{at}"] = g
                 leaves += case.leaves
                 feeds.update(case.feeds)
-        feeds = {name: value.astype(precision).astype(value.dtype) if value.dtype.kind == "f" else value
-                 for name, value in feeds.items()}
+        feeds = {
+            name: value.astype(precision).astype(value.dtype) if value.dtype.kind == "f" else value
+            for name, value in feeds.items()
+        }
         if not roots:
             assert op.name == "cast"  # of other things than floats
             return
@@ -318,10 +324,30 @@ def test_derivative_of_a_product_with_zeros(values, expected):
     assert interpret.evaluate([g], {"x": np.array(values)})[0].tolist() == expected
 
 
-SPECIAL = np.array([
-    0.0, -0.0, 1e-30, -1e-30, 1e-9, -1e-9, 1e-3, 0.4, 0.5, -0.5, 1, -1, 3.9, 5.0, -7.0, 30.0, -30.0,
-    np.inf, -np.inf, np.nan,
-])
+SPECIAL = np.array(
+    [
+        0.0,
+        -0.0,
+        1e-30,
+        -1e-30,
+        1e-9,
+        -1e-9,
+        1e-3,
+        0.4,
+        0.5,
+        -0.5,
+        1,
+        -1,
+        3.9,
+        5.0,
+        -7.0,
+        30.0,
+        -30.0,
+        np.inf,
+        -np.inf,
+        np.nan,
+    ]
+)
 
 
 OF_ONE = [op.name for op in OPS.values() if op.arguments == ("x",)]  # of a number, as specs call them

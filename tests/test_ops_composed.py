@@ -1,4 +1,5 @@
 """Operations built from others: reductions of truth values, shapes, sums that undo broadcasting."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -8,10 +9,7 @@ from dlc.ir import interpret
 from dlc.ir.graph import Graph
 from dlc.ir.types import TensorType
 from dlc.ops.leaf import make_input
-from op_cases import (
-    file_of,
-    run,
-)
+from op_cases import file_of, run
 
 
 def test_reductions_of_truth_values():
@@ -31,10 +29,15 @@ def test_shapes_are_built():
     value = np.arange(24.0).reshape(2, 3, 4)
     parts = ops.split(x, 2, axis=-1)
     cases = [
-        (ops.moveaxis(x, 0, -1), np.moveaxis(value, 0, -1)), (ops.swap_last(x), np.swapaxes(value, -1, -2)),
-        (ops.flip(x, 1), np.flip(value, 1)), (ops.stack([x, x], axis=1), np.stack([value, value], axis=1)),
-        (ops.expand_dims(x, -1), value[..., None]), (ops.squeeze(ops.expand_dims(x, 0), 0), value),
-        (parts[1], value[..., 2:]), (ops.concat(*parts, axis=2), value), (ops.narrow(x, 1, 1, 2), value[:, 1:2]),
+        (ops.moveaxis(x, 0, -1), np.moveaxis(value, 0, -1)),
+        (ops.swap_last(x), np.swapaxes(value, -1, -2)),
+        (ops.flip(x, 1), np.flip(value, 1)),
+        (ops.stack([x, x], axis=1), np.stack([value, value], axis=1)),
+        (ops.expand_dims(x, -1), value[..., None]),
+        (ops.squeeze(ops.expand_dims(x, 0), 0), value),
+        (parts[1], value[..., 2:]),
+        (ops.concat(*parts, axis=2), value),
+        (ops.narrow(x, 1, 1, 2), value[:, 1:2]),
     ]
     for found, (_, expected) in zip(interpret.evaluate([node for node, _ in cases], {"x": value}), cases, strict=True):
         assert np.array_equal(found, expected)
@@ -45,14 +48,14 @@ def test_sum_to_undoes_broadcasting():
     for _ in range(200):
         rank = int(rng.integers(0, 4))
         wide = tuple(int(s) for s in rng.integers(1, 4, rank))
-        narrow = tuple(1 if rng.random() < 0.4 else s for s in wide)[int(rng.integers(0, rank + 1)):]
+        narrow = tuple(1 if rng.random() < 0.4 else s for s in wide)[int(rng.integers(0, rank + 1)) :]
         graph = Graph()
         x = make_input(graph, "x", TensorType("float", wide))
         value = rng.integers(-9, 9, wide).astype(float)
         found = interpret.evaluate([ops.sum_to(x, narrow)], {"x": value})[0]
         expected = np.zeros(narrow)
         for index in np.ndindex(*wide):
-            at = tuple(0 if narrow[i] == 1 else j for i, j in enumerate(index[rank - len(narrow):]))
+            at = tuple(0 if narrow[i] == 1 else j for i, j in enumerate(index[rank - len(narrow) :]))
             expected[at] += value[index]
         assert np.array_equal(found, expected)
 

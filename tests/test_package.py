@@ -1,4 +1,5 @@
 """The package: what the wheel holds, what an import costs, and what a training run leaves behind."""
+
 from __future__ import annotations
 
 import os
@@ -16,13 +17,22 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 MOUNTS: dict[str, str] = PROJECT["tool"]["setuptools"]["package-dir"]  # package -> folder
 KEPT = (".py", ".dl", ".lark", ".txt", ".npz", ".csv", ".md", ".typed")
-SOURCES = [path for folder in ("compiler", "runtime", "grammar", "specs", "tests", "benchmarks")
-           for path in sorted((ROOT / folder).rglob("*.py"))]
+SOURCES = [
+    path
+    for folder in ("compiler", "runtime", "grammar", "specs", "tests", "benchmarks")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
 
 
 def run(code: str, **environment: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd="/",
-                          env={**os.environ, **environment})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        env={**os.environ, **environment},
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -93,7 +103,8 @@ def test_the_project_file_knows_every_package() -> None:
     named = PROJECT["tool"]["setuptools"]["packages"]
     found = {
         ".".join([mount, *path.parent.relative_to(ROOT / folder).parts])
-        for mount, folder in MOUNTS.items() for path in (ROOT / folder).rglob("__init__.py")
+        for mount, folder in MOUNTS.items()
+        for path in (ROOT / folder).rglob("__init__.py")
     }
     assert sorted(named) == sorted(found)
     for package in named:
@@ -112,7 +123,7 @@ def test_the_readme_is_true() -> None:
     for marker in ("run", "test"):
         assert len(re.findall(rf"<!-- {marker} -->\n```sh\n[^\n]+\n```\n<!-- /{marker} -->", text)) == 1
     extras = PROJECT["project"]["optional-dependencies"]
-    for given in re.findall(r'pip install[^\n`]*\[([a-z,]+)\]', text):
+    for given in re.findall(r"pip install[^\n`]*\[([a-z,]+)\]", text):
         assert set(given.split(",")) <= set(extras)
     for link in re.findall(r'\]\(([^)#:]+)\)|src="([^"]+)"', text):
         assert (ROOT / (link[0] or link[1])).exists(), link
@@ -178,21 +189,31 @@ def test_what_the_house_forbids() -> None:
     forbidden = re.compile(
         r"\bpickle\.|\bimport pickle|(?<![.\w])(?:eval|exec)\(|raise NotImplementedError|\bTODO\b|\bFIXME\b"
     )
-    found = [f"{path.relative_to(ROOT)}: {line.strip()}" for path in CODE_FILES
-             for line in path.read_text("utf-8").splitlines() if forbidden.search(line)]
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in CODE_FILES
+        for line in path.read_text("utf-8").splitlines()
+        if forbidden.search(line)
+    ]
     assert found == []
 
 
 def test_only_the_command_line_prints() -> None:
-    found = [str(path.relative_to(ROOT)) for path in CODE_FILES
-             if "cli" not in path.parts and re.search(r"(?<![.\w])print\(", path.read_text("utf-8"))]
+    found = [
+        str(path.relative_to(ROOT))
+        for path in CODE_FILES
+        if "cli" not in path.parts and re.search(r"(?<![.\w])print\(", path.read_text("utf-8"))
+    ]
     assert found == []
 
 
 def test_the_runtime_knows_nothing_of_the_compiler() -> None:
-    found = [f"{path.relative_to(ROOT)}: {line}" for path in (ROOT / "runtime").rglob("*.py")
-             for line in path.read_text("utf-8").splitlines()
-             if re.match(r"\s*(?:from|import) (?:dlc(?!\.runtime)|\.\.\.)", line)]
+    found = [
+        f"{path.relative_to(ROOT)}: {line}"
+        for path in (ROOT / "runtime").rglob("*.py")
+        for line in path.read_text("utf-8").splitlines()
+        if re.match(r"\s*(?:from|import) (?:dlc(?!\.runtime)|\.\.\.)", line)
+    ]
     assert found == []
 
 
@@ -205,13 +226,16 @@ def test_importing_is_light() -> None:
 
 
 def test_compiling_needs_no_onnxruntime() -> None:
-    assert run("""
+    assert (
+        run("""
 import sys
 sys.modules["onnxruntime"] = None
 import dlc
 program = dlc.compile("model m { input x: float[batch, 4]; output y = x |> dense(3) }")
 print(len(program.model_proto().graph.output), sys.modules["onnxruntime"])
-""") == "1 None"
+""")
+        == "1 None"
+    )
 
 
 def test_the_source_folder_is_no_package() -> None:
@@ -223,13 +247,21 @@ def test_the_source_folder_is_no_package() -> None:
 def test_training_leaves_nothing_at_home(tmp_path: Path) -> None:
     home, runs = tmp_path / "home", tmp_path / "runs"
     home.mkdir()
-    code = ("import sys; from dlc.cli import main;"
-            f"sys.exit(main(['train', {str(ROOT / 'specs' / 'xor.dl')!r}, '--steps', '3', '--runs', {str(runs)!r}]))")
+    code = (
+        "import sys; from dlc.cli import main;"
+        f"sys.exit(main(['train', {str(ROOT / 'specs' / 'xor.dl')!r}, '--steps', '3', '--runs', {str(runs)!r}]))"
+    )
     names = ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "TMPDIR")
     places = dict.fromkeys(names, str(home))
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
-                          env={**environment, **places})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**environment, **places},
+    )
     assert done.returncode == 0, done.stderr
     assert list(home.rglob("*")) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "runs"]
@@ -237,7 +269,9 @@ def test_training_leaves_nothing_at_home(tmp_path: Path) -> None:
 
 def test_telemetry_is_off_when_onnxruntime_is_imported() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-    code = ("import os; from dlc.runtime.session import onnxruntime; onnxruntime();"
-            "print(os.environ['ORT_DISABLE_TELEMETRY'])")
+    code = (
+        "import os; from dlc.runtime.session import onnxruntime; onnxruntime();"
+        "print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "1"

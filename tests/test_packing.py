@@ -1,4 +1,5 @@
 """Updates of small tensors as one: the same numbers, bit for bit where IEEE 754 says what they are, in fewer nodes."""
+
 from __future__ import annotations
 
 import dlc
@@ -46,16 +47,24 @@ def state(trainer) -> dict[str, np.ndarray]:
     return trainer._values.snapshot()
 
 
-
-
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-@pytest.mark.parametrize(("optimizer", "rest"), [
-    ("adam(0.01)", ""), ("adamw(0.01)", ""), ("rmsprop(0.01)", ""), ("adagrad(0.1)", ""), ("momentum(0.1)", ""),
-    ("momentum(0.1, nesterov = true)", ""), ("adam(cosine(0.01, over = 10))", ""),
-    ("lookahead(adam(0.01), k = 3)", ""), ("accumulate(adam(0.01), turns = 2)", ""),
-    ("adam(0.01)", "; clip: global_norm(0.5); penalty: l2(1e-3) on *.W"),
-    ("adam(0.01)", "; clip: each_value(0.01)"), ("sgd(0.1)", ""),
-])
+@pytest.mark.parametrize(
+    ("optimizer", "rest"),
+    [
+        ("adam(0.01)", ""),
+        ("adamw(0.01)", ""),
+        ("rmsprop(0.01)", ""),
+        ("adagrad(0.1)", ""),
+        ("momentum(0.1)", ""),
+        ("momentum(0.1, nesterov = true)", ""),
+        ("adam(cosine(0.01, over = 10))", ""),
+        ("lookahead(adam(0.01), k = 3)", ""),
+        ("accumulate(adam(0.01), turns = 2)", ""),
+        ("adam(0.01)", "; clip: global_norm(0.5); penalty: l2(1e-3) on *.W"),
+        ("adam(0.01)", "; clip: each_value(0.01)"),
+        ("sgd(0.1)", ""),
+    ],
+)
 def test_every_tensor_of_state_is_the_same(optimizer, rest, precision, monkeypatch):
     text = NET.format(optimizer=optimizer, rest=rest)
     fast, plain = (trained(text, pack, monkeypatch, precision) for pack in (True, False))
@@ -78,17 +87,21 @@ def test_fewer_nodes_and_rows_in_one_piece_of_memory(monkeypatch):
         for tensor, start in zip(row.tensors, offsets([held.slots[t].shape for t in row.tensors]), strict=False):
             at = held.now(tensor).array
             assert at.ctypes.data - first.ctypes.data == 4 * start and at.ctypes.data % 64 == 0
-    before = len(graphs.concatenate(
-        trainer.file.model, trainer.file.parts[0].algorithm,
-        dict.fromkeys(["loss", *trainer.file.parts[0].updates.values()]), held.slots,
-    ).graph.node)
+    before = len(
+        graphs.concatenate(
+            trainer.file.model,
+            trainer.file.parts[0].algorithm,
+            dict.fromkeys(["loss", *trainer.file.parts[0].updates.values()]),
+            held.slots,
+        ).graph.node
+    )
     [session] = trainer.stepper._sessions
-    assert len(session.sources) < before - 8 * 11   # of ten chains of Adam little more than one is left
+    assert len(session.sources) < before - 8 * 11  # of ten chains of Adam little more than one is left
 
 
 def test_state_is_read_and_written_by_tensor(tmp_path, monkeypatch):
     text = NET.format(optimizer="adam(0.01)", rest="")
-    trainer = trained(text, True, monkeypatch, steps=5)   # an odd number: the second buffers are the present ones
+    trainer = trained(text, True, monkeypatch, steps=5)  # an odd number: the second buffers are the present ones
     path = tmp_path / "net.onnx"
     trainer.save(path)
     again = dlc.Trainer(dlc.load(path), device="cpu")
@@ -112,7 +125,8 @@ def update(tensors: dict[str, list[int]], nodes, outputs: dict[str, str], extra=
     """A step that takes `tensors` and gradients `g/NAME`, and has the outputs of `outputs` (tensor -> output)."""
     shapes = {name: list(shape) for name, shape in tensors.items()}
     graph = helper.make_graph(
-        nodes, "step",
+        nodes,
+        "step",
         [helper.make_tensor_value_info(of + name, kind, shape) for name, shape in shapes.items() for of in ("", "g/")],
         [helper.make_tensor_value_info(output, kind, shapes[name]) for name, output in outputs.items()]
         + [helper.make_tensor_value_info(name, kind, [1]) for name in extra],
@@ -125,7 +139,8 @@ def chain(name: str, order: str = "gc") -> list:
     """next = NAME - c g sqrt(|g|): four nodes"""
     operands = [f"g/{name}" if letter == "g" else "c" for letter in order]
     return [
-        helper.make_node("Mul", operands, [f"cg/{name}"]), helper.make_node("Abs", [f"g/{name}"], [f"abs/{name}"]),
+        helper.make_node("Mul", operands, [f"cg/{name}"]),
+        helper.make_node("Abs", [f"g/{name}"], [f"abs/{name}"]),
         helper.make_node("Sqrt", [f"abs/{name}"], [f"root/{name}"]),
         helper.make_node("Mul", [f"cg/{name}", f"root/{name}"], [f"step/{name}"]),
         helper.make_node("Sub", [name, f"step/{name}"], [f"next/{name}"]),
@@ -156,9 +171,11 @@ def test_tensors_of_other_types_have_other_kinds():
     """A power by whole numbers beside one by fractions: they cannot be joined."""
     nodes = [helper.make_node("Cast", ["g/b"], ["whole"], to=TensorProto.INT64)]
     for name, exponent in (("a", "g/a"), ("b", "whole")):
-        nodes += [helper.make_node("Pow", [name, exponent], [f"power/{name}"]),
-                  helper.make_node("Neg", [f"power/{name}"], [f"neg/{name}"]),
-                  helper.make_node("Abs", [f"neg/{name}"], [f"next/{name}"])]
+        nodes += [
+            helper.make_node("Pow", [name, exponent], [f"power/{name}"]),
+            helper.make_node("Neg", [f"power/{name}"], [f"neg/{name}"]),
+            helper.make_node("Abs", [f"neg/{name}"], [f"next/{name}"]),
+        ]
     assert packed({"a": [4], "b": [4]}, nodes)[1] == []
 
 
@@ -173,15 +190,18 @@ def test_what_something_else_reads_is_made_for_it_too():
     assert len(rows) == 1 and operators(model).count("Sub") == 1 and operators(model).count("Sqrt") == 2
 
 
-@pytest.mark.parametrize(("shapes", "nodes"), [
-    ({"a": [3]}, None),                                                       # nothing to put it beside
-    ({"a": [LARGEST + 1], "b": [LARGEST + 1]}, None),
-    ({"a": [0], "b": [0]}, None),
-    ({"a": [], "b": []}, None),
-    ({"a": [3], "b": [3]}, [*chain("a"), *chain("b")[:-1], helper.make_node("Add", ["b", "step/b"], ["next/b"])]),
-    ({"a": [3], "b": [4]}, [helper.make_node("Sub", [n, f"g/{n}"], [f"next/{n}"]) for n in "ab"]),  # saves no node
-    ({"a": [3], "b": [3]}, [helper.make_node("Neg", [f"g/{n}"], [f"next/{n}"], domain="other") for n in "ab"]),
-])
+@pytest.mark.parametrize(
+    ("shapes", "nodes"),
+    [
+        ({"a": [3]}, None),  # nothing to put it beside
+        ({"a": [LARGEST + 1], "b": [LARGEST + 1]}, None),
+        ({"a": [0], "b": [0]}, None),
+        ({"a": [], "b": []}, None),
+        ({"a": [3], "b": [3]}, [*chain("a"), *chain("b")[:-1], helper.make_node("Add", ["b", "step/b"], ["next/b"])]),
+        ({"a": [3], "b": [4]}, [helper.make_node("Sub", [n, f"g/{n}"], [f"next/{n}"]) for n in "ab"]),  # saves no node
+        ({"a": [3], "b": [3]}, [helper.make_node("Neg", [f"g/{n}"], [f"next/{n}"], domain="other") for n in "ab"]),
+    ],
+)
 def test_what_does_not_pay_stays(shapes, nodes):
     outputs = {name: f"next/{name}" for name in shapes}
     made = [node for name in shapes for node in chain(name)] if nodes is None else nodes
@@ -232,7 +252,7 @@ def test_whole_numbers_are_not_divided_by_what_lies_between():
 
 def test_an_input_that_is_an_output_stays():
     nodes = [node for name in "ab" for node in chain(name)]
-    outputs = {"a": "next/a", "b": "next/b", "d": "a"}   # d keeps what a was
+    outputs = {"a": "next/a", "b": "next/b", "d": "a"}  # d keeps what a was
     model = update({"a": [3], "b": [4], "d": [3]}, nodes, outputs)
     assert len(packing.packed(model, outputs)) == 1
     onnx.checker.check_model(model, full_check=True)
@@ -246,6 +266,7 @@ def test_names_of_the_graph_are_not_taken_twice():
 
 def test_what_is_tried_in_vain_stays_linear():
     """Pairs whose tensors would lie in two orders, at every depth of a chain."""
+
     def make(count: int):
         shapes = {f"{letter}{i}": [4] for i in range(count) for letter in "ab"}
         nodes, last = [], {"a": "g/a0", "b": "g/b0"}

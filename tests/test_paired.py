@@ -1,4 +1,5 @@
 """Parameters that belong to rows by their place (W0204), and the order in which rows are taken."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -22,18 +23,27 @@ SPEC = """model schools {{
 }}
 train {{ minimize loss using sgd(0.5); {settings} }}"""
 MET = (
-    "y ~ normal(theta[arange(j)], sigma)", "y ~ normal(theta[:j], sigma)", "y ~ normal(theta[arange(j) % 8], sigma)",
-    "y ~ normal(one_hot(arange(j), 8) @ theta, sigma)", "loss = squared(sum(table[arange(j)], axis = -1) + 1, y)",
-    "y ~ normal(pick(broadcast_to(theta, [j, 8]), arange(j)), sigma)", "loss = mean(y * rate ^ arange(j))",
-    "loss = mean((y - bias - rate * arange(j))^2)", "loss = squared(tanh(theta[arange(j)]) * sigma, y)",
+    "y ~ normal(theta[arange(j)], sigma)",
+    "y ~ normal(theta[:j], sigma)",
+    "y ~ normal(theta[arange(j) % 8], sigma)",
+    "y ~ normal(one_hot(arange(j), 8) @ theta, sigma)",
+    "loss = squared(sum(table[arange(j)], axis = -1) + 1, y)",
+    "y ~ normal(pick(broadcast_to(theta, [j, 8]), arange(j)), sigma)",
+    "loss = mean(y * rate ^ arange(j))",
+    "loss = mean((y - bias - rate * arange(j))^2)",
+    "loss = squared(tanh(theta[arange(j)]) * sigma, y)",
 )
 APART = (
-    "y ~ normal(theta[school], sigma)", "y ~ normal(broadcast_to(bias, [j]), sigma)",
-    "loss = cross_entropy(y[:, none] * theta + sigma[:, none], school)", "loss = squared(theta[0], y)",
-    "loss = mean(pick(sigma[:, none] * theta, school) - y)", "loss = squared(rate * sigma, y) + sum(theta[arange(8)])",
+    "y ~ normal(theta[school], sigma)",
+    "y ~ normal(broadcast_to(bias, [j]), sigma)",
+    "loss = cross_entropy(y[:, none] * theta + sigma[:, none], school)",
+    "loss = squared(theta[0], y)",
+    "loss = mean(pick(sigma[:, none] * theta, school) - y)",
+    "loss = squared(rate * sigma, y) + sum(theta[arange(8)])",
     "loss = mean(y - sum((sigma[:, none] - sigma)^2 + rate * eye(j), axis = -1))",
     "loss = mean(cross_entropy(sigma[:, none] * y * rate, arange(j)))",
-    "loss = squared(rate * normal_like(sigma), y)", "loss = squared(theta[arange(j) * 0 + school], y)",
+    "loss = squared(rate * normal_like(sigma), y)",
+    "loss = squared(theta[arange(j) * 0 + school], y)",
 )
 
 
@@ -53,9 +63,15 @@ def test_rows_that_may_come_in_any_order(line: str) -> None:
     assert not warned(line, "batch: 4")
 
 
-@pytest.mark.parametrize("path", sorted(
-    path for folder in ("specs", "benchmarks", "tests/specs_design", "tests/faults")
-    for path in (ROOT / folder).glob("*.dl")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        path
+        for folder in ("specs", "benchmarks", "tests/specs_design", "tests/faults")
+        for path in (ROOT / folder).glob("*.dl")
+    ),
+    ids=lambda path: path.name,
+)
 def test_no_spec_is_warned_without_a_reason(path: Path) -> None:
     try:
         source, folder = source_of(path)
@@ -68,11 +84,13 @@ def test_no_spec_is_warned_without_a_reason(path: Path) -> None:
 def test_all_rows_at_once_come_in_their_order() -> None:
     rows = np.arange(8, dtype=np.float32)
     data = {"sigma": np.ones(8), "school": np.arange(8), "y": rows}
-    trainer = dlc.Trainer(dlc.compile(SPEC.format(line="loss = sum((theta[arange(j)] - y)^2) / 2",
-                                                  settings="batch: all; steps: 40")))
+    trainer = dlc.Trainer(
+        dlc.compile(SPEC.format(line="loss = sum((theta[arange(j)] - y)^2) / 2", settings="batch: all; steps: 40"))
+    )
     trainer.fit(data)
     np.testing.assert_allclose(trainer.parameters["theta"], rows, atol=1e-5)
-    mixed = dlc.Trainer(dlc.compile(SPEC.format(line="loss = sum((theta[arange(j)] - y)^2) / 2",
-                                                settings="batch: 8; steps: 40")))
+    mixed = dlc.Trainer(
+        dlc.compile(SPEC.format(line="loss = sum((theta[arange(j)] - y)^2) / 2", settings="batch: 8; steps: 40"))
+    )
     mixed.fit(data)
     assert np.abs(mixed.parameters["theta"] - rows).max() > 0.5

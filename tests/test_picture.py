@@ -1,4 +1,5 @@
 """The picture of a graph: what it shows, how it nests, and that nothing in it is taken for markup."""
+
 from __future__ import annotations
 
 import os
@@ -21,10 +22,18 @@ def test_a_model_as_a_person_draws_it() -> None:
 
     picture = draw(elaborate(read_source(SPECS / "digits.dl"), folder=SPECS))
     boxes = {(box.kind, *box.lines[:1], ".".join(box.scope)) for box in picture}
-    assert {("input", "x", ""), ("target", "y", ""), ("parameter", "W", "dense"), ("parameter", "b", "dense[1]"),
-            ("operation", "· ÷ 0.8", "dropout"), ("operation", "draw < 0.2", "dropout"), ("loss", "loss", ""),
-            ("result", "output probability", ""),
-            ("serving", "@", "dense[1]"), ("operation", "@", "dense[1]")} <= boxes
+    assert {
+        ("input", "x", ""),
+        ("target", "y", ""),
+        ("parameter", "W", "dense"),
+        ("parameter", "b", "dense[1]"),
+        ("operation", "· ÷ 0.8", "dropout"),
+        ("operation", "draw < 0.2", "dropout"),
+        ("loss", "loss", ""),
+        ("result", "output probability", ""),
+        ("serving", "@", "dense[1]"),
+        ("operation", "@", "dense[1]"),
+    } <= boxes
     assert not {"cast", "fold", "constant"} & {line for box in picture for line in box.lines}
     assert "[batch, 128]" in {label for *_, label in picture.edges(data="label")}
     source = make_source("model m { input x: float[batch, time]; output y = sum(x) / (size(x, 0) * size(x, 1)) }")
@@ -54,7 +63,7 @@ def test_every_stage_and_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     texts = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert {"digits", "dense", "dropout", "W", "[64, 128]", "loss", "output probability"} <= set(texts)
     page = (tmp_path / "graph.html").read_text()
-    assert "src=" not in page and "@import" not in page and "href=\"http" not in page
+    assert "src=" not in page and "@import" not in page and 'href="http' not in page
 
 
 def test_pictures_are_the_same_in_every_process(tmp_path: Path) -> None:
@@ -90,8 +99,6 @@ def test_deep_pictures_are_folded() -> None:
     whole = ("folded", ("dense", "1 operations, 1 parameters"))
     assert [(box.kind, box.lines) for box in folded] == [whole, ("result", ("y",))]
     assert [label for *_, label in folded.edges(data="label")] == ["[3]"]
-
-
 
 
 def test_a_large_picture_is_laid_out_in_seconds(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 """Where nodes would run on a machine with a GPU, told from the table of kernels."""
+
 from __future__ import annotations
 
 import json
@@ -95,8 +96,12 @@ def test_the_table_tells_what_the_providers_have():
 def test_the_table_agrees_with_the_installed_cpu_provider(op_type, dtype):
     allowed = kernels._schema(op_type)
     assert allowed is not None
-    number = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "int64": TensorProto.INT64,
-              "bool": TensorProto.BOOL}[dtype]
+    number = {
+        "float32": TensorProto.FLOAT,
+        "float64": TensorProto.DOUBLE,
+        "int64": TensorProto.INT64,
+        "bool": TensorProto.BOOL,
+    }[dtype]
     x, y = (helper.make_tensor_value_info(name, number, [2]) for name in "xy")
     graph = helper.make_graph([helper.make_node(op_type, ["x"], ["y"])], "one", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", kernels.OPSET)], ir_version=10)
@@ -136,18 +141,22 @@ def test_what_leaves_a_foreign_file():
     model = parser.parse_model(FOREIGN)
     found = {(d.op_type, d.shape_arithmetic): d.why for d in departures(model)}
     assert found == {
-        ("ArgMax", False): "no kernel that selects the last index", ("ReduceProd", True): "no kernel for int64",
+        ("ArgMax", False): "no kernel that selects the last index",
+        ("ReduceProd", True): "no kernel for int64",
         ("Tan", False): "no kernel",
     }
     assert [d.op_type for d in departures(model)] == ["ArgMax", "ReduceProd", "Tan", "ArgMax"]
 
 
-@pytest.mark.parametrize(("node", "stays"), [
-    ("ConvTranspose <pads = [1, 1, 1, 1]> (x, w)", True),
-    ("ConvTranspose <pads = [0, 1, 1, 1]> (x, w)", False),
-    ("ConvTranspose <auto_pad = \"SAME_UPPER\"> (x, w)", False),
-    ("Conv <pads = [0, 1, 1, 1]> (x, w)", True),
-])
+@pytest.mark.parametrize(
+    ("node", "stays"),
+    [
+        ("ConvTranspose <pads = [1, 1, 1, 1]> (x, w)", True),
+        ("ConvTranspose <pads = [0, 1, 1, 1]> (x, w)", False),
+        ('ConvTranspose <auto_pad = "SAME_UPPER"> (x, w)', False),
+        ("Conv <pads = [0, 1, 1, 1]> (x, w)", True),
+    ],
+)
 def test_attributes_that_cuda_refuses(node, stays):
     text = f"""<ir_version: 10, opset_import: ["" : 21]>
     g (float[1, 2, 5, 5] x, float[2, 2, 3, 3] w) => (float[a, b, c, d] y) {{ y = {node} }}"""

@@ -1,4 +1,5 @@
 """docs/precision.md: how far float32 is from the functions, as the tables there say."""
+
 from __future__ import annotations
 
 import re
@@ -12,8 +13,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "precision.md").read_text(encoding="utf-8")
-ROWS = [(name, float(low), float(high), float(bound)) for name, low, high, bound in re.findall(
-    r"^\| `(\w+)\(x\)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|", PAGE, re.M)]
+ROWS = [
+    (name, float(low), float(high), float(bound))
+    for name, low, high, bound in re.findall(r"^\| `(\w+)\(x\)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|", PAGE, re.M)
+]
 COUNT = 200_000
 
 
@@ -72,8 +75,13 @@ def test_the_sigmoid_rises_everywhere() -> None:
 def test_gates_multiply_and_probabilities_do_not() -> None:
     """In the iterations of a scan what multiplies is the kernel, what is handed out is exact."""
     lstm = dlc.compile((ROOT / "benchmarks" / "lstm.dl").read_text(encoding="utf-8"))
-    inside = {node.op_type for graph in (lstm.model_proto().graph, lstm.model_proto().training_info[0].algorithm)
-              for scan in graph.node for part in scan.attribute for node in part.g.node}
+    inside = {
+        node.op_type
+        for graph in (lstm.model_proto().graph, lstm.model_proto().training_info[0].algorithm)
+        for scan in graph.node
+        for part in scan.attribute
+        for node in part.g.node
+    }
     assert "Sigmoid" in inside and "Reciprocal" not in inside
     ort = pytest.importorskip("onnxruntime")
     program = dlc.compile("""model m {
@@ -108,9 +116,13 @@ def test_the_first_update_of_adam_has_the_length_of_its_rate(rule: str, beta: fl
 
 MANY = 10_000_000
 SUMS = {
-    "sum(x)": np.sum, "mean(x)": np.mean, "mean(x^2)": lambda x: np.mean(x * x),
+    "sum(x)": np.sum,
+    "mean(x)": np.mean,
+    "mean(x^2)": lambda x: np.mean(x * x),
     "norm(x)": lambda x: np.sqrt((x * x).sum()),
-    "var(x)": np.var, "std(3 * x + 1)": lambda x: 3 * np.std(x), "logsumexp(x)": lambda x: np.log(np.exp(x).sum()),
+    "var(x)": np.var,
+    "std(3 * x + 1)": lambda x: 3 * np.std(x),
+    "logsumexp(x)": lambda x: np.log(np.exp(x).sum()),
     "sum(x, axis = 0) * 2": lambda x: 2 * np.sum(x),
 }
 

@@ -1,4 +1,5 @@
 """What is printed: names and messages of a file cannot steer the terminal."""
+
 from __future__ import annotations
 
 import ast

@@ -1,4 +1,5 @@
 """`where` protects: what is not chosen leaves no NaN in a derivative, of first or second order."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -128,8 +129,13 @@ def test_operands_that_are_broadcast(shape):
     rng = np.random.default_rng(0)
     chosen = rng.random((4, 3)) < 0.5
     chosen[0] = chosen[:, 1] = False
-    s = np.where(np.broadcast_to(chosen, (4, 3)).any(
-        tuple(i for i, size in enumerate((1,) * (2 - len(shape)) + shape) if size == 1), keepdims=True), 0.7, 0.0)
+    s = np.where(
+        np.broadcast_to(chosen, (4, 3)).any(
+            tuple(i for i, size in enumerate((1,) * (2 - len(shape)) + shape) if size == 1), keepdims=True
+        ),
+        0.7,
+        0.0,
+    )
     s = s.reshape(shape) if s.size == np.prod(shape) else np.full(shape, 0.7)
     graph = Graph()
     c, x, node = leaf(graph, "c", "bool", 4, 3), leaf(graph, "x", "float", 4, 3), leaf(graph, "s", "float", *shape)
@@ -157,29 +163,38 @@ def test_through_reshape_transpose_and_free_sizes():
     assert found.tolist() == np.where(chosen.T, 0.5, 0.0).tolist()
 
 
-@pytest.mark.parametrize(("f", "at", "slope"), [
-    (lambda x: ops.maximum(ops.log(x), -100.0), [0.0, 0.5], [0.0, 2.0]),
-    (lambda x: ops.minimum(ops.maximum(ops.log(x), -100.0), -1.0), [0.0, 0.125, 0.5], [0.0, 8.0, 0.0]),
-    (lambda x: ops.minimum(1.0 / x, 4.0), [0.0, 0.5], [0.0, -4.0]),
-    (lambda x: ops.relu(ops.log(x)), [0.0, 4.0], [0.0, 0.25]),
-])
+@pytest.mark.parametrize(
+    ("f", "at", "slope"),
+    [
+        (lambda x: ops.maximum(ops.log(x), -100.0), [0.0, 0.5], [0.0, 2.0]),
+        (lambda x: ops.minimum(ops.maximum(ops.log(x), -100.0), -1.0), [0.0, 0.125, 0.5], [0.0, 8.0, 0.0]),
+        (lambda x: ops.minimum(1.0 / x, 4.0), [0.0, 0.5], [0.0, -4.0]),
+        (lambda x: ops.relu(ops.log(x)), [0.0, 4.0], [0.0, 0.25]),
+    ],
+)
 def test_limits_protect_too(f, at, slope):
     assert derivatives(f, np.array(at))[0].tolist() == slope
 
 
 def test_a_decision_of_the_run_protects():
     """A run-time `if` computes both sides; `grad` sees the one that was taken."""
-    spec = body("""
+    spec = body(
+        """
         s = sum(x)
         if s > 0 { y = log(s) } else { y = 2 * s }
         output z = grad(y, x)
-    """, "input x: float[3]")
+    """,
+        "input x: float[3]",
+    )
     assert spec.get("z", {"x": np.array([0.0, 0.0, 0.0])}).tolist() == [2.0] * 3
     assert np.allclose(spec.get("z", {"x": np.array([1.0, 2.0, 1.0])}), 0.25)
-    spec = body("""
+    spec = body(
+        """
         d = grad(sum(where(x > 0, sqrt(x), 0)), x)
         output z = grad(sum(d^2), x)
-    """, "input x: float[3]")
+    """,
+        "input x: float[3]",
+    )
     assert np.allclose(spec.get("z", {"x": np.array([0.0, -1.0, 0.5])}), [0.0, 0.0, -1.0])
 
 
@@ -278,6 +293,9 @@ def test_random_chains(steps, second, seed, linear):
     files.append(file_of(graph.outputs, leaves, "float64"))
     for model in files:
         for optimized in (False, True):
-            for value, found in zip(values, run(model, {n.attrs["name"]: given[n.attrs["name"]] for n in leaves},
-                                                "float64", optimized), strict=True):
+            for value, found in zip(
+                values,
+                run(model, {n.attrs["name"]: given[n.attrs["name"]] for n in leaves}, "float64", optimized),
+                strict=True,
+            ):
                 assert np.allclose(found, value, rtol=1e-8, atol=1e-8)

@@ -2,6 +2,7 @@
 
 How good the numbers are is asked in test_draws.py.
 """
+
 from __future__ import annotations
 
 import math
@@ -44,8 +45,11 @@ class Drawn:
         key = ops.fold(self.key, 12)
         drawn = ops.random_words(key, shape=shape, start=start)
         self.roots = {
-            "fold": key, "words": drawn, "uniform": ops.random_uniform(key, shape, start),
-            "whole": ops.random_whole(drawn), "normal": ops.random_normal(key, shape, start),
+            "fold": key,
+            "words": drawn,
+            "uniform": ops.random_uniform(key, shape, start),
+            "whole": ops.random_whole(drawn),
+            "normal": ops.random_normal(key, shape, start),
         } | {f"below {share}": ops.random_below(key, shape, share, start) for share in SHARES}
 
     def numpy(self, feeds):
@@ -71,8 +75,9 @@ def test_draws_are_those_of_the_definition(key, start):
     bits = [word(start + i, expected) for i in range(21)]
     assert drawn["uniform"].reshape(-1).tolist() == [(b >> 40) / 2**24 for b in bits]
     assert drawn["whole"].reshape(-1).tolist() == [b >> 1 for b in bits]
-    normal = [math.sqrt(-2 * math.log((b // 2**32 + 1) / 2**32)) * math.sin(math.pi * (b % 2**32 / 2**32 - 0.5))
-              for b in bits]
+    normal = [
+        math.sqrt(-2 * math.log((b // 2**32 + 1) / 2**32)) * math.sin(math.pi * (b % 2**32 / 2**32 - 0.5)) for b in bits
+    ]
     np.testing.assert_allclose(drawn["normal"].reshape(-1), normal, rtol=1e-13, atol=1e-13)
     for share in SHARES:
         assert drawn[f"below {share}"].reshape(-1).tolist() == decisions(expected, start, 21, share)

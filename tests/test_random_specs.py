@@ -4,6 +4,7 @@ The oracle is the interpreter in float64 on the graph before the passes that mak
 follows from the spec: the oracle is run again with the operands of every operation moved at random by a few units in
 the last place of the precision, and what that changes is what rounding may change.
 """
+
 from __future__ import annotations
 
 import re
@@ -66,8 +67,9 @@ def feeds_of(text: str, seed: int) -> tuple[dict[str, Any], Any]:
             feeds[path] = rng.uniform(0.05, 0.5, shape)
         else:
             feeds[path] = np.asarray(value) + rng.uniform(0, 0.3, shape)
-    return {n: v.astype(np.float32).astype(v.dtype) if np.asarray(v).dtype == np.float64 else v
-            for n, v in feeds.items()}, module
+    return {
+        n: v.astype(np.float32).astype(v.dtype) if np.asarray(v).dtype == np.float64 else v for n, v in feeds.items()
+    }, module
 
 
 def perturbed(roots: list[Node], feeds: Mapping[str, Any], unit: float, rng: np.random.Generator) -> list[Any]:
@@ -95,6 +97,8 @@ def perturbed(roots: list[Node], feeds: Mapping[str, Any], unit: float, rng: np.
 
     with mock.patch.object(interpret, "_run", run):
         return interpret.evaluate(roots, feeds)
+
+
 @dataclass
 class Trial:
     """One spec with its data, and what the oracle says of it."""
@@ -113,9 +117,7 @@ class Trial:
         """How far each tensor of the oracle goes when errors are put in."""
         rng = np.random.default_rng([self.seed, draws])
         runs = [perturbed(self.roots, self.feeds, unit, rng) for _ in range(draws)]
-        return {
-            name: max(distance(run[i], self.expected[name]) for run in runs) for i, name in enumerate(self.names)
-        }
+        return {name: max(distance(run[i], self.expected[name]) for run in runs) for i, name in enumerate(self.names)}
 
     def stock(self, precision: str, optimized: bool, model: Any) -> dict[str, Any]:
         """The file's step by ONNX Runtime."""
@@ -164,8 +166,10 @@ class Trial:
                     if distance(value, expected) <= OFF * spread[key] + FLOOR * UNIT[precision] * size(expected):
                         break
                 else:
-                    found.append(f"{name} ({precision}, optimizations {'on' if optimized else 'off'}): "
-                                 f"{distance(value, expected):.3g} off, of {spread[name, MORE_DRAWS]:.3g} by rounding")
+                    found.append(
+                        f"{name} ({precision}, optimizations {'on' if optimized else 'off'}): "
+                        f"{distance(value, expected):.3g} off, of {spread[name, MORE_DRAWS]:.3g} by rounding"
+                    )
         return found
 
 
@@ -190,8 +194,9 @@ def slope_fault(trial: Trial) -> str | None:
     """
     if CHOSEN.search(trial.text):
         return "derived"  # differences see what the derivative is told not to
-    module = elaborate(make_source(trial.text), folder=None, model=None, overrides={}, max_nodes=20_000,
-                       problems=Problems())
+    module = elaborate(
+        make_source(trial.text), folder=None, model=None, overrides={}, max_nodes=20_000, problems=Problems()
+    )
     total = module.graph.outputs["output/total"]
     unexpanded = OPS["gradient"].reference
     if any(node.op.reference is unexpanded for node in module.graph.order([total])):
@@ -257,8 +262,17 @@ def test_random_specs(chunk):
 def test_every_word_is_said():
     """The functions of the compiler and of the library, but those that only other functions of the library call."""
     said = {word for seed in range(500) for word in re.findall(r"\w+", random_spec(seed))}
-    inner = {"bins", "fan_in", "fan_out", "gate_bias", "interval", "poisson_log", "polar_step", "stirling_rest",
-             "window"}
+    inner = {
+        "bins",
+        "fan_in",
+        "fan_out",
+        "gate_bias",
+        "interval",
+        "poisson_log",
+        "polar_step",
+        "stirling_rest",
+        "window",
+    }
     assert {*BUILTINS, *standard_index()} - said == inner
 
 

@@ -1,4 +1,5 @@
 """What needs what in a graph, against networkx; and values made again, against the interpreter."""
+
 from __future__ import annotations
 
 import networkx as nx
@@ -121,7 +122,8 @@ def test_what_is_outside_is_asked_for_where_it_is_read():
 
 
 def test_the_parts_of_a_scan_by_name():
-    module, _ = check(make_source("""model m {
+    module, _ = check(
+        make_source("""model m {
     input x: float[batch, time, 2]
     param W: float[2, 2] init glorot_uniform
     scan t over reverse(time) {
@@ -131,7 +133,8 @@ def test_the_parts_of_a_scan_by_name():
     }
     output z = y
     output last = h
-}"""))
+}""")
+    )
     [scan] = scans(module.graph)
     view = ScanView(scan)
     assert [type(part) for part in view.inputs] == [State, Scanned, Captured]

@@ -1,4 +1,5 @@
 """`checkpoint { ... }`: the same numbers, from less memory."""
+
 from __future__ import annotations
 
 import re
@@ -87,8 +88,11 @@ def test_every_dtype_that_enters_is_tied():
         roots = {f"tied {node.dtype}": ops.tie(node, g, leaves[0]) for node in leaves}
         for special in (1.0, np.nan, np.inf):
             feeds = {
-                "g": np.full(shape, special), "float": np.full((2, 3), 0.5), "int": np.arange(6).reshape(2, 3),
-                "bool": np.eye(2, 3, dtype=bool), "key": np.arange(6, dtype=np.uint64).reshape(2, 3),
+                "g": np.full(shape, special),
+                "float": np.full((2, 3), 0.5),
+                "int": np.arange(6).reshape(2, 3),
+                "bool": np.eye(2, 3, dtype=bool),
+                "key": np.arange(6, dtype=np.uint64).reshape(2, 3),
             }
             for precision in ("float32", "float64"):
                 for optimized in (False, True):

@@ -1,4 +1,5 @@
 """The recurrent layers: against PyTorch, with lengths and backwards against loops, and a tagger that learns."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -36,10 +37,16 @@ def text(layer: str, arguments: str = "", lengths: str = "") -> str:
 
 def case(layer: str, gates: int, seed: int = 0, batch: int = 4, time: int = 6) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
-    shapes = {"x": (batch, time, WIDTH), "u": (batch, time, HIDDEN), "f.W": (WIDTH, gates * HIDDEN),
-              "f.U": (HIDDEN, gates * HIDDEN), "f.b": (gates * HIDDEN,)}
+    shapes = {
+        "x": (batch, time, WIDTH),
+        "u": (batch, time, HIDDEN),
+        "f.W": (WIDTH, gates * HIDDEN),
+        "f.U": (HIDDEN, gates * HIDDEN),
+        "f.b": (gates * HIDDEN,),
+    }
     return {name: rng.normal(0, 0.7, shape) for name, shape in shapes.items()} | {
-        "lengths": rng.integers(1, time + 1, batch)}
+        "lengths": rng.integers(1, time + 1, batch)
+    }
 
 
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
@@ -70,8 +77,7 @@ def test_against_torch(layer: str, backward: bool) -> None:
     (y * torch.from_numpy(fed["u"])).sum().backward()
     found = spec(fed)
     expected = {"y": y.detach().numpy(), "d_x": x.grad.numpy()}
-    for name, grad in (("d_W", made.weight_ih_l0.grad), ("d_U", made.weight_hh_l0.grad),
-                       ("d_b", made.bias_ih_l0.grad)):
+    for name, grad in (("d_W", made.weight_ih_l0.grad), ("d_U", made.weight_hh_l0.grad), ("d_b", made.bias_ih_l0.grad)):
         parts = np.split(grad.numpy().T, GATES[layer], -1)
         expected[name] = np.concatenate([parts[list(order).index(i)] for i in range(GATES[layer])], -1)
     for name, value in expected.items():
@@ -106,8 +112,11 @@ def test_the_forget_gate_begins_open():
 def test_a_tagger_learns():
     """Two directions with lengths: which tag each word has, told by the words on both sides of it."""
     spec = (HERE / "specs_design" / "bigru_tagger.dl").read_text("utf-8")
-    program = dlc.compile(spec.replace("cosine(2e-3, over = steps)", "2e-2"),  # no run is planned here
-                          set={"vocabulary": 6, "tags": 3, "width": 8, "hidden": 12}, seed=0)
+    program = dlc.compile(
+        spec.replace("cosine(2e-3, over = steps)", "2e-2"),  # no run is planned here
+        set={"vocabulary": 6, "tags": 3, "width": 8, "hidden": 12},
+        seed=0,
+    )
     trainer = dlc.Trainer(program, device="cpu", seed=0)
     rng = np.random.default_rng(0)
 

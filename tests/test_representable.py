@@ -1,4 +1,5 @@
 """Numbers that float32 does not have (W0205): named where they count, and only there."""
+
 from __future__ import annotations
 
 import dlc
@@ -16,15 +17,32 @@ model m {{
 train {{ minimize loss using {rule} }}"""
 PLAIN = {"init": "zeros", "output": "x", "rule": "sgd(0.1)"}
 LOST = [
-    {"output": "x * 1e39"}, {"output": "x + 1e-50"}, {"output": "x - -1e39"}, {"output": "where(x > 0, x, 4e38)"},
-    {"output": "maximum(x, 1e-300)"}, {"output": "x * 16_777_217e40"}, {"output": "scaled(x)"},
-    {"output": "scaled(x, 1e39)"}, {"output": "x * (1e30 * 1e30)"}, {"init": "1e39"}, {"init": "normal(0, 1e-60)"},
-    {"rule": "sgd(1e-50)"}, {"rule": "adam(0.1, eps = 1e-60)"}, {"output": "x / stack([1.0, 1e-60, 2.0])"},
+    {"output": "x * 1e39"},
+    {"output": "x + 1e-50"},
+    {"output": "x - -1e39"},
+    {"output": "where(x > 0, x, 4e38)"},
+    {"output": "maximum(x, 1e-300)"},
+    {"output": "x * 16_777_217e40"},
+    {"output": "scaled(x)"},
+    {"output": "scaled(x, 1e39)"},
+    {"output": "x * (1e30 * 1e30)"},
+    {"init": "1e39"},
+    {"init": "normal(0, 1e-60)"},
+    {"rule": "sgd(1e-50)"},
+    {"rule": "adam(0.1, eps = 1e-60)"},
+    {"output": "x / stack([1.0, 1e-60, 2.0])"},
 ]
 KEPT = [
-    {"output": "x * 3.4e38"}, {"output": "x + 1e-44"}, {"output": "x * (1e-30 * 1e30)"}, {"output": "x * inf + nan"},
-    {"output": "x * 1e-60 ^ 0"}, {"output": "x + 0.0"}, {"output": "16777217 * x"}, {"init": "1e-30"},
-    {"rule": "sgd(cosine(0.1, over = 1e39))"}, {"rule": "sgd(0.1 * (1 - 1e-60 ^ step))"},
+    {"output": "x * 3.4e38"},
+    {"output": "x + 1e-44"},
+    {"output": "x * (1e-30 * 1e30)"},
+    {"output": "x * inf + nan"},
+    {"output": "x * 1e-60 ^ 0"},
+    {"output": "x + 0.0"},
+    {"output": "16777217 * x"},
+    {"init": "1e-30"},
+    {"rule": "sgd(cosine(0.1, over = 1e39))"},
+    {"rule": "sgd(0.1 * (1 - 1e-60 ^ step))"},
 ]
 
 

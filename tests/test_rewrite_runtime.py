@@ -1,4 +1,5 @@
 """What the runtime makes of a graph for its provider: the same numbers, counted; what does not fit exactly stays."""
+
 from __future__ import annotations
 
 import itertools
@@ -21,7 +22,9 @@ def node(op: str, inputs: str, output: str, **attributes: object):
 def model(nodes, inputs: dict[str, list], outputs: list[str], held: dict[str, object] | None = None, kind: int = FLOAT):
     dtype = helper.tensor_dtype_to_np_dtype(kind)
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info(name, kind, shape) for name, shape in inputs.items()],
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(name, kind, shape) for name, shape in inputs.items()],
         [helper.make_tensor_value_info(name, kind, None) for name in outputs],
         [numpy_helper.from_array(np.asarray(value, dtype), name) for name, value in (held or {}).items()],
     )
@@ -65,55 +68,78 @@ def test_products_take_transposes_of_every_rank(left, right, ta, tb, kind):
     before = model(nodes, {"a": list(a.shape), "b": list(b.shape)}, ["y"], kind=kind)
     after, counts = rewritten(before, "cpu")
     assert operators(after) == ["FusedMatMul"] and counts == {TRANSPOSES: ta + tb}
-    assert operators(before)[-1] == "MatMul"   # what was given stays
+    assert operators(before)[-1] == "MatMul"  # what was given stays
     for x, y in zip(run(before, {"a": a, "b": b}), run(after, {"a": a, "b": b}), strict=True):
         assert x.dtype == y.dtype
         np.testing.assert_allclose(y, x, rtol=1e-5 if kind == FLOAT else 1e-12, atol=1e-6 if kind == FLOAT else 1e-14)
 
 
-@pytest.mark.parametrize(("nodes", "left"), [
-    ([node("Mul", "a c", "ac"), node("MatMul", "ac b", "y")], ["FusedMatMul"]),
-    ([node("Div", "a c", "ac"), node("MatMul", "ac b", "y")], ["FusedMatMul"]),
-    ([node("MatMul", "a b", "ab"), node("Div", "ab c", "y")], ["FusedMatMul"]),
-    ([node("MatMul", "a b", "ab"), node("Mul", "c ab", "x"), node("Mul", "x c", "y")], ["FusedMatMul"]),
-    ([node("Mul", "a c", "ac"), node("Transpose", "b", "bt", perm=[0, 2, 1]), node("Mul", "bt c", "btc"),
-      node("MatMul", "ac btc", "x"), node("Mul", "x c", "y")], ["FusedMatMul"]),
-    # one of two products reads it transposed
-    ([node("Mul", "a c", "ac"), node("Transpose", "ac", "act", perm=[0, 2, 1]), node("MatMul", "ac b", "ab"),
-      node("MatMul", "act ab", "y")], ["FusedMatMul"] * 2),
-    # two products read what is scaled: both take the factor
-    ([node("Mul", "a c", "ac"), node("MatMul", "ac b", "ab"), node("MatMul", "ac ab", "y")], ["FusedMatMul"] * 2),
-])
+@pytest.mark.parametrize(
+    ("nodes", "left"),
+    [
+        ([node("Mul", "a c", "ac"), node("MatMul", "ac b", "y")], ["FusedMatMul"]),
+        ([node("Div", "a c", "ac"), node("MatMul", "ac b", "y")], ["FusedMatMul"]),
+        ([node("MatMul", "a b", "ab"), node("Div", "ab c", "y")], ["FusedMatMul"]),
+        ([node("MatMul", "a b", "ab"), node("Mul", "c ab", "x"), node("Mul", "x c", "y")], ["FusedMatMul"]),
+        (
+            [
+                node("Mul", "a c", "ac"),
+                node("Transpose", "b", "bt", perm=[0, 2, 1]),
+                node("Mul", "bt c", "btc"),
+                node("MatMul", "ac btc", "x"),
+                node("Mul", "x c", "y"),
+            ],
+            ["FusedMatMul"],
+        ),
+        # one of two products reads it transposed
+        (
+            [
+                node("Mul", "a c", "ac"),
+                node("Transpose", "ac", "act", perm=[0, 2, 1]),
+                node("MatMul", "ac b", "ab"),
+                node("MatMul", "act ab", "y"),
+            ],
+            ["FusedMatMul"] * 2,
+        ),
+        # two products read what is scaled: both take the factor
+        ([node("Mul", "a c", "ac"), node("MatMul", "ac b", "ab"), node("MatMul", "ac ab", "y")], ["FusedMatMul"] * 2),
+    ],
+)
 def test_products_take_factors(nodes, left):
     rng = np.random.default_rng(1)
     feeds = {"a": rng.normal(size=(3, 4, 4)).astype("float32"), "b": rng.normal(size=(3, 4, 4)).astype("float32")}
     before = model(nodes, {"a": ["n", 4, 4], "b": ["n", 4, 4]}, ["y"], {"c": 0.3})
     after, counts = rewritten(before, "cpu")
     assert operators(after) == left and counts[FACTORS] == sum(n.op_type in ("Mul", "Div") for n in nodes) + (
-        len(left) - 1)
+        len(left) - 1
+    )
     np.testing.assert_allclose(run(after, feeds)[0], run(before, feeds)[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("nodes", [
-    # another permutation
-    [node("Transpose", "a", "at", perm=[1, 0, 2]), node("MatMul", "at b", "y")],
-    [node("Transpose", "a", "at"), node("MatMul", "at b", "y")],
-    # a factor of each row, one that is fed, and nought
-    [node("Mul", "a r", "ac"), node("MatMul", "ac b", "y")],
-    [node("Mul", "a s", "ac"), node("MatMul", "ac b", "y")],
-    [node("Div", "a zero", "ac"), node("MatMul", "ac b", "y")],
-    [node("Div", "c a", "ac"), node("MatMul", "ac b", "y")],
-    # something else reads the scaled value, or the product
-    [node("Mul", "a c", "ac"), node("MatMul", "ac b", "ab"), node("Add", "ab ac", "y")],
-    [node("MatMul", "a b", "ab"), node("Mul", "ab c", "x"), node("Add", "ab x", "y")],
-    # a vector: the kernel takes matrices
-    [node("Mul", "v c", "vc"), node("MatMul", "vc b", "y")],
-    # an operator of that name from elsewhere
-    [node("Transpose", "a", "at", perm=[0, 2, 1], domain="other"), node("MatMul", "at b", "y")],
-])
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        # another permutation
+        [node("Transpose", "a", "at", perm=[1, 0, 2]), node("MatMul", "at b", "y")],
+        [node("Transpose", "a", "at"), node("MatMul", "at b", "y")],
+        # a factor of each row, one that is fed, and nought
+        [node("Mul", "a r", "ac"), node("MatMul", "ac b", "y")],
+        [node("Mul", "a s", "ac"), node("MatMul", "ac b", "y")],
+        [node("Div", "a zero", "ac"), node("MatMul", "ac b", "y")],
+        [node("Div", "c a", "ac"), node("MatMul", "ac b", "y")],
+        # something else reads the scaled value, or the product
+        [node("Mul", "a c", "ac"), node("MatMul", "ac b", "ab"), node("Add", "ab ac", "y")],
+        [node("MatMul", "a b", "ab"), node("Mul", "ab c", "x"), node("Add", "ab x", "y")],
+        # a vector: the kernel takes matrices
+        [node("Mul", "v c", "vc"), node("MatMul", "vc b", "y")],
+        # an operator of that name from elsewhere
+        [node("Transpose", "a", "at", perm=[0, 2, 1], domain="other"), node("MatMul", "at b", "y")],
+    ],
+)
 def test_what_does_not_fit_stays(nodes):
-    before = model(nodes, {"a": [4, 4, 4], "b": [4, 4, 4], "r": [4, 1], "s": [], "v": [4]}, ["y"],
-                   {"c": 0.3, "zero": 0.0})
+    before = model(
+        nodes, {"a": [4, 4, 4], "b": [4, 4, 4], "r": [4, 1], "s": [], "v": [4]}, ["y"], {"c": 0.3, "zero": 0.0}
+    )
     after, counts = rewritten(before, "cpu")
     assert after is before and counts == {}
 
@@ -166,7 +192,7 @@ def test_no_transpose_stands_before_a_product_in_the_graph_that_runs():
     trainer = dlc.Trainer(dlc.compile(ATTENTION), device="cpu")
     assert trainer.rewrites[TRANSPOSES] >= 2
     stored = trainer.file.model
-    assert {opset.domain for opset in stored.opset_import} == {""}   # the file holds standard operators only
+    assert {opset.domain for opset in stored.opset_import} == {""}  # the file holds standard operators only
     [session] = trainer.stepper._sessions
     assert session.rewrites.items() <= trainer.rewrites.items()
 

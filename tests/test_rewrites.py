@@ -1,5 +1,6 @@
 """The simplifier: each rule by a golden pair of graphs that is also run, the stable forms by many spellings, and the
 whole by random graphs. `pytest tests/test_rewrites.py --accept` takes what comes out today as right."""
+
 from __future__ import annotations
 
 import re
@@ -23,7 +24,10 @@ from work import assert_linear
 
 HERE = Path(__file__).parent
 FINAL = (  # cases of the last pass
-    "stored", "kept_dimensions", "unmarked", *(rule.__name__ for rules in LATE for on in rules.values() for rule in on),
+    "stored",
+    "kept_dimensions",
+    "unmarked",
+    *(rule.__name__ for rules in LATE for on in rules.values() for rule in on),
 )
 
 
@@ -248,17 +252,21 @@ CROSS_ENTROPIES = {
     "softmax by hand, picked": lambda z, y: -mean(ops.log(ops.pick(_by_hand(z), y))),
     "exp picked over sum": lambda z, y: -mean(ops.log(ops.pick(ops.exp(z), y) / _sum(ops.exp(z)))),
     "log of sum of exp": lambda z, y: mean(ops.log(_sum(ops.exp(z))) - ops.pick(z, y)),
-    "maximum taken off": lambda z, y: -mean(
-        ops.pick((z - _top(z)) - ops.log(_sum(ops.exp(z - _top(z)), True)), y)),
+    "maximum taken off": lambda z, y: -mean(ops.pick((z - _top(z)) - ops.log(_sum(ops.exp(z - _top(z)), True)), y)),
     "maximum taken off and put back": lambda z, y: mean(
-        ops.log(_sum(ops.exp(z - _top(z)))) + _top(z, False) - ops.pick(z, y)),
+        ops.log(_sum(ops.exp(z - _top(z)))) + _top(z, False) - ops.pick(z, y)
+    ),
     "maximum without a derivative": lambda z, y: mean(
         ops.squeeze(ops.log(_sum(ops.exp(z - ops.stop_gradient(_top(z))), True)) + ops.stop_gradient(_top(z)), 1)
-        - ops.pick(z, y)),
+        - ops.pick(z, y)
+    ),
     "softmax of shifted, by hand": lambda z, y: -mean(ops.log(ops.pick(_by_hand(z - _top(z)), y))),
-    "sum over all, by size": lambda z, y: -(
-        ops.reduce_sum(_hot(y) * ops.log(ops.softmax(z, axis=1)), axes=(0, 1), keepdims=False)
-        / ops.cast(ops.make_size(z.graph, B), dtype="float")),
+    "sum over all, by size": lambda z, y: (
+        -(
+            ops.reduce_sum(_hot(y) * ops.log(ops.softmax(z, axis=1)), axes=(0, 1), keepdims=False)
+            / ops.cast(ops.make_size(z.graph, B), dtype="float")
+        )
+    ),
     "mean of differences": lambda z, y: mean(_lse(z)) - mean(ops.pick(z, y)),
 }
 
@@ -294,9 +302,21 @@ def _bernoulli(name):  # type: ignore[no-untyped-def]
 
 
 BERNOULLIS = (
-    "softplus(z) - y z", "log σ and log(1 - σ)", "log σ(z) and log σ(-z)", "σ by hand", "σ as a ratio", "log1p",
-    "chosen logarithms", "chosen, σ(-z)", "logarithm of the chosen", "stable by hand", "other order", "two softplus",
-    "(1 - y) z", "a product of powers", "logsumexp of two",
+    "softplus(z) - y z",
+    "log σ and log(1 - σ)",
+    "log σ(z) and log σ(-z)",
+    "σ by hand",
+    "σ as a ratio",
+    "log1p",
+    "chosen logarithms",
+    "chosen, σ(-z)",
+    "logarithm of the chosen",
+    "stable by hand",
+    "other order",
+    "two softplus",
+    "(1 - y) z",
+    "a product of powers",
+    "logsumexp of two",
 )
 
 
@@ -376,7 +396,8 @@ def test_bernoulli_saturates(name: str) -> None:
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     steps=st.lists(st.tuples(st.integers(0, 3), *[st.integers(0, 60)] * 3), min_size=3, max_size=25),
-    final=st.booleans(), derive=st.booleans(),
+    final=st.booleans(),
+    derive=st.booleans(),
 )
 def test_random_graphs_keep_their_values(steps: list[tuple[int, int, int, int]], final: bool, derive: bool) -> None:
     pool = Pool()

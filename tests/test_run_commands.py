@@ -1,4 +1,5 @@
 """Commands on a run folder, and how training shows itself in a pipe."""
+
 from __future__ import annotations
 
 import json
@@ -47,11 +48,14 @@ def train_file(run, folder: Path, *more: object) -> dict[str, object]:
 # --- evaluate, summary, export
 
 
-@pytest.mark.parametrize(("settings", "side", "said"), [
-    ("validate: 0.3", "validation", "the validation share, 0.3, of"),
-    ('validate: "other.npz"', "validation", "its validation data,"),
-    ("validate: 0.3; stop: patience(3, on = validation.away)", "validation", "the validation share"),
-])
+@pytest.mark.parametrize(
+    ("settings", "side", "said"),
+    [
+        ("validate: 0.3", "validation", "the validation share, 0.3, of"),
+        ('validate: "other.npz"', "validation", "its validation data,"),
+        ("validate: 0.3; stop: patience(3, on = validation.away)", "validation", "the validation share"),
+    ],
+)
 def test_a_run_is_evaluated_on_its_own_validation_rows(run, folder: Path, settings: str, side: str, said: str) -> None:
     done = train(run, folder, settings)
     status, out, err = run("evaluate", done["run"], "--json")
@@ -106,7 +110,7 @@ def test_summary_and_export_take_a_run(run, folder: Path) -> None:
 
 def lines(run, folder: Path, *more: object) -> list[str]:
     """What `dlc train` says in a pipe: 7 updates an epoch, 4 epochs."""
-    (folder / "m.dl").write_text(TEXT.format(settings="validate: \"other.npz\""))
+    (folder / "m.dl").write_text(TEXT.format(settings='validate: "other.npz"'))
     status, out, err = run("train", folder / "m.dl", "--runs", folder / "runs", *more)
     assert (status, err) == (0, "")
     return out.splitlines()
@@ -129,7 +133,11 @@ def test_a_line_every_so_many_updates_where_training_ends_after_updates(run, fol
     assert all(record["validation"] for record in records if "epoch" in record)
     shown = lines(run, folder, "--steps", 30, "--log-every", 8)
     assert [line.partition("  train")[0] for line in shown if line.startswith("update")] == [
-        "update  8/30", "update 16/30", "update 24/30", "update 30/30"]
+        "update  8/30",
+        "update 16/30",
+        "update 24/30",
+        "update 30/30",
+    ]
 
 
 def test_quiet(run, folder: Path) -> None:

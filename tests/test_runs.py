@@ -1,4 +1,5 @@
 """Run folders under disturbance: which state they mean, who may train in them, and what a kill leaves."""
+
 from __future__ import annotations
 
 import json
@@ -50,8 +51,11 @@ def test_a_stopped_run_means_its_best_epoch(
     assert found.best is not None
     best = Trainer(FILE, device="cpu", start="file")
     best._values.restore(found.best)
-    arguments = {"evaluate": ["--data", str(data), "--json"], "predict": ["--data", str(data), "--json"],
-                 "export": ["--inference", "-o", str(tmp_path / "small.onnx")]}
+    arguments = {
+        "evaluate": ["--data", str(data), "--json"],
+        "predict": ["--data", str(data), "--json"],
+        "export": ["--inference", "-o", str(tmp_path / "small.onnx")],
+    }
     assert main([command, str(folder), *arguments[command]]) == 0
     out, err = capsys.readouterr()
     assert f"the run is not finished: its best epoch so far, {found.progress.best}, is used" in err

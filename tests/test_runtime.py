@@ -1,4 +1,5 @@
 """The trainer on files built by hand: numbers against NumPy, sessions, evaluation, prediction, saving."""
+
 from __future__ import annotations
 
 import os
@@ -238,7 +239,10 @@ def test_a_trained_file_goes_on_from_what_it_holds(tmp_path: Path) -> None:
 def test_a_foreign_file_keeps_its_values_until_it_trains() -> None:
     model = foreign()
     start = helper.make_graph(
-        [helper.make_node("Identity", ["held"], ["begin"])], "begin", [], [value("begin", FLOAT, [2, 1])],
+        [helper.make_node("Identity", ["held"], ["begin"])],
+        "begin",
+        [],
+        [value("begin", FLOAT, [2, 1])],
         [constant("held", [[7.0], [8.0]], np.float32)],
     )
     model.training_info[0].initialization.CopyFrom(start)

@@ -1,4 +1,5 @@
 """Reading and writing compiled files: large state beside the file, no path out of the folder, whole or nothing."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -92,8 +93,14 @@ def test_what_a_program_may_be(tmp_path: Path) -> None:
     model = compiled()
     onnx.save(model, tmp_path / "m.onnx")
     file = CompiledFile(model)
-    for program in (model, file, model.SerializeToString(), tmp_path / "m.onnx", str(tmp_path / "m.onnx"),
-                    SimpleNamespace(model_proto=lambda: model)):
+    for program in (
+        model,
+        file,
+        model.SerializeToString(),
+        tmp_path / "m.onnx",
+        str(tmp_path / "m.onnx"),
+        SimpleNamespace(model_proto=lambda: model),
+    ):
         assert CompiledFile.of(program).title in ("softmax", "m")
     with pytest.raises(TypeError):
         CompiledFile.of(3)
@@ -106,8 +113,8 @@ def large() -> onnx.ModelProto:
     model.graph.doc_string = "its graph"
     model.graph.initializer[0].doc_string = "its first tensor"
     model.graph.node.add(op_type="Constant", output=["unread"], name="c").attribute.add(
-        name="value", type=onnx.AttributeProto.TENSOR,
-        t=onnx.numpy_helper.from_array(np.arange(2000.0), "attribute"))
+        name="value", type=onnx.AttributeProto.TENSOR, t=onnx.numpy_helper.from_array(np.arange(2000.0), "attribute")
+    )
     return model
 
 

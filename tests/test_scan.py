@@ -1,4 +1,5 @@
 """`scan`: values against plain loops, derivatives of both orders against differences, ONNX Runtime against both."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -14,8 +15,10 @@ from library_sweep import central, close
 from scan_cases import CASES, Case, elman, sigmoid
 from spec_cases import SGD, Spec, codes
 
-LEVELS = {"off": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
-          "on": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL}
+LEVELS = {
+    "off": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "on": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
 
 
 class Compiled:
@@ -33,10 +36,21 @@ class Compiled:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level, options.log_severity_level = LEVELS[level], 3
         session = onnxruntime.InferenceSession(
-            self.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return dict(zip(self.roots, session.run(list(self.roots), {
-            value.name: np.asarray(feeds[value.name], np.int64 if "int" in value.type else np.float64)
-            for value in session.get_inputs()}), strict=True))
+            self.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        return dict(
+            zip(
+                self.roots,
+                session.run(
+                    list(self.roots),
+                    {
+                        value.name: np.asarray(feeds[value.name], np.int64 if "int" in value.type else np.float64)
+                        for value in session.get_inputs()
+                    },
+                ),
+                strict=True,
+            )
+        )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -119,7 +133,8 @@ def test_jacobians_and_directions_through_time():
 
 
 def test_draws_differ_from_iteration_to_iteration_and_repeat_with_the_step():
-    spec = Spec("""model m {
+    spec = Spec(
+        """model m {
         input x: float[batch, time]
         target y: float[batch]
         param w: float[2] init zeros
@@ -134,18 +149,20 @@ def test_draws_differ_from_iteration_to_iteration_and_repeat_with_the_step():
         metric c = drawn[1, 0]
         metric d = s[0]
     }
-""" + SGD)
+"""
+        + SGD
+    )
     state = spec.start()
     data = {"x": np.zeros((2, 6)), "y": np.zeros(2)}
-    one, two = ({n: float(spec.get(f"metric/{n}", {**state, **data, "step": step})) for n in "abcd"}
-                for step in (0, 1))
+    one, two = ({n: float(spec.get(f"metric/{n}", {**state, **data, "step": step})) for n in "abcd"} for step in (0, 1))
     again = {n: float(spec.get(f"metric/{n}", {**state, **data, "step": 0})) for n in "abcd"}
     assert one == again and len({*one.values(), *two.values()}) == 8
 
 
 def test_states_of_layers_move_in_every_iteration():
     """A layer with states, applied in a scan, sees its own update of the iteration before."""
-    spec = Spec("""
+    spec = Spec(
+        """
     layer seen(keep = 0.5)(x: float[batch, n]) -> float[batch, n] {
         state mean_: float[n] = 0
         state turns: int = 0
@@ -166,7 +183,9 @@ def test_states_of_layers_move_in_every_iteration():
         loss = mean(y) + w * z
         output z = z
     }
-""" + SGD)
+"""
+        + SGD
+    )
     rng = np.random.default_rng(0)
     x = rng.normal(size=(3, 4, 2))
     state = spec.start()
@@ -185,7 +204,8 @@ def test_states_of_layers_move_in_every_iteration():
 
 
 def test_layers_and_parameters_in_an_iteration_are_made_once():
-    spec = Spec("""model m {
+    spec = Spec(
+        """model m {
         input x: float[batch, time, 3]
         target y: int[batch]
         scan t over time {
@@ -196,13 +216,16 @@ def test_layers_and_parameters_in_an_iteration_are_made_once():
         }
         y ~ categorical(logits = h)
     }
-""" + SGD)
+"""
+        + SGD
+    )
     assert spec.paths == ["u", "dense.W", "dense.b"]
 
 
 def test_a_step_trains_through_time():
     """An update of every parameter is the start value less the derivative by differences."""
-    spec = Spec("""model m {
+    spec = Spec(
+        """model m {
         input x: float[batch, time, 2]
         target y: int[batch]
         scan t over time {
@@ -211,7 +234,9 @@ def test_a_step_trains_through_time():
         }
         y ~ categorical(logits = h)
     }
-""" + SGD)
+"""
+        + SGD
+    )
     rng = np.random.default_rng(1)
     state, data = spec.start(), {"x": rng.normal(size=(4, 6, 2)), "y": np.array([0, 1, 2, 0])}
     _, after = spec.step(state, **data)
@@ -222,8 +247,21 @@ def test_a_step_trains_through_time():
 
 # --- random recurrences
 
-TERMS = ("x[:, t] @ A", "h @ U", "b", "0.5 * g", "h * g", "tanh(g)", "x[:, t] @ A * h", "sin(h + g)", "g @ U",
-         "where(g > 0, h, b)", "t * 0.1 * g", "mean(h, axis = 0)", "h[:, ::-1]")
+TERMS = (
+    "x[:, t] @ A",
+    "h @ U",
+    "b",
+    "0.5 * g",
+    "h * g",
+    "tanh(g)",
+    "x[:, t] @ A * h",
+    "sin(h + g)",
+    "g @ U",
+    "where(g > 0, h, b)",
+    "t * 0.1 * g",
+    "mean(h, axis = 0)",
+    "h[:, ::-1]",
+)
 
 SUMS = st.lists(st.sampled_from(TERMS), min_size=1, max_size=3)
 
@@ -240,7 +278,10 @@ def test_random_recurrences(first: list[str], second: list[str], backwards: bool
             h <- {bound}({" + ".join(first)}) + 0 * h
             g <- {bound}({" - ".join(second)}) + 0 * h
             y[:, t] = g * 2
-        }}""", ("y", "h"), elman)
+        }}""",
+        ("y", "h"),
+        elman,
+    )
     spec, feeds = Compiled(case.text), case.feeds(seed)
     found = spec(feeds)
     h, g, ys = np.full((3, 4), 0.1), np.full((3, 4), 0.2), {}
@@ -266,20 +307,27 @@ def test_random_recurrences(first: list[str], second: list[str], backwards: bool
 def evaluated(term: str, names: Mapping[str, Any]) -> Any:
     """The terms above as Python reads them."""
     written: dict[str, Callable[[Any], Any]] = {
-        "x[:, t] @ A": lambda n: n["x"][:, n["t"]] @ n["A"], "h @ U": lambda n: n["h"] @ n["U"],
-        "b": lambda n: n["b"], "0.5 * g": lambda n: 0.5 * n["g"], "h * g": lambda n: n["h"] * n["g"],
-        "tanh(g)": lambda n: np.tanh(n["g"]), "x[:, t] @ A * h": lambda n: n["x"][:, n["t"]] @ n["A"] * n["h"],
-        "sin(h + g)": lambda n: np.sin(n["h"] + n["g"]), "g @ U": lambda n: n["g"] @ n["U"],
+        "x[:, t] @ A": lambda n: n["x"][:, n["t"]] @ n["A"],
+        "h @ U": lambda n: n["h"] @ n["U"],
+        "b": lambda n: n["b"],
+        "0.5 * g": lambda n: 0.5 * n["g"],
+        "h * g": lambda n: n["h"] * n["g"],
+        "tanh(g)": lambda n: np.tanh(n["g"]),
+        "x[:, t] @ A * h": lambda n: n["x"][:, n["t"]] @ n["A"] * n["h"],
+        "sin(h + g)": lambda n: np.sin(n["h"] + n["g"]),
+        "g @ U": lambda n: n["g"] @ n["U"],
         "where(g > 0, h, b)": lambda n: np.where(n["g"] > 0, n["h"], n["b"]),
         "t * 0.1 * g": lambda n: n["t"] * 0.1 * n["g"],
-        "mean(h, axis = 0)": lambda n: n["h"].mean(0), "h[:, ::-1]": lambda n: n["h"][:, ::-1],
+        "mean(h, axis = 0)": lambda n: n["h"].mean(0),
+        "h[:, ::-1]": lambda n: n["h"][:, ::-1],
     }
     return written[term](names)
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["not applied in the turns", "applied in the turns too"])
 def test_a_layer_in_a_start_value_moves_its_state_once(inside: bool) -> None:
-    spec = Spec("""
+    spec = Spec(
+        """
         layer count()(x) {
             state n: float = 0
             if training { n <- n + 1 }
@@ -296,7 +344,9 @@ def test_a_layer_in_a_start_value_moves_its_state_once(inside: bool) -> None:
             }
             loss = mean(h)
         }
-        train { minimize loss using sgd(0.1) }""" % ("c(x)" if inside else "x"))
+        train { minimize loss using sgd(0.1) }"""
+        % ("c(x)" if inside else "x")
+    )
     loss, after = spec.step({"x": np.ones(2), "w": np.float64(1), "c.n": np.float64(5), "step": 0})
     n, h = 6, 1.6
     for _ in range(3):
@@ -308,34 +358,37 @@ def test_a_layer_in_a_start_value_moves_its_state_once(inside: bool) -> None:
 # --- what is refused
 
 
-@pytest.mark.parametrize(("text", "code"), [
-    ("scan t over time { state h: float[batch] = 0; h <- x }", "E0331"),
-    ("scan t over time { state h: int = 0; h <- 0.5 }", "E0302"),
-    ("scan t over 5 { state h: int = 0; h <- h + 1 }", "E0371"),
-    ("scan t over 0..0 { state h: int = 0; h <- h + 1 }", "E0371"),
-    ("scan t over 1..time { state h: int = 0; h <- h + 1 }", "E0371"),
-    ("scan t over [1, 2] { state h: int = 0; h <- h + 1 }", "E0371"),
-    ("scan t over reverse(x) { state h: int = 0; h <- h + 1 }", "E0371"),
-    ("scan t over 0..9 { y[:, t] = w[t] }", "E0238"),
-    ("scan x over time { y[t] = 1 }", "E0370"),
-    ("v = 1\nscan t over time { v = 2 }", "E0370"),
-    ("v = 1\nscan t over time { for v in 0..2 { q = v } }", "E0370"),
-    ("v = 1\nscan t over time { v[:, t] = x[:, t] }", "E0370"),
-    ("scan t over time { y[:, t] = x[:, t]; y[:, t] = x[:, t] }", "E0203"),
-    ("scan t over time { state h: float = 0; state h: float = 1 }", "E0203"),
-    ("scan t over time { y[t, t] = x[:, t] }", "E0375"),
-    ("scan t over time { y[0, t] = x[:, t] }", "E0375"),
-    ("scan t over time { y[:, :, :, t] = x[:, t] }", "E0324"),
-    ("scan t over time { scan s over time { y[:, t] = x[:, s] } }", "E0375"),
-    ("scan t over time { q = y[:, t]; y[:, t] = x[:, t] }", "E0377"),
-    ("scan t over time { y[:, t] = x[:, t]; q = y[:, t] }", "E0377"),
-    ("scan t over time { scan s over 0..4 { y[s] = 0 * z[t - 1] }; if true { z[t] = sum(y) } }", "E0377"),
-    ("scan t over time { y[:, t] = f(x[:, t]) }\n}\nfn f(x) {\nreturn x + y", "E0201"),
-    ("scan t over time { q = x[:, t] }\nz = q", "E0201"),
-    ("scan t over time { z = x[:, t]; input u: float }", "E0373"),
-    ("scan t over time { x[:, t] ~ normal(0, 1) }", "E0373"),
-    ("scan t over time { if mean(x[:, t]) > 0 { state h: float = 0 } }", "E0372"),
-    ("scan t over time { state h: float init normal(0, 1) }", "E0372"),
-])
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("scan t over time { state h: float[batch] = 0; h <- x }", "E0331"),
+        ("scan t over time { state h: int = 0; h <- 0.5 }", "E0302"),
+        ("scan t over 5 { state h: int = 0; h <- h + 1 }", "E0371"),
+        ("scan t over 0..0 { state h: int = 0; h <- h + 1 }", "E0371"),
+        ("scan t over 1..time { state h: int = 0; h <- h + 1 }", "E0371"),
+        ("scan t over [1, 2] { state h: int = 0; h <- h + 1 }", "E0371"),
+        ("scan t over reverse(x) { state h: int = 0; h <- h + 1 }", "E0371"),
+        ("scan t over 0..9 { y[:, t] = w[t] }", "E0238"),
+        ("scan x over time { y[t] = 1 }", "E0370"),
+        ("v = 1\nscan t over time { v = 2 }", "E0370"),
+        ("v = 1\nscan t over time { for v in 0..2 { q = v } }", "E0370"),
+        ("v = 1\nscan t over time { v[:, t] = x[:, t] }", "E0370"),
+        ("scan t over time { y[:, t] = x[:, t]; y[:, t] = x[:, t] }", "E0203"),
+        ("scan t over time { state h: float = 0; state h: float = 1 }", "E0203"),
+        ("scan t over time { y[t, t] = x[:, t] }", "E0375"),
+        ("scan t over time { y[0, t] = x[:, t] }", "E0375"),
+        ("scan t over time { y[:, :, :, t] = x[:, t] }", "E0324"),
+        ("scan t over time { scan s over time { y[:, t] = x[:, s] } }", "E0375"),
+        ("scan t over time { q = y[:, t]; y[:, t] = x[:, t] }", "E0377"),
+        ("scan t over time { y[:, t] = x[:, t]; q = y[:, t] }", "E0377"),
+        ("scan t over time { scan s over 0..4 { y[s] = 0 * z[t - 1] }; if true { z[t] = sum(y) } }", "E0377"),
+        ("scan t over time { y[:, t] = f(x[:, t]) }\n}\nfn f(x) {\nreturn x + y", "E0201"),
+        ("scan t over time { q = x[:, t] }\nz = q", "E0201"),
+        ("scan t over time { z = x[:, t]; input u: float }", "E0373"),
+        ("scan t over time { x[:, t] ~ normal(0, 1) }", "E0373"),
+        ("scan t over time { if mean(x[:, t]) > 0 { state h: float = 0 } }", "E0372"),
+        ("scan t over time { state h: float init normal(0, 1) }", "E0372"),
+    ],
+)
 def test_misuse(text: str, code: str) -> None:
     assert codes(f"model m {{\ninput x: float[batch, time]\ninput w: float[4]\n{text}\n}}") == [code]

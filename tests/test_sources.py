@@ -1,4 +1,5 @@
 """What is written where the sources of a file go: their names are the file's."""
+
 from __future__ import annotations
 
 import json
@@ -14,10 +15,35 @@ from dlc.syntax.parser import make_source
 from test_metadata import with_text
 
 BAD = [
-    "../evil.dl", "/tmp/evil.dl", "a/../../evil.dl", "..\\evil.dl", "a\\..\\evil.dl", "C:evil.dl", ".bashrc",
+    "../evil.dl",
+    "/tmp/evil.dl",
+    "a/../../evil.dl",
+    "..\\evil.dl",
+    "a\\..\\evil.dl",
+    "C:evil.dl",
+    ".bashrc",
     ".git/hooks/a.dl",
-    ".evil.dl", "Makefile", "conftest.py", "evil.dl.py", "a.dl/", "a//b.dl", "", "/", ".", "..", "a\nb.dl", "a\x1b.dl",
-    "-o.dl", "a/-rf.dl", "x" * 300 + ".dl", "/".join("x" * 40) + ".dl", "evil.DL", " .dl", "~/a.dl", "a|b.dl", "a*.dl",
+    ".evil.dl",
+    "Makefile",
+    "conftest.py",
+    "evil.dl.py",
+    "a.dl/",
+    "a//b.dl",
+    "",
+    "/",
+    ".",
+    "..",
+    "a\nb.dl",
+    "a\x1b.dl",
+    "-o.dl",
+    "a/-rf.dl",
+    "x" * 300 + ".dl",
+    "/".join("x" * 40) + ".dl",
+    "evil.DL",
+    " .dl",
+    "~/a.dl",
+    "a|b.dl",
+    "a*.dl",
 ]
 GOOD = ["m.dl", "std/layers.dl", "./std/layers.dl", "parts/my blocks-2.dl", "a.b.dl", "modèle.dl", "1.dl"]
 

@@ -1,4 +1,5 @@
 """Second derivatives of every function at its zeros, ties and kinks, against mpmath or a limit."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -13,8 +14,11 @@ from library_sweep import Compiled
 from special_points import POINTS, WITHOUT
 
 DIGITS, STEP = 60, mp.mpf(10) ** -15
-ROWS = [pytest.param(*row, id=f"{row[0]} at {[float(number) for number in row[1]]}")
-        for rows in POINTS.values() for row in rows]
+ROWS = [
+    pytest.param(*row, id=f"{row[0]} at {[float(number) for number in row[1]]}")
+    for rows in POINTS.values()
+    for row in rows
+]
 
 
 def test_no_function_is_forgotten() -> None:
@@ -37,8 +41,16 @@ def derivatives(function: Callable[..., Any], at: Sequence[float]) -> tuple[floa
             return function(*there)
 
         slope = [float((moved((i, 1)) - moved((i, -1))) / (2 * STEP)) for i in count]
-        bend = [[float((moved((i, 1), (j, 1)) - moved((i, 1), (j, -1)) - moved((i, -1), (j, 1))
-                        + moved((i, -1), (j, -1))) / (4 * STEP**2)) for j in count] for i in count]
+        bend = [
+            [
+                float(
+                    (moved((i, 1), (j, 1)) - moved((i, 1), (j, -1)) - moved((i, -1), (j, 1)) + moved((i, -1), (j, -1)))
+                    / (4 * STEP**2)
+                )
+                for j in count
+            ]
+            for i in count
+        ]
         return float(function(*point)), np.asarray(slope), np.asarray(bend)
 
 

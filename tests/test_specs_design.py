@@ -1,4 +1,5 @@
 """The specs that the language was designed from: each trains, or is refused by a diagnostic with the word it lacks."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -20,12 +21,19 @@ def pictures(size: int, classes: int) -> dict[str, Any]:
 # Small hyperparameters, and data that fit. The rate of resnet18 is for batches of 256: on four rows it blew up, or not,
 # by how products were rounded.
 SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "bigru_tagger": ({"vocabulary": 12, "tags": 3, "width": 4, "hidden": 5}, {
-        "words": RNG.integers(0, 12, (ROWS, 6)), "lengths": RNG.integers(1, 7, ROWS),
-        "y": RNG.integers(0, 3, (ROWS, 6))}),
+    "bigru_tagger": (
+        {"vocabulary": 12, "tags": 3, "width": 4, "hidden": 5},
+        {
+            "words": RNG.integers(0, 12, (ROWS, 6)),
+            "lengths": RNG.integers(1, 7, ROWS),
+            "y": RNG.integers(0, 3, (ROWS, 6)),
+        },
+    ),
     "contractive": ({"hidden": 3}, {"x": RNG.uniform(0, 1, (ROWS, 784)).round()}),
-    "gpt2": ({"vocabulary": 11, "context": 8, "width": 8, "layers": 2, "heads": 2},
-             {"tokens": RNG.integers(0, 11, (ROWS, 8))}),
+    "gpt2": (
+        {"vocabulary": 11, "context": 8, "width": 8, "layers": 2, "heads": 2},
+        {"tokens": RNG.integers(0, 11, (ROWS, 8))},
+    ),
     "lbfgs": ({}, {"x": RNG.normal(0, 1, (ROWS, 8)), "y": RNG.normal(0, 1, ROWS)}),
     "norms": ({"classes": 3}, pictures(32, 3)),
     "optimizers": ({"hidden": 4}, {"x": RNG.normal(0, 1, (ROWS, 64)), "y": RNG.integers(0, 10, ROWS)}),
@@ -33,9 +41,7 @@ SMALL: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "vae": ({"hidden": 6, "latent": 2}, {"x": RNG.uniform(0, 1, (ROWS, 784)).round()}),
 }
 # What the specs that do not compile yet lack: the code of the diagnostic, and the word in it.
-LACKING = {
-    "lbfgs": ("E0521", "vector[n]"), "optimizers": ("E0501", "blocks that run one after another"),
-}
+LACKING = {"lbfgs": ("E0521", "vector[n]"), "optimizers": ("E0501", "blocks that run one after another")}
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.dl")), ids=lambda path: path.stem)

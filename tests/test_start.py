@@ -1,4 +1,5 @@
 """Start values of large tensors: made in parts, they are what the interpreter makes of the whole."""
+
 from __future__ import annotations
 
 import resource
@@ -20,8 +21,19 @@ from dlc.runtime.write import ALIGNMENT
 from safetensors import safe_open
 
 INITS = [
-    "glorot_uniform", "he_normal", "normal(0, 0.02)", "uniform(-0.1, 0.1)", "laplace(0, 0.1)", "zeros", "ones",
-    "constant(0.5)", "odd", "shifted", "orthogonal", "by_column", "exponential",
+    "glorot_uniform",
+    "he_normal",
+    "normal(0, 0.02)",
+    "uniform(-0.1, 0.1)",
+    "laplace(0, 0.1)",
+    "zeros",
+    "ones",
+    "constant(0.5)",
+    "odd",
+    "shifted",
+    "orthogonal",
+    "by_column",
+    "exponential",
 ]
 OWN = """
 fn odd(w) { u = uniform_like(w); return where(u < 0.25, floor(8 * u), sign(u - 0.5) * exp(-u)) }
@@ -43,7 +55,9 @@ train { minimize loss using sgd(0.1); batch: 4; epochs: 1 }
 
 
 def module(init: str, shape: str) -> dlc.module.Module:
-    made = dlc.compile(OWN + f"""
+    made = dlc.compile(
+        OWN
+        + f"""
         model m {{
             input x: float[batch]
             param a: float[7] init normal(0, 1)
@@ -52,7 +66,8 @@ def module(init: str, shape: str) -> dlc.module.Module:
             loss = mean(x) * (sum(W) + sum(a) + sum(v))
         }}
         train m {{ minimize loss using adam(1e-3) }}
-    """).module
+    """
+    ).module
     optimize(made, "float32")
     return made
 

@@ -1,4 +1,5 @@
 """The file alone: stock ONNX Runtime predicts and trains from it in a process that cannot import dlc."""
+
 from __future__ import annotations
 
 import json
@@ -13,7 +14,7 @@ import pytest
 SPECS = Path(__file__).parent.parent / "specs"
 
 # What a stranger writes from docs/file-format.md. It refuses to import dlc, and prints what it found as JSON.
-STRANGER = '''
+STRANGER = """
 import json, os, sys
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
@@ -66,12 +67,10 @@ for seed in (1, 2):
     report["losses"][seed] = losses
 assert not any(name == "dlc" or name.startswith("dlc.") for name in sys.modules)
 print(json.dumps(report))
-'''
+"""
 
 
-@pytest.mark.parametrize(("spec", "settings"), [
-    ("digits", {}), ("groups", {}), ("wrappers", {"turns": 2}),
-])
+@pytest.mark.parametrize(("spec", "settings"), [("digits", {}), ("groups", {}), ("wrappers", {"turns": 2})])
 def test_a_stranger_predicts_and_trains(tmp_path: Path, spec: str, settings: dict[str, int]) -> None:
     """Predictions are those of the interpreter; two seeds start apart, and 50 updates lower the loss of each."""
     program = dlc.compile(SPECS / f"{spec}.dl", **settings)
@@ -79,7 +78,10 @@ def test_a_stranger_predicts_and_trains(tmp_path: Path, spec: str, settings: dic
     (tmp_path / "stranger.py").write_text(STRANGER)
     done = subprocess.run(
         [sys.executable, "-I", *map(str, (tmp_path / "stranger.py", file, SPECS / "data" / "digits.npz", 50, 64))],
-        capture_output=True, text=True, cwd=tmp_path, check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

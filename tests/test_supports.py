@@ -1,4 +1,5 @@
 """What numbers data may be: stated in the language, held in the file, checked before anything runs."""
+
 from __future__ import annotations
 
 import time
@@ -42,15 +43,23 @@ LABELS = {"categorical", "cross_entropy"}
 
 
 def declared(kind: type, file: str = "*.dl") -> set[str]:
-    return {d.name for path in standard_folder().glob(file) for d in parse(read_source(path)).declarations
-            if isinstance(d, kind)}
+    return {
+        d.name
+        for path in standard_folder().glob(file)
+        for d in parse(read_source(path)).declarations
+        if isinstance(d, kind)
+    }
 
 
 def test_no_distribution_or_loss_is_forgotten() -> None:
     assert {*STATED} | ANY | SCORES == declared(syntax.Distribution) | declared(syntax.Fn, "losses.dl") - {"kl_normal"}
-    stated = {d.name for path in standard_folder().glob("*.dl") for d in parse(read_source(path)).declarations
-              if isinstance(d, syntax.Distribution | syntax.Fn)
-              and any(p.within for p in (d.flow if isinstance(d, syntax.Distribution) else d.configuration))}
+    stated = {
+        d.name
+        for path in standard_folder().glob("*.dl")
+        for d in parse(read_source(path)).declarations
+        if isinstance(d, syntax.Distribution | syntax.Fn)
+        and any(p.within for p in (d.flow if isinstance(d, syntax.Distribution) else d.configuration))
+    }
     assert stated == {*STATED}
 
 
@@ -108,27 +117,35 @@ def test_ends_that_are_learned_are_no_bounds() -> None:
 # --- tracing
 
 
-@pytest.mark.parametrize(("of_y", "line", "shape", "good", "bad"), [
-    ("int[batch]", "t = y; t ~ bernoulli(logits = z)", (4,), 1, 2),
-    ("int[batch]", "1.0 * y ~ bernoulli(logits = z)", (4,), 1, 2),
-    ("float[batch, 1]", "y[:, 0] ~ bernoulli(logits = z)", (4, 1), 1, 2),
-    ("float[batch, 1]", "reshape(y, [batch]) ~ bernoulli(logits = z)", (4, 1), 1, 2),
-    ("float[batch]", "y[:, none] ~ bernoulli(logits = w)", (4,), 1, 2),
-    ("float[2, batch]", "transpose(y) ~ bernoulli(logits = w)", (2, 4), 1, 2),
-    ("float[batch]", "stack([y, 1 - y], axis = 1) ~ bernoulli(logits = w)", (4,), 0, 2),
-    ("float[batch]", "concat([y, y], axis = 0) ~ bernoulli(logits = concat([z, z], axis = 0))", (4,), 0, 2),
-    ("float[batch]", "rearrange(y, \"b -> b 1\") ~ bernoulli(logits = w)", (4,), 0, 2),
-    ("float[batch, 2]", "rearrange(y, \"b (k l) -> k b l\", l = 1) ~ bernoulli(logits = transpose(w)[:, :, none])",
-     (4, 2), 0, 2),
-    ("float[batch, 2]", "y[::-1, ::-1] ~ bernoulli(logits = w)", (4, 2), 0, 2),
-    ("float[batch]", "loss = hinge(z, 2 * y - 1)", (4,), 0, -1),
-    ("float[batch]", "loss = hinge(z, 1 - 2 * y)", (4,), 0, -1),
-    ("float[batch]", "loss = hinge(z, -y)", (4,), -1, 0),
-    ("int[batch]", "loss = binary_cross_entropy(z, y / 255)", (4,), 255, 256),
-    ("float[batch]", "loss = binary_cross_entropy(z, (y + 1) / 2)", (4,), -1, -2),
-    ("int[batch]", "y - 1 ~ categorical(logits = w)", (4,), 2, 0),
-    ("int[batch]", "loss = cross_entropy(w, y - 1)", (4,), 2, 0),
-])
+@pytest.mark.parametrize(
+    ("of_y", "line", "shape", "good", "bad"),
+    [
+        ("int[batch]", "t = y; t ~ bernoulli(logits = z)", (4,), 1, 2),
+        ("int[batch]", "1.0 * y ~ bernoulli(logits = z)", (4,), 1, 2),
+        ("float[batch, 1]", "y[:, 0] ~ bernoulli(logits = z)", (4, 1), 1, 2),
+        ("float[batch, 1]", "reshape(y, [batch]) ~ bernoulli(logits = z)", (4, 1), 1, 2),
+        ("float[batch]", "y[:, none] ~ bernoulli(logits = w)", (4,), 1, 2),
+        ("float[2, batch]", "transpose(y) ~ bernoulli(logits = w)", (2, 4), 1, 2),
+        ("float[batch]", "stack([y, 1 - y], axis = 1) ~ bernoulli(logits = w)", (4,), 0, 2),
+        ("float[batch]", "concat([y, y], axis = 0) ~ bernoulli(logits = concat([z, z], axis = 0))", (4,), 0, 2),
+        ("float[batch]", 'rearrange(y, "b -> b 1") ~ bernoulli(logits = w)', (4,), 0, 2),
+        (
+            "float[batch, 2]",
+            'rearrange(y, "b (k l) -> k b l", l = 1) ~ bernoulli(logits = transpose(w)[:, :, none])',
+            (4, 2),
+            0,
+            2,
+        ),
+        ("float[batch, 2]", "y[::-1, ::-1] ~ bernoulli(logits = w)", (4, 2), 0, 2),
+        ("float[batch]", "loss = hinge(z, 2 * y - 1)", (4,), 0, -1),
+        ("float[batch]", "loss = hinge(z, 1 - 2 * y)", (4,), 0, -1),
+        ("float[batch]", "loss = hinge(z, -y)", (4,), -1, 0),
+        ("int[batch]", "loss = binary_cross_entropy(z, y / 255)", (4,), 255, 256),
+        ("float[batch]", "loss = binary_cross_entropy(z, (y + 1) / 2)", (4,), -1, -2),
+        ("int[batch]", "y - 1 ~ categorical(logits = w)", (4,), 2, 0),
+        ("int[batch]", "loss = cross_entropy(w, y - 1)", (4,), 2, 0),
+    ],
+)
 def test_it_is_traced_to_the_data(of_y: str, line: str, shape: tuple[int, ...], good: float, bad: float) -> None:
     trainer = compiled(line, of_y)
     dtype = int if of_y.startswith("int") else float
@@ -136,17 +153,25 @@ def test_it_is_traced_to_the_data(of_y: str, line: str, shape: tuple[int, ...], 
     refused(trainer, {"x": X, "y": np.full(shape, bad, dtype)})
 
 
-@pytest.mark.parametrize("line", [
-    "where(y > 1, 1, y) ~ bernoulli(logits = z)", "clamp(y, 0, 1) ~ bernoulli(logits = z)",
-    "abs(y) ~ poisson(rate = exp(z))", "y * y ~ poisson(rate = exp(z))", "y ~ normal(z, 1)",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "where(y > 1, 1, y) ~ bernoulli(logits = z)",
+        "clamp(y, 0, 1) ~ bernoulli(logits = z)",
+        "abs(y) ~ poisson(rate = exp(z))",
+        "y * y ~ poisson(rate = exp(z))",
+        "y ~ normal(z, 1)",
+    ],
+)
 def test_what_is_computed_is_not_traced(line: str) -> None:
     compiled(line).fit({"x": X, "y": np.array([-2.0, 2, 3, 0])})
 
 
 def test_parts_are_held_by_themselves() -> None:
-    trainer = compiled("y[:, 0] ~ bernoulli(logits = z)\n    y[:, 1:3] ~ poisson(rate = exp(w))\n"
-                       "    y[:, -1] ~ normal(z, 1)", "float[batch, 4]")
+    trainer = compiled(
+        "y[:, 0] ~ bernoulli(logits = z)\n    y[:, 1:3] ~ poisson(rate = exp(w))\n    y[:, -1] ~ normal(z, 1)",
+        "float[batch, 4]",
+    )
     good = np.array([[0, 0, 7, -0.5]] * 4)
     trainer.fit({"x": X, "y": good})
     for column, value in ((0, 2), (1, -1), (2, 0.5)):
@@ -174,9 +199,11 @@ def test_parts_of_dimensions_that_are_free() -> None:
         refused(trainer, {"s": wrong}, "predict")
 
 
-@given(st.lists(st.tuples(st.sampled_from(["+", "-", "*", "/", "from", "neg"]), st.integers(-3, 3)), max_size=5),
-       st.sampled_from(["interval(-1, 2)", "[-1, 1]", "interval(0, open = \"low\")", "interval(high = 3)", "-1..4"]),
-       st.integers(-12, 12))
+@given(
+    st.lists(st.tuples(st.sampled_from(["+", "-", "*", "/", "from", "neg"]), st.integers(-3, 3)), max_size=5),
+    st.sampled_from(["interval(-1, 2)", "[-1, 1]", 'interval(0, open = "low")', "interval(high = 3)", "-1..4"]),
+    st.integers(-12, 12),
+)
 @settings(deadline=None, max_examples=120)
 def test_arithmetic_is_undone(steps: list[tuple[str, int]], within: str, y: int) -> None:
     """What y must be so that the value computed from it is what it may be, in exact numbers."""
@@ -185,15 +212,26 @@ def test_arithmetic_is_undone(steps: list[tuple[str, int]], within: str, y: int)
         if sign in "*/" and not n:
             continue
         form = {"from": f"({n}) - u", "neg": "-u"}.get(sign, f"u {sign} ({n})")
-        exact = {"+": exact + n, "-": exact - n, "*": exact * n, "/": exact / (n or 1), "from": n - exact,
-                 "neg": -exact}[sign]
+        exact = {
+            "+": exact + n,
+            "-": exact - n,
+            "*": exact * n,
+            "/": exact / (n or 1),
+            "from": n - exact,
+            "neg": -exact,
+        }[sign]
         whole = whole and not (sign in "*/" and abs(n) != 1)
         lines.append(f"u = {form}")
-    text = "\n".join([f"fn f(x, v in {within}) = x", "model m {", "input y: float[batch]", *lines,
-                      "output p = f(u, u)", "}"])
+    text = "\n".join(
+        [f"fn f(x, v in {within}) = x", "model m {", "input y: float[batch]", *lines, "output p = f(u, u)", "}"]
+    )
     [support] = dlc.compile(text).module.supports["y"].values()
-    inside = {"interval(-1, 2)": -1 <= exact <= 2, "[-1, 1]": abs(exact) == 1, "-1..4": -1 <= exact < 4,
-              "interval(high = 3)": exact <= 3}.get(within, exact > 0)
+    inside = {
+        "interval(-1, 2)": -1 <= exact <= 2,
+        "[-1, 1]": abs(exact) == 1,
+        "-1..4": -1 <= exact < 4,
+        "interval(high = 3)": exact <= 3,
+    }.get(within, exact > 0)
     if within == "-1..4":
         if not whole:  # whole numbers are asked for only where y is as whole as they are
             return
@@ -229,8 +267,9 @@ def test_parts_are_those_of_numpy(steps: list[Any]) -> None:
         lines.append(f"u = {form}")
     if not at.size or at.ndim < 2:
         return
-    text = "\n".join(["model m {", "input y: float[5, 6]", "param a: float", *lines, "loss = hinge(a, u)",
-                      "output p = a * y", "}"])
+    text = "\n".join(
+        ["model m {", "input y: float[5, 6]", "param a: float", *lines, "loss = hinge(a, u)", "output p = a * y", "}"]
+    )
     module = dlc.compile(text).module
     [support] = module.supports["y"].values()
     held = np.zeros(30, bool)
@@ -254,9 +293,12 @@ INDEXED = {
 
 @pytest.mark.parametrize("name", INDEXED)
 def test_ids_count_from_0(name: str) -> None:
-    trainer = dlc.Trainer(dlc.compile(
-        f"model m {{\n input s: int[batch, time]\n {INDEXED[name]}\n output p = sum(h, axis = [1, 2])\n"
-        " loss = mean(sum(h, axis = [1, 2])^2)\n}\ntrain { minimize loss using sgd(0.1); epochs: 1 }"))
+    trainer = dlc.Trainer(
+        dlc.compile(
+            f"model m {{\n input s: int[batch, time]\n {INDEXED[name]}\n output p = sum(h, axis = [1, 2])\n"
+            " loss = mean(sum(h, axis = [1, 2])^2)\n}\ntrain { minimize loss using sgd(0.1); epochs: 1 }"
+        )
+    )
     trainer.fit({"s": np.array([[0, 4, 1]])})
     for value in (-1, -5, 5):
         for run in ("fit", "predict", "evaluate"):
@@ -266,20 +308,26 @@ def test_ids_count_from_0(name: str) -> None:
 
 
 def test_indices_that_are_computed_may_count_from_the_end() -> None:
-    for index, s, expected in (("where(s < 3, s, -1)", [2, 3, 9], [2, 4, 4]), ("s - 1", [0, 1, 2], [4, 0, 1]),
-                               ("-s", [0, 1, 2], [0, 4, 3])):
+    for index, s, expected in (
+        ("where(s < 3, s, -1)", [2, 3, 9], [2, 4, 4]),
+        ("s - 1", [0, 1, 2], [4, 0, 1]),
+        ("-s", [0, 1, 2], [0, 4, 3]),
+    ):
         for form in (f"t[{index}]", f"gather(t, {index})", f"pick(broadcast_to(t, [batch, 5]), {index})"):
-            trainer = dlc.Trainer(dlc.compile(
-                f"model m {{\n input s: int[batch]\n param t: float[5]\n output p = {form}\n}}"))
+            trainer = dlc.Trainer(
+                dlc.compile(f"model m {{\n input s: int[batch]\n param t: float[5]\n output p = {form}\n}}")
+            )
             trainer.parameters["t"] = np.arange(5, dtype="float32")
             assert trainer.predict({"s": np.array(s)})["p"].tolist() == expected
 
 
 def test_stating_much_takes_linear_time() -> None:
     """Many conditions of one input, and long ways to it."""
+
     def seconds(n: int) -> float:
         began = time.perf_counter()
-        dlc.compile("""model m {
+        dlc.compile(
+            """model m {
             input x: float[batch, N]
             target y: float[batch, N]
             param a: float
@@ -290,7 +338,8 @@ def test_stating_much_takes_linear_time() -> None:
                 l = l + hinge(a * x[:, i], y[:, i]) + hinge(a, u)
             }
             loss = l
-        }""".replace("N", str(n)))
+        }""".replace("N", str(n))
+        )
         return time.perf_counter() - began
 
     seconds(50)
@@ -301,8 +350,11 @@ def test_stating_much_takes_linear_time() -> None:
 
 
 def test_a_spec_states_its_own() -> None:
-    text = spec("y ~ counts(rate = exp(z))", "float[batch] in interval(high = 9, open = \"high\")") + """
+    text = (
+        spec("y ~ counts(rate = exp(z))", 'float[batch] in interval(high = 9, open = "high")')
+        + """
     distribution counts(rate)(y in 1..inf) { log_density = y * log(rate) - rate }"""
+    )
     trainer = dlc.Trainer(dlc.compile(text))
     trainer.fit({"x": X, "y": np.array([1.0, 2, 3, 8])})
     found = [refused(trainer, {"x": X, "y": np.full(4, value)}) for value in (0.0, 1.5, 9.0)]
@@ -313,13 +365,23 @@ def test_a_spec_states_its_own() -> None:
     ]
 
 
-@pytest.mark.parametrize(("within", "expected"), [
-    ("0..3", "whole numbers from 0 to 2"), ("0..1", "0"), ("-1..inf", "whole numbers from -1"),
-    ("-inf..1", "whole numbers up to 0"), ("[0, 0.5, 2]", "0, 0.5 or 2"), ("interval(0, 1)", "numbers from 0 to 1"),
-    ("interval(0)", "numbers from 0"), ('interval(0, open = "low")', "numbers above 0"),
-    ('interval(0, 1, open = "both")', "numbers above 0, below 1"), ("interval(high = 2)", "numbers up to 2"),
-    ('interval(0, 2, "high")', "numbers from 0, below 2"), ("0..(2 + 2)", "whole numbers from 0 to 3"),
-])
+@pytest.mark.parametrize(
+    ("within", "expected"),
+    [
+        ("0..3", "whole numbers from 0 to 2"),
+        ("0..1", "0"),
+        ("-1..inf", "whole numbers from -1"),
+        ("-inf..1", "whole numbers up to 0"),
+        ("[0, 0.5, 2]", "0, 0.5 or 2"),
+        ("interval(0, 1)", "numbers from 0 to 1"),
+        ("interval(0)", "numbers from 0"),
+        ('interval(0, open = "low")', "numbers above 0"),
+        ('interval(0, 1, open = "both")', "numbers above 0, below 1"),
+        ("interval(high = 2)", "numbers up to 2"),
+        ('interval(0, 2, "high")', "numbers from 0, below 2"),
+        ("0..(2 + 2)", "whole numbers from 0 to 3"),
+    ],
+)
 def test_sets_of_numbers_in_words(within: str, expected: str) -> None:
     program = dlc.compile(f"model m {{ input x: float[batch] in {within}; output p = x }}")
     [support] = program.module.supports["x"].values()

@@ -1,4 +1,5 @@
 """Sizes: arithmetic on names is arithmetic on the numbers they stand for, and equal sizes are equal objects."""
+
 from __future__ import annotations
 
 import operator
@@ -29,8 +30,10 @@ def build(size, operation, other):
 leaves = st.one_of(st.integers(-6, 9), st.sampled_from(NAMES).map(Dim.name))
 expressions = st.recursive(
     leaves.map(lambda size: (size,)),
-    lambda inner: st.tuples(inner, st.sampled_from("+-*"), inner)
-    | st.tuples(inner, st.just("//"), st.integers(1, 7).map(lambda n: (n,))),
+    lambda inner: (
+        st.tuples(inner, st.sampled_from("+-*"), inner)
+        | st.tuples(inner, st.just("//"), st.integers(1, 7).map(lambda n: (n,)))
+    ),
     max_leaves=8,
 )
 

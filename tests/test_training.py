@@ -1,4 +1,5 @@
 """`specs/digits.dl` against a training loop in NumPy, and against PyTorch, for every optimizer of the library."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -175,7 +176,10 @@ def test_losses_of_200_updates_against_torch(name, data):
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
     optimizers = {
-        "sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop,
+        "sgd": torch.optim.SGD,
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "rmsprop": torch.optim.RMSprop,
         "adagrad": torch.optim.Adagrad,
         "momentum": lambda p, lr: torch.optim.SGD(p, lr, momentum=0.9),
         "nesterov": lambda p, lr: torch.optim.SGD(p, lr, momentum=0.9, nesterov=True),

@@ -1,4 +1,5 @@
 """`mypy --strict` on the whole package: setuptools mounts the folders under the name `dlc`, mypy sees them by links."""
+
 from __future__ import annotations
 
 import subprocess
@@ -21,9 +22,22 @@ def test_types(tmp_path: Path) -> None:
     for folder in MOUNTED:
         (package / folder).symlink_to(ROOT / folder)
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"),
-         "--cache-dir", str(ROOT / ".mypy_cache"), "--strict", "-p", "dlc"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--config-file",
+            str(ROOT / "pyproject.toml"),
+            "--cache-dir",
+            str(ROOT / ".mypy_cache"),
+            "--strict",
+            "-p",
+            "dlc",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     said = done.stdout.replace("dlc/runtime/", "runtime/").replace("dlc/", "compiler/")
     assert done.returncode == 0, said + done.stderr

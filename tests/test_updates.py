@@ -1,4 +1,5 @@
 """Schedules, penalties, clips, wrappers and running statistics of the library, seen in the updates they make."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -71,19 +72,27 @@ G_W, G_B = np.repeat(X.mean(0)[:, None], 3, axis=1), np.ones(3)
 NORM = np.sqrt((G_W**2).sum() + (G_B**2).sum())
 
 
-@pytest.mark.parametrize(("setting", "expected"), [
-    ("batch: 2", lambda W, b: (G_W, G_B)),
-    ("penalty: l2(0.1) on *", lambda W, b: (G_W + 0.2 * W, G_B + 0.2 * b)),
-    ("penalty: l1(0.1) on W", lambda W, b: (G_W + 0.1 * np.sign(W), G_B)),
-    ("penalty: l2(0.1) on W; penalty: l1(0.1) on b", lambda W, b: (G_W + 0.2 * W, G_B + 0.1 * np.sign(b))),
-    ("clip: global_norm(1.5)", lambda W, b: (G_W * 1.5 / NORM, G_B * 1.5 / NORM)),
-    ("clip: global_norm(100)", lambda W, b: (G_W, G_B)),
-    ("clip: each_norm(2.0)", lambda W, b: (G_W * 2 / np.sqrt((G_W**2).sum()), G_B)),
-    ("clip: each_value(0.9)", lambda W, b: (np.clip(G_W, -0.9, 0.9), np.full(3, 0.9))),
-    ("clip: each_value(0.9); clip: global_norm(1.0)", lambda W, b: (
-        np.array([[0.9] * 3] * 3)[:2] / np.sqrt(9 * 0.81), np.full(3, 0.9) / np.sqrt(9 * 0.81))),
-    ("penalty: l2(0.5) on *; clip: each_value(1.0)", lambda W, b: (np.clip(G_W + W, -1, 1), np.clip(G_B + b, -1, 1))),
-])
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("batch: 2", lambda W, b: (G_W, G_B)),
+        ("penalty: l2(0.1) on *", lambda W, b: (G_W + 0.2 * W, G_B + 0.2 * b)),
+        ("penalty: l1(0.1) on W", lambda W, b: (G_W + 0.1 * np.sign(W), G_B)),
+        ("penalty: l2(0.1) on W; penalty: l1(0.1) on b", lambda W, b: (G_W + 0.2 * W, G_B + 0.1 * np.sign(b))),
+        ("clip: global_norm(1.5)", lambda W, b: (G_W * 1.5 / NORM, G_B * 1.5 / NORM)),
+        ("clip: global_norm(100)", lambda W, b: (G_W, G_B)),
+        ("clip: each_norm(2.0)", lambda W, b: (G_W * 2 / np.sqrt((G_W**2).sum()), G_B)),
+        ("clip: each_value(0.9)", lambda W, b: (np.clip(G_W, -0.9, 0.9), np.full(3, 0.9))),
+        (
+            "clip: each_value(0.9); clip: global_norm(1.0)",
+            lambda W, b: (np.array([[0.9] * 3] * 3)[:2] / np.sqrt(9 * 0.81), np.full(3, 0.9) / np.sqrt(9 * 0.81)),
+        ),
+        (
+            "penalty: l2(0.5) on *; clip: each_value(1.0)",
+            lambda W, b: (np.clip(G_W + W, -1, 1), np.clip(G_B + b, -1, 1)),
+        ),
+    ],
+)
 def test_penalty_and_clip(setting, expected):
     trained = trainer(SETTINGS.replace("SETTING", setting))
     W, b = (np.array(trained.parameters[path]) for path in ("W", "b"))
@@ -237,10 +246,14 @@ ACCUMULATED = """
 """
 
 
-@pytest.mark.parametrize(("rule", "parts"), [
-    ("accumulate(sgd(1.0), turns = 2)", False), ("accumulate(sgd(1.0), turns = 2, clip_parts = true)", True),
-    ("lookahead(accumulate(sgd(1.0), turns = 2), k = 100)", False),
-])
+@pytest.mark.parametrize(
+    ("rule", "parts"),
+    [
+        ("accumulate(sgd(1.0), turns = 2)", False),
+        ("accumulate(sgd(1.0), turns = 2, clip_parts = true)", True),
+        ("lookahead(accumulate(sgd(1.0), turns = 2), k = 100)", False),
+    ],
+)
 def test_a_clip_sees_the_mean_of_batches_or_each(rule, parts):
     batches = [np.array([[3.0, 4.0]]), np.array([[3.0, -4.0]])]
     trained = trainer(ACCUMULATED.replace("RULE", rule))

@@ -1,4 +1,5 @@
 """Mistakes of the command line: what is said, and the way out."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,25 +9,30 @@ import pytest
 SPECS = Path(__file__).parent.parent / "specs"
 
 
-@pytest.mark.parametrize(("argv", "says"), [
-    (["trian", "x.dl"], "did you mean `train`?"), (["x.dl"], "dlc check x.dl"), (["--foo"], "dlc --help"),
-    (["train", "a.dl", "--epochs"], "`--epochs` needs a value"),
-    (["train", "a.dl", "--epochs", "--debug"], "`--epochs` needs a value"),
-    (["train", "nowhere.dl", "--lr", "3"], "help: `--set lr=3`, if it belongs to the spec"),
-    (["evaluate", "a.onnx", "--dta", "x"], "did you mean `--data`?"),
-    (["check"], "`dlc check` needs FILE"),
-    (["check", "a.dl", "b.dl"], "takes no more arguments"),
-    (["check", "a.dl", "--sed", "5"], "did you mean `--seed`?"),
-    (["check", "a.dl", "--seed", "x"], "`x` is not a whole number"),
-    (["check", "a.dl", "--precision", "double"], "`double`"),
-    (["check", "a.dl", "--set", "hidden"], "name=value"),
-    (["check", "a.dl", "--seed", "-1"], "not negative"),
-    (["train"], "a spec, a .onnx file, or --resume RUN"),
-    (["train", "a.dl", "--epochs", "0"], "above 0"),
-    (["export", "a.onnx"], "--inference"),
-    (["evaluate", "a.dl", "--data", "d.npz"], "is a spec"),
-    (["fmt"], "needs a file"),
-])
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["trian", "x.dl"], "did you mean `train`?"),
+        (["x.dl"], "dlc check x.dl"),
+        (["--foo"], "dlc --help"),
+        (["train", "a.dl", "--epochs"], "`--epochs` needs a value"),
+        (["train", "a.dl", "--epochs", "--debug"], "`--epochs` needs a value"),
+        (["train", "nowhere.dl", "--lr", "3"], "help: `--set lr=3`, if it belongs to the spec"),
+        (["evaluate", "a.onnx", "--dta", "x"], "did you mean `--data`?"),
+        (["check"], "`dlc check` needs FILE"),
+        (["check", "a.dl", "b.dl"], "takes no more arguments"),
+        (["check", "a.dl", "--sed", "5"], "did you mean `--seed`?"),
+        (["check", "a.dl", "--seed", "x"], "`x` is not a whole number"),
+        (["check", "a.dl", "--precision", "double"], "`double`"),
+        (["check", "a.dl", "--set", "hidden"], "name=value"),
+        (["check", "a.dl", "--seed", "-1"], "not negative"),
+        (["train"], "a spec, a .onnx file, or --resume RUN"),
+        (["train", "a.dl", "--epochs", "0"], "above 0"),
+        (["export", "a.onnx"], "--inference"),
+        (["evaluate", "a.dl", "--data", "d.npz"], "is a spec"),
+        (["fmt"], "needs a file"),
+    ],
+)
 def test_mistakes_of_the_command_line(run, argv: list[str], says: str) -> None:
     status, out, err = run(*argv)
     assert status == 2
@@ -36,12 +42,20 @@ def test_mistakes_of_the_command_line(run, argv: list[str], says: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["train", "compile", "check", "summary", "graph", "grad"])
-@pytest.mark.parametrize(("words", "help"), [
-    (["--lr", "3"], "`--set lr=3`"), (["--lr=3e-4"], "`--set lr=3e-4`"), (["-lr", "-3"], "`--set lr=-3`"),
-    (["--hidden", "64"], "`--set hidden=64`"), (["--validate", "0.3"], "`--set validate=0.3`"),
-    (["--learning-rate", "0.1"], "`--set lr=0.1`"), (["--lr"], "`--set lr=VALUE`"),
-    (["--hiden", "4"], "did you mean `--set hidden=4`? See dlc {} --help"), (["--foo"], "dlc {} --help"),
-])
+@pytest.mark.parametrize(
+    ("words", "help"),
+    [
+        (["--lr", "3"], "`--set lr=3`"),
+        (["--lr=3e-4"], "`--set lr=3e-4`"),
+        (["-lr", "-3"], "`--set lr=-3`"),
+        (["--hidden", "64"], "`--set hidden=64`"),
+        (["--validate", "0.3"], "`--set validate=0.3`"),
+        (["--learning-rate", "0.1"], "`--set lr=0.1`"),
+        (["--lr"], "`--set lr=VALUE`"),
+        (["--hiden", "4"], "did you mean `--set hidden=4`? See dlc {} --help"),
+        (["--foo"], "dlc {} --help"),
+    ],
+)
 def test_a_hyperparameter_is_no_option(run, command: str, words: list[str], help: str) -> None:
     """The way that works stands alone: no option that is spelt a little like it stands before."""
     for argv in ([command, SPECS / "digits.dl", *words], [command, *words, SPECS / "digits.dl"]):
@@ -52,14 +66,22 @@ def test_a_hyperparameter_is_no_option(run, command: str, words: list[str], help
         [first, *notes, last] = err.splitlines()
         assert first == f"error[E0790]: `dlc {command}` has no option `{words[0].partition('=')[0]}`"
         assert last == f"   = help: {help.format(command)}"
-        assert notes == (["   = `--set` takes hidden, lr, batch, epochs, steps, data, validate, stop, seed, columns"]
-                         if words == ["--foo"] else [])
+        assert notes == (
+            ["   = `--set` takes hidden, lr, batch, epochs, steps, data, validate, stop, seed, columns"]
+            if words == ["--foo"]
+            else []
+        )
 
 
-@pytest.mark.parametrize(("words", "help"), [
-    (["--epoch", "3"], "did you mean `--epochs`? See dlc train --help"), (["--batch-size", "16"], "`--batch 16`"),
-    (["--num-epochs", "2"], "`--epochs 2`"), (["--random_state", "1"], "`--seed 1`"),
-])
+@pytest.mark.parametrize(
+    ("words", "help"),
+    [
+        (["--epoch", "3"], "did you mean `--epochs`? See dlc train --help"),
+        (["--batch-size", "16"], "`--batch 16`"),
+        (["--num-epochs", "2"], "`--epochs 2`"),
+        (["--random_state", "1"], "`--seed 1`"),
+    ],
+)
 def test_what_is_an_option_by_another_name(run, words: list[str], help: str) -> None:
     status, _, err = run("train", SPECS / "digits.dl", *words)
     assert status == 2 and err.splitlines()[1:] == [f"   = help: {help}"]

@@ -1,4 +1,5 @@
 """`weighted(D, mask)`: the mean over what counts, and nothing where nothing does."""
+
 from __future__ import annotations
 
 import dlc
@@ -24,8 +25,11 @@ train {
 def data(kind: str) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     mask = np.r_[np.ones(3), np.zeros(37)]
-    return {"x": rng.normal(size=(40, 3)), "y": rng.integers(0, 3, 40),
-            "m": mask.astype(bool) if kind == "bool" else mask.astype(np.int64) if kind == "int" else mask}
+    return {
+        "x": rng.normal(size=(40, 3)),
+        "y": rng.integers(0, 3, 40),
+        "m": mask.astype(bool) if kind == "bool" else mask.astype(np.int64) if kind == "int" else mask,
+    }
 
 
 def density(state: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> np.ndarray:

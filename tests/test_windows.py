@@ -1,4 +1,5 @@
 """Windows that slide over padding: what is decided in closed form is what looking at every window finds."""
+
 from __future__ import annotations
 
 import random
@@ -9,9 +10,7 @@ from dlc.ops.pooling import _window_of_padding
 
 def every_window(size: int, count: int, kernel: int, stride: int, before: int, dilation: int) -> bool:
     """Whether one of the windows has no element in the value, by looking at each element."""
-    return any(
-        not any(0 <= p * stride - before + j * dilation < size for j in range(kernel)) for p in range(count)
-    )
+    return any(not any(0 <= p * stride - before + j * dilation < size for j in range(kernel)) for p in range(count))
 
 
 def test_windows_of_padding() -> None:

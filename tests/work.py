@@ -1,4 +1,5 @@
 """How much work a call is, measured so that a busy machine does not change the answer."""
+
 from __future__ import annotations
 
 import gc
@@ -47,7 +48,11 @@ def seconds(make: Callable[[], Any], run: Callable[[Any], Any], repetitions: int
 
 
 def assert_linear(
-    make: Callable[[int], Any], run: Callable[[Any], Any], *, counted: tuple[int, int], timed: tuple[int, int],
+    make: Callable[[int], Any],
+    run: Callable[[Any], Any],
+    *,
+    counted: tuple[int, int],
+    timed: tuple[int, int],
     limit: float,
 ) -> None:
     """`run(make(size))` takes work in proportion to the size.

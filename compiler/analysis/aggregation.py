@@ -1,11 +1,12 @@
 """How the value of a figure on each of several batches makes its value over all of them.
 
-    kind(value)   "rows"    it has the batch dimension
-                  "const"   no row has a say in it
-                  "mean"    the batches' values, weighed by their rows
-                  "sum", "min", "max"    of the batches' values
-                  "other"   it must be worked out from values that have one of these kinds
+kind(value)   "rows"    it has the batch dimension
+              "const"   no row has a say in it
+              "mean"    the batches' values, weighed by their rows
+              "sum", "min", "max"    of the batches' values
+              "other"   it must be worked out from values that have one of these kinds
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence

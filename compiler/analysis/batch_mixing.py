@@ -2,6 +2,7 @@
 
 Taken batch by batch it is another value than over all rows, so no total is made of it.
 """
+
 from __future__ import annotations
 
 from collections.abc import Container, Sequence

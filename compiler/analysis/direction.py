@@ -3,6 +3,7 @@
 A loss falls, and what is a monotone function of it moves with it. Hits of a target (`prediction == y`) grow, the
 distance of a prediction from a target falls. Nothing is taken from a name; what is not known is asked for.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -18,10 +19,13 @@ GROWS, FALLS = 1, -1
 
 
 def direction(
-    figure: Node, losses: Sequence[Node], distances: Mapping[Node, tuple[Node, Node]], targets: Sequence[Node],
+    figure: Node,
+    losses: Sequence[Node],
+    distances: Mapping[Node, tuple[Node, Node]],
+    targets: Sequence[Node],
     learned: Sequence[Node],
 ) -> str | None:
-    """"max" where more is better, "min" where less is, None where the graph does not say.
+    """Which is better: "max" where more is, "min" where less is, None where the graph does not say.
 
     `losses`: the terms of the loss; `distances`: results of DISTANCES with their two arguments; `targets` and
     `learned`: the leaves of the data to predict and of what is learned.

@@ -4,6 +4,7 @@ Most are means of rows, and those of batches weighed by their rows are right; a 
 what they are. Of all else (a root, a ratio) the step gives the values that do combine, and the closing arithmetic is
 written once more over their totals: roots `evaluate/train/part/K` and `evaluate/train/value/NAME`.
 """
+
 from __future__ import annotations
 
 from .. import ops
@@ -29,8 +30,9 @@ def split(module: Module, root: str, figure: str) -> None:
         return
     nodes = region(value, found)
     parts = [node for node in nodes if found[node] in COMBINED]
-    lost = any(found[node] == "other" and (not node.inputs or any(found[x] == "rows" for x in node.inputs))
-               for node in nodes)
+    lost = any(
+        found[node] == "other" and (not node.inputs or any(found[x] == "rows" for x in node.inputs)) for node in nodes
+    )
     if lost or any(node.rank for node in parts):
         module.epoch[figure] = "none"
         return

@@ -8,6 +8,7 @@ is computed from parts alone is the closing arithmetic, and is written once more
 It is the text that says what is a part: figures are split before the graph is simplified (`log(mean(exp(x)))` would be
 a `logsumexp` of all rows), but for those made of derivatives, once these are expanded.
 """
+
 from __future__ import annotations
 
 from .. import ops
@@ -59,15 +60,20 @@ def _closed(module: Module, name: str, value: Node, totals: dict[tuple[Node, boo
     # A loss may compare the rows of a batch with each other; then it is that of batches.
     met = meetings(order, batch) if name in module.metrics else {}
     exact = name in module.metrics and cancels(value, kind)
-    taken = [node for node in order if kind[node] != "rows" and (
-        any(kind[source] == "rows" for source in node.inputs) or counts(node, batch))]
+    taken = [
+        node
+        for node in order
+        if kind[node] != "rows" and (any(kind[source] == "rows" for source in node.inputs) or counts(node, batch))
+    ]
     beyond = dependent(order, taken)  # a value of rows there needs two passes over the data
     parts: dict[Node, str] = dict.fromkeys(taken, "")
     for node in order:
         if kind[node] == "rows" and node in beyond:
             raise error(
-                "E0503", f"`{name}` needs two passes over the data: a value over all rows goes back into each row",
-                node.span or value.span, "computed for each row from a value over all rows",
+                "E0503",
+                f"`{name}` needs two passes over the data: a value over all rows goes back into each row",
+                node.span or value.span,
+                "computed for each row from a value over all rows",
                 help="write it with sums: for a variance, mean(x^2) - mean(x)^2",
             )
         if node in parts:
@@ -78,34 +84,45 @@ def _closed(module: Module, name: str, value: Node, totals: dict[tuple[Node, boo
     return rebuild(module.graph, [value], mapping)[0]
 
 
-def _reduce(
-    module: Module, name: str, value: Node, part: Node, batch: str, met: dict[Node, Node]
-) -> str:
+def _reduce(module: Module, name: str, value: Node, part: Node, batch: str, met: dict[Node, Node]) -> str:
     """How the values of a part combine. E0504."""
     reduce = REDUCES.get(part.op.name)
     if part.op.name == "size" and additive(part.attrs["dim"], batch):
         reduce = "sum"
     if reduce is None or any(isinstance(size, Dim) for size in part.shape) or part in met:
-        pairs = (node for node in module.graph.order([part if part in met else value])
-                 if sum(times(size, batch) for size in node.shape) > 1)
+        pairs = (
+            node
+            for node in module.graph.order([part if part in met else value])
+            if sum(times(size, batch) for size in node.shape) > 1
+        )
         if (pair := next(pairs, None)) is not None:
-            raise error("E0504", f"`{name}` cannot be accumulated over batches", pair.span or value.span,
-                        f"this is `{pair.type}`: each row is combined with every other one",
-                        help=f"a column [{batch}, 1] and a vector [{batch}] broadcast to all pairs of rows: "
-                             "`z[:, 0]` makes a vector of a column")
+            raise error(
+                "E0504",
+                f"`{name}` cannot be accumulated over batches",
+                pair.span or value.span,
+                f"this is `{pair.type}`: each row is combined with every other one",
+                help=f"a column [{batch}, 1] and a vector [{batch}] broadcast to all pairs of rows: "
+                "`z[:, 0]` makes a vector of a column",
+            )
         if part in met:
-            raise error("E0504", f"`{name}` cannot be accumulated over batches", met[part].span or value.span,
-                        f"depends on which rows are in the batch (`{met[part].op.name}`)",
-                        help="a metric is over all rows: each may be computed from its own values alone")
-        raise error("E0504", f"`{name}` cannot be accumulated over batches", part.span or value.span,
-                    f"`{batch}` is removed here",
-                    help=f"only sum, mean, min and max may remove `{batch}`")
+            raise error(
+                "E0504",
+                f"`{name}` cannot be accumulated over batches",
+                met[part].span or value.span,
+                f"depends on which rows are in the batch (`{met[part].op.name}`)",
+                help="a metric is over all rows: each may be computed from its own values alone",
+            )
+        raise error(
+            "E0504",
+            f"`{name}` cannot be accumulated over batches",
+            part.span or value.span,
+            f"`{batch}` is removed here",
+            help=f"only sum, mean, min and max may remove `{batch}`",
+        )
     return reduce
 
 
-def _total(
-    module: Module, part: Node, reduce: str, totals: dict[tuple[Node, bool], Node], exact: bool
-) -> Node:
+def _total(module: Module, part: Node, reduce: str, totals: dict[tuple[Node, bool], Node], exact: bool) -> Node:
     """The leaf of a part's total; the part becomes a root."""
     if (part, exact) in totals:
         return totals[part, exact]

@@ -1,4 +1,5 @@
 """Numbers of a spec that float32 does not have: too large, and infinite in the file; too small, and 0 there."""
+
 from __future__ import annotations
 
 import re
@@ -35,13 +36,20 @@ def warn(module: Module, source: Source, problems: Problems) -> None:
             if value in held and (node in moving or node in starts):
                 found.setdefault(*held[value])
     for number, node in found.items():
-        what, instead = ("0", "an epsilon that has an effect is at least 1e-38") if abs(number) < 1 else (
-            "infinite", "write `inf` if that is meant; the largest is 3.4e38")
-        problems.warn(error(
-            "W0205", f"the number {number:g} is {what} in float32", _place(number, node.span, source),
-            f"{what} in the file",
-            help=f"{instead}; `--precision float64` has numbers from 5e-324 to 1.8e308",
-        ))
+        what, instead = (
+            ("0", "an epsilon that has an effect is at least 1e-38")
+            if abs(number) < 1
+            else ("infinite", "write `inf` if that is meant; the largest is 3.4e38")
+        )
+        problems.warn(
+            error(
+                "W0205",
+                f"the number {number:g} is {what} in float32",
+                _place(number, node.span, source),
+                f"{what} in the file",
+                help=f"{instead}; `--precision float64` has numbers from 5e-324 to 1.8e308",
+            )
+        )
 
 
 def _lost(constant: Node) -> float | None:

@@ -3,6 +3,7 @@
 `jacobian(h, x, per = batch)` is one block for each row. It needs that row i of h move with row i of x alone; what
 mixes rows (batch statistics, a product over the batch) is an error, not a wrong number. What has no derivative may mix.
 """
+
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -24,10 +25,13 @@ def verify_rows(y: Node, x: Node, pairs: Sequence[tuple[int, int]], span: Span |
                 raise _Mixed(y)
     except _Mixed as caught:
         raise error(
-            "E0413", f"`{caught.node.op.name}` mixes the rows that `per` keeps apart", span,
-            "rows are kept apart here", more=[(caught.node.span, "mixed here")],
+            "E0413",
+            f"`{caught.node.op.name}` mixes the rows that `per` keeps apart",
+            span,
+            "rows are kept apart here",
+            more=[(caught.node.span, "mixed here")],
             help="`stop_gradient(...)` holds what all rows share; without `per` it is the Jacobian of all rows by all"
-                 " rows",
+            " rows",
         ) from None
 
 
@@ -106,8 +110,11 @@ def _of_results(scan: ScanView, given: Sequence[int | None], moves: Sequence[boo
     moved, wanted = {number for number, flag in enumerate(moves) if flag}, set(asked)
     while True:  # a state counts where what counts reads it; it moves, and has rows, by the iteration before
         counted = sorted(wanted)
-        iteration = _Rows(body.graph, [body.roots[number] for number in counted],
-                     [node for number, node in locals_.items() if number in moved])
+        iteration = _Rows(
+            body.graph,
+            [body.roots[number] for number in counted],
+            [node for number, node in locals_.items() if number in moved],
+        )
         found = iteration.follow({locals_[number]: axis for number, axis in at.items() if number in locals_})
         after = {number: found[body.roots[number]] for number in counted if body.roots[number] in found}
         before = len(wanted), len(moved), len(at)
@@ -122,8 +129,11 @@ def _of_results(scan: ScanView, given: Sequence[int | None], moves: Sequence[boo
         if before == (len(wanted), len(moved), len(at)):
             break
     outside = {number: axis for number, axis in {**at, **after}.items() if number < len(scan.states)}
-    outside.update((emit.number, after[emit.number] + (emit.axis <= after[emit.number]))
-                   for emit in scan.emitted if emit.number in after)
+    outside.update(
+        (emit.number, after[emit.number] + (emit.axis <= after[emit.number]))
+        for emit in scan.emitted
+        if emit.number in after
+    )
     return {number: axis for number, axis in outside.items() if number in asked}
 
 
@@ -133,8 +143,7 @@ def _followed(node: Node, depends: Container[Node]) -> Sequence[Node]:
         return node.inputs
     operands = node.inputs[3 : 3 + node.attrs["count"]]
     rules = node.inputs[3 + node.attrs["count"] :]
-    return [node.inputs[0], *operands,
-            *(rule for x, rule in zip(operands, rules, strict=True) if x in depends)]
+    return [node.inputs[0], *operands, *(rule for x, rule in zip(operands, rules, strict=True) if x in depends)]
 
 
 def _axis(node: Node, given: Sequence[int | None]) -> int | Slices | None:

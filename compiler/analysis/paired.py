@@ -1,4 +1,5 @@
 """Whether a model pairs its parameters with the rows of a batch by their places, and training shuffles them."""
+
 from __future__ import annotations
 
 from ..diagnostics import Problems, error
@@ -22,14 +23,21 @@ def warn(module: Module, problems: Problems) -> None:
         return
     node, leaf, name = found
     why = "training shuffles the rows" if shuffled else "`validate:` takes a share of the rows away"
-    problems.warn(error(
-        "W0204", f"`{name}` is paired with the rows of a batch by position, and {why}", node.span,
-        "counts the rows of the batch, not those of the data",
-        more=[(leaf.span, "what it learns belongs to no particular row")],
-        help=("`batch: all` trains on all rows in the order of the data" if shuffled
-              else "give the validation set as a file")
-        + f"; or let the data say which row is which: `input row: int[{batch}]` and `{name}[row]`",
-    ))
+    problems.warn(
+        error(
+            "W0204",
+            f"`{name}` is paired with the rows of a batch by position, and {why}",
+            node.span,
+            "counts the rows of the batch, not those of the data",
+            more=[(leaf.span, "what it learns belongs to no particular row")],
+            help=(
+                "`batch: all` trains on all rows in the order of the data"
+                if shuffled
+                else "give the validation set as a file"
+            )
+            + f"; or let the data say which row is which: `input row: int[{batch}]` and `{name}[row]`",
+        )
+    )
 
 
 def _met(module: Module, batch: str) -> tuple[Node, Node, str] | None:

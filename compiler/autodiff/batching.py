@@ -6,6 +6,7 @@ A value that depends on the direction gets a dimension in front that counts the 
 stay 1 where the value would only repeat along it (it is thin): a direction that all rows of a batch share goes
 through a matrix product once, not once for each row.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -38,9 +39,13 @@ def along(
     alone = sum(_rule(node) is _one_by_one for node in reached if node is not leaf)  # written for each direction
     if max_nodes is not None and alone * count * 3 > max_nodes:
         total = alone * count * 3
-        raise error("E0220", f"the derivative unrolls to {total:,} operations; the limit is {max_nodes:,}", span,
-                    f"{alone} operations for each of {count} directions",
-                    help=f"differentiate with respect to fewer values, or allow more: --max-nodes {2 * total}")
+        raise error(
+            "E0220",
+            f"the derivative unrolls to {total:,} operations; the limit is {max_nodes:,}",
+            span,
+            f"{alone} operations for each of {count} directions",
+            help=f"differentiate with respect to fewer values, or allow more: --max-nodes {2 * total}",
+        )
     scans: dict[Node, list[Node]] = {}  # one for each direction
     for node in order:
         if node in reached and node not in found:
@@ -95,8 +100,7 @@ def _each(node: Node, parts: list[Node | None], count: int) -> list[Node]:
 def _elementwise(node: Node, parts: list[Node | None], count: int) -> Node:
     """Operands are aligned from the last dimension, so that the new one stands before the longest."""
     operands = [
-        source if x is None else
-        ops.reshape(x, shape=(count, *(1,) * (node.rank - source.rank), *x.shape[1:]))
+        source if x is None else ops.reshape(x, shape=(count, *(1,) * (node.rank - source.rank), *x.shape[1:]))
         for x, source in zip(parts, node.inputs, strict=True)
     ]
     return node.graph.add(node.op, operands, node.attrs)
@@ -155,8 +159,9 @@ def _slice(node: Node, parts: list[Node | None], count: int) -> Node:
 @_on("unslice")
 def _unslice(node: Node, parts: list[Node | None], count: int) -> Node:
     starts, stops, steps = (node.attrs[name] for name in ("starts", "stops", "steps"))
-    return ops.unslice(_wide(node, parts), shape=(count, *node.shape), starts=(0, *starts), stops=(count, *stops),
-                       steps=(1, *steps))
+    return ops.unslice(
+        _wide(node, parts), shape=(count, *node.shape), starts=(0, *starts), stops=(count, *stops), steps=(1, *steps)
+    )
 
 
 @_on("concat")
@@ -205,8 +210,9 @@ def _gather(node: Node, parts: list[Node | None], count: int) -> Node:
 
 @_on("scatter_add")
 def _scatter(node: Node, parts: list[Node | None], count: int) -> Node:
-    return ops.scatter_add(_wide(node, parts), node.inputs[1], shape=(count, *node.shape),
-                           axis=node.attrs["axis"] % node.rank + 1)
+    return ops.scatter_add(
+        _wide(node, parts), node.inputs[1], shape=(count, *node.shape), axis=node.attrs["axis"] % node.rank + 1
+    )
 
 
 @_on("pick")

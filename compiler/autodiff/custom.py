@@ -1,4 +1,5 @@
 """Forward mode through functions that state their own derivative, a rule of reverse mode."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -41,7 +42,10 @@ def forward(node: Node, tangents: Sequence[Node | None]) -> Node | None:
         return None
     if formal_g in graph.order([back]):
         raise error(
-            "E0415", f"the derivative given for `{name}` has no forward mode", node.span, "used here",
+            "E0415",
+            f"the derivative given for `{name}` has no forward mode",
+            node.span,
+            "used here",
             notes=["its rule is not linear in what flows back"],
             help="`grad` and `vjp` take it; `jvp`, `hvp` and `hessian` need a rule that is a multiple of g",
         )
@@ -60,5 +64,7 @@ def _within(roots: Sequence[Node], formals: Sequence[Node]) -> tuple[dict[Node, 
         return node.inputs[:1] if node.op.name == "custom" else node.inputs
 
     order = needed(roots, below)
-    return (dict.fromkeys(node for node in order if node in needs),
-            dict.fromkeys(node for node in order if node not in needs and node.op.name != "constant"))
+    return (
+        dict.fromkeys(node for node in order if node in needs),
+        dict.fromkeys(node for node in order if node not in needs and node.op.name != "constant"),
+    )

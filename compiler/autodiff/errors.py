@@ -1,4 +1,5 @@
 """What is said where there is no derivative: E0401 where nothing depends on a value, E0402 where every path ends."""
+
 from __future__ import annotations
 
 import re
@@ -20,16 +21,22 @@ SIGNS = {
 }  # fmt: skip
 _COMPARISONS = ("gt", "ge", "lt", "le", "eq", "ne")
 _KINKED = {
-    "relu": "relu", "maximum": "maximum", "minimum": "minimum", "abs": "abs", "reduce_max": "max", "reduce_min": "min"
+    "relu": "relu",
+    "maximum": "maximum",
+    "minimum": "minimum",
+    "abs": "abs",
+    "reduce_max": "max",
+    "reduce_min": "min",
 }
 _INSTEAD = {
     **dict.fromkeys(("gt", "ge", "lt", "le"), "`sigmoid((a - b) / width)` is a smooth `a > b`"),
     **dict.fromkeys(("eq", "ne"), "`exp(-((a - b) / width)^2)` is a smooth `a == b`"),
     **dict.fromkeys(("argmax", "argmin"), "`softmax(x / temperature)` is a smooth one-hot row of `argmax(x)`"),
-    **dict.fromkeys(("round", "floor", "ceil"), "to round in the forward pass only, write "
-                                                "`x + stop_gradient({name}(x) - x)`"),
+    **dict.fromkeys(
+        ("round", "floor", "ceil"), "to round in the forward pass only, write `x + stop_gradient({name}(x) - x)`"
+    ),
     "sign": "`tanh(x / width)` is a smooth `sign(x)`; "
-            "`x + stop_gradient(sign(x) - x)` takes the sign in the forward pass only",
+    "`x + stop_gradient(sign(x) - x)` takes the sign in the forward pass only",
     "floordiv": "`/` divides without rounding",
     "mod": "`a % b` has a derivative with respect to a",
 }
@@ -38,17 +45,28 @@ _INSTEAD = {
 def independent(placeholder: Node) -> CompileError:
     """E0401: the value of a derivative does not depend on what it is to be derived by."""
     target, x = placeholder.inputs
-    stopped = next((node for node in target.graph.order([target]) if node.op.name == "stop_gradient"
-                    and x in dict.fromkeys(target.graph.order([node]))), None)
+    stopped = next(
+        (
+            node
+            for node in target.graph.order([target])
+            if node.op.name == "stop_gradient" and x in dict.fromkeys(target.graph.order([node]))
+        ),
+        None,
+    )
     if stopped is not None:
         return error(
-            "E0401", f"the value depends on {name_of(x)} through `stop_gradient` only", placeholder.span,
+            "E0401",
+            f"the value depends on {name_of(x)} through `stop_gradient` only",
+            placeholder.span,
             "differentiated here",
             more=[(stopped.span, "the derivative is stopped here"), (x.span, "differentiated with respect to this")],
             help="a derivative that is always zero is treated as a mistake",
         )
     return error(
-        "E0401", f"the value does not depend on {name_of(x)}", placeholder.span, "differentiated here",
+        "E0401",
+        f"the value does not depend on {name_of(x)}",
+        placeholder.span,
+        "differentiated here",
         more=[(target.span, "this value"), (x.span, "differentiated with respect to this")],
         help="a derivative that is always zero is treated as a mistake",
     )
@@ -107,7 +125,11 @@ def _ended(
         node = reached[node]
     path = _path([*below[::-1], *_onwards(last, target, order)])
     return error(
-        "E0402", message, end.span, label, more=[(x.span, "differentiated with respect to this")],
+        "E0402",
+        message,
+        end.span,
+        label,
+        more=[(x.span, "differentiated with respect to this")],
         notes=[f"the path is {path}"] if path else [],
         help=f"{help}; or leave {name_of(x)} out of what is trained or differentiated with respect to",
     )

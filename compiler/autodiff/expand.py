@@ -1,4 +1,5 @@
 """Derivatives that a spec asks for become the graphs they stand for, the innermost first."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

@@ -3,6 +3,7 @@
 One sweep in the order of evaluation carries a tangent beside each value that moves (Wengert 1964), so that one
 direction costs about as much as the values themselves, however many results there are.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

@@ -3,6 +3,7 @@
 Forward mode takes one direction for each element of x and gives columns, reverse mode one for each element of y and
 gives rows. With `per` all rows of a batch share their directions.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -38,8 +39,11 @@ def jacobian(
         if isinstance(count, Dim):
             continue
         try:
-            found = forward(y, x, per, tangents, max_nodes, span) if by_columns else \
-                reverse(y, x, per, gradients, max_nodes, span)
+            found = (
+                forward(y, x, per, tangents, max_nodes, span)
+                if by_columns
+                else reverse(y, x, per, gradients, max_nodes, span)
+            )
         except CompileError as caught:
             problem = caught
             continue
@@ -48,7 +52,9 @@ def jacobian(
         made.append(found)
     if not made:
         raise problem or error(
-            "E0411", "a Jacobian over a free dimension has no size that is known before the file runs", span,
+            "E0411",
+            "a Jacobian over a free dimension has no size that is known before the file runs",
+            span,
             f"`{y.type}` by `{x.type}`",
             help="`per = batch` treats each row by itself; or give the dimensions numbers",
         )
@@ -62,9 +68,7 @@ def _count(node: Node, fixed: Sequence[int]) -> Size:
     return product(size for i, size in enumerate(node.shape) if i not in fixed)
 
 
-def forward(
-    y: Node, x: Node, per: Pairs, tangents: Tangents, max_nodes: int | None, span: Span | None
-) -> Node | None:
+def forward(y: Node, x: Node, per: Pairs, tangents: Tangents, max_nodes: int | None, span: Span | None) -> Node | None:
     """Column by column."""
     direction = ops.make_formal(x.graph, x.type)
     [moved] = tangents([y], {x: direction})

@@ -6,6 +6,7 @@ may be anything where a condition fails, and that condition, its mask. An operat
 alone and hands the mask on; the zeros are written once, where the chain of such operations ends. A chain under one
 `where` thus costs the one `where` it costs anyway. Masks become nodes only when they are needed.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -27,7 +28,10 @@ class Mask:
     __slots__ = ("half", "make", "node", "parts", "shape")
 
     def __init__(
-        self, parts: Sequence[Mask], shape: Shape, make: Callable[..., Node],
+        self,
+        parts: Sequence[Mask],
+        shape: Shape,
+        make: Callable[..., Node],
         half: tuple[Mask | None, Node, bool] | None = None,
     ) -> None:
         self.parts, self.shape, self.make, self.half = parts, shape, make, half
@@ -69,10 +73,13 @@ class Masks:
         if node.op.name == "where":
             condition = inputs[0]
             found = [(value, self._side(mask, condition, holds)) for holds in (True, False)]
-            return [None, *(
-                self._fitted(*part, source.shape) if active(source) else None
-                for part, source in zip(found, node.inputs[1:], strict=True)
-            )]
+            return [
+                None,
+                *(
+                    self._fitted(*part, source.shape) if active(source) else None
+                    for part, source in zip(found, node.inputs[1:], strict=True)
+                ),
+            ]
         parts = node.op.grad(value, y, *inputs, **node.attrs)
         if mask is not None:
             mask = self._moved(mask, node)

@@ -7,6 +7,7 @@ adjoint that reaches the block (Chen, Xu, Zhang and Guestrin 2016, "Training dee
 
 Nothing here can change a value: whatever rewrites did to the numbers on nodes, a copy has the value of its original.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -3,6 +3,7 @@
 Every value on a path to the target gets one adjoint, the sum of what its users send back (Linnainmaa 1970), so that
 the work is linear in the nodes of those paths. Adjoint nodes have the scope and the place of the node they derive.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -26,9 +27,7 @@ def gradients(target: Node, wrt: Sequence[Node]) -> list[Node | None]:
     return pull_back({target: ops.constant(target.graph, 1.0, "float")}, wrt)
 
 
-def pull_back(
-    cotangents: Mapping[Node, Node], wrt: Sequence[Node], strict: bool = True
-) -> list[Node | None]:
+def pull_back(cotangents: Mapping[Node, Node], wrt: Sequence[Node], strict: bool = True) -> list[Node | None]:
     """The adjoint of each x of `wrt`, from those of some values; None where none of them depends on it.
 
     E0402 where one does and no path between them has a derivative, if `strict`.
@@ -98,7 +97,8 @@ def _joined(parts: list[Node]) -> list[Node]:
     shape = pieces[0].shape
     for axis, size in enumerate(shape):
         by_start = {
-            piece.attrs["starts"][axis]: piece for piece in pieces
+            piece.attrs["starts"][axis]: piece
+            for piece in pieces
             if all(
                 step == 1 and (i == axis or (start == 0 and stop == whole))
                 for i, (start, stop, step, whole) in enumerate(

@@ -7,6 +7,7 @@ value that every iteration reads gets a sum over the iterations as its adjoint: 
 product of matrices or a sum over rows, the iterations emit the factors, and one product over all iterations and rows is
 taken afterwards; other shares are added up in states of their own.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -78,7 +79,8 @@ class _Derived:
         if node.op.name == "local":
             return not isinstance(self.scan.given(node), State)
         return node.op.name == "iteration" or all(
-            leaf.inputs or leaf.op.name in CLOSED for leaf in self.graph.order([node]))
+            leaf.inputs or leaf.op.name in CLOSED for leaf in self.graph.order([node])
+        )
 
     def close(self, reverse: bool) -> Node:
         """Makes the scan with what it must emit besides, and then that of the derivative."""
@@ -103,11 +105,16 @@ class _Derived:
                 mapping[node] = intake.slice(ops.result(self.forward, self.kept[node]), 0)
             elif node in self.ahead and node.op.name == "local":
                 given = self.scan.given(node)
-                mapping[node] = intake.slice(given.value, given.axis) if isinstance(given, Scanned) \
-                    else intake.capture(given.value)
+                mapping[node] = (
+                    intake.slice(given.value, given.axis) if isinstance(given, Scanned) else intake.capture(given.value)
+                )
         return intake.scan(
-            self.outside, self.starts, rebuild(self.graph, roots, mapping), [place for _, place in self.emits],
-            self.scan.length, reverse,
+            self.outside,
+            self.starts,
+            rebuild(self.graph, roots, mapping),
+            [place for _, place in self.emits],
+            self.scan.length,
+            reverse,
         )
 
     def reached(self, active: Sequence[bool]) -> list[bool]:
@@ -116,8 +123,11 @@ class _Derived:
         order = self.graph.order(self.roots)
         while True:
             found = dependent(order, [leaf for leaf, flag in zip(self.locals, active, strict=True) if flag])
-            new = [state.number for state in self.scan.states if self.roots[state.number] in found
-                   and not active[state.number] and state.after.dtype == "float"]
+            new = [
+                state.number
+                for state in self.scan.states
+                if self.roots[state.number] in found and not active[state.number] and state.after.dtype == "float"
+            ]
             if not new:
                 return active
             for number in new:
@@ -127,9 +137,7 @@ class _Derived:
 # --- backwards
 
 
-def backward(
-    scan: Node, given: Mapping[int, Node], wanted: Sequence[bool], pull_back: PullBack
-) -> list[Node | None]:
+def backward(scan: Node, given: Mapping[int, Node], wanted: Sequence[bool], pull_back: PullBack) -> list[Node | None]:
     """The adjoint of each wanted input of a scan, from those of its results. None where nothing comes back."""
     return _Backward(scan, given, wanted).run(pull_back)
 
@@ -139,7 +147,8 @@ class _Backward(_Derived):
         super().__init__(scan)
         self.given = given
         self.active = self.reached(
-            [flag and leaf.dtype == "float" for flag, leaf in zip(wanted, self.locals, strict=True)])
+            [flag and leaf.dtype == "float" for flag, leaf in zip(wanted, self.locals, strict=True)]
+        )
         self.sums: dict[Node, int] = {}  # shares that are added up from iteration to iteration: the number of the state
         self.sent: dict[Node, int] = {}  # placeholder of the adjoint of what an iteration emits -> number of the result
 
@@ -188,8 +197,11 @@ class _Backward(_Derived):
                 later[number] = self.emit(node, part.axis)
         made = self.close(not self.scan.reverse)
         return [
-            ops.result(made, states.index(number)) if number in carried
-            else later[number](made) if number in later else None
+            ops.result(made, states.index(number))
+            if number in carried
+            else later[number](made)
+            if number in later
+            else None
             for number in range(len(self.locals))
         ]
 
@@ -297,8 +309,11 @@ class _Forward(_Derived):
             self.after.append(tangent if tangent is not None else zeros(self.graph, type))
         there = {n: node for n, node in enumerate(found) if node is not None}
         self.derive(list(moved.values()), [*self.after, *there.values()])
-        later = {emit.number: self.emit(there[emit.number], emit.axis) for emit in self.scan.emitted
-                 if emit.number in there}
+        later = {
+            emit.number: self.emit(there[emit.number], emit.axis) for emit in self.scan.emitted if emit.number in there
+        }
         made = self.close(self.scan.reverse)
-        return {**{n: ops.result(made, k) for k, n in enumerate(carried)},
-                **{n: result(made) for n, result in later.items()}}
+        return {
+            **{n: ops.result(made, k) for k, n in enumerate(carried)},
+            **{n: result(made) for n, result in later.items()},
+        }

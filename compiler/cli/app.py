@@ -1,4 +1,5 @@
 """The command `dlc`: its commands, and how every ending becomes an exit status."""
+
 from __future__ import annotations
 
 import atexit
@@ -70,8 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError:
-        return report.failed(Error("E0797", "there is not enough memory for this",
-                                   help="make the model, the batch or the data smaller"), as_json)
+        return report.failed(
+            Error("E0797", "there is not enough memory for this", help="make the model, the batch or the data smaller"),
+            as_json,
+        )
     except OSError as problem:
         return report.failed(_system(problem), as_json)
     except Exception as problem:

@@ -1,4 +1,5 @@
 """dlc check"""
+
 from __future__ import annotations
 
 import json
@@ -16,16 +17,21 @@ if TYPE_CHECKING:
 
 
 def check(
-    file: Annotated[Path, Parameter(help="A .dl spec or a .onnx file.")], /, *,
+    file: Annotated[Path, Parameter(help="A .dl spec or a .onnx file.")],
+    /,
+    *,
     device: Annotated[
         Literal["cuda"] | None,
         Parameter(help="List the nodes that would leave this device for the CPU; no GPU is needed."),
     ] = None,
     accept: Annotated[
-        bool, Parameter(help="Accept a .onnx file that another tool has changed: write its new checksum.",
-                        show_default=False)
+        bool,
+        Parameter(
+            help="Accept a .onnx file that another tool has changed: write its new checksum.", show_default=False
+        ),
     ] = False,
-    compilation: Compilation = COMPILATION, output: Output = OUTPUT,
+    compilation: Compilation = COMPILATION,
+    output: Output = OUTPUT,
 ) -> None:
     """Check every name and shape of a spec, or the inside of a .onnx file (its training_info included)."""
     if is_spec(file):
@@ -43,8 +49,10 @@ def check(
     report.say(f"{file}: {found['model']} is fine, {values}{only}{unsealed}")
     if missing := found.get("missing"):
         names = ", ".join(f"`{name}`" for name in missing[:5]) + (", ..." if len(missing) > 5 else "")
-        report.say(f"{len(missing)} parameters that its signature lists are not in it: {names}; "
-                   "another tool has folded, quantized or renamed them")
+        report.say(
+            f"{len(missing)} parameters that its signature lists are not in it: {names}; "
+            "another tool has folded, quantized or renamed them"
+        )
     if altered := found.get("altered"):
         report.say("another tool has changed it, and left its training part out:")
         for note in altered:
@@ -89,7 +97,9 @@ def _spec(path: Path, device: str | None, compilation: Compilation, output: Outp
     module = program.module
     shapes = [v.type.shape for v in module.variables.values() if v.kind == "parameter"]
     return {
-        "model": module.name, "trains": module.trains, "parameters": len(shapes),
+        "model": module.name,
+        "trains": module.trains,
+        "parameters": len(shapes),
         "values": sum(prod(int(str(size)) for size in shape) for shape in shapes),
         "inputs": {leaf.attrs["name"]: str(leaf.type) for leaf in module.inputs},
         "targets": {leaf.attrs["name"]: str(leaf.type) for leaf in module.targets},
@@ -114,8 +124,12 @@ def _compiled(path: Path, device: str | None, compilation: Compilation, accept: 
     shapes = [slot.shape for slot in file.slots if slot.name in file.parameters]
     missing = [entry.name for entry in file.signature.parameters if entry.name not in file.parameters]
     return {
-        "model": file.title, "trains": bool(file.parts), "parameters": len(shapes),
-        "values": sum(prod(shape) for shape in shapes), "checksum": file.sealed, "missing": missing,
+        "model": file.title,
+        "trains": bool(file.parts),
+        "parameters": len(shapes),
+        "values": sum(prod(shape) for shape in shapes),
+        "checksum": file.sealed,
+        "missing": missing,
         "altered": list(file.stale.notes) if file.stale is not None else [],
         **({"placement": _placement(file.model)} if device else {}),
     }

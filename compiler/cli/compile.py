@@ -1,4 +1,5 @@
 """dlc compile"""
+
 from __future__ import annotations
 
 import json
@@ -15,12 +16,15 @@ Stage = Literal["tokens", "syntax", "graph", "simplified", "gradient", "optimize
 
 
 def compile(
-    spec: Annotated[Path, Parameter(help="A .dl spec.")], /, *,
+    spec: Annotated[Path, Parameter(help="A .dl spec.")],
+    /,
+    *,
     out: Annotated[
         Path | None, Parameter(name=("--output", "-o"), help="File to write. Default: NAME.onnx here.")
     ] = None,
     emit: Annotated[Stage, Parameter(help="The stage to write; all but onnx are text, for reading.")] = "onnx",
-    compilation: Compilation = COMPILATION, output: Output = OUTPUT,
+    compilation: Compilation = COMPILATION,
+    output: Output = OUTPUT,
 ) -> None:
     """Write the .onnx file of a spec: it predicts anywhere and holds its own training step."""
     if emit != "onnx":

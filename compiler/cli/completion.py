@@ -1,4 +1,5 @@
 """dlc completion"""
+
 from __future__ import annotations
 
 import json
@@ -13,7 +14,9 @@ FILES = """COMPREPLY=(); while IFS= read -r _x; do COMPREPLY+=("$_x"); done < <(
 
 
 def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Which shell reads the script.")], /, *,
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Which shell reads the script.")],
+    /,
+    *,
     output: Output = OUTPUT,
 ) -> None:
     """The script that completes commands, options and files for a shell."""

@@ -1,4 +1,5 @@
 """dlc decompile"""
+
 from __future__ import annotations
 
 import json
@@ -13,7 +14,9 @@ from .options import OUTPUT, Output
 
 
 def decompile(
-    file: Annotated[Path, Parameter(help="A .onnx file that dlc wrote.")], /, *,
+    file: Annotated[Path, Parameter(help="A .onnx file that dlc wrote.")],
+    /,
+    *,
     out: Annotated[
         Path | None,
         Parameter(name=("--output", "-o"), help="A folder for the spec and all the files it used: new or empty."),
@@ -31,8 +34,12 @@ def decompile(
     compiled = predicting(file)
     main, files = compiled.sources.main, compiled.sources.files
     if main is None or main not in files:
-        raise Error("E0795", "the file does not hold its spec", where=str(file),
-                    notes=["files that other tools wrote, or that were changed by them, may lack it"])
+        raise Error(
+            "E0795",
+            "the file does not hold its spec",
+            where=str(file),
+            notes=["files that other tools wrote, or that were changed by them, may lack it"],
+        )
     if out is None:
         if output.json:
             report.say(json.dumps({"main": main, "files": files}, ensure_ascii=False))
@@ -43,8 +50,12 @@ def decompile(
     try:
         write(out, {at[name]: text for name, text in files.items()}, force=force)
     except OSError as problem:
-        raise Error("E0739", f"cannot write into `{out}`", notes=[problem.strerror or str(problem)],
-                    help="check that the folder can be written and has room") from None
+        raise Error(
+            "E0739",
+            f"cannot write into `{out}`",
+            notes=[problem.strerror or str(problem)],
+            help="check that the folder can be written and has room",
+        ) from None
     spec = out.joinpath(*at[main])
     if output.json:
         report.say(json.dumps({"main": str(spec), "files": list(files)}))

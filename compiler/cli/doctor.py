@@ -1,4 +1,5 @@
 """dlc doctor"""
+
 from __future__ import annotations
 
 import json
@@ -74,14 +75,20 @@ def _runtime(installed: dict[str, str | None], problems: list[dict[str, str]]) -
     """ONNX Runtime: which wheel, its providers, whether CUDA starts."""
     present = [name for name in RUNTIMES if installed[name]]
     if not present:
-        problems.append({"problem": "ONNX Runtime is not installed: specs compile, nothing trains or predicts",
-                         "help": 'pip install "dlc-compiler[cpu]", or [gpu] where there is a CUDA device'})
+        problems.append(
+            {
+                "problem": "ONNX Runtime is not installed: specs compile, nothing trains or predicts",
+                "help": 'pip install "dlc-compiler[cpu]", or [gpu] where there is a CUDA device',
+            }
+        )
         return {"providers": []}
     if len(present) > 1:
-        problems.append({
-            "problem": "onnxruntime and onnxruntime-gpu are both installed: they overwrite each other's files",
-            "help": "pip uninstall -y onnxruntime onnxruntime-gpu, then install one of them again",
-        })
+        problems.append(
+            {
+                "problem": "onnxruntime and onnxruntime-gpu are both installed: they overwrite each other's files",
+                "help": "pip uninstall -y onnxruntime onnxruntime-gpu, then install one of them again",
+            }
+        )
     from dlc.runtime.failures import Error
     from dlc.runtime.session import choose, onnxruntime
 
@@ -94,13 +101,21 @@ def _runtime(installed: dict[str, str | None], problems: list[dict[str, str]]) -
         again = f"pip install --force-reinstall {present[0]}"
         problems.append({"problem": problem.message, "help": problem.help or again})
     except Exception as problem:  # a broken wheel may raise anything when it loads
-        problems.append({"problem": f"ONNX Runtime does not load: {problem}".split("\n")[0],
-                         "help": f"pip install --force-reinstall {present[0]}"})
+        problems.append(
+            {
+                "problem": f"ONNX Runtime does not load: {problem}".split("\n")[0],
+                "help": f"pip install --force-reinstall {present[0]}",
+            }
+        )
     if "onnxruntime-gpu" in present:
         facts["cuda libraries"] = cuda_libraries()
         if facts.get("cuda") != "works":
-            problems.append({"problem": "onnxruntime-gpu is installed but CUDA does not start",
-                             "help": 'pip install "dlc-compiler[gpu]", and look for the driver with nvidia-smi'})
+            problems.append(
+                {
+                    "problem": "onnxruntime-gpu is installed but CUDA does not start",
+                    "help": 'pip install "dlc-compiler[gpu]", and look for the driver with nvidia-smi',
+                }
+            )
     return facts
 
 
@@ -117,6 +132,10 @@ def _program(problems: list[dict[str, str]]) -> str:
     if found is None:
         return "not on the PATH" + (f" ({own})" if own.exists() else "")
     if own.exists() and not os.path.samefile(found, own):
-        problems.append({"problem": f"another program named dlc comes first on the PATH: {found}",
-                         "help": f"call {own}, or put its folder first"})
+        problems.append(
+            {
+                "problem": f"another program named dlc comes first on the PATH: {found}",
+                "help": f"call {own}, or put its folder first",
+            }
+        )
     return found

@@ -1,4 +1,5 @@
 """dlc evaluate: a file or a run over data that are given, or a run over its own."""
+
 from __future__ import annotations
 
 import json
@@ -13,11 +14,17 @@ from .options import OUTPUT, Device, Output
 
 
 def evaluate(
-    file: Annotated[Path, Parameter(help="A .onnx file, or a run folder.")], /, *,
-    data: Annotated[Path | None, Parameter(
-        help="An .npz or .csv file with inputs and targets. A run has its own: what it validated on, if it did."
-    )] = None,
-    device: Device = "auto", output: Output = OUTPUT,
+    file: Annotated[Path, Parameter(help="A .onnx file, or a run folder.")],
+    /,
+    *,
+    data: Annotated[
+        Path | None,
+        Parameter(
+            help="An .npz or .csv file with inputs and targets. A run has its own: what it validated on, if it did."
+        ),
+    ] = None,
+    device: Device = "auto",
+    output: Output = OUTPUT,
 ) -> None:
     """Loss and metrics over a data set, with dropout off."""
     from dlc.runtime.callbacks import figure
@@ -29,8 +36,12 @@ def evaluate(
 
     compiled = compiled_file(file)
     if data is None and not file.is_dir():
-        raise Error("E0790", "`dlc evaluate` needs data", notes=["a run folder knows its own, a .onnx file does not"],
-                    help=f"dlc evaluate {file} --data FILE")
+        raise Error(
+            "E0790",
+            "`dlc evaluate` needs data",
+            notes=["a run folder knows its own, a .onnx file does not"],
+            help=f"dlc evaluate {file} --data FILE",
+        )
     trainer = Trainer(compiled, device=device)
     if data is not None:
         found = trainer.evaluate(data)

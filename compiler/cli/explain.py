@@ -1,4 +1,5 @@
 """dlc explain"""
+
 from __future__ import annotations
 
 import json
@@ -12,7 +13,9 @@ from .options import OUTPUT, Output
 
 
 def explain(
-    code: Annotated[str | None, Parameter(help="Such as E0312; without it, all codes are listed.")] = None, /, *,
+    code: Annotated[str | None, Parameter(help="Such as E0312; without it, all codes are listed.")] = None,
+    /,
+    *,
     output: Output = OUTPUT,
 ) -> None:
     """The page of an error code: what it means, a wrong example, how to mend it."""
@@ -26,8 +29,12 @@ def explain(
     name = name if name[:1] in ("E", "W") else f"E{name.zfill(4)}"
     if name not in known:
         near = sorted(known, key=lambda other: (other[:3] != name[:3], _far(name, other), other))[:3]
-        raise Error("E0793", f"there is no code `{code}`", notes=["the nearest are " + ", ".join(near)],
-                    help="`dlc explain` lists all of them")
+        raise Error(
+            "E0793",
+            f"there is no code `{code}`",
+            notes=["the nearest are " + ", ".join(near)],
+            help="`dlc explain` lists all of them",
+        )
     report.say(json.dumps({"code": name, "page": known[name]}) if output.json else known[name].rstrip())
 
 

@@ -1,4 +1,5 @@
 """dlc export"""
+
 from __future__ import annotations
 
 import json
@@ -13,7 +14,9 @@ from .options import OUTPUT, Output
 
 
 def export(
-    file: Annotated[Path, Parameter(help="A .onnx file, or a run folder.")], /, *,
+    file: Annotated[Path, Parameter(help="A .onnx file, or a run folder.")],
+    /,
+    *,
     inference: Annotated[
         bool, Parameter(help="Keep only the predicting model: no training_info.", show_default=False)
     ] = False,
@@ -22,8 +25,9 @@ def export(
 ) -> None:
     """Write the predicting part of a file alone, as any ONNX tool reads it."""
     if not inference:
-        raise Error("E0790", "`dlc export` must be told what to write",
-                    help="--inference keeps only the predicting model")
+        raise Error(
+            "E0790", "`dlc export` must be told what to write", help="--inference keeps only the predicting model"
+        )
     if out is None:
         raise Error("E0790", "`dlc export` must be told where to write", help="-o NAME.onnx")
     from dlc.runtime.file import CompiledFile

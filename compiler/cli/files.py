@@ -1,4 +1,5 @@
 """Writing what a command makes: whole or not at all."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,6 +15,8 @@ def write(path: Path, content: str | bytes) -> None:
             out.write(content.encode("utf-8") if isinstance(content, str) else content)
     except OSError as problem:
         raise Error(
-            "E0739", f"cannot write `{path}`", notes=[problem.strerror or str(problem)],
+            "E0739",
+            f"cannot write `{path}`",
+            notes=[problem.strerror or str(problem)],
             help="nothing was changed; check that the folder is there, can be written and has room",
         ) from None

@@ -1,4 +1,5 @@
 """dlc fmt"""
+
 from __future__ import annotations
 
 import json
@@ -42,7 +43,11 @@ def fmt(
     if output.json:
         report.say(json.dumps({"files": len(files), "changed": changed}))
     if check and changed:
-        raise Error("E0794", f"{len(changed)} of {len(files)} files are not in the standard form",
-                    notes=changed, help="dlc fmt " + " ".join(changed[:3]))
+        raise Error(
+            "E0794",
+            f"{len(changed)} of {len(files)} files are not in the standard form",
+            notes=changed,
+            help="dlc fmt " + " ".join(changed[:3]),
+        )
     if changed and not output.json and "-" not in changed:
         report.note("formatted " + ", ".join(changed))

@@ -1,4 +1,5 @@
 """dlc grad"""
+
 from __future__ import annotations
 
 import json
@@ -12,11 +13,14 @@ from .options import COMPILATION, OUTPUT, Compilation, Output
 
 
 def grad(
-    spec: Annotated[Path, Parameter(help="A .dl spec.")], /, *,
+    spec: Annotated[Path, Parameter(help="A .dl spec.")],
+    /,
+    *,
     of: Annotated[str, Parameter(help="A loss, metric or scalar output.")] = "loss",
     wrt: Annotated[str, Parameter(help="A parameter's path, or an input.")],
     latex: Annotated[bool, Parameter(help="LaTeX instead of text.")] = False,
-    compilation: Compilation = COMPILATION, output: Output = OUTPUT,
+    compilation: Compilation = COMPILATION,
+    output: Output = OUTPUT,
 ) -> None:
     """A derivative as a formula that a person reads."""
     from ..view.formula import derivative

@@ -1,4 +1,5 @@
 """dlc graph"""
+
 from __future__ import annotations
 
 import json
@@ -13,13 +14,17 @@ from .options import COMPILATION, OUTPUT, Compilation, Output
 
 
 def graph(
-    spec: Annotated[Path, Parameter(help="A .dl spec.")], /, *,
+    spec: Annotated[Path, Parameter(help="A .dl spec.")],
+    /,
+    *,
     out: Annotated[
         Path | None, Parameter(name=("--output", "-o"), help="NAME.svg, .html or .dot. Default: NAME.svg here.")
     ] = None,
-    stage: Annotated[Literal["graph", "step", "predict"], Parameter(
-        help="graph: the model as written; predict and step: what runs.")] = "graph",
-    compilation: Compilation = COMPILATION, output: Output = OUTPUT,
+    stage: Annotated[
+        Literal["graph", "step", "predict"], Parameter(help="graph: the model as written; predict and step: what runs.")
+    ] = "graph",
+    compilation: Compilation = COMPILATION,
+    output: Output = OUTPUT,
 ) -> None:
     """Draw the graph of a spec: nested by layer, with the shapes on the edges."""
     from ..view.picture import content, draw

@@ -1,4 +1,5 @@
 """A compiled model as text, for `dlc compile --emit nodes`."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,5 @@
 """Options that several commands share, and what they mean."""
+
 from __future__ import annotations
 
 import re
@@ -29,9 +30,7 @@ def whole(_: object, tokens: Sequence[Token]) -> int:
 
 
 Whole = Annotated[int, Parameter(converter=whole, n_tokens=1, accepts_keys=False)]
-Device = Annotated[
-    Literal["auto", "cpu", "cuda"], Parameter(help="Where it runs; cuda fails where there is no CUDA.")
-]
+Device = Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where it runs; cuda fails where there is no CUDA.")]
 Data = Annotated[Path | None, Parameter(help="An .npz or .csv file; takes precedence over the spec's.")]
 
 
@@ -64,8 +63,11 @@ class Compilation:
 
     def given(self) -> list[str]:
         """The options that differ from their defaults, as they are written."""
-        return [f"--{name.replace('_', '-')}" for name in ("set", "model", "precision", "seed", "max_nodes")
-                if getattr(self, name) != getattr(COMPILATION, name)]
+        return [
+            f"--{name.replace('_', '-')}"
+            for name in ("set", "model", "precision", "seed", "max_nodes")
+            if getattr(self, name) != getattr(COMPILATION, name)
+        ]
 
     def program(self, spec: Path, output: Output) -> Program:
         """The spec compiled as far as a graph; its warnings are shown."""
@@ -74,7 +76,11 @@ class Compilation:
         if self.seed is not None:
             check_seed(self.seed)
         program = compile(
-            spec, model=self.model, precision=self.precision, set=self.overrides(), seed=self.seed,
+            spec,
+            model=self.model,
+            precision=self.precision,
+            set=self.overrides(),
+            seed=self.seed,
             max_nodes=self.max_nodes,
         )
         report.warn(program.warnings, output.json)
@@ -89,8 +95,14 @@ class Compilation:
 
         problems = Problems()
         source, folder = source_of(spec)
-        module = elaborate(source, folder=folder, model=self.model, overrides=self.overrides(),
-                           max_nodes=self.max_nodes, problems=problems)
+        module = elaborate(
+            source,
+            folder=folder,
+            model=self.model,
+            overrides=self.overrides(),
+            max_nodes=self.max_nodes,
+            problems=problems,
+        )
         report.warn(problems.warnings, output.json)
         if stage == "simplified":
             stabilize(module)
@@ -120,8 +132,11 @@ class Compilation:
         """An option of compiling means nothing for a file that is compiled."""
         meaningless = [option for option in self.given() if option not in but]
         if meaningless:
-            raise Error("E0790", f"`{meaningless[0]}` is for specs: `{path}` is already compiled",
-                        help="compile the spec again with it; `dlc decompile` recovers the spec")
+            raise Error(
+                "E0790",
+                f"`{meaningless[0]}` is for specs: `{path}` is already compiled",
+                help="compile the spec again with it; `dlc decompile` recovers the spec",
+            )
 
 
 OUTPUT, COMPILATION = Output(), Compilation()  # the defaults
@@ -141,8 +156,12 @@ def setting(text: str) -> tuple[str, Any]:
     """`name=value`; the value is a literal of the language, or else a text."""
     name, sign, value = text.partition("=")
     if not sign or not name.strip():
-        raise Error("E0790", f"`--set {text}` lacks a {'value' if name.strip() else 'name'}",
-                    notes=["it takes name=value"], help="--set hidden=256 --set lr=3e-4")
+        raise Error(
+            "E0790",
+            f"`--set {text}` lacks a {'value' if name.strip() else 'name'}",
+            notes=["it takes name=value"],
+            help="--set hidden=256 --set lr=3e-4",
+        )
     return name.strip(), literal(value.strip())
 
 

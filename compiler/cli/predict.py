@@ -1,4 +1,5 @@
 """dlc predict"""
+
 from __future__ import annotations
 
 import csv
@@ -21,7 +22,9 @@ Arrays = Mapping[str, "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"]
 
 
 def predict(
-    file: Annotated[Path, Parameter(help="A .onnx file, or a run folder.")], /, *,
+    file: Annotated[Path, Parameter(help="A .onnx file, or a run folder.")],
+    /,
+    *,
     data: Annotated[
         Path | None, Parameter(help="An .npz or .csv file with the model's inputs; none where all are drawn.")
     ] = None,
@@ -32,7 +35,8 @@ def predict(
     out: Annotated[
         Path | None, Parameter(name=("--output", "-o"), help="NAME.npz or NAME.csv. Default: CSV to stdout.")
     ] = None,
-    device: Device = "auto", output: Output = OUTPUT,
+    device: Device = "auto",
+    output: Output = OUTPUT,
 ) -> None:
     """Compute the outputs of a file for rows of data."""
     from dlc.runtime.train import Trainer
@@ -40,8 +44,12 @@ def predict(
     from .trained import compiled_file
 
     if out is not None and out.suffix.lower() not in (".npz", ".csv"):
-        raise Error("E0799", f"predictions are not written as `{out.name}`", notes=["endings are .npz, .csv"],
-                    help=f"-o {out.stem or 'predictions'}.npz")
+        raise Error(
+            "E0799",
+            f"predictions are not written as `{out.name}`",
+            notes=["endings are .npz, .csv"],
+            help=f"-o {out.stem or 'predictions'}.npz",
+        )
     trainer = Trainer(compiled_file(file, predicts=True), device=device)
     seed = secrets.randbits(63) if seed is None else seed
     made: Arrays = trainer.predict({} if data is None else data, rows=rows, seed=seed)

@@ -1,5 +1,6 @@
 """How training shows itself: a bar on a terminal, a line an epoch in a pipe, JSON for programs; less where that is
 asked for."""
+
 from __future__ import annotations
 
 import json
@@ -94,8 +95,12 @@ class Bar(Lines):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[shown]}", markup=False), transient=True,
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[shown]}", markup=False),
+            transient=True,
         )
         self.task = self.progress.add_task("training", total=None, shown="")
         self.drawn = 0.0

@@ -1,5 +1,6 @@
 """All that is printed: results and their tables on stdout; diagnostics, coloured on a terminal only, and our own faults
 on stderr. Nothing of a file reaches a terminal unescaped (`plain`)."""
+
 from __future__ import annotations
 
 import json
@@ -42,8 +43,11 @@ def columns() -> int | None:
         return None
     said = os.environ.get("COLUMNS", "")
     with suppress(OSError, ValueError):  # a stream that is no file has no size
-        return int(said) if said.isdecimal() and 0 < int(said) < 10_000 else os.get_terminal_size(
-            sys.stderr.fileno()).columns or None
+        return (
+            int(said)
+            if said.isdecimal() and 0 < int(said) < 10_000
+            else os.get_terminal_size(sys.stderr.fileno()).columns or None
+        )
     return None
 
 

@@ -1,4 +1,5 @@
 """dlc summary"""
+
 from __future__ import annotations
 
 import json
@@ -30,8 +31,11 @@ class Row:
 
 
 def summary(
-    file: Annotated[Path, Parameter(help="A .dl spec, a .onnx file or a run folder.")], /, *,
-    compilation: Compilation = COMPILATION, output: Output = OUTPUT,
+    file: Annotated[Path, Parameter(help="A .dl spec, a .onnx file or a run folder.")],
+    /,
+    *,
+    compilation: Compilation = COMPILATION,
+    output: Output = OUTPUT,
 ) -> None:
     """Print a table of layers, parameters, shapes and counts."""
     compiled = compilation.file(file, output)
@@ -47,8 +51,17 @@ def summary(
         table.append((row.layer or "(model)", *held[0], f"{row.predicting:,}", f"{row.training:,}"))
         table += [("", *more, "", "") for more in held[1:]]
     report.say(f"{compiled.title}\n")
-    report.show([("layer", False), ("holds", False), ("shape", False), ("values", True), ("nodes: predict", True),
-                 ("train", True)], table)
+    report.show(
+        [
+            ("layer", False),
+            ("holds", False),
+            ("shape", False),
+            ("values", True),
+            ("nodes: predict", True),
+            ("train", True),
+        ],
+        table,
+    )
     report.say(
         f"\n{totals['values']:,} values in {totals['parameters']} parameters; "
         f"{totals['predicting']:,} nodes predict, {totals['training']:,} more train; "

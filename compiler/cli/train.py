@@ -1,4 +1,5 @@
 """dlc train"""
+
 from __future__ import annotations
 
 import json
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    file: Annotated[Path | None, Parameter(help="A .dl spec, or a .onnx file with a training step.")] = None, /, *,
+    file: Annotated[Path | None, Parameter(help="A .dl spec, or a .onnx file with a training step.")] = None,
+    /,
+    *,
     data: Data = None,
     validation: Annotated[
         Path | None, Parameter(help="Data to validate on; takes precedence over the spec's `validate`.")
@@ -28,11 +31,20 @@ def train(
     resume: Annotated[Path | None, Parameter(help="Continue a run: its folder.")] = None,
     runs: Annotated[Path, Parameter(help="Where run folders are made.")] = Path("runs"),
     device: Device = "auto",
-    log_every: Annotated[Whole | None, Parameter(
-        help="Print a line every N epochs; with --steps, every N updates. Default: every epoch.")] = None,
-    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"),
-        help="Print errors and warnings only; with --json the last line too.", show_default=False)] = False,
-    compilation: Compilation = COMPILATION, output: Output = OUTPUT,
+    log_every: Annotated[
+        Whole | None,
+        Parameter(help="Print a line every N epochs; with --steps, every N updates. Default: every epoch."),
+    ] = None,
+    quiet: Annotated[
+        bool,
+        Parameter(
+            name=("--quiet", "-q"),
+            help="Print errors and warnings only; with --json the last line too.",
+            show_default=False,
+        ),
+    ] = False,
+    compilation: Compilation = COMPILATION,
+    output: Output = OUTPUT,
 ) -> None:
     """Train a spec or a compiled file; writes a run folder and says where it is."""
     from dlc.runtime.train import Trainer
@@ -41,8 +53,9 @@ def train(
     from .trained import compiled_file
 
     if (file is None) == (resume is None):
-        raise Error("E0790", "`dlc train` takes a spec, a .onnx file, or --resume RUN",
-                    help="dlc train specs/digits.dl")
+        raise Error(
+            "E0790", "`dlc train` takes a spec, a .onnx file, or --resume RUN", help="dlc train specs/digits.dl"
+        )
     for name, value in (("epochs", epochs), ("steps", steps), ("batch", batch), ("log-every", log_every)):
         if value is not None and value < 1:
             raise Error("E0790", f"`--{name}` takes a whole number above 0", notes=[f"found {value}"])
@@ -61,7 +74,12 @@ def train(
     heard = listener(output.json, log_every, quiet)
     try:
         history = trainer.fit(
-            data, validation=validation, epochs=epochs, steps=steps, batch=batch, callbacks=[heard],
+            data,
+            validation=validation,
+            epochs=epochs,
+            steps=steps,
+            batch=batch,
+            callbacks=[heard],
             run=None if resume is not None else runs,
         )
     except KeyboardInterrupt:
@@ -82,8 +100,12 @@ def _finished(history: History, output: Output) -> None:
     final = history.final or {"train": {}, "validation": None}
     if output.json:
         record: dict[str, Any] = {
-            "run": str(run) if run else None, "model": str(model) if model else None, "steps": history.steps,
-            "seconds": round(history.seconds, 3), "train": final["train"], "validation": final["validation"],
+            "run": str(run) if run else None,
+            "model": str(model) if model else None,
+            "steps": history.steps,
+            "seconds": round(history.seconds, 3),
+            "train": final["train"],
+            "validation": final["validation"],
         }
         report.say(json.dumps(record))
         return

@@ -1,4 +1,5 @@
 """Finding the compiled file that a command line means: a .onnx file, or the one in a run folder."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -20,8 +21,11 @@ def compiled_file(path: Path, quiet: bool = False, predicts: bool = False) -> Co
     from dlc.runtime.file import CompiledFile
 
     if path.suffix.lower() == ".dl":
-        raise Error("E0790", f"`{path}` is a spec: this command takes a compiled file",
-                    help=f"dlc train {path}, or dlc compile {path}")
+        raise Error(
+            "E0790",
+            f"`{path}` is a spec: this command takes a compiled file",
+            help=f"dlc train {path}, or dlc compile {path}",
+        )
     if path.is_dir():
         file, said = Run(path).trained()
     else:

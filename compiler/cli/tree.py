@@ -1,4 +1,5 @@
 """Tokens and a syntax tree as text, for `dlc compile --emit tokens` and `--emit syntax`."""
+
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass

@@ -1,4 +1,5 @@
 """Mistakes of the command line, in our own form: what was meant comes first, and alone where it is sure."""
+
 from __future__ import annotations
 
 import re
@@ -21,9 +22,15 @@ def explained(problem: CycloptsError, commands: Iterable[str], tokens: Sequence[
         word = (problem.unused_tokens or [""])[0]
         file = Path(word).suffix in (".dl", ".onnx")
         near = _near(word, commands)
-        return Error("E0790", f"there is no command `{word}`",
-                     help=f"dlc check {word}, or another command of dlc --help" if file
-                     else f"{near} See {usage}" if near else usage)
+        return Error(
+            "E0790",
+            f"there is no command `{word}`",
+            help=f"dlc check {word}, or another command of dlc --help"
+            if file
+            else f"{near} See {usage}"
+            if near
+            else usage,
+        )
     if isinstance(problem, MissingArgumentError) and problem.argument is not None:
         name = problem.keyword or problem.argument.name
         given = any(token == name or token.startswith(f"{name}=") for token in tokens)
@@ -93,8 +100,12 @@ def _settable(tokens: Sequence[str]) -> list[str]:
                 declared = parse(read_source(token)).declarations
             except CompileError:
                 continue
-            found += [parameter.name for one in declared if isinstance(one, syntax.Model | syntax.Train)
-                      for parameter in one.configuration]
+            found += [
+                parameter.name
+                for one in declared
+                if isinstance(one, syntax.Model | syntax.Train)
+                for parameter in one.configuration
+            ]
             found += DEFAULTS
     return list(dict.fromkeys(found))
 

@@ -3,6 +3,7 @@
 The text of a model runs up to three times, once for each pass: training, evaluation (targets, but dropout off) and
 predicting. Nodes that are equal are one node, so passes share what they share; a pass that cannot differ is not run.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -29,8 +30,13 @@ from .values import POISON, Tensor, Value, kind, plain
 
 
 def elaborate(
-    source: Source, *, folder: Path | None = None, model: str | None = None, overrides: Mapping[str, Any] | None = None,
-    max_nodes: int = MAX_NODES, problems: Problems | None = None,
+    source: Source,
+    *,
+    folder: Path | None = None,
+    model: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    max_nodes: int = MAX_NODES,
+    problems: Problems | None = None,
 ) -> Module:
     """The module of a spec. `folder` is where its imports are looked for; `overrides` are hyperparameters and
     settings by name, `model.x` or `train.x` when both have it. Raises CompileError with all that was found."""
@@ -43,15 +49,20 @@ def elaborate(
             problems.raise_if_any()
             raise
         except RecursionError:
-            raise error("E0219", "definitions are nested too deeply", None,
-                        help="split long expressions over several names") from None
+            raise error(
+                "E0219", "definitions are nested too deeply", None, help="split long expressions over several names"
+            ) from None
     problems.raise_if_any()
     return module
 
 
 def _elaborate(
-    source: Source, folder: Path | None, model: str | None, overrides: dict[str, Any], max_nodes: int,
-    problems: Problems
+    source: Source,
+    folder: Path | None,
+    model: str | None,
+    overrides: dict[str, Any],
+    max_nodes: int,
+    problems: Problems,
 ) -> Module:
     library = Library(problems, folder)
     unit = library.load(source, folder=folder)
@@ -87,19 +98,29 @@ def _choose(source: Source, unit: Any, wanted: str | None) -> syntax.Model:
     models = [d for d in unit.declarations.values() if isinstance(d, syntax.Model)]
     names = [m.name for m in models]
     if not models:
-        raise error("E0202", "the file holds no model", source_span(source), "",
-                    help="write `model NAME() { ... }`")
+        raise error("E0202", "the file holds no model", source_span(source), "", help="write `model NAME() { ... }`")
     if wanted is None:
         if len(models) > 1:
-            raise error("E0208", f"the file holds {len(models)} models: which one?", models[1].name_span, "the second",
-                        notes=["models are " + ", ".join(names)], help=f"--model {names[0]}")
+            raise error(
+                "E0208",
+                f"the file holds {len(models)} models: which one?",
+                models[1].name_span,
+                "the second",
+                notes=["models are " + ", ".join(names)],
+                help=f"--model {names[0]}",
+            )
         return models[0]
     for candidate in models:
         if candidate.name == wanted:
             return candidate
-    raise error("E0209", f"there is no model `{wanted}`", source_span(source), "",
-                notes=["models are " + ", ".join(names)],
-                help=did_you_mean(wanted, names))
+    raise error(
+        "E0209",
+        f"there is no model `{wanted}`",
+        source_span(source),
+        "",
+        notes=["models are " + ", ".join(names)],
+        help=did_you_mean(wanted, names),
+    )
 
 
 def _assign_overrides(
@@ -112,23 +133,37 @@ def _assign_overrides(
     in_train = ([p.name for p in block.configuration] if block else []) + list(train.DEFAULTS)
     for name, value in overrides.items():
         side, _, bare = name.rpartition(".")
-        hits = [place for place, names, word in ((of_model, in_model, "model"), (of_train, in_train, "train"))
-                if bare in names and side in ("", word)]
+        hits = [
+            place
+            for place, names, word in ((of_model, in_model, "model"), (of_train, in_train, "train"))
+            if bare in names and side in ("", word)
+        ]
         if not hits:
             known = in_model + in_train
-            raise error("E0210", f"there is nothing named `{name}` to set", None,
-                        notes=["known are " + ", ".join(known)],
-                        help=did_you_mean(bare, known))
+            raise error(
+                "E0210",
+                f"there is nothing named `{name}` to set",
+                None,
+                notes=["known are " + ", ".join(known)],
+                help=did_you_mean(bare, known),
+            )
         if len(hits) > 1:
-            raise error("E0243", f"both the model and the train block have `{bare}`", None,
-                        help=f"write `model.{bare}` or `train.{bare}`")
+            raise error(
+                "E0243",
+                f"both the model and the train block have `{bare}`",
+                None,
+                help=f"write `model.{bare}` or `train.{bare}`",
+            )
         hits[0][bare] = value
     return of_model, of_train
 
 
 def _arguments(
-    c: Context, frame: Frame, parameters: tuple[syntax.Parameter, ...], given: Mapping[str, Any],
-    settings: dict[str, Any]
+    c: Context,
+    frame: Frame,
+    parameters: tuple[syntax.Parameter, ...],
+    given: Mapping[str, Any],
+    settings: dict[str, Any],
 ) -> None:
     """The first list of a model or train block: defaults, or what was set from outside."""
     for parameter in parameters:
@@ -140,13 +175,19 @@ def _arguments(
                 if parameter.type is not None:
                     value = types.check_value(c, frame, value, parameter.type, f"`{parameter.name}`", parameter.span)
             elif parameter.default is None:
-                raise error("E0217", f"`{parameter.name}` has no value", parameter.span, "no default and not set",
-                            help=f"--set {parameter.name}=...")
+                raise error(
+                    "E0217",
+                    f"`{parameter.name}` has no value",
+                    parameter.span,
+                    "no default and not set",
+                    help=f"--set {parameter.name}=...",
+                )
             else:
                 value = expressions.evaluate(c, frame, parameter.default)
                 if parameter.type is not None:
-                    value = types.check_value(c, frame, value, parameter.type, f"`{parameter.name}`",
-                                              parameter.default.span)
+                    value = types.check_value(
+                        c, frame, value, parameter.type, f"`{parameter.name}`", parameter.default.span
+                    )
             support.hold(c, frame, parameter, value, f"`{c.module.name}`", parameter.span)
         except CompileError as problem:
             c.problems.add(problem)
@@ -173,16 +214,25 @@ def _from_outside(c: Context, frame: Frame, parameter: syntax.Parameter, value: 
     else:
         fits = scalar and type(value) is type(plain(default))
     if not fits:
-        raise error("E0302", f"`{parameter.name}` takes {_like(default)}", parameter.span,
-                    f"it is set to {value!r} from outside")
+        raise error(
+            "E0302",
+            f"`{parameter.name}` takes {_like(default)}",
+            parameter.span,
+            f"it is set to {value!r} from outside",
+        )
     if isinstance(value, list | tuple):
         if not all(isinstance(item, bool | int | float | str) for item in value):
-            raise error("E0302", f"`{parameter.name}` takes a list of numbers", parameter.span,
-                        f"it is set to {value!r} from outside")
+            raise error(
+                "E0302",
+                f"`{parameter.name}` takes a list of numbers",
+                parameter.span,
+                f"it is set to {value!r} from outside",
+            )
         return list(value)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise error("E0303", "a number is too large for an int of 64 bits", parameter.span,
-                    f"`{parameter.name}` is set to it")
+        raise error(
+            "E0303", "a number is too large for an int of 64 bits", parameter.span, f"`{parameter.name}` is set to it"
+        )
     return float(value) if isinstance(default, float) else value
 
 
@@ -235,9 +285,14 @@ def _passes(
         made.append(c.made)
         for path, span in {**made[0], **c.made}.items():
             if path not in made[0] or path not in c.made:
-                raise error("E0222", f"`{path}` is made in one pass and not in another", span, "made here",
-                            notes=["the training and the predicting graph share every parameter and state"],
-                            help="make it regardless of `training` and `predicting`")
+                raise error(
+                    "E0222",
+                    f"`{path}` is made in one pass and not in another",
+                    span,
+                    "made here",
+                    notes=["the training and the predicting graph share every parameter and state"],
+                    help="make it regardless of `training` and `predicting`",
+                )
         return c.current
 
     if trains:
@@ -264,10 +319,21 @@ def _objective(current: Pass, name: str, span: Span) -> Node | None:
     node = current.total(priors=True, only=None if name == "loss" else name)
     if node is None:
         if name == "loss":
-            raise error("E0510", "the model has no loss to minimize", span, "nothing contributes to it",
-                        help="write `y ~ categorical(logits = z)`, or `loss = ...`")
-        raise error("E0510", f"the model has no loss `{name}`", span, "not known",
-                    notes=["losses are " + ", ".join(["loss", *names])], help=did_you_mean(name, ["loss", *names]))
+            raise error(
+                "E0510",
+                "the model has no loss to minimize",
+                span,
+                "nothing contributes to it",
+                help="write `y ~ categorical(logits = z)`, or `loss = ...`",
+            )
+        raise error(
+            "E0510",
+            f"the model has no loss `{name}`",
+            span,
+            "not known",
+            notes=["losses are " + ", ".join(["loss", *names])],
+            help=did_you_mean(name, ["loss", *names]),
+        )
     return node
 
 
@@ -291,12 +357,19 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
     module, outputs = c.module, c.graph.outputs
     targets = {leaf.attrs["name"] for leaf in module.targets}
     for name, node in passes["predicting"].outputs.items():
-        needs = [leaf.attrs["name"] for leaf in c.graph.order([node]) if leaf.op.name == "input"
-                 and leaf.attrs["name"] in targets]
+        needs = [
+            leaf.attrs["name"]
+            for leaf in c.graph.order([node])
+            if leaf.op.name == "input" and leaf.attrs["name"] in targets
+        ]
         if needs:
-            raise error("E0340", f"the output `{name}` depends on the target `{needs[0]}`",
-                        passes["predicting"].places.get(name),
-                        "there is no target when the model predicts", help="a `metric` may use the target")
+            raise error(
+                "E0340",
+                f"the output `{name}` depends on the target `{needs[0]}`",
+                passes["predicting"].places.get(name),
+                "there is no target when the model predicts",
+                help="a `metric` may use the target",
+            )
         outputs[f"output/{name}"] = node
         module.outputs.append(name)
     module.batch = _batch(module)
@@ -308,8 +381,9 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
     module.terms = [name for name in ever if name not in module.metrics]
     clash = [name for name in ever if name in module.outputs or name == "loss"]
     if clash:
-        raise error("E0203", f"`{clash[0]}` is defined twice", evaluation.places.get(clash[0]),
-                    "an output has the same name")
+        raise error(
+            "E0203", f"`{clash[0]}` is defined twice", evaluation.places.get(clash[0]), "an output has the same name"
+        )
     if module.trains:
         loss = evaluation.total(priors=False)
         values = {**({"loss": loss} if loss is not None else {}), **figures}

@@ -1,4 +1,5 @@
 """Calls: binding arguments, and applying functions and layers."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -46,8 +47,9 @@ def callable_(value: Value) -> bool:
     return isinstance(value, Declared | Builtin | Partial)
 
 
-def call(c: Context, frame: Frame, callee: Value, given: list[Argument], span: Span,
-         callee_span: Span | None = None) -> Value:
+def call(
+    c: Context, frame: Frame, callee: Value, given: list[Argument], span: Span, callee_span: Span | None = None
+) -> Value:
     """callee(given), whatever the callee is."""
     if poisoned(callee, *(argument.value for argument in given)):
         return POISON
@@ -65,21 +67,35 @@ def call(c: Context, frame: Frame, callee: Value, given: list[Argument], span: S
         if isinstance(declaration, syntax.Fn):
             return apply_fn(c, frame, callee, given, span)
         if isinstance(declaration, syntax.Model):
-            raise error("E0212", f"`{declaration.name}` is a model: it is compiled, not called", callee_span or span,
-                        "called here", help="make its body a `layer` to use it inside another")
+            raise error(
+                "E0212",
+                f"`{declaration.name}` is a model: it is compiled, not called",
+                callee_span or span,
+                "called here",
+                help="make its body a `layer` to use it inside another",
+            )
         return _make(c, frame, declaration, callee, given, span)
     where = callee_span or span
     hidden = where.text in BUILTINS or c.library.find(where.text, frame.unit) is not None
-    raise error("E0213", f"{kind(callee)} cannot be called", where, f"this is {kind(callee)}",
-                help=f"a value named `{where.text}` hides the function: give the value another name"
-                     if hidden else None)
+    raise error(
+        "E0213",
+        f"{kind(callee)} cannot be called",
+        where,
+        f"this is {kind(callee)}",
+        help=f"a value named `{where.text}` hides the function: give the value another name" if hidden else None,
+    )
 
 
 # --- binding
 
 
 def bind(
-    c: Context, inner: Frame, parameters: Sequence[syntax.Parameter], given: Sequence[Argument], what: str, span: Span,
+    c: Context,
+    inner: Frame,
+    parameters: Sequence[syntax.Parameter],
+    given: Sequence[Argument],
+    what: str,
+    span: Span,
     extra: Sequence[str] = (),
 ) -> tuple[dict[str, Argument], str | None]:
     """Matches arguments to parameters by position and name. Returns them and the first required one left open."""
@@ -90,20 +106,35 @@ def bind(
         if argument.name is None:
             if position >= len(names):
                 many = f"{len(names)} argument{'s' * (len(names) != 1)}"
-                raise error("E0214", f"{what} takes {many}, and more are given", argument.span, "one too many",
-                            notes=[f"it takes ({', '.join(names)})"])
+                raise error(
+                    "E0214",
+                    f"{what} takes {many}, and more are given",
+                    argument.span,
+                    "one too many",
+                    notes=[f"it takes ({', '.join(names)})"],
+                )
             name = names[position]
             position += 1
         else:
             name = argument.name
             if name not in names and name not in extra:
                 known, ours = [*names, *extra], foreign.ARGUMENTS.get(name)
-                raise error("E0215", f"{what} has no argument `{name}`", argument.span, "not known",
-                            notes=[f"it takes ({', '.join(names)})"],
-                            help=f"here it is called `{ours}`" if ours in known else did_you_mean(name, known))
+                raise error(
+                    "E0215",
+                    f"{what} has no argument `{name}`",
+                    argument.span,
+                    "not known",
+                    notes=[f"it takes ({', '.join(names)})"],
+                    help=f"here it is called `{ours}`" if ours in known else did_you_mean(name, known),
+                )
         if name in bound:
-            raise error("E0216", f"`{name}` is given twice", argument.span, "again here",
-                        more=[(bound[name].span, "first here")])
+            raise error(
+                "E0216",
+                f"`{name}` is given twice",
+                argument.span,
+                "again here",
+                more=[(bound[name].span, "first here")],
+            )
         bound[name] = argument
     for parameter in parameters:
         if parameter.name not in bound and parameter.default is None:
@@ -112,7 +143,7 @@ def bind(
 
 
 def settle(
-    c: Context, inner: Frame, parameters: Sequence[syntax.Parameter], bound: dict[str, Argument], what: str,
+    c: Context, inner: Frame, parameters: Sequence[syntax.Parameter], bound: dict[str, Argument], what: str
 ) -> None:
     """Puts bound arguments and defaults into the frame, in the order of the list, checking types."""
     for parameter in parameters:
@@ -139,8 +170,13 @@ def settle(
 def require(missing: str | None, what: str, parameters: Sequence[syntax.Parameter], span: Span) -> None:
     if missing is not None:
         names = ", ".join(parameter.name for parameter in parameters)
-        raise error("E0217", f"{what} is missing its argument `{missing}`", span, f"`{missing}` is not given",
-                    notes=[f"it takes ({names})"])
+        raise error(
+            "E0217",
+            f"{what} is missing its argument `{missing}`",
+            span,
+            f"`{missing}` is not given",
+            notes=[f"it takes ({names})"],
+        )
 
 
 def from_library(problem: CompileError, inner: Frame, span: Span, what: str) -> CompileError:
@@ -180,8 +216,14 @@ def apply_fn(c: Context, frame: Frame, callee: Declared, given: list[Argument], 
 
 
 def run_body(
-    c: Context, inner: Frame, parameters: Sequence[syntax.Parameter], bound: dict[str, Argument], what: str,
-    returns: Sequence[syntax.Type] | None, body: Sequence[syntax.Statement], span: Span,
+    c: Context,
+    inner: Frame,
+    parameters: Sequence[syntax.Parameter],
+    bound: dict[str, Argument],
+    what: str,
+    returns: Sequence[syntax.Type] | None,
+    body: Sequence[syntax.Statement],
+    span: Span,
 ) -> Value:
     """Runs a body that returns values, in its own frame; the result has the caller's dimension names."""
     try:
@@ -197,14 +239,21 @@ def run_body(
 def _result(c: Context, inner: Frame, what: str, returns: Sequence[syntax.Type] | None, span: Span) -> Value:
     values = inner.result
     if values is None:
-        raise error("E0218", f"{what} returns nothing", span, "its value is used here",
-                    help="end its body with `return VALUE`")
+        raise error(
+            "E0218", f"{what} returns nothing", span, "its value is used here", help="end its body with `return VALUE`"
+        )
     if returns is not None:
         if len(returns) != len(values):
-            raise error("E0325", f"{what} declares {len(returns)} results and returns {len(values)}", returns[0].span,
-                        "declared here")
-        values = [types.check_value(c, inner, value, type, f"the result of {what}", type.span)
-                  for value, type in zip(values, returns, strict=True)]
+            raise error(
+                "E0325",
+                f"{what} declares {len(returns)} results and returns {len(values)}",
+                returns[0].span,
+                "declared here",
+            )
+        values = [
+            types.check_value(c, inner, value, type, f"the result of {what}", type.span)
+            for value, type in zip(values, returns, strict=True)
+        ]
     if poisoned(*values):
         return POISON
     values = [outward(inner, value) for value in values]
@@ -281,23 +330,37 @@ def _make(
     while owner.kind in ("configuration",) and owner.caller:
         owner = owner.caller
     if owner.kind not in ("model", "layer"):
-        raise error("E0221", f"a layer cannot be made in {article(owner.kind)}", span, f"{what} would be made here",
-                    help="make it in a layer or model and pass it in" if owner.kind == "fn" else None)
+        raise error(
+            "E0221",
+            f"a layer cannot be made in {article(owner.kind)}",
+            span,
+            f"{what} would be made here",
+            help="make it in a layer or model and pass it in" if owner.kind == "fn" else None,
+        )
     if owner.conditional:
-        raise error("E0222",
-                    "nothing may be made inside this `if`: the training and the predicting graph would not share it",
-                    span, f"{what} is made here", more=[(owner.conditional, "under this condition")],
-                    help="make it before the `if`: `f = " + f"{declaration.name}(...)`" if owner.kind == "model"
-                    else f"apply `{owner.path}` above the `if` once, as in `y = {owner.path}(...)`: inside it then "
-                         "shares what it made")
+        raise error(
+            "E0222",
+            "nothing may be made inside this `if`: the training and the predicting graph would not share it",
+            span,
+            f"{what} is made here",
+            more=[(owner.conditional, "under this condition")],
+            help="make it before the `if`: `f = " + f"{declaration.name}(...)`"
+            if owner.kind == "model"
+            else f"apply `{owner.path}` above the `if` once, as in `y = {owner.path}(...)`: inside it then "
+            "shares what it made",
+        )
     instance = Instance(declaration, callee.unit, configuration, owner, span)
     owner.unnamed.append(instance)
     return instance
 
 
 def article(kind_: str) -> str:
-    return {"fn": "an `fn`: it has no parameters", "train": "the train block", "optimizer": "an optimizer",
-            "distribution": "a distribution"}.get(kind_, f"a {kind_}")
+    return {
+        "fn": "an `fn`: it has no parameters",
+        "train": "the train block",
+        "optimizer": "an optimizer",
+        "distribution": "a distribution",
+    }.get(kind_, f"a {kind_}")
 
 
 def settle_path(instance: Instance, name: str | None = None) -> str:
@@ -325,8 +388,12 @@ def apply_layer(c: Context, frame: Frame, instance: Instance, given: list[Argume
         argument = bound.pop(name)
         if name == "training":
             if not isinstance(argument.value, bool):
-                raise error("E0302", f"`training` of {what} takes a value of type `bool`", argument.span,
-                            f"this is {kind(argument.value)}")
+                raise error(
+                    "E0302",
+                    f"`training` of {what} takes a value of type `bool`",
+                    argument.span,
+                    f"this is {kind(argument.value)}",
+                )
             inner.training, inner.fixed = argument.value, True
         else:
             inner.replaced[name] = argument
@@ -348,10 +415,18 @@ def part(c: Context, frame: Frame, instance: Instance, name: str, span: Span) ->
         variable = c.module.variables.get(f"{path}.{name}")
         if variable is not None:
             return Tensor(c.moving.get(variable.path, variable.node))
-        raise error("E0223", f"`{path}` has no `{name}` yet: its shape is known once the layer has been applied", span,
-                    "read before the first application",
-                    help="apply the layer above this line; an application below it is found if its arguments are "
-                         "known here")
-    raise error("E0211", f"the layer `{instance.declaration.name}` has no part `{name}`", span, "not found",
-                notes=["it has " + ", ".join([*own, *given])] if own or given else [],
-                help=did_you_mean(name, [*own, *given]))
+        raise error(
+            "E0223",
+            f"`{path}` has no `{name}` yet: its shape is known once the layer has been applied",
+            span,
+            "read before the first application",
+            help="apply the layer above this line; an application below it is found if its arguments are known here",
+        )
+    raise error(
+        "E0211",
+        f"the layer `{instance.declaration.name}` has no part `{name}`",
+        span,
+        "not found",
+        notes=["it has " + ", ".join([*own, *given])] if own or given else [],
+        help=did_you_mean(name, [*own, *given]),
+    )

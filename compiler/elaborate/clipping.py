@@ -4,6 +4,7 @@ formal gradient, and what it is to get takes its place when all of them are know
 An optimizer gets its gradient clipped, unless it says `clipped(x)` itself: then it gets what was computed, and x, of
 all parameters together, is clipped where it says so (a mean over several batches, in `accumulate`).
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -53,8 +54,13 @@ class Clipping:
         if self.clip is None:
             return x
         if self.place is not None:
-            raise error("E0523", "an optimizer clips once", span, "the second time",
-                        help="clip the gradient, or what becomes of it")
+            raise error(
+                "E0523",
+                "an optimizer clips once",
+                span,
+                "the second time",
+                help="clip the gradient, or what becomes of it",
+            )
         self.asked, self.place = x, ops.make_formal(self.c.graph, x.type)
         return self.place
 
@@ -70,5 +76,5 @@ class Clipping:
         roots = [*self.results.values(), *c.moving.values()]
         made = rebuild(c.graph, roots, given)
         thetas = dict(zip(self.results, made, strict=False))
-        c.moving.update(zip(list(c.moving), made[len(thetas):], strict=True))
+        c.moving.update(zip(list(c.moving), made[len(thetas) :], strict=True))
         return thetas

@@ -1,4 +1,5 @@
 """What one elaboration carries along: the graph, the variables, the draws, the passes."""
+
 from __future__ import annotations
 
 import math
@@ -86,14 +87,20 @@ class Context:
             self.made.setdefault(path, span)
         if known is not None:
             if known.type != type:
-                raise error("E0317", f"`{path}` has two types", span, f"here it is `{type}`",
-                            notes=[f"it was made as `{known.type}`"],
-                            help="a layer applied twice shares its parameters: make a second instance for other sizes")
+                raise error(
+                    "E0317",
+                    f"`{path}` has two types",
+                    span,
+                    f"here it is `{type}`",
+                    notes=[f"it was made as `{known.type}`"],
+                    help="a layer applied twice shares its parameters: make a second instance for other sizes",
+                )
             return known
         self.elements += check_size(type, f"`{path}`", span)
         if self.elements > MAX_ELEMENTS:
-            raise error("E0341", f"the parameters and states have more than {MAX_ELEMENTS:,} elements", span,
-                        "with this one")
+            raise error(
+                "E0341", f"the parameters and states have more than {MAX_ELEMENTS:,} elements", span, "with this one"
+            )
         variable = Variable(path, kind, ops.make_variable(self.graph, path, type))
         self.module.variables[path] = variable
         return variable
@@ -124,8 +131,9 @@ class Context:
         if self.starting:
             size = product(shape)
             if not isinstance(size, int):
-                raise error("E0330", "a start value cannot depend on the data or on the step", self.graph.span,
-                            "drawn here")
+                raise error(
+                    "E0330", "a start value cannot depend on the data or on the step", self.graph.span, "drawn here"
+                )
             start = self.starts
             self.starts += size
             return ops.fold(ops.seed_key(self.graph), 0), start
@@ -144,7 +152,11 @@ class Context:
     # --- making nodes
 
     def make(
-        self, operation: Callable[..., Any], operands: Sequence[Any], spans: Sequence[Span | None], span: Span | None,
+        self,
+        operation: Callable[..., Any],
+        operands: Sequence[Any],
+        spans: Sequence[Span | None],
+        span: Span | None,
         **attrs: Any,
     ) -> Any:
         """operation(*operands, **attrs) with type problems turned into diagnostics at the operands' places."""
@@ -174,9 +186,13 @@ class Context:
         self.depth += 1
         try:
             if self.depth > MAX_DEPTH:
-                raise error("E0219", f"{what} is applied inside itself more than {MAX_DEPTH} times", span,
-                            "does a definition call itself forever?",
-                            help="use `for` for a fixed number of iterations")
+                raise error(
+                    "E0219",
+                    f"{what} is applied inside itself more than {MAX_DEPTH} times",
+                    span,
+                    "does a definition call itself forever?",
+                    help="use `for` for a fixed number of iterations",
+                )
             yield
         finally:
             self.depth -= 1
@@ -190,15 +206,25 @@ def check_size(type: TensorType, what: str, span: Span | None) -> int:
     """The number of elements of a type as far as it is known. E0341 where no machine could hold them."""
     count = math.prod(max(size, 1) for size in type.shape if isinstance(size, int))
     if count > MAX_ELEMENTS:
-        raise error("E0341", f"{what} has {count:,} elements; the limit is {MAX_ELEMENTS:,}", span, f"this is `{type}`",
-                    help="is one of its sizes a mistake?")
+        raise error(
+            "E0341",
+            f"{what} has {count:,} elements; the limit is {MAX_ELEMENTS:,}",
+            span,
+            f"this is `{type}`",
+            help="is one of its sizes a mistake?",
+        )
     return count
 
 
 def too_many(count: int, limit: int, span: Span | None, what: str = "operations") -> CompileError:
     allowed = limit if what == "operations" else WORK * limit
-    return error("E0220", f"the spec unrolls to {count:,} {what}; the limit is {allowed:,}", span,
-                 "made here", help=f"use fewer iterations, or allow more: --max-nodes {max(count, limit) * 2}")
+    return error(
+        "E0220",
+        f"the spec unrolls to {count:,} {what}; the limit is {allowed:,}",
+        span,
+        "made here",
+        help=f"use fewer iterations, or allow more: --max-nodes {max(count, limit) * 2}",
+    )
 
 
 def located(

@@ -1,4 +1,5 @@
 """Control: `if` decided now or by the running file, `for`, unrolled."""
+
 from __future__ import annotations
 
 from collections import ChainMap
@@ -40,8 +41,13 @@ def one(frame: Frame, by_pass: bool, place: Span, side: Callable[[], Value]) -> 
 
 
 def both(
-    c: Context, frame: Frame, condition: Tensor, place: Span, span: Span, yes: Callable[[], Value],
-    no: Callable[[], Value]
+    c: Context,
+    frame: Frame,
+    condition: Tensor,
+    place: Span,
+    span: Span,
+    yes: Callable[[], Value],
+    no: Callable[[], Value],
 ) -> tuple[Value, Value]:
     """A run-time `if`: both sides are computed from the same start, and each name and state takes the side chosen."""
     names, slots, moving = frame.names, frame.states, c.moving
@@ -82,11 +88,21 @@ def both(
 def runtime_condition(value: Value, span: Span) -> Tensor:
     """A condition that the running file decides: a bool scalar."""
     if not isinstance(value, Tensor) or value.node.dtype != "bool":
-        raise error("E0305", f"a condition is a truth value, not {kind(value)}", span, f"this is {kind(value)}",
-                    help="compare it with something: `x > 0`")
+        raise error(
+            "E0305",
+            f"a condition is a truth value, not {kind(value)}",
+            span,
+            f"this is {kind(value)}",
+            help="compare it with something: `x > 0`",
+        )
     if value.node.rank:
-        raise error("E0306", "`if` takes one truth value, not one per element", span, f"this is `{value.node.type}`",
-                    help="`where(condition, a, b)` chooses per element; `any(...)` and `all(...)` reduce many to one")
+        raise error(
+            "E0306",
+            "`if` takes one truth value, not one per element",
+            span,
+            f"this is `{value.node.type}`",
+            help="`where(condition, a, b)` chooses per element; `any(...)` and `all(...)` reduce many to one",
+        )
     return value
 
 
@@ -101,12 +117,22 @@ def choose(c: Context, frame: Frame, condition: Tensor, yes: Value, no: Value, s
     if isinstance(yes, tuple | list) and isinstance(no, tuple | list) and len(yes) == len(no):
         return type(yes)(choose(c, frame, condition, a, b, span) for a, b in zip(yes, no, strict=True))
     if isinstance(yes, Indexed) and isinstance(no, Indexed):
-        return Indexed({place: choose(c, frame, condition, value, no.entries[place], span)
-                        for place, value in yes.entries.items() if place in no.entries})
+        return Indexed(
+            {
+                place: choose(c, frame, condition, value, no.entries[place], span)
+                for place, value in yes.entries.items()
+                if place in no.entries
+            }
+        )
     for value in (yes, no):
         if not isinstance(value, Tensor | int | float | Dim):
-            raise error("E0307", f"a run-time `if` cannot choose {kind(value)}", span, "depends on a run-time value",
-                        help="only tensors and numbers can be chosen while the file runs")
+            raise error(
+                "E0307",
+                f"a run-time `if` cannot choose {kind(value)}",
+                span,
+                "depends on a run-time value",
+                help="only tensors and numbers can be chosen while the file runs",
+            )
     return arithmetic.elementwise(c, frame, ops.where, [condition, yes, no], span, (span, span, span))
 
 
@@ -120,8 +146,15 @@ def choice(c: Context, frame: Frame, expr: syntax.Choice) -> Value:
         taken = expr.yes if condition else expr.no
         return one(frame, by_pass, place, lambda: expressions.evaluate(c, frame, taken))
     condition = runtime_condition(condition, place)
-    yes, no = both(c, frame, condition, place, expr.span, lambda: expressions.evaluate(c, frame, expr.yes),
-                   lambda: expressions.evaluate(c, frame, expr.no))
+    yes, no = both(
+        c,
+        frame,
+        condition,
+        place,
+        expr.span,
+        lambda: expressions.evaluate(c, frame, expr.yes),
+        lambda: expressions.evaluate(c, frame, expr.no),
+    )
     return choose(c, frame, condition, yes, no, expr.span)
 
 
@@ -140,8 +173,13 @@ def if_(c: Context, frame: Frame, statement: syntax.If) -> None:
     def side(body: Sequence[syntax.Statement]) -> None:
         statements.run(c, frame, body)
         if frame.result is not None:
-            raise error("E0231", "`return` cannot depend on a run-time value", place, "decided at run time",
-                        help="assign to a name in both branches and return it after")
+            raise error(
+                "E0231",
+                "`return` cannot depend on a run-time value",
+                place,
+                "decided at run time",
+                help="assign to a name in both branches and return it after",
+            )
 
     both(c, frame, condition, place, statement.span, lambda: side(statement.yes), lambda: side(statement.no))
 
@@ -155,9 +193,13 @@ def for_(c: Context, frame: Frame, statement: syntax.For) -> None:
     if len(iterations) > c.max_nodes:
         raise too_many(len(iterations), c.max_nodes, statement.over.span)
     if statement.name in frame.states:
-        raise error("E0228", f"`{statement.name}` is a state: the `for` would hide it", statement.name_span,
-                    "named here",
-                    help="give the loop variable another name")
+        raise error(
+            "E0228",
+            f"`{statement.name}` is a state: the `for` would hide it",
+            statement.name_span,
+            "named here",
+            help="give the loop variable another name",
+        )
     scan.fresh(frame, statement.name, statement.name_span)
     start, found = len(c.graph), len(c.problems.errors)
     for iteration, value in enumerate(iterations):
@@ -178,13 +220,22 @@ def _iterations(statement: syntax.For, over: Value) -> Sequence[Any]:
     if isinstance(over, list | tuple):
         return over
     if not isinstance(over, Range):
-        raise error("E0232", f"`for` runs over a range or a list, not {kind(over)}", statement.over.span,
-                    f"this is {kind(over)}", help="write `0..n`, or a list such as `[64, 128]`")
+        raise error(
+            "E0232",
+            f"`for` runs over a range or a list, not {kind(over)}",
+            statement.over.span,
+            f"this is {kind(over)}",
+            help="write `0..n`, or a list such as `[64, 128]`",
+        )
     for bound in (over.start, over.stop):
         if isinstance(bound, bool) or not isinstance(bound, int):
-            raise error("E0308", "a `for` unrolls: its bounds are whole numbers known before the file runs",
-                        statement.over.span, f"this bound is {kind(bound)}",
-                        help="`scan t over time` runs over a dimension of the data")
+            raise error(
+                "E0308",
+                "a `for` unrolls: its bounds are whole numbers known before the file runs",
+                statement.over.span,
+                f"this bound is {kind(bound)}",
+                help="`scan t over time` runs over a dimension of the data",
+            )
     return range(int(over.start), int(over.stop))
 
 

@@ -4,6 +4,7 @@ The rule is elaborated at each application, with formal values for g (what flows
 beside the value in one node, `custom`: reverse mode puts the adjoint in the place of g, forward mode transposes the
 rule, a second derivative derives it.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def attach(
-    c: Context, frame: Frame, callee: Declared, rule: syntax.Derivative, bound: dict[str, Argument], value: Value,
+    c: Context,
+    frame: Frame,
+    callee: Declared,
+    rule: syntax.Derivative,
+    bound: dict[str, Argument],
+    value: Value,
     span: Span,
 ) -> Value:
     """The value of an fn with its rule for the derivative. E0414 if that does not fit."""
@@ -31,20 +37,37 @@ def attach(
     if value is POISON or not any(isinstance(argument.value, Tensor) for argument in bound.values()):
         return value  # of numbers known now there is no derivative
     if not isinstance(value, Tensor) or value.node.dtype != "float":
-        raise error("E0414", f"`{fn.name}` has a derivative: it returns one float value, not {kind(value)}", span,
-                    "applied here", more=[(rule.name_span, "its derivative")])
+        raise error(
+            "E0414",
+            f"`{fn.name}` has a derivative: it returns one float value, not {kind(value)}",
+            span,
+            "applied here",
+            more=[(rule.name_span, "its derivative")],
+        )
     g, y = (ops.make_formal(c.graph, value.node.type) for _ in range(2))
     names = [parameter.name for parameter in rule.configuration[:2]]
     given = {name: Argument(name, Tensor(node, value.labels), span) for name, node in zip(names, (g, y), strict=True)}
     inner = frame.inner("fn", callee.unit, span)
-    results = calls.run_body(c, inner, (*rule.configuration[:2], *fn.configuration), {**given, **bound},
-                             f"the derivative of `{fn.name}`", None, rule.body, span)
+    results = calls.run_body(
+        c,
+        inner,
+        (*rule.configuration[:2], *fn.configuration),
+        {**given, **bound},
+        f"the derivative of `{fn.name}`",
+        None,
+        rule.body,
+        span,
+    )
     if results is POISON:
         return POISON
     sent = list(results) if isinstance(results, tuple) else [results]
     if len(sent) > len(fn.configuration):
-        raise error("E0414", f"the derivative of `{fn.name}` returns {len(sent)} values for "
-                    f"{len(fn.configuration)} arguments", rule.name_span, "one for each argument, in order")
+        raise error(
+            "E0414",
+            f"the derivative of `{fn.name}` returns {len(sent)} values for {len(fn.configuration)} arguments",
+            rule.name_span,
+            "one for each argument, in order",
+        )
     operands: list[Node] = []
     rules: list[Node] = []
     for parameter, back in zip(fn.configuration, sent, strict=False):
@@ -67,9 +90,14 @@ def _fitting(c: Context, back: Value, x: Node, name: str, parameter: str, rule: 
     if node is not None and (node.shape == x.shape or not node.rank):
         return ops.broadcast_to(node, shape=x.shape)
     what = kind(back) if node is None else f"`{node.type}`"
-    raise error("E0414", f"what flows back to `{parameter}` has the shape of `{parameter}`", _returned(rule),
-                f"this is {what}", notes=[f"in this use of `{name}`, `{parameter}` is `{x.type}`"],
-                help="`sum(g, axis = ...)` undoes a broadcast")
+    raise error(
+        "E0414",
+        f"what flows back to `{parameter}` has the shape of `{parameter}`",
+        _returned(rule),
+        f"this is {what}",
+        notes=[f"in this use of `{name}`, `{parameter}` is `{x.type}`"],
+        help="`sum(g, axis = ...)` undoes a broadcast",
+    )
 
 
 def _returned(rule: syntax.Derivative) -> Span:

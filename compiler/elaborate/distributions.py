@@ -1,4 +1,5 @@
 """Distributions: their equations, asked for a density, a mean or a draw."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -10,21 +11,18 @@ from ..syntax import tree as syntax
 from . import calls, statements
 from .context import Context, to_node
 from .scope import Frame
-from .values import (
-    Argument,
-    Distributed,
-    Tensor,
-    Value,
-    kind,
-)
+from .values import Argument, Distributed, Tensor, Value, kind
 
 EQUATIONS = ("log_density", "draw", "like")
 
 
 def equations(declaration: syntax.Distribution) -> list[str]:
     """The names that the body of a distribution defines."""
-    return [s.targets[0].name for s in declaration.body
-            if isinstance(s, syntax.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], syntax.Name)]
+    return [
+        s.targets[0].name
+        for s in declaration.body
+        if isinstance(s, syntax.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], syntax.Name)
+    ]
 
 
 def equation(
@@ -38,8 +36,14 @@ def equation(
     names = equations(declaration)
     if name not in names:
         known = [*names, *value.configuration.names]
-        raise error("E0224", f"the distribution {what} has no `{name}`", span, "not defined there",
-                    notes=["it has " + ", ".join(known)], help=did_you_mean(name, known))
+        raise error(
+            "E0224",
+            f"the distribution {what} has no `{name}`",
+            span,
+            "not defined there",
+            notes=["it has " + ", ".join(known)],
+            help=did_you_mean(name, known),
+        )
     inner = frame.inner("distribution", value.unit, span)
     inner.adopt(value.configuration)
     try:

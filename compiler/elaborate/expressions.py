@@ -1,4 +1,5 @@
 """Expressions: names, calls and attributes; what operators do is in `arithmetic.py`."""
+
 from __future__ import annotations
 
 import math
@@ -114,8 +115,9 @@ def _unary(c: Context, frame: Frame, expr: syntax.Unary) -> Value:
             return not value
         if isinstance(value, Tensor) and value.node.dtype == "bool":
             return arithmetic.elementwise(c, frame, ops.not_, [value], expr.span, (expr.operand.span,))
-        raise error("E0301", f"`not` takes truth values, not {kind(value)}", expr.operand.span,
-                    f"this is {kind(value)}")
+        raise error(
+            "E0301", f"`not` takes truth values, not {kind(value)}", expr.operand.span, f"this is {kind(value)}"
+        )
     if isinstance(value, int | float | Dim):
         value = value if isinstance(value, float) else plain(value)
         return value if expr.op == "+" else arithmetic.bounded(-value, expr.span)
@@ -125,8 +127,13 @@ def _unary(c: Context, frame: Frame, expr: syntax.Unary) -> Value:
         if expr.op == "+":
             return value
         return arithmetic.elementwise(c, frame, ops.neg, [value], expr.span, (expr.operand.span,))
-    raise error("E0301", f"`{expr.op}` takes tensors and numbers, not {kind(value)}", expr.operand.span,
-                f"this is {kind(value)}", help=arithmetic.application_help(value))
+    raise error(
+        "E0301",
+        f"`{expr.op}` takes tensors and numbers, not {kind(value)}",
+        expr.operand.span,
+        f"this is {kind(value)}",
+        help=arithmetic.application_help(value),
+    )
 
 
 # --- names
@@ -139,8 +146,12 @@ def _name(c: Context, frame: Frame, expr: syntax.Name) -> Value:
             raise error("E0244", f"`{expr.name}` is not in this version", expr.span, later[0], help=later[1])
         known = list(frame.names) + list(frame.dims) + c.library.known(frame.unit) + list(builtins.BUILTINS)
         raise scan.unfinished(c, expr) or error(
-            "E0201", f"`{expr.name}` is not defined", expr.span, "not found here",
-            help=_of_another_library(frame, expr.name) or did_you_mean(expr.name, known))
+            "E0201",
+            f"`{expr.name}` is not defined",
+            expr.span,
+            "not found here",
+            help=_of_another_library(frame, expr.name) or did_you_mean(expr.name, known),
+        )
     return None if value is NOTHING else value
 
 
@@ -198,8 +209,13 @@ def _attribute(c: Context, frame: Frame, expr: syntax.Attribute) -> Value:
         if unit is not None and expr.value.name not in frame.names:
             found = unit.find(expr.name)
             if found is None:
-                raise error("E0201", f"`{expr.value.name}` has no `{expr.name}`", expr.name_span, "not found",
-                            help=did_you_mean(expr.name, unit.visible()))
+                raise error(
+                    "E0201",
+                    f"`{expr.value.name}` has no `{expr.name}`",
+                    expr.name_span,
+                    "not found",
+                    help=did_you_mean(expr.name, unit.visible()),
+                )
             return Declared(*found)
     value = evaluate(c, frame, expr.value)
     if value is POISON:
@@ -208,9 +224,13 @@ def _attribute(c: Context, frame: Frame, expr: syntax.Attribute) -> Value:
         return calls.part(c, frame, value, expr.name, expr.name_span)
     if isinstance(value, Distributed):
         return distributions.equation(c, frame, value, expr.name, expr.name_span)
-    raise error("E0211", f"{kind(value)} has no parts", expr.name_span,
-                f"`.{expr.name}` reads a part of a layer or distribution",
-                help=PARTS if isinstance(value, Tensor) else None)
+    raise error(
+        "E0211",
+        f"{kind(value)} has no parts",
+        expr.name_span,
+        f"`.{expr.name}` reads a part of a layer or distribution",
+        help=PARTS if isinstance(value, Tensor) else None,
+    )
 
 
 # --- the rest
@@ -237,16 +257,24 @@ def static_int(c: Context, frame: Frame, expr: syntax.Expr, what: str) -> int:
     """An int known now. E0308 otherwise."""
     value = evaluate(c, frame, expr)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise error("E0308", f"{what} must be a whole number that is known before the file runs", expr.span,
-                    f"this is {kind(value)}")
+        raise error(
+            "E0308",
+            f"{what} must be a whole number that is known before the file runs",
+            expr.span,
+            f"this is {kind(value)}",
+        )
     return int(value)
 
 
 def _ellipsis(c: Context, frame: Frame, expr: syntax.Ellipsis) -> Value:
     if expr.name is not None:
-        raise error("E0368", f"`...{expr.name}` is allowed only in the type of something that is made",
-                    expr.span, "here",
-                    help="`param W: float[n, ...kernel]`")
+        raise error(
+            "E0368",
+            f"`...{expr.name}` is allowed only in the type of something that is made",
+            expr.span,
+            "here",
+            help="`param W: float[n, ...kernel]`",
+        )
     return ...
 
 
@@ -259,7 +287,8 @@ _EVALUATE: dict[type, Any] = {
     syntax.Tuple: _tuple,
     syntax.List: lambda c, frame, expr: _list(c, frame, expr.items),
     syntax.Mapping: lambda c, frame, expr: {e.name: evaluate(c, frame, e.value) for e in expr.entries},
-    syntax.Unary: _unary, syntax.Range: _range,
+    syntax.Unary: _unary,
+    syntax.Range: _range,
     syntax.Choice: lambda c, frame, expr: control.choice(c, frame, expr),
     syntax.Call: _call,
     syntax.Index: lambda c, frame, expr: indexing.index(c, frame, expr),

@@ -1,4 +1,5 @@
 """`x[...]`: slices, numbers, `none`, `...`, rows by integer arrays, `v[c]`, and indexed names."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -30,21 +31,32 @@ def index(c: Context, frame: Frame, expr: syntax.Index) -> Value:
 def _entry(c: Context, frame: Frame, value: Indexed | list[Value] | tuple[Value, ...], expr: syntax.Index) -> Value:
     if isinstance(value, list | tuple) and len(expr.places) == 1 and isinstance(expr.places[0], syntax.Slice):
         part = expr.places[0]
-        bounds = [None if e is None else expressions.static_int(c, frame, e, "a bound")
-                  for e in (part.start, part.stop, part.step)]
+        bounds = [
+            None if e is None else expressions.static_int(c, frame, e, "a bound")
+            for e in (part.start, part.stop, part.step)
+        ]
         if bounds[2] == 0:
             raise error("E0304", "a slice cannot step by 0", expr.span, "here")
         return value[slice(*bounds)]
     for e in expr.places:
         if isinstance(e, syntax.Slice):
-            raise error("E0240", f"a slice does not index {kind(value)}", e.span, "here",
-                        help="`stack(...)` makes a tensor of values of one shape")
+            raise error(
+                "E0240",
+                f"a slice does not index {kind(value)}",
+                e.span,
+                "here",
+                help="`stack(...)` makes a tensor of values of one shape",
+            )
     place = tuple(expressions.static_int(c, frame, e, "the index of a list") for e in expr.places)
     if isinstance(value, Indexed):
         if place not in value.entries:
-            raise error("E0238", f"there is no `{expr.span.text}`", expr.span,
-                        f"index {list(place)} was never assigned",
-                        notes=[f"there are {len(value.entries)} entries"])
+            raise error(
+                "E0238",
+                f"there is no `{expr.span.text}`",
+                expr.span,
+                f"index {list(place)} was never assigned",
+                notes=[f"there are {len(value.entries)} entries"],
+            )
         return value.entries[place]
     if len(place) != 1 or not -len(value) <= place[0] < len(value):
         raise error("E0238", f"index {list(place)} is outside a list of {len(value)}", expr.span, "here")
@@ -66,9 +78,13 @@ def _along(c: Context, frame: Frame, value: Tensor, expr: syntax.Index) -> Tenso
         return None
     own = value.names[0]
     if own and clash(own, label):
-        raise error("E0313", f"dimension `{own[1]}` meets dimension `{label[1]}`", expr.span,
-                    f"its dimension is `{own[1]}`",
-                    notes=["both have the same size here, but two different names never meet"])
+        raise error(
+            "E0313",
+            f"dimension `{own[1]}` meets dimension `{label[1]}`",
+            expr.span,
+            f"its dimension is `{own[1]}`",
+            notes=["both have the same size here, but two different names never meet"],
+        )
     return Tensor(value.node, (), label)
 
 
@@ -77,8 +93,12 @@ def _tensor(c: Context, frame: Frame, value: Tensor, expr: syntax.Index) -> Valu
     used = sum(not _is_none(e) and not isinstance(e, syntax.Ellipsis) for e in places)
     rank = value.node.rank
     if used > rank:
-        raise error("E0239", f"{used} indices for {rank} dimension{'s' * (rank != 1)}", expr.span,
-                    f"`{expr.value.span.text}` is `{value.node.type}`")
+        raise error(
+            "E0239",
+            f"{used} indices for {rank} dimension{'s' * (rank != 1)}",
+            expr.span,
+            f"`{expr.value.span.text}` is `{value.node.type}`",
+        )
     gaps = [i for i, e in enumerate(places) if isinstance(e, syntax.Ellipsis)]
     for i in gaps:
         expressions.evaluate(c, frame, places[i])  # `...name` is refused
@@ -122,8 +142,9 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
             if isinstance(at, list | tuple):
                 at = _listed(c, at, size, place.span)
             if isinstance(at, Range):
-                raise error("E0240", "a range of elements is written with `:`", place.span, "found `..`",
-                            help="write `x[a:b]`")
+                raise error(
+                    "E0240", "a range of elements is written with `:`", place.span, "found `..`", help="write `x[a:b]`"
+                )
             if isinstance(at, int | Dim) and not isinstance(at, bool):
                 starts[axis], stops[axis] = _element(plain(at), size, place.span)
             elif isinstance(at, Tensor) and at.node.dtype == "int":
@@ -133,22 +154,30 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
                 shape.append(None)
                 names.append(None)
             else:
-                raise error("E0240", f"an index is a whole number, a slice or an int tensor, not {kind(at)}",
-                            place.span,
-                            f"this is {kind(at)}")
+                raise error(
+                    "E0240",
+                    f"an index is a whole number, a slice or an int tensor, not {kind(at)}",
+                    place.span,
+                    f"this is {kind(at)}",
+                )
         axis += 1
     with c.at(frame, span):
-        if any(start != 0 or stop != size or step != 1
-               for start, stop, size, step in zip(starts, stops, node.shape, steps, strict=True)):
-            node = c.make(ops.slice_, [node], [span], span, starts=tuple(starts), stops=tuple(stops),
-                          steps=tuple(steps))
+        if any(
+            start != 0 or stop != size or step != 1
+            for start, stop, size, step in zip(starts, stops, node.shape, steps, strict=True)
+        ):
+            node = c.make(
+                ops.slice_, [node], [span], span, starts=tuple(starts), stops=tuple(stops), steps=tuple(steps)
+            )
         # Single elements first, those of the outermost scan before those of the scans in it: what an inner scan reads
         # is then the same in all its iterations.
         wide = [array for array in arrays if array[1].node.rank]
         together = len(wide) > 1
         gone: list[int] = []  # dimensions that single elements took away
-        for axis, at, place_span in sorted((array for array in arrays if not (together and array[1].node.rank)),
-                                           key=lambda array: (array[1].node.rank, array[1].node.id)):
+        for axis, at, place_span in sorted(
+            (array for array in arrays if not (together and array[1].node.rank)),
+            key=lambda array: (array[1].node.rank, array[1].node.id),
+        ):
             left = axis - sum(other < axis for other in gone)
             node = c.make(ops.gather, [node, at.node], [span, place_span], span, axis=left)
             if not at.node.rank:
@@ -158,8 +187,10 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
             single = {j for j, array in zip(marks, arrays, strict=True) if not array[1].node.rank}
             names = [name for j, name in enumerate(names) if j not in single]
             shape = [length for j, length in enumerate(shape) if j not in single]
-            wide = [(axis - sum(1 for other, index, _ in arrays if other < axis and not index.node.rank), at, place)
-                    for axis, at, place in wide]
+            wide = [
+                (axis - sum(1 for other, index, _ in arrays if other < axis and not index.node.rank), at, place)
+                for axis, at, place in wide
+            ]
             node, shape, names = _at_once(c, node, wide, shape, names, span)
         for _, at, _ in () if together else arrays:
             i = shape.index(None)
@@ -174,17 +205,25 @@ def _listed(c: Context, places: list[Value] | tuple[Value, ...], size: Size, spa
     """A list of whole numbers as the int tensor that it stands for, as in NumPy: E0238 for one outside, E0240."""
     whole = [at for at in places if isinstance(at, int) and not isinstance(at, bool)]
     if not places or len(whole) < len(places):
-        raise error("E0240", f"an index is a whole number, a slice or an int tensor, not {kind(places)}", span,
-                    "not whole numbers that are known now",
-                    help="`stack([i, j])` makes a tensor of values; `x[i, j]` indexes two dimensions")
+        raise error(
+            "E0240",
+            f"an index is a whole number, a slice or an int tensor, not {kind(places)}",
+            span,
+            "not whole numbers that are known now",
+            help="`stack([i, j])` makes a tensor of values; `x[i, j]` indexes two dimensions",
+        )
     for at in whole:
         _element(plain(at), size, span)
     return Tensor(ops.constant(c.graph, [plain(at) for at in whole], "int"))
 
 
 def _at_once(
-    c: Context, node: Node, arrays: list[tuple[int, Tensor, Span]], shape: list[Size | None],
-    names: list[Label | None], span: Span,
+    c: Context,
+    node: Node,
+    arrays: list[tuple[int, Tensor, Span]],
+    shape: list[Size | None],
+    names: list[Label | None],
+    span: Span,
 ) -> tuple[Node, list[Size | None], list[Label | None]]:
     """Several integer arrays index together: x[i, j][k] = x[i[k], j[k]]; and the shape and names with their dimensions.
 
@@ -221,8 +260,9 @@ def _at_once(
 def _element(at: Size, size: Size, span: Span) -> tuple[Size, Size]:
     if isinstance(at, int) and isinstance(size, int):
         if not -size <= at < size:
-            raise error("E0238", f"index {at} is outside a dimension of {size}", span,
-                        f"valid indices are 0 to {size - 1}")
+            raise error(
+                "E0238", f"index {at} is outside a dimension of {size}", span, f"valid indices are 0 to {size - 1}"
+            )
         at = at % size
     elif isinstance(at, int) and at < 0:
         at = size + at
@@ -241,8 +281,12 @@ def _slice(c: Context, frame: Frame, part: syntax.Slice, size: Size) -> tuple[Si
     for expr in (part.start, part.stop):
         value = None if expr is None else expressions.evaluate(c, frame, expr)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | Dim)):
-            raise error("E0308", "a bound of a slice must be a whole number that is known before the file runs",
-                        expr.span if expr else part.span, f"this is {kind(value)}")
+            raise error(
+                "E0308",
+                "a bound of a slice must be a whole number that is known before the file runs",
+                expr.span if expr else part.span,
+                f"this is {kind(value)}",
+            )
         bounds.append(None if value is None else plain(value))
     if isinstance(size, int) and all(b is None or isinstance(b, int) for b in bounds):
         first, last, _ = slice(bounds[0], bounds[1], step).indices(size)
@@ -251,8 +295,13 @@ def _slice(c: Context, frame: Frame, part: syntax.Slice, size: Size) -> tuple[Si
     stop: Any = bounds[1]
     if step < 0:
         if start is not None or stop is not None:
-            raise error("E0242", "a backward slice of a free dimension takes all of it", part.span, "here",
-                        help="write `x[::-1]`")
+            raise error(
+                "E0242",
+                "a backward slice of a free dimension takes all of it",
+                part.span,
+                "here",
+                help="write `x[::-1]`",
+            )
         return size - 1, -1, step, -((0 - size) // -step) if step != -1 else size
     start = 0 if start is None else start + size if isinstance(start, int) and start < 0 else start
     stop = size if stop is None else stop + size if isinstance(stop, int) and stop < 0 else stop

@@ -1,5 +1,6 @@
 """Where names come from: the spec, what it imports, and the standard library, of which only the files
 that a spec uses are read and parsed."""
+
 from __future__ import annotations
 
 import errno
@@ -101,23 +102,42 @@ class Library:
             elif isinstance(declaration, syntax.Derivative):
                 first = unit.derivatives.setdefault(declaration.name, declaration)
                 if first is not declaration:
-                    self.problems.add(error(
-                        "E0203", f"the derivative of `{declaration.name}` is defined twice", declaration.name_span,
-                        "here again", more=[(first.name_span, "first here")], help="keep one of them",
-                    ))
+                    self.problems.add(
+                        error(
+                            "E0203",
+                            f"the derivative of `{declaration.name}` is defined twice",
+                            declaration.name_span,
+                            "here again",
+                            more=[(first.name_span, "first here")],
+                            help="keep one of them",
+                        )
+                    )
             else:
                 before = unit.declarations.get(declaration.name)
                 if before is not None:
-                    self.problems.add(error(
-                        "E0203", f"`{declaration.name}` is defined twice", declaration.name_span, "here again",
-                        more=[(before.name_span, "first here")], help="give one of them another name",
-                    ))
-                elif not standard and not isinstance(declaration, syntax.Model) \
-                        and (declaration.name in standard_index() or declaration.name in BUILTINS):
-                    self.problems.warn(error(
-                        "W0202", f"`{declaration.name}` hides the definition of the standard library",
-                        declaration.name_span, "this one is used in this file",
-                    ))
+                    self.problems.add(
+                        error(
+                            "E0203",
+                            f"`{declaration.name}` is defined twice",
+                            declaration.name_span,
+                            "here again",
+                            more=[(before.name_span, "first here")],
+                            help="give one of them another name",
+                        )
+                    )
+                elif (
+                    not standard
+                    and not isinstance(declaration, syntax.Model)
+                    and (declaration.name in standard_index() or declaration.name in BUILTINS)
+                ):
+                    self.problems.warn(
+                        error(
+                            "W0202",
+                            f"`{declaration.name}` hides the definition of the standard library",
+                            declaration.name_span,
+                            "this one is used in this file",
+                        )
+                    )
                 unit.declarations.setdefault(declaration.name, declaration)
         for rule in unit.derivatives.values():
             self._check_rule(unit, rule)
@@ -128,20 +148,30 @@ class Library:
         fn = unit.declarations.get(rule.name)
         if not isinstance(fn, syntax.Fn):
             fns = [name for name, other in unit.declarations.items() if isinstance(other, syntax.Fn)]
-            self.problems.add(error(
-                "E0255", f"this file has no `fn {rule.name}`", rule.name_span, "its derivative is given here",
-                help=did_you_mean(rule.name, fns) or "a derivative belongs in the file of its fn",
-            ))
+            self.problems.add(
+                error(
+                    "E0255",
+                    f"this file has no `fn {rule.name}`",
+                    rule.name_span,
+                    "its derivative is given here",
+                    help=did_you_mean(rule.name, fns) or "a derivative belongs in the file of its fn",
+                )
+            )
             return
         own, wanted = [p.name for p in rule.configuration], [p.name for p in fn.configuration]
         bare = not any(p.default or p.type or p.within for p in rule.configuration)
         if own[2:] != wanted or len(set(own)) < len(own) or not bare:
-            self.problems.add(error(
-                "E0256", f"the derivative of `{rule.name}` takes what flows back, the result, and the fn's arguments",
-                rule.name_span, f"it takes ({', '.join(own)})", more=[(fn.name_span, f"takes ({', '.join(wanted)})")],
-                help=f"write `derivative {rule.name}({', '.join(['g', 'y', *wanted])})`: types and defaults "
-                     "come from the fn",
-            ))
+            self.problems.add(
+                error(
+                    "E0256",
+                    f"the derivative of `{rule.name}` takes what flows back, the result, and the fn's arguments",
+                    rule.name_span,
+                    f"it takes ({', '.join(own)})",
+                    more=[(fn.name_span, f"takes ({', '.join(wanted)})")],
+                    help=f"write `derivative {rule.name}({', '.join(['g', 'y', *wanted])})`: types and defaults "
+                    "come from the fn",
+                )
+            )
 
     def _import(self, unit: Unit, statement: syntax.Import, folder: Path | None) -> None:
         try:
@@ -155,42 +185,77 @@ class Library:
     def _imported(self, statement: syntax.Import, folder: Path | None) -> Unit | None:
         if statement.module is not None:
             if statement.module[0] != "std" or len(statement.module) < 2:
-                raise error("E0205", f"there is no module `{'.'.join(statement.module)}`", statement.span,
-                            "a module without quotes is one of the library's",
-                            help='write `import std.NAME` or `import "file.dl"`')
+                raise error(
+                    "E0205",
+                    f"there is no module `{'.'.join(statement.module)}`",
+                    statement.span,
+                    "a module without quotes is one of the library's",
+                    help='write `import std.NAME` or `import "file.dl"`',
+                )
             path = standard_folder().joinpath(*statement.module[1:]).with_suffix(".dl")
             if not path.is_file():
-                known = sorted(".".join(p.relative_to(standard_folder()).with_suffix("").parts)
-                               for p in standard_folder().rglob("*.dl"))
-                raise error("E0205", f"the standard library has no file `{'.'.join(statement.module[1:])}`",
-                            statement.span, "not found", notes=["it has " + ", ".join(known)],
-                            help=did_you_mean(".".join(statement.module[1:]), known))
+                known = sorted(
+                    ".".join(p.relative_to(standard_folder()).with_suffix("").parts)
+                    for p in standard_folder().rglob("*.dl")
+                )
+                raise error(
+                    "E0205",
+                    f"the standard library has no file `{'.'.join(statement.module[1:])}`",
+                    statement.span,
+                    "not found",
+                    notes=["it has " + ", ".join(known)],
+                    help=did_you_mean(".".join(statement.module[1:]), known),
+                )
             return self.standard(path)
         assert statement.path is not None
         if folder is None or self.root is None:
-            raise error("E0206", "a spec given as text cannot import files", statement.span, "no folder to look in",
-                        help="save the spec as a file and compile that")
+            raise error(
+                "E0206",
+                "a spec given as text cannot import files",
+                statement.span,
+                "no folder to look in",
+                help="save the spec as a file and compile that",
+            )
         try:
             target = (folder / statement.path).resolve()
             exists = target.is_file()
         except RuntimeError:  # of Path.resolve
-            raise error("E0770", f'the import "{statement.path}" is a link that leads back to itself', statement.span,
-                        "imported here", help="import the file itself") from None
+            raise error(
+                "E0770",
+                f'the import "{statement.path}" is a link that leads back to itself',
+                statement.span,
+                "imported here",
+                help="import the file itself",
+            ) from None
         except (OSError, ValueError) as problem:  # too long a name, a character that no file has
             if getattr(problem, "errno", None) == errno.ELOOP:
-                raise error("E0770", f'the import "{statement.path}" is a link that leads back to itself',
-                            statement.span, "imported here", help="import the file itself") from None
+                raise error(
+                    "E0770",
+                    f'the import "{statement.path}" is a link that leads back to itself',
+                    statement.span,
+                    "imported here",
+                    help="import the file itself",
+                ) from None
             raise error("E0204", "no file can have this name", statement.span, "imported here") from None
         if not target.is_relative_to(self.root.resolve()):
-            raise error("E0207", f'the import "{statement.path}" leaves the folder of the spec', statement.span,
-                        "imports stay inside the folder of the main spec and below",
-                        help="move the file below the spec, or the spec above the file")
+            raise error(
+                "E0207",
+                f'the import "{statement.path}" leaves the folder of the spec',
+                statement.span,
+                "imports stay inside the folder of the main spec and below",
+                help="move the file below the spec, or the spec above the file",
+            )
         name = target.relative_to(self.root.resolve()).as_posix()
         if target in self._files:
             return self._files[target]  # also breaks circles: both files see each other
         if not exists:
-            raise error("E0204", f'the imported file "{statement.path}" does not exist', statement.span, "not found",
-                        notes=[f"looked for {name} beside the main spec"])
+            raise error(
+                "E0204",
+                f'the imported file "{statement.path}" does not exist',
+                statement.span,
+                "not found",
+                notes=[f"looked for {name} beside the main spec"],
+            )
         text = read_source(target)
         name = f"./{name}" if name.startswith("std/") else name  # not to be taken for a file of the library
         return self.load(Source(name, text.text), folder=target.parent)
@@ -224,18 +289,31 @@ def train_block(unit: Unit, model: syntax.Model) -> syntax.Train | None:
     models = [d.name for d in unit.declarations.values() if isinstance(d, syntax.Model)]
     for block in unit.trains:
         if block.name is None and len(models) > 1:
-            raise error("E0208", f"the file holds {len(models)} models: which one is trained here?", block.span,
-                        "a block without a name",
-                        notes=["models are " + ", ".join(models)], help=f"write `train {models[0]} {{ ... }}`")
+            raise error(
+                "E0208",
+                f"the file holds {len(models)} models: which one is trained here?",
+                block.span,
+                "a block without a name",
+                notes=["models are " + ", ".join(models)],
+                help=f"write `train {models[0]} {{ ... }}`",
+            )
         if block.name is not None and block.name not in models:
-            raise error("E0209", f"there is no model `{block.name}`", block.name_span, "trained here",
-                        notes=["models are " + ", ".join(models)], help=did_you_mean(block.name, models))
-    blocks = [block for block in unit.trains
-              if block.name in (model.name, None)]
+            raise error(
+                "E0209",
+                f"there is no model `{block.name}`",
+                block.name_span,
+                "trained here",
+                notes=["models are " + ", ".join(models)],
+                help=did_you_mean(block.name, models),
+            )
+    blocks = [block for block in unit.trains if block.name in (model.name, None)]
     if len(blocks) > 1:
-        raise error("E0501", f"`{model.name}` has {len(blocks)} train blocks: blocks that run one after another are "
-                    "not in this version", blocks[1].span, "the second block",
-                    more=[(blocks[0].span, "the first")], help="keep one block")
+        raise error(
+            "E0501",
+            f"`{model.name}` has {len(blocks)} train blocks: blocks that run one after another are not in this version",
+            blocks[1].span,
+            "the second block",
+            more=[(blocks[0].span, "the first")],
+            help="keep one block",
+        )
     return blocks[0] if blocks else None
-
-

@@ -1,4 +1,5 @@
 """Losses, metrics, outputs, and `~`: what a model adds up and shows."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -35,17 +36,22 @@ class Pass:
 
     def total(self, *, priors: bool, only: str | None = None) -> Node | None:
         """The sum of the losses, with or without the priors."""
-        return total([node for name, node, prior in self.losses
-                      if (priors or not prior) and (only is None or name == only)])
+        return total(
+            [node for name, node, prior in self.losses if (priors or not prior) and (only is None or name == only)]
+        )
 
 
 def scalar(c: Context, value: Value, what: str, span: Span, dtype: str | None = "float") -> Node:
     """A value that must be a single number. E0332 otherwise."""
     node = to_node(c, value)
     if node is None or node.rank or node.dtype == "key":
-        raise error("E0332", f"{what} is a single number", span,
-                    f"this is {kind(value)}" if node is None else f"this is `{node.type}`",
-                    help="`mean(...)` or `sum(...)` over all of it makes one number")
+        raise error(
+            "E0332",
+            f"{what} is a single number",
+            span,
+            f"this is {kind(value)}" if node is None else f"this is `{node.type}`",
+            help="`mean(...)` or `sum(...)` over all of it makes one number",
+        )
     return node if dtype is None or node.dtype == dtype else ops.cast(node, dtype=dtype)
 
 
@@ -64,8 +70,13 @@ def term(c: Context, frame: Frame, statement: syntax.Term) -> None:
         terms = [term for term, _, _ in current.losses]
         pair = (statement.kind == "metric" and name in terms) or (statement.kind == "loss" and name in current.metrics)
         if name == "loss" or (name in current.places and not (pair and name not in current.paired)):
-            raise error("E0203", f"`{name}` is defined twice", statement.name_span, "again here",
-                        more=[(current.places.get(name), "first here")])
+            raise error(
+                "E0203",
+                f"`{name}` is defined twice",
+                statement.name_span,
+                "again here",
+                more=[(current.places.get(name), "first here")],
+            )
         if pair:
             current.paired[name] = None
         current.places[name] = statement.name_span
@@ -102,11 +113,17 @@ def observe(c: Context, frame: Frame, left: Value, right: Value, left_span: Span
     if calls.is_maker(right):
         right = calls.call(c, frame, right, [], span)
     if not isinstance(right, Distributed):
-        raise error("E0236", f"`~` takes a distribution, not {kind(right)}", span, f"this is {kind(right)}",
-                    help="write `y ~ normal(mean, std)` or another distribution of the library")
+        raise error(
+            "E0236",
+            f"`~` takes a distribution, not {kind(right)}",
+            span,
+            f"this is {kind(right)}",
+            help="write `y ~ normal(mean, std)` or another distribution of the library",
+        )
     if to_node(c, left) is None:
-        raise error("E0301", f"`~` says how a tensor is distributed, not {kind(left)}", left_span,
-                    f"this is {kind(left)}")
+        raise error(
+            "E0301", f"`~` says how a tensor is distributed, not {kind(left)}", left_span, f"this is {kind(left)}"
+        )
     if frame.predicting:
         return
     subject = left if isinstance(left, Tensor) else Tensor(to_node(c, left, "float"))  # type: ignore[arg-type]
@@ -116,8 +133,9 @@ def observe(c: Context, frame: Frame, left: Value, right: Value, left_span: Span
         if right.joint and density.rank > 1:
             density = ops.reduce_sum(density, axes=tuple(range(1, density.rank)), keepdims=False)
         if right.weights is not None:
-            weights = c.make(ops.broadcast_to, [ops.cast(right.weights.node, dtype="float")], [span], span,
-                             shape=density.shape)
+            weights = c.make(
+                ops.broadcast_to, [ops.cast(right.weights.node, dtype="float")], [span], span, shape=density.shape
+            )
             axes = tuple(range(density.rank))
             summed = ops.reduce_sum(density * weights, axes=axes, keepdims=False)
             whole = ops.reduce_sum(weights, axes=axes, keepdims=False)
@@ -143,10 +161,14 @@ def _same_rows(current: Pass) -> None:
     """Beside a prior an observation is a row: a likelihood of several values a row must say `joint`."""
     for density, span in current.rows:
         if density.rank != 1:
-            raise error("E0502", "with a prior, it must be clear what one observation is", span,
-                        f"this likelihood has log densities of shape `{density.type}`",
-                        more=[(current.priors[0], "the prior is shared among the observations")],
-                        help="`joint(...)` makes all of a row one observation")
+            raise error(
+                "E0502",
+                "with a prior, it must be clear what one observation is",
+                span,
+                f"this likelihood has log densities of shape `{density.type}`",
+                more=[(current.priors[0], "the prior is shared among the observations")],
+                help="`joint(...)` makes all of a row one observation",
+            )
 
 
 def log_density(c: Context, frame: Frame, value: Distributed, subject: Tensor, left_span: Span, span: Span) -> Node:

@@ -1,5 +1,6 @@
 """`inner.W` above the first application of `inner`: the parameters of an instance have their shapes from an application
 further down, which is tried here and leaves nothing behind but the parameters."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,5 @@
 """What was probably meant where shapes do not fit: the form that works, with the names of the text."""
+
 from __future__ import annotations
 
 import re
@@ -38,8 +39,10 @@ def _indexed(rows: Node, few: Node) -> str | None:
     if not isinstance(free, Dim) or not isinstance(count, int) or len(free.names()) != 1:
         return None
     name, row = _whole(few), free.names()[0]
-    return (f"say which of the {count} a row belongs to: `input row: int[{row}] in 0..{count}`, and `{name}[row]` for "
-            f"`{_name(few)}`; where the data have them in order, `{name}[arange({free})]` with `batch: all`")
+    return (
+        f"say which of the {count} a row belongs to: `input row: int[{row}] in 0..{count}`, and `{name}[row]` for "
+        f"`{_name(few)}`; where the data have them in order, `{name}[arange({free})]` with `batch: all`"
+    )
 
 
 def _raised(small: Node, large: Node) -> str | None:
@@ -71,8 +74,10 @@ def two_names(name: str, size: Size) -> tuple[list[str], str]:
     """Notes and the way out where a dimension of that name and size meets another name (E0313)."""
     if isinstance(size, Dim):
         return ["two different names never meet"], "if they always have the same size, declare both with one name"
-    return (["both have the same size here, but two different names never meet"],
-            f"`v[{name}]` lays a vector along the dimension `{name}`")
+    return (
+        ["both have the same size here, but two different names never meet"],
+        f"`v[{name}]` lays a vector along the dimension `{name}`",
+    )
 
 
 def counted(owner: str, name: str, type: TensorType) -> str:
@@ -80,8 +85,10 @@ def counted(owner: str, name: str, type: TensorType) -> str:
     first, *rest = type.shape
     if owner == "model" and isinstance(first, Dim) and not any(isinstance(size, Dim) for size in rest):
         row = (first.names() or ["batch"])[0]
-        return (f"say how many there are, `param {name}: float{show_shape((8, *rest))}`, and which of them a row "
-                f"takes: `{name}[row]` of `input row: int[{row}] in 0..8`")
+        return (
+            f"say how many there are, `param {name}: float{show_shape((8, *rest))}`, and which of them a row "
+            f"takes: `{name}[row]` of `input row: int[{row}] in 0..8`"
+        )
     return "give the dimension a number where the data are declared: `input x: float[batch, 8]`"
 
 

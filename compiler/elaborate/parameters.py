@@ -1,4 +1,5 @@
 """Parameters and states: their paths, types and start values."""
+
 from __future__ import annotations
 
 from dlc.runtime.metadata import RESERVED
@@ -10,52 +11,45 @@ from ..ir.rebuild import rebuild
 from ..ir.types import Dim, TensorType
 from ..source import Span
 from ..syntax import tree as syntax
-from . import (
-    calls,
-    distributions,
-    expressions,
-    likelihood,
-    meant,
-    scan,
-    statements,
-    tensor_arguments,
-    types,
-)
+from . import calls, distributions, expressions, likelihood, meant, scan, statements, tensor_arguments, types
 from .context import Context, to_node
 from .scope import Frame, StateSlot
-from .values import (
-    POISON,
-    Argument,
-    Builtin,
-    Declared,
-    Distributed,
-    Label,
-    Partial,
-    Tensor,
-    Value,
-    kind,
-)
+from .values import POISON, Argument, Builtin, Declared, Distributed, Label, Partial, Tensor, Value, kind
 
 
 def _owner(c: Context, frame: Frame, statement: syntax.Param | syntax.State, word: str) -> None:
     if frame.kind not in ("model", "layer", "optimizer") or (word == "param" and frame.kind == "optimizer"):
-        raise error("E0229", f"`{word}` cannot be used in {calls.article(frame.kind)}", statement.span, "declared here",
-                    help="a `layer` or `model` has parameters" if frame.kind == "fn" else None)
-    if (statement.name in frame.names
-        or statement.name in frame.states) and frame.names.get(statement.name) is not POISON:
+        raise error(
+            "E0229",
+            f"`{word}` cannot be used in {calls.article(frame.kind)}",
+            statement.span,
+            "declared here",
+            help="a `layer` or `model` has parameters" if frame.kind == "fn" else None,
+        )
+    if (statement.name in frame.names or statement.name in frame.states) and frame.names.get(
+        statement.name
+    ) is not POISON:
         raise error("E0203", f"`{statement.name}` is defined twice", statement.name_span, "again here")
     if frame.path == "" and statement.name in RESERVED:
-        raise error("E0245", f"`{statement.name}` is a reserved name: every compiled file has it",
-                    statement.name_span,
-                    "declared here", notes=["reserved names are " + ", ".join(RESERVED)], help="give it another name")
+        raise error(
+            "E0245",
+            f"`{statement.name}` is a reserved name: every compiled file has it",
+            statement.name_span,
+            "declared here",
+            notes=["reserved names are " + ", ".join(RESERVED)],
+            help="give it another name",
+        )
     statements.hides(c, frame, statement.name, statement.name_span)
     known = _path(frame, statement.name) in c.module.variables or statement.name in frame.replaced
     if frame.conditional and frame.kind != "optimizer" and not known:
-        raise error("E0222",
-                    "nothing may be made inside this `if`: the training and the predicting graph would not share it",
-                    statement.span, f"`{statement.name}` is made here",
-                    more=[(frame.conditional, "under this condition")],
-                    help="declare it before the `if`")
+        raise error(
+            "E0222",
+            "nothing may be made inside this `if`: the training and the predicting graph would not share it",
+            statement.span,
+            f"`{statement.name}` is made here",
+            more=[(frame.conditional, "under this condition")],
+            help="declare it before the `if`",
+        )
 
 
 def _path(frame: Frame, name: str) -> str:
@@ -67,12 +61,22 @@ def param(c: Context, frame: Frame, statement: syntax.Param) -> None:
     _owner(c, frame, statement, "param")
     type, labels = types.declared(c, frame, statement.type)
     if type.dtype != "float":
-        raise error("E0327", f"a param is learned by its derivative: it must be float, not {type.dtype}",
-                    statement.type.span, "declared here", help="use `state` for whole numbers and truth values")
+        raise error(
+            "E0327",
+            f"a param is learned by its derivative: it must be float, not {type.dtype}",
+            statement.type.span,
+            "declared here",
+            help="use `state` for whole numbers and truth values",
+        )
     if any(isinstance(size, Dim) for size in type.shape):
-        raise error("E0328", f"the shape of `{statement.name}` must be known before the file runs", statement.type.span,
-                    f"this is `{type}`", notes=["a free dimension such as `batch` can differ from run to run"],
-                    help=meant.counted(frame.kind, statement.name, type))
+        raise error(
+            "E0328",
+            f"the shape of `{statement.name}` must be known before the file runs",
+            statement.type.span,
+            f"this is `{type}`",
+            notes=["a free dimension such as `batch` can differ from run to run"],
+            help=meant.counted(frame.kind, statement.name, type),
+        )
     if statement.name in frame.replaced:
         argument = frame.replaced[statement.name]
         what = f"`{statement.name}`"
@@ -138,9 +142,14 @@ def start_value(c: Context, frame: Frame, rule: Value, type: TensorType, span: S
         node = to_node(c, value, type.dtype)
         tensor_arguments.refuse(c, node, type, span)
         if node is None:
-            raise error("E0329", f"{kind(value)} is not a start value", span, f"this is {kind(value)}",
-                        help="use a number, an initialiser such as `glorot_uniform`, or a distribution such as "
-                             "`normal(0, 0.02)`")
+            raise error(
+                "E0329",
+                f"{kind(value)} is not a start value",
+                span,
+                f"this is {kind(value)}",
+                help="use a number, an initialiser such as `glorot_uniform`, or a distribution such as "
+                "`normal(0, 0.02)`",
+            )
         if node.shape != type.shape:
             node = c.make(ops.broadcast_to, [node], [span], span, shape=type.shape)
         # A start value may read other variables: it then starts from what they start from.
@@ -149,8 +158,13 @@ def start_value(c: Context, frame: Frame, rule: Value, type: TensorType, span: S
         for leaf in [x for x in c.graph.order([node]) if x.op.name in data]:
             start = c.graph.outputs.get(f"initial/{leaf.attrs.get('path')}") if leaf.op.name == "variable" else None
             if start is None:
-                raise error("E0330", "a start value cannot depend on the data or on the step", span, "here",
-                            help="use a number or an initialiser")
+                raise error(
+                    "E0330",
+                    "a start value cannot depend on the data or on the step",
+                    span,
+                    "here",
+                    help="use a number or an initialiser",
+                )
             starts[leaf] = start
         return rebuild(c.graph, [node], starts)[0]
 
@@ -175,8 +189,12 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
         node = to_node(c, rule)
         type = node.type if node is not None else TensorType("float", ())
     if any(isinstance(size, Dim) for size in type.shape):
-        raise error("E0328", f"the shape of `{statement.name}` must be known before the file runs", statement.span,
-                    f"this is `{type}`")
+        raise error(
+            "E0328",
+            f"the shape of `{statement.name}` must be known before the file runs",
+            statement.span,
+            f"this is `{type}`",
+        )
     if statement.name in frame.replaced:
         given = frame.replaced[statement.name]
         node = fitting(c, given.value, statement.name, type, given.span)
@@ -188,8 +206,13 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
         path, which = _path(frame, statement.name), "state"
     fresh = path not in c.module.variables
     if not statement.drawn and not isinstance(rule, Tensor | int | float | Dim):
-        raise error("E0329", f"{kind(rule)} is not a start value", statement.value.span, f"this is {kind(rule)}",
-                    help=f"`state {statement.name}: ... init {statement.value.span.text}` uses an initialiser")
+        raise error(
+            "E0329",
+            f"{kind(rule)} is not a start value",
+            statement.value.span,
+            f"this is {kind(rule)}",
+            help=f"`state {statement.name}: ... init {statement.value.span.text}` uses an initialiser",
+        )
     variable = c.variable(path, which, type, statement.span)
     if fresh:
         c.graph.outputs[f"initial/{path}"] = start_value(c, frame, rule, type, statement.value.span)

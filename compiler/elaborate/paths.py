@@ -1,4 +1,5 @@
 """Patterns over the paths of parameters: `encoder.*`, `*.W`, `block[*].conv1.W`, with `,` `and` `not`."""
+
 from __future__ import annotations
 
 import re

@@ -1,4 +1,5 @@
 """`scan t over time { ... }`: one iteration is elaborated on placeholders, and then closed into the body of a scan."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
@@ -48,12 +49,18 @@ class OpenScan:
     @cached_property
     def collected(self) -> dict[str, Span]:
         """The names that iterations give their parts to, `y[:, t] = ...`, and where the first does."""
-        targets = [target for part in syntax.walk(self.statement.body) if isinstance(part, syntax.Assign)
-                   for target in part.targets if isinstance(target, syntax.Index)]
+        targets = [
+            target
+            for part in syntax.walk(self.statement.body)
+            if isinstance(part, syntax.Assign)
+            for target in part.targets
+            if isinstance(target, syntax.Index)
+        ]
         found: dict[str, Span] = {}
         for target in targets:
             if isinstance(target.value, syntax.Name) and any(
-                    isinstance(e, syntax.Name) and e.name == self.statement.name for e in target.places):
+                isinstance(e, syntax.Name) and e.name == self.statement.name for e in target.places
+            ):
                 found.setdefault(target.value.name, target.span)
         return found
 
@@ -107,14 +114,25 @@ def scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
     length, label, reverse = _iterations(statement, over)
     fresh(frame, statement.name, statement.name_span)
     if statement.name in frame.names or statement.name in frame.states:
-        raise error("E0370", f"the iteration variable `{statement.name}` has a name from outside the scan",
-                    statement.name_span,
-                    "named here", help="give the variable another name")
+        raise error(
+            "E0370",
+            f"the iteration variable `{statement.name}` has a name from outside the scan",
+            statement.name_span,
+            "named here",
+            help="give the variable another name",
+        )
     c.scans += 1
     first = c.graph.next_id
     iteration = ops.make_iteration(c.graph, c.scans)
-    open_scan = OpenScan(statement, c.scans, iteration, length, first, {**dict.fromkeys(frame.names),
-                      **dict.fromkeys(frame.states)}, frame.undecided)
+    open_scan = OpenScan(
+        statement,
+        c.scans,
+        iteration,
+        length,
+        first,
+        {**dict.fromkeys(frame.names), **dict.fromkeys(frame.states)},
+        frame.undecided,
+    )
     # States from outside that the iteration moves are carried along, too.
     held = {name: (open_scan.state(c, slot.value), slot) for name, slot in frame.states.items()}
     moving = _Moving(c, open_scan)
@@ -145,8 +163,15 @@ def scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
     emits = {name: emit for name, emit in open_scan.emits.items() if emit is not None}
     with c.at(frame, statement.span):
         made = scan_builder.close(
-            c.graph, open_scan.starts, iteration, [ends[leaf] for leaf in open_scan.starts],
-            [e.node for e in emits.values()], [e.place for e in emits.values()], length, reverse, first,
+            c.graph,
+            open_scan.starts,
+            iteration,
+            [ends[leaf] for leaf in open_scan.starts],
+            [e.node for e in emits.values()],
+            [e.place for e in emits.values()],
+            length,
+            reverse,
+            first,
         )
     last = dict(zip(open_scan.starts, made, strict=False))
     for leaf, slot in held.values():
@@ -177,30 +202,52 @@ def _iterations(statement: syntax.Scan, over: Value) -> tuple[Size, Label | None
     if isinstance(over, Range):
         for bound in (over.start, over.stop):
             if isinstance(bound, bool) or not isinstance(bound, int | Dim):
-                raise error("E0371", f"a bound of a scan is a size, not {kind(bound)}", statement.over.span,
-                            f"this is {kind(bound)}", help="whole numbers and sizes such as `time` are known before "
-                            "the iterations begin; skip iterations with a mask: `where(t < lengths, new, old)`")
+                raise error(
+                    "E0371",
+                    f"a bound of a scan is a size, not {kind(bound)}",
+                    statement.over.span,
+                    f"this is {kind(bound)}",
+                    help="whole numbers and sizes such as `time` are known before "
+                    "the iterations begin; skip iterations with a mask: `where(t < lengths, new, old)`",
+                )
         if plain(over.start) != 0:
-            raise error("E0371", "the iterations of a scan are numbered from 0", statement.over.span,
-                        f"this begins at {over.start}", help="write `0..n` and read `x[:, t + 1]`")
+            raise error(
+                "E0371",
+                "the iterations of a scan are numbered from 0",
+                statement.over.span,
+                f"this begins at {over.start}",
+                help="write `0..n` and read `x[:, t + 1]`",
+            )
         stop = over.stop
         if isinstance(stop, int) and stop < 1:
             raise error("E0371", "a scan has at least one iteration", statement.over.span, f"{stop} iterations")
         return plain(stop), label_of(stop), reverse
-    helps = {int: "write `0..n` for a number of iterations",
-             Tensor: "`scan t over time` runs over the dimension `time`; each iteration "
-                     "reads `x[:, t]`", list: "`for` runs over a list"}
-    raise error("E0371", f"a scan runs over a dimension or `0..n`, not {kind(over)}", statement.over.span,
-                f"this is {kind(over)}", help=next((h for t, h in helps.items() if isinstance(over, t)), None))
+    helps = {
+        int: "write `0..n` for a number of iterations",
+        Tensor: "`scan t over time` runs over the dimension `time`; each iteration reads `x[:, t]`",
+        list: "`for` runs over a list",
+    }
+    raise error(
+        "E0371",
+        f"a scan runs over a dimension or `0..n`, not {kind(over)}",
+        statement.over.span,
+        f"this is {kind(over)}",
+        help=next((h for t, h in helps.items() if isinstance(over, t)), None),
+    )
 
 
 def fresh(frame: Frame, name: str, span: Span) -> None:
     """Names of an iteration end with it, and may not repeat one from outside. E0370."""
     if frame.scan is not None and name in frame.scan.outside and frame.names.get(name) is not POISON:
-        raise error("E0370", f"`{name}` is a name from outside the scan", span, "assigned in an iteration",
-                    more=[(frame.scan.statement.name_span, "names of an iteration end with it")],
-                    help=f"what is carried from iteration to iteration is a state: `state {name}: float[...] = ...`, "
-                         f"`{name} <- ...`; otherwise choose another name")
+        raise error(
+            "E0370",
+            f"`{name}` is a name from outside the scan",
+            span,
+            "assigned in an iteration",
+            more=[(frame.scan.statement.name_span, "names of an iteration end with it")],
+            help=f"what is carried from iteration to iteration is a state: `state {name}: float[...] = ...`, "
+            f"`{name} <- ...`; otherwise choose another name",
+        )
 
 
 def state(c: Context, frame: Frame, statement: syntax.State) -> None:
@@ -211,9 +258,13 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
     if name in open_scan.outside or name in frame.names or name in frame.states:
         raise error("E0203", f"`{name}` is defined twice", statement.name_span, "again here")
     if frame.undecided is not open_scan.undecided or statement.drawn:
-        raise error("E0372", "a state of a scan has one start value", statement.span,
-                    "drawn here" if statement.drawn else "made under a run-time condition",
-                    help=f"write `state {name}: float[batch, n] = VALUE`, first in the scan")
+        raise error(
+            "E0372",
+            "a state of a scan has one start value",
+            statement.span,
+            "drawn here" if statement.drawn else "made under a run-time condition",
+            help=f"write `state {name}: float[batch, n] = VALUE`, first in the scan",
+        )
     with _before(c, open_scan):
         rule = expressions.evaluate(c, frame, statement.value)
         if rule is POISON:
@@ -221,17 +272,26 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
             return
         node = to_node(c, rule)
         if node is None:
-            raise error("E0329", f"{kind(rule)} is not a start value", statement.value.span, f"this is {kind(rule)}",
-                        help="use a number or a tensor")
+            raise error(
+                "E0329",
+                f"{kind(rule)} is not a start value",
+                statement.value.span,
+                f"this is {kind(rule)}",
+                help="use a number or a tensor",
+            )
         labels = rule.labels if isinstance(rule, Tensor) else ()
         type = node.type
         if statement.type is not None:
             type, labels = types.declared(c, frame, statement.type)
         start = parameters.fitting(c, rule, name, type, statement.value.span)
     if depends(start, open_scan):
-        raise error("E0372", f"`{name}` starts before the first iteration", statement.value.span,
-                    "depends on the iteration",
-                    help="a start value is made from what is outside the scan")
+        raise error(
+            "E0372",
+            f"`{name}` starts before the first iteration",
+            statement.value.span,
+            "depends on the iteration",
+            help="a start value is made from what is outside the scan",
+        )
     leaf = open_scan.state(c, start)
     slot = StateSlot("", type, leaf, labels, open_scan)
     frame.states[name] = slot
@@ -270,8 +330,13 @@ def depends(node: Node, open_scan: OpenScan) -> bool:
 def check_outside(c: Context, node: Node, what: str, span: Span | None) -> None:
     """E0373 where a value of one iteration would leave its scan."""
     if any(depends(node, open_scan) for open_scan in c.open_scans):
-        raise error("E0373", f"{what} cannot be in a scan", span, "depends on the iteration",
-                    help="collect the iterations, `y[:, t] = ...`, and write it after the scan")
+        raise error(
+            "E0373",
+            f"{what} cannot be in a scan",
+            span,
+            "depends on the iteration",
+            help="collect the iterations, `y[:, t] = ...`, and write it after the scan",
+        )
 
 
 def collects(frame: Frame, target: syntax.Index) -> bool:
@@ -289,25 +354,38 @@ def collect(c: Context, frame: Frame, target: syntax.Index, value: Value) -> Non
     assert isinstance(target.value, syntax.Name)
     name, open_scan = target.value.name, frame.scan
     if open_scan is None:
-        raise error("E0374", f"`{target.span.text} = ...` collects the iterations of a scan, and this is outside one",
-                    target.span, "assigned here",
-                    help="a value cannot be changed in part: make a new one with `concat`, "
-                    "`where` or `stack`")
-    mine = [i for i, e in enumerate(target.places)
-            if isinstance(e, syntax.Name) and e.name == open_scan.statement.name]
+        raise error(
+            "E0374",
+            f"`{target.span.text} = ...` collects the iterations of a scan, and this is outside one",
+            target.span,
+            "assigned here",
+            help="a value cannot be changed in part: make a new one with `concat`, `where` or `stack`",
+        )
+    mine = [i for i, e in enumerate(target.places) if isinstance(e, syntax.Name) and e.name == open_scan.statement.name]
     gaps = [i for i, e in enumerate(target.places) if isinstance(e, syntax.Ellipsis)]
-    plain_ = all(i in mine or i in gaps or (isinstance(e, syntax.Slice) and not (e.start or e.stop or e.step))
-                 for i, e in enumerate(target.places))
+    plain_ = all(
+        i in mine or i in gaps or (isinstance(e, syntax.Slice) and not (e.start or e.stop or e.step))
+        for i, e in enumerate(target.places)
+    )
     if len(mine) != 1 or len(gaps) > 1 or not plain_:
         iteration = open_scan.statement.name
-        raise error("E0375", f"the iterations are collected with `:` and the iteration variable `{iteration}`, once",
-                    target.span,
-                    "another form", help=f"write `{name}[:, {iteration}] = ...`; what an inner scan collects is "
-                    f"collected once more after it: `{name}[:, {iteration}] = inner`")
+        raise error(
+            "E0375",
+            f"the iterations are collected with `:` and the iteration variable `{iteration}`, once",
+            target.span,
+            "another form",
+            help=f"write `{name}[:, {iteration}] = ...`; what an inner scan collects is "
+            f"collected once more after it: `{name}[:, {iteration}] = inner`",
+        )
     if frame.undecided is not open_scan.undecided:
-        raise error("E0376", f"`{name}` is given a value in every iteration", target.span,
-                    "only if a run-time condition holds", more=[(frame.undecided, "decided at run time")]
-                    if frame.undecided else [], help=f"choose the value: `{target.span.text} = where(condition, a, b)`")
+        raise error(
+            "E0376",
+            f"`{name}` is given a value in every iteration",
+            target.span,
+            "only if a run-time condition holds",
+            more=[(frame.undecided, "decided at run time")] if frame.undecided else [],
+            help=f"choose the value: `{target.span.text} = where(condition, a, b)`",
+        )
     known = open_scan.emits.get(name)
     if known is not None:
         raise error("E0203", f"`{name}` is defined twice", target.span, "again here", more=[(known.span, "first here")])
@@ -320,13 +398,15 @@ def collect(c: Context, frame: Frame, target: syntax.Index, value: Value) -> Non
         return
     node = to_node(c, value)
     if node is None or node.dtype == "key":
-        raise error("E0301", f"a scan collects tensors, not {kind(value)}", target.span,
-                    f"given {kind(value)}")
+        raise error("E0301", f"a scan collects tensors, not {kind(value)}", target.span, f"given {kind(value)}")
     count = len(target.places) - len(gaps)
     if count > node.rank + 1:
-        raise error("E0324",
-                    f"`{name}` has {count - 1} dimensions besides that of the iterations, its value has {node.rank}",
-                    target.span, f"the value is `{node.type}`")
+        raise error(
+            "E0324",
+            f"`{name}` has {count - 1} dimensions besides that of the iterations, its value has {node.rank}",
+            target.span,
+            f"the value is `{node.type}`",
+        )
     place = mine[0] if not gaps or mine[0] < gaps[0] else node.rank + 1 - (len(target.places) - mine[0])
     open_scan.emits[name] = Emit(node, value.labels if isinstance(value, Tensor) else (), place, target.span)
 
@@ -341,10 +421,13 @@ def unfinished(c: Context, name: syntax.Name) -> CompileError | None:
         if target is not None:
             before = f"{name.name}_before"
             return error(
-                "E0377", f"`{name.name}` exists only after its scan", name.span, "read in an iteration",
+                "E0377",
+                f"`{name.name}` exists only after its scan",
+                name.span,
+                "read in an iteration",
                 more=[(target, "each iteration writes its part here")],
                 help=f"what an iteration reads from the one before is a state: `state {before}: float[...] = ...` "
-                     f"first, and last `{before} <-` what `{target.text}` is given",
+                f"first, and last `{before} <-` what `{target.text}` is given",
             )
     return None
 
@@ -354,8 +437,10 @@ def check_range(c: Context, index: Node, size: Size, span: Span) -> None:
     for open_scan in c.open_scans:
         iterations = open_scan.length
         if index is open_scan.iteration and isinstance(size, int) and isinstance(iterations, int) and size < iterations:
-            raise error("E0238", f"the iterations run to {iterations - 1}, outside a dimension of {size}", span,
-                        f"valid indices are 0 to {size - 1}",
-                        more=[(open_scan.statement.over.span, f"{iterations} iterations")])
-
-
+            raise error(
+                "E0238",
+                f"the iterations run to {iterations - 1}, outside a dimension of {size}",
+                span,
+                f"valid indices are 0 to {size - 1}",
+                more=[(open_scan.statement.over.span, f"{iterations} iterations")],
+            )

@@ -1,4 +1,5 @@
 """Frames: what a running declaration knows. One frame for each application of an fn, layer, optimizer..."""
+
 from __future__ import annotations
 
 import itertools
@@ -56,8 +57,9 @@ class Frame:
     unnamed: list[Instance] = field(default_factory=list)  # instances that the running statement made
     taken: set[str] = field(default_factory=set)  # paths given to instances
     subject: str = ""  # of an optimizer: the parameter it updates
-    nested: list[tuple[Updater,
-                       str]] = field(default_factory=list)  # of an optimizer: those it applies, and their names
+    nested: list[tuple[Updater, str]] = field(
+        default_factory=list
+    )  # of an optimizer: those it applies, and their names
     scan: OpenScan | None = None  # the innermost scan of this text
     bodies: list[Sequence[Statement]] = field(default_factory=list)  # that run now, the innermost last
     number: int = field(default_factory=lambda: next(_numbers))
@@ -65,8 +67,16 @@ class Frame:
     def inner(self, kind: str, unit: Unit, span: Span, path: str | None = None) -> Frame:
         """The frame of something applied here, in the same pass and under the same conditions."""
         return Frame(
-            kind, unit, self.path if path is None else path, span, self, self.training, self.predicting,
-            conditional=self.conditional, undecided=self.undecided, fixed=self.fixed,
+            kind,
+            unit,
+            self.path if path is None else path,
+            span,
+            self,
+            self.training,
+            self.predicting,
+            conditional=self.conditional,
+            undecided=self.undecided,
+            fixed=self.fixed,
         )
 
     def label(self, name: str) -> Label:

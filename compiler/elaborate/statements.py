@@ -1,4 +1,5 @@
 """Statements: assignments, `<-`, `~`, inputs, losses and outputs."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -26,15 +27,7 @@ from . import (
 )
 from .context import Context, located, poisoned, to_node
 from .scope import Frame
-from .values import (
-    POISON,
-    Indexed,
-    Instance,
-    Reported,
-    Tensor,
-    Value,
-    kind,
-)
+from .values import POISON, Indexed, Instance, Reported, Tensor, Value, kind
 
 
 def run(c: Context, frame: Frame, body: Sequence[syntax.Statement]) -> None:
@@ -134,8 +127,12 @@ def _assign(c: Context, frame: Frame, statement: syntax.Assign) -> None:
         values = unpack(c, value, len(statement.targets), statement.values[0].span)
     else:
         if len(statement.values) != len(statement.targets):
-            raise error("E0227", f"{len(statement.targets)} names for {len(statement.values)} values", statement.span,
-                        "the numbers differ")
+            raise error(
+                "E0227",
+                f"{len(statement.targets)} names for {len(statement.values)} values",
+                statement.span,
+                "the numbers differ",
+            )
         values = [expressions.evaluate(c, frame, expr) for expr in statement.values]
     for target, value in zip(statement.targets, values, strict=True):
         assign(c, frame, target, value)
@@ -149,8 +146,9 @@ def unpack(c: Context, value: Value, count: int, span: Span) -> list[Value]:
         found, items = len(value), list(value)
     elif isinstance(value, Tensor) and value.node.rank and isinstance(value.node.shape[0], int):
         found = int(value.node.shape[0])
-        items = [] if found != count else [Tensor(indexing.take(value.node, i, 0),
-                                                  value.names[1:]) for i in range(count)]
+        items = (
+            [] if found != count else [Tensor(indexing.take(value.node, i, 0), value.names[1:]) for i in range(count)]
+        )
     else:
         raise error("E0227", f"{kind(value)} does not unpack into {count} names", span, f"this is {kind(value)}")
     if found != count:
@@ -193,8 +191,13 @@ def assign(c: Context, frame: Frame, target: syntax.Expr, value: Value) -> None:
 def _may_assign(frame: Frame, name: str, span: Span) -> None:
     if name in frame.states or (name == "theta" and frame.kind == "optimizer"):
         what = "a state" if name in frame.states else "what the rule updates"
-        raise error("E0228", f"`{name}` is {what}: `=` would hide it", span, "assigned here",
-                    help=f"write `{name} <- ...` to update it")
+        raise error(
+            "E0228",
+            f"`{name}` is {what}: `=` would hide it",
+            span,
+            "assigned here",
+            help=f"write `{name} <- ...` to update it",
+        )
 
 
 def hides(c: Context, frame: Frame, name: str, span: Span) -> None:
@@ -202,8 +205,15 @@ def hides(c: Context, frame: Frame, name: str, span: Span) -> None:
     if frame.kind == "distribution" and name in distributions.EQUATIONS:
         return
     if not frame.unit.standard and (name in builtins.BUILTINS or c.library.find(name, frame.unit)):
-        c.problems.warn(error("W0201", f"the name `{name}` hides the function of that name", span,
-                              "from here on it is this value", help="choose another name, or ignore this"))
+        c.problems.warn(
+            error(
+                "W0201",
+                f"the name `{name}` hides the function of that name",
+                span,
+                "from here on it is this value",
+                help="choose another name, or ignore this",
+            )
+        )
 
 
 def _typed(c: Context, frame: Frame, statement: syntax.Typed) -> None:
@@ -225,17 +235,25 @@ def _update(c: Context, frame: Frame, statement: syntax.Update) -> None:
         node = to_node(c, value, "float")
         theta = frame.names["theta"].node
         if node is None or node.shape != theta.shape:
-            raise error("E0326", "the update changes the shape of theta", statement.value.span,
-                        f"theta is `{theta.type}`, this is {kind(value)}")
+            raise error(
+                "E0326",
+                "the update changes the shape of theta",
+                statement.value.span,
+                f"theta is `{theta.type}`, this is {kind(value)}",
+            )
         frame.names["theta"] = Tensor(node, frame.names["theta"].labels)
         return
     slot = frame.states.get(name)
     if slot is None and frame.names.get(name) is POISON:
         return
     if slot is None:
-        raise error("E0230", f"`{name}` is not a state", statement.target.span, "`<-` updates a state",
-                    help=f"write `{name} = ...` for a name" if name in frame.names
-                    else f"declare it: `state {name} = 0`")
+        raise error(
+            "E0230",
+            f"`{name}` is not a state",
+            statement.target.span,
+            "`<-` updates a state",
+            help=f"write `{name} = ...` for a name" if name in frame.names else f"declare it: `state {name} = 0`",
+        )
     node = parameters.fitting(c, value, name, slot.type, statement.value.span)
     if frame.kind != "optimizer" and not frame.training and slot.scan is None:
         return  # a state of a layer never moves outside training
@@ -250,24 +268,44 @@ def _update(c: Context, frame: Frame, statement: syntax.Update) -> None:
 
 def _return(c: Context, frame: Frame, statement: syntax.Return) -> None:
     if frame.kind not in ("fn", "layer"):
-        raise error("E0234", f"`return` cannot be used in {calls.article(frame.kind)}", statement.span, "here",
-                    help="a model returns values with `output NAME = ...`" if frame.kind == "model" else None)
+        raise error(
+            "E0234",
+            f"`return` cannot be used in {calls.article(frame.kind)}",
+            statement.span,
+            "here",
+            help="a model returns values with `output NAME = ...`" if frame.kind == "model" else None,
+        )
     if frame.scan is not None:
-        raise error("E0373", "`return` cannot be used in a scan", statement.span, "in an iteration",
-                    help="return after the scan: its states have their last values there")
+        raise error(
+            "E0373",
+            "`return` cannot be used in a scan",
+            statement.span,
+            "in an iteration",
+            help="return after the scan: its states have their last values there",
+        )
     frame.result = [expressions.evaluate(c, frame, expr) for expr in statement.values]
 
 
 def _input(c: Context, frame: Frame, statement: syntax.Input | syntax.Target) -> None:
     if frame.kind != "model":
-        raise error("E0235", "inputs and targets belong to a model", statement.span, "declared here",
-                    help="a layer takes its values in its second list")
+        raise error(
+            "E0235",
+            "inputs and targets belong to a model",
+            statement.span,
+            "declared here",
+            help="a layer takes its values in its second list",
+        )
     if statement.name in frame.names or statement.name in frame.states:
         raise error("E0203", f"`{statement.name}` is defined twice", statement.name_span, "again here")
     if statement.name in RESERVED:
-        raise error("E0245", f"`{statement.name}` is a reserved name: every compiled file has it",
-                    statement.name_span, "declared here",
-                    notes=["reserved names are " + ", ".join(RESERVED)], help="give it another name")
+        raise error(
+            "E0245",
+            f"`{statement.name}` is a reserved name: every compiled file has it",
+            statement.name_span,
+            "declared here",
+            notes=["reserved names are " + ", ".join(RESERVED)],
+            help="give it another name",
+        )
     _decided(frame, statement, "an input")
     hides(c, frame, statement.name, statement.name_span)
     type, labels = types.declared(c, frame, statement.type, free=True)
@@ -292,13 +330,23 @@ def _input(c: Context, frame: Frame, statement: syntax.Input | syntax.Target) ->
 
 def _decided(frame: Frame, statement: syntax.Statement, what: str) -> None:
     if frame.scan is not None:
-        raise error("E0373", f"{what} cannot be in a scan", statement.span, "in an iteration",
-                    more=[(frame.scan.statement.name_span, "the iterations of this scan")],
-                    help="collect the iterations, `y[:, t] = ...`, and write it after the scan")
+        raise error(
+            "E0373",
+            f"{what} cannot be in a scan",
+            statement.span,
+            "in an iteration",
+            more=[(frame.scan.statement.name_span, "the iterations of this scan")],
+            help="collect the iterations, `y[:, t] = ...`, and write it after the scan",
+        )
     if frame.undecided is not None:
-        raise error("E0246", f"{what} cannot depend on a run-time value", statement.span, "written here",
-                    more=[(frame.undecided, "decided at run time")],
-                    help="choose the value instead: `loss = a if condition else b`")
+        raise error(
+            "E0246",
+            f"{what} cannot depend on a run-time value",
+            statement.span,
+            "written here",
+            more=[(frame.undecided, "decided at run time")],
+            help="choose the value instead: `loss = a if condition else b`",
+        )
 
 
 def _term(c: Context, frame: Frame, statement: syntax.Term) -> None:
@@ -320,10 +368,18 @@ def _tilde(c: Context, frame: Frame, statement: syntax.Tilde) -> None:
 
 
 _EXECUTE: dict[type, Any] = {
-    syntax.Assign: _assign, syntax.Typed: _typed, syntax.Update: _update,
-    syntax.Param: parameters.param, syntax.State: parameters.state,
-    syntax.If: lambda *of: control.if_(*of), syntax.For: lambda *of: control.for_(*of),
-    syntax.Scan: lambda *of: scan.scan(*of), syntax.Checkpoint: lambda *of: control.checkpoint(*of),
-    syntax.Return: _return, syntax.Input: _input,
-    syntax.Target: _input, syntax.Term: _term, syntax.Tilde: _tilde,
+    syntax.Assign: _assign,
+    syntax.Typed: _typed,
+    syntax.Update: _update,
+    syntax.Param: parameters.param,
+    syntax.State: parameters.state,
+    syntax.If: lambda *of: control.if_(*of),
+    syntax.For: lambda *of: control.for_(*of),
+    syntax.Scan: lambda *of: scan.scan(*of),
+    syntax.Checkpoint: lambda *of: control.checkpoint(*of),
+    syntax.Return: _return,
+    syntax.Input: _input,
+    syntax.Target: _input,
+    syntax.Term: _term,
+    syntax.Tilde: _tilde,
 }

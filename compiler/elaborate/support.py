@@ -6,6 +6,7 @@
 
 What else is computed from data is not traced: it may well be in range where the data are not.
 """
+
 from __future__ import annotations
 
 import math
@@ -33,14 +34,26 @@ Places = list[Any]  # for each dimension of a value None (all of it), or start, 
 
 
 @builtin
-def interval(c: Context, frame: Frame, span: Span, low: Argument | None = None, high: Argument | None = None,
-             open: Argument | None = None) -> Value:
-    ends = [_end(argument.value, argument.span) if argument is not None and argument.value is not None else None
-            for argument in (low, high)]
+def interval(
+    c: Context,
+    frame: Frame,
+    span: Span,
+    low: Argument | None = None,
+    high: Argument | None = None,
+    open: Argument | None = None,
+) -> Value:
+    ends = [
+        _end(argument.value, argument.span) if argument is not None and argument.value is not None else None
+        for argument in (low, high)
+    ]
     side = None if open is None else open.value
     if side not in (None, "low", "high", "both"):
-        raise error("E0642", '`open` of `interval` is "low", "high" or "both"', open.span if open else span,
-                    f"this is {kind(side)}")
+        raise error(
+            "E0642",
+            '`open` of `interval` is "low", "high" or "both"',
+            open.span if open else span,
+            f"this is {kind(side)}",
+        )
     return Support(ends[0], ends[1], side in ("low", "both"), side in ("high", "both"))
 
 
@@ -49,8 +62,9 @@ def _end(value: Value, span: Span) -> int | float | None:
     if isinstance(value, Tensor | Dim) or value in (math.inf, -math.inf):
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        raise error("E0642", f"what a value may be is bounded by numbers, not by {kind(value)}", span,
-                    f"this is {kind(value)}")
+        raise error(
+            "E0642", f"what a value may be is bounded by numbers, not by {kind(value)}", span, f"this is {kind(value)}"
+        )
     return _plain(Fraction(value))
 
 
@@ -66,22 +80,39 @@ def of(c: Context, frame: Frame, expr: syntax.Expr, name: str) -> Support | None
     if isinstance(value, Range):
         low, stop = (_end(end, expr.span) for end in (value.start, value.stop))
         if any(isinstance(end, float) for end in (low, stop)):
-            raise error("E0642", "the ends of a range are whole numbers", expr.span, "one of them is not",
-                        help="`interval(low, high)` allows any number")
+            raise error(
+                "E0642",
+                "the ends of a range are whole numbers",
+                expr.span,
+                "one of them is not",
+                help="`interval(low, high)` allows any number",
+            )
         made = Support(low, None if stop is None else stop - 1, whole=True)
     elif isinstance(value, Support):
         made = value
     elif isinstance(value, list) and value:
         numbers = [_end(item, expr.span) for item in value]
         if None in numbers:
-            raise error("E0642", "a list of allowed values holds finite numbers that are known before the file runs",
-                        expr.span, "one of them is not")
+            raise error(
+                "E0642",
+                "a list of allowed values holds finite numbers that are known before the file runs",
+                expr.span,
+                "one of them is not",
+            )
         made = Support(values=tuple(n for n in numbers if n is not None))
     else:
-        raise error("E0642", f"`in` takes a range, a list of numbers or an interval, not {kind(value)}", expr.span,
-                    f"this is {kind(value)}", help="`0..n`: whole numbers; `[-1, 1]`: these two; `interval(0, 1)`")
-    if made.low is not None and made.high is not None and (
-            made.low > made.high or (made.low == made.high and (made.low_open or made.high_open))):
+        raise error(
+            "E0642",
+            f"`in` takes a range, a list of numbers or an interval, not {kind(value)}",
+            expr.span,
+            f"this is {kind(value)}",
+            help="`0..n`: whole numbers; `[-1, 1]`: these two; `interval(0, 1)`",
+        )
+    if (
+        made.low is not None
+        and made.high is not None
+        and (made.low > made.high or (made.low == made.high and (made.low_open or made.high_open)))
+    ):
         raise error("E0642", "no number is in this range", expr.span, "empty")
     return replace(made, of=name)
 
@@ -97,9 +128,14 @@ def hold(c: Context, frame: Frame, parameter: syntax.Parameter, value: Value, wh
     if isinstance(value, Tensor):
         ask(c, value.node, support)
     elif isinstance(value, int | float) and not isinstance(value, bool) and value not in support:
-        raise error("E0643", f"`{parameter.name}` of {what} is outside its allowed values", span,
-                    f"this is {kind(value)}",
-                    notes=[f"expected {support}"], more=[(parameter.within.span, "stated here")])
+        raise error(
+            "E0643",
+            f"`{parameter.name}` of {what} is outside its allowed values",
+            span,
+            f"this is {kind(value)}",
+            notes=[f"expected {support}"],
+            more=[(parameter.within.span, "stated here")],
+        )
 
 
 def declare(c: Context, frame: Frame, within: syntax.Expr | None, leaf: Node) -> None:
@@ -127,6 +163,7 @@ def _before(support: Support, scale: Fraction, shift: Fraction) -> Support:
     """The support of x, where that of scale * x + shift is given."""
     if scale == 1 and not shift:
         return support
+
     def back(number: int | float) -> int | float:
         return _plain((Fraction(number) - shift) / scale)
 
@@ -229,8 +266,9 @@ def _reshaped(part: Places, after: tuple[Size, ...], before: tuple[Size, ...]) -
 def _sliced(part: Places, node: Node, source: Node) -> Places | None:
     """The part before a slice."""
     made: Places = []
-    for place, start, stop, step, size in zip(part, node.attrs["starts"], node.attrs["stops"], node.attrs["steps"],
-                                              source.shape, strict=True):
+    for place, start, stop, step, size in zip(
+        part, node.attrs["starts"], node.attrs["stops"], node.attrs["steps"], source.shape, strict=True
+    ):
         if (start, stop, step) == (0, size, 1):
             made.append(place)
             continue

@@ -1,4 +1,5 @@
 """Calls of an `fn` on a number where what stands around them has a tensor to give: `init truncated(0.02)`."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,8 +16,12 @@ from .values import Argument, Declared, Tensor, Value, kind
 def note(c: Context, callee: Declared, given: Sequence[Argument], value: Value, span: Span) -> None:
     """Remembers what an fn made of a number in its first place."""
     first = given[0] if given else None
-    if first is None or first.name is not None or isinstance(first.value, bool) \
-            or not isinstance(first.value, int | float):
+    if (
+        first is None
+        or first.name is not None
+        or isinstance(first.value, bool)
+        or not isinstance(first.value, int | float)
+    ):
         return
     if isinstance(value, Tensor):
         c.filled[value.node] = callee, tuple(given), span
@@ -53,8 +58,11 @@ def refuse(c: Context, node: Node | None, type: TensorType, span: Span) -> None:
         return call.source is span.source and span.start <= call.start and call.end <= span.end
 
     # A constant may be that of another call; a draw is never shared.
-    made = [c.filled[known] for known in (c.graph.order([node]) if c.filled else ()) if known in c.filled
-            and (known.op.name != "constant" or here(c.filled[known][2]))]
+    made = [
+        c.filled[known]
+        for known in (c.graph.order([node]) if c.filled else ())
+        if known in c.filled and (known.op.name != "constant" or here(c.filled[known][2]))
+    ]
     made = made or [call for call in c.ignored if here(call[2])]
     if not made:
         return
@@ -62,7 +70,11 @@ def refuse(c: Context, node: Node | None, type: TensorType, span: Span) -> None:
     instead = waiting(callee, given)
     if instead or type.rank:
         name, first = callee.declaration.name, callee.declaration.configuration[0].name
-        raise error("E0257", f"`{name}` makes one number from the number that it is given", span,
-                    f"`{first}` of `{name}` is {kind(given[0].value)} here, not the tensor to fill",
-                    notes=[f"its shape is `{type}`: all of it would start from one value"] if type.rank else [],
-                    help=f"leave `{first}` out: it is given the tensor: `init {instead or name}`")
+        raise error(
+            "E0257",
+            f"`{name}` makes one number from the number that it is given",
+            span,
+            f"`{first}` of `{name}` is {kind(given[0].value)} here, not the tensor to fill",
+            notes=[f"its shape is `{type}`: all of it would start from one value"] if type.rank else [],
+            help=f"leave `{first}` out: it is given the tensor: `init {instead or name}`",
+        )

@@ -1,4 +1,5 @@
 """The train block: settings, objective, penalties, clipping, optimizers, and the state after a step."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,13 @@ from .scope import Frame
 from .values import POISON, Argument, Declared, Partial, Parts, Tensor, Updater, Value, kind, plain
 
 DEFAULTS: dict[str, Any] = {
-    "batch": 32, "epochs": 10, "steps": None, "data": None, "validate": None, "stop": None, "seed": None,
+    "batch": 32,
+    "epochs": 10,
+    "steps": None,
+    "data": None,
+    "validate": None,
+    "stop": None,
+    "seed": None,
     "columns": None,
 }
 LATER = {
@@ -51,17 +58,30 @@ def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, 
                     _setting(c, plan, statement, settings, overrides)
                 elif isinstance(statement, syntax.Minimize):
                     if statement.every is not None:
-                        raise error("E0514", "alternating losses are not in this version", statement.every.span,
-                                    "`every` here",
-                                    help="several `minimize` lines of one loss train groups of parameters in "
-                                         "one update")
+                        raise error(
+                            "E0514",
+                            "alternating losses are not in this version",
+                            statement.every.span,
+                            "`every` here",
+                            help="several `minimize` lines of one loss train groups of parameters in one update",
+                        )
                     plan.minimizes.append(statement)
                 elif isinstance(statement, syntax.Sample):
-                    raise error("E0513", "sampling a posterior is not in this version", statement.span, "`sample` here",
-                                help="`minimize loss using ...` finds the most probable parameters")
+                    raise error(
+                        "E0513",
+                        "sampling a posterior is not in this version",
+                        statement.span,
+                        "`sample` here",
+                        help="`minimize loss using ...` finds the most probable parameters",
+                    )
                 elif isinstance(statement, syntax.Freeze):
-                    raise error("E0515", "`freeze` is not in this version", statement.span, "here",
-                                help="`minimize loss over PATTERN` trains only what the pattern names")
+                    raise error(
+                        "E0515",
+                        "`freeze` is not in this version",
+                        statement.span,
+                        "here",
+                        help="`minimize loss over PATTERN` trains only what the pattern names",
+                    )
                 else:
                     statements.execute(c, frame, statement)
         except CompileError as problem:
@@ -74,8 +94,9 @@ def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, 
             if name == "stop" and value is not None:
                 settings[name] = _watched(c, value, {}, None)
     given = {statement.name for statement in block.body if isinstance(statement, syntax.Setting)} | set(overrides)
-    if settings["steps"] is not None and ("epochs" not in given
-                                          or ("steps" in overrides and "epochs" not in overrides)):
+    if settings["steps"] is not None and (
+        "epochs" not in given or ("steps" in overrides and "epochs" not in overrides)
+    ):
         settings["epochs"] = None  # the run ends with its steps, not with the epochs of the spec or of the default
     return plan
 
@@ -94,9 +115,14 @@ def _setting(
         return
     if name not in DEFAULTS:
         known = [*DEFAULTS, *REPEATED]
-        raise error("E0506", f"there is no setting `{name}`", statement.name_span, "not known",
-                    notes=["settings are " + ", ".join(known)],
-                    help=foreign.SETTINGS.get(name) or did_you_mean(name, known))
+        raise error(
+            "E0506",
+            f"there is no setting `{name}`",
+            statement.name_span,
+            "not known",
+            notes=["settings are " + ", ".join(known)],
+            help=foreign.SETTINGS.get(name) or did_you_mean(name, known),
+        )
     if statement.on is not None:
         raise error("E0505", f"`{name}:` takes no `on`", statement.on.span, "here")
     if name in overrides:
@@ -123,16 +149,25 @@ def check(name: str, value: Any, span: Span | None) -> Any:
         "epochs": ((whole and 0 <= value <= FAR) or value is None, "a whole number"),
         "steps": ((whole and 0 <= value <= FAR) or value is None, "a whole number"),
         "data": (isinstance(value, str) or value is None, 'a file, as in "data/digits.npz"'),
-        "validate": (value is None or isinstance(value, str) or (isinstance(value, float) and 0 < value < 1),
-                     "a share between 0 and 1, or a file"),
+        "validate": (
+            value is None or isinstance(value, str) or (isinstance(value, float) and 0 < value < 1),
+            "a share between 0 and 1, or a file",
+        ),
         "stop": (value is None or isinstance(value, dict), "`patience(5, on = validation.loss)`"),
         "seed": ((whole and 0 <= value < 2**63) or value is None, "a whole number, not negative"),
-        "columns": (value is None or _named(value) or (isinstance(value, Mapping) and all(map(_named, value.values()))),
-                    'a list of names, as in ["a", "b"], or a mapping, as in { x: ["a", "b"], y: ["label"] }'),
+        "columns": (
+            value is None or _named(value) or (isinstance(value, Mapping) and all(map(_named, value.values()))),
+            'a list of names, as in ["a", "b"], or a mapping, as in { x: ["a", "b"], y: ["label"] }',
+        ),
     }[name]
     if not good:
-        raise error("E0507", f"`{name}:` takes {wanted}", span, f"this is {kind(value)}" if span else "",
-                    notes=[] if span else [f"found {value!r}"])
+        raise error(
+            "E0507",
+            f"`{name}:` takes {wanted}",
+            span,
+            f"this is {kind(value)}" if span else "",
+            notes=[] if span else [f"found {value!r}"],
+        )
     return value
 
 
@@ -154,16 +189,27 @@ def _columns(
     targets = [leaf.attrs["name"] for leaf in c.module.targets]
     if not isinstance(value, Mapping):
         if len(inputs) != 1:
-            raise error("E0640", "it is not clear which input these columns belong to", span, "a list alone",
-                        notes=["inputs are " + (", ".join(inputs) or "none")],
-                        help="write `columns: { " + ", ".join(f'{name}: [...]' for name in inputs or targets) + " }`")
+            raise error(
+                "E0640",
+                "it is not clear which input these columns belong to",
+                span,
+                "a list alone",
+                notes=["inputs are " + (", ".join(inputs) or "none")],
+                help="write `columns: { " + ", ".join(f"{name}: [...]" for name in inputs or targets) + " }`",
+            )
         value = {inputs[0]: value}
     known = [*inputs, *targets]
     for name in value:
         if name not in known:
             place = (entries or {}).get(name, span)
-            raise error("E0641", f"the model has no input or target `{name}`", place, "named here",
-                        notes=["it has " + ", ".join(known)], help=did_you_mean(str(name), known))
+            raise error(
+                "E0641",
+                f"the model has no input or target `{name}`",
+                place,
+                "named here",
+                notes=["it has " + ", ".join(known)],
+                help=did_you_mean(str(name), known),
+            )
     return {str(name): list(columns) for name, columns in value.items()}
 
 
@@ -171,8 +217,9 @@ def _patience(c: Context, frame: Frame, expr: syntax.Expr) -> dict[str, Any] | N
     """`patience(5, on = validation.loss, mode = "min")`"""
     if isinstance(expr, syntax.Constant) and expr.value is None:
         return None
-    if not (isinstance(expr, syntax.Call) and isinstance(expr.function,
-                                                         syntax.Name) and expr.function.name == "patience"):
+    if not (
+        isinstance(expr, syntax.Call) and isinstance(expr.function, syntax.Name) and expr.function.name == "patience"
+    ):
         raise error("E0507", "`stop:` takes `patience(5, on = validation.loss)`", expr.span, "found something else")
     given: dict[str, Any] = {}
     places: dict[str, Span | None] = {}
@@ -193,23 +240,40 @@ def _watched(
     """The setting `stop`, checked and whole: E0215, E0507, E0508, E0525."""
     for name in given:
         if name not in PATIENCE:
-            raise error("E0215", f"`patience` has no argument `{name}`", places.get(name), "not known",
-                        notes=["it takes (patience, on, mode)"], help=did_you_mean(name, PATIENCE))
+            raise error(
+                "E0215",
+                f"`patience` has no argument `{name}`",
+                places.get(name),
+                "not known",
+                notes=["it takes (patience, on, mode)"],
+                help=did_you_mean(name, PATIENCE),
+            )
     result = {"patience": None, "on": "validation.loss", "mode": None, **given}
     side, _, metric = str(result["on"]).partition(".")
     known = ["loss", *c.current.figures()]
     if side not in ("train", "validation") or metric not in known:
         offers = [f"{a}.{b}" for a in ("validation", "train") for b in known]
-        raise error("E0508", f"there is no metric `{result['on']}` to watch", places.get("on"), "not known",
-                    notes=["there are " + ", ".join(offers)], help=did_you_mean(str(result["on"]), offers))
+        raise error(
+            "E0508",
+            f"there is no metric `{result['on']}` to watch",
+            places.get("on"),
+            "not known",
+            notes=["there are " + ", ".join(offers)],
+            help=did_you_mean(str(result["on"]), offers),
+        )
     count = plain(result["patience"]) if isinstance(result["patience"], int) else result["patience"]
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= FAR:
         raise error("E0507", "`patience` takes a whole number of epochs above 0", span, "here")
     mode = result["mode"] if result["mode"] is not None else _direction(c, metric)
     if mode is None:
-        raise error("E0525", f"it is not known whether `{result['on']}` should grow or fall", places.get("on") or span,
-                    "watched here", notes=["known for losses, likelihoods, hits of a target and distances from one"],
-                    help=f'state it: `patience({count}, on = {result["on"]}, mode = "max")`, or "min"')
+        raise error(
+            "E0525",
+            f"it is not known whether `{result['on']}` should grow or fall",
+            places.get("on") or span,
+            "watched here",
+            notes=["known for losses, likelihoods, hits of a target and distances from one"],
+            help=f'state it: `patience({count}, on = {result["on"]}, mode = "max")`, or "min"',
+        )
     if mode not in ("min", "max"):
         raise error("E0507", '`mode` of `patience` is "min" or "max"', places.get("mode") or span, "here")
     return {"patience": int(count), "on": result["on"], "mode": mode}
@@ -229,14 +293,24 @@ def _direction(c: Context, figure: str) -> str | None:
 def update(c: Context, plan: Plan, objective_of: Any) -> None:
     """Gradients, penalties, clips, optimizers: sets the root `next/PATH` of every variable that moves."""
     if not plan.minimizes:
-        raise error("E0509", "the train block minimizes nothing", plan.frame.span, "this block",
-                    help="write `minimize loss using adam(1e-3)`")
+        raise error(
+            "E0509",
+            "the train block minimizes nothing",
+            plan.frame.span,
+            "this block",
+            help="write `minimize loss using adam(1e-3)`",
+        )
     known = [path for path, v in c.module.variables.items() if v.kind == "parameter"]
     names = {(_objective_name(m), m.objective.span) for m in plan.minimizes}
     if len({name for name, _ in names}) > 1:
-        raise error("E0514", "alternating losses are not in this version", plan.minimizes[1].objective.span,
-                    "another loss than the first", more=[(plan.minimizes[0].objective.span, "the first")],
-                    help="several `minimize` lines of one loss train groups of parameters")
+        raise error(
+            "E0514",
+            "alternating losses are not in this version",
+            plan.minimizes[1].objective.span,
+            "another loss than the first",
+            more=[(plan.minimizes[0].objective.span, "the first")],
+            help="several `minimize` lines of one loss train groups of parameters",
+        )
     first = plan.minimizes[0]
     objective: Node | None = objective_of(_objective_name(first), first.objective.span)
     if objective is None:
@@ -251,11 +325,17 @@ def update(c: Context, plan: Plan, objective_of: Any) -> None:
     if untouched and not any(m.over for m in plan.minimizes):
         trained = [path for path in trained if path in reached]
     if not trained or (untouched and any(m.over for m in plan.minimizes)):
-        raise error("E0401", f"the loss does not depend on {', '.join(f'`{p}`' for p in untouched[:4])}", first.span,
-                    "minimized here", help="leave it out with `over`, or use it in the model")
+        raise error(
+            "E0401",
+            f"the loss does not depend on {', '.join(f'`{p}`' for p in untouched[:4])}",
+            first.span,
+            "minimized here",
+            help="leave it out with `over`, or use it in the model",
+        )
     spans = [first.objective.span] * 2
-    by_path = {path: c.make(ops.gradient, [objective, c.module.variables[path].node], spans, first.span)
-               for path in trained}
+    by_path = {
+        path: c.make(ops.gradient, [objective, c.module.variables[path].node], spans, first.span) for path in trained
+    }
     clipping = c.clipping = Clipping(c, partial(_all_clipped, c, plan) if plan.clips else None)
     for statement, group, updater in groups:
         with c.at(plan.frame, statement.span):
@@ -269,8 +349,13 @@ def update(c: Context, plan: Plan, objective_of: Any) -> None:
 
 def _objective_name(statement: syntax.Minimize) -> str:
     if not isinstance(statement.objective, syntax.Name):
-        raise error("E0510", "`minimize` takes the name of a loss", statement.objective.span, "this is an expression",
-                    help="`minimize loss`, or the NAME of `loss NAME = ...` in the model")
+        raise error(
+            "E0510",
+            "`minimize` takes the name of a loss",
+            statement.objective.span,
+            "this is an expression",
+            help="`minimize loss`, or the NAME of `loss NAME = ...` in the model",
+        )
     return statement.objective.name
 
 
@@ -282,17 +367,26 @@ def _groups(c: Context, plan: Plan, known: list[str]) -> list[tuple[syntax.Minim
         chosen = _select(c, plan.frame, statement.over, known, "`over`")
         for path in chosen:
             if path in taken:
-                raise error("E0516", f"`{path}` is trained by two statements", statement.span, "here",
-                            more=[(taken[path].span, "and here")],
-                            help="make the patterns disjoint: `over *.W` and `over not *.W`")
+                raise error(
+                    "E0516",
+                    f"`{path}` is trained by two statements",
+                    statement.span,
+                    "here",
+                    more=[(taken[path].span, "and here")],
+                    help="make the patterns disjoint: `over *.W` and `over not *.W`",
+                )
             taken[path] = statement
         value = expressions.evaluate(c, plan.frame, statement.using)
         if calls.is_maker(value):
             value = calls.call(c, plan.frame, value, [], statement.using.span)
         if not isinstance(value, Updater):
-            raise error("E0517", f"`using` takes an optimizer, not {kind(value)}", statement.using.span,
-                        f"this is {kind(value)}",
-                        help="write `using adam(1e-3)`")
+            raise error(
+                "E0517",
+                f"`using` takes an optimizer, not {kind(value)}",
+                statement.using.span,
+                f"this is {kind(value)}",
+                help="write `using adam(1e-3)`",
+            )
         groups.append((statement, chosen, value))
     return groups
 
@@ -301,9 +395,14 @@ def _select(c: Context, frame: Frame, pattern: syntax.Pattern | None, known: lis
     chosen = paths.select(pattern, known, lambda expr: expressions.static_int(c, frame, expr, "an index in a path"))
     if pattern is not None and not chosen:
         text = pattern.span.text
-        raise error("E0518", f"the pattern `{text}` names no parameter", pattern.span, f"after {what}",
-                    notes=["parameters are " + ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")],
-                    help=did_you_mean(text, known))
+        raise error(
+            "E0518",
+            f"the pattern `{text}` names no parameter",
+            pattern.span,
+            f"after {what}",
+            notes=["parameters are " + ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")],
+            help=did_you_mean(text, known),
+        )
     return chosen
 
 
@@ -315,8 +414,13 @@ def _penalized(c: Context, frame: Frame, setting: syntax.Setting, objective: Nod
         value = _through(c, frame, rule, theta, setting, "a penalty")
         node = to_node(c, value, "float")
         if node is None or node.rank:
-            raise error("E0519", "a penalty is a single number", setting.value.span, f"this is {kind(value)}",
-                        help="end it with `sum(...)`")
+            raise error(
+                "E0519",
+                "a penalty is a single number",
+                setting.value.span,
+                f"this is {kind(value)}",
+                help="end it with `sum(...)`",
+            )
         objective = objective + node
     return objective
 
@@ -324,8 +428,13 @@ def _penalized(c: Context, frame: Frame, setting: syntax.Setting, objective: Nod
 def _through(c: Context, frame: Frame, rule: Value, subject: Argument, setting: syntax.Setting, what: str) -> Value:
     if not isinstance(rule, Partial | Declared):
         help = "`penalty: l2(1e-4) on *.W`" if setting.name == "penalty" else "`clip: global_norm(1.0)`"
-        raise error("E0519", f"{what} is a function, not {kind(rule)}", setting.value.span, f"this is {kind(rule)}",
-                    help=_unfilled(c, frame, setting) or help)
+        raise error(
+            "E0519",
+            f"{what} is a function, not {kind(rule)}",
+            setting.value.span,
+            f"this is {kind(rule)}",
+            help=_unfilled(c, frame, setting) or help,
+        )
     value = calls.call(c, frame, rule, [subject], setting.value.span)
     if isinstance(value, Partial) and isinstance(value.function, Declared):
         declaration = value.function.declaration
@@ -366,11 +475,16 @@ def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Seque
     for subject in subjects:
         value = _through(c, frame, rule, Argument(None, subject, setting.value.span), setting, "a clip")
         results += value.items if isinstance(value, Parts) else [value] if isinstance(value, Tensor) else []
-    if len(results) != len(gradients) or any(a.node.shape != b.node.shape for a,
-                                             b in zip(results, gradients, strict=True)):
-        raise error("E0520", "a clip changes the shape of the gradient", setting.value.span,
-                    "its result does not have the shape of its input",
-                    help="a clip returns the gradient, changed: `g * (limit / maximum(norm(g), limit))`")
+    if len(results) != len(gradients) or any(
+        a.node.shape != b.node.shape for a, b in zip(results, gradients, strict=True)
+    ):
+        raise error(
+            "E0520",
+            "a clip changes the shape of the gradient",
+            setting.value.span,
+            "its result does not have the shape of its input",
+            help="a clip returns the gradient, changed: `g * (limit / maximum(norm(g), limit))`",
+        )
     return results
 
 

@@ -1,4 +1,5 @@
 """Type annotations: checking a value against `float[batch, n, ...]` and binding the names that are new."""
+
 from __future__ import annotations
 
 from .. import ops
@@ -17,13 +18,23 @@ DTYPES = ("float", "int", "bool")
 def check_dtype(type: syntax.Type) -> str:
     """The dtype of an annotation. `vector` waits for a later version."""
     if type.dtype == "vector":
-        raise error("E0521", "rules over all parameters as one vector are not in this version", type.span,
-                    "`vector[n]` here", help="`theta` without a type is one parameter at a time")
+        raise error(
+            "E0521",
+            "rules over all parameters as one vector are not in this version",
+            type.span,
+            "`vector[n]` here",
+            help="`theta` without a type is one parameter at a time",
+        )
     if type.dtype not in DTYPES:
         word = Span(type.span.source, type.span.start, type.span.start + len(type.dtype))
-        raise error("E0309", f"there is no type `{type.dtype}`", word, "not a type",
-                    notes=["types are float, int and bool"],
-                    help=foreign.TYPES.get(type.dtype) or did_you_mean(type.dtype, DTYPES))
+        raise error(
+            "E0309",
+            f"there is no type `{type.dtype}`",
+            word,
+            "not a type",
+            notes=["types are float, int and bool"],
+            help=foreign.TYPES.get(type.dtype) or did_you_mean(type.dtype, DTYPES),
+        )
     return type.dtype
 
 
@@ -62,8 +73,12 @@ def declared_shape(
             labels += [None] * len(sizes)
             continue
         if isinstance(expr, syntax.Ellipsis):
-            raise error("E0321", "`...` stands for dimensions of a value that exists", expr.span,
-                        "what is made here needs every dimension")
+            raise error(
+                "E0321",
+                "`...` stands for dimensions of a value that exists",
+                expr.span,
+                "what is made here needs every dimension",
+            )
         if isinstance(expr, syntax.Name):
             size = known_size(frame, expr.name)
             if size is None and free:
@@ -74,8 +89,9 @@ def declared_shape(
             labels.append(frame.label(expr.name))
             shape.append(size if size is not None else dimension(c, frame, expr))
             if isinstance(shape[-1], int) and shape[-1] < 0:
-                raise error("E0320", f"a dimension cannot be negative: {shape[-1]}", expr.span,
-                            f"`{expr.name}` is {shape[-1]}")
+                raise error(
+                    "E0320", f"a dimension cannot be negative: {shape[-1]}", expr.span, f"`{expr.name}` is {shape[-1]}"
+                )
         else:
             shape.append(dimension(c, frame, expr))
             labels.append(None)
@@ -88,8 +104,12 @@ def _listed(frame: Frame, name: str, span: Span) -> list[Size]:
     if found is POISON:
         raise Reported
     if not isinstance(found, list | tuple):
-        raise error("E0368", f"`...{name}` spreads a list of sizes", span,
-                    f"`{name}` is {kind(found)}" if name in frame.names else f"there is no list `{name}` here")
+        raise error(
+            "E0368",
+            f"`...{name}` spreads a list of sizes",
+            span,
+            f"`{name}` is {kind(found)}" if name in frame.names else f"there is no list `{name}` here",
+        )
     for size in found:
         if isinstance(size, bool) or not isinstance(size, int | Dim) or (isinstance(size, int) and size < 0):
             raise error("E0368", f"`...{name}` spreads a list of sizes", span, f"it holds {kind(size)}")
@@ -118,34 +138,61 @@ def check_value(c: Context, frame: Frame, value: Value, type: syntax.Type, what:
     if not isinstance(value, Tensor):
         node = to_node(c, value)
         if node is None:
-            raise error("E0301", f"{what} takes a tensor, not {kind(value)}", span, f"this is {kind(value)}",
-                        more=[(type.span, "declared here")])
+            raise error(
+                "E0301",
+                f"{what} takes a tensor, not {kind(value)}",
+                span,
+                f"this is {kind(value)}",
+                more=[(type.span, "declared here")],
+            )
         value = Tensor(node)
     value = _convert(c, value, dtype, type, what, span)
     return Tensor(value.node, _match(c, frame, value, type, what, span))
 
 
-def check_made(c: Context, value: Value, type: TensorType, labels: tuple[Label | None, ...], declared: syntax.Type,
-               what: str, span: Span | None) -> Value:
+def check_made(
+    c: Context,
+    value: Value,
+    type: TensorType,
+    labels: tuple[Label | None, ...],
+    declared: syntax.Type,
+    what: str,
+    span: Span | None,
+) -> Value:
     """A value in place of a parameter whose shape is known: of that type. E0301, E0302, E0311."""
     if value is POISON:
         return POISON
     node = to_node(c, value)
     if node is None:
-        raise error("E0301", f"{what} takes a tensor, not {kind(value)}", span, f"this is {kind(value)}",
-                    more=[(declared.span, "declared here")])
+        raise error(
+            "E0301",
+            f"{what} takes a tensor, not {kind(value)}",
+            span,
+            f"this is {kind(value)}",
+            more=[(declared.span, "declared here")],
+        )
     given = _convert(c, Tensor(node), type.dtype, declared, what, span)
     if given.node.shape != type.shape:
-        raise error("E0311", f"{what} is {show_shape(type.shape)}, not {show_shape(node.shape)}", span,
-                    f"this is `{node.type}`", more=[(declared.span, f"declared as `{type}`")])
+        raise error(
+            "E0311",
+            f"{what} is {show_shape(type.shape)}, not {show_shape(node.shape)}",
+            span,
+            f"this is `{node.type}`",
+            more=[(declared.span, f"declared as `{type}`")],
+        )
     return Tensor(given.node, labels)
 
 
 def _check_scalar(c: Context, value: Value, dtype: str, type: syntax.Type, what: str, span: Span | None) -> Value:
     if isinstance(value, Tensor):
         if value.node.rank:
-            raise error("E0322", f"{what} is a single {dtype}, not a tensor", span, f"this is `{value.node.type}`",
-                        more=[(type.span, "declared here")])
+            raise error(
+                "E0322",
+                f"{what} is a single {dtype}, not a tensor",
+                span,
+                f"this is `{value.node.type}`",
+                more=[(type.span, "declared here")],
+            )
         return _convert(c, value, dtype, type, what, span)
     fits = {
         "bool": isinstance(value, bool),
@@ -153,8 +200,13 @@ def _check_scalar(c: Context, value: Value, dtype: str, type: syntax.Type, what:
         "float": isinstance(value, int | float | Dim) and not isinstance(value, bool),
     }[dtype]
     if not fits:
-        raise error("E0302", f"{what} takes a value of type `{dtype}`", span, f"this is {kind(value)}",
-                    more=[(type.span, "declared here")])
+        raise error(
+            "E0302",
+            f"{what} takes a value of type `{dtype}`",
+            span,
+            f"this is {kind(value)}",
+            more=[(type.span, "declared here")],
+        )
     return float(value) if dtype == "float" and isinstance(value, int) else value
 
 
@@ -164,14 +216,20 @@ def _convert(c: Context, value: Tensor, dtype: str, type: syntax.Type, what: str
     if value.node.dtype == dtype:
         return value
     if value.node.dtype not in order or order.index(value.node.dtype) > order.index(dtype):
-        raise error("E0302", f"{what} takes a value of type `{dtype}`", span, f"this is `{value.node.type}`",
-                    more=[(type.span, "declared here")],
-                    help="`round(x)`, `floor(x)` and `argmax` return whole numbers; a comparison returns a bool")
+        raise error(
+            "E0302",
+            f"{what} takes a value of type `{dtype}`",
+            span,
+            f"this is `{value.node.type}`",
+            more=[(type.span, "declared here")],
+            help="`round(x)`, `floor(x)` and `argmax` return whole numbers; a comparison returns a bool",
+        )
     return Tensor(ops.cast(value.node, dtype=dtype), value.labels, value.along)
 
 
-def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str,
-           span: Span | None) -> tuple[Label | None, ...]:
+def _match(
+    c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str, span: Span | None
+) -> tuple[Label | None, ...]:
     dims = type.dims or ()
     shape = value.node.shape
     gaps = [i for i, expr in enumerate(dims) if isinstance(expr, syntax.Ellipsis)]
@@ -183,8 +241,11 @@ def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str
     if len(shape) < fixed or (not gaps and len(shape) != fixed):
         at_least = "at least " if gaps else ""
         raise error(
-            "E0324", f"{what} needs {at_least}{fixed} dimension{'s' * (fixed != 1)}, found {len(shape)}", span,
-            f"this is `{value.node.type}`", more=[(type.span, f"`{type.span.text}` declared here")],
+            "E0324",
+            f"{what} needs {at_least}{fixed} dimension{'s' * (fixed != 1)}, found {len(shape)}",
+            span,
+            f"this is `{value.node.type}`",
+            more=[(type.span, f"`{type.span.text}` declared here")],
             help="`none` in an index adds a dimension of 1: `x[:, none]`" if 0 < len(shape) == fixed - 1 else None,
         )
     rest = len(shape) - fixed
@@ -210,8 +271,13 @@ def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str
     for expr, size in late:
         expected = dimension(c, frame, expr)
         if expected != size:
-            raise error("E0311", f"{what} has a dimension of {size} where {expected} is declared", span,
-                        f"this is `{value.node.type}`", more=[(expr.span, f"declared as {expected}")])
+            raise error(
+                "E0311",
+                f"{what} has a dimension of {size} where {expected} is declared",
+                span,
+                f"this is `{value.node.type}`",
+                more=[(expr.span, f"declared as {expected}")],
+            )
     if gaps:
         start = gaps[0]
         for own, outer in zip(labels[start : start + rest], value.names[start : start + rest], strict=True):
@@ -224,18 +290,28 @@ def _match(c: Context, frame: Frame, value: Tensor, type: syntax.Type, what: str
 def _check_plain(expr: syntax.Expr) -> None:
     """`...name` is for what is made; `...` alone matches dimensions of what exists."""
     if isinstance(expr, syntax.Ellipsis) and expr.name is not None:
-        raise error("E0368", f"`...{expr.name}` is allowed only in the type of something that is made", expr.span,
-                    "this value exists already", help="`...` alone matches any run of dimensions")
+        raise error(
+            "E0368",
+            f"`...{expr.name}` is allowed only in the type of something that is made",
+            expr.span,
+            "this value exists already",
+            help="`...` alone matches any run of dimensions",
+        )
 
 
-def _bind(frame: Frame, expr: syntax.Name, size: Size, value: Tensor, position: int, what: str,
-          span: Span | None) -> None:
+def _bind(
+    frame: Frame, expr: syntax.Name, size: Size, value: Tensor, position: int, what: str, span: Span | None
+) -> None:
     known = known_size(frame, expr.name)
     if known is None:
         frame.dims[expr.name] = plain(size)
     elif known != size:
-        raise error("E0311", f"dimension `{expr.name}` has two sizes: {known} and {size}", span,
-                    f"dimension {position} of {show_shape(value.node.shape)} is {size}",
-                    more=[(expr.span, f"`{expr.name}` is {known} here")])
+        raise error(
+            "E0311",
+            f"dimension `{expr.name}` has two sizes: {known} and {size}",
+            span,
+            f"dimension {position} of {show_shape(value.node.shape)} is {size}",
+            more=[(expr.span, f"`{expr.name}` is {known} here")],
+        )
     else:
         frame.dims.setdefault(expr.name, known)

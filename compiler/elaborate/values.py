@@ -1,9 +1,10 @@
 """What an expression of the language can be while a spec is elaborated.
 
-    static value = bool | int | float | str | none | Dim | tuple | list | Range
-    value        = static value | Tensor | Parts | Indexed
-                 | Function | Partial | Maker | Instance | Distributed | Updater
+static value = bool | int | float | str | none | Dim | tuple | list | Range
+value        = static value | Tensor | Parts | Indexed
+             | Function | Partial | Maker | Instance | Distributed | Updater
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -233,7 +234,14 @@ def kind(value: Value) -> str:
         return "`none`"
     if value is Ellipsis:
         return "`...`"
-    names = {str: "a string", dict: "a mapping", list: "a list", tuple: "a tuple", Range: "a range",
-             Reversed: "an order of iterations", Indexed: "an indexed name",
-             Parts: "a gradient of several parts"}
+    names = {
+        str: "a string",
+        dict: "a mapping",
+        list: "a list",
+        tuple: "a tuple",
+        Range: "a range",
+        Reversed: "an order of iterations",
+        Indexed: "an indexed name",
+        Parts: "a gradient of several parts",
+    }
     return names.get(type(value), "a value of another kind")

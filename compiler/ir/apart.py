@@ -4,6 +4,7 @@
 whether an operation takes each row by itself. Each asks the operation; tests/test_op_facts.py compares with the
 reference.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable

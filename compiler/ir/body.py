@@ -8,6 +8,7 @@
 Values of the surrounding graph come in as inputs of the scan, so that substitution and sharing there need not look
 inside. A body is never changed once made; equal bodies have equal keys. `ScanView` calls the parts of a scan by name.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -86,8 +87,9 @@ def _digests(graph: Graph, roots: Sequence[Node]) -> tuple[str, ...]:
         elif node.op.name == "result":
             [scan] = node.inputs
             number, axis = attrs["index"], place(scan, attrs["index"])
-            found[node] = _hash(("result", *inputs, number if axis is None else -1, axis,
-                                 scan.attrs["body"].digests[number]))
+            found[node] = _hash(
+                ("result", *inputs, number if axis is None else -1, axis, scan.attrs["body"].digests[number])
+            )
         else:
             found[node] = _hash((node.op.name, *inputs, *((name, attr_key(attrs[name])) for name in sorted(attrs))))
     return tuple(found[root] for root in roots)
@@ -97,8 +99,14 @@ def core(scan: Node) -> tuple[Any, ...]:
     """What tells apart scans on the same inputs, but for what they emit."""
     attrs = scan.attrs
     body: Body = attrs["body"]
-    return (attrs["states"], attrs["axes"], attr_key(attrs["length"]), attrs["reverse"], body.inputs,
-            body.digests[: attrs["states"]])
+    return (
+        attrs["states"],
+        attrs["axes"],
+        attr_key(attrs["length"]),
+        attrs["reverse"],
+        body.inputs,
+        body.digests[: attrs["states"]],
+    )
 
 
 # --- the parts of a scan by name

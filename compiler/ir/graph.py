@@ -11,6 +11,7 @@ Equal nodes are one node: `add` returns the one that exists (so common subexpres
 0.4). A node remembers the scope (the path of the layer instance) and the source span that made it first, and
 the `checkpoint` block it stands in, by a number (0 for none; compiler/autodiff/rematerialisation.py).
 """
+
 from __future__ import annotations
 
 from collections import UserDict
@@ -41,8 +42,17 @@ class Node:
     __slots__ = ("attrs", "block", "derived", "graph", "id", "inputs", "key", "op", "scope", "span", "type")
 
     def __init__(
-        self, graph: Graph, id: int, op: Op, inputs: tuple[Node, ...], attrs: Mapping[str, Any],
-        type: TensorType, key: tuple[Any, ...], scope: str, span: Span | None, block: int = 0,
+        self,
+        graph: Graph,
+        id: int,
+        op: Op,
+        inputs: tuple[Node, ...],
+        attrs: Mapping[str, Any],
+        type: TensorType,
+        key: tuple[Any, ...],
+        scope: str,
+        span: Span | None,
+        block: int = 0,
         derived: bool = False,
     ) -> None:
         self.graph, self.id, self.op, self.inputs, self.attrs = graph, id, op, inputs, attrs
@@ -197,8 +207,9 @@ class Graph:
         node = self._known.get(key)
         if node is None:
             type = op.infer(*[node.type for node in inputs], **attrs)
-            node = Node(self, self._next, op, tuple(inputs), attrs, type, key, self.scope, self.span, self.block,
-                        self.derived)
+            node = Node(
+                self, self._next, op, tuple(inputs), attrs, type, key, self.scope, self.span, self.block, self.derived
+            )
             self._next += 1
             self._known[key] = node
             self._users[node] = {}

@@ -1,4 +1,5 @@
 """The graph run by NumPy in float64: the oracle of every test, and where the start values in a file come from."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -61,8 +62,11 @@ def _scan(scan: ScanView, given: Sequence[Array], sizes: Mapping[str, int]) -> l
     held = list(given[: len(scan.states)])
     emitted: list[list[Array]] = [[] for _ in scan.emitted]
     for t in range(_resolved(scan.length, sizes))[:: -1 if scan.reverse else 1]:
-        iteration_gives = [*held, *(given[x.number].take(t, x.axis) for x in scan.scanned),
-                      *(given[x.number] for x in scan.captured)]
+        iteration_gives = [
+            *held,
+            *(given[x.number].take(t, x.axis) for x in scan.scanned),
+            *(given[x.number] for x in scan.captured),
+        ]
         values: dict[Node, Any] = {leaf: iteration_gives[number] for number, leaf in leaves.items()}
         if iteration is not None:
             values[iteration] = np.asarray(t, np.int64)

@@ -12,6 +12,7 @@ The roots live in `graph.outputs`, under these names, so that every pass keeps t
     evaluate/value/NAME  closing arithmetic: `loss` or a metric from the totals (variables `evaluate/total/K`)
     evaluate/train/...   the same of a training epoch, for what is not put together from the figures of its steps
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -67,8 +68,11 @@ class Module:
 
     def whole_range(self, name: str) -> tuple[int, int] | None:
         """The whole numbers that all of an input may be, the end left out; None where none are stated."""
-        ends = [(int(s.low), int(s.high)) for s in self.supports.get(name, {})
-                if s.whole and s.part is None and s.low is not None and s.high is not None]
+        ends = [
+            (int(s.low), int(s.high))
+            for s in self.supports.get(name, {})
+            if s.whole and s.part is None and s.low is not None and s.high is not None
+        ]
         return (max(low for low, _ in ends), min(high for _, high in ends) + 1) if ends else None
 
     def roots(self, *prefixes: str) -> dict[str, Node]:
@@ -90,7 +94,10 @@ class Module:
             if name in owner:
                 kind, first = owner[name]
                 raise error(
-                    "E0290", f"the {kind} and the {what} have one name, `{name}`", first.span, f"the {kind}",
+                    "E0290",
+                    f"the {kind} and the {what} have one name, `{name}`",
+                    first.span,
+                    f"the {kind}",
                     more=[(node.span, f"the {what}")] if first is not node else (),
                     help="a compiled file tells its values apart by name: rename one",
                 )

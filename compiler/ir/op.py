@@ -1,4 +1,5 @@
 """One call of `define` per primitive operation: its type rule, derivative, ONNX form, NumPy meaning and samples."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -154,7 +155,10 @@ def lift(graph: Graph, value: Any, beside: Sequence[Any] = ()) -> Node:
 
 
 NUMPY: dict[str, np.dtype[Any]] = {
-    "float": np.dtype(np.float64), "int": np.dtype(np.int64), "bool": np.dtype(np.bool_), "key": np.dtype(np.uint64)
+    "float": np.dtype(np.float64),
+    "int": np.dtype(np.int64),
+    "bool": np.dtype(np.bool_),
+    "key": np.dtype(np.uint64),
 }
 
 
@@ -179,9 +183,9 @@ def pointwise(tangents: Sequence[Node | None], y: Node, *inputs: Node, **attrs: 
 def linear(tangents: Sequence[Node | None], y: Node, *inputs: Node, **attrs: Any) -> Node | None:
     """Forward mode of an operation that is linear in each of its float inputs: the operation with one of them
     replaced by its tangent, summed over them."""
-    return total([
-        y.graph.add(y.op, [*inputs[:i], t, *inputs[i + 1 :]], attrs) for i, t in enumerate(tangents) if t is not None
-    ])
+    return total(
+        [y.graph.add(y.op, [*inputs[:i], t, *inputs[i + 1 :]], attrs) for i, t in enumerate(tangents) if t is not None]
+    )
 
 
 def total(parts: Sequence[Node]) -> Node | None:

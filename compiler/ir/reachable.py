@@ -1,4 +1,5 @@
 """What needs what: reachability along the edges of a graph, backwards and forwards. Linear, and none recursive."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence

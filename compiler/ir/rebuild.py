@@ -1,4 +1,5 @@
 """Values computed again with others in the place of some: in the same graph, or in another."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,8 +13,15 @@ Rule = Callable[[Node, Taken], "Node | None"]
 
 
 def rebuild(
-    graph: Graph, roots: Sequence[Node], mapping: Mapping[Node, Node], order: Iterable[Node] | None = None, *,
-    outside: Taken | None = None, make: Rule | None = None, here: bool = False, done: dict[Node, Node] | None = None,
+    graph: Graph,
+    roots: Sequence[Node],
+    mapping: Mapping[Node, Node],
+    order: Iterable[Node] | None = None,
+    *,
+    outside: Taken | None = None,
+    make: Rule | None = None,
+    here: bool = False,
+    done: dict[Node, Node] | None = None,
 ) -> list[Node]:
     """The roots made again in `graph`, where `mapping` says what some nodes are there. Linear.
 

@@ -1,10 +1,11 @@
 """Types of values: a dtype and a shape whose sizes are numbers or arithmetic on free dimension names.
 
-    dtype = "float" | "int" | "bool" | "key"     `float` is the precision chosen when the file is written;
-                                                 `key` is the unsigned 64-bit key of a random draw
-    size  = int | Dim
-    Dim   = integer polynomial over names and floor divisions, in one canonical form: equal sizes are equal objects
+dtype = "float" | "int" | "bool" | "key"     `float` is the precision chosen when the file is written;
+                                             `key` is the unsigned 64-bit key of a random draw
+size  = int | Dim
+Dim   = integer polynomial over names and floor divisions, in one canonical form: equal sizes are equal objects
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -182,8 +183,14 @@ def evaluate(size: Size, bindings: Mapping[str, int]) -> int:
     """The number a size has once its names have values; KeyError for a name without one."""
     if isinstance(size, int):
         return size
-    result: int = walk(size, lambda name: bindings[name], lambda number: number,
-                       lambda a, b: a + b, lambda a, b: a * b, lambda a, b: a // b)
+    result: int = walk(
+        size,
+        lambda name: bindings[name],
+        lambda number: number,
+        lambda a, b: a + b,
+        lambda a, b: a * b,
+        lambda a, b: a // b,
+    )
     return result
 
 

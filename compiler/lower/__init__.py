@@ -1,4 +1,5 @@
 """The last stage: a Module becomes one standard ONNX model (docs/file-format.md says how it is laid out)."""
+
 from __future__ import annotations
 
 import json

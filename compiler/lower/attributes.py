@@ -1,4 +1,5 @@
 """The attributes of ONNX nodes: how they are written, and what makes two nodes the same."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,5 @@
 """Element types of a file: how a dtype of the graph is held in a file of some precision."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -4,6 +4,7 @@ Names are deterministic. A node is named `SCOPE/OP_NUMBER` and so is its only ou
 a root carries the root's name. Numbers, constants, sizes and shapes are shared within a file: a graph that
 reads another one's values (`algorithm` reads the main graph's) is made with `beside=` that other emitter.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,8 +43,14 @@ class Emitter:
     rounds = True  # whether single numbers made of whole numbers are computed in doubles and rounded once
 
     def __init__(
-        self, graph: GraphProto, precision: str, *, data: Iterable[Node] = (), reserved: Iterable[str] = (),
-        beside: Emitter | None = None, spread: bool = False,
+        self,
+        graph: GraphProto,
+        precision: str,
+        *,
+        data: Iterable[Node] = (),
+        reserved: Iterable[str] = (),
+        beside: Emitter | None = None,
+        spread: bool = False,
     ) -> None:
         self.graph, self.precision, self.spread = graph, precision, spread
         self.batch: Mapping[str, int] = {}  # free dimensions whose greatest size is known here
@@ -362,8 +369,10 @@ class Emitter:
                     indirect = leaf, axis, *line
         if indirect is None:
             raise error(
-                "E0350", f"the size `{dim}` cannot be read off any input when the file runs",
-                self._node.span if self._node else None, f"`{dim}` is needed here",
+                "E0350",
+                f"the size `{dim}` cannot be read off any input when the file runs",
+                self._node.span if self._node else None,
+                f"`{dim}` is needed here",
                 help=f"give it a number, or name it in the shape of an input: `input x: float[{dim}, ...]`",
             )
         return indirect
@@ -396,7 +405,8 @@ class Emitter:
             raise error(
                 "E0810",
                 f"ONNX Runtime has no kernel for `{what}` in {missing} (operator {op_type})",
-                span, f"`{what}` in {missing}",
+                span,
+                f"`{what}` in {missing}",
                 notes=[f"kernels as of ONNX Runtime {kernels.version()}"],
                 help="compile in another precision, or build the operation from others",
             )

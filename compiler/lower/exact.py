@@ -3,6 +3,7 @@
 Only what a figure adds up is computed so, from values of the model as they are: elementwise arithmetic, sums, and what
 is done with these. Products of matrices, convolutions and the like keep the precision of the file.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -15,8 +16,19 @@ from ..ops.match import REDUCTIONS
 from .elements import ELEMENT
 from .emit import Emitter
 
-PLAIN = (*REDUCTIONS, "reduce_sum_square", "broadcast_to", "trilu", "reshape", "transpose", "slice", "cast", "constant",
-         "size", "concat")
+PLAIN = (
+    *REDUCTIONS,
+    "reduce_sum_square",
+    "broadcast_to",
+    "trilu",
+    "reshape",
+    "transpose",
+    "slice",
+    "cast",
+    "constant",
+    "size",
+    "concat",
+)
 SUMS = ("matmul", "scatter_add")  # where the batch is summed over
 
 
@@ -24,8 +36,10 @@ def inside(roots: Iterable[Node], totals: Iterable[Node]) -> tuple[list[Node], l
     """What is computed in float64 for the roots, in order, and the values of the file's precision that this reads.
     `totals`: leaves that are float64 themselves."""
     roots, held = list(roots), dict.fromkeys(totals)
-    below = needed([node for node in roots if node not in held],
-                   lambda node: [source for source in node.inputs if source not in held] if _plain(node) else ())
+    below = needed(
+        [node for node in roots if node not in held],
+        lambda node: [source for source in node.inputs if source not in held] if _plain(node) else (),
+    )
     found = {node for node in below if _plain(node)}
     order = [node for node in roots[0].graph.order(roots) if node in found] if roots else []
     read = dict.fromkeys(source for node in order for source in node.inputs if source not in found)

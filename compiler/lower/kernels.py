@@ -1,4 +1,5 @@
 """Which kernels ONNX Runtime has, by operator of opset 21, provider and element types: the answers of kernels.txt."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -49,9 +50,7 @@ def _schema(op_type: str) -> tuple[list[tuple[str, str, bool]], list[tuple[str, 
     )
 
 
-def _bound(
-    formals: list[tuple[str, str, bool]], types: Sequence[str | None]
-) -> list[tuple[int, tuple[str, str], str]]:
+def _bound(formals: list[tuple[str, str, bool]], types: Sequence[str | None]) -> list[tuple[int, tuple[str, str], str]]:
     """Each operand that is there: its number, the names a kernel may constrain it by, and its element type."""
     bound = []
     for number, type in enumerate(types):

@@ -1,4 +1,5 @@
 """`metadata_props` of the model: what docs/file-format.md lists under Metadata."""
+
 from __future__ import annotations
 
 import importlib.metadata
@@ -66,8 +67,7 @@ def evaluation(module: Module) -> dict[str, Any]:
     combined = {name: how for name, how in module.epoch.items() if how in COMBINED}
     return {
         **_closing(module, module.reduces, "evaluate/part/", "evaluate/total/", "evaluate/value/"),
-        "train": {"figures": combined,
-                  **_closing(module, module.epoch_reduces, epoch.PART, epoch.TOTAL, epoch.VALUE)},
+        "train": {"figures": combined, **_closing(module, module.epoch_reduces, epoch.PART, epoch.TOTAL, epoch.VALUE)},
     }
 
 

@@ -1,4 +1,5 @@
 """The main graph (what predicts), the names of a file, and the start values of its state."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -47,7 +48,9 @@ def hold(emitter: Emitter, variables: Iterable[Variable], start: Starts) -> None
         number, array_type = ELEMENT[kind]
         # Filled where it stands: a large tensor is copied for each message that it is handed on in.
         emitter.graph.initializer.add(
-            name=variable.path, data_type=number, dims=start.shape(variable.path),
+            name=variable.path,
+            data_type=number,
+            dims=start.shape(variable.path),
             raw_data=start.raw(variable.path, array_type),
         )
 

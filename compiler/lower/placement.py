@@ -4,6 +4,7 @@ Each graph is typed by ONNX's own shape inference, bodies of Scan, If and Loop i
 among the kernels. ONNX Runtime keeps arithmetic on shapes on the CPU by its own choice: it is told apart here. The
 initialization is looked at too, though the trainer runs it on the CPU, once: another runtime may not.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -123,6 +124,10 @@ def _recurrent(node: NodeProto, values: Mapping[str, AttributeProto]) -> str:
 
 
 _REFUSED = {
-    "ConvTranspose": _conv_transpose, "ArgMax": _arg, "ArgMin": _arg,
-    "LSTM": _recurrent, "GRU": _recurrent, "RNN": _recurrent,
+    "ConvTranspose": _conv_transpose,
+    "ArgMax": _arg,
+    "ArgMin": _arg,
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
+    "RNN": _recurrent,
 }

@@ -3,6 +3,7 @@
 A schedule's rate and a correction such as Adam's 1 - beta^t cancel: in float32 the latter is off by 7e-4 for 0.99999.
 They are single numbers: the precision costs one Cast each where tensors meet them.
 """
+
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
@@ -11,8 +12,29 @@ from ..ir.graph import Node
 
 ROUNDED_ONCE = ("mul", "div", "neg", "cast")  # a chain of these alone loses nothing that matters
 ARITHMETIC = (
-    *ROUNDED_ONCE, "add", "sub", "pow", "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid",
-    "abs", "relu", "floor", "ceil", "round", "maximum", "minimum", "mod", "floordiv", "where",
+    *ROUNDED_ONCE,
+    "add",
+    "sub",
+    "pow",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "sqrt",
+    "sin",
+    "cos",
+    "tanh",
+    "sigmoid",
+    "abs",
+    "relu",
+    "floor",
+    "ceil",
+    "round",
+    "maximum",
+    "minimum",
+    "mod",
+    "floordiv",
+    "where",
 )
 COMPARED = ("eq", "ne", "lt", "le", "gt", "ge")
 

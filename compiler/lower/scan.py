@@ -3,6 +3,7 @@
 The body reads captured values, constants and sizes by their names outside; only the states and the slices are its
 inputs. The number of the iteration, where the body asks for it, is one more scanned value.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -62,8 +63,14 @@ def write_scan(out: Emitter, node: Node, names: Sequence[str]) -> list[str]:
     for name, root in zip(results, body.roots, strict=True):
         out.dtypes[name] = inner.dtypes[inner.names[root]]
     out.at(node)
-    proto = out.several("Scan", title, given, results, num_scan_inputs=len(axes), **_directions(
-        axes, [emit.axis for emit in scan.emitted], scan.reverse))
+    proto = out.several(
+        "Scan",
+        title,
+        given,
+        results,
+        num_scan_inputs=len(axes),
+        **_directions(axes, [emit.axis for emit in scan.emitted], scan.reverse),
+    )
     proto.attribute.add(name="body", type=AttributeProto.GRAPH, g=graph)
     return results
 

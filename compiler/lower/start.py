@@ -3,6 +3,7 @@
 Large tensors are made when they are asked for, a part at a time: NumPy's passes over a part stay in a processor's
 cache, where those over a whole tensor of 10^8 numbers each take as much memory again, and most of the time to get it.
 """
+
 from __future__ import annotations
 
 import io
@@ -141,8 +142,7 @@ class _Parts:
                 made = node.attrs["value"].reshape(-1)[first:last]
             elif name == "random_words":
                 made = words(
-                    np.uint64(node.attrs["start"]) + np.arange(first, last, dtype=np.uint64),
-                    self.known[node.inputs[0]],
+                    np.uint64(node.attrs["start"]) + np.arange(first, last, dtype=np.uint64), self.known[node.inputs[0]]
                 )
             elif name == "broadcast_to":
                 made = np.broadcast_to(self.known[node.inputs[0]].reshape(-1), last - first)
@@ -151,8 +151,7 @@ class _Parts:
             elif name == "reshape":
                 made = values[node.inputs[0], offset]
             else:
-                given = [values[n, offset] if (n, offset) in values else self.known[n].reshape(-1)
-                         for n in node.inputs]
+                given = [values[n, offset] if (n, offset) in values else self.known[n].reshape(-1) for n in node.inputs]
                 made = np.asarray(node.op.reference(*given, **node.attrs), NUMPY[node.dtype])
             values[node, offset] = made
         return made

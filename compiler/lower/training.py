@@ -1,4 +1,5 @@
 """`training_info`: the step, evaluation and initialisation beside the main graph."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -18,9 +19,7 @@ from .model import hold, write_roots
 from .start import Starts
 
 
-def training_info(
-    info: TrainingInfoProto, module: Module, beside: Emitter, start: Starts, seed: int
-) -> None:
+def training_info(info: TrainingInfoProto, module: Module, beside: Emitter, start: Starts, seed: int) -> None:
     """Fills `info` with what the step and evaluation need beyond the main graph, which `beside` wrote."""
     _algorithm(info.algorithm, module, beside, start)
     _initialization(info.initialization, module, beside.precision, seed)
@@ -73,8 +72,11 @@ def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: Starts
     own = {name: node for name, node in roots.items() if name not in named}
     order = module.graph.order([*early(own.values()), *read])
     there = {info.name for info in main.input}
-    draws = {f"evaluate/draw/{name}": module.graph.outputs[f"draw/{name}"]
-             for leaf in module.drawn() if (name := leaf.attrs["name"]) in there}
+    draws = {
+        f"evaluate/draw/{name}": module.graph.outputs[f"draw/{name}"]
+        for leaf in module.drawn()
+        if (name := leaf.attrs["name"]) in there
+    }
     feeding = module.graph.order(draws.values())
     needed = {*order, *doubled, *feeding}
     # Drawn inputs are data of a prediction alone: nothing of a step may read them, not for a size either.
@@ -99,7 +101,8 @@ def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: Starts
         [
             variable
             for path, variable in module.variables.items()
-            if path not in held and path not in named
+            if path not in held
+            and path not in named
             and (variable.kind != "counter" or variable.node in needed or f"next/{path}" in roots)
         ],
         start,
@@ -127,9 +130,7 @@ def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: Starts
     )
 
 
-def _feed(
-    step: Emitter, main: Emitter, module: Module, order: list[Node], draws: dict[str, Node]
-) -> dict[str, None]:
+def _feed(step: Emitter, main: Emitter, module: Module, order: list[Node], draws: dict[str, Node]) -> dict[str, None]:
     """Writes the draws for inputs that the data of a prediction lack. Their sizes are those of what is fed in their
     place. Returns the names of the data that are read."""
     drawn = module.drawn()

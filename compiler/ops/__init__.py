@@ -2,7 +2,9 @@
 
 What specs alone call (`arguments` of its `define`) need not be listed.
 """
+
 # ruff: noqa: I001  (one name a line would hide the families)
+# fmt: off
 from __future__ import annotations
 
 from ..ir.graph import OPERATORS

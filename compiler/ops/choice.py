@@ -1,4 +1,5 @@
 """Truth values, choices by them, conversions, and markers."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -27,12 +28,26 @@ def _some_equal(rng: np.random.Generator) -> Sample:
 
 
 def _compare(
-    name: str, reference: Any, lower: Callable[..., str], allowed: Sequence[str] = NUMBERS,
+    name: str,
+    reference: Any,
+    lower: Callable[..., str],
+    allowed: Sequence[str] = NUMBERS,
     monotone: tuple[int, ...] = (),
 ) -> Callable[[Any, Any], Node]:
     infer = same(name, allowed)
-    op = define(name, infer=lambda a, b: infer(a, b).with_dtype("bool"), grad=no_gradient(2), jvp=NONE, lower=lower,
-                reference=reference, samples=_some_equal, cost=free, elementwise=True, finite=True, monotone=monotone)
+    op = define(
+        name,
+        infer=lambda a, b: infer(a, b).with_dtype("bool"),
+        grad=no_gradient(2),
+        jvp=NONE,
+        lower=lower,
+        reference=reference,
+        samples=_some_equal,
+        cost=free,
+        elementwise=True,
+        finite=True,
+        monotone=monotone,
+    )
 
     def build(a: Any, b: Any) -> Node:
         a, b = meet(name, a, b)
@@ -45,8 +60,9 @@ def _compare(
 
 
 eq = _compare("eq", np.equal, onnx("Equal"), (*NUMBERS, "bool"))
-ne = _compare("ne", np.not_equal, lambda out, node, a, b: str(out.node("Not", [out.node("Equal", [a, b])])),
-              (*NUMBERS, "bool"))
+ne = _compare(
+    "ne", np.not_equal, lambda out, node, a, b: str(out.node("Not", [out.node("Equal", [a, b])])), (*NUMBERS, "bool")
+)
 lt = _compare("lt", np.less, onnx("Less"), monotone=(-1, 1))
 le = _compare("le", np.less_equal, onnx("LessOrEqual"), monotone=(-1, 1))
 gt = _compare("gt", np.greater, onnx("Greater"), monotone=(1, -1))
@@ -57,14 +73,47 @@ def _truths(count: int) -> Callable[[np.random.Generator], Sample]:
     return lambda rng: Sample(tuple(rng.random(shape) < 0.5 for shape in shapes(rng, count)), {})
 
 
-not_ = define("not", infer=same("not", ("bool",)), grad=no_gradient(1), jvp=NONE, lower=onnx("Not"),
-              reference=np.logical_not, samples=_truths(1), cost=free, elementwise=True, finite=True, monotone=(-1,))
-and_ = define("and", infer=same("and", ("bool",)), grad=no_gradient(2), jvp=NONE, lower=onnx("And"),
-              reference=np.logical_and, samples=_truths(2), commutative=True, cost=free,
-              elementwise=True, finite=True, monotone=(1,))
-or_ = define("or", infer=same("or", ("bool",)), grad=no_gradient(2), jvp=NONE, lower=onnx("Or"),
-             reference=np.logical_or, samples=_truths(2), commutative=True, cost=free,
-             elementwise=True, finite=True, monotone=(1,))
+not_ = define(
+    "not",
+    infer=same("not", ("bool",)),
+    grad=no_gradient(1),
+    jvp=NONE,
+    lower=onnx("Not"),
+    reference=np.logical_not,
+    samples=_truths(1),
+    cost=free,
+    elementwise=True,
+    finite=True,
+    monotone=(-1,),
+)
+and_ = define(
+    "and",
+    infer=same("and", ("bool",)),
+    grad=no_gradient(2),
+    jvp=NONE,
+    lower=onnx("And"),
+    reference=np.logical_and,
+    samples=_truths(2),
+    commutative=True,
+    cost=free,
+    elementwise=True,
+    finite=True,
+    monotone=(1,),
+)
+or_ = define(
+    "or",
+    infer=same("or", ("bool",)),
+    grad=no_gradient(2),
+    jvp=NONE,
+    lower=onnx("Or"),
+    reference=np.logical_or,
+    samples=_truths(2),
+    commutative=True,
+    cost=free,
+    elementwise=True,
+    finite=True,
+    monotone=(1,),
+)
 
 
 def _with_nan(rng: np.random.Generator) -> Sample:
@@ -73,9 +122,18 @@ def _with_nan(rng: np.random.Generator) -> Sample:
     return Sample((np.where(rng.random(shape) < 0.2, np.inf, values),), {})
 
 
-is_nan = define("is_nan", infer=lambda x: same("is_nan", ("float",))(x).with_dtype("bool"), grad=no_gradient(1),
-                jvp=NONE, lower=onnx("IsNaN"), reference=np.isnan, samples=_with_nan, cost=free,
-                elementwise=True, finite=True)
+is_nan = define(
+    "is_nan",
+    infer=lambda x: same("is_nan", ("float",))(x).with_dtype("bool"),
+    grad=no_gradient(1),
+    jvp=NONE,
+    lower=onnx("IsNaN"),
+    reference=np.isnan,
+    samples=_with_nan,
+    cost=free,
+    elementwise=True,
+    finite=True,
+)
 
 
 # --- choice
@@ -112,9 +170,16 @@ def _where_jvp(tangents: Sequence[Node | None], y: Node, c: Node, a: Node, b: No
 
 
 _where = define(
-    "where", infer=_where_infer, lower=_where_lower, reference=np.where, samples=_where_samples,
-    grad=lambda g, y, c, a, b: [NONE, where(c, g, 0.0), where(c, 0.0, g)], jvp=_where_jvp, cost=free,
-    elementwise=True, finite=True,
+    "where",
+    infer=_where_infer,
+    lower=_where_lower,
+    reference=np.where,
+    samples=_where_samples,
+    grad=lambda g, y, c, a, b: [NONE, where(c, g, 0.0), where(c, 0.0, g)],
+    jvp=_where_jvp,
+    cost=free,
+    elementwise=True,
+    finite=True,
 )
 
 
@@ -139,22 +204,45 @@ def _cast_samples(rng: np.random.Generator) -> Sample:
 
 
 define(  # to bool: whether it is not 0; from float to int: towards zero
-    "cast", infer=lambda x, dtype: x.with_dtype(dtype),
-    grad=lambda g, y, x, dtype: [g if x.dtype == dtype == "float" else NONE], jvp=pointwise, cost=free,
+    "cast",
+    infer=lambda x, dtype: x.with_dtype(dtype),
+    grad=lambda g, y, x, dtype: [g if x.dtype == dtype == "float" else NONE],
+    jvp=pointwise,
+    cost=free,
     lower=lambda out, node, x: out.cast(x, node.attrs["dtype"]),
     reference=lambda x, dtype: np.asarray(x).astype(NUMPY[dtype]),
-    samples=_cast_samples, elementwise=True, finite=True,
+    samples=_cast_samples,
+    elementwise=True,
+    finite=True,
 )
 
 stop_gradient = define(
-    "stop_gradient", infer=lambda x: x, grad=no_gradient(1), jvp=NONE, cost=free, lower=lambda out, node, x: x,
-    reference=lambda x: x, samples=lambda rng: Sample((rng.uniform(-3, 3, shapes(rng, 1)[0]),), {}),
-    elementwise=True, finite=True, monotone=(1,), marker=True,
+    "stop_gradient",
+    infer=lambda x: x,
+    grad=no_gradient(1),
+    jvp=NONE,
+    cost=free,
+    lower=lambda out, node, x: x,
+    reference=lambda x: x,
+    samples=lambda rng: Sample((rng.uniform(-3, 3, shapes(rng, 1)[0]),), {}),
+    elementwise=True,
+    finite=True,
+    monotone=(1,),
+    marker=True,
 )
 cut = define(  # an intermediate value by which a derivative is taken: no rewrite looks through it
-    "cut", infer=lambda x: x, grad=lambda g, y, x: [g], jvp=pointwise, cost=free, lower=lambda out, node, x: x,
-    reference=lambda x: x, samples=lambda rng: Sample((rng.uniform(-3, 3, shapes(rng, 1)[0]),), {}),
-    elementwise=True, finite=True, monotone=(1,), marker=True,
+    "cut",
+    infer=lambda x: x,
+    grad=lambda g, y, x: [g],
+    jvp=pointwise,
+    cost=free,
+    lower=lambda out, node, x: x,
+    reference=lambda x: x,
+    samples=lambda rng: Sample((rng.uniform(-3, 3, shapes(rng, 1)[0]),), {}),
+    elementwise=True,
+    finite=True,
+    monotone=(1,),
+    marker=True,
 )
 
 
@@ -192,8 +280,15 @@ def _tie_lower(out: Any, node: Node, x: str, *since: str) -> str:
 
 
 tie = define(  # x, but not before some other values are computed: no rewrite looks through it
-    "tie", infer=_tie_infer, grad=lambda g, y, x, *since: [g, *[NONE] * len(since)], cost=free, lower=_tie_lower,
-    jvp=lambda tangents, y, x, *since: tangents[0], reference=lambda x, *since: x,
+    "tie",
+    infer=_tie_infer,
+    grad=lambda g, y, x, *since: [g, *[NONE] * len(since)],
+    cost=free,
+    lower=_tie_lower,
+    jvp=lambda tangents, y, x, *since: tangents[0],
+    reference=lambda x, *since: x,
     samples=lambda rng: Sample(tuple(rng.uniform(-3, 3, sizes(rng, empty=0.1)) for _ in range(3)), {}),
-    finite=True, marker=True, apart=lambda node, number, axis: Slices.UNREAD if number else axis,
+    finite=True,
+    marker=True,
+    apart=lambda node, number, axis: Slices.UNREAD if number else axis,
 )

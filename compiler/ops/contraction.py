@@ -1,4 +1,5 @@
 """Sums of products over named axes (Einstein's convention), built from transpose, reshape, products and sums."""
+
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -148,16 +149,16 @@ def _cheapest_pair(
     terms: list[_Term], output: tuple[Axis, ...], kept: Mapping[Axis, None], count: Mapping[Axis, int]
 ) -> list[_Term]:
     pairs = [(i, j) for j in range(len(terms)) for i in range(j)]
-    i, j = min(pairs, key=lambda pair: _elements(
-        tuple(dict.fromkeys(terms[pair[0]].axes + terms[pair[1]].axes)), count))
+    i, j = min(
+        pairs, key=lambda pair: _elements(tuple(dict.fromkeys(terms[pair[0]].axes + terms[pair[1]].axes)), count)
+    )
     rest = [term for number, term in enumerate(terms) if number not in (i, j)]
     needed = _left(terms[i].axes + terms[j].axes, kept, rest)
     return [_pair(terms[i], terms[j], needed, (), count), *rest]
 
 
 def _contracted(
-    terms: Sequence[_Term], tree: object, output: tuple[Axis, ...], kept: Mapping[Axis, None],
-    count: Mapping[Axis, int],
+    terms: Sequence[_Term], tree: object, output: tuple[Axis, ...], kept: Mapping[Axis, None], count: Mapping[Axis, int]
 ) -> _Term:
     if isinstance(tree, int):
         return terms[tree]
@@ -254,8 +255,11 @@ class _Layout:
         left, ta = (self.left.node, False) if over_rows else self._matrix(self.left, rows, inner)
         right, tb = self._matrix(self.right, inner, columns)
         node = matmul(left, right, ta=ta, tb=tb)
-        sizes = {axis: size for term in (self.left, self.right)
-                 for axis, size in zip(term.axes, term.node.shape, strict=True)}
+        sizes = {
+            axis: size
+            for term in (self.left, self.right)
+            for axis, size in zip(term.axes, term.node.shape, strict=True)
+        }
         axes = batch + rows + columns
         return _Term(reshape(node, shape=tuple(sizes[axis] for axis in axes)), axes)
 

@@ -7,6 +7,7 @@ derivative of each of the three by any of its operands is one of the three again
 signal processing, the kernel is not flipped. Shapes: x [batch, channels, ...], w [out, channels / groups, ...kernel],
 g [batch, out, ...windows], for one to three sliding dimensions; output channel group i sees input channel group i.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -47,14 +48,20 @@ def _kernel(w: TensorType) -> Ints:
 def _infer(x: TensorType, w: TensorType, strides: Ints, pads: Ints, dilations: Ints, groups: int) -> TensorType:
     n = spatial_rank("conv", x)
     if w.dtype != "float" or w.rank != x.rank:
-        raise TypeProblem("E0360", f"a kernel over {n} dimension{'s' * (n > 1)} has {n + 2}: "
-                          "[out, channels / groups, ...kernel]", {0: f"this is `{x}`", 1: f"this is `{w}`"})
+        raise TypeProblem(
+            "E0360",
+            f"a kernel over {n} dimension{'s' * (n > 1)} has {n + 2}: [out, channels / groups, ...kernel]",
+            {0: f"this is `{x}`", 1: f"this is `{w}`"},
+        )
     kernel = _kernel(w)
     out, per_group = w.shape[:2]
     if x.shape[1] != per_group * groups:
         each = f"{groups} groups of {per_group}" if groups > 1 else str(per_group)
-        raise TypeProblem("E0361", f"the kernel takes {each} channels, and there are {x.shape[1]}",
-                          {0: f"this is `{x}`", 1: f"this is `{w}`"})
+        raise TypeProblem(
+            "E0361",
+            f"the kernel takes {each} channels, and there are {x.shape[1]}",
+            {0: f"this is `{x}`", 1: f"this is `{w}`"},
+        )
     if isinstance(out, int) and out % groups:
         raise TypeProblem("E0361", f"{out} output channels do not divide into {groups} groups", {1: f"this is `{w}`"})
     count = window_count("conv", x.shape[2:], kernel, strides, pads, dilations)
@@ -73,8 +80,9 @@ def _weight_infer(x: TensorType, g: TensorType, shape: Shape, **how: Any) -> Ten
 
 def _same(g: TensorType, expected: TensorType, number: int) -> None:
     if g != expected:
-        raise TypeProblem("E0364", f"a convolution of these shapes has the result `{expected}`",
-                          {number: f"this is `{g}`"})
+        raise TypeProblem(
+            "E0364", f"a convolution of these shapes has the result `{expected}`", {number: f"this is `{g}`"}
+        )
 
 
 # --- NumPy
@@ -106,8 +114,10 @@ def _conv_weight(x: Array, g: Array, shape: Ints, strides: Ints, pads: Ints, dil
     n = x.ndim - 2
     seen = windows(x, shape[2:], strides, pads, dilations)
     outer = [0, *range(2, 2 + n)]
-    parts = [np.tensordot(k, v, (outer, outer))
-             for v, k in zip(_grouped(seen, groups, 1), _grouped(g, groups, 1), strict=True)]
+    parts = [
+        np.tensordot(k, v, (outer, outer))
+        for v, k in zip(_grouped(seen, groups, 1), _grouped(g, groups, 1), strict=True)
+    ]
     return np.concatenate(parts, 0)
 
 
@@ -146,14 +156,34 @@ def _lower(out: Any, node: Node, x: str, w: str) -> str:
     return _kernel_node(out, x, w, _kernel(node.inputs[1].type), **how)
 
 
-def _kernel_node(out: Any, x: str, w: str, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints,
-                 groups: int) -> str:
-    return str(out.node("Conv", [x, w], auto_pad="NOTSET", kernel_shape=kernel, strides=strides, pads=pads,
-                        dilations=dilations, group=groups))
+def _kernel_node(
+    out: Any, x: str, w: str, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints, groups: int
+) -> str:
+    return str(
+        out.node(
+            "Conv",
+            [x, w],
+            auto_pad="NOTSET",
+            kernel_shape=kernel,
+            strides=strides,
+            pads=pads,
+            dilations=dilations,
+            group=groups,
+        )
+    )
 
 
-def _columns(out: Any, x: str, x_shape: Shape, kernel: Ints, count: Shape, strides: Ints, pads: tuple[Size, ...],
-             dilations: Ints, groups: int) -> str:
+def _columns(
+    out: Any,
+    x: str,
+    x_shape: Shape,
+    kernel: Ints,
+    count: Shape,
+    strides: Ints,
+    pads: tuple[Size, ...],
+    dilations: Ints,
+    groups: int,
+) -> str:
     """[batch, groups, channels / groups * |kernel|, |windows|]: what each window sees, one column a window."""
     whole = padded(out, x, pads)
     batch, per_group = x_shape[0], x_shape[1] // groups
@@ -163,8 +193,18 @@ def _columns(out: Any, x: str, x_shape: Shape, kernel: Ints, count: Shape, strid
     return reshaped(out, joined, (batch, groups, per_group * len(parts), product(count)))
 
 
-def by_products(out: Any, x: str, x_shape: Shape, w: str, w_shape: Shape, count: Shape, strides: Ints,
-                pads: tuple[Size, ...], dilations: Ints, groups: int) -> str:
+def by_products(
+    out: Any,
+    x: str,
+    x_shape: Shape,
+    w: str,
+    w_shape: Shape,
+    count: Shape,
+    strides: Ints,
+    pads: tuple[Size, ...],
+    dilations: Ints,
+    groups: int,
+) -> str:
     """The convolution as one batched product with the columns: where there is no kernel, as in float64."""
     kernel = tuple(int(size) for size in w_shape[2:])  # type: ignore[arg-type]
     columns = _columns(out, x, x_shape, kernel, count, strides, pads, dilations, groups)
@@ -194,8 +234,18 @@ def _input_lower(out: Any, node: Node, g: str, w: str) -> str:
     return lower_adjoint(out, g, node.inputs[0].shape, w, node.inputs[1].shape, node.shape, **how)
 
 
-def lower_adjoint(out: Any, g: str, g_shape: Shape, w: str, w_shape: Shape, shape: Shape, strides: Ints, pads: Ints,
-                  dilations: Ints, groups: int) -> str:
+def lower_adjoint(
+    out: Any,
+    g: str,
+    g_shape: Shape,
+    w: str,
+    w_shape: Shape,
+    shape: Shape,
+    strides: Ints,
+    pads: Ints,
+    dilations: Ints,
+    groups: int,
+) -> str:
     """A convolution of the adjoint with the turned kernel at a stride of 1 where that is no dearer, or ConvTranspose.
 
     What they cost grows with the columns they write: [out * |kernel|, |x|] of Conv, [channels * |kernel|, |g|] of
@@ -215,7 +265,10 @@ def lower_adjoint(out: Any, g: str, g_shape: Shape, w: str, w_shape: Shape, shap
         turned, turned_shape = _turned(out, w, w_shape, groups)
         x, x_shape = spaced(out, g, g_shape, strides)
         adjoint: dict[str, Any] = {
-            "strides": (1,) * n, "pads": (*before, *after), "dilations": dilations, "groups": groups,
+            "strides": (1,) * n,
+            "pads": (*before, *after),
+            "dilations": dilations,
+            "groups": groups,
         }
         if out.precision == "float64":
             return by_products(out, x, x_shape, turned, turned_shape, sizes, **adjoint)
@@ -223,11 +276,22 @@ def lower_adjoint(out: Any, g: str, g_shape: Shape, w: str, w_shape: Shape, shap
     rest = _left_over(shape, w_shape, count, strides, pads, dilations)
     equal = [min(pads[i], pads[n + i]) for i in range(n)]
     longer = [r if isinstance(r, int) else s - 1 for r, s in zip(rest, strides, strict=True)]
-    y = out.node("ConvTranspose", [g, w], auto_pad="NOTSET", kernel_shape=kernel, strides=strides, dilations=dilations,
-                 group=groups, pads=[*equal, *equal], output_padding=longer)
+    y = out.node(
+        "ConvTranspose",
+        [g, w],
+        auto_pad="NOTSET",
+        kernel_shape=kernel,
+        strides=strides,
+        dilations=dilations,
+        group=groups,
+        pads=[*equal, *equal],
+        output_padding=longer,
+    )
     starts = [pads[i] - equal[i] for i in range(n)]
-    made = [(c - 1) * s + r + 1 + more - 2 * e
-            for c, s, r, more, e in zip(count, strides, reach, longer, equal, strict=True)]
+    made = [
+        (c - 1) * s + r + 1 + more - 2 * e
+        for c, s, r, more, e in zip(count, strides, reach, longer, equal, strict=True)
+    ]
     cut = [i for i in range(n) if starts[i] or made[i] != sizes[i]]
     if cut:
         rows = ([starts[i] for i in cut], [starts[i] + sizes[i] for i in cut], [2 + i for i in cut])
@@ -267,7 +331,11 @@ def _weight_lower(out: Any, node: Node, x: str, g: str) -> str:
     after = [max(pads[n + i] - r, 0) if isinstance(r, int) else pads[n + i] for i, r in enumerate(rest)]
     attributes: dict[str, Any] = {"kernel_shape": count} if all(isinstance(c, int) for c in count) else {}
     y = out.node(
-        "Conv", [image, turned], auto_pad="NOTSET", group=groups, strides=[1] * n,
+        "Conv",
+        [image, turned],
+        auto_pad="NOTSET",
+        group=groups,
+        strides=[1] * n,
         dilations=[s * w for s, w in zip(strides, wide, strict=True)],
         pads=[*[p * w for p, w in zip(pads, wide, strict=False)], *[p * w for p, w in zip(after, wide, strict=True)]],
         **attributes,
@@ -276,8 +344,12 @@ def _weight_lower(out: Any, node: Node, x: str, g: str) -> str:
     y = reshaped(out, y, (node.shape[0], *made, per_group))
     cut = [i for i in range(n) if made[i] != kernel[i]]
     if cut:
-        places = ([0] * len(cut), [extent(kernel[i], dilations[i]) for i in cut], [1 + i for i in cut],
-                  [dilations[i] for i in cut])
+        places = (
+            [0] * len(cut),
+            [extent(kernel[i], dilations[i]) for i in cut],
+            [1 + i for i in cut],
+            [dilations[i] for i in cut],
+        )
         y = out.node("Slice", [y, *[out.shape(values) for values in places]])
     return str(out.node("Transpose", [y], perm=[0, n + 1, *range(1, n + 1)]))
 
@@ -341,16 +413,40 @@ def _apart(stays: dict[tuple[int, int], int], channels: dict[tuple[int, int], in
 
 
 conv = define(
-    "conv", infer=_infer, grad=_grad, jvp=linear, cost=_cost(2, 1), lower=_lower, reference=_conv, samples=_samples,
-    finite=True, apart=_apart({(0, 0): 0, (1, 0): 1}, {}, 0),
+    "conv",
+    infer=_infer,
+    grad=_grad,
+    jvp=linear,
+    cost=_cost(2, 1),
+    lower=_lower,
+    reference=_conv,
+    samples=_samples,
+    finite=True,
+    apart=_apart({(0, 0): 0, (1, 0): 1}, {}, 0),
 )
 
 conv_input: Op = define(
-    "conv_input", infer=_input_infer, grad=_input_grad, jvp=linear, cost=_cost(0, 1), lower=_input_lower,
-    reference=_conv_input, samples=_input_samples, finite=True, apart=_apart({(0, 0): 0}, {(1, 1): 1}, 0),
+    "conv_input",
+    infer=_input_infer,
+    grad=_input_grad,
+    jvp=linear,
+    cost=_cost(0, 1),
+    lower=_input_lower,
+    reference=_conv_input,
+    samples=_input_samples,
+    finite=True,
+    apart=_apart({(0, 0): 0}, {(1, 1): 1}, 0),
 )
 
 conv_weight: Op = define(
-    "conv_weight", infer=_weight_infer, grad=_weight_grad, jvp=linear, cost=_cost(1, 2), lower=_weight_lower,
-    reference=_conv_weight, samples=_weight_samples, finite=True, apart=_apart({(1, 1): 0}, {(0, 1): 1}, 0),
+    "conv_weight",
+    infer=_weight_infer,
+    grad=_weight_grad,
+    jvp=linear,
+    cost=_cost(1, 2),
+    lower=_weight_lower,
+    reference=_conv_weight,
+    samples=_weight_samples,
+    finite=True,
+    apart=_apart({(1, 1): 0}, {(0, 1): 1}, 0),
 )

@@ -1,4 +1,5 @@
 """Derivatives as nodes: placeholders that `autodiff.expand` turns into the graphs they stand for."""
+
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -34,20 +35,37 @@ def _lower(out: Any, node: Node, *names: str) -> str:
     return str(_unexpanded())
 
 
-gradient = define("gradient", infer=_infer, grad=no_gradient(2), jvp=NONE, lower=_lower, reference=_unexpanded,
-                  samples=None, cost=free)
+gradient = define(
+    "gradient",
+    infer=_infer,
+    grad=no_gradient(2),
+    jvp=NONE,
+    lower=_lower,
+    reference=_unexpanded,
+    samples=None,
+    cost=free,
+)
 
 
 def _tangent_infer(target: TensorType, wrt: TensorType, direction: TensorType) -> TensorType:
     _floats(target, wrt)
     if direction != wrt:
-        raise TypeProblem("E0410", "a direction must have the shape of the value that moves along it",
-                          {1: f"this is `{wrt}`", 2: f"this is `{direction}`"})
+        raise TypeProblem(
+            "E0410",
+            "a direction must have the shape of the value that moves along it",
+            {1: f"this is `{wrt}`", 2: f"this is `{direction}`"},
+        )
     return target
 
 
 tangent = define(  # J v: how the target moves as the second operand moves along the third
-    "tangent", infer=_tangent_infer, grad=no_gradient(3), jvp=NONE, lower=_lower, reference=_unexpanded, samples=None,
+    "tangent",
+    infer=_tangent_infer,
+    grad=no_gradient(3),
+    jvp=NONE,
+    lower=_lower,
+    reference=_unexpanded,
+    samples=None,
     cost=free,
 )
 
@@ -55,16 +73,26 @@ tangent = define(  # J v: how the target moves as the second operand moves along
 def _jacobian_infer(target: TensorType, wrt: TensorType, per: tuple[tuple[int, int], ...]) -> TensorType:
     _floats(target, wrt)
     ours, theirs = dict(per), {b: a for a, b in per}
-    return TensorType("float", (
-        *(target.shape[a] for a, _ in per),
-        *(size for i, size in enumerate(target.shape) if i not in ours),
-        *(size for i, size in enumerate(wrt.shape) if i not in theirs),
-    ))
+    return TensorType(
+        "float",
+        (
+            *(target.shape[a] for a, _ in per),
+            *(size for i, size in enumerate(target.shape) if i not in ours),
+            *(size for i, size in enumerate(wrt.shape) if i not in theirs),
+        ),
+    )
 
 
 jacobian = define(  # dy/dx of the shape of y by that of x; `per`: pairs of their dimensions that go together, in front
-    "jacobian", infer=_jacobian_infer, grad=no_gradient(2), jvp=NONE, lower=_lower, reference=_unexpanded, samples=None,
-    cost=free, defaults={"per": ()},
+    "jacobian",
+    infer=_jacobian_infer,
+    grad=no_gradient(2),
+    jvp=NONE,
+    lower=_lower,
+    reference=_unexpanded,
+    samples=None,
+    cost=free,
+    defaults={"per": ()},
 )
 
 
@@ -109,8 +137,14 @@ def _custom_grad(
 
 
 custom = define(  # a value with a given derivative by `count` others: the value, formal g, y, the others, their rules
-    "custom", infer=lambda value, *rest, count, name: value, grad=_custom_grad, jvp=_elsewhere, lower=_lower,
-    reference=_unexpanded, samples=None, cost=free,
+    "custom",
+    infer=lambda value, *rest, count, name: value,
+    grad=_custom_grad,
+    jvp=_elsewhere,
+    lower=_lower,
+    reference=_unexpanded,
+    samples=None,
+    cost=free,
 )
 
 _numbers = count(1)  # not of one graph: a node may be copied into another
@@ -118,8 +152,14 @@ _numbers = count(1)  # not of one graph: a node may be copied into another
 PLACEHOLDERS = ("gradient", "tangent", "jacobian")
 
 formal = define(  # a value that a rule is written in terms of; what it stands for takes its place
-    "formal", infer=lambda number, type: type, grad=no_gradient(0), jvp=NONE, lower=_lower, reference=_unexpanded,
-    samples=None, cost=free,
+    "formal",
+    infer=lambda number, type: type,
+    grad=no_gradient(0),
+    jvp=NONE,
+    lower=_lower,
+    reference=_unexpanded,
+    samples=None,
+    cost=free,
 )
 
 

@@ -1,4 +1,5 @@
 """Arithmetic on each element, with NumPy's broadcasting; the derivatives at kinks and ties are decided here."""
+
 from __future__ import annotations
 
 import math
@@ -28,15 +29,31 @@ Builder = Callable[..., Node]
 
 
 def _unary(
-    name: str, reference: Any, grad: Any, lower: Any, samples: Any, ints: bool = False, cost: Any = per_element,
-    arguments: tuple[str, ...] = ("x",), **facts: Any,
+    name: str,
+    reference: Any,
+    grad: Any,
+    lower: Any,
+    samples: Any,
+    ints: bool = False,
+    cost: Any = per_element,
+    arguments: tuple[str, ...] = ("x",),
+    **facts: Any,
 ) -> Op:
     """grad is NONE where the operation is constant between jumps; arguments as of `Op`."""
     flat = grad is NONE
-    return define(name, infer=same(name, NUMBERS if ints else ("float",)), grad=no_gradient(1) if flat else grad,
-                  jvp=NONE if flat else pointwise, lower=lower, reference=reference,
-                  samples=sometimes_ints(samples) if ints else samples, cost=cost, elementwise=True,
-                  arguments=arguments, **facts)
+    return define(
+        name,
+        infer=same(name, NUMBERS if ints else ("float",)),
+        grad=no_gradient(1) if flat else grad,
+        jvp=NONE if flat else pointwise,
+        lower=lower,
+        reference=reference,
+        samples=sometimes_ints(samples) if ints else samples,
+        cost=cost,
+        elementwise=True,
+        arguments=arguments,
+        **facts,
+    )
 
 
 def _sigmoid(x: Array) -> Array:
@@ -45,44 +62,107 @@ def _sigmoid(x: Array) -> Array:
 
 
 _WHOLE = range(-4, 5)  # where floor and ceil jump
-neg: Op = _unary("neg", np.negative, lambda g, y, x: [-g], onnx("Neg"), floats(-3, 3), ints=True, cost=free,
-                 finite=True, monotone=(-1,), arguments=())
+neg: Op = _unary(
+    "neg",
+    np.negative,
+    lambda g, y, x: [-g],
+    onnx("Neg"),
+    floats(-3, 3),
+    ints=True,
+    cost=free,
+    finite=True,
+    monotone=(-1,),
+    arguments=(),
+)
 # |x|' = sign(x), so 0 at 0
-abs_: Op = _unary("abs", np.abs, lambda g, y, x: [g * sign(x)], onnx("Abs"), floats(-3, 3, kinks=[0]), ints=True,
-                  cost=free, finite=True)
-sign: Op = _unary("sign", np.sign, NONE, onnx("Sign"), floats(-3, 3, kinks=[0]), ints=True, cost=free,
-                  finite=True, monotone=(1,))
+abs_: Op = _unary(
+    "abs",
+    np.abs,
+    lambda g, y, x: [g * sign(x)],
+    onnx("Abs"),
+    floats(-3, 3, kinks=[0]),
+    ints=True,
+    cost=free,
+    finite=True,
+)
+sign: Op = _unary(
+    "sign", np.sign, NONE, onnx("Sign"), floats(-3, 3, kinks=[0]), ints=True, cost=free, finite=True, monotone=(1,)
+)
 exp: Op = _unary("exp", np.exp, lambda g, y, x: [g * y], onnx("Exp"), floats(-3, 3), monotone=(1,))
 expm1: Op = _unary("expm1", np.expm1, lambda g, y, x: [g * exp(x)], lower_expm1, floats(-3, 3), monotone=(1,))
 log: Op = _unary("log", np.log, lambda g, y, x: [g / x], onnx("Log"), floats(0.1, 4), monotone=(1,))
 log1p: Op = _unary("log1p", np.log1p, lambda g, y, x: [g / (x + 1.0)], lower_log1p, floats(-0.8, 4), monotone=(1,))
-sqrt: Op = _unary("sqrt", np.sqrt, lambda g, y, x: [g * 0.5 / y], onnx("Sqrt"), floats(0.1, 4),
-                monotone=(1,))  # infinite at 0
+sqrt: Op = _unary(
+    "sqrt", np.sqrt, lambda g, y, x: [g * 0.5 / y], onnx("Sqrt"), floats(0.1, 4), monotone=(1,)
+)  # infinite at 0
 sin: Op = _unary("sin", np.sin, lambda g, y, x: [g * cos(x)], onnx("Sin"), floats(-4, 4), finite=True)
 cos: Op = _unary("cos", np.cos, lambda g, y, x: [-(g * sin(x))], onnx("Cos"), floats(-4, 4), finite=True)
-tanh: Op = _unary("tanh", np.tanh, lambda g, y, x: [g * (1.0 - y * y)], onnx("Tanh"), floats(-3, 3),
-                  finite=True, monotone=(1,))
-sigmoid: Op = _unary("sigmoid", _sigmoid, lambda g, y, x: [g * (y * (1.0 - y))], lower_sigmoid, floats(-5, 5),
-                     finite=True, monotone=(1,))
+tanh: Op = _unary(
+    "tanh", np.tanh, lambda g, y, x: [g * (1.0 - y * y)], onnx("Tanh"), floats(-3, 3), finite=True, monotone=(1,)
+)
+sigmoid: Op = _unary(
+    "sigmoid", _sigmoid, lambda g, y, x: [g * (y * (1.0 - y))], lower_sigmoid, floats(-5, 5), finite=True, monotone=(1,)
+)
 # a sigmoid that multiplies, by the kernel, which is 0 below -18; made by a pass only
-gate: Op = _unary("gate", _sigmoid, lambda g, y, x: [g * (y * (1.0 - y))], onnx("Sigmoid"), floats(-5, 5),
-                  finite=True, monotone=(1,), arguments=())
-softplus: Op = _unary("softplus", lambda x: np.logaddexp(0.0, x), lambda g, y, x: [g * sigmoid(x)], lower_softplus,
-                  floats(-5, 5), finite=True, monotone=(1,), arguments=())
+gate: Op = _unary(
+    "gate",
+    _sigmoid,
+    lambda g, y, x: [g * (y * (1.0 - y))],
+    onnx("Sigmoid"),
+    floats(-5, 5),
+    finite=True,
+    monotone=(1,),
+    arguments=(),
+)
+softplus: Op = _unary(
+    "softplus",
+    lambda x: np.logaddexp(0.0, x),
+    lambda g, y, x: [g * sigmoid(x)],
+    lower_softplus,
+    floats(-5, 5),
+    finite=True,
+    monotone=(1,),
+    arguments=(),
+)
 # relu'(0) = 0; read off the result, so that the operand need not be kept
-relu: Op = _unary("relu", lambda x: np.maximum(x, 0.0), lambda g, y, x: [where(gt(y, 0.0), g, 0.0)], onnx("Relu"),
-              floats(-3, 3, kinks=[0]), cost=free, finite=True, monotone=(1,), limit=True,
-              arguments=())
-erf: Op = _unary("erf", np.vectorize(math.erf, otypes=[np.float64]),
-             lambda g, y, x: [g * (exp(-(x * x)) * (2 / math.sqrt(math.pi)))], lower_erf, floats(-3, 3),
-                 finite=True, monotone=(1,))
-floor: Op = _unary("floor", np.floor, NONE, onnx("Floor"), floats(-4, 4, kinks=_WHOLE), cost=free,
-                   finite=True, monotone=(1,))
-ceil: Op = _unary("ceil", np.ceil, NONE, onnx("Ceil"), floats(-4, 4, kinks=_WHOLE), cost=free,
-                  finite=True, monotone=(1,))
+relu: Op = _unary(
+    "relu",
+    lambda x: np.maximum(x, 0.0),
+    lambda g, y, x: [where(gt(y, 0.0), g, 0.0)],
+    onnx("Relu"),
+    floats(-3, 3, kinks=[0]),
+    cost=free,
+    finite=True,
+    monotone=(1,),
+    limit=True,
+    arguments=(),
+)
+erf: Op = _unary(
+    "erf",
+    np.vectorize(math.erf, otypes=[np.float64]),
+    lambda g, y, x: [g * (exp(-(x * x)) * (2 / math.sqrt(math.pi)))],
+    lower_erf,
+    floats(-3, 3),
+    finite=True,
+    monotone=(1,),
+)
+floor: Op = _unary(
+    "floor", np.floor, NONE, onnx("Floor"), floats(-4, 4, kinks=_WHOLE), cost=free, finite=True, monotone=(1,)
+)
+ceil: Op = _unary(
+    "ceil", np.ceil, NONE, onnx("Ceil"), floats(-4, 4, kinks=_WHOLE), cost=free, finite=True, monotone=(1,)
+)
 # ties go to the even neighbour, in NumPy and in ONNX
-round_: Op = _unary("round", np.round, NONE, onnx("Round"), floats(-4, 4, kinks=[i + 0.5 for i in _WHOLE]), cost=free,
-                    finite=True, monotone=(1,))
+round_: Op = _unary(
+    "round",
+    np.round,
+    NONE,
+    onnx("Round"),
+    floats(-4, 4, kinks=[i + 0.5 for i in _WHOLE]),
+    cost=free,
+    finite=True,
+    monotone=(1,),
+)
 
 
 # --- two operands
@@ -163,10 +243,20 @@ def _shared(chosen: Callable[[Node, Node], Node]) -> Callable[..., list[Any]]:
 
 
 _pair = sometimes_ints(floats(-3, 3, 2))
-add: Builder = elementwise("add", np.add, lambda g, y, a, b: [g, g], onnx("Add"), _pair, commutative=True, cost=free,
-                           finite=True, monotone=(1,))
-sub: Builder = elementwise("sub", np.subtract, lambda g, y, a, b: [g, -g], onnx("Sub"), _pair, cost=free,
-                           finite=True, monotone=(1, -1))
+add: Builder = elementwise(
+    "add",
+    np.add,
+    lambda g, y, a, b: [g, g],
+    onnx("Add"),
+    _pair,
+    commutative=True,
+    cost=free,
+    finite=True,
+    monotone=(1,),
+)
+sub: Builder = elementwise(
+    "sub", np.subtract, lambda g, y, a, b: [g, -g], onnx("Sub"), _pair, cost=free, finite=True, monotone=(1, -1)
+)
 mul: Builder = elementwise("mul", np.multiply, _mul_grad, onnx("Mul"), _pair, commutative=True, finite=True)
 _divide: Builder = elementwise("div", np.divide, _div_grad, lower_div, _nonzero, allowed=("float",))
 _between = sometimes_ints(_off_steps)
@@ -175,10 +265,32 @@ mod: Builder = elementwise("mod", np.mod, lambda g, y, a, b: [g, -(g * floordiv(
 floordiv: Builder = elementwise("floordiv", _floordiv, NONE, lower_floordiv, _between)
 pow_: Builder = elementwise("pow", _power, _pow_grad, onnx("Pow"), _pow_samples)
 _distinct = sometimes_ints(apart)
-maximum: Builder = elementwise("maximum", np.maximum, _shared(gt), onnx("Max"), _distinct, commutative=True,
-                               cost=free, finite=True, monotone=(1,), limit=True, arguments=("x", "y"))
-minimum: Builder = elementwise("minimum", np.minimum, _shared(lt), onnx("Min"), _distinct, commutative=True,
-                               cost=free, finite=True, monotone=(1,), limit=True, arguments=("x", "y"))
+maximum: Builder = elementwise(
+    "maximum",
+    np.maximum,
+    _shared(gt),
+    onnx("Max"),
+    _distinct,
+    commutative=True,
+    cost=free,
+    finite=True,
+    monotone=(1,),
+    limit=True,
+    arguments=("x", "y"),
+)
+minimum: Builder = elementwise(
+    "minimum",
+    np.minimum,
+    _shared(lt),
+    onnx("Min"),
+    _distinct,
+    commutative=True,
+    cost=free,
+    finite=True,
+    monotone=(1,),
+    limit=True,
+    arguments=("x", "y"),
+)
 
 
 def div(a: Any, b: Any) -> Node:

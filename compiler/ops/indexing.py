@@ -1,4 +1,5 @@
 """Elements chosen by whole numbers, and the adjoints. Everything here is deterministic on every provider."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -19,8 +20,12 @@ ONE_HOT_ROWS = 4096
 
 def _needs_ints(name: str, number: int, type: TensorType) -> None:
     if type.dtype != "int":
-        raise TypeProblem("E0302", f"`{name}` takes whole numbers as indices", {number: f"this is `{type}`"},
-                          "`target y: int[batch]` declares whole numbers")
+        raise TypeProblem(
+            "E0302",
+            f"`{name}` takes whole numbers as indices",
+            {number: f"this is `{type}`"},
+            "`target y: int[batch]` declares whole numbers",
+        )
 
 
 def counted(out: Any, size: Size) -> str:
@@ -62,10 +67,17 @@ def _gather_apart(node: Node, number: int, axis: int) -> int | Slices:
 
 
 gather = define(  # whole slices along an axis; a negative index counts from the end
-    "gather", infer=_gather_infer, samples=_gather_samples, defaults={"axis": 0}, jvp=linear, cost=free,
+    "gather",
+    infer=_gather_infer,
+    samples=_gather_samples,
+    defaults={"axis": 0},
+    jvp=linear,
+    cost=free,
     grad=lambda g, y, table, index, axis: [scatter_add(g, index, shape=table.shape, axis=axis), NONE],
     lower=lambda out, node, table, index: str(out.node("Gather", [table, index], axis=node.attrs["axis"])),
-    reference=lambda table, index, axis: np.take(table, index, axis=axis), finite=True, monotone=(1, 0),
+    reference=lambda table, index, axis: np.take(table, index, axis=axis),
+    finite=True,
+    monotone=(1, 0),
     apart=_gather_apart,
 )
 
@@ -127,10 +139,18 @@ def _scatter_apart(node: Node, number: int, axis: int) -> int | Slices:
 
 
 scatter_add: Op = define(  # the adjoint of gather: zeros of a shape, to which the slices of g are added
-    "scatter_add", infer=_scatter_infer, samples=_scatter_samples, lower=_scatter_lower, reference=_scatter,
-    jvp=linear, cost=free,
-    grad=lambda g, y, x, index, shape, axis: [gather(g, index, axis=axis), NONE], defaults={"axis": 0},
-    finite=True, monotone=(1, 0), apart=_scatter_apart,
+    "scatter_add",
+    infer=_scatter_infer,
+    samples=_scatter_samples,
+    lower=_scatter_lower,
+    reference=_scatter,
+    jvp=linear,
+    cost=free,
+    grad=lambda g, y, x, index, shape, axis: [gather(g, index, axis=axis), NONE],
+    defaults={"axis": 0},
+    finite=True,
+    monotone=(1, 0),
+    apart=_scatter_apart,
 )
 
 
@@ -140,8 +160,11 @@ scatter_add: Op = define(  # the adjoint of gather: zeros of a shape, to which t
 def _pick_infer(x: TensorType, index: TensorType) -> TensorType:
     _needs_ints("pick", 1, index)
     if not x.rank or x.shape[:-1] != index.shape:
-        raise TypeProblem("E0343", "`pick` takes one index for each row", {
-            0: f"its rows are {show_shape(x.shape[:-1])}: `{x}`", 1: f"the indices are {show_shape(index.shape)}"})
+        raise TypeProblem(
+            "E0343",
+            "`pick` takes one index for each row",
+            {0: f"its rows are {show_shape(x.shape[:-1])}: `{x}`", 1: f"the indices are {show_shape(index.shape)}"},
+        )
     return x.with_shape(index.shape)
 
 
@@ -157,9 +180,16 @@ def _pick_lower(out: Any, node: Node, x: str, index: str) -> str:
 
 
 pick = define(  # x[..., index]: one element of each row; a negative index counts from the end
-    "pick", infer=_pick_infer, lower=_pick_lower, samples=_pick_samples, jvp=linear, cost=free,
+    "pick",
+    infer=_pick_infer,
+    lower=_pick_lower,
+    samples=_pick_samples,
+    jvp=linear,
+    cost=free,
     grad=lambda g, y, x, index: [expand_dims(g, g.rank) * one_hot(index, depth=x.shape[-1], wrap=True), NONE],
-    reference=lambda x, index: np.take_along_axis(x, index[..., None], -1)[..., 0], finite=True, monotone=(1, 0),
+    reference=lambda x, index: np.take_along_axis(x, index[..., None], -1)[..., 0],
+    finite=True,
+    monotone=(1, 0),
     apart=lambda node, number, axis: Slices.PLACED if axis == node.rank else axis,
 )
 
@@ -186,19 +216,33 @@ def _one_hot(index: Array, depth: int, wrap: bool) -> Array:
 
 # 1 at the index, 0 elsewhere; all 0 where the index is below 0 or beyond the depth, unless it is to `wrap` around it
 one_hot: Op = define(
-    "one_hot", infer=_one_hot_infer, grad=no_gradient(1), jvp=NONE, cost=free, lower=_one_hot_lower,
-    reference=_one_hot, defaults={"wrap": False},
-    samples=lambda rng: Sample((rng.integers(-1, 5, sizes(rng, high=4, empty=0.1)),),
-                               {"depth": int(rng.integers(1, 6)), "wrap": bool(rng.random() < 0.5)}), finite=True,
+    "one_hot",
+    infer=_one_hot_infer,
+    grad=no_gradient(1),
+    jvp=NONE,
+    cost=free,
+    lower=_one_hot_lower,
+    reference=_one_hot,
+    defaults={"wrap": False},
+    samples=lambda rng: Sample(
+        (rng.integers(-1, 5, sizes(rng, high=4, empty=0.1)),),
+        {"depth": int(rng.integers(1, 6)), "wrap": bool(rng.random() < 0.5)},
+    ),
+    finite=True,
     apart=lambda node, number, axis: axis,
 )
 
 
 arange = define(
-    "arange", infer=lambda size: TensorType("int", (size,)), grad=no_gradient(0), jvp=NONE, cost=free,
+    "arange",
+    infer=lambda size: TensorType("int", (size,)),
+    grad=no_gradient(0),
+    jvp=NONE,
+    cost=free,
     lower=lambda out, node: counted(out, node.attrs["size"]),
     reference=lambda size: np.arange(size, dtype=np.int64),
-    samples=lambda rng: Sample((), {"size": int(rng.integers(0, 9))}), finite=True,
+    samples=lambda rng: Sample((), {"size": int(rng.integers(0, 9))}),
+    finite=True,
 )
 
 

@@ -1,4 +1,5 @@
 """Values that come from outside the graph: constants, inputs, variables, the seed, sizes."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -23,30 +24,56 @@ def _named(out: Any, node: Node) -> str:
 constant = define(
     "constant",
     infer=lambda value, dtype: TensorType(dtype, value.shape),
-    grad=no_gradient(0), jvp=NONE, cost=free,
+    grad=no_gradient(0),
+    jvp=NONE,
+    cost=free,
     lower=lambda out, node: out.constant(node.attrs["value"], node.attrs["dtype"]),
     reference=lambda value, dtype: value.astype(NUMPY[dtype]),
     samples=None,
 )
 input_ = define(  # a column of the data: attrs name, type
-    "input", infer=lambda name, type: type, grad=no_gradient(0), jvp=NONE, lower=_named, reference=_fed, samples=None,
-    cost=free, finite=True,
+    "input",
+    infer=lambda name, type: type,
+    grad=no_gradient(0),
+    jvp=NONE,
+    lower=_named,
+    reference=_fed,
+    samples=None,
+    cost=free,
+    finite=True,
 )
 variable = define(  # a parameter or state at the beginning of the step: attrs path, type
-    "variable", infer=lambda path, type: type, grad=no_gradient(0), jvp=NONE, lower=_named, reference=_fed,
-    samples=None, cost=free, finite=True,
+    "variable",
+    infer=lambda path, type: type,
+    grad=no_gradient(0),
+    jvp=NONE,
+    lower=_named,
+    reference=_fed,
+    samples=None,
+    cost=free,
+    finite=True,
 )
 seed = define(  # the user's seed, in the graph that makes start values
-    "seed", infer=lambda: TensorType("key", ()), grad=no_gradient(0), jvp=NONE, lower=_named, reference=_fed,
-    samples=None, cost=free, finite=True,
+    "seed",
+    infer=lambda: TensorType("key", ()),
+    grad=no_gradient(0),
+    jvp=NONE,
+    lower=_named,
+    reference=_fed,
+    samples=None,
+    cost=free,
+    finite=True,
 )
 size = define(  # the number that a free dimension has when the file runs: attr dim
     "size",
     infer=lambda dim: TensorType("int", ()),
-    grad=no_gradient(0), jvp=NONE, cost=free,
+    grad=no_gradient(0),
+    jvp=NONE,
+    cost=free,
     lower=lambda out, node: out.size(node.attrs["dim"]),
     reference=lambda dim: np.asarray(dim, np.int64),
-    samples=None, finite=True,
+    samples=None,
+    finite=True,
 )
 
 

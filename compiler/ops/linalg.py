@@ -1,4 +1,5 @@
 """Products of matrices."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -28,10 +29,14 @@ def _infer(a: TensorType, b: TensorType, ta: bool, tb: bool) -> TensorType:
     (rows, inner), (other, columns) = _sides(a, ta), _sides(b, tb)
     if inner != other:
         places = ("last", "first" if b.rank == 2 else "second to last")
-        raise TypeProblem("E0312", "shapes do not agree in `@`", {
-            0: f"the {('last', 'first' if a.rank == 2 else 'second to last')[ta]} dimension is {inner}: `{a}`",
-            1: f"the {places[not tb]} dimension is {other}: `{b}`",
-        })
+        raise TypeProblem(
+            "E0312",
+            "shapes do not agree in `@`",
+            {
+                0: f"the {('last', 'first' if a.rank == 2 else 'second to last')[ta]} dimension is {inner}: `{a}`",
+                1: f"the {places[not tb]} dimension is {other}: `{b}`",
+            },
+        )
     return TensorType("float", (*broadcast(a.shape[:-2], b.shape[:-2]), rows, columns))
 
 
@@ -104,9 +109,17 @@ def _apart(node: Node, number: int, axis: int) -> int | Slices:
 
 
 _matmul = define(
-    "matmul", infer=_infer, grad=_grad, jvp=linear, lower=_lower, samples=_samples, cost=_products,
+    "matmul",
+    infer=_infer,
+    grad=_grad,
+    jvp=linear,
+    lower=_lower,
+    samples=_samples,
+    cost=_products,
     defaults={"ta": False, "tb": False},
-    reference=lambda a, b, ta, tb: np.matmul(_t(a, ta), _t(b, tb)), finite=True, apart=_apart,
+    reference=lambda a, b, ta, tb: np.matmul(_t(a, ta), _t(b, tb)),
+    finite=True,
+    apart=_apart,
 )
 
 
@@ -166,8 +179,15 @@ def _gemm_jvp(
 
 
 gemm = define(  # alpha a' b' + beta c; made by fusing only
-    "gemm", infer=_gemm_infer, grad=_gemm_grad, jvp=_gemm_jvp, samples=_gemm_samples, cost=_products,
-    defaults={"alpha": 1.0, "beta": 1.0, "ta": False, "tb": False}, lower=_gemm_lower,
-    reference=lambda a, b, c, alpha, beta, ta, tb: alpha * (_t(a, ta) @ _t(b, tb)) + beta * c, finite=True,
+    "gemm",
+    infer=_gemm_infer,
+    grad=_gemm_grad,
+    jvp=_gemm_jvp,
+    samples=_gemm_samples,
+    cost=_products,
+    defaults={"alpha": 1.0, "beta": 1.0, "ta": False, "tb": False},
+    lower=_gemm_lower,
+    reference=lambda a, b, c, alpha, beta, ta, tb: alpha * (_t(a, ta) @ _t(b, tb)) + beta * c,
+    finite=True,
     apart=_apart,
 )

@@ -1,4 +1,5 @@
 """What rules ask about nodes."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -143,9 +144,7 @@ def complement(a: Node, b: Node) -> bool:
         a, b = a.inputs[0], b.inputs[0]
         if (a.op.name == "not" and a.inputs[0] is b) or (b.op.name == "not" and b.inputs[0] is a):
             return True
-    return any(
-        x.op.name == "sub" and x.inputs[1] is y and is_number(x.inputs[0], 1) for x, y in ((a, b), (b, a))
-    )
+    return any(x.op.name == "sub" and x.inputs[1] is y and is_number(x.inputs[0], 1) for x, y in ((a, b), (b, a)))
 
 
 def one_minus(node: Node) -> Node | None:
@@ -187,8 +186,19 @@ def reorders(node: Node, *factors: Node) -> bool:
 def nonnegative(node: Node, depth: int = 6) -> bool:
     """Whether no element can be negative (NaN may be)."""
     name = node.op.name
-    if name in ("exp", "softmax", "sigmoid", "abs", "sqrt", "relu", "softplus", "one_hot", "random_uniform",
-                "reduce_sum_square", "size"):
+    if name in (
+        "exp",
+        "softmax",
+        "sigmoid",
+        "abs",
+        "sqrt",
+        "relu",
+        "softplus",
+        "one_hot",
+        "random_uniform",
+        "reduce_sum_square",
+        "size",
+    ):
         return True
     if name == "mul" and node.inputs[0] is node.inputs[1]:
         return True
@@ -197,8 +207,23 @@ def nonnegative(node: Node, depth: int = 6) -> bool:
         return value >= 0
     if name == "sub" and is_number(node.inputs[0], 1.0):
         return node.inputs[1].op.name in ("sigmoid", "softmax", "one_hot", "random_uniform")
-    through = ("reshape", "transpose", "broadcast_to", "slice", "reduce_sum", "reduce_max", "reduce_min", "reduce_prod",
-               "add", "mul", "div", "maximum", "minimum", "concat", "cast")
+    through = (
+        "reshape",
+        "transpose",
+        "broadcast_to",
+        "slice",
+        "reduce_sum",
+        "reduce_max",
+        "reduce_min",
+        "reduce_prod",
+        "add",
+        "mul",
+        "div",
+        "maximum",
+        "minimum",
+        "concat",
+        "cast",
+    )
     if not depth or name not in (*through, "pick", "gather", "where", "pow") or len(node.inputs) > 4:
         return False
     sources = {"pick": node.inputs[:1], "gather": node.inputs[:1], "pow": node.inputs[:1], "where": node.inputs[1:]}

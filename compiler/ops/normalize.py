@@ -1,5 +1,6 @@
 """Rows brought to mean 0 and variance 1, and triangles of matrices: for each ONNX has one kernel where a composition
 takes several passes over memory. Made by rewrites only."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -89,15 +90,27 @@ def _samples(rng: np.random.Generator) -> Sample:
 
 
 standardize = define(  # (x - mean) / sqrt(variance + eps) along the last dimension
-    "standardize", infer=_rows, grad=_standardize_grad, lower=_lower, samples=_samples,
+    "standardize",
+    infer=_rows,
+    grad=_standardize_grad,
+    lower=_lower,
+    samples=_samples,
     jvp=lambda tangents, y, x, eps: _standardize_grad(tangents[0], y, x, eps)[0],  # the Jacobian is symmetric
     cost=lambda node: 2 * product(node.shape),  # the squares and the quotient
-    reference=lambda x, eps: (x - np.mean(x, axis=-1, keepdims=True)) * _inverse(x, eps), apart=along_last,
+    reference=lambda x, eps: (x - np.mean(x, axis=-1, keepdims=True)) * _inverse(x, eps),
+    apart=along_last,
 )
 
 inverse_deviation = define(  # 1 / sqrt(variance + eps) of each row, [..., 1]; costs nothing beside standardize
-    "inverse_deviation", infer=_inverse_infer, grad=_inverse_grad, jvp=_inverse_jvp, lower=_inverse_lower,
-    samples=_samples, cost=lambda node: product(node.shape), reference=_inverse, apart=along_last,
+    "inverse_deviation",
+    infer=_inverse_infer,
+    grad=_inverse_grad,
+    jvp=_inverse_jvp,
+    lower=_inverse_lower,
+    samples=_samples,
+    cost=lambda node: product(node.shape),
+    reference=_inverse,
+    apart=along_last,
 )
 
 
@@ -124,8 +137,15 @@ def _triangle_samples(rng: np.random.Generator) -> Sample:
 
 
 trilu: Op = define(  # the elements on and above (below) the diagonal `offset`, 0 elsewhere, whatever stood there
-    "trilu", infer=_triangle_infer, lower=_triangle_lower, samples=_triangle_samples, jvp=linear, cost=free,
+    "trilu",
+    infer=_triangle_infer,
+    lower=_triangle_lower,
+    samples=_triangle_samples,
+    jvp=linear,
+    cost=free,
     grad=lambda g, y, x, upper, offset: [trilu(g, upper=upper, offset=offset)],
-    reference=lambda x, upper, offset: (np.triu if upper else np.tril)(x, offset), finite=True, monotone=(1,),
+    reference=lambda x, upper, offset: (np.triu if upper else np.tril)(x, offset),
+    finite=True,
+    monotone=(1,),
     apart=lambda node, number, axis: axis,
 )

@@ -1,4 +1,5 @@
 """What operands have in common: dtypes that meet, shapes that broadcast; and the samples to test with."""
+
 from __future__ import annotations
 
 import math
@@ -56,15 +57,31 @@ def same(name: str, allowed: Sequence[str]) -> Callable[..., TensorType]:
 
 
 def elementwise(
-    name: str, reference: Any, grad: Any, lower: Any, samples: Sampler,
-    allowed: Sequence[str] = NUMBERS, commutative: bool = False, cost: Callable[[Node], Size] = per_element,
+    name: str,
+    reference: Any,
+    grad: Any,
+    lower: Any,
+    samples: Sampler,
+    allowed: Sequence[str] = NUMBERS,
+    commutative: bool = False,
+    cost: Callable[[Node], Size] = per_element,
     **facts: Any,
 ) -> Callable[..., Node]:
     """Defines an operation on two operands that meet in one dtype; grad is NONE where it is constant between jumps."""
     flat = grad is NONE
-    op = define(name, infer=same(name, allowed), grad=no_gradient(2) if flat else grad,
-                jvp=NONE if flat else pointwise, lower=lower, reference=reference, samples=samples,
-                commutative=commutative, cost=cost, elementwise=True, **facts)
+    op = define(
+        name,
+        infer=same(name, allowed),
+        grad=no_gradient(2) if flat else grad,
+        jvp=NONE if flat else pointwise,
+        lower=lower,
+        reference=reference,
+        samples=samples,
+        commutative=commutative,
+        cost=cost,
+        elementwise=True,
+        **facts,
+    )
 
     def build(*inputs: Any) -> Node:
         return op(*meet(name, *inputs))

@@ -1,4 +1,5 @@
 """Running sums, the greatest of a dimension, and elements taken along one: what sorting is made of."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -38,19 +39,33 @@ def _cumsum_samples(rng: np.random.Generator) -> Sample:
     values: Array = rng.uniform(-3, 3, shape)
     if rng.random() < 0.2:
         values = np.asarray(np.floor(values * 3), np.int64)
-    attrs = {"axis": int(rng.integers(0, len(shape))), "exclusive": bool(rng.random() < 0.3),
-             "reverse": bool(rng.random() < 0.3)}
+    attrs = {
+        "axis": int(rng.integers(0, len(shape))),
+        "exclusive": bool(rng.random() < 0.3),
+        "reverse": bool(rng.random() < 0.3),
+    }
     return Sample((values,), attrs)
 
 
 _cumsum_op = define(
-    "cumsum", infer=_cumsum_infer, samples=_cumsum_samples, reference=_cumsum, jvp=linear, cost=free,
-    finite=True, monotone=(1,), apart=along_axis,
-    grad=lambda g, y, x, axis, exclusive, reverse: [
-        cumsum(g, axis=axis, exclusive=exclusive, reverse=not reverse)],
-    lower=lambda out, node, x: str(out.node(
-        "CumSum", [x, out.constant(node.attrs["axis"], "int")], exclusive=int(node.attrs["exclusive"]),
-        reverse=int(node.attrs["reverse"]))),
+    "cumsum",
+    infer=_cumsum_infer,
+    samples=_cumsum_samples,
+    reference=_cumsum,
+    jvp=linear,
+    cost=free,
+    finite=True,
+    monotone=(1,),
+    apart=along_axis,
+    grad=lambda g, y, x, axis, exclusive, reverse: [cumsum(g, axis=axis, exclusive=exclusive, reverse=not reverse)],
+    lower=lambda out, node, x: str(
+        out.node(
+            "CumSum",
+            [x, out.constant(node.attrs["axis"], "int")],
+            exclusive=int(node.attrs["exclusive"]),
+            reverse=int(node.attrs["reverse"]),
+        )
+    ),
 )
 
 
@@ -83,8 +98,9 @@ def _top_lower(out: Any, node: Node, x: str) -> str:
     count = out.shape([k])
     if 0 in node.shape:
         return str(out.node("Reshape", [out.constant(np.zeros(0), "int"), out.shape(node.shape)], allowzero=1))
-    return str(out.node("TopK", [x, count], output=1, axis=node.attrs["axis"], largest=int(node.attrs["largest"]),
-                        sorted=1))
+    return str(
+        out.node("TopK", [x, count], output=1, axis=node.attrs["axis"], largest=int(node.attrs["largest"]), sorted=1)
+    )
 
 
 def _top_samples(rng: np.random.Generator) -> Sample:
@@ -97,8 +113,16 @@ def _top_samples(rng: np.random.Generator) -> Sample:
 
 
 _top_op = define(
-    "top", infer=_top_infer, grad=no_gradient(1), jvp=NONE, cost=free, lower=_top_lower, samples=_top_samples,
-    reference=_top, finite=True, apart=along_axis,
+    "top",
+    infer=_top_infer,
+    grad=no_gradient(1),
+    jvp=NONE,
+    cost=free,
+    lower=_top_lower,
+    samples=_top_samples,
+    reference=_top,
+    finite=True,
+    apart=along_axis,
 )
 
 
@@ -124,8 +148,11 @@ def _take_infer(x: TensorType, index: TensorType, axis: int, distinct: bool) -> 
     at = normal_axis(axis, x.rank)
     rest = [shape[:at] + shape[at + 1 :] for shape in (x.shape, index.shape)]
     if index.rank != x.rank or rest[0] != rest[1]:
-        raise TypeProblem("E0343", f"`take_along` takes indices that differ from the value in dimension {at} only",
-                          {0: f"this is `{x}`", 1: f"this is `{index}`"})
+        raise TypeProblem(
+            "E0343",
+            f"`take_along` takes indices that differ from the value in dimension {at} only",
+            {0: f"this is `{x}`", 1: f"this is `{index}`"},
+        )
     return x.with_shape(index.shape)
 
 
@@ -142,11 +169,19 @@ def _take_samples(rng: np.random.Generator) -> Sample:
 
 
 _take_op = define(
-    "take_along", infer=_take_infer, samples=_take_samples, jvp=linear, cost=free,
+    "take_along",
+    infer=_take_infer,
+    samples=_take_samples,
+    jvp=linear,
+    cost=free,
     grad=lambda g, y, x, index, axis, distinct: [
-        _put_op(g, index, size=x.shape[axis], axis=axis, distinct=distinct), NONE],
+        _put_op(g, index, size=x.shape[axis], axis=axis, distinct=distinct),
+        NONE,
+    ],
     lower=lambda out, node, x, index: str(out.node("GatherElements", [x, index], axis=node.attrs["axis"])),
-    reference=lambda x, index, axis, distinct: np.take_along_axis(x, index, axis), finite=True, monotone=(1, 0),
+    reference=lambda x, index, axis, distinct: np.take_along_axis(x, index, axis),
+    finite=True,
+    monotone=(1, 0),
     apart=lambda node, number, axis: Slices.PLACED if (number, axis) == (0, node.attrs["axis"]) else axis,
 )
 
@@ -158,8 +193,11 @@ def take_along(x: Node, index: Node, *, axis: int, distinct: bool = False) -> No
     """
     at = normal_axis(axis, x.rank)
     if index.rank != x.rank:
-        raise TypeProblem("E0343", f"`take_along` takes indices with the {x.rank} dimensions of the value",
-                          {0: f"this is `{x.type}`", 1: f"this is `{index.type}`"})
+        raise TypeProblem(
+            "E0343",
+            f"`take_along` takes indices with the {x.rank} dimensions of the value",
+            {0: f"this is `{x.type}`", 1: f"this is `{index.type}`"},
+        )
     rest = broadcast(x.shape[:at] + x.shape[at + 1 :], index.shape[:at] + index.shape[at + 1 :])
     x, index = (broadcast_to(node, shape=(*rest[:at], node.shape[at], *rest[at:])) for node in (x, index))
     return _take_op(x, index, axis=at, distinct=distinct)
@@ -194,9 +232,17 @@ def _put_samples(rng: np.random.Generator) -> Sample:
 
 
 _put_op: Op = define(  # the adjoint of take_along: zeros, to which the elements of g are added
-    "put_along", infer=_put_infer, samples=_put_samples, lower=_put_lower, reference=_put, jvp=linear, cost=free,
+    "put_along",
+    infer=_put_infer,
+    samples=_put_samples,
+    lower=_put_lower,
+    reference=_put,
+    jvp=linear,
+    cost=free,
     grad=lambda g, y, x, index, size, axis, distinct: [_take_op(g, index, axis=axis, distinct=distinct), NONE],
-    finite=True, monotone=(1, 0), apart=along_axis,
+    finite=True,
+    monotone=(1, 0),
+    apart=along_axis,
 )
 
 

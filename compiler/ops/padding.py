@@ -1,4 +1,5 @@
 """What makes a tensor larger or moves it round: pads, tiles, rolls; built from slices and concat."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,9 +14,7 @@ from .slicing import flip, narrow, unslice
 MODES = ("constant", "edge", "reflect", "symmetric", "wrap")
 
 
-def pad(
-    x: Node, before: Size, after: Size, *, axis: int, mode: str = "constant", value: float = 0.0
-) -> Node:
+def pad(x: Node, before: Size, after: Size, *, axis: int, mode: str = "constant", value: float = 0.0) -> Node:
     """x with `before` and `after` more elements at the ends of one dimension. Modes are NumPy's.
 
     constant: `value`; edge: the last element again; reflect: mirrored at it, symmetric: mirrored behind it; wrap: from
@@ -32,18 +31,27 @@ def pad(
             shape = tuple(before + s + after if i == at else s for i, s in enumerate(x.shape))
             return unslice(x, shape=shape, starts=starts, stops=stops, steps=(1,) * x.rank)
         number = constant(x.graph, value, x.dtype)
-        return _around(x, at, [broadcast_to(number, shape=(*x.shape[:at], width, *x.shape[at + 1 :]))
-                               for width in (before, after)], (before, after))
+        return _around(
+            x,
+            at,
+            [broadcast_to(number, shape=(*x.shape[:at], width, *x.shape[at + 1 :])) for width in (before, after)],
+            (before, after),
+        )
     most = size - 1 if mode == "reflect" else size
     for width in (before, after):
         fits = not isinstance(width, int) or not isinstance(most, int) or width <= most or (mode == "edge" and most > 0)
         if not fits:
-            raise TypeProblem("E0385", f"`{mode}` takes at most {most} elements from a dimension of {size}",
-                              {0: f"this is `{x.type}`"})
+            raise TypeProblem(
+                "E0385",
+                f"`{mode}` takes at most {most} elements from a dimension of {size}",
+                {0: f"this is `{x.type}`"},
+            )
     if mode == "edge":
         ends = [narrow(x, at, 0, 1), narrow(x, at, size - 1, size)]
-        parts = [broadcast_to(end, shape=(*x.shape[:at], width, *x.shape[at + 1 :]))
-                 for end, width in zip(ends, (before, after), strict=True)]
+        parts = [
+            broadcast_to(end, shape=(*x.shape[:at], width, *x.shape[at + 1 :]))
+            for end, width in zip(ends, (before, after), strict=True)
+        ]
     elif mode == "wrap":
         parts = [narrow(x, at, size - before, size), narrow(x, at, 0, after)]
     else:
@@ -97,8 +105,12 @@ def cumprod(x: Node, *, axis: int, exclusive: bool = False, reverse: bool = Fals
     at = normal_axis(axis, x.rank)
     size = x.shape[at]
     if isinstance(size, Dim):
-        raise TypeProblem("E0386", f"`cumprod` needs the size of its dimension before the file runs, not `{size}`",
-                          {0: f"this is `{x.type}`"}, "of positive values `exp(cumsum(log(x)))` is the same")
+        raise TypeProblem(
+            "E0386",
+            f"`cumprod` needs the size of its dimension before the file runs, not `{size}`",
+            {0: f"this is `{x.type}`"},
+            "of positive values `exp(cumsum(log(x)))` is the same",
+        )
     if reverse:
         return flip(cumprod(flip(x, at), axis=at, exclusive=exclusive), at)
     one = constant(x.graph, 1, x.dtype)

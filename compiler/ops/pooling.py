@@ -10,6 +10,7 @@ With c(p) the number of places where window p has its greatest value,
 are adjoint to each other and piecewise constant in x: with `max_pool` they are closed under differentiation.
 `avg_pool` counts the padding as zeros (count_include_pad in PyTorch); it is linear, and `avg_unpool` its adjoint.
 """
+
 from __future__ import annotations
 
 import math
@@ -47,15 +48,17 @@ def _infer(name: str, x: TensorType, kernel: Ints, strides: Ints, pads: Ints, di
     for i, size in enumerate(x.shape[2:]):
         if _window_of_padding(size, count[i], kernel[i], strides[i], pads[i], pads[n + i], dilations[i]):
             raise TypeProblem(
-                "E0365", f"a window of `{name}` would hold nothing but padding",
+                "E0365",
+                f"a window of `{name}` would hold nothing but padding",
                 {0: f"dimension {i + 2} is {size}, padded by {pads[i]} before and {pads[n + i]} after"},
                 "a window reaches into the padding by less than its own size",
             )
     return x.with_shape((*x.shape[:2], *count))
 
 
-def _window_of_padding(size: Size, count: Size, kernel: int, stride: int, before: int, after: int, dilation: int
-                       ) -> bool:
+def _window_of_padding(
+    size: Size, count: Size, kernel: int, stride: int, before: int, after: int, dilation: int
+) -> bool:
     """Whether some window misses the value; a free size is taken to be no smaller than the dilation."""
     if isinstance(size, Dim) or isinstance(count, Dim):
         return max(before, after) >= extent(kernel, dilation)
@@ -123,7 +126,9 @@ def _max(x: Array, kernel: Ints, **how: Any) -> Any:
 def _tiles(shape: Shape, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints) -> bool:
     """Whether the windows lie side by side and cover the value."""
     return (
-        strides == kernel and not any(pads) and set(dilations) == {1}
+        strides == kernel
+        and not any(pads)
+        and set(dilations) == {1}
         and all(size % k == 0 for size, k in zip(shape[2:], kernel, strict=True))
     )
 
@@ -175,18 +180,29 @@ def _pool(out: Any, op_type: str, x: str, kernel: Ints, strides: Ints, pads: Int
     """The kernels take pads smaller than the kernel; others are written out."""
     if any(pad >= k for pad, k in zip(pads, kernel * 2, strict=True)):
         x, pads = padded(out, x, pads, fill), (0,) * len(pads)
-    return str(out.node(op_type, [x], auto_pad="NOTSET", ceil_mode=0, kernel_shape=kernel, strides=strides, pads=pads,
-                        **more))
+    return str(
+        out.node(op_type, [x], auto_pad="NOTSET", ceil_mode=0, kernel_shape=kernel, strides=strides, pads=pads, **more)
+    )
 
 
 def _max_lower(out: Any, node: Node, x: str) -> str:
     how = node.attrs
-    return _pool(out, "MaxPool", x, how["kernel"], how["strides"], how["pads"], -np.inf, dilations=how["dilations"],
-                 storage_order=0)
+    return _pool(
+        out,
+        "MaxPool",
+        x,
+        how["kernel"],
+        how["strides"],
+        how["pads"],
+        -np.inf,
+        dilations=how["dilations"],
+        storage_order=0,
+    )
 
 
-def _places(out: Any, x: str, y: str, count: Shape, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints
-            ) -> list[str]:
+def _places(
+    out: Any, x: str, y: str, count: Shape, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints
+) -> list[str]:
     """For each place of a window 1 where it has the greatest value of the window, else 0."""
     whole = padded(out, x, pads, -np.inf)
     return [
@@ -219,8 +235,18 @@ def _unpool_lower(out: Any, node: Node, g: str, x: str, y: str) -> str:
     joined = out.node("Concat", parts, axis=1) if len(parts) > 1 else parts[0]
     places = len(parts)
     put = out.constant(np.eye(places).reshape(places, 1, *kernel), "float")
-    back = lower_adjoint(out, joined, (planes, places, *count), put, (places, 1, *kernel), (planes, 1, *shape[2:]),
-                         how["strides"], how["pads"], how["dilations"], 1)
+    back = lower_adjoint(
+        out,
+        joined,
+        (planes, places, *count),
+        put,
+        (places, 1, *kernel),
+        (planes, 1, *shape[2:]),
+        how["strides"],
+        how["pads"],
+        how["dilations"],
+        1,
+    )
     return reshaped(out, back, shape)
 
 
@@ -245,11 +271,30 @@ def _avg_lower(out: Any, node: Node, x: str) -> str:
     if out.precision == "float64":
         one = (product(shape[:2]), 1, *shape[2:])
         mean = out.constant(np.full((1, 1, *kernel), 1 / product(kernel)), "float")  # type: ignore[operator]
-        y = by_products(out, reshaped(out, x, one), one, mean, (1, 1, *kernel), node.shape[2:], how["strides"],
-                        how["pads"], (1,) * len(kernel), 1)
+        y = by_products(
+            out,
+            reshaped(out, x, one),
+            one,
+            mean,
+            (1, 1, *kernel),
+            node.shape[2:],
+            how["strides"],
+            how["pads"],
+            (1,) * len(kernel),
+            1,
+        )
         return reshaped(out, y, node.shape)
-    return _pool(out, "AveragePool", x, kernel, how["strides"], how["pads"], 0.0, count_include_pad=1,
-                 dilations=(1,) * len(kernel))
+    return _pool(
+        out,
+        "AveragePool",
+        x,
+        kernel,
+        how["strides"],
+        how["pads"],
+        0.0,
+        count_include_pad=1,
+        dilations=(1,) * len(kernel),
+    )
 
 
 def _avg_unpool_lower(out: Any, node: Node, g: str) -> str:
@@ -260,8 +305,18 @@ def _avg_unpool_lower(out: Any, node: Node, g: str) -> str:
         return _Tiling(out, shape, kernel).spread(out.node("Mul", [g, out.constant(1 / size, "float")]))
     planes = product(shape[:2])
     mean = out.constant(np.full((1, 1, *kernel), 1 / size), "float")
-    back = lower_adjoint(out, reshaped(out, g, (planes, 1, *source[2:])), (planes, 1, *source[2:]), mean,
-                         (1, 1, *kernel), (planes, 1, *shape[2:]), how["strides"], how["pads"], (1,) * n, 1)
+    back = lower_adjoint(
+        out,
+        reshaped(out, g, (planes, 1, *source[2:])),
+        (planes, 1, *source[2:]),
+        mean,
+        (1, 1, *kernel),
+        (planes, 1, *shape[2:]),
+        how["strides"],
+        how["pads"],
+        (1,) * n,
+        1,
+    )
     return reshaped(out, back, shape)
 
 
@@ -359,17 +414,32 @@ def _first_tangent(tangents: Sequence[Node | None], y: Node, u: Node, x: Node, t
 
 
 max_pool: Op = define(
-    "max_pool", infer=_max_infer, lower=_max_lower, reference=_max, samples=_max_samples, cost=free,
+    "max_pool",
+    infer=_max_infer,
+    lower=_max_lower,
+    reference=_max,
+    samples=_max_samples,
+    cost=free,
     grad=lambda g, y, x, **how: [max_unpool(g, x, y, **how)],
-    jvp=lambda tangents, y, x, **how: max_select(tangents[0], x, y, **how), finite=True, monotone=(1,),
+    jvp=lambda tangents, y, x, **how: max_select(tangents[0], x, y, **how),
+    finite=True,
+    monotone=(1,),
     apart=images,
 )
 
 max_unpool: Op = define(
-    "max_unpool", infer=_unpool_infer, lower=_unpool_lower, reference=_unpool, samples=_unpool_samples,
-    cost=per_element, grad=_by_first("max_select"), jvp=_first_tangent, finite=True,
+    "max_unpool",
+    infer=_unpool_infer,
+    lower=_unpool_lower,
+    reference=_unpool,
+    samples=_unpool_samples,
+    cost=per_element,
+    grad=_by_first("max_select"),
+    jvp=_first_tangent,
+    finite=True,
     apart=images,
 )
+
 
 def _select_apart(node: Node, number: int, axis: int) -> int | Slices:
     """Windows of u and x; of y each element goes with its own element of the result."""
@@ -377,21 +447,42 @@ def _select_apart(node: Node, number: int, axis: int) -> int | Slices:
 
 
 max_select: Op = define(
-    "max_select", infer=_select_infer, lower=_select_lower, reference=_select, samples=_select_samples,
-    cost=lambda node: product(node.inputs[0].shape), grad=_by_first("max_unpool"), jvp=_first_tangent, finite=True,
+    "max_select",
+    infer=_select_infer,
+    lower=_select_lower,
+    reference=_select,
+    samples=_select_samples,
+    cost=lambda node: product(node.inputs[0].shape),
+    grad=_by_first("max_unpool"),
+    jvp=_first_tangent,
+    finite=True,
     apart=_select_apart,
 )
 
 avg_pool: Op = define(
-    "avg_pool", infer=_avg_infer, lower=_avg_lower, reference=_avg, samples=_avg_samples, cost=per_element,
+    "avg_pool",
+    infer=_avg_infer,
+    lower=_avg_lower,
+    reference=_avg,
+    samples=_avg_samples,
+    cost=per_element,
     grad=lambda g, y, x, **how: [avg_unpool(g, shape=x.shape, **how)],
-    jvp=lambda tangents, y, x, **how: avg_pool(tangents[0], **how), finite=True, monotone=(1,),
+    jvp=lambda tangents, y, x, **how: avg_pool(tangents[0], **how),
+    finite=True,
+    monotone=(1,),
     apart=images,
 )
 
 avg_unpool: Op = define(
-    "avg_unpool", infer=_avg_unpool_infer, lower=_avg_unpool_lower, reference=_avg_unpool, samples=_avg_unpool_samples,
-    cost=per_element, grad=lambda u, y, g, shape, **how: [avg_pool(u, **how)],
-    jvp=lambda tangents, y, g, **how: avg_unpool(tangents[0], **how), finite=True, monotone=(1,),
+    "avg_unpool",
+    infer=_avg_unpool_infer,
+    lower=_avg_unpool_lower,
+    reference=_avg_unpool,
+    samples=_avg_unpool_samples,
+    cost=per_element,
+    grad=lambda u, y, g, shape, **how: [avg_pool(u, **how)],
+    jvp=lambda tangents, y, g, **how: avg_unpool(tangents[0], **how),
+    finite=True,
+    monotone=(1,),
     apart=images,
 )

@@ -6,6 +6,7 @@ sequence, as in Widynski 2017, "Middle Square Weyl Sequence RNG", arXiv:1704.003
 unsigned 64-bit multiplication, addition and division, which every provider computes exactly; nothing depends on the
 order of evaluation. docs/file-format.md says how keys and draws are made, tests/test_draws.py how good they are.
 """
+
 from __future__ import annotations
 
 import math
@@ -73,7 +74,13 @@ def _fold_samples(rng: np.random.Generator) -> Sample:
 
 
 _fold_op = define(  # the two odd numbers change places, so that no key is the word of a draw
-    "fold", infer=_fold_infer, grad=no_gradient(2), jvp=NONE, lower=_fold_lower, reference=_fold, samples=_fold_samples,
+    "fold",
+    infer=_fold_infer,
+    grad=no_gradient(2),
+    jvp=NONE,
+    lower=_fold_lower,
+    reference=_fold,
+    samples=_fold_samples,
     cost=per_element,
 )
 
@@ -123,8 +130,15 @@ def _words_samples(rng: np.random.Generator) -> Sample:
 
 
 random_words = define(  # element i is word number start + i of the key
-    "random_words", infer=_words_infer, grad=no_gradient(1), jvp=NONE, lower=_words_lower, reference=_words,
-    samples=_words_samples, cost=per_element, defaults={"start": 0},
+    "random_words",
+    infer=_words_infer,
+    grad=no_gradient(1),
+    jvp=NONE,
+    lower=_words_lower,
+    reference=_words,
+    samples=_words_samples,
+    cost=per_element,
+    defaults={"start": 0},
 )
 
 
@@ -157,8 +171,16 @@ def _word_samples(rng: np.random.Generator) -> Sample:
 
 
 _uniform_op = define(  # in [0, 1), the upper 24 bits of each word
-    "random_uniform", infer=_of_words("random_uniform", "float"), grad=no_gradient(1), jvp=NONE, lower=_uniform_lower,
-    reference=_uniform, samples=_word_samples, cost=per_element, elementwise=True, finite=True,
+    "random_uniform",
+    infer=_of_words("random_uniform", "float"),
+    grad=no_gradient(1),
+    jvp=NONE,
+    lower=_uniform_lower,
+    reference=_uniform,
+    samples=_word_samples,
+    cost=per_element,
+    elementwise=True,
+    finite=True,
 )
 
 
@@ -188,9 +210,16 @@ def _normal_lower(out: Any, node: Node, drawn: str) -> str:
 
 
 _normal_op = define(  # Box and Muller 1958; the sine of an angle in [-pi/2, pi/2) is distributed like that of any angle
-    "random_normal", infer=_of_words("random_normal", "float"), grad=no_gradient(1), jvp=NONE, lower=_normal_lower,
-    reference=_normal, cost=per_element,
-    samples=_word_samples, elementwise=True, finite=True,
+    "random_normal",
+    infer=_of_words("random_normal", "float"),
+    grad=no_gradient(1),
+    jvp=NONE,
+    lower=_normal_lower,
+    reference=_normal,
+    cost=per_element,
+    samples=_word_samples,
+    elementwise=True,
+    finite=True,
 )
 
 
@@ -204,9 +233,16 @@ def _whole_lower(out: Any, node: Node, drawn: str) -> str:
 
 
 random_whole = define(  # whole numbers in [0, 2⁶³), the upper 63 bits of each word
-    "random_whole", infer=_of_words("random_whole", "int"), grad=no_gradient(1), jvp=NONE, lower=_whole_lower,
-    reference=lambda drawn: (drawn >> np.uint64(1)).astype(np.int64), cost=per_element,
-    samples=_word_samples, elementwise=True, finite=True,
+    "random_whole",
+    infer=_of_words("random_whole", "int"),
+    grad=no_gradient(1),
+    jvp=NONE,
+    lower=_whole_lower,
+    reference=lambda drawn: (drawn >> np.uint64(1)).astype(np.int64),
+    cost=per_element,
+    samples=_word_samples,
+    elementwise=True,
+    finite=True,
 )
 
 
@@ -228,8 +264,9 @@ def _below_infer(drawn: TensorType, share: float, shape: Shape) -> TensorType:
     if drawn.dtype != "key" or drawn.rank != 1:
         raise TypeProblem("E0302", "decisions take a vector of random words", {0: f"this is `{drawn}`"})
     if drawn.shape[0] != words_for(product(shape), share):
-        raise TypeProblem("E0310", "this many random words are not enough for this many decisions",
-                          {0: f"this is `{drawn}`"})
+        raise TypeProblem(
+            "E0310", "this many random words are not enough for this many decisions", {0: f"this is `{drawn}`"}
+        )
     return TensorType("bool", tuple(shape))
 
 
@@ -275,8 +312,15 @@ def _below_samples(rng: np.random.Generator) -> Sample:
 
 
 _below_op = define(
-    "random_below", infer=_below_infer, grad=no_gradient(1), jvp=NONE, lower=_below_lower, reference=_below,
-    samples=_below_samples, cost=per_element, finite=True,
+    "random_below",
+    infer=_below_infer,
+    grad=no_gradient(1),
+    jvp=NONE,
+    lower=_below_lower,
+    reference=_below,
+    samples=_below_samples,
+    cost=per_element,
+    finite=True,
 )
 
 
@@ -287,5 +331,12 @@ def random_below(key: Node, shape: Shape, share: float, start: int = 0) -> Node:
 
 
 __all__ = [
-    "STRIDE", "fold", "random_below", "random_normal", "random_uniform", "random_whole", "random_words", "seed_key",
+    "STRIDE",
+    "fold",
+    "random_below",
+    "random_normal",
+    "random_uniform",
+    "random_whole",
+    "random_words",
+    "seed_key",
 ]

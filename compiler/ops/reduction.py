@@ -1,4 +1,5 @@
 """Operations that take dimensions away: sums, products, extremes; softmax and its kin."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -20,9 +21,9 @@ from .special import finite_top, lower_arg, lower_logsumexp, lower_product, take
 
 def _reduced(type: TensorType, axes: Sequence[int], keepdims: bool) -> TensorType:
     chosen = {normal_axis(axis, type.rank) for axis in axes}
-    return type.with_shape(tuple(
-        1 if i in chosen else size for i, size in enumerate(type.shape) if keepdims or i not in chosen
-    ))
+    return type.with_shape(
+        tuple(1 if i in chosen else size for i, size in enumerate(type.shape) if keepdims or i not in chosen)
+    )
 
 
 def _infer(name: str, allowed: Sequence[str]) -> Callable[..., TensorType]:
@@ -88,19 +89,28 @@ def _reduction(name: str, **rules: Any) -> Callable[..., Node]:
 
 
 reduce_sum = _reduction(
-    "reduce_sum", infer=_infer("sum", NUMBERS), lower=_lower("ReduceSum"),
+    "reduce_sum",
+    infer=_infer("sum", NUMBERS),
+    lower=_lower("ReduceSum"),
     grad=lambda g, y, x, axes, keepdims: [broadcast_to(spread(g, x, axes, keepdims), shape=x.shape)],
-    reference=lambda x, axes, keepdims: np.sum(x, axis=axes, keepdims=keepdims), samples=_samples(-3, 3),
-    jvp=linear, cost=free, finite=True, monotone=(1,),
+    reference=lambda x, axes, keepdims: np.sum(x, axis=axes, keepdims=keepdims),
+    samples=_samples(-3, 3),
+    jvp=linear,
+    cost=free,
+    finite=True,
+    monotone=(1,),
 )
 
 reduce_sum_square = _reduction(  # Σ x², made by fusing only
-    "reduce_sum_square", infer=_infer("sum", ("float",)), lower=_lower("ReduceSumSquare"),
+    "reduce_sum_square",
+    infer=_infer("sum", ("float",)),
+    lower=_lower("ReduceSumSquare"),
     grad=lambda g, y, x, axes, keepdims: [spread(g, x, axes, keepdims) * 2.0 * x],
     jvp=lambda tangents, y, x, axes, keepdims: reduce_sum(tangents[0] * x, axes=axes, keepdims=keepdims) * 2.0,
     cost=_inputs,
     reference=lambda x, axes, keepdims: np.sum(x * x, axis=axes, keepdims=keepdims),
-    samples=_samples(-3, 3, ints=False), finite=True,
+    samples=_samples(-3, 3, ints=False),
+    finite=True,
 )
 
 
@@ -131,9 +141,14 @@ def _by_weights(weights: Callable[..., Node]) -> dict[str, Callable[..., Any]]:
 
 
 reduce_prod = _reduction(
-    "reduce_prod", infer=_infer("prod", NUMBERS), lower=lower_product, cost=_inputs,
+    "reduce_prod",
+    infer=_infer("prod", NUMBERS),
+    lower=lower_product,
+    cost=_inputs,
     **_by_weights(lambda y, x, axes, keepdims: _others(x, axes)),
-    reference=lambda x, axes, keepdims: np.prod(x, axis=axes, keepdims=keepdims), samples=_samples(0.3, 2), finite=True,
+    reference=lambda x, axes, keepdims: np.prod(x, axis=axes, keepdims=keepdims),
+    samples=_samples(0.3, 2),
+    finite=True,
 )
 
 
@@ -158,9 +173,18 @@ def _extreme(name: str, op_type: str, function: Any, worst: float) -> Callable[.
         start = worst if x.dtype.kind == "f" else limits.min if worst < 0 else limits.max
         return function(x, axis=axes, keepdims=keepdims, initial=start)
 
-    return _reduction(name, infer=_infer(name.removeprefix("reduce_"), NUMBERS), grad=_extreme_grad,
-                      jvp=_extreme_jvp, cost=free, lower=_lower(op_type), reference=reference,
-                      samples=_samples(-3, 3, distinct=True), finite=True, monotone=(1,))
+    return _reduction(
+        name,
+        infer=_infer(name.removeprefix("reduce_"), NUMBERS),
+        grad=_extreme_grad,
+        jvp=_extreme_jvp,
+        cost=free,
+        lower=_lower(op_type),
+        reference=reference,
+        samples=_samples(-3, 3, distinct=True),
+        finite=True,
+        monotone=(1,),
+    )
 
 
 reduce_max = _extreme("reduce_max", "ReduceMax", np.max, -np.inf)
@@ -185,8 +209,15 @@ def _arg(name: str, op_type: str, function: Any) -> Callable[..., Node]:
         return Sample((values,), {"axis": axis})
 
     op = define(
-        name, infer=infer, grad=no_gradient(1), jvp=NONE, cost=free, samples=samples, finite=True,
-        lower=lower_arg(op_type), apart=along_axis,
+        name,
+        infer=infer,
+        grad=no_gradient(1),
+        jvp=NONE,
+        cost=free,
+        samples=samples,
+        finite=True,
+        lower=lower_arg(op_type),
+        apart=along_axis,
         reference=lambda x, axis: function(x, axis=axis),
     )
 
@@ -218,10 +249,43 @@ def _share(y: Node, x: Node, axes: tuple[int, ...], keepdims: bool) -> Node:
     return exp(x - (top if _is_score(x) else where(eq(top, -np.inf), 0.0, top)))
 
 
-_BOUNDED = ("matmul", "gemm", "vecmat", "conv", "contract", "standardize", "variable", "exp", "tanh", "sigmoid",
-            "softmax", "relu", "softplus", "abs", "sin", "cos", "erf")
-_THROUGH = ("add", "sub", "mul", "neg", "where", "maximum", "minimum", "concat", "reshape", "transpose", "slice",
-            "broadcast_to", "gather", "pick", "reduce_sum", "cast")
+_BOUNDED = (
+    "matmul",
+    "gemm",
+    "vecmat",
+    "conv",
+    "contract",
+    "standardize",
+    "variable",
+    "exp",
+    "tanh",
+    "sigmoid",
+    "softmax",
+    "relu",
+    "softplus",
+    "abs",
+    "sin",
+    "cos",
+    "erf",
+)
+_THROUGH = (
+    "add",
+    "sub",
+    "mul",
+    "neg",
+    "where",
+    "maximum",
+    "minimum",
+    "concat",
+    "reshape",
+    "transpose",
+    "slice",
+    "broadcast_to",
+    "gather",
+    "pick",
+    "reduce_sum",
+    "cast",
+)
 
 
 def _is_score(x: Node, depth: int = 8) -> bool:
@@ -238,8 +302,15 @@ def _is_score(x: Node, depth: int = 8) -> bool:
 
 
 logsumexp = _reduction(
-    "logsumexp", infer=_infer("logsumexp", ("float",)), **_by_weights(_share), cost=_inputs, lower=lower_logsumexp,
-    reference=_logsumexp, samples=_samples(-3, 3, ints=False), finite=True, monotone=(1,),
+    "logsumexp",
+    infer=_infer("logsumexp", ("float",)),
+    **_by_weights(_share),
+    cost=_inputs,
+    lower=lower_logsumexp,
+    reference=_logsumexp,
+    samples=_samples(-3, 3, ints=False),
+    finite=True,
+    monotone=(1,),
 )
 
 
@@ -281,11 +352,17 @@ def _softmax_samples(rng: np.random.Generator) -> Sample:
 
 
 _softmax_op = define(
-    "softmax", infer=_softmax_infer, grad=_softmax_grad, reference=_softmax, samples=_softmax_samples,
-    defaults={"guarded": False}, lower=_softmax_lower,
+    "softmax",
+    infer=_softmax_infer,
+    grad=_softmax_grad,
+    reference=_softmax,
+    samples=_softmax_samples,
+    defaults={"guarded": False},
+    lower=_softmax_lower,
     jvp=lambda tangents, y, x, axis, guarded: _softmax_grad(tangents[0], y, x, axis, guarded)[0],  # it is symmetric
     cost=lambda node: 2 * product(node.shape),  # the power and the quotient
-    finite=True, apart=along_axis,
+    finite=True,
+    apart=along_axis,
 )
 
 
@@ -314,10 +391,15 @@ def _without_guard(sample: Sample) -> Sample:
 
 
 log_softmax = define(  # x − logsumexp(x), made by fusing only: one kernel for the seven of a logsumexp
-    "log_softmax", infer=_softmax_infer, grad=_log_softmax_grad, reference=_log_softmax,
+    "log_softmax",
+    infer=_softmax_infer,
+    grad=_log_softmax_grad,
+    reference=_log_softmax,
     samples=lambda rng: _without_guard(_softmax_samples(rng)),
-    jvp=_log_softmax_jvp, cost=per_element,
-    lower=lambda out, node, x: str(out.node("LogSoftmax", [x], axis=node.attrs["axis"])), finite=True,
+    jvp=_log_softmax_jvp,
+    cost=per_element,
+    lower=lambda out, node, x: str(out.node("LogSoftmax", [x], axis=node.attrs["axis"])),
+    finite=True,
     apart=along_axis,
 )
 

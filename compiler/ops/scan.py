@@ -7,6 +7,7 @@ Iteration t (from 0; from length − 1 down where `reverse`) is given the states
 its axis of `axes`, the captured values and, if it asks, t. What it emits stands at place t of a new dimension, which is
 the axis of `places` of the result.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -35,12 +36,24 @@ def _elsewhere(*arguments: Any, **attrs: Any) -> Any:
 
 # What an iteration is given. `scan` is 0 in a body; a number of its own while the text of the iteration is read.
 local = define(
-    "local", infer=lambda scan, number, type: type, grad=no_gradient(0), jvp=NONE, cost=free, lower=_unnamed,
-    reference=_inside, samples=None,
+    "local",
+    infer=lambda scan, number, type: type,
+    grad=no_gradient(0),
+    jvp=NONE,
+    cost=free,
+    lower=_unnamed,
+    reference=_inside,
+    samples=None,
 )
 iteration = define(  # the number of the iteration
-    "iteration", infer=lambda scan: TensorType("int", ()), grad=no_gradient(0), jvp=NONE, cost=free, lower=_unnamed,
-    reference=_inside, samples=None,
+    "iteration",
+    infer=lambda scan: TensorType("int", ()),
+    grad=no_gradient(0),
+    jvp=NONE,
+    cost=free,
+    lower=_unnamed,
+    reference=_inside,
+    samples=None,
 )
 
 
@@ -50,13 +63,21 @@ def without(type: TensorType, axis: int) -> TensorType:
 
 
 def _infer(
-    *given: TensorType, body: Body, length: Size, states: int, axes: tuple[int, ...], places: tuple[int, ...],
+    *given: TensorType,
+    body: Body,
+    length: Size,
+    states: int,
+    axes: tuple[int, ...],
+    places: tuple[int, ...],
     reverse: bool,
 ) -> TensorType:
     """Scans are made by the compiler alone: what does not fit is a mistake of ours."""
     scanned = given[states : states + len(axes)]
-    wanted = (*given[:states], *(without(type, axis) for type, axis in zip(scanned, axes, strict=True)),
-              *given[states + len(axes) :])
+    wanted = (
+        *given[:states],
+        *(without(type, axis) for type, axis in zip(scanned, axes, strict=True)),
+        *given[states + len(axes) :],
+    )
     after = tuple(root.type for root in body.roots[:states])
     if body.inputs != wanted or after != given[:states] or len(body.roots) != states + len(places):
         raise InternalError(f"a scan does not fit its body: {body.inputs}, given {wanted}; {after}")
@@ -76,11 +97,22 @@ def _cost(scan: Node) -> Size:
 
 
 scan_op = define(  # its derivatives are in autodiff/scan.py
-    "scan", infer=_infer, grad=_elsewhere, jvp=_elsewhere, cost=_cost, reference=_elsewhere, samples=None,
+    "scan",
+    infer=_infer,
+    grad=_elsewhere,
+    jvp=_elsewhere,
+    cost=_cost,
+    reference=_elsewhere,
+    samples=None,
     lower=lambda out, node, *names: out.scan(node, names),
 )
 result_op = define(
-    "result", infer=lambda scan, index, type: type, grad=_elsewhere, jvp=_elsewhere, cost=free, samples=None,
+    "result",
+    infer=lambda scan, index, type: type,
+    grad=_elsewhere,
+    jvp=_elsewhere,
+    cost=free,
+    samples=None,
     reference=lambda results, index, type: results[index],
     lower=lambda out, node, scan: out.parts[scan][node.attrs["index"]],
 )
@@ -95,13 +127,29 @@ def make_iteration(graph: Graph, scan: int = 0) -> Node:
 
 
 def make_scan(
-    graph: Graph, body: Body, states: Sequence[Node], scanned: Sequence[Node], captured: Sequence[Node], *,
-    length: Size, axes: Sequence[int], places: Sequence[int], reverse: bool,
+    graph: Graph,
+    body: Body,
+    states: Sequence[Node],
+    scanned: Sequence[Node],
+    captured: Sequence[Node],
+    *,
+    length: Size,
+    axes: Sequence[int],
+    places: Sequence[int],
+    reverse: bool,
 ) -> Node:
-    return graph.add(scan_op, (*states, *scanned, *captured), {
-        "body": body, "length": length, "states": len(states), "axes": tuple(axes), "places": tuple(places),
-        "reverse": reverse,
-    })
+    return graph.add(
+        scan_op,
+        (*states, *scanned, *captured),
+        {
+            "body": body,
+            "length": length,
+            "states": len(states),
+            "axes": tuple(axes),
+            "places": tuple(places),
+            "reverse": reverse,
+        },
+    )
 
 
 def result(scan: Node, index: int) -> Node:

@@ -1,4 +1,5 @@
 """Scans taken apart and put together: from nodes of the surrounding graph, and several of one recurrence into one."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,12 @@ class Intake:
         return self.captured[value]
 
     def scan(
-        self, outside: Graph, states: Sequence[Node], roots: Sequence[Node], places: Sequence[int], length: Size,
+        self,
+        outside: Graph,
+        states: Sequence[Node],
+        roots: Sequence[Node],
+        places: Sequence[int],
+        length: Size,
         reverse: bool,
     ) -> Node:
         """The scan of these roots: the states after the iteration, then what it emits. `states` are those before the
@@ -53,14 +59,28 @@ class Intake:
             types.append(leaf.type)
         made = Body(body, types, rebuild(body, roots, mapping))
         return ops.make_scan(
-            outside, made, states, [value for value, _ in self.scanned], list(self.captured), length=length,
-            axes=[axis for _, axis in self.scanned], places=places, reverse=reverse,
+            outside,
+            made,
+            states,
+            [value for value, _ in self.scanned],
+            list(self.captured),
+            length=length,
+            axes=[axis for _, axis in self.scanned],
+            places=places,
+            reverse=reverse,
         )
 
 
 def close(
-    graph: Graph, states: Mapping[Node, Node], iteration: Node, after: Sequence[Node], emits: Sequence[Node],
-    places: Sequence[int], length: Size, reverse: bool, first: int,
+    graph: Graph,
+    states: Mapping[Node, Node],
+    iteration: Node,
+    after: Sequence[Node],
+    emits: Sequence[Node],
+    places: Sequence[int],
+    length: Size,
+    reverse: bool,
+    first: int,
 ) -> list[Node]:
     """The results of the scan whose iteration was written into the surrounding graph, on placeholders.
 
@@ -101,8 +121,10 @@ def close(
     inner = rebuild(iterations, roots, placed, made, outside=intake.capture, make=make)
     scan = intake.scan(graph, [states[leaf] for leaf in moved], inner, places, length, reverse)
     last = {leaf: ops.result(scan, number) for number, leaf in enumerate(moved)}
-    return [*(last.get(leaf, start) for leaf, start in states.items()),
-            *(ops.result(scan, len(moved) + number) for number in range(len(emits)))]
+    return [
+        *(last.get(leaf, start) for leaf, start in states.items()),
+        *(ops.result(scan, len(moved) + number) for number in range(len(emits))),
+    ]
 
 
 def _slice(node: Node, iteration: Node, length: Size) -> tuple[Node, int] | None:
@@ -167,9 +189,7 @@ def merge_all(graph: Graph) -> None:
             graph.outputs[name] = root
 
 
-def _united(
-    graph: Graph, members: Sequence[Node], inputs: Sequence[Node], numbers: dict[Node, list[int]]
-) -> Node:
+def _united(graph: Graph, members: Sequence[Node], inputs: Sequence[Node], numbers: dict[Node, list[int]]) -> Node:
     """One scan for all members, which emits what any of them does."""
     inner = Graph()
     roots: list[Node] = []

@@ -1,4 +1,5 @@
 """Operations that move elements without changing them: reshape, transpose, broadcast, concat."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,8 +17,11 @@ from .slicing import narrow
 
 def _reshape_infer(x: TensorType, shape: Shape) -> TensorType:
     if product(x.shape) != product(shape):
-        raise TypeProblem("E0337", f"{show_shape(x.shape)} does not reshape to {show_shape(shape)}",
-                          {0: f"{product(x.shape)} elements, not {product(shape)}"})
+        raise TypeProblem(
+            "E0337",
+            f"{show_shape(x.shape)} does not reshape to {show_shape(shape)}",
+            {0: f"{product(x.shape)} elements, not {product(shape)}"},
+        )
     return x.with_shape(shape)
 
 
@@ -59,9 +63,17 @@ def _reshape_apart(node: Node, number: int, axis: int) -> int | Slices:
 
 
 _reshape = define(
-    "reshape", infer=_reshape_infer, grad=lambda g, y, x, shape: [reshape(g, shape=x.shape)], lower=_reshape_lower,
-    reference=lambda x, shape: np.reshape(x, shape), samples=_reshape_samples, jvp=linear, cost=free,
-    finite=True, monotone=(1,), apart=_reshape_apart,
+    "reshape",
+    infer=_reshape_infer,
+    grad=lambda g, y, x, shape: [reshape(g, shape=x.shape)],
+    lower=_reshape_lower,
+    reference=lambda x, shape: np.reshape(x, shape),
+    samples=_reshape_samples,
+    jvp=linear,
+    cost=free,
+    finite=True,
+    monotone=(1,),
+    apart=_reshape_apart,
 )
 
 
@@ -72,8 +84,9 @@ def reshape(x: Node, *, shape: Shape) -> Node:
 
 def _transpose_infer(x: TensorType, perm: tuple[int, ...]) -> TensorType:
     if sorted(perm) != list(range(x.rank)):
-        raise TypeProblem("E0336", f"a transpose names each of {x.rank} dimensions once, not {list(perm)}",
-                          {0: f"this is `{x}`"})
+        raise TypeProblem(
+            "E0336", f"a transpose names each of {x.rank} dimensions once, not {list(perm)}", {0: f"this is `{x}`"}
+        )
     return x.with_shape(tuple(x.shape[i] for i in perm))
 
 
@@ -83,10 +96,16 @@ def _transpose_samples(rng: np.random.Generator) -> Sample:
 
 
 _transpose = define(
-    "transpose", infer=_transpose_infer, samples=_transpose_samples, jvp=linear, cost=free,
+    "transpose",
+    infer=_transpose_infer,
+    samples=_transpose_samples,
+    jvp=linear,
+    cost=free,
     grad=lambda g, y, x, perm: [transpose(g, perm=[int(i) for i in np.argsort(perm)])],
     lower=lambda out, node, x: str(out.node("Transpose", [x], perm=node.attrs["perm"])) if node.rank else x,
-    reference=lambda x, perm: np.transpose(x, perm), finite=True, monotone=(1,),
+    reference=lambda x, perm: np.transpose(x, perm),
+    finite=True,
+    monotone=(1,),
     apart=lambda node, number, axis: list(node.attrs["perm"]).index(axis),
 )
 
@@ -98,8 +117,9 @@ def transpose(x: Node, *, perm: Sequence[int]) -> Node:
 
 def _broadcast_infer(x: TensorType, shape: Shape) -> TensorType:
     if broadcast(x.shape, shape) != tuple(shape):
-        raise TypeProblem("E0310", f"{show_shape(x.shape)} does not broadcast to {show_shape(shape)}",
-                          {0: f"this is `{x}`"})
+        raise TypeProblem(
+            "E0310", f"{show_shape(x.shape)} does not broadcast to {show_shape(shape)}", {0: f"this is `{x}`"}
+        )
     return x.with_shape(tuple(shape))
 
 
@@ -121,9 +141,16 @@ def _broadcast_lower(out: Any, node: Node, x: str) -> str:
 
 
 _broadcast_to = define(
-    "broadcast_to", infer=_broadcast_infer, grad=lambda g, y, x, shape: [g],  # the differentiate loop sums it back
-    lower=_broadcast_lower, jvp=linear, cost=free,
-    reference=lambda x, shape: np.broadcast_to(x, shape), samples=_broadcast_samples, finite=True, monotone=(1,),
+    "broadcast_to",
+    infer=_broadcast_infer,
+    grad=lambda g, y, x, shape: [g],  # the differentiate loop sums it back
+    lower=_broadcast_lower,
+    jvp=linear,
+    cost=free,
+    reference=lambda x, shape: np.broadcast_to(x, shape),
+    samples=_broadcast_samples,
+    finite=True,
+    monotone=(1,),
     apart=aligned,
 )
 
@@ -140,8 +167,11 @@ def _concat_infer(*types: TensorType, axis: int) -> TensorType:
     for number, type in enumerate(types):
         others = [shape[:at] + shape[at + 1 :] for shape in (first.shape, type.shape)]
         if type.dtype != first.dtype or type.rank != first.rank or others[0] != others[1]:
-            raise TypeProblem("E0342", f"`concat` along axis {axis} needs all other dimensions equal",
-                              {0: f"the first is `{first}`", number: f"number {number + 1} is `{type}`"})
+            raise TypeProblem(
+                "E0342",
+                f"`concat` along axis {axis} needs all other dimensions equal",
+                {0: f"the first is `{first}`", number: f"number {number + 1} is `{type}`"},
+            )
         total = total + type.shape[at]
     return first.with_shape((*first.shape[:at], total, *first.shape[at + 1 :]))
 
@@ -174,9 +204,16 @@ def _concat_samples(rng: np.random.Generator) -> Sample:
 
 
 concat: Op = define(
-    "concat", infer=_concat_infer, grad=_concat_grad, jvp=_concat_jvp, samples=_concat_samples, cost=free,
+    "concat",
+    infer=_concat_infer,
+    grad=_concat_grad,
+    jvp=_concat_jvp,
+    samples=_concat_samples,
+    cost=free,
     lower=lambda out, node, *xs: str(out.node("Concat", xs, axis=node.attrs["axis"])) if len(xs) > 1 else xs[0],
-    reference=lambda *xs, axis: np.concatenate(xs, axis), finite=True, monotone=(1,),
+    reference=lambda *xs, axis: np.concatenate(xs, axis),
+    finite=True,
+    monotone=(1,),
     apart=lambda node, number, axis: Slices.PLACED if axis == node.attrs["axis"] % node.rank else axis,
 )
 
@@ -219,6 +256,7 @@ def split(x: Node, parts: int, axis: int = -1) -> tuple[Node, ...]:
     at = normal_axis(axis, x.rank)
     step = divide(x.shape[at], parts)
     if step is None:
-        raise TypeProblem("E0339", f"a dimension of {x.shape[at]} does not split into {parts} equal parts",
-                          {0: f"this is `{x.type}`"})
+        raise TypeProblem(
+            "E0339", f"a dimension of {x.shape[at]} does not split into {parts} equal parts", {0: f"this is `{x.type}`"}
+        )
     return tuple(narrow(x, at, step * i, step * (i + 1)) for i in range(parts))

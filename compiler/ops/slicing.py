@@ -1,4 +1,5 @@
 """Slices, and their adjoints."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -68,9 +69,16 @@ def _samples(rng: np.random.Generator) -> Sample:
 
 
 _slice = define(
-    "slice", infer=_infer, lower=_lower, samples=_samples, jvp=linear, cost=free,
+    "slice",
+    infer=_infer,
+    lower=_lower,
+    samples=_samples,
+    jvp=linear,
+    cost=free,
     grad=lambda g, y, x, starts, stops, steps: [unslice(g, shape=x.shape, starts=starts, stops=stops, steps=steps)],
-    reference=lambda x, starts, stops, steps: x[_slices(starts, stops, steps)], finite=True, monotone=(1,),
+    reference=lambda x, starts, stops, steps: x[_slices(starts, stops, steps)],
+    finite=True,
+    monotone=(1,),
     apart=_apart,
 )
 
@@ -89,8 +97,10 @@ def narrow(x: Node, axis: int, start: Size, stop: Size) -> Node:
     """Elements start to stop of one dimension."""
     axis = normal_axis(axis, x.rank)
     return slice_(
-        x, starts=tuple(start if i == axis else 0 for i in range(x.rank)),
-        stops=tuple(stop if i == axis else size for i, size in enumerate(x.shape)), steps=(1,) * x.rank,
+        x,
+        starts=tuple(start if i == axis else 0 for i in range(x.rank)),
+        stops=tuple(stop if i == axis else size for i, size in enumerate(x.shape)),
+        steps=(1,) * x.rank,
     )
 
 
@@ -98,7 +108,8 @@ def flip(x: Node, axis: int) -> Node:
     """The elements of one dimension in reverse."""
     axis = normal_axis(axis, x.rank)
     return slice_(
-        x, starts=tuple(size - 1 if i == axis else 0 for i, size in enumerate(x.shape)),
+        x,
+        starts=tuple(size - 1 if i == axis else 0 for i, size in enumerate(x.shape)),
         stops=tuple(-1 if i == axis else size for i, size in enumerate(x.shape)),
         steps=tuple(-1 if i == axis else 1 for i in range(x.rank)),
     )
@@ -149,8 +160,15 @@ def _put_back_samples(rng: np.random.Generator) -> Sample:
 
 
 unslice: Op = define(  # the adjoint of slice: zeros of a shape, with x where the slice was
-    "unslice", infer=lambda x, shape, starts, stops, steps: x.with_shape(shape), lower=_put_back_lower,
+    "unslice",
+    infer=lambda x, shape, starts, stops, steps: x.with_shape(shape),
+    lower=_put_back_lower,
     grad=lambda g, y, x, shape, starts, stops, steps: [slice_(g, starts=starts, stops=stops, steps=steps)],
-    reference=_put_back, samples=_put_back_samples, jvp=linear, cost=free, finite=True, monotone=(1,),
+    reference=_put_back,
+    samples=_put_back_samples,
+    jvp=linear,
+    cost=free,
+    finite=True,
+    monotone=(1,),
     apart=_apart,
 )

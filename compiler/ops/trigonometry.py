@@ -2,6 +2,7 @@
 ONNX Runtime no kernel on every provider or in every precision. Each is written from elementary operators, accurate to a
 few units of the last place, and its derivative is the textbook's.
 """
+
 from __future__ import annotations
 
 import math
@@ -202,10 +203,22 @@ def _hypot(a: Value, b: Value) -> Value:
 
 # W. J. Cody 1969 (see special.py): erfc(x) x e^(x²) = 1/√π − r(1/x²) for x > 4; numerator and denominator of r.
 _FAR = (
-    (6.58749161529837803e-4, 1.60837851487422766e-2, 1.25781726111229246e-1, 3.60344899949804439e-1,
-     3.05326634961232344e-1, 1.63153871373020978e-2),
-    (2.33520497626869185e-3, 6.05183413124413191e-2, 5.27905102951428412e-1, 1.87295284992346725, 2.56852019228982242,
-     1.0),
+    (
+        6.58749161529837803e-4,
+        1.60837851487422766e-2,
+        1.25781726111229246e-1,
+        3.60344899949804439e-1,
+        3.05326634961232344e-1,
+        1.63153871373020978e-2,
+    ),
+    (
+        2.33520497626869185e-3,
+        6.05183413124413191e-2,
+        5.27905102951428412e-1,
+        1.87295284992346725,
+        2.56852019228982242,
+        1.0,
+    ),
 )
 
 
@@ -229,33 +242,100 @@ def _erfc(out: Any, node: Node, x: str) -> str:
 
 
 def _unary(name: str, reference: Any, grad: Any, form: Any, samples: Sampler, **facts: Any) -> Op:
-    return define(name, infer=same(name, ("float",)), grad=grad, jvp=pointwise, lower=form, reference=reference,
-                  samples=samples, cost=per_element, elementwise=True, arguments=("x",), **facts)
+    return define(
+        name,
+        infer=same(name, ("float",)),
+        grad=grad,
+        jvp=pointwise,
+        lower=form,
+        reference=reference,
+        samples=samples,
+        cost=per_element,
+        elementwise=True,
+        arguments=("x",),
+        **facts,
+    )
 
 
-tan = _unary("tan", np.tan, lambda g, y, x: [g * (y * y + 1.0)], _writes(lambda x: x._do("Sin") / x._do("Cos")),
-             floats(-1.3, 1.3), finite=True)
-arcsin = _unary("arcsin", np.arcsin, lambda g, y, x: [g / sqrt((1.0 - x) * (x + 1.0))], _writes(_arcsin),
-                floats(-0.9, 0.9), monotone=(1,))
-arccos = _unary("arccos", np.arccos, lambda g, y, x: [-(g / sqrt((1.0 - x) * (x + 1.0)))], _writes(_arccos),
-                floats(-0.9, 0.9), monotone=(-1,))
-arctan = _unary("arctan", np.arctan, lambda g, y, x: [g / (x * x + 1.0)], _writes(_arctan), floats(-4, 4),
-                finite=True, monotone=(1,))
+tan = _unary(
+    "tan",
+    np.tan,
+    lambda g, y, x: [g * (y * y + 1.0)],
+    _writes(lambda x: x._do("Sin") / x._do("Cos")),
+    floats(-1.3, 1.3),
+    finite=True,
+)
+arcsin = _unary(
+    "arcsin",
+    np.arcsin,
+    lambda g, y, x: [g / sqrt((1.0 - x) * (x + 1.0))],
+    _writes(_arcsin),
+    floats(-0.9, 0.9),
+    monotone=(1,),
+)
+arccos = _unary(
+    "arccos",
+    np.arccos,
+    lambda g, y, x: [-(g / sqrt((1.0 - x) * (x + 1.0)))],
+    _writes(_arccos),
+    floats(-0.9, 0.9),
+    monotone=(-1,),
+)
+arctan = _unary(
+    "arctan",
+    np.arctan,
+    lambda g, y, x: [g / (x * x + 1.0)],
+    _writes(_arctan),
+    floats(-4, 4),
+    finite=True,
+    monotone=(1,),
+)
 sinh: Op = _unary("sinh", np.sinh, lambda g, y, x: [g * cosh(x)], _writes(_sinh), floats(-3, 3), monotone=(1,))
 cosh: Op = _unary("cosh", np.cosh, lambda g, y, x: [g * sinh(x)], _writes(_cosh), floats(-3, 3))
-arcsinh = _unary("arcsinh", np.arcsinh, lambda g, y, x: [g / sqrt(x * x + 1.0)], _writes(_arcsinh), floats(-4, 4),
-                 finite=True, monotone=(1,))
-arccosh = _unary("arccosh", np.arccosh, lambda g, y, x: [g / (sqrt(x - 1.0) * sqrt(x + 1.0))], _writes(_arccosh),
-                 floats(1.1, 5), monotone=(1,))
-arctanh = _unary("arctanh", np.arctanh, lambda g, y, x: [g / ((1.0 - x) * (x + 1.0))], _writes(_arctanh),
-                 floats(-0.9, 0.9), monotone=(1,))
+arcsinh = _unary(
+    "arcsinh",
+    np.arcsinh,
+    lambda g, y, x: [g / sqrt(x * x + 1.0)],
+    _writes(_arcsinh),
+    floats(-4, 4),
+    finite=True,
+    monotone=(1,),
+)
+arccosh = _unary(
+    "arccosh",
+    np.arccosh,
+    lambda g, y, x: [g / (sqrt(x - 1.0) * sqrt(x + 1.0))],
+    _writes(_arccosh),
+    floats(1.1, 5),
+    monotone=(1,),
+)
+arctanh = _unary(
+    "arctanh",
+    np.arctanh,
+    lambda g, y, x: [g / ((1.0 - x) * (x + 1.0))],
+    _writes(_arctanh),
+    floats(-0.9, 0.9),
+    monotone=(1,),
+)
 # infinite at 0, where the curve stands upright
-cbrt = _unary("cbrt", np.cbrt, lambda g, y, x: [g / (y * y * 3.0)],
-              _writes(lambda x: x.sign() * x.abs()._do("Pow", 1 / 3)), lambda rng: _off_zero(rng, 1),
-              finite=True, monotone=(1,))
-erfc = _unary("erfc", np.vectorize(math.erfc, otypes=[np.float64]),
-              lambda g, y, x: [g * (exp(neg(x * x)) * (-2 / math.sqrt(math.pi)))], _erfc, floats(-3, 5),
-              finite=True, monotone=(-1,))
+cbrt = _unary(
+    "cbrt",
+    np.cbrt,
+    lambda g, y, x: [g / (y * y * 3.0)],
+    _writes(lambda x: x.sign() * x.abs()._do("Pow", 1 / 3)),
+    lambda rng: _off_zero(rng, 1),
+    finite=True,
+    monotone=(1,),
+)
+erfc = _unary(
+    "erfc",
+    np.vectorize(math.erfc, otypes=[np.float64]),
+    lambda g, y, x: [g * (exp(neg(x * x)) * (-2 / math.sqrt(math.pi)))],
+    _erfc,
+    floats(-3, 5),
+    finite=True,
+    monotone=(-1,),
+)
 
 
 def _off_zero(rng: np.random.Generator, count: int) -> Sample:
@@ -276,7 +356,24 @@ def _arctan2_grad(g: Node, y: Node, a: Node, b: Node) -> list[Node]:
     return [share * b, -(share * a)]
 
 
-hypot = elementwise("hypot", np.hypot, _hypot_grad, _writes(_hypot), lambda rng: _off_zero(rng, 2), allowed=("float",),
-                    commutative=True, finite=True, arguments=("x", "y"))
-arctan2 = elementwise("arctan2", np.arctan2, _arctan2_grad, _writes(_arctan2), lambda rng: _off_zero(rng, 2),
-                      allowed=("float",), finite=True, arguments=("y", "x"))
+hypot = elementwise(
+    "hypot",
+    np.hypot,
+    _hypot_grad,
+    _writes(_hypot),
+    lambda rng: _off_zero(rng, 2),
+    allowed=("float",),
+    commutative=True,
+    finite=True,
+    arguments=("x", "y"),
+)
+arctan2 = elementwise(
+    "arctan2",
+    np.arctan2,
+    _arctan2_grad,
+    _writes(_arctan2),
+    lambda rng: _off_zero(rng, 2),
+    allowed=("float",),
+    finite=True,
+    arguments=("y", "x"),
+)

@@ -3,6 +3,7 @@
 For n sliding dimensions `strides` and `dilations` have n entries, `pads` the n before each dimension and then the n
 after, as in ONNX. Window i starts at i * stride - before, and its element j lies at start + j * dilation.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -22,8 +23,12 @@ def spatial_rank(name: str, type: TensorType) -> int:
     if type.dtype != "float":
         raise TypeProblem("E0302", f"`{name}` does not take values of type `{type.dtype}`", {0: f"this is `{type}`"})
     if type.rank not in (3, 4, 5):
-        raise TypeProblem("E0360", "a window slides over one to three dimensions after batch and channels",
-                          {0: f"this is `{type}`"}, "a single row of numbers needs a channel: `x[:, none]`")
+        raise TypeProblem(
+            "E0360",
+            "a window slides over one to three dimensions after batch and channels",
+            {0: f"this is `{type}`"},
+            "a single row of numbers needs a channel: `x[:, none]`",
+        )
     return type.rank - 2
 
 
@@ -44,7 +49,8 @@ def window_count(name: str, sizes: Shape, kernel: Ints, strides: Ints, pads: Int
         if isinstance(room, int) and room < 0:
             wide = f"{extent(kernel[i], dilations[i])}" + (f" (dilated by {dilations[i]})" if dilations[i] > 1 else "")
             raise TypeProblem(
-                "E0362", f"the window of `{name}` is larger than what it slides over",
+                "E0362",
+                f"the window of `{name}` is larger than what it slides over",
                 {0: f"dimension {i + 2} is {size}, padded {size + pads[i] + pads[n + i]}; the window reaches {wide}"},
                 "a smaller kernel or more padding",
             )

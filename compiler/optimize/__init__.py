@@ -1,4 +1,5 @@
 """The simplifier, and the fusing pass that follows it."""
+
 from __future__ import annotations
 
 from ..ir.graph import Graph, Node

@@ -3,6 +3,7 @@
 Rules keep NaN and infinity: x * 0 is 0 only where x is known to be finite, and x - x stays. They may change the last
 bits, the sign of a zero, and what overflows half way.
 """
+
 from __future__ import annotations
 
 import math

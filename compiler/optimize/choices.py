@@ -1,4 +1,5 @@
 """Choices, truth values and conversions, each element by itself."""
+
 from __future__ import annotations
 
 import math
@@ -96,7 +97,7 @@ def _below_zero(low: Node, x: Node, limited: bool, depth: int = 6) -> Node | Non
         return None if inner is None else low.graph.add(low.op, (inner,))
     if low.op.name not in ("mul", "div"):
         return None
-    for rest, factor in ((low.inputs, low.inputs[::-1]) if low.op.name == "mul" else (low.inputs,)):
+    for rest, factor in (low.inputs, low.inputs[::-1]) if low.op.name == "mul" else (low.inputs,):
         value = number(factor)
         inner = _below_zero(rest, x, limited, depth - 1) if value is not None and 0 < value < math.inf else None
         if inner is not None:
@@ -125,7 +126,8 @@ def _means_zero(condition: Node, x: Node) -> bool:
     while x.op.name in ("cast", "neg"):
         x = x.inputs[0]
     return condition.op.name == "eq" and any(
-        _before_cast(y) is x and is_number(zero, 0) for y, zero in (condition.inputs, condition.inputs[::-1]))
+        _before_cast(y) is x and is_number(zero, 0) for y, zero in (condition.inputs, condition.inputs[::-1])
+    )
 
 
 def _before_cast(x: Node) -> Node:

@@ -2,6 +2,7 @@
 
 Draws of one key whose counters follow on each other are slices of one longer draw, number for number.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator

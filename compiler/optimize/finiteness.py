@@ -2,6 +2,7 @@
 
 `where(m, g, 0)` and `g * float(m)` differ only where g is infinite or NaN, and the product takes a tenth of the time.
 """
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Constants: what is known is computed now."""
+
 from __future__ import annotations
 
 import math
@@ -15,8 +16,25 @@ from .rewrite import Rules
 
 SMALL = 4096  # elements that a folded result may have, if its operands do not have more
 FOLDED = (
-    *ELEMENTWISE, "reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "argmax", "argmin", "logsumexp", "softmax",
-    "matmul", "reshape", "transpose", "slice", "unslice", "concat", "gather", "scatter_add", "pick", "one_hot",
+    *ELEMENTWISE,
+    "reduce_sum",
+    "reduce_max",
+    "reduce_min",
+    "reduce_prod",
+    "argmax",
+    "argmin",
+    "logsumexp",
+    "softmax",
+    "matmul",
+    "reshape",
+    "transpose",
+    "slice",
+    "unslice",
+    "concat",
+    "gather",
+    "scatter_add",
+    "pick",
+    "one_hot",
 )
 RULES = Rules()
 

@@ -8,6 +8,7 @@ interpreter gives the same results before and after.
 `alpha` and `beta` are float32 in an ONNX file: in a float64 file a factor that float32 cannot hold stays a
 value of its own.
 """
+
 from __future__ import annotations
 
 import math
@@ -31,10 +32,7 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
     passes: tuple[dict[str, Callable[[Node], Node | None]], ...] = (
         {"mul": fusing.scaled_sum},
         {"reduce_sum": fusing.sum, "maximum": fusing.rectified, "sub": fusing.likelihood},
-        {
-            "where": fusing.masked, "add": fusing.multiply_add, "sub": fusing.multiply_add,
-            "mul": fusing.second_moment,
-        },
+        {"where": fusing.masked, "add": fusing.multiply_add, "sub": fusing.multiply_add, "mul": fusing.second_moment},
         {"mul": fusing.scaled_product, "div": fusing.scaled_product},  # of what no sum took
         {"div": fusing.root_of_quotient, "mul": fusing.into_numerator},  # after products took the scalars they can hold
         {"mul": fusing.scalars, "div": fusing.scalars},
@@ -193,8 +191,13 @@ class _Fusing:
         condition, g, zero = (self.relu_mask(node) or node).inputs
         if not self.guards_nothing(condition):
             return self.relu_mask(node)
-        if node.dtype == "float" and number(zero) == 0.0 and _elements(node) >= _CHOICE and condition.shape == g.shape \
-                and finite(g, self.breaks):
+        if (
+            node.dtype == "float"
+            and number(zero) == 0.0
+            and _elements(node) >= _CHOICE
+            and condition.shape == g.shape
+            and finite(g, self.breaks)
+        ):
             return g * ops.cast(condition, dtype="float")
         return self.relu_mask(node)
 

@@ -4,6 +4,7 @@ The kernel Sigmoid of ONNX Runtime is off by up to 1e-7, and 0 below -18: four o
 every tail. In a gated recurrence (an LSTM) they would cost a tenth of the step, and there a gate is a share of what it
 multiplies: 1e-9 of it or nothing is the same to what is added.
 """
+
 from __future__ import annotations
 
 from .. import ops

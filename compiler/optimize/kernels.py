@@ -1,5 +1,6 @@
 """Compositions for which ONNX has one kernel: rows brought to mean 0 and variance 1 (layer normalization), and masks
 that keep a triangle of each matrix (causal attention)."""
+
 from __future__ import annotations
 
 import math

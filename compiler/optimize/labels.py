@@ -1,4 +1,5 @@
 """Labels that count from 0: data are held to it before the first step."""
+
 from __future__ import annotations
 
 from collections.abc import Collection

@@ -7,6 +7,7 @@ A sweep visits the nodes inputs first; what a rule makes is visited at once, and
 be. Each rule makes a graph smaller, or moves something in one direction only (signs and scalars outwards, broadcasts
 towards the end), so this ends; a count guards it.
 """
+
 from __future__ import annotations
 
 from collections import deque

@@ -7,6 +7,7 @@ all that `fuse` knows about matrices holds for sequences and images as well. App
 
 Signs and scalars stay outside of a reshape (shapes.py), so these rules look through them.
 """
+
 from __future__ import annotations
 
 from .. import ops

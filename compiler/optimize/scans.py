@@ -10,6 +10,7 @@ All scanned values and all that iterations emit have the iterations along their 
 stand outside, where they meet others. What the derivative asks of each iteration (factors of sums over the iterations)
 leaves the scan in the same way.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -142,8 +143,16 @@ class _Improving:
             return varying == [node.inputs[1]] and node.attrs["axis"] in (0, -node.inputs[0].rank)
         if name in ("concat", "pick"):
             return len(varying) == len(node.inputs)
-        return name in ("matmul", "reshape", "transpose", "slice", "softmax", "log_softmax", "stop_gradient",
-                        *REDUCTIONS)
+        return name in (
+            "matmul",
+            "reshape",
+            "transpose",
+            "slice",
+            "softmax",
+            "log_softmax",
+            "stop_gradient",
+            *REDUCTIONS,
+        )
 
     def _same(self, node: Node) -> Node:
         """The value outside of what is the same in every iteration."""
@@ -167,8 +176,9 @@ class _Improving:
                 self.values[node] = ops.make_arange(self.outside, self.length)
             else:
                 with self.outside.at(node.scope, node.span, derived=node.derived):
-                    self.values[node] = self._vector(node, {
-                        source: self._all(source) for source in node.inputs if self.kinds[source] == "apart"})
+                    self.values[node] = self._vector(
+                        node, {source: self._all(source) for source in node.inputs if self.kinds[source] == "apart"}
+                    )
         return self.values[node]
 
     def _vector(self, node: Node, stacks: Mapping[Node, Node]) -> Node:
@@ -178,8 +188,9 @@ class _Improving:
         if name == "matmul":
             rank = max(source.rank for source in node.inputs)
         if on_elements(node) or name in ("matmul", "broadcast_to"):
-            given = [_ranked(stacks[source], rank) if source in stacks else self._same(source)
-                     for source in node.inputs]
+            given = [
+                _ranked(stacks[source], rank) if source in stacks else self._same(source) for source in node.inputs
+            ]
             if name == "broadcast_to":
                 attrs = {"shape": (iterations, *attrs["shape"])}
             return self.outside.add(node.op, given, attrs)
@@ -190,8 +201,9 @@ class _Improving:
         if name == "transpose":
             return ops.transpose(given[0], perm=(0, *(axis + 1 for axis in attrs["perm"])))
         if name == "slice":
-            return ops.slice_(given[0], starts=(0, *attrs["starts"]), stops=(iterations, *attrs["stops"]),
-                              steps=(1, *attrs["steps"]))
+            return ops.slice_(
+                given[0], starts=(0, *attrs["starts"]), stops=(iterations, *attrs["stops"]), steps=(1, *attrs["steps"])
+            )
         if name in REDUCTIONS:
             attrs = {**attrs, "axes": tuple(axis % before + 1 for axis in attrs["axes"])}
         elif name in ("softmax", "log_softmax", "concat"):
@@ -225,17 +237,27 @@ class _Improving:
         intake = Intake(self.iterations, list(leaves.values()))
         order = [node for node in self.order if (self._inside(node) and node in needed) or self._stays(node)]
         placed = {node: leaves[node.attrs["number"]] for node in order if node.op.name == "local"}
-        roots = rebuild(self.iterations, [*(state.after for state in states), *emits], placed, order,
-                        outside=partial(self._in, intake))
+        roots = rebuild(
+            self.iterations,
+            [*(state.after for state in states), *emits],
+            placed,
+            order,
+            outside=partial(self._in, intake),
+        )
         results.update((state.number, state.value) for state in self.scan.states if state.number in used)
         if not states and not emits:
             return results
-        scan = intake.scan(self.outside, [state.value for state in states], roots, [0] * len(emits), self.length,
-                           self.scan.reverse)
-        results.update((state.number, ops.result(scan, place)) for place, state in enumerate(states)
-                       if state.number in used)
-        results.update((emit.number, ops.moveaxis(later[emit.number](scan), 0, emit.axis))
-                       for emit in self.scan.emitted if emit.number in later)
+        scan = intake.scan(
+            self.outside, [state.value for state in states], roots, [0] * len(emits), self.length, self.scan.reverse
+        )
+        results.update(
+            (state.number, ops.result(scan, place)) for place, state in enumerate(states) if state.number in used
+        )
+        results.update(
+            (emit.number, ops.moveaxis(later[emit.number](scan), 0, emit.axis))
+            for emit in self.scan.emitted
+            if emit.number in later
+        )
         return results
 
     def _stays(self, node: Node) -> bool:
@@ -331,5 +353,3 @@ def _any(value: Node, axis: int) -> Node:
     if axis >= lead:
         x = ops.reshape(x, shape=(*x.shape[: axis - lead], *x.shape[axis - lead + 1 :]))
     return ops.broadcast_to(x, shape=(*value.shape[:axis], *value.shape[axis + 1 :]))
-
-

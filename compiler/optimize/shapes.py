@@ -1,5 +1,6 @@
 """Reductions, products of matrices, and what only moves elements. A reduction drops its dimensions and a reshape puts
 them back: one form, so that equal sums are one node; at the end the two become one again (`KEEP`)."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -6,6 +6,7 @@ constant. Batch normalisation and its derivative come down to 6 and 7 passes, in
 c = x - m, y = c (s / d) + b; the derivative by x is g (s / d) + c k + l, where k and l are made of Σ g and Σ g c.
 Applied once all derivatives are taken.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -151,8 +152,7 @@ def _counts(n: Node, count: int | Dim, how: str) -> bool:
     value = number(n)
     if value is not None and isinstance(count, int) and count:
         return value == count if how == "div" else value * count == 1.0
-    return how == "div" and n.op.name == "cast" and n.inputs[0].op.name == "size" \
-        and n.inputs[0].attrs["dim"] == count
+    return how == "div" and n.op.name == "cast" and n.inputs[0].op.name == "size" and n.inputs[0].attrs["dim"] == count
 
 
 def _by_rank(factors: Sequence[Node]) -> list[Node]:

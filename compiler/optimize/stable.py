@@ -2,6 +2,7 @@
 softmax and sigmoid. They are found before differentiation, so that their derivatives are those of the stable forms:
 the derivative of a cross entropy by the logits is softmax(z) - one_hot(y), of a Bernoulli sigmoid(z) - y.
 """
+
 from __future__ import annotations
 
 import math
@@ -218,8 +219,12 @@ def _unshifted(u: Node, axes: tuple[int, ...]) -> tuple[Node, Node] | None:
         return None
     a, b = u.inputs
     for x, m in ((a, b), (b, a)) if u.op.name == "add" else ((a, b),):
-        if x.shape == u.shape and constant_along(m, u.shape, axes) and not constant_along(x, u.shape, axes) and (
-                _no_more_than(m, x, axes)):
+        if (
+            x.shape == u.shape
+            and constant_along(m, u.shape, axes)
+            and not constant_along(x, u.shape, axes)
+            and (_no_more_than(m, x, axes))
+        ):
             return x, m
     return None
 
@@ -360,8 +365,11 @@ def _softplus_pair(a: Node, b: Node) -> tuple[Node, Node | None] | None:
     if a.op.name == b.op.name == "mul":
         for plus, p in (a.inputs, a.inputs[::-1]):
             for minus, q in (b.inputs, b.inputs[::-1]):
-                if plus.op.name == minus.op.name == "softplus" and opposite(plus.inputs[0], minus.inputs[0]) and (
-                        complement(p, q) and unsigned(plus.inputs[0]) is None):
+                if (
+                    plus.op.name == minus.op.name == "softplus"
+                    and opposite(plus.inputs[0], minus.inputs[0])
+                    and (complement(p, q) and unsigned(plus.inputs[0]) is None)
+                ):
                     return plus, q * plus.inputs[0]
     return None
 

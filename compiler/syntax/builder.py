@@ -406,8 +406,15 @@ class Builder:
         for entry in entries:
             first = seen.setdefault(str(entry.name), entry)
             if first is not entry:
-                self.problems.append(error("E0129", f"`{entry.name}` is given twice", entry.span, "the second time",
-                                           more=[(first.span, "the first time")]))
+                self.problems.append(
+                    error(
+                        "E0129",
+                        f"`{entry.name}` is given twice",
+                        entry.span,
+                        "the second time",
+                        more=[(first.span, "the first time")],
+                    )
+                )
         return self._deep(s.Mapping(self._span(c), entries), (entry.value for entry in entries))
 
     def entry(self, c: list[Any]) -> s.Argument:

@@ -37,11 +37,7 @@ _VALUE = "NAME NUMBER STRING true false none not + - ... ( ["
 # expected.
 _GROUPS = (
     ("a declaration", "model layer", "model layer optimizer distribution fn train import"),
-    (
-        "a statement",
-        "param for",
-        f"{_VALUE} input target loss metric output param state return if for scan checkpoint",
-    ),
+    ("a statement", "param for", f"{_VALUE} input target loss metric output param state return if for scan checkpoint"),
     ("a line of the train block", "minimize", f"{_VALUE} minimize sample freeze"),
     ("a value", "NAME NUMBER STRING", _VALUE),
     ("a path", "NAME *", "NAME * not"),
@@ -264,10 +260,7 @@ def _foreign(failure: Failure, before: tuple[int, int] | None) -> CompileError |
         run = _RUN.match(text, failure.start)
     if run and run[0] in OPERATORS and run.end() > failure.start:
         return error(
-            "E0113",
-            f"there is no operator `{run[0]}`",
-            Span(failure.source, *run.span()),
-            help=OPERATORS[run[0]],
+            "E0113", f"there is no operator `{run[0]}`", Span(failure.source, *run.span()), help=OPERATORS[run[0]]
         )
     return None
 

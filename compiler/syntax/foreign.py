@@ -70,8 +70,10 @@ NAMES = {
     "nll": "say what is distributed: `y ~ categorical(logits)`",
     "linear": "write `dense(out)`",
     "Linear": "write `dense(out)`",
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "Conv1d", "Conv2d", "Conv3d"),
-                    "write `conv(channels, kernel = 3)`, for any number of dimensions"),
+    **dict.fromkeys(
+        ("conv1d", "conv2d", "conv3d", "Conv1d", "Conv2d", "Conv3d"),
+        "write `conv(channels, kernel = 3)`, for any number of dimensions",
+    ),
     "flatten": 'write `reshape(x, [batch, n])`, or `rearrange(x, "b c h w -> b (c h w)")`',
     "view": "write `reshape(x, [...])`",
     "squeeze": "an index removes a dimension: `x[:, 0]`",
@@ -88,11 +90,14 @@ NAMES = {
     "randn": "write `normal_like(x)`",
     "rand": "write `uniform_like(x)`",
     **dict.fromkeys(("swish", "SiLU", "Swish"), "write `silu(x)`"),
-    **{name: f"write `{name.lower()}(x)`"
-       for name in ("ReLU", "GELU", "ELU", "Softplus", "Sigmoid", "Tanh", "Softmax")},
+    **{
+        name: f"write `{name.lower()}(x)`" for name in ("ReLU", "GELU", "ELU", "Softplus", "Sigmoid", "Tanh", "Softmax")
+    },
     **dict.fromkeys(("LeakyReLU", "leakyrelu", "prelu", "PReLU"), "write `leaky_relu(x, slope = 0.01)`"),
-    **dict.fromkeys(("hard_sigmoid", "hardsigmoid", "relu6", "hard_swish", "hard_tanh"),
-                    "write it with `clamp`: `clamp(x, 0, 6)` is relu6, `clamp(x / 6 + 0.5, 0, 1)` the hard sigmoid"),
+    **dict.fromkeys(
+        ("hard_sigmoid", "hardsigmoid", "relu6", "hard_swish", "hard_tanh"),
+        "write it with `clamp`: `clamp(x, 0, 6)` is relu6, `clamp(x / 6 + 0.5, 0, 1)` the hard sigmoid",
+    ),
     **dict.fromkeys(("mish", "Mish"), "write `x * tanh(softplus(x))`"),
     **dict.fromkeys(("softsign", "Softsign"), "write `x / (1 + abs(x))`"),
     **dict.fromkeys(("glu", "GLU"), "write `a * sigmoid(b)` of `a, b = split(x, 2, axis = -1)`"),
@@ -100,34 +105,59 @@ NAMES = {
     "logsigmoid": "write `log_sigmoid(x)`",
     "logit": "write `log(p) - log(1 - p)`",
     **dict.fromkeys(("GroupNorm", "groupnorm"), "write `x |> group_norm(groups = 2)`"),
-    **dict.fromkeys(("instance_norm", "InstanceNorm", "InstanceNorm2d"),
-                    "write `x |> group_norm(groups = size(x, 1))`: each channel is a group"),
+    **dict.fromkeys(
+        ("instance_norm", "InstanceNorm", "InstanceNorm2d"),
+        "write `x |> group_norm(groups = size(x, 1))`: each channel is a group",
+    ),
     **dict.fromkeys(("rms_norm", "RMSNorm"), "write `x / sqrt(mean(x^2, axis = -1, keepdims = true) + eps)`"),
     **dict.fromkeys(("LayerNorm", "LayerNormalization", "layernorm"), "write `x |> layer_norm()`"),
-    **dict.fromkeys(("BatchNorm", "BatchNormalization", "batchnorm", "BatchNorm1d", "BatchNorm2d"),
-                    "write `x |> batch_norm()`"),
-    **dict.fromkeys(("standardize", "Normalization", "StandardScaler"),
-                    "write `m, v = moments(x, axis = batch)` and `(x - m) / sqrt(v)`, or scale the data "
-                    "first"),
-    **dict.fromkeys(("nll_loss", "NLLLoss", "CrossEntropyLoss", "softmax_cross_entropy", "categorical_crossentropy",
-                     "sparse_categorical_crossentropy", "softmax_cross_entropy_with_integer_labels"),
-                    "write `cross_entropy(logits, y)`, of logits and classes as whole numbers"),
-    **dict.fromkeys(("binary_crossentropy", "BCELoss", "BCEWithLogitsLoss", "bce_loss", "sigmoid_binary_cross_entropy",
-                     "binary_cross_entropy_with_logits"), "write `binary_cross_entropy(logits, y)`"),
-    **dict.fromkeys(("label_smoothing", "smooth_labels"),
-                    "write `cross_entropy(logits, y, smoothing = 0.1)`"),
+    **dict.fromkeys(
+        ("BatchNorm", "BatchNormalization", "batchnorm", "BatchNorm1d", "BatchNorm2d"), "write `x |> batch_norm()`"
+    ),
+    **dict.fromkeys(
+        ("standardize", "Normalization", "StandardScaler"),
+        "write `m, v = moments(x, axis = batch)` and `(x - m) / sqrt(v)`, or scale the data first",
+    ),
+    **dict.fromkeys(
+        (
+            "nll_loss",
+            "NLLLoss",
+            "CrossEntropyLoss",
+            "softmax_cross_entropy",
+            "categorical_crossentropy",
+            "sparse_categorical_crossentropy",
+            "softmax_cross_entropy_with_integer_labels",
+        ),
+        "write `cross_entropy(logits, y)`, of logits and classes as whole numbers",
+    ),
+    **dict.fromkeys(
+        (
+            "binary_crossentropy",
+            "BCELoss",
+            "BCEWithLogitsLoss",
+            "bce_loss",
+            "sigmoid_binary_cross_entropy",
+            "binary_cross_entropy_with_logits",
+        ),
+        "write `binary_cross_entropy(logits, y)`",
+    ),
+    **dict.fromkeys(("label_smoothing", "smooth_labels"), "write `cross_entropy(logits, y, smoothing = 0.1)`"),
     **dict.fromkeys(("MSELoss", "mean_squared_error", "squared_error", "l2_loss"), "write `squared(prediction, y)`"),
     **dict.fromkeys(("L1Loss", "mean_absolute_error", "l1_loss"), "write `absolute(prediction, y)`"),
     **dict.fromkeys(("smooth_l1_loss", "SmoothL1Loss", "huber_loss", "HuberLoss"), "write `huber(prediction, y)`"),
-    **dict.fromkeys(("kl_div", "kl_divergence", "KLDivLoss"),
-                    "write `kl_normal(p, q)` of normal distributions, or `sum(p * (log(p) - log(q)))`"),
+    **dict.fromkeys(
+        ("kl_div", "kl_divergence", "KLDivLoss"),
+        "write `kl_normal(p, q)` of normal distributions, or `sum(p * (log(p) - log(q)))`",
+    ),
     **dict.fromkeys(("cosine_similarity", "CosineSimilarity"), "write `sum(normalize(a) * normalize(b), axis = -1)`"),
-    **dict.fromkeys(("f1_score", "f1", "F1Score", "precision_score", "recall_score"),
-                    "metrics are ratios of means, as in `tp = mean(hit * y)`: `metric f1 = 2 * tp / (mean(hit) + "
-                    "mean(y))`"),
-    **dict.fromkeys(("auc", "roc_auc", "roc_auc_score", "AUC"),
-                    "it needs all pairs of rows: compute it from `predict`'s output; "
-                    "a metric is made of means over rows"),
+    **dict.fromkeys(
+        ("f1_score", "f1", "F1Score", "precision_score", "recall_score"),
+        "metrics are ratios of means, as in `tp = mean(hit * y)`: `metric f1 = 2 * tp / (mean(hit) + mean(y))`",
+    ),
+    **dict.fromkeys(
+        ("auc", "roc_auc", "roc_auc_score", "AUC"),
+        "it needs all pairs of rows: compute it from `predict`'s output; a metric is made of means over rows",
+    ),
     **dict.fromkeys(("Dense", "Lin", "fc", "fully_connected"), "write `dense(out)`"),
     **dict.fromkeys(("Dropout",), "write `dropout(rate)`"),
     **dict.fromkeys(("Embedding", "Embed"), "write `embedding(vocabulary, width)`"),
@@ -135,13 +165,18 @@ NAMES = {
     **dict.fromkeys(("MaxPool2d", "MaxPooling2D", "max_pool2d", "max_pool1d"), "write `max_pool(x, 2)`"),
     **dict.fromkeys(("AvgPool2d", "AveragePooling2D", "avg_pool2d", "avg_pool1d"), "write `avg_pool(x, 2)`"),
     **dict.fromkeys(("GlobalAveragePooling2D", "GlobalAveragePooling1D"), "write `global_avg_pool(x)`"),
-    **dict.fromkeys(("Conv2D", "Conv1D", "ConvTranspose2d", "Conv2DTranspose"),
-                    "write `conv(channels, kernel = 3)` or `conv_transpose(channels, kernel = 3)`"),
+    **dict.fromkeys(
+        ("Conv2D", "Conv1D", "ConvTranspose2d", "Conv2DTranspose"),
+        "write `conv(channels, kernel = 3)` or `conv_transpose(channels, kernel = 3)`",
+    ),
     **dict.fromkeys(("Flatten",), "write `reshape(x, [batch, n])`"),
-    **dict.fromkeys(("Adam", "AdamW", "SGD", "RMSprop"),
-                    "optimizers are written in lower case: `adam(1e-3)`, `sgd(0.1)`"),
-    **dict.fromkeys(("CosineAnnealingLR", "cosine_decay", "cosine_decay_schedule", "CosineDecay"),
-                    "write `cosine(lr, over = steps)`"),
+    **dict.fromkeys(
+        ("Adam", "AdamW", "SGD", "RMSprop"), "optimizers are written in lower case: `adam(1e-3)`, `sgd(0.1)`"
+    ),
+    **dict.fromkeys(
+        ("CosineAnnealingLR", "cosine_decay", "cosine_decay_schedule", "CosineDecay"),
+        "write `cosine(lr, over = steps)`",
+    ),
     **dict.fromkeys(("exponential_decay_schedule", "ExponentialLR"), "write `exponential_decay(lr, over = steps)`"),
     **dict.fromkeys(("StepLR", "MultiStepLR", "piecewise_constant"), "write `step_decay(lr, every = 1000)`"),
     **dict.fromkeys(("clip_by_global_norm", "clip_grad_norm_"), "write `clip: global_norm(1.0)` in the train block"),
@@ -155,8 +190,9 @@ NAMES = {
     **dict.fromkeys(("randperm",), "write `permutation(n)`; rows of the data are shuffled in training anyway"),
     "xavier": "write `glorot_uniform`",
     "kaiming": "write `he_normal`",
-    **dict.fromkeys(("np", "numpy", "torch", "tf", "jnp", "jax", "math", "nn", "F"),
-                    "functions need no prefix: `exp(x)`"),
+    **dict.fromkeys(
+        ("np", "numpy", "torch", "tf", "jnp", "jax", "math", "nn", "F"), "functions need no prefix: `exp(x)`"
+    ),
     **dict.fromkeys(("True", "False"), "write `true` and `false`"),
     **dict.fromkeys(("None", "null"), "write `none`"),
 }
@@ -172,44 +208,61 @@ ARGUMENTS = {
 # Settings of other libraries, and what the train block says.
 SETTINGS = {
     **dict.fromkeys(("batch_size", "minibatch", "bs"), "write `batch: 32`"),
-    **dict.fromkeys(("shuffle", "drop_last"),
-                    "rows are reshuffled each epoch, from the seed; `batch: all` keeps their order"),
+    **dict.fromkeys(
+        ("shuffle", "drop_last"), "rows are reshuffled each epoch, from the seed; `batch: all` keeps their order"
+    ),
     **dict.fromkeys(("early_stopping", "patience", "early_stop"), "write `stop: patience(5, on = validation.loss)`"),
     **dict.fromkeys(("optimizer", "optim"), "write `minimize loss using adam(1e-3)`"),
-    **dict.fromkeys(("loss", "criterion", "objective"),
-                    "the model says `loss = ...`; here: `minimize loss using adam(1e-3)`"),
+    **dict.fromkeys(
+        ("loss", "criterion", "objective"), "the model says `loss = ...`; here: `minimize loss using adam(1e-3)`"
+    ),
     **dict.fromkeys(("lr", "learning_rate"), "the optimizer takes it: `minimize loss using adam(1e-3)`"),
     **dict.fromkeys(("weight_decay", "regularization", "l2", "l1"), "write `penalty: l2(1e-4) on *.W`"),
-    **dict.fromkeys(("label_smoothing",),
-                    "it belongs to the loss: `loss = cross_entropy(logits, y, smoothing = 0.1)`"),
-    **dict.fromkeys(("clip_norm", "clipnorm", "grad_clip", "gradient_clip", "max_grad_norm"),
-                    "write `clip: global_norm(1.0)`"),
-    **dict.fromkeys(("validation_split", "validation", "val_split", "valid", "validation_data"),
-                    'write `validate: 0.2`, or `validate: "valid.npz"`'),
-    **dict.fromkeys(("scheduler", "lr_scheduler", "warmup"),
-                    "the rate is a schedule: `using adam(cosine(1e-3, over = steps, warmup = 100))`"),
+    **dict.fromkeys(("label_smoothing",), "it belongs to the loss: `loss = cross_entropy(logits, y, smoothing = 0.1)`"),
+    **dict.fromkeys(
+        ("clip_norm", "clipnorm", "grad_clip", "gradient_clip", "max_grad_norm"), "write `clip: global_norm(1.0)`"
+    ),
+    **dict.fromkeys(
+        ("validation_split", "validation", "val_split", "valid", "validation_data"),
+        'write `validate: 0.2`, or `validate: "valid.npz"`',
+    ),
+    **dict.fromkeys(
+        ("scheduler", "lr_scheduler", "warmup"),
+        "the rate is a schedule: `using adam(cosine(1e-3, over = steps, warmup = 100))`",
+    ),
     **dict.fromkeys(("metrics",), "the model says `metric NAME = ...`"),
     **dict.fromkeys(("num_epochs", "max_epochs", "n_epochs"), "write `epochs: 10`"),
     **dict.fromkeys(("max_steps", "num_steps", "iterations", "n_iter"), "write `steps: 1000`"),
     **dict.fromkeys(("dataset", "train_data", "file", "path"), 'write `data: "data.npz"`'),
     **dict.fromkeys(("random_state", "random_seed"), "write `seed: 0`"),
-    **dict.fromkeys(("device", "gpu", "precision", "num_workers", "verbose", "log_every"),
-                    "it is not part of a spec: the command line takes it, `dlc train --help`"),
+    **dict.fromkeys(
+        ("device", "gpu", "precision", "num_workers", "verbose", "log_every"),
+        "it is not part of a spec: the command line takes it, `dlc train --help`",
+    ),
 }
 
 # Types of other languages, and what a tensor holds here.
 TYPES = {
-    **dict.fromkeys(("string", "str", "text", "String", "char", "bytes"),
-                    "tensors hold numbers: number the words or characters outside, "
-                    "`input s: int[batch, length] in 0..vocabulary`, for `embedding(vocabulary, width)`"),
-    **dict.fromkeys(("category", "categorical", "label", "enum", "factor"),
-                    "classes are whole numbers: `target y: int[batch] in 0..classes`"),
-    **dict.fromkeys(("date", "datetime", "time", "timestamp"),
-                    "write numbers: days or seconds since a date of your choice"),
-    **dict.fromkeys((*PRECISIONS, "double", "half", "real", "f32", "f64", "number"),
-                    "write `float`; its width is chosen when compiling: `--precision float64`"),
-    **dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "long", "integer", "i32", "i64", "nat"),
-                    "write `int`: whole numbers of 64 bits"),
+    **dict.fromkeys(
+        ("string", "str", "text", "String", "char", "bytes"),
+        "tensors hold numbers: number the words or characters outside, "
+        "`input s: int[batch, length] in 0..vocabulary`, for `embedding(vocabulary, width)`",
+    ),
+    **dict.fromkeys(
+        ("category", "categorical", "label", "enum", "factor"),
+        "classes are whole numbers: `target y: int[batch] in 0..classes`",
+    ),
+    **dict.fromkeys(
+        ("date", "datetime", "time", "timestamp"), "write numbers: days or seconds since a date of your choice"
+    ),
+    **dict.fromkeys(
+        (*PRECISIONS, "double", "half", "real", "f32", "f64", "number"),
+        "write `float`; its width is chosen when compiling: `--precision float64`",
+    ),
+    **dict.fromkeys(
+        ("int8", "int16", "int32", "int64", "uint8", "long", "integer", "i32", "i64", "nat"),
+        "write `int`: whole numbers of 64 bits",
+    ),
     **dict.fromkeys(("boolean", "logical"), "write `bool`"),
     **dict.fromkeys(("tensor", "Tensor", "array", "matrix", "scalar"), "say what it holds: `float[batch, 3]`"),
     **dict.fromkeys(("complex", "complex64", "complex128"), "real and imaginary parts are two values here"),

@@ -65,8 +65,11 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as failure:
         if name.lower().endswith(".onnx"):
-            raise error("E0131", f"`{name}` is a compiled file; a spec is needed here",
-                        help=f"`dlc decompile {name}` recovers the spec") from None
+            raise error(
+                "E0131",
+                f"`{name}` is a compiled file; a spec is needed here",
+                help=f"`dlc decompile {name}` recovers the spec",
+            ) from None
         good = data[: failure.start].decode("utf-8", "replace").removeprefix("\ufeff")
         source = make_source(good + "\ufffd", name)
         place = Span(source, len(source.text) - 1, len(source.text))

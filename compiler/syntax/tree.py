@@ -13,6 +13,7 @@
 Long left-leaning chains (`a + b + c ...`, `x |> f |> g ...`) are deep trees in `left`; whoever walks
 them loops down that side instead of recursing.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,5 @@
 """Slips of the pen where the parser stops: a misspelt first word, and a line that was left unfinished."""
+
 from __future__ import annotations
 
 import re
@@ -36,8 +37,13 @@ def misspelt(failure: Failure, opened: list[int], before: tuple[int, int] | None
     help = None if word in known else did_you_mean(word, known)
     if help is None:
         return None
-    return error("E0146", f"there is no `{word}` in the language", span,
-                 f"no {'statement' if opened else 'declaration'} begins with it", help=help)
+    return error(
+        "E0146",
+        f"there is no `{word}` in the language",
+        span,
+        f"no {'statement' if opened else 'declaration'} begins with it",
+        help=help,
+    )
 
 
 def unfinished(failure: Failure, opened: list[int], before: tuple[int, int] | None) -> CompileError | None:
@@ -54,5 +60,10 @@ def unfinished(failure: Failure, opened: list[int], before: tuple[int, int] | No
     sign = _OPERATOR.search(text, max(0, before[1] - 3), before[1])
     if sign is None or not (states or gives):
         return None
-    return error("E0147", f"the line ends with `{sign[0]}`", Span(failure.source, *sign.span()),
-                 "expected a value after it", more=[(failure.span, "this statement was read as its value")])
+    return error(
+        "E0147",
+        f"the line ends with `{sign[0]}`",
+        Span(failure.source, *sign.span()),
+        "expected a value after it",
+        more=[(failure.span, "this statement was read as its value")],
+    )

@@ -3,6 +3,7 @@
 What the spec gave a name to is shown by that name; what stands several times and has none is defined below the formula.
 Reshapes that only add or drop dimensions of size 1, and casts, are not shown.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -66,17 +67,22 @@ def derivative(module: Module, of: str, wrt: str) -> Formula:
     while expand(graph):
         simplify(graph)
     simplify(graph, final=True)
-    writer = _Writer({node: n.removeprefix("name/") for n, node in reversed(list(graph.outputs.items()))
-                      if n != "derivative"},
-                     graph.outputs["derivative"])
+    writer = _Writer(
+        {node: n.removeprefix("name/") for n, node in reversed(list(graph.outputs.items())) if n != "derivative"},
+        graph.outputs["derivative"],
+    )
     return writer.formula()
 
 
 def _find(name: str, known: dict[str, Node], option: str) -> Node:
     if name not in known:
-        raise error("E0405", f"there is no `{name}` for {option}", None,
-                    notes=["there are " + ", ".join(sorted(known))],
-                    help=did_you_mean(name, known))
+        raise error(
+            "E0405",
+            f"there is no `{name}` for {option}",
+            None,
+            notes=["there are " + ", ".join(sorted(known))],
+            help=did_you_mean(name, known),
+        )
     return known[name]
 
 
@@ -125,8 +131,9 @@ class _Writer:
 
     def _shown(self) -> dict[Node, None]:
         """What the formula reaches without looking behind names."""
-        return dict.fromkeys(needed(
-            [self.root], lambda node: () if node in self.names or node.op.name in DRAWS else node.inputs))
+        return dict.fromkeys(
+            needed([self.root], lambda node: () if node in self.names or node.op.name in DRAWS else node.inputs)
+        )
 
     def _expression(self, node: Node) -> Expression:
         if node in self.names:
@@ -163,8 +170,10 @@ class _Writer:
         if name == "transpose" and node.rank == 2:
             return transposed(args[0])
         if name == "reduce_sum":
-            over = ",".join(str(node.inputs[0].shape[i]) if isinstance(node.inputs[0].shape[i], Dim) else f"axis {i}"
-                            for i in attrs["axes"])
+            over = ",".join(
+                str(node.inputs[0].shape[i]) if isinstance(node.inputs[0].shape[i], Dim) else f"axis {i}"
+                for i in attrs["axes"]
+            )
             everything = len(attrs["axes"]) == node.inputs[0].rank
             return pull(args[0], lambda core: Apply("Σ" if everything else f"Σ_{over}", (core,)))
         if name in COMPARISONS:

@@ -6,6 +6,7 @@
 Scalars come out in front, `1/n` goes under the line, signs move into differences. Precedence in print: 0 sum,
 1 product, 2 factor, 3 atom.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -72,6 +73,7 @@ class Formula:
 
 
 # --- the algebra
+
 
 def split(
     expression: Expression,
@@ -148,8 +150,9 @@ def product_of(above: Sequence[Expression], below: Sequence[Expression]) -> Expr
         over += m if len(m) < 2 else [Product((), m, ())]
     flat = [m for m in matrix if m]
     if len(flat) > 1:  # elementwise between matrix products: ⊙
-        return join(number, scalars, [Apply("⊙", tuple(m[0] if len(m) == 1 else Product((), m, ()) for m in flat))],
-                    over)
+        return join(
+            number, scalars, [Apply("⊙", tuple(m[0] if len(m) == 1 else Product((), m, ()) for m in flat))], over
+        )
     return join(number, scalars, flat[0] if flat else [], over)
 
 
@@ -192,6 +195,7 @@ def transposed(expression: Expression) -> Expression:
 
 
 # --- text and LaTeX
+
 
 def _number(value: float) -> str:
     return str(int(value)) if abs(value) < 1e15 and value == int(value) else f"{value:.6g}"
@@ -236,13 +240,21 @@ def _text(expression: Expression, level: int = 0) -> str:
 
 def _superscript(exponent: Expression) -> str:
     text = _text(exponent, 3)
-    return text.translate(str.maketrans("0123456789-",
-                                        "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")) if set(text) <= set("0123456789-") else f"^{text}"
+    return (
+        text.translate(str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")) if set(text) <= set("0123456789-") else f"^{text}"
+    )
 
 
-_LATEX_FUNCTIONS = {"σ": r"\sigma", "exp": r"\exp", "log": r"\log", "tanh": r"\tanh", "sin": r"\sin", "cos": r"\cos",
-                    "max": r"\max",
-                    "min": r"\min"}
+_LATEX_FUNCTIONS = {
+    "σ": r"\sigma",
+    "exp": r"\exp",
+    "log": r"\log",
+    "tanh": r"\tanh",
+    "sin": r"\sin",
+    "cos": r"\cos",
+    "max": r"\max",
+    "min": r"\min",
+}
 _LATEX_SIGNS = {"≤": r"\le", "≥": r"\ge", "≠": r"\ne"}
 
 

@@ -1,4 +1,5 @@
 """The page around a picture: one file without links to anything; drag, wheel, and search."""
+
 from __future__ import annotations
 
 from html import escape

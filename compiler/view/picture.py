@@ -8,6 +8,7 @@ Boxes nest by the layer instance that made them. Single numbers and sizes are wr
 them, and casts are not drawn, so that what is left is what a person would draw. "serving" is what only an output
 needs: where dropout or running statistics make the passes differ, a layer has such a second part.
 """
+
 from __future__ import annotations
 
 import os
@@ -37,17 +38,43 @@ HIDDEN = ("cast", "stop_gradient", "cut", "tie")  # say nothing about the mathem
 WRITTEN = ("constant", "size")  # single values written into their users
 
 SYMBOLS = {  # operations as they are written; the others go by their names
-    "add": "+", "sub": "−", "mul": "×", "div": "÷", "neg": "−", "pow": "^", "matmul": "@", "floordiv": "//", "mod": "%",
-    "eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "sqrt": "√",
-    "maximum": "max", "minimum": "min", "random_uniform": "uniform draw", "random_normal": "normal draw",
+    "add": "+",
+    "sub": "−",
+    "mul": "×",
+    "div": "÷",
+    "neg": "−",
+    "pow": "^",
+    "matmul": "@",
+    "floordiv": "//",
+    "mod": "%",
+    "eq": "=",
+    "ne": "≠",
+    "lt": "<",
+    "le": "≤",
+    "gt": ">",
+    "ge": "≥",
+    "sqrt": "√",
+    "maximum": "max",
+    "minimum": "min",
+    "random_uniform": "uniform draw",
+    "random_normal": "normal draw",
     "random_below": "draw <",
-    "reduce_sum": "Σ", "reduce_max": "max", "reduce_min": "min", "reduce_prod": "Π", "logsumexp": "log Σ exp",
+    "reduce_sum": "Σ",
+    "reduce_max": "max",
+    "reduce_min": "min",
+    "reduce_prod": "Π",
+    "logsumexp": "log Σ exp",
 }
 # Fill and line of each kind: told apart by lightness and by form too (Okabe and Ito 2008), text at 7:1 or more.
 LOOKS: dict[str, dict[str, str]] = {
     "input": {"shape": "box", "fillcolor": "#d6eaf8", "color": "#0b5394", "style": "filled,rounded", "penwidth": "2.4"},
-    "target": {"shape": "box", "fillcolor": "#eef6fc", "color": "#0b5394", "style": "filled,rounded,dashed",
-               "penwidth": "1.8"},
+    "target": {
+        "shape": "box",
+        "fillcolor": "#eef6fc",
+        "color": "#0b5394",
+        "style": "filled,rounded,dashed",
+        "penwidth": "1.8",
+    },
     "parameter": {"shape": "box", "fillcolor": "#fdebc8", "color": "#b36b00", "penwidth": "1.8"},
     "state": {"shape": "box", "fillcolor": "#f1e6f5", "color": "#7a3b8f", "style": "filled,dashed", "penwidth": "1.5"},
     "operation": {"shape": "box", "fillcolor": "#ffffff", "color": "#8a929a", "style": "filled,rounded"},
@@ -251,8 +278,12 @@ def fold(picture: Picture, depth: int) -> Picture:
     boxes: dict[Box, Box] = {}
     for scope, members in inside.items():
         parameters = sum(box.kind == "parameter" for box in members)
-        whole = Box("folded", (scope[-1], f"{len(members) - parameters} operations, {parameters} parameters"),
-                    scope[:-1], ".".join(scope))
+        whole = Box(
+            "folded",
+            (scope[-1], f"{len(members) - parameters} operations, {parameters} parameters"),
+            scope[:-1],
+            ".".join(scope),
+        )
         boxes.update(dict.fromkeys(members, whole))
     for box in picture:
         folded.add_node(boxes.get(box, box))
@@ -313,9 +344,11 @@ def _nested(tree: dict[Any, Any], number: dict[Box, str], first: int) -> Iterato
                 continue
             clusters += 1
             yield f"{pad}subgraph cluster_{clusters} {{"
-            yield (f'{pad}  graph [label={quote(key[1])}, labeljust=l, fontsize=12, fontcolor="#3d454d", '
-                   f'style="filled,rounded", color="#c3ccd5", fillcolor="{CLUSTERS[(depth - 1) % 2]}", '
-                   f"margin=12, tooltip={quote(key[1])}]")
+            yield (
+                f'{pad}  graph [label={quote(key[1])}, labeljust=l, fontsize=12, fontcolor="#3d454d", '
+                f'style="filled,rounded", color="#c3ccd5", fillcolor="{CLUSTERS[(depth - 1) % 2]}", '
+                f"margin=12, tooltip={quote(key[1])}]"
+            )
             stack.append((iter(inside.items()), depth + 1))
             break
         else:
@@ -335,14 +368,22 @@ def _node(box: Box, name: str) -> str:
 def svg(picture: Picture) -> str:
     """The picture laid out by Graphviz. E0791 where pygraphviz is not installed, E0775 for one that is too large."""
     if picture.number_of_nodes() > LARGEST:
-        raise error("E0775", f"the picture would have {picture.number_of_nodes():,} boxes", None,
-                    notes=[f"at most {LARGEST:,} are laid out; layers were folded already"],
-                    help="--stage graph draws the model as it is written; a .dot file holds any number")
+        raise error(
+            "E0775",
+            f"the picture would have {picture.number_of_nodes():,} boxes",
+            None,
+            notes=[f"at most {LARGEST:,} are laid out; layers were folded already"],
+            help="--stage graph draws the model as it is written; a .dot file holds any number",
+        )
     try:
         import pygraphviz
     except ImportError:
-        raise error("E0791", "drawing needs Graphviz, which is not installed", None,
-                    help='pip install "dlc-compiler[graph]", or write a .dot file') from None
+        raise error(
+            "E0791",
+            "drawing needs Graphviz, which is not installed",
+            None,
+            help='pip install "dlc-compiler[graph]", or write a .dot file',
+        ) from None
     with _quiet():
         drawn: bytes = pygraphviz.AGraph(string=dot(picture)).draw(format="svg", prog="dot")
     text = drawn.decode("utf-8")
@@ -370,9 +411,13 @@ def content(picture: Picture, path: Path) -> str:
     """The content of a file by the ending of its name: .svg, .dot or .html. E0792 for another."""
     kind = path.suffix.lower()
     if kind not in KINDS:
-        raise error("E0792", f"a picture is not written as `{path.name}`", None,
-                    notes=["endings are " + ", ".join(KINDS)],
-                    help=f"-o {path.stem or 'graph'}.svg")
+        raise error(
+            "E0792",
+            f"a picture is not written as `{path.name}`",
+            None,
+            notes=["endings are " + ", ".join(KINDS)],
+            help=f"-o {path.stem or 'graph'}.svg",
+        )
     if kind == ".dot":
         return dot(picture)
     if kind == ".svg":

@@ -1,4 +1,5 @@
 """Where batches come from: arrays, `.npz` and CSV, checked against the file's signature before the first step."""
+
 from __future__ import annotations
 
 from .check import Columns, check
@@ -6,6 +7,4 @@ from .fields import Field, fields, figure_batch
 from .load import load
 from .source import ArraySource, Batch, Source, split
 
-__all__ = [
-    "ArraySource", "Batch", "Columns", "Field", "Source", "check", "fields", "figure_batch", "load", "split",
-]
+__all__ = ["ArraySource", "Batch", "Columns", "Field", "Source", "check", "fields", "figure_batch", "load", "split"]

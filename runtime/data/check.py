@@ -1,4 +1,5 @@
 """Data against the fields a graph takes: each thing that can be wrong has its own error, before the first step."""
+
 from __future__ import annotations
 
 import math
@@ -61,14 +62,18 @@ class BatchCheck:
 
     def __init__(self, fields: tuple[Field, ...]) -> None:
         self.fields = fields
-        self._like: list[tuple[str, np.dtype[np.generic], tuple[int, ...], tuple[int, int] | None,
-                               tuple[Support, ...]]] = []
+        self._like: list[
+            tuple[str, np.dtype[np.generic], tuple[int, ...], tuple[int, int] | None, tuple[Support, ...]]
+        ] = []
 
     def __call__(self, batch: Mapping[str, object]) -> Columns:
         """The closer look."""
         if not isinstance(batch, Mapping):
-            raise Error("E0603", f"a batch is a mapping of names to arrays, not `{type(batch).__name__}`",
-                        notes=["expected " + ", ".join(f"`{field.name}: {field}`" for field in self.fields)])
+            raise Error(
+                "E0603",
+                f"a batch is a mapping of names to arrays, not `{type(batch).__name__}`",
+                notes=["expected " + ", ".join(f"`{field.name}: {field}`" for field in self.fields)],
+            )
         columns = check(batch, self.fields, "the batch")
         self._like = [(f.name, f.dtype, columns.arrays[f.name].shape, *_limits(f)) for f in self.fields]
         return columns
@@ -112,8 +117,11 @@ def _missing(field: Field, data: Mapping[str, object], where: str) -> Error:
     if help is None and isinstance(where, Lines):
         help = f"the setting `columns: {{ {field.name}: [...] }}` says which columns they are"
     return Error(
-        "E0609", f"the data have no `{field.name}`", where=where,
-        notes=[f"expected `{field.name}: {field}`", f"found {shown or 'nothing'}"], help=help,
+        "E0609",
+        f"the data have no `{field.name}`",
+        where=where,
+        notes=[f"expected `{field.name}: {field}`", f"found {shown or 'nothing'}"],
+        help=help,
     )
 
 
@@ -123,9 +131,12 @@ def refuse_masked(name: str, value: object, where: str | None) -> None:
     count = sum(np.count_nonzero(np.ma.getmaskarray(part)) for part in parts if isinstance(part, np.ma.MaskedArray))
     if count:
         raise Error(
-            "E0644", f"`{name}` has masked elements", where=where, notes=[f"found {count} of them"],
+            "E0644",
+            f"`{name}` has masked elements",
+            where=where,
+            notes=[f"found {count} of them"],
             help="fill them, `array.filled(0)`, and give the model what is there as an array of its own, for "
-                 "`weighted` or `where`; or leave these rows out",
+            "`weighted` or `where`; or leave these rows out",
         )
 
 
@@ -136,11 +147,16 @@ def _given(field: Field, data: Mapping[str, object], where: str) -> object:
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
         if "allow_pickle" in str(problem):
             raise Error(
-                "E0605", f"`{field.name}` holds Python objects, which are never unpickled", where=where,
-                help="save an array of numbers: `numpy.asarray(values, dtype=\"float32\")`",
+                "E0605",
+                f"`{field.name}` holds Python objects, which are never unpickled",
+                where=where,
+                help='save an array of numbers: `numpy.asarray(values, dtype="float32")`',
             ) from None
         raise Error(
-            "E0604", f"`{field.name}` cannot be read from the mapping given", where=where, notes=[str(problem)],
+            "E0604",
+            f"`{field.name}` cannot be read from the mapping given",
+            where=where,
+            notes=[str(problem)],
             help="save it again with `numpy.savez(path, x=x, y=y)`",
         ) from None
 
@@ -151,17 +167,25 @@ def _array(field: Field, value: object, where: str) -> np.ndarray:
         array = np.asarray(value)
     except (ValueError, TypeError):
         raise Error(
-            "E0626", f"`{field.name}` is not a rectangular array", where=where,
-            notes=[f"expected `{field}`", "its rows differ in length"], help="pad the rows to one length",
+            "E0626",
+            f"`{field.name}` is not a rectangular array",
+            where=where,
+            notes=[f"expected `{field}`", "its rows differ in length"],
+            help="pad the rows to one length",
         ) from None
     except RuntimeError as problem:  # of an array of another library
         raise Error(
-            "E0614", f"`{field.name}` cannot be read as an array", where=where,
-            notes=[str(problem), f"expected `{field}`"], help="pass a NumPy array",
+            "E0614",
+            f"`{field.name}` cannot be read as an array",
+            where=where,
+            notes=[str(problem), f"expected `{field}`"],
+            help="pass a NumPy array",
         ) from None
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         raise Error(
-            "E0614", f"`{field.name}` does not hold numbers", where=where,
+            "E0614",
+            f"`{field.name}` does not hold numbers",
+            where=where,
             notes=[f"found dtype {array.dtype}", f"expected `{field}`"],
             help="give words and categories as whole numbers, one for each",
         )
@@ -172,7 +196,9 @@ def _check_shape(field: Field, array: np.ndarray, sizes: dict[str, tuple[int, st
     found = list(array.shape)
     if array.ndim != len(field.shape):
         raise Error(
-            "E0610", f"`{field.name}` has {array.ndim} dimensions where {len(field.shape)} are expected", where=where,
+            "E0610",
+            f"`{field.name}` has {array.ndim} dimensions where {len(field.shape)} are expected",
+            where=where,
             notes=[f"found shape {found}", f"expected `{field}`"],
             help="reshape it, for example with `array.reshape(rows, -1)` or `array.squeeze()`",
         )
@@ -181,14 +207,18 @@ def _check_shape(field: Field, array: np.ndarray, sizes: dict[str, tuple[int, st
             continue
         if isinstance(wanted, int) and size != wanted:
             raise Error(
-                "E0611", f"dimension {axis} of `{field.name}` is {size} where {wanted} is expected", where=where,
+                "E0611",
+                f"dimension {axis} of `{field.name}` is {size} where {wanted} is expected",
+                where=where,
                 notes=[f"found shape {found}", f"expected `{field}`"],
             )
         if isinstance(wanted, str) and wanted.isidentifier():
             known, by = sizes.setdefault(wanted, (size, field.name))
             if known != size:
                 raise Error(
-                    "E0612", f"the dimension `{wanted}` has two sizes", where=where,
+                    "E0612",
+                    f"the dimension `{wanted}` has two sizes",
+                    where=where,
                     notes=[f"`{by}` says {known}", f"`{field.name}`, of shape {found}, says {size}"],
                 )
 
@@ -197,7 +227,9 @@ def _rows(fields: tuple[Field, ...], arrays: Mapping[str, np.ndarray], where: st
     counts = {f.name: arrays[f.name].shape[f.rows] for f in fields if f.rows is not None}
     if len(set(counts.values())) > 1:
         raise Error(
-            "E0617", "the arrays differ in their number of rows", where=where,
+            "E0617",
+            "the arrays differ in their number of rows",
+            where=where,
             notes=[f"`{name}` has {count}" for name, count in counts.items()],
         )
     rows = next(iter(counts.values()), 1)
@@ -211,14 +243,17 @@ def _convert(field: Field, array: np.ndarray, where: str) -> np.ndarray:
     kind, wanted = array.dtype.kind, field.dtype.kind
     if kind == "f" and not np.isfinite(array).all():
         raise Error(
-            "E0616", f"`{field.name}` holds NaN or infinity", **_first(field, array, ~np.isfinite(array), where),
+            "E0616",
+            f"`{field.name}` holds NaN or infinity",
+            **_first(field, array, ~np.isfinite(array), where),
             help="leave these rows out, or fill the gaps",
         )
     if kind == "f" and wanted in "iub":
         raise _fractions(field, array, where)
     if kind in "iu" and wanted == "b" and not np.isin(array, (0, 1)).all():
         raise Error(
-            "E0615", f"`{field.name}` holds numbers other than 0 and 1 where bool is expected",
+            "E0615",
+            f"`{field.name}` holds numbers other than 0 and 1 where bool is expected",
             **_first(field, array, ~np.isin(array, (0, 1)), where),
         )
     if array.dtype == field.dtype:
@@ -232,7 +267,7 @@ def _convert(field: Field, array: np.ndarray, where: str) -> np.ndarray:
 
 
 def _fractions(field: Field, array: np.ndarray, where: str) -> Error:
-    notes, help = [f"expected `{field}`"], f"if they are whole numbers, convert them: `{field.name}.astype(\"int64\")`"
+    notes, help = [f"expected `{field}`"], f'if they are whole numbers, convert them: `{field.name}.astype("int64")`'
     wrong = array != np.floor(array)
     if isinstance(where, Lines):
         help = "whole numbers are written without a point"
@@ -240,7 +275,10 @@ def _fractions(field: Field, array: np.ndarray, where: str) -> Error:
             found = _first(field, array, wrong, where)
             notes.append(f"{found['notes'][0]}, at {found['where']}")
     return Error(
-        "E0613", f"`{field.name}` holds {array.dtype} where {field.kind} is expected", where=where, notes=notes,
+        "E0613",
+        f"`{field.name}` holds {array.dtype} where {field.kind} is expected",
+        where=where,
+        notes=notes,
         help=help,
     )
 
@@ -251,8 +289,10 @@ def _outside(field: Field, support: Support, array: np.ndarray, made: np.ndarray
         help = "labels count from 0, up to the size that they index; what pads a row needs a label of its own"
     elif support.of:
         what = f"values that `{support.of}` does not take"
-        help = ("leave these rows out, or write what they mean in the numbers that it takes, rows of weight 0 too; "
-                "what the spec computes, as `where(known, y, 0)`, is not checked")
+        help = (
+            "leave these rows out, or write what they mean in the numbers that it takes, rows of weight 0 too; "
+            "what the spec computes, as `where(known, y, 0)`, is not checked"
+        )
     else:
         what, help = "values outside the range that the spec gives it", "leave these rows out, or scale them"
     found = _first(field, array, support.wrong(made), where)
@@ -265,8 +305,10 @@ def _cast(field: Field, array: np.ndarray, where: str) -> np.ndarray:
         made = np.ascontiguousarray(array, field.dtype).reshape(array.shape)
     if field.dtype.kind == "f" and not np.isfinite(made).all():
         raise Error(
-            "E0621", f"`{field.name}` holds numbers beyond the range of {field.dtype}",
-            **_first(field, array, ~np.isfinite(made), where), help="scale them, or compile with --precision float64",
+            "E0621",
+            f"`{field.name}` holds numbers beyond the range of {field.dtype}",
+            **_first(field, array, ~np.isfinite(made), where),
+            help="scale them, or compile with --precision float64",
         )
     if array.dtype.kind in "iu" and field.dtype.kind in "fiu":
         _check_exact(field, array, made, where)
@@ -286,8 +328,10 @@ def _check_exact(field: Field, array: np.ndarray, made: np.ndarray, where: str) 
         lost = (array > info.max) | (array < info.min)
     if lost.any():
         raise Error(
-            "E0622", f"`{field.name}` holds whole numbers that {field.dtype} cannot hold exactly",
-            **_first(field, array, lost, where), help="scale or shift them, or compile with --precision float64",
+            "E0622",
+            f"`{field.name}` holds whole numbers that {field.dtype} cannot hold exactly",
+            **_first(field, array, lost, where),
+            help="scale or shift them, or compile with --precision float64",
         )
 
 

@@ -1,4 +1,5 @@
 """What data a graph takes: from `dlc.signature`, or, in a foreign file, from the graph inputs themselves."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable

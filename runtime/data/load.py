@@ -1,4 +1,5 @@
 """Data from where the user keeps them: a mapping of arrays, an `.npz` file, a CSV file with a header."""
+
 from __future__ import annotations
 
 import math
@@ -31,14 +32,17 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
         return data, "the data given"
     if not isinstance(data, str | os.PathLike):
         raise Error(
-            "E0603", f"data cannot be read from {_article(type(data).__name__)}",
+            "E0603",
+            f"data cannot be read from {_article(type(data).__name__)}",
             notes=["expected a mapping of names to arrays, or the path of an .npz or .csv file"],
         )
     path = Path(data)
     kind = path.suffix.lower()
     if kind not in (".npz", ".csv"):
         raise Error(
-            "E0603", f"`{path.name}` has a format that cannot be read", where=str(path),
+            "E0603",
+            f"`{path.name}` has a format that cannot be read",
+            where=str(path),
             notes=["expected an .npz or a .csv file"],
             help="save arrays with `numpy.savez(path, x=x, y=y)`",
         )
@@ -53,7 +57,9 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
         return table.read(path, fields, columns or {})
     except OSError as problem:
         raise Error(
-            "E0602", f"cannot read `{path}`", notes=[problem.strerror or str(problem)],
+            "E0602",
+            f"cannot read `{path}`",
+            notes=[problem.strerror or str(problem)],
             help="a relative path in a spec counts from the spec; --data from the working directory",
         ) from None
 
@@ -67,8 +73,18 @@ def _article(noun: str) -> str:
 
 def _npz(file: IO[bytes], path: Path, fields: tuple[Field, ...]) -> dict[str, object]:
     broken = (  # an OSError too: of places that are none
-        zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, SyntaxError, TypeError, KeyError, ValueError,
-        OSError, RuntimeError, OverflowError, struct.error,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        SyntaxError,
+        TypeError,
+        KeyError,
+        ValueError,
+        OSError,
+        RuntimeError,
+        OverflowError,
+        struct.error,
     )
     wanted = {field.name: field for field in fields}
     try:
@@ -78,7 +94,9 @@ def _npz(file: IO[bytes], path: Path, fields: tuple[Field, ...]) -> dict[str, ob
                 name = info.filename.removesuffix(".npy")
                 if name in members:
                     raise Error(
-                        "E0646", f"two arrays in this .npz file are called `{name}`", where=str(path),
+                        "E0646",
+                        f"two arrays in this .npz file are called `{name}`",
+                        where=str(path),
                         help="keep one of them: `numpy.savez(path, x=x, y=y)`",
                     )
                 members[name] = info
@@ -90,7 +108,10 @@ def _npz(file: IO[bytes], path: Path, fields: tuple[Field, ...]) -> dict[str, ob
             return found
     except broken as problem:
         raise Error(
-            "E0604", "this .npz file is damaged", where=str(path), notes=[str(problem) or type(problem).__name__],
+            "E0604",
+            "this .npz file is damaged",
+            where=str(path),
+            notes=[str(problem) or type(problem).__name__],
             help="save it again with `numpy.savez(path, x=x, y=y)`",
         ) from None
 
@@ -105,7 +126,9 @@ def _converted(archive: zipfile.ZipFile, info: zipfile.ZipInfo, field: Field, pa
     count = math.prod(shape)
     if not all(isinstance(size, int) and size >= 0 for size in shape) or count * max(dtype.itemsize, 1) >= 2**63:
         raise Error(
-            "E0648", f"`{field.name}` claims a shape that no array has", where=str(path),
+            "E0648",
+            f"`{field.name}` claims a shape that no array has",
+            where=str(path),
             notes=[f"found {_shown(shape)} of {dtype}, in {info.file_size} bytes", f"expected `{field}`"],
             help="the file is damaged or hostile: save it again with `numpy.savez(path, x=x, y=y)`",
         )
@@ -123,8 +146,10 @@ def _npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, path: Path)
     except (ValueError, MemoryError) as problem:
         if "allow_pickle" in str(problem):
             raise Error(
-                "E0605", f"`{name}` holds Python objects, which are never unpickled", where=str(path),
-                help="save an array of numbers: `numpy.asarray(values, dtype=\"float32\")`",
+                "E0605",
+                f"`{name}` holds Python objects, which are never unpickled",
+                where=str(path),
+                help='save an array of numbers: `numpy.asarray(values, dtype="float32")`',
             ) from None
         raise Error("E0604", f"`{name}` in this .npz file is damaged", where=str(path), notes=[str(problem)]) from None
 
@@ -134,6 +159,8 @@ def refuse_huge(size: int, where: str, what: str, how: str = "") -> None:
     most = memory.free()
     if size > most:
         raise Error(
-            "E0624", f"{what} fit into the memory that is free", where=where,
+            "E0624",
+            f"{what} fit into the memory that is free",
+            where=where,
             notes=[f"{size} bytes {how or 'of text'}, {most} bytes of memory"],
         )

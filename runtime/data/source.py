@@ -1,4 +1,5 @@
 """The one batch source: `batches(epoch, cursor)` gives the rest of an epoch from row `cursor` on."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -51,9 +52,7 @@ class ArraySource:
             for first in range(0, stop - start, self.batch):
                 last = min(first + self.batch, stop - start)
                 part = slice(first, last)
-                arrays = {
-                    name: array[part] if axis == 0 else _take(array, axis, part) for name, axis, array in block
-                }
+                arrays = {name: array[part] if axis == 0 else _take(array, axis, part) for name, axis, array in block}
                 arrays.update(self._whole)
                 yield Batch(arrays, last - first)
 
@@ -70,8 +69,10 @@ def split(columns: Columns, share: float, seed: int) -> tuple[Columns, Columns]:
     held = round(columns.rows * share)
     if not 0 < held < columns.rows:
         raise Error(
-            "E0619", f"a validation share of {share} of {columns.rows} rows leaves one side empty",
-            where=columns.where, notes=[f"{held} rows for validation, {columns.rows - held} for training"],
+            "E0619",
+            f"a validation share of {share} of {columns.rows} rows leaves one side empty",
+            where=columns.where,
+            notes=[f"{held} rows for validation, {columns.rows - held} for training"],
             help="give more data, another share, or none",
         )
     order = random.permutation(columns.rows, seed=seed, purpose=random.SPLIT)

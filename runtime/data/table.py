@@ -1,4 +1,5 @@
 """CSV files with a header: which columns make which field, and every cell that is no number with its line."""
+
 from __future__ import annotations
 
 import csv
@@ -40,7 +41,10 @@ def read(
             return table.finished()
     except (UnicodeDecodeError, csv.Error) as problem:
         raise Error(
-            "E0606", "this is not a CSV file with a header", where=str(path), notes=[str(problem)],
+            "E0606",
+            "this is not a CSV file with a header",
+            where=str(path),
+            notes=[str(problem)],
             help="save it as UTF-8 text, the names of the columns in the first line",
         ) from None
 
@@ -59,7 +63,8 @@ class _Table:
         self.path, self.header, self.fields, self.places = path, header, fields, places
         self.texts: Texts = {i: [] for i in sorted({at for found in places.values() for at in found or ()})}
         self.parts: dict[tuple[str, int], list[np.ndarray]] = {
-            (name, i): [] for name, found in places.items() for i in found or ()}
+            (name, i): [] for name, found in places.items() for i in found or ()
+        }
         self.lines = array("q")
         self.done = 0  # rows that are numbers already
 
@@ -118,8 +123,11 @@ class _Table:
         elif _is_number(shown.replace("_", "")):
             help = f"a number is written without `_`: `{shown.replace('_', '')}`"
         return Error(
-            "E0608", f"the cell of `{name}` is empty" if not shown else f"`{shown[:40]}` in `{name}` is not a number",
-            where=f"{self.path}:{line}", notes=[f"expected `{field.name}: {field}`"], help=help,
+            "E0608",
+            f"the cell of `{name}` is empty" if not shown else f"`{shown[:40]}` in `{name}` is not a number",
+            where=f"{self.path}:{line}",
+            notes=[f"expected `{field.name}: {field}`"],
+            help=help,
         )
 
     def _uneven(self, row: list[str], line: int) -> Error:
@@ -132,7 +140,9 @@ class _Table:
         if len(row) > width and all(_is_number(cell) for cell in row):
             help = "a number is written with a point, not with a comma, which separates cells: `1.5`"
         return Error(
-            "E0607", f"this line has {len(row)} cells where the header has {width}", where=f"{self.path}:{line}",
+            "E0607",
+            f"this line has {len(row)} cells where the header has {width}",
+            where=f"{self.path}:{line}",
             help=help,
         )
 
@@ -159,14 +169,15 @@ def _separated(sign: str, where: str, line: str, row: Sequence[str] = ()) -> Err
     if len(row) > 1 and any(sign in cell for cell in row):
         notes.append(f"and decimal commas: {','.join(row)[:40]!r}")
     return Error(
-        "E0645", f"the cells of this file are separated by {SEPARATORS[sign]}, not by commas", where=where, notes=notes,
+        "E0645",
+        f"the cells of this file are separated by {SEPARATORS[sign]}, not by commas",
+        where=where,
+        notes=notes,
         help="save it with commas between cells and points in numbers, `1.5`",
     )
 
 
-def _places(
-    field: Field, header: list[str], columns: Mapping[str, Sequence[str]], path: Path
-) -> list[int] | None:
+def _places(field: Field, header: list[str], columns: Mapping[str, Sequence[str]], path: Path) -> list[int] | None:
     """Which columns make a field, or None where the file has none of it."""
     if field.rows != 0:
         return None
@@ -177,13 +188,17 @@ def _places(
         for name in names:
             if name not in index:
                 raise Error(
-                    "E0627", f"the file has no column `{name}`, which `columns` gives for `{field.name}`",
-                    where=f"{path}:1", help=did_you_mean(name, header),
+                    "E0627",
+                    f"the file has no column `{name}`, which `columns` gives for `{field.name}`",
+                    where=f"{path}:1",
+                    help=did_you_mean(name, header),
                 )
         if width and len(names) != width:
             raise Error(
-                "E0611", f"`columns` gives {len(names)} of the columns that make `{field.name}`, where {width} are "
-                "expected", where=f"{path}:1", notes=["they are " + ", ".join(names), f"expected `{field}`"],
+                "E0611",
+                f"`columns` gives {len(names)} of the columns that make `{field.name}`, where {width} are expected",
+                where=f"{path}:1",
+                notes=["they are " + ", ".join(names), f"expected `{field}`"],
             )
         return [index[name] for name in names]
     if field.name in index and width == 1:
@@ -193,7 +208,9 @@ def _places(
     if width and present and len(present) < width:
         missing = next(name for name in names if name not in index)
         raise Error(
-            "E0609", f"the data have no `{missing}`", where=f"{path}:1",
+            "E0609",
+            f"the data have no `{missing}`",
+            where=f"{path}:1",
             notes=[f"`{field.name}: {field}` is in the columns {names[0]} to {names[-1]}"],
             help=did_you_mean(missing, header),
         )

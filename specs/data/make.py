@@ -2,6 +2,7 @@
 
 The digits come from scikit-learn; everything else is drawn here from a fixed seed. Sources: LICENSES.md.
 """
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -65,7 +66,9 @@ def force() -> None:
         force -= hill[:, None] * np.stack([2 * a[k] * u + b[k] * v, b[k] * u + 2 * c[k] * v], axis=1)
     low = np.flatnonzero(energy < 100)[:600]
     np.savez_compressed(
-        FOLDER / "force.npz", x=x[low].astype(np.float32), e=(energy[low] / 100).astype(np.float32),
+        FOLDER / "force.npz",
+        x=x[low].astype(np.float32),
+        e=(energy[low] / 100).astype(np.float32),
         f=(force[low] / 100).astype(np.float32),
     )
 

@@ -2,6 +2,7 @@
 
 Everything else (layers, losses, optimizers, schedules) is written in the language, in `specs/std/`.
 """
+
 from __future__ import annotations
 
 from ..values import BUILTINS
@@ -17,14 +18,24 @@ from . import (  # each registers its functions
 )
 
 __all__ = [
-    "BUILTINS", "LATER", "derivatives", "einsum", "elementwise", "ordering", "random", "rearrange", "shaping",
+    "BUILTINS",
+    "LATER",
+    "derivatives",
+    "einsum",
+    "elementwise",
+    "ordering",
+    "random",
+    "rearrange",
+    "shaping",
     "windows",
 ]
 
 # Words of a later version: what they will be, and what does it until then.
 LATER = {
     "attention": ("attention layers", "write `softmax(q @ swap(k) / sqrt(d), axis = -1) @ v`"),
-    "mixture": ("mixtures of distributions", "write `loss = -mean(logsumexp(log_softmax(w) + log_density(normal(m, s), "
-                                             "y[:, none]), axis = -1))`"),
+    "mixture": (
+        "mixtures of distributions",
+        "write `loss = -mean(logsumexp(log_softmax(w) + log_density(normal(m, s), y[:, none]), axis = -1))`",
+    ),
     "nuts": ("sampling a posterior", "`minimize loss using adam(1e-2)` finds the most probable parameters"),
 }

@@ -2,6 +2,7 @@
 
 A builtin takes `(c, frame, span, ...)` and then its arguments, as `Argument`s; None where one is left out.
 """
+
 from __future__ import annotations
 
 import inspect
@@ -42,15 +43,26 @@ def tensor(c: Context, argument: Argument, dtype: str | None = None) -> Tensor:
     value = argument.value
     node = to_node(c, value)
     if node is None:
-        raise error("E0301", f"a tensor is needed here, not {kind(value)}", argument.span, f"this is {kind(value)}",
-                    help=arithmetic.application_help(value) or _sizes_help(value))
+        raise error(
+            "E0301",
+            f"a tensor is needed here, not {kind(value)}",
+            argument.span,
+            f"this is {kind(value)}",
+            help=arithmetic.application_help(value) or _sizes_help(value),
+        )
     if dtype is not None and node.dtype != dtype:
         if dtype == "int" and node.dtype == "float":
-            raise error("E0302", "whole numbers are needed here", argument.span, f"this is `{node.type}`",
-                        help="`target y: int[batch]` declares whole numbers")
+            raise error(
+                "E0302",
+                "whole numbers are needed here",
+                argument.span,
+                f"this is `{node.type}`",
+                help="`target y: int[batch]` declares whole numbers",
+            )
         node = ops.cast(node, dtype=dtype)
-    return Tensor(node, value.labels if isinstance(value, Tensor) else (),
-                  value.along if isinstance(value, Tensor) else None)
+    return Tensor(
+        node, value.labels if isinstance(value, Tensor) else (), value.along if isinstance(value, Tensor) else None
+    )
 
 
 def _sizes_help(value: Value) -> str | None:
@@ -69,8 +81,12 @@ def integer(argument: Argument | None, default: int | None, what: str) -> int:
         return default
     assert argument is not None
     if isinstance(argument.value, bool) or not isinstance(argument.value, int):
-        raise error("E0308", f"{what} must be a whole number that is known before the file runs", argument.span,
-                    f"this is {kind(argument.value)}")
+        raise error(
+            "E0308",
+            f"{what} must be a whole number that is known before the file runs",
+            argument.span,
+            f"this is {kind(argument.value)}",
+        )
     return int(argument.value)
 
 
@@ -95,22 +111,35 @@ def axes(x: Tensor, argument: Argument | None, span: Span) -> tuple[int, ...]:
             found += [i for i, known in enumerate(x.names) if known is not None and known[1].startswith(DOTS)]
         elif label is not None and label in x.names:
             if x.names.count(label) > 1:
-                raise error("E0334", f"two dimensions are named `{label[1]}`", argument.span, "which one?",
-                            notes=["its dimensions are " + arithmetic.show_labels(x.names)],
-                            help="give the axis by number")
+                raise error(
+                    "E0334",
+                    f"two dimensions are named `{label[1]}`",
+                    argument.span,
+                    "which one?",
+                    notes=["its dimensions are " + arithmetic.show_labels(x.names)],
+                    help="give the axis by number",
+                )
             found.append(x.names.index(label))
         elif label is None and isinstance(item, int) and not isinstance(item, bool):
             if not -rank <= item < rank:
-                raise error("E0314",
-                            f"axis {int(item)} does not exist: the value has {rank} dimension{'s' * (rank != 1)}",
-                            argument.span, f"the value is `{x.node.type}`")
+                raise error(
+                    "E0314",
+                    f"axis {int(item)} does not exist: the value has {rank} dimension{'s' * (rank != 1)}",
+                    argument.span,
+                    f"the value is `{x.node.type}`",
+                )
             found.append(int(item) % rank)
         else:
             what = f"an axis is a number or a name, not {kind(item)}"
             if label:
                 what = f"no dimension of the value is named `{label[1]}`"
-            raise error("E0314", what, argument.span, f"the value is `{x.node.type}`",
-                        notes=["its dimensions are " + arithmetic.show_labels(x.names)] if any(x.names) else [])
+            raise error(
+                "E0314",
+                what,
+                argument.span,
+                f"the value is `{x.node.type}`",
+                notes=["its dimensions are " + arithmetic.show_labels(x.names)] if any(x.names) else [],
+            )
     if len(set(found)) < len(found):
         raise error("E0334", "an axis is given twice", argument.span, "here")
     return tuple(sorted(found))
@@ -132,9 +161,13 @@ def shape_of(argument: Argument) -> tuple[Size, ...]:
     items = list(value) if isinstance(value, list | tuple) else [value]
     for item in items:
         if isinstance(item, bool) or not isinstance(item, int | Dim):
-            raise error("E0335", f"a shape is a list of sizes, not {kind(item)}", argument.span,
-                        f"this is {kind(item)}",
-                        help="write `[batch, 8]`")
+            raise error(
+                "E0335",
+                f"a shape is a list of sizes, not {kind(item)}",
+                argument.span,
+                f"this is {kind(item)}",
+                help="write `[batch, 8]`",
+            )
     return tuple(plain(item) for item in items)
 
 
@@ -144,5 +177,3 @@ def named_shape_of(argument: Argument) -> tuple[tuple[Size, ...], tuple[Label | 
     items = argument.value if isinstance(argument.value, list | tuple) else [argument.value]
     labels = [label_of(item) for item in items]
     return sizes, tuple(label if labels.index(label) == i else None for i, label in enumerate(labels))
-
-

@@ -2,6 +2,7 @@
 
 A derivative by an intermediate value is taken by a `cut` of it, through which no rewrite looks.
 """
+
 from __future__ import annotations
 
 from ... import ops
@@ -25,9 +26,14 @@ def _pair(c: Context, y: Argument, x: Argument) -> tuple[Node, Node]:
     if by.node.dtype != "float":
         raise error("E0404", "a derivative is taken with respect to a float value", x.span, f"this is `{by.node.type}`")
     if not isinstance(x.value, Tensor) or by.node not in c.graph.order([target.node]):
-        raise error("E0401", f"the value does not depend on `{x.span.text}`", y.span, "this value",
-                    more=[(x.span, "its derivative with respect to this would always be zero")],
-                    help="differentiate with respect to something that it is computed from")
+        raise error(
+            "E0401",
+            f"the value does not depend on `{x.span.text}`",
+            y.span,
+            "this value",
+            more=[(x.span, "its derivative with respect to this would always be zero")],
+            help="differentiate with respect to something that it is computed from",
+        )
     if by.node.op.name in ("input", "variable"):
         return target.node, by.node
     leaf = ops.cut(by.node)
@@ -38,9 +44,13 @@ def _scalar(c: Context, name: str, y: Argument) -> None:
     node = tensor(c, y).node
     if node.rank or node.dtype != "float":
         helps = {"int": "whole numbers have no derivative", "bool": "truth values have no derivative"}
-        raise error("E0403", f"`{name}` takes the derivative of a single float number", y.span,
-                    f"this is `{node.type}`",
-                    help=helps.get(node.dtype, f"`{name}(sum(y), x)` is the derivative of the sum"))
+        raise error(
+            "E0403",
+            f"`{name}` takes the derivative of a single float number",
+            y.span,
+            f"this is `{node.type}`",
+            help=helps.get(node.dtype, f"`{name}(sum(y), x)` is the derivative of the sum"),
+        )
 
 
 def _vector(c: Context, given: Argument, like: Node, of: Argument) -> Node:
@@ -49,9 +59,14 @@ def _vector(c: Context, given: Argument, like: Node, of: Argument) -> Node:
     try:
         return ops.broadcast_to(node, shape=like.shape)
     except TypeProblem:
-        raise error("E0410", f"shapes do not agree: {show_shape(node.shape)} along {show_shape(like.shape)}",
-                    given.span, f"this is `{node.type}`", more=[(of.span, f"this is `{like.type}`")],
-                    help=f"it has one number for each of `{of.span.text}`") from None
+        raise error(
+            "E0410",
+            f"shapes do not agree: {show_shape(node.shape)} along {show_shape(like.shape)}",
+            given.span,
+            f"this is `{node.type}`",
+            more=[(of.span, f"this is `{like.type}`")],
+            help=f"it has one number for each of `{of.span.text}`",
+        ) from None
 
 
 @builtin
@@ -92,8 +107,9 @@ def hvp(c: Context, frame: Frame, span: Span, loss: Argument, x: Argument, v: Ar
     with c.at(frame, span):
         direction = _vector(c, v, leaf, x)
         slope = c.make(ops.gradient, [node, leaf], [loss.span, x.span], span)
-        return Tensor(c.make(ops.tangent, [slope, leaf, direction], [loss.span, x.span, v.span], span),
-                      tensor(c, x).labels)
+        return Tensor(
+            c.make(ops.tangent, [slope, leaf, direction], [loss.span, x.span, v.span], span), tensor(c, x).labels
+        )
 
 
 @builtin
@@ -106,9 +122,7 @@ def hessian(c: Context, frame: Frame, span: Span, loss: Argument, x: Argument) -
 
 
 @builtin
-def jacobian(
-    c: Context, frame: Frame, span: Span, y: Argument, x: Argument, per: Argument | None = None
-) -> Value:
+def jacobian(c: Context, frame: Frame, span: Span, y: Argument, x: Argument, per: Argument | None = None) -> Value:
     node, leaf = _pair(c, y, x)
     ours, theirs = tensor(c, y).names, tensor(c, x).names
     pairs = _pairs(per, (node, ours, y), (leaf, theirs, x))
@@ -130,17 +144,30 @@ def _pairs(
     pairs = []
     for item in per.value if isinstance(per.value, list | tuple) else [per.value]:
         if not isinstance(item, NamedInt | NamedDim):
-            raise error("E0412", f"`per` takes the name of a dimension, not {kind(item)}", per.span, "here",
-                        help="`jacobian(h, x, per = batch)`")
+            raise error(
+                "E0412",
+                f"`per` takes the name of a dimension, not {kind(item)}",
+                per.span,
+                "here",
+                help="`jacobian(h, x, per = batch)`",
+            )
         found = []
         for node, names, argument in sides:
             if names.count(item.label) != 1:
                 many = "no" if item.label not in names else "more than one"
-                raise error("E0412", f"`{argument.span.text}` has {many} dimension named `{item.label[1]}`", per.span,
-                            "it pairs the rows of both", more=[(argument.span, f"this is `{node.type}`")],
-                            notes=["its dimensions are " + arithmetic.show_labels(names) if any(names)
-                                   else "none of its dimensions has a name"],
-                            help="a type on the left names them: `h: float[batch, k] = ...`")
+                raise error(
+                    "E0412",
+                    f"`{argument.span.text}` has {many} dimension named `{item.label[1]}`",
+                    per.span,
+                    "it pairs the rows of both",
+                    more=[(argument.span, f"this is `{node.type}`")],
+                    notes=[
+                        "its dimensions are " + arithmetic.show_labels(names)
+                        if any(names)
+                        else "none of its dimensions has a name"
+                    ],
+                    help="a type on the left names them: `h: float[batch, k] = ...`",
+                )
             found.append(names.index(item.label))
         pairs.append((found[0], found[1]))
     if len({a for a, _ in pairs}) < len(pairs):

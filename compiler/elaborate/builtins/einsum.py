@@ -1,4 +1,5 @@
 """`einsum`: products and sums over named axes. Its pattern is read in `patterns.py`."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -21,12 +22,22 @@ def einsum(c: Context, frame: Frame, span: Span, given: list[Argument]) -> Value
     example = 'einsum("b i, i j -> b j", x, y)'
     if named:
         argument = next(iter(named.values()))
-        raise error("E0215", f"`einsum` has no argument `{argument.name}`", argument.span, "not known",
-                    notes=["it takes a pattern and the values"])
+        raise error(
+            "E0215",
+            f"`einsum` has no argument `{argument.name}`",
+            argument.span,
+            "not known",
+            notes=["it takes a pattern and the values"],
+        )
     if len(texts) != 1:
         if texts:
-            raise error("E0214", "`einsum` takes one pattern", texts[1].span, "the second one",
-                        more=[(texts[0].span, "the first")])
+            raise error(
+                "E0214",
+                "`einsum` takes one pattern",
+                texts[1].span,
+                "the second one",
+                more=[(texts[0].span, "the first")],
+            )
         raise lacks("einsum", "its pattern", span, example)
     if not values:
         return Partial(BUILTINS["einsum"], tuple(given), "x", span)
@@ -35,17 +46,26 @@ def einsum(c: Context, frame: Frame, span: Span, given: list[Argument]) -> Value
     parts, output, worded = pattern.terms()
     if len(parts) != len(operands):
         at = parts[-1][-1] if parts[-1] else (len(pattern.text) - 1, len(pattern.text))
-        raise pattern.error("E0382", f"the pattern names {many(len(parts), 'value')}, and {len(operands)} "
-                            f"{'is' if len(operands) == 1 else 'are'} given", at,
-                            f"{many(len(parts), 'value')} before `->`", more=[(values[-1].span, "the last value")])
+        raise pattern.error(
+            "E0382",
+            f"the pattern names {many(len(parts), 'value')}, and {len(operands)} "
+            f"{'is' if len(operands) == 1 else 'are'} given",
+            at,
+            f"{many(len(parts), 'value')} before `->`",
+            more=[(values[-1].span, "the last value")],
+        )
     parts, output = _read(parts, output, worded, operands)
     sums = _Sum(pattern, values, operands)
     for number, part in enumerate(parts):
         sums.operand(number, part)
     result = sums.output(output)
     with c.at(frame, span):
-        node = c.make(lambda *nodes: ops.contract(nodes, sums.axes, result, sums.sizes),
-                      [value.node for value in operands], [value.span for value in values], span)
+        node = c.make(
+            lambda *nodes: ops.contract(nodes, sums.axes, result, sums.sizes),
+            [value.node for value in operands],
+            [value.span for value in values],
+            span,
+        )
     return Tensor(node, tuple(sums.labels.get(axis) for axis in result))
 
 
@@ -58,7 +78,8 @@ def _read(
     def fits(parts: list[list[Token]]) -> bool:
         return all(
             len(part) == value.node.rank or (DOTS in [t.text for t in part] and len(part) - 1 <= value.node.rank)
-            for part, value in zip(parts, operands, strict=True))
+            for part, value in zip(parts, operands, strict=True)
+        )
 
     tokens = [token.text for part in [*parts, output or []] for token in part if token.text != DOTS]
     spelled = [letters(part) for part in parts]
@@ -94,9 +115,12 @@ class _Sum:
         if rank < fixed or (not gaps and rank != fixed):
             at = (tokens[0].start, tokens[-1].end) if tokens else (0, len(self.pattern.text))
             raise self.pattern.error(
-                "E0382", f"the pattern names {'at least ' * bool(gaps)}{many(fixed, 'dimension')} of a value that has "
-                f"{rank}", at, f"{many(fixed, 'axis') if fixed == 1 else f'{fixed} axes'}",
-                more=[(given.span, f"this is `{value.node.type}`")])
+                "E0382",
+                f"the pattern names {'at least ' * bool(gaps)}{many(fixed, 'dimension')} of a value that has {rank}",
+                at,
+                f"{many(fixed, 'axis') if fixed == 1 else f'{fixed} axes'}",
+                more=[(given.span, f"this is `{value.node.type}`")],
+            )
         axes: list[Axis] = []
         for token in tokens:
             if token.text != DOTS:
@@ -120,10 +144,16 @@ class _Sum:
         if known is not None and known != size and (1 not in (known, size) or self.seen[axis][1] == number):
             first, other = self.seen[axis]
             raise self.pattern.error(
-                "E0382", f"the axis `{text}` has two sizes: {known} and {size}", token, f"{size} here",
-                more=[(self.pattern.span(first.start, first.end), f"{known} here"),
-                      (self.values[other].span, f"this is `{self.operands[other].node.type}`"),
-                      *([(self.values[number].span, f"this is `{value.node.type}`")] if other != number else [])])
+                "E0382",
+                f"the axis `{text}` has two sizes: {known} and {size}",
+                token,
+                f"{size} here",
+                more=[
+                    (self.pattern.span(first.start, first.end), f"{known} here"),
+                    (self.values[other].span, f"this is `{self.operands[other].node.type}`"),
+                    *([(self.values[number].span, f"this is `{value.node.type}`")] if other != number else []),
+                ],
+            )
         if known is None or known == 1:
             self.sizes[axis], self.seen[axis] = size, (token, number)
             if label is not None:
@@ -131,10 +161,14 @@ class _Sum:
         elif label is not None and size != 1:
             own = self.labels.setdefault(axis, label)
             if clash(own, label):
-                raise error("E0313", f"dimension `{own[1]}` meets dimension `{label[1]}`",
-                            self.pattern.span(token.start, token.end), f"`{text}` would be both",
-                            more=[(self.values[number].span, f"here it is `{label[1]}`")],
-                            notes=["both have the same size here, but two different names never meet"])
+                raise error(
+                    "E0313",
+                    f"dimension `{own[1]}` meets dimension `{label[1]}`",
+                    self.pattern.span(token.start, token.end),
+                    f"`{text}` would be both",
+                    more=[(self.values[number].span, f"here it is `{label[1]}`")],
+                    notes=["both have the same size here, but two different names never meet"],
+                )
 
     def output(self, tokens: list[Token] | None) -> list[Axis]:
         """The axes of the result; without `->` those that stand once, sorted, after those of `...`."""
@@ -145,23 +179,37 @@ class _Sum:
         seen: dict[str, Token] = {}
         for token in tokens:
             if token.text in seen:
-                raise self.pattern.error("E0381", f"the axis `{token.text}` appears twice in the result", token,
-                                         "again here", more=[(self.pattern.span(seen[token.text].start,
-                                                                                seen[token.text].end), "first here")])
+                raise self.pattern.error(
+                    "E0381",
+                    f"the axis `{token.text}` appears twice in the result",
+                    token,
+                    "again here",
+                    more=[(self.pattern.span(seen[token.text].start, seen[token.text].end), "first here")],
+                )
             seen[token.text] = token
             if token.text == DOTS:
                 if self.dotted is None:
-                    raise self.pattern.error("E0381", "`...` is in the result but in no value", token,
-                                             "what would it be?")
+                    raise self.pattern.error(
+                        "E0381", "`...` is in the result but in no value", token, "what would it be?"
+                    )
                 result += dots
             elif token.text not in self.counts:
-                raise self.pattern.error("E0381", f"the axis `{token.text}` of the result is in no value", token,
-                                         "not found before `->`", help=meant(token, list(self.counts)))
+                raise self.pattern.error(
+                    "E0381",
+                    f"the axis `{token.text}` of the result is in no value",
+                    token,
+                    "not found before `->`",
+                    help=meant(token, list(self.counts)),
+                )
             else:
                 result.append(token.text)
         if self.dots and DOTS not in seen:
             assert self.dotted is not None
-            raise self.pattern.error("E0381", f"`...` stands for {many(self.dots, 'dimension')} that the result does "
-                                     "not name", self.dotted, "missing after `->`",
-                                     help="only named axes are summed: put `...` into the result")
+            raise self.pattern.error(
+                "E0381",
+                f"`...` stands for {many(self.dots, 'dimension')} that the result does not name",
+                self.dotted,
+                "missing after `->`",
+                help="only named axes are summed: put `...` into the result",
+            )
         return result

@@ -1,4 +1,5 @@
 """Functions that the compiler knows by name: those that act on each element, reduce, and ask a distribution."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -28,8 +29,10 @@ def _on_elements(operation: ops.Op) -> None:
     keeps_ints = _takes_ints(operation)
 
     def run(c: Context, frame: Frame, span: Span, **given: Argument) -> Value:
-        arguments = [x if keeps_ints or not _is_whole(x.value) else Argument(x.name, tensor(c, x, "float"), x.span)
-                     for x in (given[name] for name in operation.arguments)]
+        arguments = [
+            x if keeps_ints or not _is_whole(x.value) else Argument(x.name, tensor(c, x, "float"), x.span)
+            for x in (given[name] for name in operation.arguments)
+        ]
         values = [argument.value for argument in arguments]
         if all(isinstance(value, int | float) for value in values):
             return _number(operation, values, keeps_ints)
@@ -76,11 +79,16 @@ def where(c: Context, frame: Frame, span: Span, condition: Argument, a: Argument
         if not isinstance(argument.value, int | float | Dim | Parts):
             tensor(c, argument)
     if tensor(c, condition).node.dtype != "bool":
-        raise error("E0305", "the first argument of `where` is a truth value for each element", condition.span,
-                    f"this is {kind(condition.value)}",
-                    help="compare: `where(x > 0, a, b)`; a mask of zeros and ones by `where(mask != 0, a, b)`")
-    return arithmetic.elementwise(c, frame, ops.where, [condition.value, a.value, b.value], span,
-                                   (condition.span, a.span, b.span))
+        raise error(
+            "E0305",
+            "the first argument of `where` is a truth value for each element",
+            condition.span,
+            f"this is {kind(condition.value)}",
+            help="compare: `where(x > 0, a, b)`; a mask of zeros and ones by `where(mask != 0, a, b)`",
+        )
+    return arithmetic.elementwise(
+        c, frame, ops.where, [condition.value, a.value, b.value], span, (condition.span, a.span, b.span)
+    )
 
 
 @builtin
@@ -100,8 +108,13 @@ def is_finite(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
 @builtin
 def reverse(c: Context, frame: Frame, span: Span, turns: Argument) -> Value:
     if isinstance(turns.value, Tensor | list):
-        raise error("E0371", f"`reverse` is the order of a scan's iterations, not of {kind(turns.value)}", turns.span,
-                    f"this is {kind(turns.value)}", help="`scan t over reverse(time)`; `x[:, ::-1]` reverses a tensor")
+        raise error(
+            "E0371",
+            f"`reverse` is the order of a scan's iterations, not of {kind(turns.value)}",
+            turns.span,
+            f"this is {kind(turns.value)}",
+            help="`scan t over reverse(time)`; `x[:, ::-1]` reverses a tensor",
+        )
     return Reversed(turns.value)
 
 
@@ -115,8 +128,14 @@ def is_nan(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
 
 
 def _reduction(name: str, operation: Callable[..., Node], dtype: str | None) -> None:
-    def run(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | None = None,
-            keepdims: Argument | None = None) -> Value:
+    def run(
+        c: Context,
+        frame: Frame,
+        span: Span,
+        x: Argument,
+        axis: Argument | None = None,
+        keepdims: Argument | None = None,
+    ) -> Value:
         if isinstance(x.value, list | Indexed):
             x = Argument(x.name, stacked(c, x, 0), x.span)
         if isinstance(x.value, Parts):
@@ -133,16 +152,24 @@ def _reduction(name: str, operation: Callable[..., Node], dtype: str | None) -> 
         if dtype == "bool" and value.node.dtype != "bool":
             raise error("E0302", f"`{name}` takes truth values", x.span, f"this is `{value.node.type}`")
         chosen, keep = axes(value, axis, span), truth(keepdims, "keepdims")
-        node = c.make(operation, [value.node], [x.span], span, axes=chosen,
-                      keepdims=keep) if chosen or name in ("logsumexp",) else value.node
+        node = (
+            c.make(operation, [value.node], [x.span], span, axes=chosen, keepdims=keep)
+            if chosen or name in ("logsumexp",)
+            else value.node
+        )
         return Tensor(node, _without(value.names, chosen, keep))
 
     def _over_parts(c: Context, frame: Frame, span: Span, x: Argument, whole: Callable[..., Value]) -> Value:
         results = [whole(c, frame, span, Argument(None, part, x.span)).node for part in x.value.items]
         combine = {"sum": ops.add, "prod": ops.mul, "max": ops.maximum, "min": ops.minimum}.get(name)
         if combine is None:
-            raise error("E0316", f"`{name}` does not act on a gradient of several parts", span, "here",
-                        help="sum, prod, max and min do")
+            raise error(
+                "E0316",
+                f"`{name}` does not act on a gradient of several parts",
+                span,
+                "here",
+                help="sum, prod, max and min do",
+            )
         total = results[0]
         for result in results[1:]:
             total = combine(total, result)
@@ -159,8 +186,15 @@ def _greater_of_two(c: Context, name: str, x: Argument, axis: Argument) -> None:
     if isinstance(axis.value, float | Tensor):
         raise error("E0314", f"an axis is a number or a name, not {kind(axis.value)}", axis.span, "the axis", help=said)
     if type(axis.value) is int:
-        c.problems.warn(error("W0203", f"`{name}` works along axis {axis.value}", axis.span, "this is the axis",
-                              help=f"{said}; if the axis is meant write `axis = {axis.span.text}`"))
+        c.problems.warn(
+            error(
+                "W0203",
+                f"`{name}` works along axis {axis.value}",
+                axis.span,
+                "this is the axis",
+                help=f"{said}; if the axis is meant write `axis = {axis.span.text}`",
+            )
+        )
 
 
 def _without(names: tuple[Label | None, ...], chosen: tuple[int, ...], keep: bool) -> tuple[Label | None, ...]:
@@ -177,8 +211,9 @@ _reduction("all", ops.all_, "bool")
 
 
 @builtin
-def logsumexp(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | None = None,
-              keepdims: Argument | None = None) -> Value:
+def logsumexp(
+    c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | None = None, keepdims: Argument | None = None
+) -> Value:
     value = tensor(c, x, "float")
     chosen, keep = axes(value, axis, span), truth(keepdims, "keepdims")
     node = c.make(ops.logsumexp, [value.node], [x.span], span, axes=chosen, keepdims=keep)
@@ -219,8 +254,13 @@ def clipped(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
     """x after the `clip:` lines of the train block, in an optimizer."""
     value = tensor(c, x, "float")
     if c.clipping is None:
-        raise error("E0524", "`clipped` belongs in an optimizer", span, "not here",
-                    help="`clamp(x, lo, hi)` keeps a value within limits; `clip: global_norm(1.0)` clips gradients")
+        raise error(
+            "E0524",
+            "`clipped` belongs in an optimizer",
+            span,
+            "not here",
+            help="`clamp(x, lo, hi)` keeps a value within limits; `clip: global_norm(1.0)` clips gradients",
+        )
     return Tensor(c.clipping.ask(value.node, span), value.labels)
 
 
@@ -229,8 +269,9 @@ def _distribution(c: Context, frame: Frame, argument: Argument) -> Distributed:
     if calls.is_maker(value):
         value = calls.call(c, frame, value, [], argument.span)
     if not isinstance(value, Distributed):
-        raise error("E0236", f"a distribution is needed here, not {kind(value)}", argument.span,
-                    f"this is {kind(value)}")
+        raise error(
+            "E0236", f"a distribution is needed here, not {kind(value)}", argument.span, f"this is {kind(value)}"
+        )
     return value
 
 
@@ -264,7 +305,9 @@ def _shape_of_a_value(c: Context, frame: Frame, d: Distributed, span: Span) -> t
         return ops.broadcast(*[node.shape for node in nodes]), ()
     except TypeProblem as problem:
         raise error(
-            "E0310", f"the parameters of `{d.declaration.name}` do not broadcast: {problem.message}", span,
+            "E0310",
+            f"the parameters of `{d.declaration.name}` do not broadcast: {problem.message}",
+            span,
             "drawn from here",
             help="`draw(d, shape = [...])` sets the shape; so does an equation `like` in the distribution",
         ) from None

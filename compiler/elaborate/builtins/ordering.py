@@ -1,4 +1,5 @@
 """Functions that the compiler knows by name: order along a dimension, running sums, pads, tiles, triangles."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -18,14 +19,28 @@ from .arguments import axes, builtin, integer, one_axis, shape_of, tensor, truth
 
 
 def _running(name: str, operation: Callable[..., Node]) -> None:
-    def run(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | None = None,
-            exclusive: Argument | None = None, reverse: Argument | None = None) -> Value:
+    def run(
+        c: Context,
+        frame: Frame,
+        span: Span,
+        x: Argument,
+        axis: Argument | None = None,
+        exclusive: Argument | None = None,
+        reverse: Argument | None = None,
+    ) -> Value:
         value = tensor(c, x)
         if value.node.dtype == "bool":
             value = tensor(c, x, "int")
         at = one_axis(value, axis, -1, span)
-        node = c.make(operation, [value.node], [x.span], span, axis=at, exclusive=truth(exclusive, "exclusive"),
-                      reverse=truth(reverse, "reverse"))
+        node = c.make(
+            operation,
+            [value.node],
+            [x.span],
+            span,
+            axis=at,
+            exclusive=truth(exclusive, "exclusive"),
+            reverse=truth(reverse, "reverse"),
+        )
         return Tensor(node, value.labels)
 
     run.__name__ = name
@@ -44,8 +59,14 @@ def _except(names: tuple[Label | None, ...], at: int) -> tuple[Label | None, ...
 
 
 def _sorting(name: str, operation: Callable[..., Node]) -> None:
-    def run(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | None = None,
-            descending: Argument | None = None) -> Value:
+    def run(
+        c: Context,
+        frame: Frame,
+        span: Span,
+        x: Argument,
+        axis: Argument | None = None,
+        descending: Argument | None = None,
+    ) -> Value:
         value = tensor(c, x)
         at = one_axis(value, axis, -1, span)
         node = c.make(operation, [value.node], [x.span], span, axis=at, descending=truth(descending, "descending"))
@@ -62,8 +83,12 @@ _sorting("argsort", ops.argsort)
 def _count(argument: Argument) -> Size:
     value = argument.value
     if isinstance(value, bool) or not isinstance(value, int | Dim):
-        raise error("E0308", "k must be a whole number that is known before the file runs", argument.span,
-                    f"this is {kind(value)}")
+        raise error(
+            "E0308",
+            "k must be a whole number that is known before the file runs",
+            argument.span,
+            f"this is {kind(value)}",
+        )
     return plain(value)
 
 
@@ -79,14 +104,19 @@ def top(c: Context, frame: Frame, span: Span, x: Argument, k: Argument, axis: Ar
 def top_values(c: Context, frame: Frame, span: Span, x: Argument, k: Argument, axis: Argument | None = None) -> Value:
     value = tensor(c, x)
     at = one_axis(value, axis, -1, span)
-    node = c.make(lambda node: ops.take_along(node, ops.top(node, _count(k), axis=at), axis=at, distinct=True),
-                  [value.node], [x.span], span)
+    node = c.make(
+        lambda node: ops.take_along(node, ops.top(node, _count(k), axis=at), axis=at, distinct=True),
+        [value.node],
+        [x.span],
+        span,
+    )
     return Tensor(node, _except(value.names, at))
 
 
 @builtin
-def take_along(c: Context, frame: Frame, span: Span, x: Argument, index: Argument,
-               axis: Argument | None = None) -> Value:
+def take_along(
+    c: Context, frame: Frame, span: Span, x: Argument, index: Argument, axis: Argument | None = None
+) -> Value:
     value, at = tensor(c, x), tensor(c, index, "int")
     i = one_axis(value, axis, -1, span)
     support.ask_index(c, at.node, value.node.shape[i])
@@ -103,38 +133,69 @@ def _widths(c: Context, value: Tensor, width: Argument, chosen: Sequence[int]) -
 
     def size(item: object) -> Size:
         if isinstance(item, bool) or not isinstance(item, int | Dim) or (isinstance(item, int) and item < 0):
-            raise error("E0384", f"a padding width is a whole number, 0 or more, not {kind(item)}", width.span,
-                        f"this is {kind(given)}", help="write `pad(x, 1)` or `pad(x, [before, after], axis = 1)`")
+            raise error(
+                "E0384",
+                f"a padding width is a whole number, 0 or more, not {kind(item)}",
+                width.span,
+                f"this is {kind(given)}",
+                help="write `pad(x, 1)` or `pad(x, [before, after], axis = 1)`",
+            )
         return plain(item)
 
     if not isinstance(given, list | tuple):
         return [(size(given), size(given))] * len(chosen)
     if any(isinstance(item, list | tuple) for item in given):
         if len(given) != len(chosen) or not all(isinstance(item, list | tuple) and len(item) == 2 for item in given):
-            raise error("E0384", f"a pair [before, after] for each of {len(chosen)} axes is needed", width.span,
-                        f"{len(given)} given", help="`axis = [...]` says which axes are padded")
+            raise error(
+                "E0384",
+                f"a pair [before, after] for each of {len(chosen)} axes is needed",
+                width.span,
+                f"{len(given)} given",
+                help="`axis = [...]` says which axes are padded",
+            )
         return [(size(a), size(b)) for a, b in given]
     if len(given) != 2:
-        raise error("E0384", "a width is one number, a pair [before, after], or a list of pairs", width.span,
-                    f"{len(given)} numbers given")
+        raise error(
+            "E0384",
+            "a width is one number, a pair [before, after], or a list of pairs",
+            width.span,
+            f"{len(given)} numbers given",
+        )
     return [(size(given[0]), size(given[1]))] * len(chosen)
 
 
 @builtin
-def pad(c: Context, frame: Frame, span: Span, x: Argument, width: Argument, axis: Argument | None = None,
-        mode: Argument | None = None, value: Argument | None = None) -> Value:
+def pad(
+    c: Context,
+    frame: Frame,
+    span: Span,
+    x: Argument,
+    width: Argument,
+    axis: Argument | None = None,
+    mode: Argument | None = None,
+    value: Argument | None = None,
+) -> Value:
     source = tensor(c, x)
     chosen = axes(source, axis, span)
     how = "constant" if mode is None or mode.value is None else mode.value
     if not isinstance(how, str) or how not in ops.MODES:
-        raise error("E0384", f"`pad` has no mode {kind(how) if not isinstance(how, str) else repr(how)}",
-                    mode.span if mode else span, "not known", notes=["the modes are " + ", ".join(ops.MODES)],
-                    help=did_you_mean(how, ops.MODES) if isinstance(how, str) else None)
+        raise error(
+            "E0384",
+            f"`pad` has no mode {kind(how) if not isinstance(how, str) else repr(how)}",
+            mode.span if mode else span,
+            "not known",
+            notes=["the modes are " + ", ".join(ops.MODES)],
+            help=did_you_mean(how, ops.MODES) if isinstance(how, str) else None,
+        )
     number: float = 0.0
     if value is not None and value.value is not None:
         if not isinstance(value.value, int | float):
-            raise error("E0308", "the value of a pad is a number known before the file runs", value.span,
-                        f"this is {kind(value.value)}")
+            raise error(
+                "E0308",
+                "the value of a pad is a number known before the file runs",
+                value.span,
+                f"this is {kind(value.value)}",
+            )
         number = value.value
         if source.node.dtype == "int" and isinstance(number, float):
             source = tensor(c, x, "float")

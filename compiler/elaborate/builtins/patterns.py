@@ -1,11 +1,12 @@
 """Patterns of axes: `"b h q d, b h k d -> b h q k"`, `"b t (h d) -> b h t d"`; and the place of every mistake in them.
 
-    einsum    = term ("," term)* ["->" term]         as NumPy writes it, or with a name of any length for each axis
-    rearrange = side "->" side                       as einops writes it
-    side      = (axis | group)*
-    group     = "(" axis* ")"
-    axis      = name | number | "..."
+einsum    = term ("," term)* ["->" term]         as NumPy writes it, or with a name of any length for each axis
+rearrange = side "->" side                       as einops writes it
+side      = (axis | group)*
+group     = "(" axis* ")"
+axis      = name | number | "..."
 """
+
 from __future__ import annotations
 
 import re
@@ -55,13 +56,21 @@ class Pattern:
         first = whole.start + whole.text.find('"') + 1
         return Span(whole.source, first + start, first + max(end, start + 1))
 
-    def error(self, code: str, message: str, at: Token | Group | tuple[int, int], label: str, *,
-              help: str | None = None, more: Sequence[tuple[Span | None, str]] = (),
-              notes: Sequence[str] = ()) -> CompileError:
+    def error(
+        self,
+        code: str,
+        message: str,
+        at: Token | Group | tuple[int, int],
+        label: str,
+        *,
+        help: str | None = None,
+        more: Sequence[tuple[Span | None, str]] = (),
+        notes: Sequence[str] = (),
+    ) -> CompileError:
         start, end = at if isinstance(at, tuple) else (at.start, at.end)
         told = list(notes)
         if not self.inside:
-            told.insert(0, f"the pattern is \"{self.text}\"; this is its character {start + 1}")
+            told.insert(0, f'the pattern is "{self.text}"; this is its character {start + 1}')
         return error(code, message, self.span(start, end), label, help=help, more=list(more), notes=told)
 
     def tokens(self) -> Iterator[Token]:
@@ -73,10 +82,17 @@ class Pattern:
                 continue
             text = DOTS if text == "…" else text
             if not (text in ("->", DOTS, ",", "(", ")") or text.isdigit() or re.match(r"[^\W\d]", text)):
-                raise self.error("E0380", f"`{text}` has no meaning in a pattern of `{self.what}`",
-                                 (match.start(), match.end()), "not understood",
-                                 help="`...` is three dots" if text == "." else "`->` separates the two sides"
-                                 if text in "-=>" else None)
+                raise self.error(
+                    "E0380",
+                    f"`{text}` has no meaning in a pattern of `{self.what}`",
+                    (match.start(), match.end()),
+                    "not understood",
+                    help="`...` is three dots"
+                    if text == "."
+                    else "`->` separates the two sides"
+                    if text in "-=>"
+                    else None,
+                )
             yield Token(text, match.start(), match.end(), spaced)
             spaced = False
 
@@ -88,16 +104,24 @@ class Pattern:
         arrows = [i for i, token in enumerate(tokens) if token.text == "->"]
         if len(arrows) != 1:
             at: Token | tuple[int, int] = tokens[arrows[1]] if arrows else (0, len(self.text))
-            raise self.error("E0380", f"a pattern of `{self.what}` has one `->`", at,
-                             "the second one" if arrows else "none here",
-                             help=None if arrows else '`"b t d -> b (t d)"` says what becomes of what')
+            raise self.error(
+                "E0380",
+                f"a pattern of `{self.what}` has one `->`",
+                at,
+                "the second one" if arrows else "none here",
+                help=None if arrows else '`"b t d -> b (t d)"` says what becomes of what',
+            )
         left, right = self._side(tokens[: arrows[0]]), self._side(tokens[arrows[0] + 1 :])
         for group in left:
             for axis in group.axes:
                 if axis.text == DOTS and group.grouped:
-                    raise self.error("E0380", "`...` cannot be in parentheses before `->`", axis,
-                                     "how it divides is not known",
-                                     help="after `->`, `(...)` merges them")
+                    raise self.error(
+                        "E0380",
+                        "`...` cannot be in parentheses before `->`",
+                        axis,
+                        "how it divides is not known",
+                        help="after `->`, `(...)` merges them",
+                    )
         return left, right
 
     def _side(self, tokens: list[Token]) -> list[Group]:
@@ -108,8 +132,13 @@ class Pattern:
         for token in tokens:
             if token.text == "(":
                 if opened is not None:
-                    raise self.error("E0380", "parentheses do not nest in a pattern", token, "opened again",
-                                     more=[(self.span(opened.start, opened.end), "opened here")])
+                    raise self.error(
+                        "E0380",
+                        "parentheses do not nest in a pattern",
+                        token,
+                        "opened again",
+                        more=[(self.span(opened.start, opened.end), "opened here")],
+                    )
                 opened, inside = token, []
             elif token.text == ")":
                 if opened is None or inside is None:
@@ -117,13 +146,23 @@ class Pattern:
                 groups.append(Group(tuple(inside), opened.start, token.end, True))
                 opened = inside = None
             elif token.text == ",":
-                raise self.error("E0380", f"a pattern of `{self.what}` has no commas: spaces separate the axes", token,
-                                 "here", help="`einsum` takes several values, separated by commas")
+                raise self.error(
+                    "E0380",
+                    f"a pattern of `{self.what}` has no commas: spaces separate the axes",
+                    token,
+                    "here",
+                    help="`einsum` takes several values, separated by commas",
+                )
             else:
                 if token.text in seen and not token.text.isdigit():
-                    raise self.error("E0381", f"the axis `{token.text}` appears twice on one side", token, "again here",
-                                     more=[(self.span(seen[token.text].start, seen[token.text].end), "first here")],
-                                     help='`einsum("i i -> i", x)` takes a diagonal' if token.text != DOTS else None)
+                    raise self.error(
+                        "E0381",
+                        f"the axis `{token.text}` appears twice on one side",
+                        token,
+                        "again here",
+                        more=[(self.span(seen[token.text].start, seen[token.text].end), "first here")],
+                        help='`einsum("i i -> i", x)` takes a diagonal' if token.text != DOTS else None,
+                    )
                 seen[token.text] = token
                 if inside is None:
                     groups.append(Group((token,), token.start, token.end, False))
@@ -151,9 +190,15 @@ class Pattern:
                     raise self.error("E0380", "`einsum` has one result", token, "after `->` there is no comma")
                 parts.append([])
             elif token.text in ("(", ")") or token.text.isdigit():
-                raise self.error("E0380", f"`{token.text}` has no meaning in a pattern of `einsum`", token,
-                                 "not understood", help="`rearrange` splits and merges dimensions"
-                                 if token.text in "()" else "an axis is a letter or a name")
+                raise self.error(
+                    "E0380",
+                    f"`{token.text}` has no meaning in a pattern of `einsum`",
+                    token,
+                    "not understood",
+                    help="`rearrange` splits and merges dimensions"
+                    if token.text in "()"
+                    else "an axis is a letter or a name",
+                )
             else:
                 own = parts[-1] if output is None else output
                 worded = worded or (token.spaced and bool(own) and DOTS not in (token.text, own[-1].text))
@@ -163,9 +208,15 @@ class Pattern:
 
 def letters(tokens: Sequence[Token]) -> list[Token]:
     """Every letter an axis, as NumPy reads a pattern."""
-    return [single for token in tokens for single in (
-        [token] if token.text == DOTS else
-        [Token(letter, token.start + i, token.start + i + 1) for i, letter in enumerate(token.text)])]
+    return [
+        single
+        for token in tokens
+        for single in (
+            [token]
+            if token.text == DOTS
+            else [Token(letter, token.start + i, token.start + i + 1) for i, letter in enumerate(token.text)]
+        )
+    ]
 
 
 # --- what the functions that take patterns share
@@ -179,8 +230,13 @@ def parted(name: str, given: Sequence[Argument]) -> tuple[list[Argument], list[A
     for argument in given:
         if argument.name is not None:
             if argument.name in named:
-                raise error("E0216", f"`{argument.name}` is given twice", argument.span, "again here",
-                            more=[(named[argument.name].span, "first here")])
+                raise error(
+                    "E0216",
+                    f"`{argument.name}` is given twice",
+                    argument.span,
+                    "again here",
+                    more=[(named[argument.name].span, "first here")],
+                )
             named[argument.name] = argument
     return texts, others, named
 

@@ -1,4 +1,5 @@
 """Builtins that draw: each place in the text has draws of its own, keyed by seed, step and the iteration of a scan."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -36,8 +37,13 @@ def permutation(c: Context, frame: Frame, span: Span, n: Argument) -> Value:
     value = n.value
     if isinstance(value, bool) or not isinstance(value, int | Dim) or (isinstance(value, int) and value < 0):
         said = str(value) if isinstance(value, int) else kind(value)
-        raise error("E0308", "`permutation` takes a size", n.span, f"this is {said}",
-                    help="`shuffle(x)` puts the rows of x into a random order")
+        raise error(
+            "E0308",
+            "`permutation` takes a size",
+            n.span,
+            f"this is {said}",
+            help="`shuffle(x)` puts the rows of x into a random order",
+        )
     label = label_of(value)
     return Tensor(_order(c, frame, span, plain(value)), (label,))
 
@@ -73,13 +79,22 @@ def bernoulli_like(c: Context, frame: Frame, span: Span, x: Argument, p: Argumen
         key, start = c.draw(shape)
         below = c.make(ops.lt, [ops.random_uniform(key, shape, start), node], [x.span, p.span], span)
         if below.shape != shape:
-            raise error("E0310", "the probability has more elements than what is drawn", p.span,
-                        f"this is `{node.type}`", more=[(x.span, f"this is `{value.node.type}`")])
+            raise error(
+                "E0310",
+                "the probability has more elements than what is drawn",
+                p.span,
+                f"this is `{node.type}`",
+                more=[(x.span, f"this is `{value.node.type}`")],
+            )
         return Tensor(below, value.labels)
 
 
 def drawn_input(
-    c: Context, frame: Frame, statement: syntax.Input | syntax.Target, drawn: syntax.Expr, type: TensorType,
+    c: Context,
+    frame: Frame,
+    statement: syntax.Input | syntax.Target,
+    drawn: syntax.Expr,
+    type: TensorType,
     labels: tuple[Label | None, ...],
 ) -> Tensor:
     """A draw for an input: in training and evaluation its value, beside the predicting graph what a runtime feeds."""

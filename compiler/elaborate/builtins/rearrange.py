@@ -1,4 +1,5 @@
 """`rearrange`, `reduce` and `repeat`: dimensions moved, split and merged by name; `patterns.py` reads their texts."""
+
 from __future__ import annotations
 
 from ... import ops
@@ -21,16 +22,25 @@ def rearrange(c: Context, frame: Frame, span: Span, given: list[Argument]) -> Va
     if not texts:
         raise lacks("rearrange", "its pattern", span, example)
     if len(texts) > 1 or len(values) > 1:
-        raise error("E0214", "`rearrange` takes a value, a pattern and sizes by name", (texts[1:] + values[1:])[0].span,
-                    "one too many", help=f"write `{example}`")
+        raise error(
+            "E0214",
+            "`rearrange` takes a value, a pattern and sizes by name",
+            (texts[1:] + values[1:])[0].span,
+            "one too many",
+            help=f"write `{example}`",
+        )
     if not values:
         return Partial(BUILTINS["rearrange"], tuple(given), "x", span)
     move = _Move(c, "rearrange", values[0], texts[0], sizes)
     for token, side in [(t, "before") for t in move.only_left] + [(t, "after") for t in move.only_right]:
         other = "`reduce` removes dimensions" if side == "before" else "`repeat` makes new ones"
-        raise move.pattern.error("E0381", f"the axis `{token.text}` appears only {side} `->`", token,
-                                 "missing on the other side",
-                                 help=meant(token, move.names(side == "before")) or other)
+        raise move.pattern.error(
+            "E0381",
+            f"the axis `{token.text}` appears only {side} `->`",
+            token,
+            "missing on the other side",
+            help=meant(token, move.names(side == "before")) or other,
+        )
     with c.at(frame, span):
         return move.arrange(move.split())
 
@@ -51,21 +61,36 @@ def reduce_(c: Context, frame: Frame, span: Span, given: list[Argument]) -> Valu
     if isinstance(function, str):
         function = expressions.lookup(c, frame, function, by.span)
     if not calls.callable_(function):
-        raise error("E0213", f"`reduce` takes a function that reduces, not {kind(by.value)}", by.span,
-                    "`sum`, `mean`, `max`, `min`, `prod`, `any`, `all`, `logsumexp` or one of yours with an `axis`")
+        raise error(
+            "E0213",
+            f"`reduce` takes a function that reduces, not {kind(by.value)}",
+            by.span,
+            "`sum`, `mean`, `max`, `min`, `prod`, `any`, `all`, `logsumexp` or one of yours with an `axis`",
+        )
     move = _Move(c, "reduce", x, text, sizes)
     for token in move.only_right:
-        raise move.pattern.error("E0381", f"the axis `{token.text}` appears only after `->`", token,
-                                 "missing on the other side", help=meant(token, move.names(False)))
+        raise move.pattern.error(
+            "E0381",
+            f"the axis `{token.text}` appears only after `->`",
+            token,
+            "missing on the other side",
+            help=meant(token, move.names(False)),
+        )
     with c.at(frame, span):
         value = move.split()
         gone = [i for i, axis in enumerate(move.axes) if axis not in move.kept]
         if gone:
-            reduced = calls.call(c, frame, function, [Argument(None, value, x.span),
-                                                      Argument("axis", gone, by.span)], span, by.span)
+            reduced = calls.call(
+                c, frame, function, [Argument(None, value, x.span), Argument("axis", gone, by.span)], span, by.span
+            )
             if not isinstance(reduced, Tensor) or reduced.node.rank != value.node.rank - len(gone):
-                raise error("E0382", "the function of `reduce` must remove the dimensions of its `axis`", by.span,
-                            f"it gives {kind(reduced)}", more=[(x.span, f"of `{value.node.type}`")])
+                raise error(
+                    "E0382",
+                    "the function of `reduce` must remove the dimensions of its `axis`",
+                    by.span,
+                    f"it gives {kind(reduced)}",
+                    more=[(x.span, f"of `{value.node.type}`")],
+                )
             value = reduced
             move.axes = [axis for axis in move.axes if axis in move.kept]
         return move.arrange(value)
@@ -85,9 +110,13 @@ def repeat(c: Context, frame: Frame, span: Span, given: list[Argument]) -> Value
         return Partial(BUILTINS["repeat"], tuple(given), "x", span)
     move = _Move(c, "repeat", values[0], texts[0], sizes)
     for token in move.only_left:
-        raise move.pattern.error("E0381", f"the axis `{token.text}` appears only before `->`", token,
-                                 "missing on the other side",
-                                 help=meant(token, move.names(True)) or "`reduce` removes dimensions")
+        raise move.pattern.error(
+            "E0381",
+            f"the axis `{token.text}` appears only before `->`",
+            token,
+            "missing on the other side",
+            help=meant(token, move.names(True)) or "`reduce` removes dimensions",
+        )
     with c.at(frame, span):
         return move.arrange(move.split())
 
@@ -97,13 +126,22 @@ def _repeat_elements(c: Context, frame: Frame, span: Span, given: list[Argument]
     named = {a.name or ("x", "times", "axis")[i]: a for i, a in enumerate(given)}
     for name in named:
         if name not in ("x", "times", "axis"):
-            raise error("E0215", f"`repeat` has no argument `{name}`", named[name].span, "not known",
-                        notes=["it takes (x, times, axis), or a value and a pattern"])
+            raise error(
+                "E0215",
+                f"`repeat` has no argument `{name}`",
+                named[name].span,
+                "not known",
+                notes=["it takes (x, times, axis), or a value and a pattern"],
+            )
     x, times = named["x"], named["times"]
     value = tensor(c, x)
     if isinstance(times.value, bool) or not isinstance(times.value, int | Dim):
-        raise error("E0308", "how often elements are repeated is a whole number that is known before the file runs",
-                    times.span, f"this is {kind(times.value)}")
+        raise error(
+            "E0308",
+            "how often elements are repeated is a whole number that is known before the file runs",
+            times.span,
+            f"this is {kind(times.value)}",
+        )
     at = one_axis(value, named.get("axis"), -1, span)
     with c.at(frame, span):
         node = ops.repeat(value.node, plain(times.value), axis=at)
@@ -137,23 +175,37 @@ class _Move:
                     raise self._numbered(token)
         for name, argument in sizes.items():
             if name not in before and not (what == "repeat" and name in after):
-                raise error("E0215", f"the pattern has no axis `{name}`", argument.span, "not in the pattern",
-                            more=[(self.pattern.span(0, len(self.pattern.text)), "this pattern")],
-                            help=did_you_mean(name, [n for n in before if n != DOTS]))
+                raise error(
+                    "E0215",
+                    f"the pattern has no axis `{name}`",
+                    argument.span,
+                    "not in the pattern",
+                    more=[(self.pattern.span(0, len(self.pattern.text)), "this pattern")],
+                    help=did_you_mean(name, [n for n in before if n != DOTS]),
+                )
         self.kept: dict[Axis, None] = {}
         for group in self.right:
             for token in group.axes:
                 self.kept.update(dict.fromkeys(self._axes(token, "after")))
 
     def _numbered(self, token: Token) -> Exception:
-        return self.pattern.error("E0381", f"a dimension of {token.text} needs a name here", token,
-                                  "a number has no other side", help=f"write `n` for it and `n = {token.text}`")
+        return self.pattern.error(
+            "E0381",
+            f"a dimension of {token.text} needs a name here",
+            token,
+            "a number has no other side",
+            help=f"write `n` for it and `n = {token.text}`",
+        )
 
     def _size(self, argument: Argument) -> Size:
         value = argument.value
         if isinstance(value, bool) or not isinstance(value, int | Dim):
-            raise error("E0308", f"the size of `{argument.name}` must be a whole number that is known before the file "
-                        "runs", argument.span, f"this is {kind(value)}")
+            raise error(
+                "E0308",
+                f"the size of `{argument.name}` must be a whole number that is known before the file runs",
+                argument.span,
+                f"this is {kind(value)}",
+            )
         if isinstance(value, int) and value < 0:
             raise error("E0320", f"a dimension cannot be negative: {int(value)}", argument.span, "here")
         return plain(value)
@@ -180,9 +232,12 @@ class _Move:
         if node.rank < fixed or (not open_ and node.rank != fixed):
             at = (self.left[0].start, self.left[-1].end) if self.left else (0, len(self.pattern.text))
             raise self.pattern.error(
-                "E0382", f"the pattern names {'at least ' * open_}{many(fixed, 'dimension')} of a value that has "
-                f"{node.rank}", at, f"{many(fixed, 'dimension')}",
-                more=[(self.x.span, f"this is `{node.type}`")])
+                "E0382",
+                f"the pattern names {'at least ' * open_}{many(fixed, 'dimension')} of a value that has {node.rank}",
+                at,
+                f"{many(fixed, 'dimension')}",
+                more=[(self.x.span, f"this is `{node.type}`")],
+            )
         return node.rank - fixed
 
     def split(self) -> Tensor:
@@ -218,24 +273,37 @@ class _Move:
         rest = product(size for _, size, _ in found if size is not None)
         if len(unknown) > 1:
             a, b = (found[i][2] for i in unknown[:2])
-            raise self.pattern.error("E0383", f"the sizes of `{a.text}` and `{b.text}` are not known", group,
-                                     f"only their product is: {total}",
-                                     help=f"give one by name: `{a.text} = ...`")
+            raise self.pattern.error(
+                "E0383",
+                f"the sizes of `{a.text}` and `{b.text}` are not known",
+                group,
+                f"only their product is: {total}",
+                help=f"give one by name: `{a.text} = ...`",
+            )
         if unknown:
             axis, _, token = found[unknown[0]]
             size = divide(total, rest) if rest != 0 else None
             if size is None:
                 raise self.pattern.error(
-                    "E0383", f"a dimension of {total} does not divide by {rest}", group,
+                    "E0383",
+                    f"a dimension of {total} does not divide by {rest}",
+                    group,
                     f"`{token.text}` would be {total} / {rest}",
                     more=[(self.x.span, f"this is `{self.value.node.type}`")],
                     notes=["a free dimension is divisible only if every size of it is"]
-                    if isinstance(total, Dim) else [])
+                    if isinstance(total, Dim)
+                    else [],
+                )
             found[unknown[0]] = (axis, size, token)
         elif rest != total:
             named = " * ".join(str(size) for _, size, _ in found) if found else "1"
-            raise self.pattern.error("E0382", f"a dimension of {total} is not {named}", group, f"{named} here",
-                                     more=[(self.x.span, f"this is `{self.value.node.type}`")])
+            raise self.pattern.error(
+                "E0382",
+                f"a dimension of {total} is not {named}",
+                group,
+                f"{named} here",
+                more=[(self.x.span, f"this is `{self.value.node.type}`")],
+            )
         for axis, known, _ in found:
             assert known is not None
             self._have(axis, known, label if len(found) == 1 else None)
@@ -247,8 +315,13 @@ class _Move:
         node = ops.transpose(node, perm=[self.axes.index(axis) for axis in kept])
         for token in self.only_right:
             if token.text not in self.given:
-                raise self.pattern.error("E0383", f"the size of the new axis `{token.text}` is not known", token,
-                                         "new here", help=f"give it by name: `{token.text} = ...`")
+                raise self.pattern.error(
+                    "E0383",
+                    f"the size of the new axis `{token.text}` is not known",
+                    token,
+                    "new here",
+                    help=f"give it by name: `{token.text} = ...`",
+                )
             self.sizes[token.text] = self.given[token.text]
         shape: list[Size] = []
         names: list[Label | None] = []

@@ -1,4 +1,5 @@
 """Functions that the compiler knows by name and that move elements: shapes, lists of tensors, indices."""
+
 from __future__ import annotations
 
 from ... import ops
@@ -30,9 +31,14 @@ def known_size(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument
     value = tensor(c, x)
     found = value.node.shape[one_axis(value, axis, 0, span)]
     if isinstance(found, Dim):
-        raise error("E0387", f"the size `{found}` must be known before the file runs", x.span,
-                    f"this is `{value.node.type}`", notes=["the work is unrolled over this dimension"],
-                    help="declare the dimension as a number")
+        raise error(
+            "E0387",
+            f"the size `{found}` must be known before the file runs",
+            x.span,
+            f"this is `{value.node.type}`",
+            notes=["the work is unrolled over this dimension"],
+            help="declare the dimension as a number",
+        )
     return found
 
 
@@ -70,12 +76,22 @@ def reshape(c: Context, frame: Frame, span: Span, x: Argument, shape: Argument) 
         rest = product(s for i, s in enumerate(wanted) if i != open_[0])
         missing = divide(total, rest)
         if missing is None:
-            raise error("E0337", f"{show_shape(value.node.shape)} does not reshape to {shape.span.text}", shape.span,
-                        f"{total} elements do not divide by {rest}", more=[(x.span, f"this is `{value.node.type}`")])
+            raise error(
+                "E0337",
+                f"{show_shape(value.node.shape)} does not reshape to {shape.span.text}",
+                shape.span,
+                f"{total} elements do not divide by {rest}",
+                more=[(x.span, f"this is `{value.node.type}`")],
+            )
         wanted[open_[0]] = missing
     if product(wanted) != total:
-        raise error("E0337", f"{show_shape(value.node.shape)} does not reshape to {show_shape(wanted)}", shape.span,
-                    f"{product(wanted)} elements", more=[(x.span, f"{total} elements: `{value.node.type}`")])
+        raise error(
+            "E0337",
+            f"{show_shape(value.node.shape)} does not reshape to {show_shape(wanted)}",
+            shape.span,
+            f"{product(wanted)} elements",
+            more=[(x.span, f"{total} elements: `{value.node.type}`")],
+        )
     return Tensor(ops.reshape(value.node, shape=tuple(wanted)), labels)
 
 
@@ -85,8 +101,9 @@ def broadcast_to(c: Context, frame: Frame, span: Span, x: Argument, shape: Argum
     sizes, labels = named_shape_of(shape)
     node = c.make(ops.broadcast_to, [value.node], [x.span], span, shape=sizes)
     old = (None,) * (len(sizes) - value.node.rank) + value.names
-    return Tensor(node, tuple(new or (name if name not in labels else None)
-                              for new, name in zip(labels, old, strict=True)))
+    return Tensor(
+        node, tuple(new or (name if name not in labels else None) for new, name in zip(labels, old, strict=True))
+    )
 
 
 def _items(c: Context, argument: Argument) -> list[Tensor]:
@@ -94,14 +111,20 @@ def _items(c: Context, argument: Argument) -> list[Tensor]:
     if isinstance(value, Indexed):
         value = list(value.entries.values())
     if not isinstance(value, list | tuple) or not value:
-        raise error("E0338", f"a list of tensors is needed here, not {kind(value)}", argument.span,
-                    f"this is {kind(value)}",
-                    help="write `[a, b]`")
+        raise error(
+            "E0338",
+            f"a list of tensors is needed here, not {kind(value)}",
+            argument.span,
+            f"this is {kind(value)}",
+            help="write `[a, b]`",
+        )
     items = [tensor(c, Argument(None, item, argument.span)) for item in value]
     order = ("bool", "int", "float")
     dtype = order[max(order.index(item.node.dtype) for item in items)]
-    return [Tensor(ops.cast(item.node, dtype=dtype) if item.node.dtype != dtype else item.node,
-                   item.labels) for item in items]
+    return [
+        Tensor(ops.cast(item.node, dtype=dtype) if item.node.dtype != dtype else item.node, item.labels)
+        for item in items
+    ]
 
 
 @builtin
@@ -125,8 +148,9 @@ def stack(c: Context, frame: Frame, span: Span, values: Argument, axis: Argument
     n = _items(c, values)[0].node.rank + 1
     at = integer(axis, 0, "the axis")
     if not -n <= at < n:
-        raise error("E0314", f"axis {at} does not exist: the result has {n} dimensions", axis.span if axis else span,
-                    "here")
+        raise error(
+            "E0314", f"axis {at} does not exist: the result has {n} dimensions", axis.span if axis else span, "here"
+        )
     return stacked(c, values, at % n)
 
 
@@ -139,9 +163,13 @@ def split(c: Context, frame: Frame, span: Span, x: Argument, parts: Argument, ax
     count = integer(parts, None, "the number of parts")
     step = divide(value.node.shape[at], count) if count > 0 else None
     if step is None:
-        raise error("E0339", f"a dimension of {value.node.shape[at]} does not split into {count} equal parts",
-                    parts.span, "here",
-                    more=[(x.span, f"this is `{value.node.type}`")])
+        raise error(
+            "E0339",
+            f"a dimension of {value.node.shape[at]} does not split into {count} equal parts",
+            parts.span,
+            "here",
+            more=[(x.span, f"this is `{value.node.type}`")],
+        )
     result = []
     for i in range(count):
         starts = tuple(step * i if j == at else 0 for j in range(value.node.rank))
@@ -163,9 +191,13 @@ def _split_by_sizes(c: Context, value: Tensor, parts: Argument, at: int, x: Argu
         given[open_[0]] = total - known
         known = total
     if known != total or len(open_) > 1 or any(isinstance(size, int) and size < 0 for size in given):
-        raise error("E0339", f"a dimension of {total} does not split into parts of {parts.span.text}", parts.span,
-                    f"together {known}" if len(open_) < 2 else "-1 appears twice",
-                    more=[(x.span, f"this is `{value.node.type}`")])
+        raise error(
+            "E0339",
+            f"a dimension of {total} does not split into parts of {parts.span.text}",
+            parts.span,
+            f"together {known}" if len(open_) < 2 else "-1 appears twice",
+            more=[(x.span, f"this is `{value.node.type}`")],
+        )
     result: list[Value] = []
     start: Size = 0
     for size in given:
@@ -196,8 +228,9 @@ def pick(c: Context, frame: Frame, span: Span, x: Argument, index: Argument) -> 
 
 
 @builtin
-def gather(c: Context, frame: Frame, span: Span, table: Argument, index: Argument,
-           axis: Argument | None = None) -> Value:
+def gather(
+    c: Context, frame: Frame, span: Span, table: Argument, index: Argument, axis: Argument | None = None
+) -> Value:
     value, at = tensor(c, table), tensor(c, index, "int")
     i = one_axis(value, axis, 0, span)
     support.ask_index(c, at.node, value.node.shape[i])
@@ -206,16 +239,27 @@ def gather(c: Context, frame: Frame, span: Span, table: Argument, index: Argumen
 
 
 @builtin
-def scatter_add(c: Context, frame: Frame, span: Span, values: Argument, index: Argument, size: Argument,
-                axis: Argument | None = None) -> Value:
+def scatter_add(
+    c: Context,
+    frame: Frame,
+    span: Span,
+    values: Argument,
+    index: Argument,
+    size: Argument,
+    axis: Argument | None = None,
+) -> Value:
     value, at = tensor(c, values, "float"), tensor(c, index, "int")
     count = _a_size(size, "the size")
     first = integer(axis, 0, "the axis")
     rank = value.node.rank - at.node.rank + 1
     if rank < 1 or not -rank <= first < rank:
-        raise error("E0314", f"axis {first} does not exist: the result has {max(rank, 0)} dimensions",
-                    axis.span if axis else span, "here",
-                    more=[(values.span, f"this is `{value.node.type}`"), (index.span, f"this is `{at.node.type}`")])
+        raise error(
+            "E0314",
+            f"axis {first} does not exist: the result has {max(rank, 0)} dimensions",
+            axis.span if axis else span,
+            "here",
+            more=[(values.span, f"this is `{value.node.type}`"), (index.span, f"this is `{at.node.type}`")],
+        )
     first %= rank
     shape = (*value.node.shape[:first], count, *value.node.shape[first + at.node.rank :])
     node = c.make(ops.scatter_add, [value.node, at.node], [values.span, index.span], span, shape=shape, axis=first)
@@ -224,8 +268,12 @@ def scatter_add(c: Context, frame: Frame, span: Span, values: Argument, index: A
 
 def _a_size(argument: Argument, what: str) -> Size:
     if isinstance(argument.value, bool) or not isinstance(argument.value, int | Dim):
-        raise error("E0308", f"{what} must be a whole number that is known before the file runs", argument.span,
-                    f"this is {kind(argument.value)}")
+        raise error(
+            "E0308",
+            f"{what} must be a whole number that is known before the file runs",
+            argument.span,
+            f"this is {kind(argument.value)}",
+        )
     if isinstance(argument.value, int) and argument.value < 0:
         raise error("E0320", f"a dimension cannot be negative: {int(argument.value)}", argument.span, "here")
     return plain(argument.value)
@@ -248,5 +296,3 @@ def arange(c: Context, frame: Frame, span: Span, n: Argument) -> Value:
         raise error("E0308", "`arange` takes a size", n.span, f"this is {kind(value)}")
     label = label_of(value)
     return Tensor(ops.make_arange(c.graph, plain(value)), (label,))
-
-

@@ -4,6 +4,7 @@ Values are [batch, channels, ...], with one to three dimensions to slide over. `
 a number or a list with one for each of these; `pad` is that, or a list of pairs (before and after), or the text
 `same` or `valid`.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -39,8 +40,9 @@ def _each(argument: Argument | None, default: int, n: int, what: str) -> Ints:
     given = list(argument.value) if isinstance(argument.value, list | tuple) else [argument.value] * n
     for item in given:
         if isinstance(item, bool) or not isinstance(item, int) or item < 1:
-            raise error("E0366", f"{what} is a whole number above 0, or a list of them", argument.span,
-                        f"this is {kind(item)}")
+            raise error(
+                "E0366", f"{what} is a whole number above 0, or a list of them", argument.span, f"this is {kind(item)}"
+            )
         _bounded(item, what, argument.span)
     _count(given, n, what, argument.span)
     return tuple(int(item) for item in given)
@@ -48,14 +50,23 @@ def _each(argument: Argument | None, default: int, n: int, what: str) -> Ints:
 
 def _bounded(item: int, what: str, span: Span) -> None:
     if item > LARGEST:
-        raise error("E0772", f"{what} is too large for a window", span, f"{item:,}, and the most is {LARGEST:,}",
-                    help="a mean or maximum over a whole dimension is `mean(x, axis = 2)`, `max(x, axis = 2)`")
+        raise error(
+            "E0772",
+            f"{what} is too large for a window",
+            span,
+            f"{item:,}, and the most is {LARGEST:,}",
+            help="a mean or maximum over a whole dimension is `mean(x, axis = 2)`, `max(x, axis = 2)`",
+        )
 
 
 def _count(given: list[Any], n: int, what: str, span: Span) -> None:
     if len(given) != n:
-        raise error("E0366", f"{what} has one entry for each dimension the window slides over", span,
-                    f"{len(given)} given, for {n} dimension{'s' * (n > 1)}")
+        raise error(
+            "E0366",
+            f"{what} has one entry for each dimension the window slides over",
+            span,
+            f"{len(given)} given, for {n} dimension{'s' * (n > 1)}",
+        )
 
 
 def _pads(argument: Argument | None, n: int, sizes: tuple[Size, ...], reach: Ints, strides: Ints) -> Ints:
@@ -72,8 +83,10 @@ def _pads(argument: Argument | None, n: int, sizes: tuple[Size, ...], reach: Int
         for item in pair:
             if isinstance(item, bool) or not isinstance(item, int) or item < 0 or len(pair) != 2:
                 raise error(
-                    "E0366", "a padding is a whole number, a list of them, a list of pairs, `\"same\"` or `\"valid\"`",
-                    span, f"this is {kind(item)}" if len(pair) == 2 else f"{len(pair)} numbers for one dimension",
+                    "E0366",
+                    'a padding is a whole number, a list of them, a list of pairs, `"same"` or `"valid"`',
+                    span,
+                    f"this is {kind(item)}" if len(pair) == 2 else f"{len(pair)} numbers for one dimension",
                     help="`pad = [[0, 1], [0, 1]]` pads each of two dimensions by 0 before and 1 after",
                 )
             _bounded(item, "`pad`", span)
@@ -86,8 +99,13 @@ def _same(size: Size, reach: int, stride: int, span: Span) -> int:
     if stride == 1:
         return reach - 1
     if isinstance(size, Dim):
-        raise error("E0367", f"`\"same\"` with a stride of {stride} needs a size that is known", span,
-                    f"the dimension is `{size}`", help="give the padding as a number, or fix the size in the input")
+        raise error(
+            "E0367",
+            f'`"same"` with a stride of {stride} needs a size that is known',
+            span,
+            f"the dimension is `{size}`",
+            help="give the padding as a number, or fix the size in the input",
+        )
     return max((-(-size // stride) - 1) * stride + reach - size, 0)
 
 
@@ -111,15 +129,32 @@ def window(c: Context, frame: Frame, span: Span, x: Argument, kernel: Argument) 
 
 
 @builtin
-def convolve(c: Context, frame: Frame, span: Span, x: Argument, W: Argument, stride: Argument | None = None,
-             pad: Argument | None = None, dilation: Argument | None = None, groups: Argument | None = None) -> Value:
+def convolve(
+    c: Context,
+    frame: Frame,
+    span: Span,
+    x: Argument,
+    W: Argument,
+    stride: Argument | None = None,
+    pad: Argument | None = None,
+    dilation: Argument | None = None,
+    groups: Argument | None = None,
+) -> Value:
     value, n = _sliding(c, x, "conv")
     weights, kernel = _kernel(c, W, n)
     strides, dilations = _each(stride, 1, n, "`stride`"), _each(dilation, 1, n, "`dilation`")
     reach = tuple(extent(k, d) for k, d in zip(kernel, dilations, strict=True))
     pads = _pads(pad, n, value.node.shape[2:], reach, strides)
-    node = c.make(ops.conv, [value.node, weights.node], [x.span, W.span], span, strides=strides, pads=pads,
-                  dilations=dilations, groups=_groups(groups))
+    node = c.make(
+        ops.conv,
+        [value.node, weights.node],
+        [x.span, W.span],
+        span,
+        strides=strides,
+        pads=pads,
+        dilations=dilations,
+        groups=_groups(groups),
+    )
     return _result(node, value.names[0], weights.names[0])
 
 
@@ -132,8 +167,15 @@ def _groups(argument: Argument | None) -> int:
 
 @builtin
 def convolve_transpose(
-    c: Context, frame: Frame, span: Span, x: Argument, W: Argument, stride: Argument | None = None,
-    pad: Argument | None = None, output_pad: Argument | None = None, dilation: Argument | None = None,
+    c: Context,
+    frame: Frame,
+    span: Span,
+    x: Argument,
+    W: Argument,
+    stride: Argument | None = None,
+    pad: Argument | None = None,
+    output_pad: Argument | None = None,
+    dilation: Argument | None = None,
     groups: Argument | None = None,
 ) -> Value:
     value, n = _sliding(c, x, "conv_transpose")
@@ -150,24 +192,47 @@ def convolve_transpose(
     for more, s in zip(extra, strides, strict=True):
         if more >= s:
             place = (output_pad or pad or x).span
-            raise error("E0364", "`output_pad` is smaller than the stride", place,
-                        f"{more}, and the stride is {s}",
-                        help="it chooses among the sizes that a convolution of this stride takes to the same size")
+            raise error(
+                "E0364",
+                "`output_pad` is smaller than the stride",
+                place,
+                f"{more}, and the stride is {s}",
+                help="it chooses among the sizes that a convolution of this stride takes to the same size",
+            )
     if value.node.shape[1] != weights.node.shape[0] or weights.node.rank != n + 2:
-        raise error("E0361", "the kernel of a transposed convolution is [channels, out / groups, ...kernel]", W.span,
-                    f"this is `{weights.node.type}`", more=[(x.span, f"this is `{value.node.type}`")])
+        raise error(
+            "E0361",
+            "the kernel of a transposed convolution is [channels, out / groups, ...kernel]",
+            W.span,
+            f"this is `{weights.node.type}`",
+            more=[(x.span, f"this is `{value.node.type}`")],
+        )
     sizes = [
         (size - 1) * s + r + more - pads[i] - pads[n + i]
         for i, (size, s, r, more) in enumerate(zip(value.node.shape[2:], strides, reach, extra, strict=True))
     ]
     for size in sizes:
         if isinstance(size, int) and size < 1:
-            raise error("E0362", "nothing is left of a transposed convolution with this padding", (pad or x).span,
-                        f"a dimension would be {size}", more=[(x.span, f"this is `{value.node.type}`")])
+            raise error(
+                "E0362",
+                "nothing is left of a transposed convolution with this padding",
+                (pad or x).span,
+                f"a dimension would be {size}",
+                more=[(x.span, f"this is `{value.node.type}`")],
+            )
     count = _groups(groups)
     shape = (value.node.shape[0], weights.node.shape[1] * count, *sizes)
-    node = c.make(ops.conv_input, [value.node, weights.node], [x.span, W.span], span, shape=shape, strides=strides,
-                  pads=pads, dilations=dilations, groups=count)
+    node = c.make(
+        ops.conv_input,
+        [value.node, weights.node],
+        [x.span, W.span],
+        span,
+        shape=shape,
+        strides=strides,
+        pads=pads,
+        dilations=dilations,
+        groups=count,
+    )
     return _result(node, value.names[0], None)
 
 
@@ -181,21 +246,38 @@ def _windows(kernel: Argument, stride: Argument | None, n: int) -> tuple[Ints, I
 
 
 @builtin
-def max_pool(c: Context, frame: Frame, span: Span, x: Argument, kernel: Argument, stride: Argument | None = None,
-             pad: Argument | None = None, dilation: Argument | None = None) -> Value:
+def max_pool(
+    c: Context,
+    frame: Frame,
+    span: Span,
+    x: Argument,
+    kernel: Argument,
+    stride: Argument | None = None,
+    pad: Argument | None = None,
+    dilation: Argument | None = None,
+) -> Value:
     value, n = _sliding(c, x, "max_pool")
     sizes, strides = _windows(kernel, stride, n)
     dilations = _each(dilation, 1, n, "`dilation`")
     reach = tuple(extent(k, d) for k, d in zip(sizes, dilations, strict=True))
     pads = _pads(pad, n, value.node.shape[2:], reach, strides)
-    node = c.make(ops.max_pool, [value.node], [x.span], span, kernel=sizes, strides=strides, pads=pads,
-                  dilations=dilations)
+    node = c.make(
+        ops.max_pool, [value.node], [x.span], span, kernel=sizes, strides=strides, pads=pads, dilations=dilations
+    )
     return _result(node, value.names[0], value.names[1])
 
 
 @builtin
-def avg_pool(c: Context, frame: Frame, span: Span, x: Argument, kernel: Argument, stride: Argument | None = None,
-             pad: Argument | None = None, count_pad: Argument | None = None) -> Value:
+def avg_pool(
+    c: Context,
+    frame: Frame,
+    span: Span,
+    x: Argument,
+    kernel: Argument,
+    stride: Argument | None = None,
+    pad: Argument | None = None,
+    count_pad: Argument | None = None,
+) -> Value:
     value, n = _sliding(c, x, "avg_pool")
     sizes, strides = _windows(kernel, stride, n)
     pads = _pads(pad, n, value.node.shape[2:], sizes, strides)
