@@ -141,7 +141,7 @@ def common_factor(node: Node) -> Node | None:
 
 @RULES.on("add", "sub")
 def deeper_factor(node: Node) -> Node | None:
-    """p a s + q (b s) c = p (a + (q / p) b c) s for numbers p and q, and of differences: a pass less, in
+    """p a s + q (b s) c = p (a + (q / p) b c) s for numbers p and q, and of differences: one pass fewer, in
     derivatives and updates"""
     if node.dtype != "float" or not node.rank or not node.derived:
         return None
@@ -403,7 +403,7 @@ def square_of_root(node: Node) -> Node | None:
 
 @RULES.on("pow")
 def power_of_root(node: Node) -> Node | None:
-    """sqrt(x)^(2 k) = x^k for whole k > 0 where x cannot be negative; of where(x == 0, 0, sqrt(x)) and hypot too"""
+    """sqrt(x)^(2 k) = x^k for integers k > 0 where x cannot be negative; of where(x == 0, 0, sqrt(x)) and hypot too"""
     a, exponent = node.inputs
     c = number(exponent)
     square = None if c is None or c <= 0 or c % 2 else _squared(a)

@@ -41,7 +41,7 @@ def choose(node: Node) -> Node | None:
 @RULES.on("where")
 def limit_of_choice(node: Node) -> Node | None:
     """where(x > c, a, f(min(x, c))) = where(x > c, a, f(x)), and f(max(x, c)) in the other side; so for >=, < and <=: a
-    limit that its side never reaches has no say in the derivative at c"""
+    limit that its side never reaches does not affect the derivative at c"""
     condition, *sides = node.inputs
     if not is_op(condition, "gt", "ge", "lt", "le"):
         return None

@@ -65,8 +65,8 @@ def _mean_over_last(node: Node) -> Node | None:
 
 @LAST.on("where")
 def mask_of_triangle(node: Node) -> Node | None:
-    """where(i >= j, x, c) = trilu(x) + where(i >= j, 0, c) for batches of matrices, i and j the places of row and
-    column: the mask acts on one matrix, and what it hides may be anything"""
+    """where(i >= j, x, c) = trilu(x) + where(i >= j, 0, c) for batches of matrices, i and j the row and column indices:
+    the mask acts on one matrix, and what it hides may be anything"""
     condition, x, c = node.inputs
     triangle = _triangle(condition)
     if triangle is None or node.dtype != "float":

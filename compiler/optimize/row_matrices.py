@@ -112,7 +112,7 @@ def reduction_of_rows(node: Node) -> Node | None:
 
 @RULES.on(*having(lambda op: op.apart in (along_axis, along_last)))
 def row_by_row(node: Node) -> Node | None:
-    """softmax(reshape(a)) = reshape(softmax(a)) along the last dimension, and all that takes each row by itself"""
+    """softmax(reshape(a)) = reshape(softmax(a)) along the last dimension, and other operations on each row by itself"""
     [x, *others] = node.inputs
     flat = _matrix(x)
     if flat is None or others:
@@ -137,7 +137,7 @@ def pick_of_rows(node: Node) -> Node | None:
 @RULES.on("matmul")
 def factor_out_of_product(node: Node) -> Node | None:
     """(c a) @ b = c (a @ b) for matrices and a number c, where only products and sums read c a: a Gemm scales for
-    nothing; in derivatives and updates"""
+    free; in derivatives and updates"""
     for side, x in enumerate(node.inputs):
         found = _by_number(x)
         free = node.rank == 2 and node.derived and not x.graph.outputs.names(x)

@@ -101,7 +101,7 @@ def _grows(s: Node, how: str) -> bool:
 
 @RULES.on("reduce_sum", "reduce_max", "reduce_min", "reduce_prod")
 def reduction_of_moved(node: Node) -> Node | None:
-    """a reduction over everything does not see reshape and transpose; sum(transpose(x)) = sum(x) over the same"""
+    """a reduction over everything ignores reshape and transpose; sum(transpose(x)) = sum(x) over the same"""
     [x] = node.inputs
     if x.op.name not in ("reshape", "transpose") or node.attrs["keepdims"]:
         return None
@@ -163,7 +163,7 @@ def signs_and_scalars_out(node: Node) -> Node | None:
 
 @LAST.on(*ELEMENTWISE)
 def ones_in_front(node: Node) -> Node | None:
-    """f(x, reshape(y, [1, ...])) = f(x, reshape(y, [...])): broadcasting puts ones in front anyway"""
+    """f(x, reshape(y, [1, ...])) = f(x, reshape(y, [...])): broadcasting adds leading ones anyway"""
     plain = [_without_ones(source) if source.rank == node.rank else source for source in node.inputs]
     if all(new is old for new, old in zip(plain, node.inputs, strict=True)):
         return None

@@ -138,7 +138,7 @@ def _has_stable_log(x: Node, depth: int = 8) -> bool:
 @RULES.on("log")
 def log_of_product(node: Node) -> Node | None:
     """log(a b) = log(a) + log(b), log(a / b) = log(a) - log(b), log(a^b) = b log(a), where the logarithm of a or b has
-    a stable form (which makes it positive: then the other side is NaN where this is)"""
+    a stable form (which makes it positive: then both sides are NaN for the same inputs)"""
     [x] = node.inputs
     if x.op.name not in ("mul", "div", "pow"):
         return None
