@@ -1,4 +1,4 @@
-"""What may listen to a training run. The library never prints: whoever wants lines brings a callback."""
+"""What may listen to a training run. The library never prints: to get lines, pass a callback."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ class _Packing:
         if not shape or 0 in shape or None in shape:
             return None
         if node.op_type == "Div" and graphs.dtype_of(self.known[node.output[0]][0]).kind in "iu":
-            return None  # between the tensors of a row are zeros, by which whole numbers cannot be divided
+            return None  # between the tensors of a row are zeros, by which integers cannot be divided
         shapes = [self._shape(name) if name else () for name in node.input]
         if shape not in shapes or not all(each in ((), shape) for each in shapes):
             return None

@@ -79,7 +79,7 @@ class Support(Possible):
         return found
 
     def _bounds(self, array: np.ndarray) -> tuple[int | float | None, int | float | None, bool, bool]:
-        """The ends, and which are open: for whole numbers the last that are in, as beyond 2^53 a float is no bound."""
+        """The ends, and which are open: for integers the last that are in, as beyond 2^53 a float is no bound."""
         low, high = self.low, self.high
         if array.dtype.kind not in "iub":  # bfloat16 is of a kind of its own
             return low, high, self.low_open, self.high_open

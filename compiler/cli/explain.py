@@ -18,7 +18,7 @@ def explain(
     *,
     output: Output = OUTPUT,
 ) -> None:
-    """The page of an error code: what it means, a wrong example, how to mend it."""
+    """The page of an error code: what it means, a wrong example, how to fix it."""
     known = pages()
     if code is None:
         titles = {name: text.split("\n", 1)[0].partition(": ")[2] for name, text in known.items()}

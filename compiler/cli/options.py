@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def whole(_: object, tokens: Sequence[Token]) -> int:
-    """A whole number of the command line, written as one: 2.5 is not taken for 2."""
+    """An integer of the command line, written as one: 2.5 is not taken for 2."""
     text = tokens[0].value
     if not re.fullmatch(r"[+-]?[0-9]{1,20}", text):
         raise ValueError(f"`{text}` is not a whole number")

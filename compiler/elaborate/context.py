@@ -270,7 +270,7 @@ def poisoned(*values: Value) -> bool:
 
 
 def to_node(c: Context, value: Value, dtype: str | None = None) -> Node | None:
-    """A tensor, number, truth value or size as a node; None for anything else."""
+    """A tensor, number, Boolean or size as a node; None for anything else."""
     if isinstance(value, Tensor):
         return value.node if dtype is None or value.node.dtype == dtype else ops.cast(value.node, dtype=dtype)
     if isinstance(value, Dim):

@@ -73,7 +73,7 @@ def attach(
     for parameter, back in zip(fn.configuration, sent, strict=False):
         argument = bound.get(parameter.name)
         if argument is None or not isinstance(argument.value, Tensor) or argument.value.node.dtype != "float":
-            continue  # a number, or whole numbers: nothing to derive by
+            continue  # a number, or integers: nothing to differentiate with respect to
         if back is not None:
             operands.append(argument.value.node)
             rules.append(_fitting(c, back, argument.value.node, fn.name, parameter.name, rule))

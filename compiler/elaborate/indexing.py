@@ -202,7 +202,7 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
 
 
 def _listed(c: Context, places: list[Value] | tuple[Value, ...], size: Size, span: Span) -> Value:
-    """A list of whole numbers as the int tensor that it stands for, as in NumPy: E0238 for one outside, E0240."""
+    """A list of integers as the int tensor that it stands for, as in NumPy: E0238 for one outside, E0240."""
     whole = [at for at in places if isinstance(at, int) and not isinstance(at, bool)]
     if not places or len(whole) < len(places):
         raise error(

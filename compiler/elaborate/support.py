@@ -1,8 +1,8 @@
 """What numbers data may be, as the text says it (`y in 0..2`), traced to the inputs and targets that it holds of.
 
-    in      = start..stop (whole numbers, the last excluded) | [a, b, ...] (those numbers) | interval(low, high)
+    in      = start..stop (integers, the last excluded) | [a, b, ...] (those numbers) | interval(low, high)
     traced  = data | cast | part of a traced value | the same elsewhere (reshape, transpose, broadcast)
-            | several together (concat) | traced +- whole number | traced * or / whole number
+            | several together (concat) | traced +- integer | traced * or / integer
 
 What else is computed from data is not traced: it may well be in range where the data are not.
 """
@@ -223,7 +223,7 @@ def _moved(c: Context, node: Node, part: Places) -> Places | None:
 
 
 def _affine(node: Node) -> tuple[Node, Fraction, Fraction] | None:
-    """x, a and b of a * x + b, where a or 1 / a and b are whole numbers."""
+    """x, a and b of a * x + b, where a or 1 / a and b are integers."""
     if node.op.name == "neg":
         return node.inputs[0], Fraction(-1), Fraction(0)
     left, right = (_whole(source) for source in node.inputs)
@@ -243,7 +243,7 @@ def _affine(node: Node) -> tuple[Node, Fraction, Fraction] | None:
 
 
 def _whole(node: Node) -> int | None:
-    """The whole number that a value is everywhere."""
+    """The integer that a value is everywhere."""
     while node.op.name in ("broadcast_to", "reshape", "cast") and node.dtype in ("int", "float"):
         node = node.inputs[0]
     if node.op.name != "constant" or node.dtype not in ("int", "float") or node.attrs["value"].size != 1:

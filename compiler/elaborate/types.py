@@ -99,7 +99,7 @@ def declared_shape(
 
 
 def _listed(frame: Frame, name: str, span: Span) -> list[Size]:
-    """The sizes of `...name`: a list of whole numbers that the frame knows by that name."""
+    """The sizes of `...name`: a list of integers that the frame knows by that name."""
     found = frame.names.get(name)
     if found is POISON:
         raise Reported

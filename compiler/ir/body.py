@@ -123,7 +123,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scanned:
-    """A value of which iteration t is given element t along an axis."""
+    """A value whose element t along an axis is given to iteration t."""
 
     number: int
     value: Node

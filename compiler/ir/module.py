@@ -67,7 +67,7 @@ class Module:
     sources: dict[str, str] = field(default_factory=dict)  # name -> text, the spec first
 
     def whole_range(self, name: str) -> tuple[int, int] | None:
-        """The whole numbers that all of an input may be, the end left out; None where none are stated."""
+        """The integers that all of an input may be, the end left out; None where none are stated."""
         ends = [
             (int(s.low), int(s.high))
             for s in self.supports.get(name, {})

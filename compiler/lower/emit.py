@@ -40,7 +40,7 @@ class Emitter:
     With `spread`, arrays that hold one number many times are written as an Expand of it.
     """
 
-    rounds = True  # whether single numbers made of whole numbers are computed in doubles and rounded once
+    rounds = True  # whether single numbers made of integers are computed in doubles and rounded once
 
     def __init__(
         self,

@@ -63,6 +63,6 @@ def exact_emitter(beside: Emitter, order: Iterable[Node], read: Iterable[Node]) 
 def _plain(node: Node) -> bool:
     if node.op.name in SUMS:
         return not any(isinstance(size, Dim) for size in node.shape)
-    whole = node.op.jvp is pointwise and node.dtype != "float"  # arithmetic of whole numbers is exact as it is
+    whole = node.op.jvp is pointwise and node.dtype != "float"  # arithmetic of integers is exact as it is
     drawn = any(source.dtype == "key" for source in node.inputs)
     return node.op.name in PLAIN or (node.op.elementwise and not whole and not drawn)

@@ -1,4 +1,4 @@
-"""Numbers made of whole numbers alone (of `step`, `steps`, sizes) are computed in double precision and rounded once.
+"""Numbers made of integers alone (of `step`, `steps`, sizes) are computed in double precision and rounded once.
 
 A schedule's rate and a correction such as Adam's 1 - beta^t cancel: in float32 the latter is off by 7e-4 for 0.99999.
 They are single numbers: the precision costs one Cast each where tensors meet them.
@@ -44,7 +44,7 @@ def rounded_once(
 ) -> tuple[set[Node], set[Node]]:
     """Of nodes in their order, those to compute in double precision, and those of which nobody asks in the file's.
     What is `known` has a name in the file's precision; casts and constants may be made again."""
-    able: dict[Node, bool] = {}  # a single number made of whole numbers alone -> whether double precision is worth it
+    able: dict[Node, bool] = {}  # a single number made of integers alone -> whether double precision is worth it
     for node in nodes:
         if not node.rank and (_leaf(node) or node not in known):
             floats = [source for source in node.inputs if source.dtype == "float"]
@@ -66,6 +66,6 @@ def rounded_once(
 
 
 def _leaf(node: Node) -> bool:
-    """A number of the text, or a whole number as a float."""
+    """A number of the text, or an integer as a float."""
     name = node.op.name
     return name == "constant" or (name == "cast" and node.dtype == "float" and node.inputs[0].dtype == "int")

@@ -1,4 +1,4 @@
-"""Truth values, choices by them, conversions, and markers."""
+"""Booleans, choices by them, conversions, and markers."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _where_infer(condition: TensorType, a: TensorType, b: TensorType) -> TensorT
 
 
 def _where_lower(out: Any, node: Node, c: str, a: str, b: str) -> str:
-    """Where; of truth values (c and a) or (not c and b), since no provider has Where for them."""
+    """Where; of Booleans (c and a) or (not c and b), since no provider has Where for them."""
     if node.dtype == "bool":
         sides = [out.node("And", [c, a]), out.node("And", [out.node("Not", [c]), b])]
         return str(out.node("Or", sides))

@@ -174,7 +174,7 @@ def _nonzero(rng: np.random.Generator) -> Sample:
 
 
 def _off_steps(rng: np.random.Generator) -> Sample:
-    """Quotients kept away from whole numbers, where floor jumps."""
+    """Quotients kept away from integers, where floor jumps."""
     a, b = _nonzero(rng).inputs
     whole = np.floor(a / b)
     apart = np.clip(a / b - whole, 0.05, 0.95)

@@ -1,4 +1,4 @@
-"""Elements chosen by whole numbers, and the adjoints. Everything here is deterministic on every provider."""
+"""Elements chosen by integers, and the adjoints. Everything here is deterministic on every provider."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def opposite(a: Node, b: Node) -> bool:
 
 
 def complement(a: Node, b: Node) -> bool:
-    """Whether a + b = 1 is seen at once; through casts of whole numbers and truth values too."""
+    """Whether a + b = 1 is seen at once; through casts of integers and Booleans too."""
     if a.op.name == b.op.name == "cast":
         a, b = a.inputs[0], b.inputs[0]
         if (a.op.name == "not" and a.inputs[0] is b) or (b.op.name == "not" and b.inputs[0] is a):

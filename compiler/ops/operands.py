@@ -145,7 +145,7 @@ def floats(low: float, high: float, count: int = 1, kinks: Iterable[float] = ())
 
 
 def sometimes_ints(samples: Sampler) -> Sampler:
-    """Now and then the same operation on whole numbers, none of them 0."""
+    """Now and then the same operation on integers, none of them 0."""
 
     def draw(rng: np.random.Generator) -> Sample:
         sample = samples(rng)

@@ -86,7 +86,7 @@ _fold_op = define(  # the two odd numbers change places, so that no key is the w
 
 
 def fold(key: Node, data: Node | int) -> Node:
-    """A new key from a key and a whole number."""
+    """A new key from a key and an integer."""
     return _fold_op(key, data if isinstance(data, Node) else constant(key.graph, data, "int"))
 
 
@@ -232,7 +232,7 @@ def _whole_lower(out: Any, node: Node, drawn: str) -> str:
     return str(out.cast(_Bits(out).op("Div", drawn, 2), "int"))
 
 
-random_whole = define(  # whole numbers in [0, 2⁶³), the upper 63 bits of each word
+random_whole = define(  # integers in [0, 2⁶³), the upper 63 bits of each word
     "random_whole",
     infer=_of_words("random_whole", "int"),
     grad=no_gradient(1),

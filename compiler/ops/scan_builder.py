@@ -128,7 +128,7 @@ def close(
 
 
 def _slice(node: Node, iteration: Node, length: Size) -> tuple[Node, int] | None:
-    """The value and axis of which node is element t, where node is x[t + k] and all those elements exist."""
+    """The value and axis such that node is element t of it, where node is x[t + k] and all those elements exist."""
     value, index = node.inputs
     offset = 0
     if index is not iteration:

@@ -140,7 +140,7 @@ def lower_floordiv(out: Any, node: Node, a: str, b: str) -> str:
 
 
 def _divisor(out: Any, source: Node, b: str) -> tuple[str, str | None]:
-    """Whole numbers by which a processor divides, and what the quotient is to be multiplied with.
+    """Integers by which a processor divides, and what the quotient is to be multiplied with.
 
     It ends the process at a division by 0, and at that of the least number by -1: by 1 both have the right remainder,
     and times b the right quotient (by 0 both are 0, as in NumPy).
@@ -188,7 +188,7 @@ def _range(precision: str) -> tuple[float, float]:
 
 
 def lower_arg(op_type: str) -> Callable[[Any, Node, str], str]:
-    """ArgMax or ArgMin. CUDA has them of floats only: of whole numbers it is the least index at which the extreme
+    """ArgMax or ArgMin. CUDA has them of floats only: of integers it is the least index at which the extreme
     stands, the first of several too."""
     least = {"ArgMax": "ReduceMax", "ArgMin": "ReduceMin"}[op_type]
 
@@ -214,7 +214,7 @@ _HALVINGS = 32  # of a free size: no dimension has more than 2^32 elements
 
 
 def lower_product(out: Any, node: Node, x: str) -> str:
-    """ReduceProd. CUDA has it of floats only, and the CPU computes it of whole numbers in doubles: those are multiplied
+    """ReduceProd. CUDA has it of floats only, and the CPU computes it of integers in doubles: those are multiplied
     in pairs until one is left, exact to the last bit."""
     source, shape = node.inputs[0], list(node.inputs[0].shape)
     axes = sorted(axis % source.rank for axis in node.attrs["axes"])

@@ -1,4 +1,4 @@
-"""Choices, truth values and conversions, each element by itself."""
+"""Choices, Booleans and conversions, each element by itself."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _means_zero(condition: Node, x: Node) -> bool:
 
 
 def _before_cast(x: Node) -> Node:
-    """A value before its conversion from a whole number or truth value."""
+    """A value before its conversion from an integer or Boolean."""
     return x.inputs[0] if x.op.name == "cast" and x.inputs[0].dtype != "float" else x
 
 

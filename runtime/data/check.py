@@ -316,7 +316,7 @@ def _cast(field: Field, array: np.ndarray, where: str) -> np.ndarray:
 
 
 def _check_exact(field: Field, array: np.ndarray, made: np.ndarray, where: str) -> None:
-    """Whole numbers that the graph's dtype does not hold exactly (2**24 + 1 as float32, 2**63 as int64)."""
+    """Integers that the graph's dtype does not hold exactly (2**24 + 1 as float32, 2**63 as int64)."""
     if made.dtype.kind == "f":
         limit = 2 ** (np.finfo(made.dtype).nmant + 1)
         # Larger numbers may still be exact (powers of two), so those alone are compared, as Python's integers.

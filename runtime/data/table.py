@@ -98,7 +98,7 @@ class _Table:
         return found, Lines(str(self.path), self.lines, names)
 
     def _numbers(self, field: Field, name: str, cells: list[str]) -> np.ndarray:
-        """Cells as numbers: whole numbers where the field wants them and all are."""
+        """Cells as numbers: integers where the field wants them and all are."""
         if field.kind == "bool":
             words = {"true": "1", "false": "0"}
             cells = [words.get(cell.strip().lower(), cell) for cell in cells]

@@ -76,7 +76,7 @@ def _sizes_help(value: Value) -> str | None:
 
 
 def integer(argument: Argument | None, default: int | None, what: str) -> int:
-    """A whole number known now; the default where it is left out or `none`, if there is one."""
+    """An integer known now; the default where it is left out or `none`, if there is one."""
     if default is not None and (argument is None or argument.value is None):
         return default
     assert argument is not None

@@ -25,7 +25,7 @@ WHOLE = ("floor", "ceil", "round")  # of a number known now an int: `dense(round
 
 
 def _on_elements(operation: ops.Op) -> None:
-    """Gives specs an operation by its name. One that takes whole numbers keeps them, others make floats of them."""
+    """Gives specs an operation by its name. One that takes integers keeps them, others make floats of them."""
     keeps_ints = _takes_ints(operation)
 
     def run(c: Context, frame: Frame, span: Span, **given: Argument) -> Value:

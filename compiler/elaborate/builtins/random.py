@@ -56,7 +56,7 @@ def shuffle(c: Context, frame: Frame, span: Span, x: Argument, axis: Argument | 
 
 
 def _order(c: Context, frame: Frame, span: Span, size: Size) -> Node:
-    """The numbers from 0 in a random order: that of as many whole numbers drawn."""
+    """The numbers from 0 in a random order: that of as many integers drawn."""
     with c.at(frame, span):
         key, start = c.draw((size,))
         drawn = ops.random_whole(ops.random_words(key, shape=(size,), start=start))

@@ -34,7 +34,7 @@ def _sliding(c: Context, x: Argument, name: str) -> tuple[Tensor, int]:
 
 
 def _each(argument: Argument | None, default: int, n: int, what: str) -> Ints:
-    """One whole number above 0 for each dimension."""
+    """One integer above 0 for each dimension."""
     if argument is None or argument.value is None:
         return (default,) * n
     given = list(argument.value) if isinstance(argument.value, list | tuple) else [argument.value] * n
