@@ -66,6 +66,10 @@ def _gather_apart(node: Node, number: int, axis: int) -> int | Slices:
     return Slices.PLACED if axis == chosen else axis if axis < chosen else axis + index.rank - 1
 
 
+def _gather_lower(out: Any, node: Node, table: str, index: str) -> str:
+    return str(out.node("Gather", [table, index], axis=node.attrs["axis"] % node.inputs[0].rank))
+
+
 gather = define(  # whole slices along an axis; a negative index counts from the end
     "gather",
     infer=_gather_infer,
@@ -74,7 +78,7 @@ gather = define(  # whole slices along an axis; a negative index counts from the
     jvp=linear,
     cost=free,
     grad=lambda g, y, table, index, axis: [scatter_add(g, index, shape=table.shape, axis=axis), NONE],
-    lower=lambda out, node, table, index: str(out.node("Gather", [table, index], axis=node.attrs["axis"])),
+    lower=_gather_lower,
     reference=lambda table, index, axis: np.take(table, index, axis=axis),
     finite=True,
     monotone=(1, 0),
@@ -174,8 +178,8 @@ def _pick_samples(rng: np.random.Generator) -> Sample:
 
 
 def _pick_lower(out: Any, node: Node, x: str, index: str) -> str:
-    last = out.shape([-1])
-    found = out.node("GatherElements", [x, out.node("Unsqueeze", [index, last])], axis=-1)
+    last = out.shape([node.rank])
+    found = out.node("GatherElements", [x, out.node("Unsqueeze", [index, last])], axis=node.rank)
     return str(out.node("Squeeze", [found, last]))
 
 
@@ -205,7 +209,7 @@ def _one_hot_lower(out: Any, node: Node, index: str) -> str:
         depth = node.attrs["depth"]
         whole = out.size(depth) if isinstance(depth, Dim) else out.constant(depth, "int")
         index = out.node("Mod", [index, whole], fmod=0)
-    column = out.node("Unsqueeze", [index, out.shape([-1])])
+    column = out.node("Unsqueeze", [index, out.shape([node.rank - 1])])
     return _hot(out, column, node.attrs["depth"])
 
 

@@ -57,7 +57,7 @@ def _lower(out: Any, node: Node, x: str) -> str:
     if _one_kernel(out, node):
         length: Any = node.inputs[0].shape[-1]
         ones = out.constant(np.ones(length), "float")
-        return str(out.node("LayerNormalization", [x, ones], axis=-1, epsilon=node.attrs["eps"]))
+        return str(out.node("LayerNormalization", [x, ones], axis=node.rank - 1, epsilon=node.attrs["eps"]))
     centred, root = _composed(out, node, x)
     return str(out.node("Div", [centred, root]))
 
@@ -75,7 +75,7 @@ def _one_kernel(out: Any, node: Node) -> bool:
 
 def _composed(out: Any, node: Node, x: str) -> tuple[str, str]:
     """x - mean, and the root of variance + eps."""
-    last = out.shape([-1])
+    last = out.shape([node.rank - 1])
     n = out.cast(out.size(node.inputs[0].shape[-1]), "float")
     centre = out.node("Div", [out.node("ReduceSum", [x, last], keepdims=1, noop_with_empty_axes=1), n])
     centred = out.node("Sub", [x, centre])

@@ -330,7 +330,7 @@ def _softmax(x: Array, axis: int, guarded: bool) -> Any:
 
 def _softmax_lower(out: Any, node: Node, x: str) -> str:
     """The kernel, which makes NaN of nothing but -inf; guarded e^(x - top) / Σ with a top that is finite."""
-    axis = node.attrs["axis"]
+    axis = node.attrs["axis"] % node.rank
     if not node.attrs["guarded"]:
         return str(out.node("Softmax", [x], axis=axis))
     axes = out.shape([axis])
@@ -398,7 +398,7 @@ log_softmax = define(  # x − logsumexp(x), made by fusing only: one kernel for
     samples=lambda rng: _without_guard(_softmax_samples(rng)),
     jvp=_log_softmax_jvp,
     cost=per_element,
-    lower=lambda out, node, x: str(out.node("LogSoftmax", [x], axis=node.attrs["axis"])),
+    lower=lambda out, node, x: str(out.node("LogSoftmax", [x], axis=node.attrs["axis"] % node.rank)),
     finite=True,
     apart=along_axis,
 )

@@ -203,6 +203,10 @@ def _concat_samples(rng: np.random.Generator) -> Sample:
     return Sample(parts, {"axis": axis})
 
 
+def _concat_lower(out: Any, node: Node, *xs: str) -> str:
+    return str(out.node("Concat", xs, axis=node.attrs["axis"] % node.rank)) if len(xs) > 1 else xs[0]
+
+
 concat: Op = define(
     "concat",
     infer=_concat_infer,
@@ -210,7 +214,7 @@ concat: Op = define(
     jvp=_concat_jvp,
     samples=_concat_samples,
     cost=free,
-    lower=lambda out, node, *xs: str(out.node("Concat", xs, axis=node.attrs["axis"])) if len(xs) > 1 else xs[0],
+    lower=_concat_lower,
     reference=lambda *xs, axis: np.concatenate(xs, axis),
     finite=True,
     monotone=(1,),
