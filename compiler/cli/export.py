@@ -20,6 +20,12 @@ def export(
     inference: Annotated[
         bool, Parameter(help="Keep only the predicting model: no training_info.", show_default=False)
     ] = False,
+    metadata: Annotated[
+        bool,
+        Parameter(
+            negative="--no-metadata", help="Keep the metadata of dlc; without them `onnx.compose` merges two files."
+        ),
+    ] = True,
     out: Annotated[Path | None, Parameter(name=("--output", "-o"), help="File to write.")] = None,
     output: Output = OUTPUT,
 ) -> None:
@@ -36,7 +42,8 @@ def export(
     from .trained import compiled_file
 
     compiled = compiled_file(file, predicts=True)
-    CompiledFile(export_inference(compiled.model), compiled.name).save(out)
+    made = export_inference(compiled.model, plain=not metadata)
+    CompiledFile(made, compiled.name).save(out, sealed=metadata)
     if output.json:
         report.say(json.dumps({"file": str(out), "bytes": out.stat().st_size}))
     else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
-from onnx import ModelProto, StringStringEntryProto
+from dlc.runtime import graphs
+from onnx import GraphProto, ModelProto, NodeProto, StringStringEntryProto, defs
 
 from ..defaults import PRECISIONS
 from ..diagnostics import InternalError
@@ -47,15 +49,66 @@ def serialize(model: ModelProto) -> bytes:
     return data
 
 
-def export_inference(model: ModelProto) -> ModelProto:
-    """The predicting model alone: no training_info, and no metadata about it."""
+def export_inference(model: ModelProto, *, plain: bool = False) -> ModelProto:
+    """The predicting model alone: no training_info, no metadata about it, and no result that only training reads.
+
+    `plain`: no metadata of dlc at all, so that `onnx.compose` merges two such models.
+    """
     kept = ModelProto()
     kept.CopyFrom(model)
     del kept.training_info[:]
-    for index in reversed(range(len(kept.metadata_props))):
-        if kept.metadata_props[index].key == "dlc.evaluate":
-            del kept.metadata_props[index]
+    _without_unread(kept)
+    there = {held.name for held in kept.graph.initializer}
+    only_trained = {held.name for info in model.training_info for held in info.algorithm.initializer} - there
+    props = {entry.key: entry.value for entry in kept.metadata_props if entry.key != "dlc.evaluate"}
+    if "dlc.signature" in props and only_trained:
+        said = json.loads(props["dlc.signature"])
+        for what in ("parameters", "states"):
+            said[what] = [entry for entry in said.get(what, ()) if entry["name"] not in only_trained]
+        props["dlc.signature"] = json.dumps(said, ensure_ascii=False)
+    if plain:
+        props = {key: value for key, value in props.items() if not key.startswith("dlc.")}
+        for node in _nodes(kept.graph):
+            others = [entry for entry in node.metadata_props if not entry.key.startswith("dlc.")]
+            del node.metadata_props[:]
+            node.metadata_props.extend(others)
+    del kept.metadata_props[:]
+    kept.metadata_props.extend(StringStringEntryProto(key=key, value=value) for key, value in props.items())
     return kept
+
+
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    for node in graph.node:
+        yield node
+        for body in graphs.subgraphs(node):
+            yield from _nodes(body)
+
+
+def _without_unread(model: ModelProto) -> None:
+    """Takes away the optional results of nodes that nothing in the model reads: float16 converters and others take
+    them for a mistake."""
+    nodes = list(_nodes(model.graph))
+    read = {name for node in nodes for name in graphs.reads(node)}
+    read.update(value.name for value in model.graph.output)
+    for node in nodes:
+        for body in graphs.subgraphs(node):
+            read.update(value.name for value in body.output)
+    versions = graphs.opsets(model)
+    gone: set[str] = set()
+    for node in nodes:
+        if len(node.output) < 2 or not defs.has(node.op_type, node.domain):
+            continue
+        formal = defs.get_schema(node.op_type, versions.get(node.domain, 1), node.domain).outputs
+        for number, name in enumerate(node.output):
+            optional = number < len(formal) and formal[number].option == defs.OpSchema.FormalParameterOption.Optional
+            if name and name not in read and optional:
+                node.output[number] = ""
+                gone.add(name)
+        while not node.output[-1]:
+            del node.output[-1]
+    declared = [value for value in model.graph.value_info if value.name not in gone]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(declared)
 
 
 def sources(model: ModelProto) -> dict[str, str]:
