@@ -114,8 +114,9 @@ def compile(
     return Program(module, precision, seed, warnings, folder)
 
 
-def load(path: str | Path) -> Any:
-    """A compiled .onnx file, ready for `Trainer` (dlc.runtime.file.CompiledFile)."""
+def load(path: str | Path, *, accept: bool = False) -> Any:
+    """A compiled .onnx file, ready for `Trainer` (dlc.runtime.file.CompiledFile). `accept` takes what another tool has
+    changed as it stands, where Error E0755 or E0758 would refuse it."""
     from dlc.runtime.file import CompiledFile
 
-    return CompiledFile.load(Path(path))
+    return CompiledFile.load(Path(path), accept=accept)

@@ -112,6 +112,18 @@ def test_what_is_accepted_trains(trained: Path, tmp_path: Path) -> None:
     assert Trainer(file, "cpu").evaluate(DATA)["accuracy"] > 0.5
 
 
+def test_a_changed_file_is_accepted_where_it_is_used(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "q.onnx"
+    static(trained, path)
+    before = path.read_bytes()
+    assert run(["evaluate", str(path), "--data", str(DATA), "--accept"]) == 0
+    assert run(["train", str(path), "--data", str(DATA), "--steps", "2", "--runs", str(tmp_path), "--accept"]) == 0
+    assert path.read_bytes() == before  # accepted for that call
+    assert Trainer(dlc.load(path, accept=True), "cpu").evaluate(DATA)["accuracy"] > 0.5
+    for words in (["train", SPECS / "xor.dl"], ["evaluate", tmp_path], ["train", "--resume", tmp_path]):
+        assert run([*map(str, words), "--accept"]) == 2
+
+
 def test_a_file_that_was_saved_again_with_imports_of_other_domains_trains(trained: Path, tmp_path: Path) -> None:
     """ONNX Runtime's saved models import every domain that it knows, and have an IR version of their own."""
     model = onnx.load(trained)

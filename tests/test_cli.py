@@ -344,7 +344,9 @@ def test_fmt(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("fmt", "--check", spec)[0] == 0
     assert run("fmt", spec)[0] == 0
     assert spec.read_text() == text
-    monkeypatch.setattr("sys.stdin", io.StringIO("model m{input x:float[batch,4];output y=x}"))
+    monkeypatch.setattr(
+        "sys.stdin", io.TextIOWrapper(io.BytesIO(b"model m{input x:float[batch,4];output y=x}"), "latin-1")
+    )
     assert run("fmt", "-") == (0, text, "") and "`--check`" in run("fmt", "--chekc", "-")[2]
     assert run("fmt", "--check", *sorted(SPECS.rglob("*.dl")))[2] == ""
 

@@ -85,3 +85,43 @@ def test_a_hyperparameter_is_no_option(run, command: str, words: list[str], help
 def test_what_is_an_option_by_another_name(run, words: list[str], help: str) -> None:
     status, _, err = run("train", SPECS / "digits.dl", *words)
     assert status == 2 and err.splitlines()[1:] == [f"   = help: {help}"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("check a.dl --seed 1 --seed 2", ["`--seed` is given more than once"]),
+        ("train a.dl --device tpu", ["`--device` does not take `tpu`", "auto, cpu, cuda"]),
+        ("check a.dl --device tpu", ["`--device` does not take `tpu`", "it takes cuda"]),
+        ("compile a.dl --emit grpah", ["tokens, syntax, graph, simplified", "did you mean `graph`?"]),
+        ("graph a.dl --stage x", ["graph, step, predict"]),
+        ("completion tcsh", ["bash, zsh, fish"]),
+        ("check a.dl --precision double", ["float32, float64"]),
+        ("train a.dl --gpu", ["`--device cuda`"]),
+        ("evaluate a.onnx --cuda", ["`--device cuda`"]),
+        ("train a.dl --verbose", ["`--log-every 1`"]),
+        ("train a.dl -v", ["`--log-every 1`"]),
+        ("predict a.onnx -v", ["`--debug`"]),
+        ("evaluate a.onnx --epochs 3", ["`dlc train` takes it"]),
+        ("train a.dl --output x", ["`--runs x`"]),
+        ("train a.dl --batch-size 16", ["`--batch 16`"]),
+        ("compile a.dl --seed -1", ["not negative"]),
+        ("compile a.dl --emit graph --seed -1", ["not negative"]),
+        ("compile a.dl --emit graph --max-nodes 0", ["`--max-nodes`", "above 0"]),
+        ("graph a.dl --seed -1", ["not negative"]),
+        ("grad a.dl --wrt x --max-nodes -3", ["above 0"]),
+        ("predict a.onnx --seed -1", ["not negative", "found -1"]),
+        ("predict a.onnx --rows 0", ["`--rows`", "above 0"]),
+    ],
+)
+def test_what_an_option_takes(run, words: str, says: list[str]) -> None:
+    status, out, err = run(*words.split())
+    assert (status, out) == (2, "")
+    assert err.startswith("error[E0790]: ") and "= help: " in err
+    for part in says:
+        assert part in err
+
+
+def test_a_hyperparameter_comes_before_another_tools_word(run, tmp_path: Path) -> None:
+    (tmp_path / "m.dl").write_text("model m(v = 1) { input x: float[batch, 4]; output y = v * x }\n")
+    assert "`--set v=3`" in run("train", tmp_path / "m.dl", "--v", "3")[2]

@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # a process of our own: what a compiler makes lives to the end, looking through it is for nothing
         gc.set_threshold(500_000, 50, 50)
         atexit.register(gc.freeze)
+        report.complete()
     tokens = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in tokens
     try:
@@ -69,6 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as ending:  # of rich, where nobody reads on what it prints
+        if not isinstance(ending.__context__, BrokenPipeError):
+            raise
         return 0
     except MemoryError:
         return report.failed(

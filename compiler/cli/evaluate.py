@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
 from . import report
-from .options import OUTPUT, Device, Output
+from .options import OUTPUT, Accept, Device, Output
 
 
 def evaluate(
@@ -23,6 +23,7 @@ def evaluate(
             help="An .npz or .csv file with inputs and targets. A run has its own: what it validated on, if it did."
         ),
     ] = None,
+    accept: Accept = False,
     device: Device = "auto",
     output: Output = OUTPUT,
 ) -> None:
@@ -34,7 +35,7 @@ def evaluate(
 
     from .trained import compiled_file
 
-    compiled = compiled_file(file)
+    compiled = compiled_file(file, accept=accept)
     if data is None and not file.is_dir():
         raise Error(
             "E0790",

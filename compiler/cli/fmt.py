@@ -22,15 +22,15 @@ def fmt(
 ) -> None:
     """Format specs in the standard form. Only white space changes."""
     from ..syntax.format import format_source
-    from ..syntax.parser import make_source, read_source
+    from ..syntax.parser import decoded, read_source
 
     if not files:
         raise Error("E0790", "`dlc fmt` needs a file", help="dlc fmt specs/digits.dl, or `-` for the standard input")
     changed: list[str] = []
     for path in files:
         if str(path) == "-":
-            text = sys.stdin.read()
-            new = format_source(make_source(text, "<stdin>"))
+            data = sys.stdin.buffer.read()  # UTF-8 as in a file, whatever the locale
+            new, text = format_source(decoded(data, "<stdin>")), data.decode("utf-8")
             if not check:
                 report.data(new)
         else:

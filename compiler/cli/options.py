@@ -31,6 +31,9 @@ def whole(_: object, tokens: Sequence[Token]) -> int:
 
 Whole = Annotated[int, Parameter(converter=whole, n_tokens=1, accepts_keys=False)]
 Device = Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where it runs; cuda fails where there is no CUDA.")]
+Accept = Annotated[
+    bool, Parameter(help="Take a .onnx file that another tool has changed as it stands.", show_default=False)
+]
 Data = Annotated[Path | None, Parameter(help="An .npz or .csv file; takes precedence over the spec's.")]
 
 
@@ -61,6 +64,11 @@ class Compilation:
         """`--set`, with `--seed` as the setting of that name."""
         return dict(setting(text) for text in self.set)
 
+    def _check(self) -> None:
+        if self.seed is not None:
+            check_seed(self.seed)
+        positive("max-nodes", self.max_nodes)
+
     def given(self) -> list[str]:
         """The options that differ from their defaults, as they are written."""
         return [
@@ -73,8 +81,7 @@ class Compilation:
         """The spec compiled as far as a graph; its warnings are shown."""
         from ..program import compile
 
-        if self.seed is not None:
-            check_seed(self.seed)
+        self._check()
         program = compile(
             spec,
             model=self.model,
@@ -93,6 +100,7 @@ class Compilation:
         from ..elaborate import elaborate
         from ..pipeline import differentiate, optimize, source_of, stabilize
 
+        self._check()
         problems = Problems()
         source, folder = source_of(spec)
         module = elaborate(
@@ -144,7 +152,22 @@ OUTPUT, COMPILATION = Output(), Compilation()  # the defaults
 
 def check_seed(seed: int) -> None:
     if not 0 <= seed < 2**63:
-        raise Error("E0790", "`--seed` takes a whole number, not negative", notes=[f"found {seed}"])
+        raise Error(
+            "E0790",
+            "`--seed` takes a whole number, not negative",
+            notes=[f"found {seed}"],
+            help="--seed 0, or any to 2^63 - 1",
+        )
+
+
+def positive(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise Error(
+            "E0790",
+            f"`--{name}` takes a whole number above 0",
+            notes=[f"found {value}"],
+            help=f"leave `--{name}` out for its default: dlc COMMAND --help",
+        )
 
 
 def is_spec(path: Path) -> bool:

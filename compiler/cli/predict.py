@@ -16,7 +16,7 @@ from dlc.runtime.failures import Error
 
 from . import report
 from .files import write
-from .options import OUTPUT, Device, Output, Whole
+from .options import OUTPUT, Device, Output, Whole, check_seed, positive
 
 Arrays = Mapping[str, "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"]
 
@@ -43,6 +43,9 @@ def predict(
 
     from .trained import compiled_file
 
+    if seed is not None:
+        check_seed(seed)
+    positive("rows", rows)
     if out is not None and out.suffix.lower() not in (".npz", ".csv"):
         raise Error(
             "E0799",

@@ -64,6 +64,13 @@ def _paint_line(line: str) -> str:
     return line
 
 
+def complete() -> None:
+    """Gives a process that was started without one of its standard streams (`>&-`) an empty one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  (to the end)
+
+
 def say(text: str) -> None:
     """A line of a result, or of JSON, on stdout."""
     print(plain(text), flush=True)
@@ -84,10 +91,11 @@ def show(columns: Iterable[tuple[str, bool]], rows: Iterable[Iterable[str]], hea
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=header)
     for title, numbers in columns:
-        table.add_column(title, justify="right" if numbers else "left", no_wrap=header)
+        table.add_column(title, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))  # as Text: no markup in names
-    Console(highlight=False, soft_wrap=True).print(table)
+    # A terminal folds long cells, so that nothing of them is lost; elsewhere lines are as long as they are.
+    Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000).print(table)
 
 
 def note(text: str) -> None:
@@ -96,7 +104,7 @@ def note(text: str) -> None:
 
 
 def _note(text: str) -> None:
-    with suppress(BrokenPipeError, ValueError):
+    with suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
 
 

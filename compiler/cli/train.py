@@ -11,7 +11,19 @@ from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
 from . import report
-from .options import COMPILATION, OUTPUT, Compilation, Data, Device, Output, Whole, check_seed, is_spec
+from .options import (
+    COMPILATION,
+    OUTPUT,
+    Accept,
+    Compilation,
+    Data,
+    Device,
+    Output,
+    Whole,
+    check_seed,
+    is_spec,
+    positive,
+)
 
 if TYPE_CHECKING:
     from dlc.runtime.callbacks import History
@@ -30,6 +42,7 @@ def train(
     batch: Annotated[Whole | None, Parameter(help="Rows per update; takes precedence over the spec's.")] = None,
     resume: Annotated[Path | None, Parameter(help="Continue a run: its folder.")] = None,
     runs: Annotated[Path, Parameter(help="Where run folders are made.")] = Path("runs"),
+    accept: Accept = False,
     device: Device = "auto",
     log_every: Annotated[
         Whole | None,
@@ -57,12 +70,13 @@ def train(
             "E0790", "`dlc train` takes a spec, a .onnx file, or --resume RUN", help="dlc train specs/digits.dl"
         )
     for name, value in (("epochs", epochs), ("steps", steps), ("batch", batch), ("log-every", log_every)):
-        if value is not None and value < 1:
-            raise Error("E0790", f"`--{name}` takes a whole number above 0", notes=[f"found {value}"])
+        positive(name, value)
     if quiet and log_every is not None:
         raise Error("E0790", "`--quiet` and `--log-every` contradict each other", help="give one of them")
     if compilation.seed is not None:
         check_seed(compilation.seed)
+    if accept and (file is None or is_spec(file)):
+        raise Error("E0790", "`--accept` is for .onnx files", help="leave it out")
     if resume is not None:
         compilation.refuse(resume)
         trainer = Trainer.resume(resume, device=device)
@@ -70,7 +84,7 @@ def train(
         trainer = Trainer(compilation.program(file, output), device=device, seed=compilation.seed)
     else:
         compilation.refuse(file, "--seed")
-        trainer = Trainer(compiled_file(file, quiet), device=device, seed=compilation.seed)
+        trainer = Trainer(compiled_file(file, quiet, accept=accept), device=device, seed=compilation.seed)
     heard = listener(output.json, log_every, quiet)
     try:
         history = trainer.fit(

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from dlc.runtime.file import CompiledFile
 
 
-def compiled_file(path: Path, quiet: bool = False, predicts: bool = False) -> CompiledFile:
+def compiled_file(path: Path, quiet: bool = False, predicts: bool = False, accept: bool = False) -> CompiledFile:
     """A .onnx file, or that of a run folder with the state which the folder means; stderr is told where that is not
     the end of its training, and where a file has no checksum, unless it is to be quiet. `predicts`: training is not
-    needed, so what of it another tool has spoilt is said and left out."""
+    needed, so what of it another tool has spoilt is said and left out. `accept`: what another tool has changed is
+    taken as it stands."""
     from dlc.runtime.checkpoint import Run
     from dlc.runtime.file import CompiledFile
 
@@ -26,10 +27,14 @@ def compiled_file(path: Path, quiet: bool = False, predicts: bool = False) -> Co
             f"`{path}` is a spec: this command takes a compiled file",
             help=f"dlc train {path}, or dlc compile {path}",
         )
+    if accept and path.is_dir():
+        raise Error(
+            "E0790", f"`--accept` is for .onnx files: `{path}` is a folder", help=f"dlc check {path}/NAME.onnx --accept"
+        )
     if path.is_dir():
         file, said = Run(path).trained()
     else:
-        file, said = predicting(path) if predicts else CompiledFile.load(path), None
+        file, said = predicting(path) if predicts else CompiledFile.load(path, accept=accept), None
     if said is not None and not quiet:
         report.note(f"note: {said}")
     if not file.sealed and not quiet:

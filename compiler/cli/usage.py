@@ -5,9 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import get_args
 
 from cyclopts import CycloptsError
-from cyclopts.exceptions import MissingArgumentError, UnknownCommandError, UnknownOptionError
+from cyclopts.exceptions import (
+    CoercionError,
+    MissingArgumentError,
+    RepeatArgumentError,
+    UnknownCommandError,
+    UnknownOptionError,
+)
 from dlc.runtime.failures import Error
 from dlc.runtime.nearest import nearest
 
@@ -35,6 +42,19 @@ def explained(problem: CycloptsError, commands: Iterable[str], tokens: Sequence[
         name = problem.keyword or problem.argument.name
         given = any(token == name or token.startswith(f"{name}=") for token in tokens)
         return Error("E0790", f"`{name}` needs a value" if given else f"`dlc {command}` needs {name}", help=usage)
+    if isinstance(problem, RepeatArgumentError):
+        name = problem.token.keyword or problem.token.value
+        return Error("E0790", f"`{name}` is given more than once", help=f"give it once; {usage}")
+    if isinstance(problem, CoercionError) and problem.token is not None and (choices := _choices(problem)):
+        name, found = problem.token.keyword, problem.token.value
+        name = f"`{name}`" if name else f"`dlc {command}`"
+        hits = nearest(found, choices, 1)
+        return Error(
+            "E0790",
+            f"{name} does not take `{found}`",
+            notes=["it takes " + ", ".join(choices)],
+            help=f"did you mean `{hits[0]}`?" if hits else usage,
+        )
     message = str(problem).rstrip(".").partition(". ")[0]
     message = re.sub(r'"([^"]*)"', r"`\1`", message)
     unused = re.match(r"Unused Tokens: \[(.*)\]", message)
@@ -43,18 +63,69 @@ def explained(problem: CycloptsError, commands: Iterable[str], tokens: Sequence[
     return Error("E0790", message[:1].lower() + message[1:], help=usage)
 
 
+def _choices(problem: CoercionError) -> list[str]:
+    """The words that an option takes; none where it takes others."""
+    whole = problem.argument.hint if problem.argument is not None else problem.target_type
+    waiting, found = [problem.target_type, whole], list[str]()
+    while waiting:
+        for part in get_args(waiting.pop()):
+            if isinstance(part, str):
+                found.append(part)
+            else:
+                waiting.append(part)
+    return list(dict.fromkeys(found))
+
+
+# What other tools call an option, and what says it here: of several, the first that the command has.
+ELSEWHERE = {
+    **dict.fromkeys(("gpu", "cuda", "use_gpu", "use_cuda", "gpus"), ("--device cuda",)),
+    **dict.fromkeys(("cpu", "no_cuda", "no_gpu"), ("--device cpu",)),
+    **dict.fromkeys(("verbose", "v", "vv", "log_interval", "log_steps"), ("--log-every 1", "--debug")),
+    **dict.fromkeys(("silent", "s"), ("--quiet",)),
+    **dict.fromkeys(("fp64", "double", "float64"), ("--precision float64",)),
+    **dict.fromkeys(("dtype",), ("--precision VALUE",)),
+    **dict.fromkeys(("out", "outfile", "output_file", "save", "to"), ("--output VALUE",)),
+    **dict.fromkeys(
+        ("output", "o", "output_dir", "out_dir", "outdir", "log_dir", "save_dir", "logdir"),
+        ("--output VALUE", "--runs VALUE"),
+    ),
+    **dict.fromkeys(("input", "i", "dataset", "train_data", "test_data"), ("--data VALUE",)),
+    **dict.fromkeys(("val", "val_data", "valid", "validation_data"), ("--validation VALUE",)),
+    **dict.fromkeys(("checkpoint", "resume_from", "continue", "ckpt"), ("--resume VALUE",)),
+    **dict.fromkeys(("batch_size", "minibatch", "b", "bs"), ("--batch VALUE",)),
+    **dict.fromkeys(("num_epochs", "max_epochs", "n_epochs", "e"), ("--epochs VALUE",)),
+    **dict.fromkeys(("max_steps", "num_steps", "iterations"), ("--steps VALUE",)),
+    **dict.fromkeys(("overwrite", "f", "y"), ("--force",)),
+    **dict.fromkeys(("training", "no_training", "predict_only"), ("--inference",)),
+}
+# Options of other commands than the one that was called.
+TRAINS = ("epochs", "steps", "batch", "batch_size", "resume", "runs", "log_every", "num_epochs", "max_epochs")
+
+
+def _elsewhere(name: str, value: str, own: Iterable[str]) -> str | None:
+    """The option of this command that says what another tool's `name` does."""
+    for said in ELSEWHERE.get(name, ()):
+        if said.split()[0] in own:
+            return f"`{said.replace('VALUE', value)}`"
+    return None
+
+
 def _option(problem: UnknownOptionError, command: str, tokens: Sequence[str]) -> Error:
     """An option that the command does not have: one of its own, or what `--set` takes."""
     asked = (problem.token.keyword or problem.token.value).partition("=")[0]
     message, usage = f"`dlc {command}` has no option `{asked}`", f"dlc {command} --help"
     name, value = asked.lstrip("-").replace("-", "_"), _value(asked, tokens)
     own = [option for argument in problem.argument_collection for option in argument.names if option.startswith("--")]
-    if "--set" not in own:
-        near = _near(asked, own)
-        return Error("E0790", message, help=f"{near} See {usage}" if near else usage)
-    known = _settable(tokens)
+    known = _settable(tokens) if "--set" in own else []
     if name in known:
         return Error("E0790", message, help=f"`--set {name}={value}`")
+    if said := _elsewhere(name, value, own):
+        return Error("E0790", message, help=said)
+    if "--set" not in own:
+        if name in TRAINS:
+            return Error("E0790", message, help=f"`dlc train` takes it; {usage}")
+        near = _near(asked, own)
+        return Error("E0790", message, help=f"{near} See {usage}" if near else usage)
     meant = _of_other_libraries(name)
     if meant is not None and f"--{meant}" in own:
         return Error("E0790", message, help=f"`--{meant} {value}`")

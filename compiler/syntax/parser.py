@@ -61,6 +61,11 @@ def read_source(path: str | os.PathLike[str]) -> Source:
         raise error("E0702", f"the file `{name}` cannot be read: {reason}") from None
     if len(data) > MAX_BYTES:
         raise error("E0702", f"the file `{name}` cannot be read: it is larger than {MAX_BYTES // 2**20} MB")
+    return decoded(data, name)
+
+
+def decoded(data: bytes, name: str) -> Source:
+    """The text of a file that was read."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as failure:
