@@ -46,8 +46,8 @@ def explained(problem: CycloptsError, commands: Iterable[str], tokens: Sequence[
         name = problem.token.keyword or problem.token.value
         return Error("E0790", f"`{name}` is given more than once", help=f"give it once; {usage}")
     if isinstance(problem, CoercionError) and problem.token is not None and (choices := _choices(problem)):
-        name, found = problem.token.keyword, problem.token.value
-        name = f"`{name}`" if name else f"`dlc {command}`"
+        found = problem.token.value
+        name = f"`{problem.token.keyword or f'dlc {command}'}`"
         hits = nearest(found, choices, 1)
         return Error(
             "E0790",
