@@ -56,7 +56,8 @@ def staleness(model: ModelProto, name: str, *, state: bool = True) -> Error | No
         "another tool has changed this file, and its training part no longer fits",
         where=name,
         notes=notes,
-        help=f"{GOES_ON}; to train what stands here all the same: dlc train FILE.onnx --accept, or for good dlc check FILE.onnx --accept",
+        help=f"{GOES_ON}; to train what stands here all the same: dlc train FILE.onnx --accept, "
+        "or for good: dlc check FILE.onnx --accept",
     )
 
 
