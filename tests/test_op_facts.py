@@ -135,6 +135,31 @@ def test_limit(op):
     assert op.limit == held
 
 
+def moves(op: Op) -> bool:
+    """Whether a function of each float operand is that function of the result, on all samples of float results."""
+    seen = False
+    for sample in drawn(op):
+        found = value(op, sample.inputs, sample.attrs)
+        if found.dtype.kind == "f" and any(x.dtype.kind == "f" for x in sample.inputs):
+            moved = [np.sin(13 * x + 1) if x.dtype.kind == "f" else x for x in sample.inputs]
+            if not np.array_equal(value(op, moved, sample.attrs), np.sin(13 * found + 1), equal_nan=True):
+                return False
+            seen = True
+    return seen
+
+
+@every_op
+def test_moves(op):
+    assert op.moves == moves(op)
+
+
+@every_op
+def test_index(op):
+    """An index: the last operand is one of integers on every sample, where other operations take floats there."""
+    last = [sample.inputs[-1].dtype.kind for sample in drawn(op) if sample.inputs]
+    assert op.index == (set(last) == {"i"} and not op.elementwise)
+
+
 @every_op
 def test_marker(op):
     """A marker has the value of its first operand on every sample."""
@@ -156,7 +181,8 @@ def test_operations_without_samples_state_little():
     """Where no sample can hold a fact to account, only leaves say that what they hold is finite."""
     for op in OPS.values():
         if op.samples is None:
-            assert not (op.elementwise or op.monotone or op.limit or op.apart or op.marker or op.arguments)
+            assert not (op.elementwise or op.monotone or op.moves or op.index or op.limit)
+            assert not (op.apart or op.marker or op.arguments)
             assert not op.finite or op.name in ("input", "variable", "seed", "size")
 
 

@@ -17,7 +17,6 @@ from .batch_mixing import times
 
 REDUCES = {"reduce_sum": "sum", "reduce_max": "max", "reduce_min": "min", "matmul": "sum", "scatter_add": "sum"}
 COMBINED = ("mean", "sum", "min", "max")
-ALIKE = ("cast", "reshape", "broadcast_to", "transpose", "slice")  # each element of the result is one of the operand
 TURNED = {"min": "max", "max": "min"}
 
 
@@ -54,7 +53,8 @@ def kinds(order: Sequence[Node], batch: str) -> dict[Node, str]:
 
 def _arithmetic(node: Node, given: list[str], batch: str) -> str:
     name = node.op.name
-    if name in ALIKE and (name != "cast" or node.dtype == "float" or node.dtype == node.inputs[0].dtype):
+    converted = name == "cast" and node.dtype in ("float", node.inputs[0].dtype)
+    if converted or (node.op.moves and len(given) == 1):
         return given[0]
     if name == "reduce_sum" and given[0] in ("mean", "sum"):
         return given[0]

@@ -12,8 +12,6 @@ from ..ir.graph import Node
 from ..ir.reachable import dependent
 from ..ir.types import Dim, Size, names_of, product
 
-CHOICES = ("gather", "pick", "one_hot", "scatter_add")  # by an index, their last operand
-
 
 def times(size: Size, batch: str) -> int:
     """How often the batch is a factor of a size, at most."""
@@ -32,7 +30,7 @@ def meetings(order: Sequence[Node], batch: str) -> dict[Node, Node]:
     places: dict[Node, None] = {}  # an index computed from `arange(batch)`
     met: dict[Node, Node] = {}
     for node in order:
-        operands = node.inputs[:-1] if node.op.name in CHOICES and len(node.inputs) > 1 else node.inputs
+        operands = node.inputs[:-1] if node.op.index and len(node.inputs) > 1 else node.inputs
         counts = node.op.name == "arange" and any(times(size, batch) for size in node.shape)
         if counts or any(source in places for source in operands):
             places[node] = None

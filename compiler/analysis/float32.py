@@ -13,7 +13,6 @@ from ..ir.reachable import dependent
 from ..source import Source, Span
 
 NUMBER = re.compile(r"(?<![\w.])(\d[\d_]*\.?[\d_]*|\.\d+)([eE][+-]?\d+)?(?![\w.])|#.*|\"[^\"\n]*\"")
-ARRANGING = ("concat", "reshape", "expand_dims", "broadcast_to", "transpose", "slice")  # elements only move
 
 
 def warn(module: Module, source: Source, problems: Problems) -> None:
@@ -30,7 +29,7 @@ def warn(module: Module, source: Source, problems: Problems) -> None:
     for node in order:
         if node.op.name == "constant" and node.dtype == "float" and (lost := _lost(node)) is not None:
             held[node] = (lost, node)
-        elif node.op.name in ARRANGING and node not in moving:
+        elif node.op.moves and node not in moving:
             held.update((node, held[x]) for x in node.inputs if x in held)
         for value in (node, *node.inputs):
             if value in held and (node in moving or node in starts):

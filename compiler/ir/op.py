@@ -87,6 +87,9 @@ class Op:
         overflow aside.
     monotone: 1 where the result never falls as an operand grows, -1 where it never grows; one number for each
         operand, or one for all of them. () where nothing of the kind holds or is known.
+    moves: each element of the result is an element of an operand of the result's dtype, whatever that element is: its
+        place and the other operands decide. So a function of each element may be taken before or after.
+    index: the last operand says, in integers, which elements of the others the operation reads or writes.
     limit: each element of the result is one of an operand or 0, whichever lies above (or below) the other.
     apart(node, operand, dimension) -> what becomes of the slices along that dimension of that operand: the dimension of
         the result along which slice i moves slice i alone, or one of `Slices`, which says how they do not stay apart.
@@ -107,6 +110,8 @@ class Op:
     elementwise: bool = False
     finite: bool = False
     monotone: tuple[int, ...] = ()
+    moves: bool = False
+    index: bool = False
     limit: bool = False
     apart: Apart | None = None
     marker: bool = False

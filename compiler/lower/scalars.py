@@ -9,34 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ..ir.graph import Node
+from ..ops.match import on_elements
 
 ROUNDED_ONCE = ("mul", "div", "neg", "cast")  # a chain of these alone loses nothing that matters
-ARITHMETIC = (
-    *ROUNDED_ONCE,
-    "add",
-    "sub",
-    "pow",
-    "exp",
-    "expm1",
-    "log",
-    "log1p",
-    "sqrt",
-    "sin",
-    "cos",
-    "tanh",
-    "sigmoid",
-    "abs",
-    "relu",
-    "floor",
-    "ceil",
-    "round",
-    "maximum",
-    "minimum",
-    "mod",
-    "floordiv",
-    "where",
-)
-COMPARED = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
 def rounded_once(
@@ -48,7 +23,7 @@ def rounded_once(
     for node in nodes:
         if not node.rank and (_leaf(node) or node not in known):
             floats = [source for source in node.inputs if source.dtype == "float"]
-            made = node.op.name in COMPARED or (node.dtype == "float" and node.op.name in ARITHMETIC)
+            made = on_elements(node) and node.dtype in ("float", "bool")
             if _leaf(node):
                 able[node] = False
             elif made and floats and all(source in able or source.op.name == "constant" for source in floats):

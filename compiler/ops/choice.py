@@ -180,6 +180,7 @@ _where = define(
     cost=free,
     elementwise=True,
     finite=True,
+    moves=True,
 )
 
 
@@ -229,6 +230,7 @@ stop_gradient = define(
     finite=True,
     monotone=(1,),
     marker=True,
+    moves=True,
 )
 cut = define(  # an intermediate value by which a derivative is taken: no rewrite looks through it
     "cut",
@@ -243,6 +245,7 @@ cut = define(  # an intermediate value by which a derivative is taken: no rewrit
     finite=True,
     monotone=(1,),
     marker=True,
+    moves=True,
 )
 
 
@@ -291,4 +294,5 @@ tie = define(  # x, but not before some other values are computed: no rewrite lo
     finite=True,
     marker=True,
     apart=lambda node, number, axis: Slices.UNREAD if number else axis,
+    moves=True,
 )

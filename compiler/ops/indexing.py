@@ -83,6 +83,8 @@ gather = define(  # whole slices along an axis; a negative index counts from the
     finite=True,
     monotone=(1, 0),
     apart=_gather_apart,
+    moves=True,
+    index=True,
 )
 
 
@@ -155,6 +157,7 @@ scatter_add: Op = define(  # the adjoint of gather: zeros of a shape, to which t
     finite=True,
     monotone=(1, 0),
     apart=_scatter_apart,
+    index=True,
 )
 
 
@@ -195,6 +198,8 @@ pick = define(  # x[..., index]: one element of each row; a negative index count
     finite=True,
     monotone=(1, 0),
     apart=lambda node, number, axis: Slices.PLACED if axis == node.rank else axis,
+    moves=True,
+    index=True,
 )
 
 
@@ -234,6 +239,7 @@ one_hot: Op = define(
     ),
     finite=True,
     apart=lambda node, number, axis: axis,
+    index=True,
 )
 
 

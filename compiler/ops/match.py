@@ -52,6 +52,11 @@ def spread(x: Node, shape: Shape) -> Node:
     return ops.broadcast_to(x, shape=shape)
 
 
+def hidden(node: Node) -> bool:
+    """Whether an operation says nothing about the mathematics: its result is its first operand."""
+    return node.op.marker or node.op.name == "cast"
+
+
 def on_elements(node: Node) -> bool:
     """Whether it acts on each element, and is no marker, which rules do not look through."""
     return node.op.elementwise and not node.op.marker

@@ -183,6 +183,8 @@ _take_op = define(
     finite=True,
     monotone=(1, 0),
     apart=lambda node, number, axis: Slices.PLACED if (number, axis) == (0, node.attrs["axis"]) else axis,
+    moves=True,
+    index=True,
 )
 
 
@@ -243,6 +245,7 @@ _put_op: Op = define(  # the adjoint of take_along: zeros, to which the elements
     finite=True,
     monotone=(1, 0),
     apart=along_axis,
+    index=True,
 )
 
 

@@ -74,6 +74,7 @@ _reshape = define(
     finite=True,
     monotone=(1,),
     apart=_reshape_apart,
+    moves=True,
 )
 
 
@@ -107,6 +108,7 @@ _transpose = define(
     finite=True,
     monotone=(1,),
     apart=lambda node, number, axis: list(node.attrs["perm"]).index(axis),
+    moves=True,
 )
 
 
@@ -152,6 +154,7 @@ _broadcast_to = define(
     finite=True,
     monotone=(1,),
     apart=aligned,
+    moves=True,
 )
 
 
@@ -219,6 +222,7 @@ concat: Op = define(
     finite=True,
     monotone=(1,),
     apart=lambda node, number, axis: Slices.PLACED if axis == node.attrs["axis"] % node.rank else axis,
+    moves=True,
 )
 
 

@@ -80,6 +80,7 @@ _slice = define(
     finite=True,
     monotone=(1,),
     apart=_apart,
+    moves=True,
 )
 
 

@@ -113,16 +113,19 @@ def log_inside(node: Node) -> Node | None:
         return None
     if x.op.name == "where":
         return ops.where(x.inputs[0], ops.log(x.inputs[1]), ops.log(x.inputs[2]))
-    if x.op.name in _CHOICES:
+    if _rearranged(x):
         return node.graph.add(x.op, (ops.log(x.inputs[0]), *x.inputs[1:]), x.attrs)
     return None
 
 
-_CHOICES = ("pick", "gather", "reshape", "transpose", "slice", "broadcast_to")
+def _rearranged(x: Node) -> bool:
+    """Whether the elements are those of the first operand, in other places."""
+    same = [source.dtype == x.dtype for source in x.inputs]
+    return x.op.moves and not x.op.marker and same[0] and not any(same[1:])
 
 
 def _has_stable_log(x: Node, depth: int = 8) -> bool:
-    while x.op.name in _CHOICES and depth:
+    while _rearranged(x) and depth:
         x, depth = x.inputs[0], depth - 1
     if x.op.name in ("exp", "softmax", "sigmoid") or _is_sum_exp(x):
         return True

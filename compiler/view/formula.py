@@ -20,6 +20,7 @@ from ..ir.module import Module
 from ..ir.reachable import needed
 from ..ir.rebuild import rebuild
 from ..ir.types import Dim, Size
+from ..ops.match import hidden
 from ..optimize import simplify
 from .notation import (
     COMPARISONS,
@@ -89,7 +90,6 @@ def _find(name: str, known: dict[str, Node], option: str) -> Node:
 # --- graph -> expression
 
 FUNCTIONS = {"sigmoid": "σ", "one_hot": "onehot", "reduce_max": "max", "reduce_min": "min", "reduce_prod": "prod"}
-INVISIBLE = ("cast", "broadcast_to", "stop_gradient", "cut", "tie")
 DRAWS = {"random_uniform": "uniform(0, 1)", "random_normal": "normal(0, 1)", "random_below": "bernoulli({share:g})"}
 
 
@@ -150,7 +150,7 @@ class _Writer:
             value: np.ndarray = attrs["value"]
             same = bool(value.size) and bool((value == value.flat[0]).all())
             return Number(float(value.flat[0])) if same else Symbol("C")
-        if name in INVISIBLE or (name == "reshape" and _same_but_ones(node)):
+        if hidden(node) or name == "broadcast_to" or (name == "reshape" and _same_but_ones(node)):
             return args[0]
         if name == "neg":
             return scale(args[0], -1.0)

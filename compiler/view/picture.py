@@ -25,6 +25,7 @@ from ..ir.graph import Node, show_attr
 from ..ir.module import Module
 from ..ir.reachable import needed
 from ..ir.types import show_shape
+from ..ops.match import hidden
 
 SHOWN = {"graph": ("output/", "loss", "metric/"), "step": ("loss", "metric/", "next/"), "predict": ("output/",)}
 STAGES = tuple(SHOWN)
@@ -34,7 +35,6 @@ LARGEST = 1_500  # boxes; beyond it layers are folded, the deepest first
 # curves around 1,500 boxes took it more than 15 minutes.
 MANY = 250
 QUICK = ", nslimit=0.2, nslimit1=0.2, mclimit=0.05, splines=line"
-HIDDEN = ("cast", "stop_gradient", "cut", "tie")  # say nothing about the mathematics
 WRITTEN = ("constant", "size")  # single values written into their users
 
 SYMBOLS = {  # operations as they are written; the others go by their names
@@ -146,7 +146,7 @@ class _Drawing:
             self.forward = set(self._needed(figures, keys=True))
             self.layers = {scope[0] for node in self.forward if (scope := scope_of(node.scope))}
         for node in needed:
-            if not written(node) and node.op.name not in HIDDEN:
+            if not written(node) and not hidden(node):
                 self._box(node)
         for node, titles in shown.items():
             self._result(node, titles)
@@ -166,7 +166,7 @@ class _Drawing:
         self.picture.add_node(box)
         for source in node.inputs:
             seen = source
-            while seen.op.name in HIDDEN:
+            while hidden(seen):
                 seen = seen.inputs[0]
             if not written(seen) and seen in self.boxes:
                 self._arrow(seen, box)
@@ -223,7 +223,7 @@ class _Drawing:
         return f"{node.op.name}: {node.type}" + (f", {node.span}" if node.span else "")
 
     def _result(self, node: Node, titles: Sequence[str]) -> None:
-        while node.op.name in HIDDEN:
+        while hidden(node):
             node = node.inputs[0]
         kind = "loss" if "loss" in titles else "result"
         box = Box(kind, (*titles, str(node.type)), (), ", ".join(titles))
@@ -235,7 +235,7 @@ class _Drawing:
     def _next(self, path: str, node: Node) -> None:
         """The new value of a parameter goes into a box of its own: a step is drawn without circles."""
         variable = self.module.variables.get(path)
-        drawn = not written(node) and node.op.name not in HIDDEN
+        drawn = not written(node) and not hidden(node)
         if variable is not None and self.kinds.get(path) == "parameter" and drawn:
             box = Box("parameter", (f"new {path}", show_shape(node.shape)), (), f"{path} after the step")
             self.picture.add_node(box)
@@ -251,7 +251,7 @@ def written(node: Node) -> bool:
     """Whether a value is written into its users: a single number, or a size."""
     if node.op.name == "constant" and node.rank and node.attrs["value"].size == 1:
         return True
-    if node.op.name in ("broadcast_to", "reshape", *HIDDEN):
+    if node.op.name in ("broadcast_to", "reshape") or hidden(node):
         return written(node.inputs[0]) and node.inputs[0].rank == 0
     return node.op.name in WRITTEN and node.rank == 0
 
