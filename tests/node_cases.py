@@ -28,7 +28,7 @@ REFUSED = {
     "uint32": "of uint32 there are the draws alone, which test_random.py checks to the last bit",
     "uint64": "of uint64 there are the draws alone, which test_random.py checks to the last bit",
 }
-NAMES_ONLY = ("placement.py", "kernels.py", "foreign.py")  # files that name operators and write none
+NAMES_ONLY = ("placement.py", "kernels.py", "foreign.py", "names.py")  # files that name operators and write none
 
 
 class Left(Exception):

@@ -183,7 +183,8 @@ def _settable(tokens: Sequence[str]) -> list[str]:
 
 def _of_other_libraries(name: str) -> str | None:
     """The name here of what other libraries call `name`."""
-    from ..syntax.foreign import ARGUMENTS, SETTINGS
+    from ..syntax import foreign
 
-    setting = re.match(r"write `(\w+): ", SETTINGS.get(name, ""))
-    return setting[1] if setting else ARGUMENTS.get(name)
+    said = foreign.lookup(name, [foreign.SETTINGS, foreign.NAMES]) or ""
+    setting = re.match(r"write `(\w+): ", said)
+    return setting[1] if setting else next(iter(foreign.called(name)), None)

@@ -118,14 +118,13 @@ def bind(
         else:
             name = argument.name
             if name not in names and name not in extra:
-                known, ours = [*names, *extra], foreign.ARGUMENTS.get(name)
                 raise error(
                     "E0215",
                     f"{what} has no argument `{name}`",
                     argument.span,
                     "not known",
                     notes=[f"it takes ({', '.join(names)})"],
-                    help=f"here it is called `{ours}`" if ours in known else did_you_mean(name, known),
+                    help=foreign.argument(name, [*names, *extra]),
                 )
         if name in bound:
             raise error(

@@ -150,16 +150,9 @@ def _name(c: Context, frame: Frame, expr: syntax.Name) -> Value:
             f"`{expr.name}` is not defined",
             expr.span,
             "not found here",
-            help=_of_another_library(frame, expr.name) or did_you_mean(expr.name, known),
+            help=foreign.lookup(expr.name, [foreign.NAMES, foreign.SETTINGS], known, [*frame.names, *frame.dims]),
         )
     return None if value is NOTHING else value
-
-
-def _of_another_library(frame: Frame, name: str) -> str | None:
-    """What does here what another library calls by this name; before it the name of the text that it nearly is."""
-    instead = foreign.NAMES.get(name)
-    near = did_you_mean(name, [*frame.names, *frame.dims]) if instead else None
-    return f"{near} The `{name}` of other libraries: {instead}" if near else instead
 
 
 NOTHING = object()  # the value `none`, where None means not found

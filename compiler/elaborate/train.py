@@ -121,7 +121,7 @@ def _setting(
             statement.name_span,
             "not known",
             notes=["settings are " + ", ".join(known)],
-            help=foreign.SETTINGS.get(name) or did_you_mean(name, known),
+            help=foreign.lookup(name, [foreign.SETTINGS, foreign.NAMES], known),
         )
     if statement.on is not None:
         raise error("E0505", f"`{name}:` takes no `on`", statement.on.span, "here")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import ops
-from ..diagnostics import did_you_mean, error
+from ..diagnostics import error
 from ..ir.types import Dim, Shape, Size, TensorType, show_shape
 from ..source import Span
 from ..syntax import foreign, tree as syntax
@@ -33,7 +33,7 @@ def check_dtype(type: syntax.Type) -> str:
             word,
             "not a type",
             notes=["types are float, int and bool"],
-            help=foreign.TYPES.get(type.dtype) or did_you_mean(type.dtype, DTYPES),
+            help=foreign.lookup(type.dtype, [foreign.TYPES], DTYPES),
         )
     return type.dtype
 

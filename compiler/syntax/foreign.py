@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+
 from ..defaults import PRECISIONS
+from ..diagnostics import did_you_mean
+from . import names
 
 # Signs of other languages, and what this one says.
 OPERATORS = {
@@ -195,15 +201,56 @@ NAMES = {
     ),
     **dict.fromkeys(("True", "False"), "write `true` and `false`"),
     **dict.fromkeys(("None", "null"), "write `none`"),
+    **names.table(),
 }
-# Arguments of other libraries, and what they are called here.
+# Arguments of other libraries, and what they are called here: the first of these that the function has.
 ARGUMENTS = {
     "learning_rate": "lr", "padding": "pad", "units": "out", "out_features": "out", "filters": "channels",
     "out_channels": "channels", "kernel_size": "kernel", "strides": "stride", "dim": "axis", "keepdim": "keepdims",
     "hidden_size": "hidden", "p": "rate", "epsilon": "eps", "weight_decay": "decay", "use_bias": "bias",
     "negative_slope": "slope", "label_smoothing": "smoothing", "num_groups": "groups",
     "output_padding": "output_pad", "num_embeddings": "vocabulary", "embedding_dim": "width",
+    "features": "out channels", "n_units": "out", "dilation_rate": "dilation", "kernel_initializer": "weights",
+    "weight_init": "weights", "w_init": "weights", "kernel_init": "weights", "vocab_size": "vocabulary",
+    "input_dim": "vocabulary", "output_dim": "width", "hidden_dim": "hidden", "hidden_units": "hidden",
+    "momentum": "beta momentum", "weight": "weights", "T_max": "over", "decay_steps": "over", "total_steps": "over",
+    "warmup_steps": "warmup", "num_warmup_steps": "warmup", "max_norm": "limit", "clip_norm": "limit",
+    "clip_value": "limit", "loc": "mean low", "mu": "mean", "sigma": "std scale", "scale": "std scale",
+    "stddev": "std", "gamma": "factor", "step_size": "every half lr", "correction": "ddof", "go_backwards": "backward",
+    "num_layers": "layers", "n_layers": "layers", "count_include_pad": "count_pad",
+    "drop_rate": "rate", "dropout": "rate", "sequence_length": "lengths", "seq_lengths": "lengths",
+    "b1": "beta1", "b2": "beta2", "minval": "low", "maxval": "high", "input": "x", "initial_lr": "peak",
+    "peak_value": "peak", "init_value": "peak", "base_lr": "low", "max_lr": "high peak", "init": "weights",
+    "every_k_schedule": "turns", "accumulation_steps": "turns", "sync_period": "k", "slow_step_size": "alpha",
 }  # fmt: skip
+
+# Arguments of other libraries that nothing has here, and what is written.
+NOWHERE = {
+    **dict.fromkeys(("activation", "act", "nonlinearity"), "it is applied behind the layer: `x |> dense(8) |> relu`"),
+    **dict.fromkeys(
+        ("in_features", "in_channels", "input_size", "input_shape", "num_features", "normalized_shape", "d_in"),
+        "leave it out: the size is that of what the layer is applied to",
+    ),
+    **dict.fromkeys(("inplace", "out_", "copy"), "leave it out: nothing is changed in place"),
+    **dict.fromkeys(
+        ("return_sequences", "return_state"), "all states come out, `[batch, time, hidden]`: the last is `y[:, -1]`"
+    ),
+    "keep_prob": "write `dropout(0.2)`: the share that is set to 0",
+    "batch_first": "leave it out: a sequence is `[batch, time, n]`",
+    "bidirectional": "write `concat([w |> lstm(8), w |> lstm(8, backward = true)], axis = -1)`",
+    **dict.fromkeys(
+        ("dtype", "device"), "it is chosen when compiling or training: `dlc train SPEC --precision float64`"
+    ),
+    **dict.fromkeys(("name", "scope"), "a layer is called as it is bound: `head = dense(8)`"),
+    **dict.fromkeys(("reduction", "size_average"), "losses are means over every prediction"),
+    "from_logits": "leave it out: losses and distributions take logits",
+    "betas": "write `adam(1e-3, beta1 = 0.9, beta2 = 0.999)`",
+    **dict.fromkeys(
+        ("affine", "elementwise_affine", "center", "trainable"), "leave it out: the scale and shift are learned"
+    ),
+    **dict.fromkeys(("data_format", "memory_format"), "leave it out: channels come after the batch, `[batch, c, ...]`"),
+    **dict.fromkeys(("kernel_regularizer", "regularizer"), "write `penalty: l2(1e-4) on *.W` in the train block"),
+}
 
 # Settings of other libraries, and what the train block says.
 SETTINGS = {
@@ -289,3 +336,55 @@ LOOKALIKES = {
     "∞": "write `inf`",
     "$": "names are letters, digits and `_`",
 }
+
+
+def lookup(
+    word: str, tables: Iterable[Mapping[str, str]], known: Iterable[str] = (), near: Iterable[str] = ()
+) -> str | None:
+    """A help line for a word that is not known: what one of the tables says of it, a known name written another way
+    (`Layer_Norm1d`), what a table says of it written another way, or the known names nearest to it. `near` are names of
+    the text: one that the word nearly is comes before what a table says."""
+    known, tables = list(known), list(tables)
+    for table in tables:
+        if word in table:
+            meant = did_you_mean(word, near)
+            return f"{meant} The `{word}` of other libraries: {table[word]}" if meant else table[word]
+    folded = fold(word)
+    alike = [name for name in known if fold(name) == folded]
+    if alike and folded != word:
+        return f"here it is called `{alike[0]}`"
+    for table in tables:
+        said = _folded(tuple(table.items())).get(_bare(folded))
+        if said is not None:
+            return said
+    return did_you_mean(word, known)
+
+
+def argument(word: str, known: Iterable[str]) -> str | None:
+    """The same for an argument that a function does not have, of those that it has."""
+    known = list(known)
+    for ours in called(word):
+        if ours in known:
+            return f"here it is called `{ours}`"
+    return lookup(word, [NOWHERE], known)
+
+
+def called(word: str) -> list[str]:
+    """What an argument of other libraries may be called here."""
+    said = ARGUMENTS.get(word) or _folded(tuple(ARGUMENTS.items())).get(_bare(fold(word)), "")
+    return said.split()
+
+
+def fold(word: str) -> str:
+    """A word in lower case without `_`, a number of dimensions and the ending `layer`."""
+    bare = re.sub(r"[123]d\Z", "", word.lower().replace("_", ""))
+    return bare.removesuffix("layer") or bare
+
+
+def _bare(folded: str) -> str:
+    return folded.removesuffix("loss") or folded
+
+
+@cache
+def _folded(rows: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return {_bare(fold(word)): said for word, said in reversed(rows)}
