@@ -7,7 +7,25 @@ from typing import Any
 
 import mpmath
 import numpy as np
-from library_sweep import Case, Dims, any_rank, free, labelled, matrices, ranks, rows
+from library_shelf import SHELF_CASES
+from library_sweep import (
+    SCALED,
+    Case,
+    Dims,
+    any_rank,
+    away,
+    free,
+    labelled,
+    last_gone,
+    matrices,
+    mean,
+    normed,
+    picture,
+    ranks,
+    rows,
+    scalar,
+    ties,
+)
 from library_windows import along_channels, averaged_in_bins, convolved, sequences, spread, tiled
 from scipy import special, stats
 
@@ -39,14 +57,6 @@ def row(x: Any, k: Any) -> Any:
     return np.take_along_axis(x, k[..., None], axis=-1)[..., 0]
 
 
-def mean(x: Any) -> Any:
-    return np.sum(x) / np.float64(np.size(x))
-
-
-def normed(x: Any, axis: int | tuple[int, ...], eps: float) -> Any:
-    return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + eps)
-
-
 def batch_normed(x: Any, scale: Any, shift: Any, **seen: Any) -> Any:
     y = normed(x, (0, *range(2, x.ndim)), 0.1)
     return along_channels(np.moveaxis(np.moveaxis(y, 1, -1) * scale, -1, 1), shift)
@@ -76,16 +86,6 @@ def gram(x: Any) -> Any:
     return swapped(x) @ x + 3 * np.eye(x.shape[-1])
 
 
-def away(*kinks: float) -> Callable[..., Any]:
-    return lambda x: np.abs(x[..., None] - np.array(kinks))
-
-
-def ties(x: Any, axis: int = -1) -> Any:
-    """How far the greatest stands above the next."""
-    x = np.sort(x, axis)
-    return np.take(x, -1, axis) - np.take(x, -2, axis) if x.shape[axis] > 1 else np.inf
-
-
 def length(x: Any) -> Any:
     return np.sqrt((x**2).sum())
 
@@ -102,14 +102,6 @@ def columns(number: int, count: int) -> list[Dims]:
 def wide(*tail: str) -> Callable[[int, int], list[Dims]]:
     """Shapes of any rank for the first input; the second has a last dimension more."""
     return lambda number, count: [free(number % 5 + 1)[:-1], free(number % 5 + 1)[:-1] + tail]
-
-
-def scalar(*shapes: Dims) -> Dims:
-    return ()
-
-
-def last_gone(x: Dims, *others: Dims) -> Dims:
-    return x[:-1]
 
 
 def first_gone(x: Dims, *others: Dims) -> Dims:
@@ -147,22 +139,11 @@ def polar_step(x: Any, y: Any, s: Any) -> Any:
     return u * (1.5 * singular + y * singular**3 + s * singular**5) @ v
 
 
-def picture(channels: str, *, low: int = 3, **least: int) -> dict[str, Any]:
-    """Of pictures in one to three dimensions, which are free."""
-
-    def shapes(number: int, count: int) -> list[Dims]:
-        full = free(low + number % (6 - low))
-        return [("a", channels, *full[2:])] * count
-
-    return {"shapes": shapes, "least": {"c": 1, "d": 1, "e": 1, **least}, "most": 24}
-
-
 def sized(channels: str, size: str) -> Callable[..., Dims]:
     """Channels, and a size in which # is that of the input."""
     return lambda x: (x[0], channels, *(size.replace("#", n) for n in x[2:]))
 
 
-SCALED: dict[str, Any] = {"parameters": ("scale", "shift"), "straight": "shift"}
 SEQUENCES: dict[str, Any] = {
     "shapes": ranks(3, 3, ("#",)),
     "result": lambda x, *k: (*x[:-1], "2"),
@@ -428,4 +409,5 @@ CASES = {
     **{f"{name} backward with lengths": Case(
         "out = f(x, k + 1)", lambda x, k, W, U, b, name=name: sequences(name, x, W, U, b, k + 1, -1),
         layer=f"{name}(2, backward = true)", **OF_LENGTHS) for name in ("rnn", "lstm", "gru")},
+    **SHELF_CASES,
 }

@@ -76,6 +76,48 @@ def labelled(number: int, count: int) -> list[Dims]:
     return [x, x[:-1]]
 
 
+# --- what references are made of
+
+
+def mean(x: Any) -> Any:
+    return np.sum(x) / np.float64(np.size(x))
+
+
+def normed(x: Any, axis: int | tuple[int, ...], eps: float) -> Any:
+    return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + eps)
+
+
+def away(*kinks: float) -> Callable[..., Any]:
+    return lambda x: np.abs(x[..., None] - np.array(kinks))
+
+
+def ties(x: Any, axis: int = -1) -> Any:
+    """How far the greatest stands above the next."""
+    x = np.sort(x, axis)
+    return np.take(x, -1, axis) - np.take(x, -2, axis) if x.shape[axis] > 1 else np.inf
+
+
+def scalar(*shapes: Dims) -> Dims:
+    return ()
+
+
+def last_gone(x: Dims, *others: Dims) -> Dims:
+    return x[:-1]
+
+
+def picture(channels: str, *, low: int = 3, **least: int) -> dict[str, Any]:
+    """Of pictures in one to three dimensions, which are free."""
+
+    def shapes(number: int, count: int) -> list[Dims]:
+        full = free(low + number % (6 - low))
+        return [("a", channels, *full[2:])] * count
+
+    return {"shapes": shapes, "least": {"c": 1, "d": 1, "e": 1, **least}, "most": 24}
+
+
+SCALED: dict[str, Any] = {"parameters": ("scale", "shift"), "straight": "shift"}
+
+
 # --- cases
 
 

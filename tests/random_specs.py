@@ -8,6 +8,7 @@ from functools import partial
 import random_along  # noqa: F401  (fills the table of constructs)
 import random_control  # noqa: F401
 import random_layers  # noqa: F401
+import random_shelf  # noqa: F401
 from random_constructs import BY_ROW, ELEMENTWISE, PAIRWISE, by_row, elementwise, pairwise
 from random_draft import CONSTRUCTS, Draft, Unfit, Value
 from shelf import TRAIN

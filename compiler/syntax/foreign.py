@@ -99,23 +99,12 @@ NAMES = {
     **{
         name: f"write `{name.lower()}(x)`" for name in ("ReLU", "GELU", "ELU", "Softplus", "Sigmoid", "Tanh", "Softmax")
     },
-    **dict.fromkeys(("LeakyReLU", "leakyrelu", "prelu", "PReLU"), "write `leaky_relu(x, slope = 0.01)`"),
-    **dict.fromkeys(
-        ("hard_sigmoid", "hardsigmoid", "relu6", "hard_swish", "hard_tanh"),
-        "write it with `clamp`: `clamp(x, 0, 6)` is relu6, `clamp(x / 6 + 0.5, 0, 1)` the hard sigmoid",
-    ),
-    **dict.fromkeys(("mish", "Mish"), "write `x * tanh(softplus(x))`"),
-    **dict.fromkeys(("softsign", "Softsign"), "write `x / (1 + abs(x))`"),
-    **dict.fromkeys(("glu", "GLU"), "write `a * sigmoid(b)` of `a, b = split(x, 2, axis = -1)`"),
+    **dict.fromkeys(("LeakyReLU", "leakyrelu"), "write `leaky_relu(x, slope = 0.01)`"),
+    "relu6": "write `clamp(x, 0, 6)`",
     **dict.fromkeys(("expit", "logistic"), "write `sigmoid(x)`"),
     "logsigmoid": "write `log_sigmoid(x)`",
     "logit": "write `log(p) - log(1 - p)`",
     **dict.fromkeys(("GroupNorm", "groupnorm"), "write `x |> group_norm(groups = 2)`"),
-    **dict.fromkeys(
-        ("instance_norm", "InstanceNorm", "InstanceNorm2d"),
-        "write `x |> group_norm(groups = size(x, 1))`: each channel is a group",
-    ),
-    **dict.fromkeys(("rms_norm", "RMSNorm"), "write `x / sqrt(mean(x^2, axis = -1, keepdims = true) + eps)`"),
     **dict.fromkeys(("LayerNorm", "LayerNormalization", "layernorm"), "write `x |> layer_norm()`"),
     **dict.fromkeys(
         ("BatchNorm", "BatchNormalization", "batchnorm", "BatchNorm1d", "BatchNorm2d"), "write `x |> batch_norm()`"

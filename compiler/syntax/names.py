@@ -12,14 +12,18 @@ from __future__ import annotations
 _WORDS = """
 # activations
 gelu_tanh gelu_new gelu_approximate fast_gelu: `gelu(x)` is exact; with tanh: `0.5 * x * (1 + tanh(0.7978845608 * (x + 0.044715 * x^3)))`
-hardswish Hardswish hard_silu HardSwish: write `x * clamp(x / 6 + 0.5, 0, 1)`
-hardtanh Hardtanh HardTanh: write `clamp(x, -1, 1)`
-Hardsigmoid HardSigmoid: write `clamp(x / 6 + 0.5, 0, 1)`
+hardswish Hardswish hard_silu HardSwish: write `hard_swish(x)`
+hardtanh Hardtanh HardTanh: write `hard_tanh(x)`
+hardsigmoid Hardsigmoid HardSigmoid: write `hard_sigmoid(x)`
 ReLU6: write `clamp(x, 0, 6)`
-swiglu SwiGLU: write `silu(a) * b` of `a, b = split(x, 2, axis = -1)`
+SwiGLU: write `swiglu(x)`, of the halves of x
 geglu GEGLU: write `gelu(a) * b` of `a, b = split(x, 2, axis = -1)`
 reglu: write `relu(a) * b` of `a, b = split(x, 2, axis = -1)`
-selu SELU: write `1.0507009873554805 * elu(x, alpha = 1.6732632423543772)`
+Mish: write `mish(x)`
+Softsign soft_sign: write `softsign(x)`
+GLU: write `glu(x)`, of the halves of x
+SELU: write `selu(x)`
+PReLU: write `h |> prelu()`
 celu CELU: write `1.5 * elu(x / 1.5)`, for alpha = 1.5
 softmin Softmin: write `softmax(-x)`
 LogSoftmax: write `log_softmax(x)`
@@ -34,12 +38,12 @@ log1mexp log1m_exp: write `log(-expm1(-x))`
 inv_logit: write `sigmoid(x)`
 log_inv_logit: write `log_sigmoid(x)`
 # layers
-rmsnorm RMSNormalization: write `x / sqrt(mean(x^2, axis = -1, keepdims = true) + 1e-6)`, times a `param` where it learns a scale
+rmsnorm RMSNorm RMSNormalization: write `x |> rms_norm()`
 BatchNorm3d SyncBatchNorm LazyBatchNorm1d LazyBatchNorm2d: write `h |> batch_norm()`, for any number of dimensions
-InstanceNorm1d InstanceNorm3d InstanceNormalization instancenorm: write `h |> group_norm(groups = size(h, 1))`: each channel is a group
+InstanceNorm InstanceNorm1d InstanceNorm2d InstanceNorm3d InstanceNormalization instancenorm: write `h |> instance_norm()`
 GroupNormalization: write `h |> group_norm(groups = 2)`
 UnitNormalization l2_normalize: write `normalize(x)`
-weight_norm WeightNorm weightnorm: write `spectral_norm(dense(3))`, or a layer of your own: `param V`, `param gain`, and `gain * normalize(V, axis = 0)` for W
+WeightNorm WeightNormalization weightnorm: write `x |> weight_norm(dense(3))`
 SpectralNormalization SpectralNorm spectralnorm: write `spectral_norm(dense(3))`
 Bilinear: write `einsum("b i, i o j, b j -> b o", x, T, x)` of a `param T` of three dimensions
 Identity: leave it out, or write a function: `fn same(x) = x`

@@ -1,0 +1,111 @@
+"""More functions of the standard library that have a closed form, for library_cases.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mpmath
+import numpy as np
+from library_sweep import SCALED, Case, Dims, away, normed, picture, ranks, rows
+from library_windows import along_channels
+from scipy import special
+
+SLOPE = {"parameters": ("slope",), "straight": "slope", "edge": lambda x, **f: np.abs(x)}
+
+
+def half(x: Dims, *others: Dims) -> Dims:
+    return (*x[:-1], "2")
+
+
+def per_channel(x: Any, scale: Any) -> Any:
+    return np.moveaxis(np.moveaxis(x, 1, -1) * scale, -1, 1)
+
+
+def mish(x: Any) -> Any:
+    return x * np.tanh(np.logaddexp(0, x))
+
+
+def hard_sigmoid(x: Any) -> Any:
+    return np.minimum(np.maximum(x + 3, 0), 6) / 6
+
+
+def threshold(x: Any) -> Any:
+    """The t at which the parts of x above it are 1 together, by bisection and then exactly from who is above."""
+    low, high = x.max(-1, keepdims=True) - 1, x.max(-1, keepdims=True)
+    for _ in range(60):
+        middle = (low + high) / 2
+        above = np.maximum(x - middle, 0).sum(-1, keepdims=True) > 1
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    inside = x > high
+    return (np.where(inside, x, 0).sum(-1, keepdims=True) - 1) / inside.sum(-1, keepdims=True)
+
+
+def instance_normed(x: Any, scale: Any, shift: Any) -> Any:
+    return along_channels(per_channel(normed(x, tuple(range(2, x.ndim)), 0.1), scale), shift)
+
+
+def unit(W: Any, axis: int | tuple[int, ...]) -> Any:
+    return W / np.sqrt((W**2).sum(axis, keepdims=True))
+
+
+# fmt: off
+SHELF_CASES = {
+    # activations
+    "softsign": Case("out = softsign(x)", lambda x: x / (1 + np.abs(x)), edge=away(0),
+                     said={"softsign(a)": lambda a: 1}, torch=lambda torch, x: torch.nn.functional.softsign(x),
+                     points=[("softsign(x[0])^2", [0], lambda x: x**2)]),
+    "mish": Case("out = mish(x)", mish, edge=away(0), said={"mish(a)": lambda a: a},
+                 torch=lambda torch, x: torch.nn.functional.mish(x),
+                 points=[("mish(x[0])", [0], lambda x: x * mpmath.tanh(mpmath.log1p(mpmath.exp(x))))]),
+    "selu": Case("out = selu(x)", lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
+                 edge=away(0), said={"selu(a)": lambda a: 1.8 * (a + 1)},
+                 torch=lambda torch, x: torch.nn.functional.selu(x),
+                 points=[("selu(x[0])", [0], lambda x: 1.0507009873554805 * 1.6732632423543772 * mpmath.expm1(x))]),
+    "hard_sigmoid": Case("out = hard_sigmoid(2 * x)", lambda x: hard_sigmoid(2 * x), edge=away(-1.5, 1.5),
+                         said={"hard_sigmoid(a)": lambda a: 1},
+                         torch=lambda torch, x: torch.nn.functional.relu6(2 * x + 3) / 6,
+                         points=[("hard_sigmoid(x[0])^2", [0], lambda x: (x / 6 + 0.5) ** 2)]),
+    "hard_swish": Case("out = hard_swish(2 * x)", lambda x: 2 * x * hard_sigmoid(2 * x), edge=away(-1.5, 1.5),
+                       said={"hard_swish(a)": lambda a: a},
+                       torch=lambda torch, x: torch.nn.functional.hardswish(2 * x),
+                       points=[("hard_swish(x[0])", [0], lambda x: x * (x / 6 + 0.5))]),
+    "hard_tanh": Case("out = hard_tanh(x)", lambda x: np.clip(x, -1, 1), edge=away(-1, 1),
+                      said={"hard_tanh(a)": lambda a: 1}, torch=lambda torch, x: torch.nn.functional.hardtanh(x),
+                      points=[("hard_tanh(x[0])^2", [0], lambda x: x**2)]),
+    "glu": Case("out = glu(x)", lambda x: x[..., :2] * special.expit(x[..., 2:]), shapes=ranks(1, 5, ("4",)),
+                result=half, most=24, said={"glu(concat([a, 0.3 - a], axis = -1))": lambda a: a},
+                torch=lambda torch, x: torch.nn.functional.glu(x),
+                points=[("glu(x)[0]", [0, 0], lambda x, y: x / (1 + mpmath.exp(-y)))]),
+    "swiglu": Case("out = swiglu(x)", lambda x: x[..., :2] * special.expit(x[..., :2]) * x[..., 2:],
+                   shapes=ranks(1, 5, ("4",)), result=half, most=24,
+                   said={"swiglu(concat([a, 0.3 - a], axis = -1))": lambda a: a * (a + 0.3)},
+                   torch=lambda torch, x: torch.nn.functional.silu(x[..., :2]) * x[..., 2:],
+                   points=[("swiglu(x)[0]", [0, 0], lambda x, y: x / (1 + mpmath.exp(-x)) * y)]),
+    "sparsemax": Case("out = sparsemax(x)", lambda x: np.maximum(x - threshold(x), 0) if x.size else x, shapes=rows,
+                      edge=lambda x: np.abs(x - threshold(x)) if x.size else 1, said={"sparsemax(a)": lambda a: 1},
+                      torch="PyTorch has none; by bisection in test_library.py",
+                      points=[("sparsemax(x)[0]^2", [0, 0], lambda x, y: ((x - y + 1) / 2) ** 2)]),
+    "prelu": Case("out = f(x)", lambda x, slope: np.where(x > 0, x, per_channel(x, slope)), layer="prelu()", **SLOPE,
+                  **picture("2", low=2), torch=lambda torch, x, slope: torch.nn.functional.prelu(x, slope),
+                  points="leaky_relu with a slope that is learned"),
+    "prelu of one slope": Case(
+        "out = f(x)", lambda x, slope: np.where(x > 0, x, slope * x), layer="prelu(shared = true)", **SLOPE,
+        **picture("2", low=2), torch=lambda torch, x, slope: torch.nn.functional.prelu(x, slope.reshape(1))),
+    # norms
+    "rms_norm": Case("out = f(x)", lambda x, scale: scale * x / np.sqrt((x**2).mean(-1, keepdims=True) + 0.1),
+                     shapes=ranks(1, 5, ("#",)), layer="rms_norm(eps = 0.1)", parameters=("scale",), straight="scale",
+                     said={"0.5 * (a |> rms_norm(eps = 0.2))": lambda a: 1.5},
+                     torch=lambda torch, x, scale: torch.nn.functional.rms_norm(x, scale.shape, scale, 0.1),
+                     points=[("(x |> rms_norm(eps = 0.25))[0]", [0, 0],
+                              lambda x, y: x / mpmath.sqrt((x**2 + y**2) / 2 + 0.25))]),
+    "instance_norm": Case("out = f(x)", instance_normed, layer="instance_norm(eps = 0.1)", **SCALED, **picture("2"),
+                          torch=lambda torch, x, scale, shift: torch.native_group_norm(
+                              x.contiguous(), scale, shift, len(x), 2, int(np.prod(x.shape[2:])), 2, 0.1)[0],
+                          points="made of the functions above, parameter by parameter"),
+    "weight_norm": Case("g = dense(3, bias = false)\n    f = weight_norm(g)\n    out = f(x)",
+                        lambda x, W, gain: x @ (gain * unit(W, 0)), shapes=ranks(1, 5, ("#",)),
+                        result=lambda x: (*x[:-1], "3"), parameters=("g.W", "gain"),
+                        torch=lambda torch, x, W, gain: torch.nn.functional.linear(
+                            x, torch._weight_norm(W.mT, gain[:, None], 0)),
+                        points="normalize, of the W of a layer"),
+}
