@@ -157,8 +157,11 @@ def settle(
                 node = to_node(c, value)
                 assert node is not None
                 value = Tensor(ops.broadcast_to(node, shape=shape))
-        if parameter.type is not None and parameter.type.dtype == "vector" and isinstance(value, Parts | Tensor):
+        whole = parameter.type is not None and parameter.type.dtype == "vector"
+        if whole and isinstance(value, Parts | Tensor):
             pass  # a clip sees the whole gradient
+        elif parameter.type is not None and inner.unit.standard and tensor_arguments.refused(parameter.type, value):
+            raise types.no_tensor(value, parameter.type, f"`{parameter.name}` of {what}", place)
         elif parameter.type is not None:
             value = types.check_value(c, inner, value, parameter.type, f"`{parameter.name}` of {what}", place)
         if parameter.within is not None:
@@ -204,7 +207,12 @@ def apply_fn(c: Context, frame: Frame, callee: Declared, given: list[Argument], 
         if missing == declaration.configuration[0].name or len(declaration.configuration) > 1:
             return Partial(callee, tuple(given), missing, span)
         require(missing, what, declaration.configuration, span)
-    value = run_body(c, inner, declaration.configuration, bound, what, declaration.returns, declaration.body, span)
+    try:
+        value = run_body(c, inner, declaration.configuration, bound, what, declaration.returns, declaration.body, span)
+    except CompileError as problem:
+        if callee.unit.standard and not frame.unit.standard:
+            raise tensor_arguments.explained(problem, callee, given, bound, span) from None
+        raise
     if callee.unit.standard and declaration.name in DISTANCES and isinstance(value, Tensor):
         pair = [to_node(c, argument.value) for argument in list(bound.values())[:2]]
         if len(pair) == 2 and pair[0] is not None and pair[1] is not None:

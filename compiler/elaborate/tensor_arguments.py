@@ -1,12 +1,15 @@
-"""Calls of an `fn` on a number where what stands around them has a tensor to give: `init truncated(0.02)`."""
+"""Numbers in the place of tensors: calls of an `fn` on a number where what stands around them has a tensor to give
+(`init truncated(0.02)`), and calls of the library that confuse its arguments (`norm(2.0, x)`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from ..diagnostics import error
+from ..diagnostics import CompileError, error
 from ..ir.graph import Node
-from ..ir.types import TensorType
+from ..ir.types import Dim, TensorType
 from ..source import Span
 from ..syntax import tree as syntax
 from .context import Context
@@ -47,6 +50,55 @@ def waiting(callee: Declared, given: Sequence[Argument]) -> str | None:
     texts = [argument.span.text for argument in given if argument.name is None]
     written = [f"{name} = {text}" for name, text in zip(rest, texts, strict=False)]
     return f"{declaration.name}({', '.join(written)})" if rest else None
+
+
+def refused(type: syntax.Type, value: Value) -> bool:
+    """Whether the library refuses a number where it declares floats of any shape, or the whole gradient. Labels and
+    indices (`int[...]`) may be one number, and a type with dimensions of its own refuses one by its rank."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Dim):
+        return False
+    any_shape = type.dims is not None and all(isinstance(size, syntax.Ellipsis) for size in type.dims)
+    return type.dtype == "vector" or (type.dtype == "float" and any_shape)
+
+
+def explained(
+    problem: CompileError, callee: Declared, given: Sequence[Argument], bound: Mapping[str, Argument], span: Span
+) -> CompileError:
+    """An error in a call of the library whose numbers and tensors may be confused, with its arguments in their order as
+    the way out. A help that is there stays, unless it is on a line of the library."""
+    declaration = callee.declaration
+    if not isinstance(declaration, syntax.Fn) or not _confused(declaration, bound):
+        return problem
+    name = declaration.name
+    parts = [p.name if p.default is None else f"{p.name} = {p.default.span.text}" for p in declaration.configuration]
+    help = f"the arguments of `{name}` are, in this order, `{name}({', '.join(parts)})`"
+    setting = declaration.configuration[1].type if len(parts) > 1 and len(given) == 1 else None
+    if setting is not None and _fits(given[0].value, setting):
+        help += f"; `{waiting(callee, given)}` waits for `{declaration.configuration[0].name}`"
+    return CompileError(
+        [replace(d, help=help) if not d.help or d.labels[0].span is span else d for d in problem.diagnostics]
+    )
+
+
+def _fits(value: Value, type: syntax.Type) -> bool:
+    """Whether a value is a number of a type without dimensions."""
+    kinds = {"float": (int, float), "int": (int,)}.get(type.dtype, ())
+    return type.dims is None and isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _confused(declaration: syntax.Fn, bound: Mapping[str, Argument]) -> bool:
+    """Whether a number stands where a tensor may belong, a tensor where one number belongs, or a fraction anywhere."""
+    scalar = any(type.dims is None for type in declaration.returns or ())  # one number, so of numbers
+    for parameter in declaration.configuration:
+        if parameter.name not in bound:
+            continue
+        value, type = bound[parameter.name].value, parameter.type
+        single = scalar or parameter.default is not None or (type is not None and type.dims is None)
+        if isinstance(value, float) or (isinstance(value, Tensor) and value.node.rank and single):
+            return True
+        if isinstance(value, int) and not isinstance(value, bool) and not single:
+            return True
+    return False
 
 
 def refuse(c: Context, node: Node | None, type: TensorType, span: Span) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import ops
-from ..diagnostics import error
+from ..diagnostics import CompileError, error
 from ..ir.types import Dim, Shape, Size, TensorType, show_shape
 from ..source import Span
 from ..syntax import foreign, tree as syntax
@@ -135,19 +135,28 @@ def check_value(c: Context, frame: Frame, value: Value, type: syntax.Type, what:
     dtype = check_dtype(type)
     if type.dims is None:
         return _check_scalar(c, value, dtype, type, what, span)
+    if (
+        isinstance(value, bool)
+        and dtype == "bool"
+        and len(type.dims) == 1
+        and isinstance(type.dims[0], syntax.Ellipsis)
+    ):
+        return value  # of any shape, so of none: it stays known before the file runs
     if not isinstance(value, Tensor):
         node = to_node(c, value)
         if node is None:
-            raise error(
-                "E0301",
-                f"{what} takes a tensor, not {kind(value)}",
-                span,
-                f"this is {kind(value)}",
-                more=[(type.span, "declared here")],
-            )
+            raise no_tensor(value, type, what, span)
         value = Tensor(node)
     value = _convert(c, value, dtype, type, what, span)
     return Tensor(value.node, _match(c, frame, value, type, what, span))
+
+
+def no_tensor(value: Value, type: syntax.Type, what: str, span: Span | None) -> CompileError:
+    """E0301 for a value in the place of a tensor."""
+    found = kind(value)
+    return error(
+        "E0301", f"{what} takes a tensor, not {found}", span, f"this is {found}", more=[(type.span, "declared here")]
+    )
 
 
 def check_made(
@@ -164,13 +173,7 @@ def check_made(
         return POISON
     node = to_node(c, value)
     if node is None:
-        raise error(
-            "E0301",
-            f"{what} takes a tensor, not {kind(value)}",
-            span,
-            f"this is {kind(value)}",
-            more=[(declared.span, "declared here")],
-        )
+        raise no_tensor(value, declared, what, span)
     given = _convert(c, Tensor(node), type.dtype, declared, what, span)
     if given.node.shape != type.shape:
         raise error(

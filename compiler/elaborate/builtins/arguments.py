@@ -139,6 +139,7 @@ def axes(x: Tensor, argument: Argument | None, span: Span) -> tuple[int, ...]:
                 argument.span,
                 f"the value is `{x.node.type}`",
                 notes=["its dimensions are " + arithmetic.show_labels(x.names)] if any(x.names) else [],
+                help=None if label else "`axis = 0` is the first dimension, `axis = -1` the last",
             )
     if len(set(found)) < len(found):
         raise error("E0334", "an axis is given twice", argument.span, "here")
