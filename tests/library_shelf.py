@@ -6,7 +6,7 @@ from typing import Any
 
 import mpmath
 import numpy as np
-from library_sweep import SCALED, Case, Dims, away, normed, picture, ranks, rows
+from library_sweep import SCALED, Case, Dims, away, labelled, mean, normed, picture, ranks, rows, scalar
 from library_windows import along_channels
 from scipy import special
 
@@ -47,6 +47,18 @@ def instance_normed(x: Any, scale: Any, shift: Any) -> Any:
 def unit(W: Any, axis: int | tuple[int, ...]) -> Any:
     return W / np.sqrt((W**2).sum(axis, keepdims=True))
 
+
+def focal(x: Any, k: Any) -> Any:
+    p = np.take_along_axis(special.softmax(x, -1), k[..., None], -1)[..., 0] if x.size else x[..., 0]
+    return mean(-((1 - p) ** 2) * np.log(p))
+
+
+def focal_of_torch(torch: Any, x: Any, k: Any) -> Any:
+    log_p = torch.log_softmax(x, -1).gather(-1, k[..., None])[..., 0]
+    return torch.mean(-((1 - log_p.exp()) ** 2) * log_p)
+
+
+SCHEDULE = "PyTorch's schedules are objects that set a number in an optimizer: no function of the peak"
 
 # fmt: off
 SHELF_CASES = {
@@ -108,4 +120,40 @@ SHELF_CASES = {
                         torch=lambda torch, x, W, gain: torch.nn.functional.linear(
                             x, torch._weight_norm(W.mT, gain[:, None], 0)),
                         points="normalize, of the W of a layer"),
+    # losses
+    "pinball": Case("out = pinball(p, y, level = 0.8)",
+                    lambda p, y: mean(np.where(y > p, 0.8 * (y - p), 0.2 * (p - y))), "p y", result=scalar,
+                    edge=lambda p, y: np.abs(p - y),
+                    torch=lambda torch, p, y: torch.mean(0.3 * (y - p) + 0.5 * torch.abs(y - p)),
+                    points=[("pinball(x, stack([1.0]), 0.8)^2", [1], lambda x: (0.3 * (x - 1)) ** 2)]),
+    "logistic_loss": Case("out = logistic_loss(x, 2 * t - 1)", lambda x, t: mean(np.logaddexp(0, (1 - 2 * t) * x)),
+                          "x t", result=scalar, edge=lambda x, t: np.abs(x),
+                          torch=lambda torch, x, t: torch.nn.functional.soft_margin_loss(
+                              *torch.broadcast_tensors(x, 2.0 * t - 1)),
+                          points=[("logistic_loss(x, stack([1.0]))", [0],
+                                   lambda x: mpmath.log1p(mpmath.exp(-x)))]),
+    "focal": Case("out = focal(x, k)", focal, "x k", labelled, scalar, least={"e": 1}, torch=focal_of_torch,
+                  points=[("focal(x[none], stack([0]))", [0, 0], lambda x, y: mpmath.log1p(mpmath.exp(y - x))
+                           / (1 + mpmath.exp(x - y)) ** 2)]),
+    "triplet": Case("out = triplet(x, y, s, margin = 0.5)",
+                    lambda x, y, s: mean(np.maximum(((x - y) ** 2).sum(-1) - ((x - s) ** 2).sum(-1) + 0.5, 0)),
+                    "x y s", ranks(1), scalar,
+                    edge=lambda x, y, s: np.abs(((x - y) ** 2).sum(-1) - ((x - s) ** 2).sum(-1) + 0.5),
+                    torch=lambda torch, x, y, s: torch.relu(
+                        ((x - y) ** 2).sum(-1) - ((x - s) ** 2).sum(-1) + 0.5).mean(),
+                    points="squares below a maximum, which has its own"),
+    # penalties and schedules
+    "elastic_net": Case("out = elastic_net(x, 0.3, share = 0.2)",
+                        lambda x: 0.06 * np.abs(x).sum() + 0.12 * (x**2).sum(), result=scalar, edge=away(0),
+                        torch=lambda torch, x: 0.06 * x.abs().sum() + 0.12 * (x**2).sum(),
+                        points=[("elastic_net(x, 1)^2", [0, 1], lambda x, y: (y / 2 + (x**2 + y**2) / 4) ** 2)]),
+    "polynomial": Case("out = polynomial(x, 6, power = 2, last = y)", lambda x, y, step: (
+        y + (x - y) * np.clip(1 - (step - 1) / 6, 0, 1) ** 2), "x y", stepped=True, torch=SCHEDULE,
+        points="an update rule or a schedule"),
+    "inverse_time": Case("out = inverse_time(x, 3, rate = 1 + y^2)", lambda x, y, step: (
+        x / (1 + (1 + y**2) * (step - 1) / 3)), "x y", stepped=True, torch=SCHEDULE,
+        points="an update rule or a schedule"),
+    "restarts": Case("out = restarts(x, 5, low = y)", lambda x, y, step: (
+        y + (x - y) * np.cos(np.pi * ((step - 1) % 5) / 10) ** 2), "x y", stepped=True, torch=SCHEDULE,
+        points="an update rule or a schedule"),
 }

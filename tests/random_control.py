@@ -140,6 +140,8 @@ def started(d: Draft) -> None:
             "glorot_uniform",
             "he_uniform",
             "he_normal",
+            "lecun_normal",
+            "lecun_uniform",
             "uniform(-0.5, 0.5)",
             "laplace(0, 0.3)",
         ]

@@ -26,3 +26,17 @@ def instances(d: Draft) -> None:
 def directions(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 0 and isinstance(v.shape[-1], int))
     d.let(f"{a} |> weight_norm(dense(2)) |> tanh", (*a.shape[:-1], 2), 1.0, (a,))
+
+
+@construct
+def losses_of_numbers(d: Draft) -> None:
+    a = d.value(lambda v: v.rank > 0 and isinstance(v.shape[-1], int))
+    loss = d.random.choice(
+        [
+            "pinball({a}, 0.2, level = 0.8)",
+            "logistic_loss({a}, -1.0)",
+            "triplet({a}, 0.3 * {a}, 0.2 - {a})",
+            "focal({a}, argmax({a}, axis = -1))",
+        ]
+    )
+    d.let(f"{a} * tanh({loss.format(a=a)})", a.shape, a.bound, (a,), rows=False)

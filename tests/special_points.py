@@ -337,6 +337,7 @@ WHY = {
     "is_nan one_hot top xor accuracy size rank known_size window eye bins fan_in fan_out "
     "interval reverse",
     "a draw": "bernoulli_like normal_like uniform_like permutation shuffle draw glorot_normal glorot_uniform he_normal "
+    "lecun_normal lecun_uniform "
     "he_uniform orthogonal",
     "a number, or one shape of it": "constant zeros ones zeros_like ones_like gate_bias",
     "what an optimizer asks for": "clipped",

@@ -25,7 +25,7 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(("accumulate", "lookahead"), "a rule around an update rule: against its loop in test_updates.py"),
     **dict.fromkeys(
-        ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "orthogonal"),
+        ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "lecun_uniform", "orthogonal"),
         "a draw, without a value to hold it against: its distribution over 25 shapes, below",
     ),
 }
@@ -240,6 +240,8 @@ def started(rule: str, shape: str, seed: int = 0, dtype: str = "float") -> Any:
         ("glorot_normal", stats.norm(0, np.sqrt(2 / 160))),
         ("he_uniform", stats.uniform(-np.sqrt(6 / 100), 2 * np.sqrt(6 / 100))),
         ("he_normal", stats.norm(0, np.sqrt(2 / 100))),
+        ("lecun_normal", stats.norm(0, 0.1)),
+        ("lecun_uniform", stats.uniform(-np.sqrt(3 / 100), 2 * np.sqrt(3 / 100))),
     ],
 )
 def test_draws_follow_their_distribution(rule, expected):
@@ -327,6 +329,8 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
         ("glorot_normal", lambda inside, outside: np.sqrt(2 / (inside + outside)), stats.norm),
         ("he_uniform", lambda inside, outside: np.sqrt(6 / inside), stats.uniform(-1, 2)),
         ("he_normal", lambda inside, outside: np.sqrt(2 / inside), stats.norm),
+        ("lecun_normal", lambda inside, outside: np.sqrt(1 / inside), stats.norm),
+        ("lecun_uniform", lambda inside, outside: np.sqrt(3 / inside), stats.uniform(-1, 2)),
     ],
 )
 def test_draws_are_scaled_by_what_meets(rule, scale, expected, swept):

@@ -31,12 +31,14 @@ STATED: dict[str, tuple[str, str, list[float], list[float]]] = {
     "poisson": ("y ~ poisson(rate = exp(z))", "whole numbers from 0", [0, 1, 9], [-1, -0.001, 0.5]),
     "cross_entropy": ("loss = cross_entropy(w, y)", "0 or 1", [0, 1], [-1, 2]),
     "binary_cross_entropy": ("loss = binary_cross_entropy(z, y)", "numbers from 0 to 1", [0, 0.25, 1], [-0.001, 1.001]),
+    "focal": ("loss = focal(w, y)", "0 or 1", [0, 1], [-1, 2]),
+    "logistic_loss": ("loss = logistic_loss(z, y)", "-1 or 1", [-1, 1], [-1.001, 0, 0.5, 1.001, 2]),
     "hinge": ("loss = hinge(z, y)", "-1 or 1", [-1, 1], [-1.001, 0, 0.5, 1.001, 2]),
 }
 # These take every number.
-ANY = {"normal", "laplace", "squared", "absolute", "huber"}
+ANY = {"normal", "laplace", "squared", "absolute", "huber", "pinball", "triplet"}
 SCORES = {"accuracy"}  # no loss: what is no class is no hit
-LABELS = {"categorical", "cross_entropy"}
+LABELS = {"categorical", "cross_entropy", "focal"}
 
 
 # --- the library

@@ -169,12 +169,14 @@ fft rfft ifft: it is not in the language; a product with a matrix of sines and c
 # initialisers
 xavier_uniform xavier_uniform_ GlorotUniform variance_scaling: write `init glorot_uniform`
 xavier_normal xavier_normal_ GlorotNormal: write `init glorot_normal`
-kaiming_normal kaiming_normal_ HeNormal lecun_normal: write `init he_normal`
-kaiming_uniform kaiming_uniform_ HeUniform lecun_uniform: write `init he_uniform`
+kaiming_normal kaiming_normal_ HeNormal: write `init he_normal`
+kaiming_uniform kaiming_uniform_ HeUniform: write `init he_uniform`
 orthogonal_ Orthogonal OrthogonalInitializer: write `init orthogonal`
 trunc_normal_ TruncatedNormal RandomNormal random_normal normal_: write `init normal(0, 0.02)`
 RandomUniform uniform_ random_uniform: write `init uniform(-0.1, 0.1)`
 constant_ Constant ones_ zeros_ Ones: write `init constant(value = 0.5)`, `init ones`, `init zeros`
+LecunNormal: write `init lecun_normal`
+LecunUniform: write `init lecun_uniform`
 # draws and distributions
 randn_like: write `normal_like(x)`
 rand_like random_uniform_like: write `uniform_like(x)`
@@ -216,7 +218,8 @@ accuracy_score CategoricalAccuracy SparseCategoricalAccuracy Accuracy categorica
 top_k_accuracy TopKCategoricalAccuracy: write `metric right = mean(any(top(logits, 2) == y[:, none], axis = -1))`
 perplexity Perplexity: write `metric perplexity = exp(cross_entropy(logits, y))`
 log_loss: write `cross_entropy(logits, y)` or `binary_cross_entropy(x, sigmoid(a))`
-focal_loss FocalLoss sigmoid_focal_loss BinaryFocalCrossentropy: write `loss = mean((1 - pick(softmax(logits), y))^2 * -pick(log_softmax(logits), y))`, for gamma = 2
+focal_loss FocalLoss SparseCategoricalFocalCrossentropy: write `focal(logits, y)`
+sigmoid_focal_loss BinaryFocalCrossentropy: write `loss = mean((1 - sigmoid(prediction))^2 * softplus(-prediction))` where y is 1; of classes: `focal(logits, y)`
 ctc_loss CTCLoss CTC: it is not in the library: the recurrence is a `scan` with `logaddexp(a, b)`
 GaussianNLLLoss gaussian_nll_loss: write `t ~ normal(prediction, exp(x[:, 0]))`
 SmoothL1 Huber: write `huber(prediction, t)`
@@ -224,11 +227,11 @@ MeanSquaredError MSE: write `squared(prediction, t)`
 MeanAbsoluteError MAE: write `absolute(prediction, t)`
 hinge_loss hinge_embedding_loss HingeEmbeddingLoss SoftMarginLoss MultiMarginLoss Hinge: write `hinge(x, 2 * round(sigmoid(a)) - 1)`: labels are -1 or 1
 squared_hinge SquaredHinge: write `mean(maximum(1 - t * prediction, 0)^2)`
-TripletMarginLoss triplet_margin_loss triplet_loss: write `mean(maximum(sum((x - a)^2, axis = -1) - sum((x - b)^2, axis = -1) + 1, 0))`
+TripletMarginLoss triplet_margin_loss triplet_loss: write `triplet(x, a, b, margin = 1)`
 MarginRankingLoss CosineEmbeddingLoss contrastive_loss: write `mean(maximum(1 - (a - b), 0))`, or what your paper has
 dice dice_loss DiceLoss iou_loss MeanIoU: write `1 - (2 * sum(a * b) + 1) / (sum(a) + sum(b) + 1)`
 LogCosh log_cosh logcosh: write `mean(x + softplus(-2 * x) - log(2.0))`
-quantile_loss pinball_loss: write `mean(maximum(0.9 * (t - prediction), -0.1 * (t - prediction)))`
+quantile_loss pinball_loss: write `pinball(prediction, t, level = 0.9)`
 binary_cross_entropy_loss SigmoidBinaryCrossEntropy BinaryCrossentropy: write `binary_cross_entropy(x, sigmoid(a))`
 CategoricalCrossentropy SparseCategoricalCrossentropy: write `cross_entropy(logits, y)`
 KLDivergence: write `kl_normal(normal(0, 1), normal(1, 2))`, or `sum(a * (log(a) - log(b)))`
@@ -240,7 +243,7 @@ weight_decay decoupled_weight_decay add_decayed_weights: write `minimize loss us
 num_epochs max_epochs: write `epochs: 10` in the train block
 learning_rate: the optimizer takes it: `minimize loss using adam(1e-3)`
 OneCycleLR onecycle linear_onecycle_schedule: write `minimize loss using adam(cosine(1e-3, over = steps, warmup = 100))`
-LinearLR linear_schedule PolynomialDecay PolynomialLR polynomial_schedule: write `minimize loss using adam(1e-3 * (1 - (step - 1) / steps))`
+LinearLR linear_schedule PolynomialDecay PolynomialLR polynomial_schedule: write `minimize loss using adam(polynomial(1e-3, over = steps))`
 warmup_cosine warmup_cosine_decay_schedule CosineAnnealingWarmRestarts get_cosine_schedule_with_warmup: write `minimize loss using adam(cosine(1e-3, over = steps, warmup = 100))`
 ReduceLROnPlateau reduce_on_plateau: a rate does not read the loss: `minimize loss using adam(cosine(1e-3, over = steps))`, `stop: patience(5, on = validation.loss)`
 CyclicLR CyclicalLearningRate: write `minimize loss using sgd(cyclic(1e-3, 1e-2, half = 200))`
