@@ -98,10 +98,10 @@ def test_a_closed_pipe_is_no_matter() -> None:
     ("argv", "code"),
     [
         (["check", "nowhere.dl"], "E0701"),
-        (["check", "."], "E0702"),
+        (["check", "."], "E0790"),
         (["check", "nowhere.onnx"], "E0710"),
-        (["check", SPECS / "data" / "xor.csv"], "E01"),
-        (["decompile", SPECS / "xor.dl"], "E0711"),
+        (["check", SPECS / "data" / "xor.csv"], "E0790"),
+        (["decompile", SPECS / "xor.dl"], "E0790"),
         (["train", "--resume", "nowhere"], "E07"),
         (["explain", "E9999"], "E0793"),
         (["check", SPECS / "xor.dl", "--model", "xnor"], "E0209"),

@@ -97,7 +97,7 @@ def test_summary_and_export_take_a_run(run, folder: Path) -> None:
     done = train(run, folder, "validate: 0.3")
     status, out, _ = run("summary", done["run"], "--json")
     assert status == 0 and out == run("summary", done["model"], "--json")[1]
-    assert run("summary", done["run"], "--set", "a=1")[0] == 2 and run("summary", folder)[2].startswith("error[E0744]")
+    assert run("summary", done["run"], "--set", "a=1")[0] == 2 and run("summary", folder)[2].startswith("error[E0790]")
     small = folder / "small.onnx"
     assert run("export", done["run"], "--inference", "-o", small)[0] == 0
     model = onnx.load(small)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
-from . import report
+from . import kinds, report
 from .options import COMPILATION, OUTPUT, Compilation, Output, is_spec
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def check(
     output: Output = OUTPUT,
 ) -> None:
     """Check every name and shape of a spec, or the inside of a .onnx file (its training_info included)."""
+    kinds.expect(file, "check", kinds.SPEC, kinds.COMPILED)
     if is_spec(file):
         if accept:
             raise Error("E0790", "`--accept` is for .onnx files: a spec has no checksum")

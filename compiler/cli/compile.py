@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from . import report
+from . import kinds, report
 from .files import write
 from .options import COMPILATION, OUTPUT, Compilation, Output
 
@@ -27,6 +27,7 @@ def compile(
     output: Output = OUTPUT,
 ) -> None:
     """Write the .onnx file of a spec: it predicts anywhere and holds its own training step."""
+    kinds.expect(spec, "compile", kinds.SPEC)
     if emit != "onnx":
         text = _text(spec, emit, compilation, output)
         if out is None:

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
-from . import report
+from . import kinds, report
 from .options import OUTPUT, Output
 
 
@@ -31,6 +31,7 @@ def decompile(
 
     from .trained import predicting
 
+    kinds.expect(file, "decompile", kinds.COMPILED)
     compiled = predicting(file)
     main, files = compiled.sources.main, compiled.sources.files
     if main is None or main not in files:

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
-from . import report
+from . import kinds, report
 from .options import OUTPUT, Accept, Device, Output
 
 
@@ -35,6 +35,7 @@ def evaluate(
 
     from .trained import compiled_file
 
+    kinds.expect(file, "evaluate", kinds.COMPILED, kinds.RUN)
     compiled = compiled_file(file, accept=accept)
     if data is None and not file.is_dir():
         raise Error(

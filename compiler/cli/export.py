@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
-from . import report
+from . import kinds, report
 from .options import OUTPUT, Output
 
 
@@ -41,6 +41,7 @@ def export(
     from ..lower import export_inference
     from .trained import compiled_file
 
+    kinds.expect(file, "export", kinds.COMPILED, kinds.RUN)
     compiled = compiled_file(file, predicts=True)
     made = export_inference(compiled.model, plain=not metadata)
     CompiledFile(made, compiled.name).save(out, sealed=metadata)

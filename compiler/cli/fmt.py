@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
-from . import report
+from . import kinds, report
 from .files import write
 from .options import OUTPUT, Output
 
@@ -34,6 +34,7 @@ def fmt(
             if not check:
                 report.data(new)
         else:
+            kinds.expect(path, "fmt", kinds.SPEC)
             source = read_source(path)
             new, text = format_source(source), path.read_bytes().decode("utf-8")
             if new != text and not check:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from . import report
+from . import kinds, report
 from .options import COMPILATION, OUTPUT, Compilation, Output
 
 
@@ -25,6 +25,7 @@ def grad(
     """A derivative as a formula that a person reads."""
     from ..view.formula import derivative
 
+    kinds.expect(spec, "grad", kinds.SPEC)
     formula = derivative(compilation.module(spec, output), of, wrt)
     if output.json:
         report.say(json.dumps({"of": of, "wrt": wrt, "text": formula.text, "latex": formula.latex}, ensure_ascii=False))

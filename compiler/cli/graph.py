@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from . import report
+from . import kinds, report
 from .files import write
 from .options import COMPILATION, OUTPUT, Compilation, Output
 
@@ -29,6 +29,7 @@ def graph(
     """Draw the graph of a spec: nested by layer, with the shapes on the edges."""
     from ..view.picture import content, draw
 
+    kinds.expect(spec, "graph", kinds.SPEC)
     target = out or Path(f"{spec.stem}.svg")
     picture = draw(compilation.module(spec, output, "graph" if stage == "graph" else "optimized"), stage)
     write(target, content(picture, target))

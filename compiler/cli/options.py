@@ -37,6 +37,26 @@ Accept = Annotated[
 Data = Annotated[Path | None, Parameter(help="An .npz or .csv file; takes precedence over the spec's.")]
 
 
+def check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise Error(
+            "E0790",
+            "`--seed` takes a whole number, not negative",
+            notes=[f"found {seed}"],
+            help="--seed 0, or any to 2^63 - 1",
+        )
+
+
+def positive(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise Error(
+            "E0790",
+            f"`--{name}` takes a whole number above 0",
+            notes=[f"found {value}"],
+            help=f"leave `--{name}` out for its default: dlc COMMAND --help",
+        )
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Output:
@@ -64,7 +84,8 @@ class Compilation:
         """`--set`, with `--seed` as the setting of that name."""
         return dict(setting(text) for text in self.set)
 
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
+        self.overrides()
         if self.seed is not None:
             check_seed(self.seed)
         positive("max-nodes", self.max_nodes)
@@ -81,7 +102,6 @@ class Compilation:
         """The spec compiled as far as a graph; its warnings are shown."""
         from ..program import compile
 
-        self._check()
         program = compile(
             spec,
             model=self.model,
@@ -100,7 +120,6 @@ class Compilation:
         from ..elaborate import elaborate
         from ..pipeline import differentiate, optimize, source_of, stabilize
 
-        self._check()
         problems = Problems()
         source, folder = source_of(spec)
         module = elaborate(
@@ -148,26 +167,6 @@ class Compilation:
 
 
 OUTPUT, COMPILATION = Output(), Compilation()  # the defaults
-
-
-def check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**63:
-        raise Error(
-            "E0790",
-            "`--seed` takes a whole number, not negative",
-            notes=[f"found {seed}"],
-            help="--seed 0, or any to 2^63 - 1",
-        )
-
-
-def positive(name: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise Error(
-            "E0790",
-            f"`--{name}` takes a whole number above 0",
-            notes=[f"found {value}"],
-            help=f"leave `--{name}` out for its default: dlc COMMAND --help",
-        )
 
 
 def is_spec(path: Path) -> bool:

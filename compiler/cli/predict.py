@@ -14,7 +14,7 @@ import numpy as np
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
-from . import report
+from . import kinds, report
 from .files import write
 from .options import OUTPUT, Device, Output, Whole, check_seed, positive
 
@@ -53,6 +53,7 @@ def predict(
             notes=["endings are .npz, .csv"],
             help=f"-o {out.stem or 'predictions'}.npz",
         )
+    kinds.expect(file, "predict", kinds.COMPILED, kinds.RUN)
     trainer = Trainer(compiled_file(file, predicts=True), device=device)
     seed = secrets.randbits(63) if seed is None else seed
     made: Arrays = trainer.predict({} if data is None else data, rows=rows, seed=seed)

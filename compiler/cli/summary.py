@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from . import report
+from . import kinds, report
 from .options import COMPILATION, OUTPUT, Compilation, Output
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def summary(
     output: Output = OUTPUT,
 ) -> None:
     """Print a table of layers, parameters, shapes and counts."""
+    kinds.expect(file, "summary", kinds.SPEC, kinds.COMPILED, kinds.RUN)
     compiled = compilation.file(file, output)
     rows, totals = rows_of(compiled), totals_of(compiled)
     if output.json:

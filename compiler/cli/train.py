@@ -10,20 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
-from . import report
-from .options import (
-    COMPILATION,
-    OUTPUT,
-    Accept,
-    Compilation,
-    Data,
-    Device,
-    Output,
-    Whole,
-    check_seed,
-    is_spec,
-    positive,
-)
+from . import kinds, report
+from .options import COMPILATION, OUTPUT, Accept, Compilation, Data, Device, Output, Whole, is_spec, positive
 
 if TYPE_CHECKING:
     from dlc.runtime.callbacks import History
@@ -73,10 +61,12 @@ def train(
         positive(name, value)
     if quiet and log_every is not None:
         raise Error("E0790", "`--quiet` and `--log-every` contradict each other", help="give one of them")
-    if compilation.seed is not None:
-        check_seed(compilation.seed)
     if accept and (file is None or is_spec(file)):
         raise Error("E0790", "`--accept` is for .onnx files", help="leave it out")
+    if resume is not None:
+        kinds.expect(resume, "train --resume", kinds.RUN, kinds.CHECKPOINT)
+    elif file is not None:
+        kinds.expect(file, "train", kinds.SPEC, kinds.COMPILED)
     if resume is not None:
         compilation.refuse(resume)
         trainer = Trainer.resume(resume, device=device)
