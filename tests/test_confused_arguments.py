@@ -20,6 +20,10 @@ FUNCTIONS = {
 # Element by element, or a mean or sum of that: operands broadcast, and a number is one of them. So do schedules, whose
 # rates and spans may differ from element to element.
 BROADCASTS = [
+    "polynomial",
+    "inverse_time",
+    "restarts",
+    "pinball",
     "relu",
     "leaky_relu",
     "elu",
@@ -82,6 +86,8 @@ MATRICES = [
 ]
 # What else compiles, n for a number and x for a matrix. The norm, root and variance of one number are defined.
 RIGHT = {
+    "logistic_loss": ["xx", "nx"],
+    "triplet": ["nxx", "xnn", "xnx", "xxn", "xxx", "nxxn", "xnnn", "xnxn", "xxnn", "xxxn"],
     "global_norm": ["xn"],
     "each_norm": ["xn"],
     "each_value": ["xn"],
