@@ -84,9 +84,9 @@ class CompiledFile:
         """Reads a file and the data beside it, and holds them to their checksum.
 
         `accept`: takes what another tool has altered. `state=False`: the state is not held to it, as it is to be
-        replaced (by that of a checkpoint). `predicts`: a training part that no longer fits the main graph, as other
-        tools leave it, is not refused but left out, and `stale` says why. Raises `Error` E0710, E0711, E0716, E0717,
-        E0755, E0756, E0758 and the validator's.
+        replaced (by that of a checkpoint). `predicts`: a training part that no longer fits the main graph or has lost
+        its data, as other tools leave it, is not refused but left out, and `stale` says why. Raises `Error` E0710,
+        E0711, E0716, E0717, E0755, E0756, E0758 and the validator's.
         """
         path = Path(path)
         try:
@@ -100,7 +100,15 @@ class CompiledFile:
                 help="give the path of a .onnx file",
             ) from None
         model = _parse(data, str(path))
-        external.inline(model, path.parent, str(path), of=checksum.noted(model) if state and not accept else None)
+        of = checksum.noted(model) if state and not accept else None
+        try:
+            external.inline(model, path.parent, str(path), of=of)
+        except Error as lost:  # onnx saves a model into another folder without the tensors of its training part
+            if not predicts or lost.code != "E0717" or not model.training_info:
+                raise
+            del model.training_info[:]
+            external.inline(model, path.parent, str(path), of=of)
+            return cls._whole(model, str(path), check, lost, predicts)
         stale = None if accept else altered.staleness(model, str(path), state=state)
         return cls._whole(model, str(path), check, stale, predicts)
 

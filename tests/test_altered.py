@@ -151,6 +151,21 @@ def test_what_predicts_does_not_fail_on_training(trained: Path, tmp_path: Path) 
     assert caught.value.code == "E0724"
 
 
+def test_lost_data_of_the_training_part_do_not_keep_a_file_from_predicting(trained: Path, tmp_path: Path) -> None:
+    """`onnx.load` and `onnx.save` into another folder leave them behind."""
+    (tmp_path / "there").mkdir()
+    CompiledFile.load(trained).save(tmp_path / "m.onnx", threshold=0)
+    onnx.save(onnx.load(tmp_path / "m.onnx"), tmp_path / "there" / "m.onnx")
+    with pytest.raises(Error) as caught:
+        CompiledFile.load(tmp_path / "there" / "m.onnx")
+    assert caught.value.code == "E0717"
+    file = CompiledFile.load(tmp_path / "there" / "m.onnx", predicts=True)
+    assert file.stale is not None and file.stale.code == "E0717"
+    x = np.load(DATA)["x"][:8].astype(np.float32)
+    expected = Trainer(CompiledFile.load(trained), "cpu").predict({"x": x})["probability"]
+    assert np.array_equal(Trainer(file, "cpu").predict({"x": x})["probability"], expected)
+
+
 def test_one_node_of_all_another_is_damage(trained: Path, tmp_path: Path) -> None:
     model = onnx.load(trained)
     model.graph.node[1].op_type = "Sigmoid"
