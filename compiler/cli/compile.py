@@ -26,7 +26,7 @@ def compile(
     compilation: Compilation = COMPILATION,
     output: Output = OUTPUT,
 ) -> None:
-    """Write the .onnx file of a spec: it predicts anywhere and holds its own training step."""
+    """Write the .onnx file of a spec: it predicts in ONNX runtimes and holds its own training step."""
     kinds.expect(spec, "compile", kinds.SPEC)
     if emit != "onnx":
         text = _text(spec, emit, compilation, output)
