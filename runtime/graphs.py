@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 from onnx import (
     AttributeProto,
+    FunctionProto,
     GraphProto,
     ModelProto,
     NodeProto,
@@ -33,6 +34,14 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
             yield attribute.g
         elif attribute.type == AttributeProto.GRAPHS:
             yield from attribute.graphs
+
+
+def nodes(graph: GraphProto | FunctionProto) -> Iterator[NodeProto]:
+    """Every node, each followed by those of its bodies."""
+    for node in graph.node:
+        yield node
+        for body in subgraphs(node):
+            yield from nodes(body)
 
 
 def reads(node: NodeProto) -> Iterator[str]:
@@ -134,13 +143,8 @@ def numbers(array: np.ndarray) -> memoryview:
 def opsets(model: ModelProto) -> dict[str, int]:
     """The versions of the operator sets that a model imports and uses, the default one and those that a node names:
     some tools import all that they know."""
-    used = {"", "ai.onnx"}
-    pending = [model.graph, *(g for info in model.training_info for g in (info.algorithm, info.initialization))]
-    pending += model.functions
-    while pending:
-        for node in pending.pop().node:
-            used.add(node.domain)
-            pending.extend(subgraphs(node))
+    parts = (graph for info in model.training_info for graph in (info.algorithm, info.initialization))
+    used = {"", "ai.onnx", *(node.domain for part in (model.graph, *parts, *model.functions) for node in nodes(part))}
     return {entry.domain: entry.version for entry in model.opset_import if entry.domain in used}
 
 

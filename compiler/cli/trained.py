@@ -21,12 +21,6 @@ def compiled_file(path: Path, quiet: bool = False, predicts: bool = False, accep
     from dlc.runtime.checkpoint import Run
     from dlc.runtime.file import CompiledFile
 
-    if path.suffix.lower() == ".dl":
-        raise Error(
-            "E0790",
-            f"`{path}` is a spec: this command takes a compiled file",
-            help=f"dlc train {path}, or dlc compile {path}",
-        )
     if accept and path.is_dir():
         raise Error(
             "E0790", f"`--accept` is for .onnx files: `{path}` is a folder", help=f"dlc check {path}/NAME.onnx --accept"

@@ -76,7 +76,8 @@ def _choices(problem: CoercionError) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-# What other tools call an option, and what says it here: of several, the first that the command has.
+# What other tools call an option, and what says it here: of several, the first that the command has. Words that a spec
+# may use too (`batch_size`) stand in `syntax/foreign.py`.
 ELSEWHERE = {
     **dict.fromkeys(("gpu", "cuda", "use_gpu", "use_cuda", "gpus"), ("--device cuda",)),
     **dict.fromkeys(("cpu", "no_cuda", "no_gpu"), ("--device cpu",)),
@@ -92,9 +93,8 @@ ELSEWHERE = {
     **dict.fromkeys(("input", "i", "dataset", "train_data", "test_data"), ("--data VALUE",)),
     **dict.fromkeys(("val", "val_data", "valid", "validation_data"), ("--validation VALUE",)),
     **dict.fromkeys(("checkpoint", "resume_from", "continue", "ckpt"), ("--resume VALUE",)),
-    **dict.fromkeys(("batch_size", "minibatch", "b", "bs"), ("--batch VALUE",)),
-    **dict.fromkeys(("num_epochs", "max_epochs", "n_epochs", "e"), ("--epochs VALUE",)),
-    **dict.fromkeys(("max_steps", "num_steps", "iterations"), ("--steps VALUE",)),
+    **dict.fromkeys(("b",), ("--batch VALUE",)),
+    **dict.fromkeys(("e",), ("--epochs VALUE",)),
     **dict.fromkeys(("overwrite", "f", "y"), ("--force",)),
     **dict.fromkeys(("training", "no_training", "predict_only"), ("--inference",)),
 }

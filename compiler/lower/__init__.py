@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 from dlc.runtime import graphs
-from onnx import GraphProto, ModelProto, NodeProto, StringStringEntryProto, defs
+from onnx import ModelProto, StringStringEntryProto, defs
 
 from ..defaults import PRECISIONS
 from ..diagnostics import InternalError
@@ -68,7 +67,7 @@ def export_inference(model: ModelProto, *, plain: bool = False) -> ModelProto:
         props["dlc.signature"] = json.dumps(said, ensure_ascii=False)
     if plain:
         props = {key: value for key, value in props.items() if not key.startswith("dlc.")}
-        for node in _nodes(kept.graph):
+        for node in graphs.nodes(kept.graph):
             others = [entry for entry in node.metadata_props if not entry.key.startswith("dlc.")]
             del node.metadata_props[:]
             node.metadata_props.extend(others)
@@ -77,17 +76,10 @@ def export_inference(model: ModelProto, *, plain: bool = False) -> ModelProto:
     return kept
 
 
-def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    for node in graph.node:
-        yield node
-        for body in graphs.subgraphs(node):
-            yield from _nodes(body)
-
-
 def _without_unread(model: ModelProto) -> None:
     """Takes away the optional results of nodes that nothing in the model reads: float16 converters and others take
     them for a mistake."""
-    nodes = list(_nodes(model.graph))
+    nodes = list(graphs.nodes(model.graph))
     read = {name for node in nodes for name in graphs.reads(node)}
     read.update(value.name for value in model.graph.output)
     for node in nodes:
