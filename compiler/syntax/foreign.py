@@ -346,7 +346,7 @@ def lookup(
         said = _folded(tuple(table.items())).get(_bare(folded))
         if said is not None:
             return said
-    return did_you_mean(word, known)
+    return did_you_mean(word, known) or did_you_mean(word.lower(), known)
 
 
 def argument(word: str, known: Iterable[str]) -> str | None:
