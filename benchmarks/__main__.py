@@ -22,6 +22,7 @@ from .workloads import WORKLOADS, Workload
 
 COMPILE_LIMIT = 60.0  # seconds that a system has to its first finished step
 PAUSE = 0.1  # between turns of systems: threads of the one before spin for a while before they sleep
+BEFORE = "before"  # the system that `--against` adds
 PEERS = ("torch", "torch-compile", "jax", "jax-scan")
 
 
@@ -32,7 +33,7 @@ class Silent(Exception):
 class Child:
     """A worker process, spoken to in lines of JSON."""
 
-    def __init__(self, *arguments: str, cache: str) -> None:
+    def __init__(self, *arguments: str, cache: str, python: str = sys.executable) -> None:
         env = os.environ | {
             "OMP_NUM_THREADS": "2",
             "MKL_NUM_THREADS": "2",
@@ -41,7 +42,7 @@ class Child:
         }
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (open as long as the child is)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", *arguments],
+            [python, "-m", "benchmarks.worker", *arguments],
             env=env,
             text=True,
             stdin=subprocess.PIPE,
@@ -112,15 +113,20 @@ class Row:
         )
 
 
-def measure(workload: Workload, systems: list[str], rounds: int, steps: int) -> list[Row]:
-    """All systems on one workload, interleaved. A system that fails has a row with the reason."""
+def measure(workload: Workload, systems: list[str], rounds: int, steps: int, against: str = "") -> list[Row]:
+    """All systems on one workload, interleaved. A system that fails has a row with the reason. ``against``: the Python
+    of another build of dlc, which is then one more system (``before``)."""
     rows: list[Row] = []
     running: list[tuple[Row, Child]] = []
     if not workload.spec.exists():  # the library does not have its layers yet
         return [Row(workload.name, "dlc", note=f"left out: there is no {workload.spec.name} yet")]
     with tempfile.TemporaryDirectory() as cache:
-        for system in systems:
-            row, child = Row(workload.name, system), Child(system, workload.name, cache=cache)
+        for system in [*systems, *([BEFORE] if against else [])]:
+            row = Row(workload.name, system)
+            if system == BEFORE:
+                child = Child("dlc", workload.name, cache=cache, python=against)
+            else:
+                child = Child(system, workload.name, cache=cache)
             rows.append(row)
             try:
                 first = child.read(COMPILE_LIMIT)
@@ -170,6 +176,13 @@ def verdicts(workload: Workload, rows: list[Row]) -> list[str]:
             ratio = done["dlc"].first_step_s / done[name].first_step_s
             lines.append(f"first step: dlc / {name} = {ratio:.2f}, at most 0.5: {'met' if ratio <= 0.5 else 'MISSED'}")
     lines += bounds(done) if workload.bounded else []
+    if "dlc" in done and BEFORE in done:
+        ours, theirs = done["dlc"], done[BEFORE]
+        paired = statistics.median(a / b for a, b in zip(ours.rounds, theirs.rounds, strict=True))
+        least = min(ours.rounds) / min(theirs.rounds)
+        lines.append(
+            f"dlc / before = {paired:.3f} (least {least:.3f}), at most 1.03: {'met' if paired <= 1.03 else 'MISSED'}"
+        )
     known = dict(workload.known)
     for name in (n for n in peers if n in known and n != "jax" and "jax" in peers):
         here, there = peers[name].ms / peers["jax"].ms, known[name] / known["jax"]
@@ -220,6 +233,9 @@ def main() -> None:
     parser.add_argument(
         "--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), metavar="SYSTEM", help=", ".join(SYSTEMS)
     )
+    parser.add_argument(
+        "--against", default="", metavar="PYTHON", help="the Python of a virtual environment with another build of dlc"
+    )
     parser.add_argument("--quick", action="store_true", help="few short rounds; what compiles slowly is left out")
     parser.add_argument("--json", action="store_true", help="one line a workload and system")
     options = parser.parse_args()
@@ -229,7 +245,7 @@ def main() -> None:
         if options.quick and workload.depth:
             systems = [s for s in systems if s != "torch-compile"]
         steps = max(2, workload.steps // 5) if options.quick else workload.steps
-        rows = measure(workload, systems, rounds=5 if options.quick else 15, steps=steps)
+        rows = measure(workload, systems, rounds=5 if options.quick else 15, steps=steps, against=options.against)
         report(rows, verdicts(workload, rows), options.json)
         if workload.depth and "dlc" in systems:
             rows = [stages(300), stages(3000)]
