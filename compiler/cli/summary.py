@@ -28,6 +28,7 @@ class Row:
     states: list[tuple[str, str, int]]
     predicting: int
     training: int
+    frozen: list[str]  # parameters that no update of the file moves
 
 
 def summary(
@@ -46,7 +47,10 @@ def summary(
         return
     table: list[tuple[str, ...]] = []
     for row in rows:
-        held = [(name, shape, f"{values:,}") for name, shape, values in row.parameters]
+        held = [
+            (f"{name} (frozen)" if name in row.frozen else name, shape, f"{values:,}")
+            for name, shape, values in row.parameters
+        ]
         held += [(f"{name} (state)", shape, f"{values:,}") for name, shape, values in row.states]
         held = held or [("", "", "")]
         table.append((row.layer or "(model)", *held[0], f"{row.predicting:,}", f"{row.training:,}"))
@@ -75,23 +79,26 @@ def rows_of(file: CompiledFile) -> list[Row]:
     what lies in it."""
     from dlc.runtime.metadata import RESERVED
 
-    rows: dict[str, Row] = {"": Row("", [], [], 0, 0)}
+    rows: dict[str, Row] = {"": Row("", [], [], 0, 0, [])}
     seen: dict[str, int] = {}  # layers as they come
 
     def row(layer: str) -> Row:
         if layer not in rows:
-            rows[layer] = Row(layer, [], [], 0, 0)
+            rows[layer] = Row(layer, [], [], 0, 0, [])
             for above in _owners(layer):
                 seen.setdefault(above, len(seen))
         return rows[layer]
 
     learned = set(file.parameters)
     states = {entry.name for entry in file.signature.states}
+    updated = {name for part in file.parts for name in part.updates}
     for slot in file.slots:  # in the order of making; nodes stand as they run
         layer, _, name = slot.name.rpartition(".")
         if slot.name in learned or (slot.name in states and "/" not in slot.name and slot.name not in RESERVED):
             entry = (name, _shape(slot.shape), prod(slot.shape))
             (row(layer).parameters if slot.name in learned else row(layer).states).append(entry)
+            if file.parts and slot.name in learned and slot.tensor not in updated:
+                row(layer).frozen.append(name)
     for graph, field in [(file.main, "predicting"), *((part.algorithm, "training") for part in file.parts)]:
         for node in graph.node:
             found = row(_scope(node))

@@ -21,7 +21,7 @@ from ..ir.types import Dim
 from ..recursion import deep_recursion
 from ..source import Source, Span
 from ..syntax import tree as syntax
-from . import calls, expressions, statements, support, train, types
+from . import calls, expressions, statements, support, train, types, update
 from .context import Context, check_size
 from .library import Library, train_block
 from .likelihood import Pass
@@ -82,7 +82,7 @@ def _elaborate(
         plan = train.read(c, block, frame, of_train)
         problems.raise_if_any()
         with c.graph.at(derived=True):
-            train.update(c, plan, lambda name, span: _objective(main["training"], name, span))
+            update.update(c, plan, lambda name, span: _objective(main["training"], name, span))
         _finish_step(c, main["training"])
     problems.raise_if_any()
     _finish(c, main)

@@ -1,23 +1,19 @@
-"""The train block: settings, objective, penalties, clipping, optimizers, and the state after a step."""
+"""The train block as it is read: its settings, checked, and its statements for `update`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from .. import ops
 from ..analysis.direction import direction
 from ..diagnostics import CompileError, did_you_mean, error
-from ..ir.graph import Node
 from ..source import Span
 from ..syntax import foreign, tree as syntax
-from . import calls, expressions, paths, statements, tensor_arguments, updaters
-from .clipping import Clipping
-from .context import Context, to_node
+from . import expressions, statements
+from .context import Context
 from .scope import Frame
-from .values import POISON, Argument, Declared, Partial, Parts, Tensor, Updater, Value, kind, plain
+from .values import POISON, Value, kind, plain
 
 DEFAULTS: dict[str, Any] = {
     "batch": 32,
@@ -45,6 +41,7 @@ class Plan:
     minimizes: list[syntax.Minimize] = field(default_factory=list)
     penalties: list[syntax.Setting] = field(default_factory=list)
     clips: list[syntax.Setting] = field(default_factory=list)
+    freezes: list[syntax.Freeze] = field(default_factory=list)
 
 
 def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, Any]) -> Plan:
@@ -75,13 +72,8 @@ def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, 
                         help="`minimize loss using ...` finds the most probable parameters",
                     )
                 elif isinstance(statement, syntax.Freeze):
-                    raise error(
-                        "E0515",
-                        "`freeze` is not in this version",
-                        statement.span,
-                        "here",
-                        help="`minimize loss over PATTERN` trains only what the pattern names",
-                    )
+                    plan.freezes.append(statement)
+                    settings.setdefault("freeze", []).append(statement.pattern.span.text)
                 else:
                     statements.execute(c, frame, statement)
         except CompileError as problem:
@@ -285,210 +277,3 @@ def _direction(c: Context, figure: str) -> str | None:
     learned = [v.node for v in c.module.variables.values() if v.kind in ("parameter", "state")]
     losses = [node for _, node, prior in c.current.losses if not prior]
     return direction(c.current.metrics[figure], losses, c.distances, c.module.targets, learned)
-
-
-# --- the update
-
-
-def update(c: Context, plan: Plan, objective_of: Any) -> None:
-    """Gradients, penalties, clips, optimizers: sets the root `next/PATH` of every variable that moves."""
-    if not plan.minimizes:
-        raise error(
-            "E0509",
-            "the train block minimizes nothing",
-            plan.frame.span,
-            "this block",
-            help="write `minimize loss using adam(1e-3)`",
-        )
-    known = [path for path, v in c.module.variables.items() if v.kind == "parameter"]
-    names = {(_objective_name(m), m.objective.span) for m in plan.minimizes}
-    if len({name for name, _ in names}) > 1:
-        raise error(
-            "E0514",
-            "alternating losses are not in this version",
-            plan.minimizes[1].objective.span,
-            "another loss than the first",
-            more=[(plan.minimizes[0].objective.span, "the first")],
-            help="several `minimize` lines of one loss train groups of parameters",
-        )
-    first = plan.minimizes[0]
-    objective: Node | None = objective_of(_objective_name(first), first.objective.span)
-    if objective is None:
-        return
-    groups = _groups(c, plan, known)
-    trained = [path for group in groups for path in group[1]]
-    for setting in plan.penalties:
-        with c.at(plan.frame, setting.span):
-            objective = _penalized(c, plan.frame, setting, objective, trained)
-    reached = {leaf.attrs["path"] for leaf in c.graph.order([objective]) if leaf.op.name == "variable"}
-    untouched = [path for path in trained if path not in reached]
-    if untouched and not any(m.over for m in plan.minimizes):
-        trained = [path for path in trained if path in reached]
-    if not trained or (untouched and any(m.over for m in plan.minimizes)):
-        raise error(
-            "E0401",
-            f"the loss does not depend on {', '.join(f'`{p}`' for p in untouched[:4])}",
-            first.span,
-            "minimized here",
-            help="leave it out with `over`, or use it in the model",
-        )
-    spans = [first.objective.span] * 2
-    by_path = {
-        path: c.make(ops.gradient, [objective, c.module.variables[path].node], spans, first.span) for path in trained
-    }
-    clipping = c.clipping = Clipping(c, partial(_all_clipped, c, plan) if plan.clips else None)
-    for statement, group, updater in groups:
-        with c.at(plan.frame, statement.span):
-            for path in group:
-                if path in by_path:
-                    rule = partial(_updated, c, plan.frame, updater, path, statement.using.span)
-                    clipping.run(path, by_path[path], rule)
-    c.clipping = None
-    c.graph.outputs.update({f"next/{path}": theta for path, theta in clipping.close().items()})
-
-
-def _objective_name(statement: syntax.Minimize) -> str:
-    if not isinstance(statement.objective, syntax.Name):
-        raise error(
-            "E0510",
-            "`minimize` takes the name of a loss",
-            statement.objective.span,
-            "this is an expression",
-            help="`minimize loss`, or the NAME of `loss NAME = ...` in the model",
-        )
-    return statement.objective.name
-
-
-def _groups(c: Context, plan: Plan, known: list[str]) -> list[tuple[syntax.Minimize, list[str], Updater]]:
-    """Each `minimize` with its parameters, which no other has, and its optimizer."""
-    taken: dict[str, syntax.Minimize] = {}
-    groups = []
-    for statement in plan.minimizes:
-        chosen = _select(c, plan.frame, statement.over, known, "`over`")
-        for path in chosen:
-            if path in taken:
-                raise error(
-                    "E0516",
-                    f"`{path}` is trained by two statements",
-                    statement.span,
-                    "here",
-                    more=[(taken[path].span, "and here")],
-                    help="make the patterns disjoint: `over *.W` and `over not *.W`",
-                )
-            taken[path] = statement
-        value = expressions.evaluate(c, plan.frame, statement.using)
-        if calls.is_maker(value):
-            value = calls.call(c, plan.frame, value, [], statement.using.span)
-        if not isinstance(value, Updater):
-            raise error(
-                "E0517",
-                f"`using` takes an optimizer, not {kind(value)}",
-                statement.using.span,
-                f"this is {kind(value)}",
-                help="write `using adam(1e-3)`",
-            )
-        groups.append((statement, chosen, value))
-    return groups
-
-
-def _select(c: Context, frame: Frame, pattern: syntax.Pattern | None, known: list[str], what: str) -> list[str]:
-    chosen = paths.select(pattern, known, lambda expr: expressions.static_int(c, frame, expr, "an index in a path"))
-    if pattern is not None and not chosen:
-        text = pattern.span.text
-        raise error(
-            "E0518",
-            f"the pattern `{text}` names no parameter",
-            pattern.span,
-            f"after {what}",
-            notes=["parameters are " + ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")],
-            help=did_you_mean(text, known),
-        )
-    return chosen
-
-
-def _penalized(c: Context, frame: Frame, setting: syntax.Setting, objective: Node, trained: list[str]) -> Node:
-    chosen = _select(c, frame, setting.on, trained, "`on`")
-    rule = expressions.evaluate(c, frame, setting.value)
-    for path in chosen:
-        theta = Argument(None, Tensor(c.module.variables[path].node), setting.value.span)
-        value = _through(c, frame, rule, theta, setting, "a penalty")
-        node = to_node(c, value, "float")
-        if node is None or node.rank:
-            raise error(
-                "E0519",
-                "a penalty is a single number",
-                setting.value.span,
-                f"this is {kind(value)}",
-                help="end it with `sum(...)`",
-            )
-        objective = objective + node
-    return objective
-
-
-def _through(c: Context, frame: Frame, rule: Value, subject: Argument, setting: syntax.Setting, what: str) -> Value:
-    if not isinstance(rule, Partial | Declared):
-        help = "`penalty: l2(1e-4) on *.W`" if setting.name == "penalty" else "`clip: global_norm(1.0)`"
-        raise error(
-            "E0519",
-            f"{what} is a function, not {kind(rule)}",
-            setting.value.span,
-            f"this is {kind(rule)}",
-            help=_unfilled(c, frame, setting) or help,
-        )
-    value = calls.call(c, frame, rule, [subject], setting.value.span)
-    if isinstance(value, Partial) and isinstance(value.function, Declared):
-        declaration = value.function.declaration
-        calls.require(value.missing, f"`{declaration.name}`", declaration.configuration, setting.value.span)
-    return value
-
-
-def _all_clipped(c: Context, plan: Plan, gradients: list[Tensor]) -> list[Tensor]:
-    for setting in plan.clips:
-        with c.at(plan.frame, setting.span):
-            gradients = _clipped(c, plan.frame, setting, gradients)
-    return gradients
-
-
-def _unfilled(c: Context, frame: Frame, setting: syntax.Setting) -> str | None:
-    """What to write for `mine(0.5)` where `mine(x, rate = 1)` has taken the number for what a setting gives it."""
-    expr = setting.value
-    if not isinstance(expr, syntax.Call) or not expr.arguments or expr.arguments[0].name is not None:
-        return None
-    callee = expressions.evaluate(c, frame, expr.function)
-    if not isinstance(callee, Declared):
-        return None
-    instead = tensor_arguments.waiting(callee, calls.arguments(c, frame, expr.arguments))
-    first = callee.declaration.configuration[0].name if instead else ""
-    return f"`{first}` is left out: `{setting.name}:` supplies it: `{setting.name}: {instead}`" if instead else None
-
-
-def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Sequence[Tensor]) -> list[Tensor]:
-    """A clip whose first parameter is `vector[n]` sees all gradients as one vector, any other sees each by itself."""
-    rule = expressions.evaluate(c, frame, setting.value)
-    function = rule.function if isinstance(rule, Partial) else rule
-    whole = False
-    if isinstance(function, Declared) and isinstance(function.declaration, syntax.Fn):
-        parameters = function.declaration.configuration
-        whole = bool(parameters) and parameters[0].type is not None and parameters[0].type.dtype == "vector"
-    subjects: list[Any] = [Parts(tuple(gradients))] if whole else list(gradients)
-    results: list[Tensor] = []
-    for subject in subjects:
-        value = _through(c, frame, rule, Argument(None, subject, setting.value.span), setting, "a clip")
-        results += value.items if isinstance(value, Parts) else [value] if isinstance(value, Tensor) else []
-    if len(results) != len(gradients) or any(
-        a.node.shape != b.node.shape for a, b in zip(results, gradients, strict=True)
-    ):
-        raise error(
-            "E0520",
-            "a clip changes the shape of the gradient",
-            setting.value.span,
-            "its result does not have the shape of its input",
-            help="a clip returns the gradient, changed: `g * (limit / maximum(norm(g), limit))`",
-        )
-    return results
-
-
-def _updated(c: Context, frame: Frame, updater: Updater, path: str, span: Span, gradient: Node) -> Node:
-    theta = c.module.variables[path].node
-    values = {"theta": theta, "g": gradient, "t": c.step()}
-    return updaters.apply_updater(c, frame, updater, values, updater.declaration.name, path, span)

@@ -1,0 +1,270 @@
+"""The update of a train block: objective, penalties, clipping, optimizers, and the state after a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from .. import ops
+from ..diagnostics import did_you_mean, error
+from ..ir.graph import Node
+from ..source import Span
+from ..syntax import tree as syntax
+from . import calls, expressions, paths, tensor_arguments, updaters
+from .clipping import Clipping
+from .context import Context, to_node
+from .scope import Frame
+from .train import Plan
+from .values import Argument, Declared, Partial, Parts, Tensor, Updater, Value, kind
+
+
+def update(c: Context, plan: Plan, objective_of: Any) -> None:
+    """Gradients, penalties, clips, optimizers: sets the root `next/PATH` of every variable that moves."""
+    if not plan.minimizes:
+        raise error(
+            "E0509",
+            "the train block minimizes nothing",
+            plan.frame.span,
+            "this block",
+            help="write `minimize loss using adam(1e-3)`",
+        )
+    frozen = _frozen(c, plan)
+    known = [path for path, v in c.module.variables.items() if v.kind == "parameter"]
+    names = {(_objective_name(m), m.objective.span) for m in plan.minimizes}
+    if len({name for name, _ in names}) > 1:
+        raise error(
+            "E0514",
+            "alternating losses are not in this version",
+            plan.minimizes[1].objective.span,
+            "another loss than the first",
+            more=[(plan.minimizes[0].objective.span, "the first")],
+            help="several `minimize` lines of one loss train groups of parameters",
+        )
+    first = plan.minimizes[0]
+    objective: Node | None = objective_of(_objective_name(first), first.objective.span)
+    if objective is None:
+        return
+    groups = _groups(c, plan, known, frozen)
+    trained = [path for group in groups for path in group[1]]
+    for setting in plan.penalties:
+        with c.at(plan.frame, setting.span):
+            objective = _penalized(c, plan.frame, setting, objective, trained, frozen)
+    reached = {leaf.attrs["path"] for leaf in c.graph.order([objective]) if leaf.op.name == "variable"}
+    untouched = [path for path in trained if path not in reached]
+    if untouched and not any(m.over for m in plan.minimizes):
+        trained = [path for path in trained if path in reached]
+    if not trained or (untouched and any(m.over for m in plan.minimizes)):
+        raise error(
+            "E0401",
+            f"the loss does not depend on {', '.join(f'`{p}`' for p in untouched[:4])}",
+            first.span,
+            "minimized here",
+            help="leave it out with `over`, or use it in the model",
+        )
+    spans = [first.objective.span] * 2
+    by_path = {
+        path: c.make(ops.gradient, [objective, c.module.variables[path].node], spans, first.span) for path in trained
+    }
+    clipping = c.clipping = Clipping(c, partial(_all_clipped, c, plan) if plan.clips else None)
+    for statement, group, updater in groups:
+        with c.at(plan.frame, statement.span):
+            for path in group:
+                if path in by_path:
+                    rule = partial(_updated, c, plan.frame, updater, path, statement.using.span)
+                    clipping.run(path, by_path[path], rule)
+    c.clipping = None
+    c.graph.outputs.update({f"next/{path}": theta for path, theta in clipping.close().items()})
+
+
+def _objective_name(statement: syntax.Minimize) -> str:
+    if not isinstance(statement.objective, syntax.Name):
+        raise error(
+            "E0510",
+            "`minimize` takes the name of a loss",
+            statement.objective.span,
+            "this is an expression",
+            help="`minimize loss`, or the NAME of `loss NAME = ...` in the model",
+        )
+    return statement.objective.name
+
+
+def _frozen(c: Context, plan: Plan) -> dict[str, syntax.Freeze]:
+    """What `freeze` holds, parameters and states of layers, and where it says so. The states move no more."""
+    held: dict[str, syntax.Freeze] = {}
+    known = [path for path, v in c.module.variables.items() if v.kind in ("parameter", "state")]
+    for statement in plan.freezes:
+        for path in _select(c, plan.frame, statement.pattern, known, "`freeze`", "parameter or state"):
+            held.setdefault(path, statement)
+    c.moving = {path: node for path, node in c.moving.items() if path not in held}
+    return held
+
+
+def _unfrozen(chosen: list[str], frozen: Mapping[str, syntax.Freeze], span: Span, text: str) -> list[str]:
+    """Those of some parameters that `freeze` does not hold. E0515 where it holds all."""
+    free = [path for path in chosen if path not in frozen]
+    if chosen and not free:
+        names = ", ".join(f"`{path}`" for path in chosen[:4]) + (", ..." if len(chosen) > 4 else "")
+        raise error(
+            "E0515",
+            f"`freeze` holds {text}",
+            span,
+            f"only {names}",
+            more=[(frozen[chosen[0]].span, "held here")],
+            help="`freeze` holds some of the parameters, and `minimize` trains others",
+        )
+    return free
+
+
+def _groups(
+    c: Context, plan: Plan, known: list[str], frozen: Mapping[str, syntax.Freeze]
+) -> list[tuple[syntax.Minimize, list[str], Updater]]:
+    """Each `minimize` with its parameters, which no other has and `freeze` does not hold, and its optimizer."""
+    taken: dict[str, syntax.Minimize] = {}
+    groups = []
+    for statement in plan.minimizes:
+        place = statement.over.span if statement.over else statement.span
+        chosen = _select(c, plan.frame, statement.over, known, "`over`")
+        chosen = _unfrozen(chosen, frozen, place, "all that is trained here")
+        for path in chosen:
+            if path in taken:
+                raise error(
+                    "E0516",
+                    f"`{path}` is trained by two statements",
+                    statement.span,
+                    "here",
+                    more=[(taken[path].span, "and here")],
+                    help="make the patterns disjoint: `over *.W` and `over not *.W`",
+                )
+            taken[path] = statement
+        value = expressions.evaluate(c, plan.frame, statement.using)
+        if calls.is_maker(value):
+            value = calls.call(c, plan.frame, value, [], statement.using.span)
+        if not isinstance(value, Updater):
+            raise error(
+                "E0517",
+                f"`using` takes an optimizer, not {kind(value)}",
+                statement.using.span,
+                f"this is {kind(value)}",
+                help="write `using adam(1e-3)`",
+            )
+        groups.append((statement, chosen, value))
+    return groups
+
+
+def _select(
+    c: Context, frame: Frame, pattern: syntax.Pattern | None, known: list[str], what: str, kinds: str = "parameter"
+) -> list[str]:
+    chosen = paths.select(pattern, known, lambda expr: expressions.static_int(c, frame, expr, "an index in a path"))
+    if pattern is not None and not chosen:
+        text = pattern.span.text
+        raise error(
+            "E0518",
+            f"the pattern `{text}` names no {kinds}",
+            pattern.span,
+            f"after {what}",
+            notes=[
+                f"{' and '.join(f'{one}s' for one in kinds.split(' or '))} are "
+                + ", ".join(known[:12])
+                + (", ..." if len(known) > 12 else "")
+            ],
+            help=did_you_mean(text, known),
+        )
+    return chosen
+
+
+def _penalized(
+    c: Context,
+    frame: Frame,
+    setting: syntax.Setting,
+    objective: Node,
+    trained: list[str],
+    frozen: Mapping[str, syntax.Freeze],
+) -> Node:
+    held = [path for path, v in c.module.variables.items() if v.kind == "parameter" and path in frozen]
+    chosen = _select(c, frame, setting.on, [*trained, *held], "`on`")
+    chosen = _unfrozen(chosen, frozen, setting.on.span if setting.on else setting.span, "all that is penalized here")
+    rule = expressions.evaluate(c, frame, setting.value)
+    for path in chosen:
+        theta = Argument(None, Tensor(c.module.variables[path].node), setting.value.span)
+        value = _through(c, frame, rule, theta, setting, "a penalty")
+        node = to_node(c, value, "float")
+        if node is None or node.rank:
+            raise error(
+                "E0519",
+                "a penalty is a single number",
+                setting.value.span,
+                f"this is {kind(value)}",
+                help="end it with `sum(...)`",
+            )
+        objective = objective + node
+    return objective
+
+
+def _through(c: Context, frame: Frame, rule: Value, subject: Argument, setting: syntax.Setting, what: str) -> Value:
+    if not isinstance(rule, Partial | Declared):
+        help = "`penalty: l2(1e-4) on *.W`" if setting.name == "penalty" else "`clip: global_norm(1.0)`"
+        raise error(
+            "E0519",
+            f"{what} is a function, not {kind(rule)}",
+            setting.value.span,
+            f"this is {kind(rule)}",
+            help=_unfilled(c, frame, setting) or help,
+        )
+    value = calls.call(c, frame, rule, [subject], setting.value.span)
+    if isinstance(value, Partial) and isinstance(value.function, Declared):
+        declaration = value.function.declaration
+        calls.require(value.missing, f"`{declaration.name}`", declaration.configuration, setting.value.span)
+    return value
+
+
+def _all_clipped(c: Context, plan: Plan, gradients: list[Tensor]) -> list[Tensor]:
+    for setting in plan.clips:
+        with c.at(plan.frame, setting.span):
+            gradients = _clipped(c, plan.frame, setting, gradients)
+    return gradients
+
+
+def _unfilled(c: Context, frame: Frame, setting: syntax.Setting) -> str | None:
+    """What to write for `mine(0.5)` where `mine(x, rate = 1)` has taken the number for what a setting gives it."""
+    expr = setting.value
+    if not isinstance(expr, syntax.Call) or not expr.arguments or expr.arguments[0].name is not None:
+        return None
+    callee = expressions.evaluate(c, frame, expr.function)
+    if not isinstance(callee, Declared):
+        return None
+    instead = tensor_arguments.waiting(callee, calls.arguments(c, frame, expr.arguments))
+    first = callee.declaration.configuration[0].name if instead else ""
+    return f"`{first}` is left out: `{setting.name}:` supplies it: `{setting.name}: {instead}`" if instead else None
+
+
+def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Sequence[Tensor]) -> list[Tensor]:
+    """A clip whose first parameter is `vector[n]` sees all gradients as one vector, any other sees each by itself."""
+    rule = expressions.evaluate(c, frame, setting.value)
+    function = rule.function if isinstance(rule, Partial) else rule
+    whole = False
+    if isinstance(function, Declared) and isinstance(function.declaration, syntax.Fn):
+        parameters = function.declaration.configuration
+        whole = bool(parameters) and parameters[0].type is not None and parameters[0].type.dtype == "vector"
+    subjects: list[Any] = [Parts(tuple(gradients))] if whole else list(gradients)
+    results: list[Tensor] = []
+    for subject in subjects:
+        value = _through(c, frame, rule, Argument(None, subject, setting.value.span), setting, "a clip")
+        results += value.items if isinstance(value, Parts) else [value] if isinstance(value, Tensor) else []
+    if len(results) != len(gradients) or any(
+        a.node.shape != b.node.shape for a, b in zip(results, gradients, strict=True)
+    ):
+        raise error(
+            "E0520",
+            "a clip changes the shape of the gradient",
+            setting.value.span,
+            "its result does not have the shape of its input",
+            help="a clip returns the gradient, changed: `g * (limit / maximum(norm(g), limit))`",
+        )
+    return results
+
+
+def _updated(c: Context, frame: Frame, updater: Updater, path: str, span: Span, gradient: Node) -> Node:
+    theta = c.module.variables[path].node
+    values = {"theta": theta, "g": gradient, "t": c.step()}
+    return updaters.apply_updater(c, frame, updater, values, updater.declaration.name, path, span)
