@@ -135,8 +135,8 @@ def measure(workload: Workload, systems: list[str], rounds: int, steps: int, aga
                 running.append((row, child))
             except Silent as reason:
                 row.note = str(reason)
-        for _ in range(rounds):
-            for row, child in running:
+        for turn in range(rounds):
+            for row, child in running[:: -1 if turn % 2 else 1]:  # nobody always comes after the same one
                 time.sleep(PAUSE)
                 child.ask(max(1, steps // 10))  # its threads awake, its memory near
                 row.rounds.append(child.ask(steps)["ms"])
