@@ -157,3 +157,41 @@ def test_gradients_of_biases_over_a_million_rows(layer: str) -> None:
     bound = 1e-5 if width == 1 else 1e-4  # of products ONNX Runtime sums blocks
     moved = trainer.parameters["dense.W"] - before["dense.W"]
     np.testing.assert_allclose(moved, -float(np.float32(0.1)) / width, rtol=bound, atol=2e-7)
+
+
+SIZES = [1e-30, 1e-20, 1e-3, 1e18, 1e20, 1e30, 1e37]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_length_of_a_whole_tensor_holds_wherever_the_tensor_does(size: float) -> None:
+    x = np.array([3, -4, 12], np.float32) * np.float32(size)
+    for text in ("norm(x)", "sqrt(sum(x^2))", "sqrt(2 * sum(x^2) + x[0] * x[0])"):
+        program = dlc.compile(f"model m {{\n input x: float[3]\n output y = {text}\n}}")
+        ort = pytest.importorskip("onnxruntime")
+        session = ort.InferenceSession(program.model_proto().SerializeToString())
+        exactly = np.sqrt(2 * 169 + 9) if text.startswith("sqrt(2") else 13.0
+        assert session.run(["y"], {"x": x})[0] == pytest.approx(exactly * float(np.float32(size)), rel=2e-7)
+
+
+@pytest.mark.parametrize("size", SIZES[2:])
+@pytest.mark.parametrize("clip", ["global_norm", "each_norm"])
+def test_a_clipped_gradient_has_the_length_of_the_limit_however_long_it_was(clip: str, size: float) -> None:
+    pytest.importorskip("onnxruntime")
+    program = dlc.compile(f"""
+        model m {{
+            input g: float[batch, 7]
+            param w: float[2, 3] init zeros
+            param b: float init zeros
+            slopes = mean(g, axis = 0)
+            loss = sum(w * reshape(slopes[0:6], [2, 3])) + b * slopes[6]
+        }}
+        train {{ minimize loss using sgd(1.0); clip: {clip}(1.0); batch: 1; epochs: 1 }}
+    """)
+    trainer = dlc.Trainer(program, device="cpu", steps=1, observations=1)
+    g = np.random.default_rng(5).normal(size=(1, 7)).astype(np.float32) * np.float32(size)
+    trainer.step({"g": g})
+    slopes = g[0].astype(np.float64)
+    parts = [slopes] if clip == "global_norm" else [slopes[:6], slopes[6:]]
+    expected = np.concatenate([-part / max(1.0, np.linalg.norm(part)) for part in parts])
+    found = np.append(trainer.parameters["w"].ravel(), trainer.parameters["b"])
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -20,7 +20,7 @@ from ..source import Span
 from . import kernels
 from .attributes import repeatable, set_attribute
 from .elements import BY_NUMBER, ELEMENT, NUMPY, element, tensor, value_info
-from .scalars import rounded_once
+from .scalars import is_leaf, rounded_once
 from .scan import write_scan
 
 # The element type of an operator's result, where it is not that of the operand which chooses the kernel.
@@ -122,8 +122,11 @@ class Emitter:
         """Writes a node in double precision; `names` has what is there in it."""
         precision, self.precision = self.precision, "float64"
         for source in node.inputs:
-            if source not in names:  # a number, or a cast of a whole one
-                names[source] = self._lowered(source, self.names) if source.dtype == "float" else self.names[source]
+            if source not in names:  # a number, a cast of an integer, or what is squared for a length
+                made = source.dtype == "float" and is_leaf(source)
+                names[source] = (
+                    self._lowered(source, self.names) if made else self.cast(self.names[source], source.dtype)
+                )
         names[node] = self._lowered(node, names)
         self.precision = precision
 

@@ -31,7 +31,12 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
     fusing = _Fusing(graph, precision)
     passes: tuple[dict[str, Callable[[Node], Node | None]], ...] = (
         {"mul": fusing.scaled_sum},
-        {"reduce_sum": fusing.sum, "maximum": fusing.rectified, "sub": fusing.likelihood},
+        {
+            "reduce_sum": fusing.sum,
+            "reshape": fusing.square_of_one,
+            "maximum": fusing.rectified,
+            "sub": fusing.likelihood,
+        },
         {"where": fusing.masked, "add": fusing.multiply_add, "sub": fusing.multiply_add, "mul": fusing.second_moment},
         {"mul": fusing.scaled_product, "div": fusing.scaled_product},  # of what no sum took
         {"div": fusing.root_of_quotient, "mul": fusing.into_numerator},  # after products took the scalars they can hold
@@ -97,6 +102,14 @@ class _Fusing:
         if square.dtype != "float" or square.op.name != "mul" or square.inputs[0] is not square.inputs[1]:
             return None
         return ops.reduce_sum_square(square.inputs[0], **node.attrs)
+
+    def square_of_one(self, node: Node) -> Node | None:
+        """the one element of x * x = r * r with r that of x: a root of it is then seen to be a length"""
+        [square] = node.inputs
+        if node.rank or square.op.name != "mul" or square.inputs[0] is not square.inputs[1] or not once(square):
+            return None
+        one = ops.reshape(square.inputs[0], shape=())
+        return one * one
 
     def column_sum(self, node: Node) -> Node | None:
         """sum over rows = ones @ x: half the time of ReduceSum, and the product can then absorb an update"""
