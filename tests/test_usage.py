@@ -103,6 +103,8 @@ def test_what_is_an_option_by_another_name(run, words: list[str], help: str) -> 
         ("train a.dl -v", ["`--log-every 1`"]),
         ("predict a.onnx -v", ["`--debug`"]),
         ("evaluate a.onnx --epochs 3", ["`dlc train` takes it"]),
+        ("evaluate a.onnx --batch_size 3", ["`dlc train` takes it, as `--batch`; dlc evaluate --help"]),
+        ("decompile a.onnx --accept", ["`dlc check`, `dlc train`, `dlc evaluate` take it"]),
         ("train a.dl --output x", ["`--runs x`"]),
         ("train a.dl --batch-size 16", ["`--batch 16`"]),
         ("compile a.dl --seed -1", ["not negative"]),
@@ -120,6 +122,24 @@ def test_what_an_option_takes(run, words: str, says: list[str]) -> None:
     assert err.startswith("error[E0790]: ") and "= help: " in err
     for part in says:
         assert part in err
+
+
+def test_every_option_of_train_is_said_to_be_one(run) -> None:
+    """By the commands that lack it, as the command itself has them."""
+    from dlc.cli.app import make_app
+
+    app = make_app()
+    here, there = (
+        {name for argument in app[command].assemble_argument_collection() for name in argument.names}
+        for command in ("explain", "train")
+    )
+    missing = sorted(
+        name for name in there - here if name.startswith("--") and "o-" not in name[:5] and "empty" not in name
+    )
+    assert len(missing) > 12
+    for name in missing:
+        err = run("explain", "E0101", name, "1")[2]
+        assert "`dlc train`" in err and "take" in err, err
 
 
 def test_a_hyperparameter_comes_before_another_tools_word(run, tmp_path: Path) -> None:

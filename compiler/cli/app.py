@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except CycloptsError as problem:
-        return report.failed(explained(problem, COMMANDS, tokens), as_json)
+        return report.failed(explained(problem, make_app(), list(COMMANDS), tokens), as_json)
     except Error as problem:
         return report.failed(problem, as_json)
     except KeyboardInterrupt:

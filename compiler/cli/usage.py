@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from cyclopts import CycloptsError
+from cyclopts import App, CycloptsError
 from cyclopts.exceptions import (
     CoercionError,
     MissingArgumentError,
@@ -19,11 +19,11 @@ from dlc.runtime.failures import Error
 from dlc.runtime.nearest import nearest
 
 
-def explained(problem: CycloptsError, commands: Iterable[str], tokens: Sequence[str]) -> Error:
+def explained(problem: CycloptsError, app: App, commands: Sequence[str], tokens: Sequence[str]) -> Error:
     """What the parser of the command line refused, for `tokens`. Always E0790."""
     command = next(iter(problem.command_chain or ()), None)
     if isinstance(problem, UnknownOptionError) and command is not None:
-        return _option(problem, command, tokens)
+        return _option(problem, command, tokens, lambda option: _takers(app, commands, option))
     usage = f"dlc {command} --help" if command is not None else "dlc --help"
     if isinstance(problem, UnknownCommandError):
         word = (problem.unused_tokens or [""])[0]
@@ -98,8 +98,15 @@ ELSEWHERE = {
     **dict.fromkeys(("overwrite", "f", "y"), ("--force",)),
     **dict.fromkeys(("training", "no_training", "predict_only"), ("--inference",)),
 }
-# Options of other commands than the one that was called.
-TRAINS = ("epochs", "steps", "batch", "batch_size", "resume", "runs", "log_every", "num_epochs", "max_epochs")
+
+
+def _takers(app: App, commands: Iterable[str], option: str) -> list[str]:
+    """The commands that have an option."""
+    return [
+        command
+        for command in commands
+        if any(option in argument.names for argument in app[command].assemble_argument_collection())
+    ]
 
 
 def _elsewhere(name: str, value: str, own: Iterable[str]) -> str | None:
@@ -110,8 +117,10 @@ def _elsewhere(name: str, value: str, own: Iterable[str]) -> str | None:
     return None
 
 
-def _option(problem: UnknownOptionError, command: str, tokens: Sequence[str]) -> Error:
-    """An option that the command does not have: one of its own, or what `--set` takes."""
+def _option(
+    problem: UnknownOptionError, command: str, tokens: Sequence[str], takers: Callable[[str], Sequence[str]]
+) -> Error:
+    """An option that the command does not have: one of its own, what `--set` takes, or an option of other commands."""
     asked = (problem.token.keyword or problem.token.value).partition("=")[0]
     message, usage = f"`dlc {command}` has no option `{asked}`", f"dlc {command} --help"
     name, value = asked.lstrip("-").replace("-", "_"), _value(asked, tokens)
@@ -121,14 +130,17 @@ def _option(problem: UnknownOptionError, command: str, tokens: Sequence[str]) ->
         return Error("E0790", message, help=f"`--set {name}={value}`")
     if said := _elsewhere(name, value, own):
         return Error("E0790", message, help=said)
-    if "--set" not in own:
-        if name in TRAINS:
-            return Error("E0790", message, help=f"`dlc train` takes it; {usage}")
-        near = _near(asked, own)
-        return Error("E0790", message, help=f"{near} See {usage}" if near else usage)
     meant = _of_other_libraries(name)
     if meant is not None and f"--{meant}" in own:
         return Error("E0790", message, help=f"`--{meant} {value}`")
+    if "--set" not in own:
+        for option in (asked.replace("_", "-"), f"--{meant}"):
+            if others := takers(option):
+                called = ", ".join(f"`dlc {other}`" for other in others)
+                said = "" if option == asked else f", as `{option}`"
+                return Error("E0790", message, help=f"{called} take{'s' * (len(others) == 1)} it{said}; {usage}")
+        near = _near(asked, own)
+        return Error("E0790", message, help=f"{near} See {usage}" if near else usage)
     if meant is not None and meant in known:
         return Error("E0790", message, help=f"`--set {meant}={value}`")
     near = _near(asked, own)
