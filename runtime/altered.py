@@ -11,7 +11,10 @@ from onnx import ModelProto, TensorProto
 from . import checksum, graphs, structure
 from .failures import Error
 
-ON_PURPOSE = "if a tool changed it on purpose: dlc check FILE.onnx --accept"
+ON_PURPOSE = (
+    "if a tool changed it on purpose, dlc check FILE.onnx --accept writes its new checksum; to take it as it stands: "
+    "dlc train or dlc evaluate with --accept, dlc.load(FILE, accept=True)"
+)
 GOES_ON = (
     "predict, summary, decompile and export --inference work on it; train the file as dlc wrote it, and give the tool "
     "what `dlc export --inference` writes of that"
@@ -56,8 +59,7 @@ def staleness(model: ModelProto, name: str, *, state: bool = True) -> Error | No
         "another tool has changed this file, and its training part no longer fits",
         where=name,
         notes=notes,
-        help=f"{GOES_ON}; to train what stands here all the same: dlc train FILE.onnx --accept, "
-        "or for good: dlc check FILE.onnx --accept",
+        help=f"{GOES_ON}; {ON_PURPOSE}",
     )
 
 
