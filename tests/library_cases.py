@@ -20,6 +20,7 @@ from library_sweep import (
     matrices,
     mean,
     normed,
+    numbers,
     picture,
     ranks,
     rows,
@@ -102,6 +103,11 @@ def columns(number: int, count: int) -> list[Dims]:
 def wide(*tail: str) -> Callable[[int, int], list[Dims]]:
     """Shapes of any rank for the first input; the second has a last dimension more."""
     return lambda number, count: [free(number % 5 + 1)[:-1], free(number % 5 + 1)[:-1] + tail]
+
+
+def filled(number: int, count: int) -> list[Dims]:
+    """Any rank for the first input; the second is one number."""
+    return [free(number % 6), ()]
 
 
 def first_gone(x: Dims, *others: Dims) -> Dims:
@@ -329,19 +335,19 @@ CASES = {
                   edge=lambda x: np.minimum(np.abs(length(x) - 2), length(x)) if x.size else 1, most=6)
        for name in ("global_norm", "each_norm")},
     "each_value": Case("out = each_value(x, 0.7)", lambda x: np.clip(x, -0.7, 0.7), edge=away(-0.7, 0.7)),
-    # schedules: the rates are inputs, so that they are functions too
-    "constant_rate": Case("out = constant_rate(x)", lambda x: x),
+    # schedules: the rates are inputs, so that they are functions too, of single numbers
+    "constant_rate": Case("out = constant_rate(x)", lambda x: x, shapes=numbers),
     "step_decay": Case("out = step_decay(x, 3, factor = 0.5 + y^2)", lambda x, y, step: (
-        x * (0.5 + y**2) ** ((step - 1) // 3)), "x y", stepped=True),
+        x * (0.5 + y**2) ** ((step - 1) // 3)), "x y", numbers, stepped=True),
     "exponential_decay": Case("out = exponential_decay(x, 3, factor = 0.5 + y^2)", lambda x, y, step: (
-        x * (0.5 + y**2) ** ((step - 1) / 3)), "x y", stepped=True),
-    "cosine": Case("out = cosine(x * y, over = 10, warmup = 2)", cosine, "x y", stepped=True),
+        x * (0.5 + y**2) ** ((step - 1) / 3)), "x y", numbers, stepped=True),
+    "cosine": Case("out = cosine(x * y, over = 10, warmup = 2)", cosine, "x y", numbers, stepped=True),
     "cyclic": Case("out = cyclic(x, y, 4)", lambda x, y, step: x + (y - x) * np.interp(
-        (step - 1) % 8, [0, 4, 8], [0, 1, 0]), "x y", stepped=True),
+        (step - 1) % 8, [0, 4, 8], [0, 1, 0]), "x y", numbers, stepped=True),
     # initialisers without draws
     "zeros": Case("out = x + zeros(x)", lambda x: x),
     "ones": Case("out = x * ones(x)", lambda x: x),
-    "constant": Case("out = constant(x, y) * x", lambda x, y: x * y, "x y"),
+    "constant": Case("out = constant(x, y) * x", lambda x, y: x * y, "x y", filled),
     "fan_in": Case("out = 1.0 * fan_in(x)", lambda x: fan(x, 0, 0), shapes=rows, result=scalar, flat="E0401"),
     "fan_out": Case("out = 1.0 * fan_out(x)", lambda x: fan(x, 1, -1), shapes=rows, result=scalar, flat="E0401"),
     "gate_bias": Case("out = x * gate_bias(2, y)", lambda x, y: x * np.repeat([0, y, 0], [2, 2, 4]), "x y",

@@ -6,7 +6,7 @@ from typing import Any
 
 import mpmath
 import numpy as np
-from library_sweep import SCALED, Case, Dims, away, labelled, mean, normed, picture, ranks, rows, scalar
+from library_sweep import SCALED, Case, Dims, away, labelled, mean, normed, numbers, picture, ranks, rows, scalar
 from library_windows import along_channels
 from scipy import special
 
@@ -148,12 +148,12 @@ SHELF_CASES = {
                         torch=lambda torch, x: 0.06 * x.abs().sum() + 0.12 * (x**2).sum(),
                         points=[("elastic_net(x, 1)^2", [0, 1], lambda x, y: (y / 2 + (x**2 + y**2) / 4) ** 2)]),
     "polynomial": Case("out = polynomial(x, 6, power = 2, last = y)", lambda x, y, step: (
-        y + (x - y) * np.clip(1 - (step - 1) / 6, 0, 1) ** 2), "x y", stepped=True, torch=SCHEDULE,
+        y + (x - y) * np.clip(1 - (step - 1) / 6, 0, 1) ** 2), "x y", numbers, stepped=True, torch=SCHEDULE,
         points="an update rule or a schedule"),
     "inverse_time": Case("out = inverse_time(x, 3, rate = 1 + y^2)", lambda x, y, step: (
-        x / (1 + (1 + y**2) * (step - 1) / 3)), "x y", stepped=True, torch=SCHEDULE,
+        x / (1 + (1 + y**2) * (step - 1) / 3)), "x y", numbers, stepped=True, torch=SCHEDULE,
         points="an update rule or a schedule"),
     "restarts": Case("out = restarts(x, 5, low = y)", lambda x, y, step: (
-        y + (x - y) * np.cos(np.pi * ((step - 1) % 5) / 10) ** 2), "x y", stepped=True, torch=SCHEDULE,
+        y + (x - y) * np.cos(np.pi * ((step - 1) % 5) / 10) ** 2), "x y", numbers, stepped=True, torch=SCHEDULE,
         points="an update rule or a schedule"),
 }

@@ -70,6 +70,11 @@ def ranks(low: int, high: int = 5, tail: Dims = ()) -> Shapes:
 rows, matrices = ranks(1), ranks(2)
 
 
+def numbers(number: int, count: int) -> list[Dims]:
+    """Single numbers."""
+    return [()] * count
+
+
 def labelled(number: int, count: int) -> list[Dims]:
     """Rows, and a whole number for each."""
     [x] = rows(number, 1)

@@ -17,12 +17,8 @@ FUNCTIONS = {
     for declaration in parse(read_source(path)).declarations
     if isinstance(declaration, syntax.Fn)
 }
-# Element by element, or a mean or sum of that: operands broadcast, and a number is one of them. So do schedules, whose
-# rates and spans may differ from element to element.
+# Element by element, or a mean or sum of that: operands broadcast, and a number is one of them.
 BROADCASTS = [
-    "polynomial",
-    "inverse_time",
-    "restarts",
     "pinball",
     "relu",
     "leaky_relu",
@@ -59,11 +55,6 @@ BROADCASTS = [
     "absolute",
     "huber",
     "dot",
-    "constant_rate",
-    "step_decay",
-    "exponential_decay",
-    "cosine",
-    "cyclic",
 ]
 MATRICES = [
     "softmax",
@@ -93,7 +84,7 @@ RIGHT = {
     "each_value": ["xn"],
     "reverse_gradient": ["x", "xn"],
     "clip_gradient": ["x", "xn"],
-    "constant": ["xn", "xx"],
+    "constant": ["xn"],
     "l1": ["xn"],
     "l2": ["xn"],
     "orthogonal": ["x", "xn"],
@@ -128,7 +119,10 @@ def problem(call: str) -> str | None:
 
 def plain(function: syntax.Fn, kinds: str) -> bool:
     """Whether numbers stand only where one is declared or a default, tensors only elsewhere; or one number is all."""
-    single = [p.default is not None or (p.type is not None and p.type.dims is None) for p in function.configuration]
+    number = any(type.dims is None for type in function.returns or ())
+    single = [
+        number or p.default is not None or (p.type is not None and p.type.dims is None) for p in function.configuration
+    ]
     return kinds == "n" or all((kind == "n") == one for kind, one in zip(kinds, single, strict=False))
 
 
@@ -158,6 +152,40 @@ def test_a_tensor_for_one_number(name: str, argument: str) -> None:
     """By its name, where other arguments are right."""
     given = [TEXT[kind] for kind in RIGHT[name][0]]
     assert problem(f"{name}({', '.join(given)}, {argument} = x)") is not None
+
+
+NUMBERS = sorted(
+    (name, parameter.name)
+    for name, function in FUNCTIONS.items()
+    for parameter in function.configuration
+    if function.returns is not None and function.returns[0].dims is None
+)
+
+
+@pytest.mark.parametrize(("name", "argument"), [*NUMBERS, ("constant", "value")])
+def test_a_tensor_for_the_number_of_a_schedule(name: str, argument: str) -> None:
+    """At the argument, with the arguments in their order."""
+    parameters = FUNCTIONS[name].configuration
+    given = {p.name: "2.5" if p.name != "w" else "x" for p in parameters if p.default is None} | {argument: "x"}
+    call = f"{name}({', '.join(f'{key} = {value}' for key, value in given.items())})"
+    with pytest.raises(Error) as refused:
+        dlc.compile(f"model m {{ input x: float[4, 4]\n o = x * {call}\n output f = o }}")
+    assert len(NUMBERS) > 20 and refused.value.code == "E0322"
+    assert f"are, in this order, `{name}({parameters[0].name}, " in f"{refused.value.help}, ".replace(")`", ", ")
+    assert refused.value.diagnostics[0].labels[0].span.text in (f"{argument} = x", "x")
+
+
+@pytest.mark.parametrize(
+    "call", ["cross_entropy(z, y, smoothing = 0.1)", "huber(x, t, delta = 0.5)", "triplet(x, z, z, margin = 0.5)"]
+)
+def test_shapes_that_do_not_meet_are_no_confusion(call: str) -> None:
+    """Numbers in their places: the order of the arguments is not at fault."""
+    with pytest.raises(Error) as refused:
+        dlc.compile(
+            "model m { input x: float[batch, 4]; input z: float[batch, 3]; input t: float[5]; input y: int[7]\n"
+            f" output f = {call} }}"
+        )
+    assert refused.value.code in ("E0310", "E0343") and "order" not in str(refused.value.help)
 
 
 @pytest.mark.parametrize(

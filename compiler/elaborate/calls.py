@@ -208,6 +208,7 @@ def apply_fn(c: Context, frame: Frame, callee: Declared, given: list[Argument], 
             return Partial(callee, tuple(given), missing, span)
         require(missing, what, declaration.configuration, span)
     try:
+        tensor_arguments.hold_single(callee, bound)
         value = run_body(c, inner, declaration.configuration, bound, what, declaration.returns, declaration.body, span)
     except CompileError as problem:
         if callee.unit.standard and not frame.unit.standard:

@@ -61,13 +61,38 @@ def refused(type: syntax.Type, value: Value) -> bool:
     return type.dtype == "vector" or (type.dtype == "float" and any_shape)
 
 
+# Of two tensors that do not fit each other.
+SHAPES = ("E0310", "E0311", "E0312", "E0313", "E0324", "E0343")
+
+
+def hold_single(callee: Declared, bound: Mapping[str, Argument]) -> None:
+    """E0322 for a tensor among the untyped arguments of a schedule (a library function of one number)."""
+    declaration = callee.declaration
+    if not callee.unit.standard or not isinstance(declaration, syntax.Fn) or not _returns_number(declaration):
+        return
+    for parameter in declaration.configuration:
+        argument = bound.get(parameter.name)
+        if parameter.type is None and argument and isinstance(argument.value, Tensor) and argument.value.node.rank:
+            raise error(
+                "E0322",
+                f"`{parameter.name}` of `{declaration.name}` is a single number, not a tensor",
+                argument.span,
+                f"this is `{argument.value.node.type}`",
+            )
+
+
+def _returns_number(declaration: syntax.Fn) -> bool:
+    return any(type.dims is None for type in declaration.returns or ())
+
+
 def explained(
     problem: CompileError, callee: Declared, given: Sequence[Argument], bound: Mapping[str, Argument], span: Span
 ) -> CompileError:
     """An error in a call of the library whose numbers and tensors may be confused, with its arguments in their order as
     the way out. A help that is there stays, unless it is on a line of the library."""
     declaration = callee.declaration
-    if not isinstance(declaration, syntax.Fn) or not _confused(declaration, bound):
+    shapes = all(d.code in SHAPES for d in problem.diagnostics)
+    if not isinstance(declaration, syntax.Fn) or not _confused(declaration, bound, shapes):
         return problem
     name = declaration.name
     parts = [p.name if p.default is None else f"{p.name} = {p.default.span.text}" for p in declaration.configuration]
@@ -86,15 +111,18 @@ def _fits(value: Value, type: syntax.Type) -> bool:
     return type.dims is None and isinstance(value, kinds) and not isinstance(value, bool)
 
 
-def _confused(declaration: syntax.Fn, bound: Mapping[str, Argument]) -> bool:
-    """Whether a number stands where a tensor may belong, a tensor where one number belongs, or a fraction anywhere."""
-    scalar = any(type.dims is None for type in declaration.returns or ())  # one number, so of numbers
+def _confused(declaration: syntax.Fn, bound: Mapping[str, Argument], shapes: bool) -> bool:
+    """Whether a number stands where a tensor may belong, a tensor where one number belongs, or a fraction anywhere; if
+    shapes do not fit, a fraction in the place of a number is not to blame."""
+    scalar = _returns_number(declaration)  # one number, so of numbers
     for parameter in declaration.configuration:
         if parameter.name not in bound:
             continue
         value, type = bound[parameter.name].value, parameter.type
         single = scalar or parameter.default is not None or (type is not None and type.dims is None)
-        if isinstance(value, float) or (isinstance(value, Tensor) and value.node.rank and single):
+        if isinstance(value, float) and not (shapes and single):
+            return True
+        if isinstance(value, Tensor) and value.node.rank and single:
             return True
         if isinstance(value, int) and not isinstance(value, bool) and not single:
             return True
