@@ -72,7 +72,7 @@ class Program:
         from dlc.runtime.file import CompiledFile
 
         target = Path(path)
-        CompiledFile(self.model_proto()).save(target)
+        CompiledFile(self.model_proto(), check=False).save(target)  # whoever loads it checks it
         return target
 
     def _repr_html_(self) -> str:

@@ -3,6 +3,7 @@ they are to the file. protobuf's own serializer holds a message twice more, and 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +16,7 @@ from .atomic import replacing
 from .graphs import Values
 
 ALIGNMENT = 4096
+LONG = 1 << 16  # bytes
 SMALL = 1024  # bytes; smaller tensors stay in the model
 BRANCHES = ("graph", "training_info", "algorithm", "initialization")  # fields on the way to initializers
 
@@ -40,9 +42,21 @@ def write(
             out.write(mark)
             for tensor in large:
                 tensor.move(out, beside.name)
+            out.truncate()
     with replacing(path) as out:
         for piece in root.pieces():
-            out.write(piece if isinstance(piece, bytes) else piece.read())
+            _put(out, piece if isinstance(piece, bytes) else piece.read())
+        out.truncate()
+
+
+def _put(out: BinaryIO, data: Any) -> None:
+    """Writes bytes at the end of a file. Long runs of zeros, such as the state of an optimizer before its first update,
+    are passed over: the system reads what was never written as zeros, and most keep no room for it. Whoever closes the
+    file truncates it where it ends."""
+    if len(data) >= LONG and not np.frombuffer(data, np.uint64, len(data) // 8).any() and not any(data[-8:]):
+        out.seek(len(data), os.SEEK_CUR)
+    else:
+        out.write(data)
 
 
 class _Tensor:
@@ -56,7 +70,7 @@ class _Tensor:
         """The numbers go to `out`; the tensor says where they are."""
         offset = -(-out.tell() // ALIGNMENT) * ALIGNMENT
         out.write(b"\0" * (offset - out.tell()))
-        out.write(self.read())
+        _put(out, self.read())
         self.after.ClearField("raw_data")
         for key, value in (("location", location), ("offset", offset), ("length", self.size)):
             self.after.external_data.add(key=key, value=str(value))
