@@ -11,9 +11,16 @@ from library_cases import CASES
 ROOT = Path(__file__).parent.parent
 FILES = sorted([*(ROOT / "specs").glob("*.dl"), *(ROOT / "benchmarks").glob("*.dl")])
 
+RULES = (
+    *("sgd", "adam", "adamw", "rmsprop", "adagrad", "heavy_ball", "rprop", "adadelta", "adamax", "nadam", "amsgrad"),
+    *("radam", "adabelief", "yogi", "adafactor", "lars", "lamb", "lion", "sign_sgd"),
+)
 # What stands in a train block, by the name of the declaration it uses.
 TRAIN = {
-    **{name: f"minimize loss using {name}(1e-2)" for name in ("sgd", "adam", "adamw", "rmsprop", "adagrad")},
+    **{name: f"minimize loss using {name}(1e-2)" for name in RULES},
+    "muon": "minimize loss over *.W using muon(1e-2); minimize loss over not *.W using sgd(1e-2)",
+    "clip_each": "minimize loss using clip_each(sgd(1e-2))",
+    "noise": "minimize loss using noise(sgd(1e-2))",
     "momentum": "minimize loss using momentum(1e-2, nesterov = true)",
     "accumulate": "minimize loss using accumulate(adam(1e-2), turns = 2)",
     "lookahead": "minimize loss using lookahead(sgd(1e-2), k = 2)",

@@ -344,8 +344,9 @@ WHY = {
     "a derivative itself, or a marker": "grad hessian hvp jacobian jvp vjp stop_gradient",
     "made of the functions above, parameter by parameter": "moments batch_norm group_norm mlp rnn gru lstm "
     "spectral_norm",
-    "an update rule or a schedule": "accumulate adagrad adam adamw lookahead momentum rmsprop sgd constant_rate cosine "
-    "cyclic exponential_decay step_decay",
+    "an update rule or a schedule": "accumulate adagrad adam adamw lookahead momentum rmsprop sgd heavy_ball rprop "
+    "adadelta adamax nadam amsgrad radam adabelief yogi adafactor lars lamb lion sign_sgd muon "
+    "clip_each noise constant_rate cosine cyclic exponential_decay step_decay",
     "a word about distributions": "joint weighted log_density",
     "its derivative is chosen, and linear in what flows back": "round_through sign_through reverse_gradient "
     "clip_gradient",

@@ -23,6 +23,24 @@ ELSEWHERE = {
         ("sgd", "momentum", "adam", "adamw", "rmsprop", "adagrad"),
         "an update rule, not a function: against its loop in test_training.py",
     ),
+    **dict.fromkeys(
+        (
+            *(
+                "heavy_ball",
+                "rprop",
+                "adadelta",
+                "adamax",
+                "nadam",
+                "amsgrad",
+                "radam",
+                "adabelief",
+                "yogi",
+                "adafactor",
+            ),
+            *("lars", "lamb", "lion", "sign_sgd", "muon", "clip_each", "noise"),
+        ),
+        "an update rule, not a function: against PyTorch, optax or its loop in test_optimizers.py",
+    ),
     **dict.fromkeys(("accumulate", "lookahead"), "a rule around an update rule: against its loop in test_updates.py"),
     **dict.fromkeys(
         ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "lecun_uniform", "orthogonal"),

@@ -237,7 +237,20 @@ CategoricalCrossentropy SparseCategoricalCrossentropy: write `cross_entropy(logi
 KLDivergence: write `kl_normal(normal(0, 1), normal(1, 2))`, or `sum(a * (log(a) - log(b)))`
 # optimizers and schedules
 Adagrad: write `minimize loss using adagrad(1e-2)`
-Adamax adamax Nadam nadam NAdam RAdam radam amsgrad Adadelta adadelta lamb LAMB lion Lion Adafactor adafactor LBFGS lbfgs Ftrl shampoo muon: it is not in the library: `minimize loss using adam(1e-3)`, or an `optimizer` of your own
+Adadelta: write `minimize loss using adadelta()`
+Adamax: write `minimize loss using adamax(2e-3)`
+Nadam NAdam: write `minimize loss using nadam(2e-3)`
+RAdam: write `minimize loss using radam(1e-3)`
+AMSGrad: write `minimize loss using amsgrad(1e-3)`
+AdaBelief: write `minimize loss using adabelief(1e-3)`
+Rprop: write `minimize loss using rprop(1e-2)`
+LARS: write `minimize loss using lars(1e-1)`
+LAMB: write `minimize loss using lamb(1e-3)`
+Lion: write `minimize loss using lion(1e-4)`
+Adafactor: write `minimize loss using adafactor(1e-2)`
+Muon: write `minimize loss over *.W using muon(2e-2)`
+signum signSGD: write `minimize loss using sign_sgd(1e-3, beta = 0.9)`
+ASGD Ftrl shampoo soap prodigy sophia LBFGS lbfgs: it is not in the library: `minimize loss using adam(1e-3)`, or an `optimizer` of your own
 Momentum nesterov: write `minimize loss using momentum(1e-2, nesterov = true)`
 weight_decay decoupled_weight_decay add_decayed_weights: write `minimize loss using adamw(1e-3, decay = 1e-2)`, or `penalty: l2(1e-4) on *.W`
 num_epochs max_epochs: write `epochs: 10` in the train block
