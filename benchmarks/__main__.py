@@ -115,18 +115,30 @@ class Row:
 
 def measure(workload: Workload, systems: list[str], rounds: int, steps: int, against: str = "") -> list[Row]:
     """All systems on one workload, interleaved. A system that fails has a row with the reason. ``against``: the Python
-    of another build of dlc, which is then one more system (``before``)."""
-    rows: list[Row] = []
-    running: list[tuple[Row, Child]] = []
+    of another build of dlc, which is then one more system (``before``), and half of the rounds have processes of their
+    own, started in the opposite order: what starts first gets other memory."""
     if not workload.spec.exists():  # the library does not have its layers yet
         return [Row(workload.name, "dlc", note=f"left out: there is no {workload.spec.name} yet")]
+    if not against:
+        return interleaved(workload, dict.fromkeys(systems, sys.executable), rounds, steps)
+    pythons = dict.fromkeys(systems, sys.executable) | {BEFORE: against}
+    rows = interleaved(workload, pythons, -(-rounds // 2), steps)
+    again = interleaved(workload, dict(reversed(pythons.items())), -(-rounds // 2), steps)
+    for row, more in zip(rows, reversed(again), strict=True):
+        row.rounds += more.rounds
+        row.note = row.note or more.note
+    return rows
+
+
+def interleaved(workload: Workload, pythons: dict[str, str], rounds: int, steps: int) -> list[Row]:
+    """Systems, each with its Python, in turns; in every second round from the last to the first, so that none always
+    comes after the same one."""
+    rows: list[Row] = []
+    running: list[tuple[Row, Child]] = []
     with tempfile.TemporaryDirectory() as cache:
-        for system in [*systems, *([BEFORE] if against else [])]:
+        for system, python in pythons.items():
             row = Row(workload.name, system)
-            if system == BEFORE:
-                child = Child("dlc", workload.name, cache=cache, python=against)
-            else:
-                child = Child(system, workload.name, cache=cache)
+            child = Child("dlc" if system == BEFORE else system, workload.name, cache=cache, python=python)
             rows.append(row)
             try:
                 first = child.read(COMPILE_LIMIT)
@@ -136,7 +148,7 @@ def measure(workload: Workload, systems: list[str], rounds: int, steps: int, aga
             except Silent as reason:
                 row.note = str(reason)
         for turn in range(rounds):
-            for row, child in running[:: -1 if turn % 2 else 1]:  # nobody always comes after the same one
+            for row, child in running[:: -1 if turn % 2 else 1]:
                 time.sleep(PAUSE)
                 child.ask(max(1, steps // 10))  # its threads awake, its memory near
                 row.rounds.append(child.ask(steps)["ms"])
