@@ -21,7 +21,7 @@ from ..ir.types import Dim
 from ..recursion import deep_recursion
 from ..source import Source, Span
 from ..syntax import tree as syntax
-from . import calls, expressions, statements, support, train, types, update
+from . import calls, expressions, loading, statements, support, train, types, update
 from .context import Context, check_size
 from .library import Library, train_block
 from .likelihood import Pass
@@ -81,6 +81,7 @@ def _elaborate(
     if block is not None:
         plan = train.read(c, block, frame, of_train)
         problems.raise_if_any()
+        loading.load(c, plan)
         with c.graph.at(derived=True):
             update.update(c, plan, lambda name, span: _objective(main["training"], name, span))
         _finish_step(c, main["training"])

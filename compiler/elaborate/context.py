@@ -69,6 +69,7 @@ class Context:
         self.elements = 0  # of all parameters and states
         self.starts = 0  # the same for start values
         self.starting = False  # start values are being made
+        self.made_of: dict[str, tuple[Node, Span]] = {}  # start values that read those of other variables
         self.feeding = False  # a value for an input that the data of a prediction lack is being drawn
         self.moving: MutableMapping[str, Node] = {}  # states that moved in this training pass
         self.read: dict[str, None] = {}  # what of the pass was asked for: "training", "predicting", "draw", "move"

@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from ..diagnostics import CompileError, Problems, did_you_mean, error
-from ..source import Source
+from ..source import Source, Span
 from ..syntax import tree as syntax
 from ..syntax.parser import parse, read_source
 from .values import BUILTINS
@@ -208,47 +208,12 @@ class Library:
                 )
             return self.standard(path)
         assert statement.path is not None
-        if folder is None or self.root is None:
-            raise error(
-                "E0206",
-                "a spec given as text cannot import files",
-                statement.span,
-                "no folder to look in",
-                help="save the spec as a file and compile that",
-            )
-        try:
-            target = (folder / statement.path).resolve()
-            exists = target.is_file()
-        except RuntimeError:  # of Path.resolve
-            raise error(
-                "E0770",
-                f'the import "{statement.path}" is a link that leads back to itself',
-                statement.span,
-                "imported here",
-                help="import the file itself",
-            ) from None
-        except (OSError, ValueError) as problem:  # too long a name, a character that no file has
-            if getattr(problem, "errno", None) == errno.ELOOP:
-                raise error(
-                    "E0770",
-                    f'the import "{statement.path}" is a link that leads back to itself',
-                    statement.span,
-                    "imported here",
-                    help="import the file itself",
-                ) from None
-            raise error("E0204", "no file can have this name", statement.span, "imported here") from None
-        if not target.is_relative_to(self.root.resolve()):
-            raise error(
-                "E0207",
-                f'the import "{statement.path}" leaves the folder of the spec',
-                statement.span,
-                "imports stay inside the folder of the main spec and below",
-                help="move the file below the spec, or the spec above the file",
-            )
+        target = self.below(statement.path, folder, statement.span)
+        assert self.root is not None
         name = target.relative_to(self.root.resolve()).as_posix()
         if target in self._files:
             return self._files[target]  # also breaks circles: both files see each other
-        if not exists:
+        if not target.is_file():
             raise error(
                 "E0204",
                 f'the imported file "{statement.path}" does not exist',
@@ -259,6 +224,50 @@ class Library:
         text = read_source(target)
         name = f"./{name}" if name.startswith("std/") else name  # not to be taken for a file of the library
         return self.load(Source(name, text.text), folder=target.parent)
+
+    def below(self, path: str, folder: Path | None, span: Span, *, weights: bool = False) -> Path:
+        """The file that an import or a `load:` names, relative to `folder`: below the main spec, whatever links lead to
+        it. E0204, E0206, E0207, E0770."""
+        what, place = ("weights file", "loaded here") if weights else ("import", "imported here")
+        if folder is None or self.root is None:
+            raise error(
+                "E0206",
+                f"a spec given as text cannot {'load weights' if weights else 'import files'}",
+                span,
+                "no folder to look in",
+                help="save the spec as a file and compile that",
+            )
+        try:
+            target = (folder / path).resolve()
+            target.is_file()
+        except (RuntimeError, OSError, ValueError) as problem:
+            if isinstance(problem, RuntimeError) or getattr(problem, "errno", None) == errno.ELOOP:  # Path.resolve
+                raise error(
+                    "E0770",
+                    f'the {what} "{path}" is a link that leads back to itself',
+                    span,
+                    place,
+                    help=f"{'load' if weights else 'import'} the file itself",
+                ) from None
+            raise error("E0204", "no file can have this name", span, place) from None  # too long, or a bad character
+        if not target.is_relative_to(self.root.resolve()):
+            raise error(
+                "E0207",
+                f'the {what} "{path}" leaves the folder of the spec',
+                span,
+                f"{what}s stay inside the folder of the main spec and below",
+                help="move the file below the spec, or the spec above the file",
+            )
+        if weights and not target.is_file():
+            raise error(
+                "E0204",
+                f'the weights file "{path}" does not exist',
+                span,
+                "not found",
+                notes=[f"looked for {target.relative_to(self.root.resolve()).as_posix()} beside the spec"],
+                help="the path counts from the folder of the spec",
+            )
+        return target
 
     def standard(self, path: Path) -> Unit:
         """A parsed file of the standard library."""

@@ -105,7 +105,7 @@ def param(c: Context, frame: Frame, statement: syntax.Param) -> None:
         else:
             found = c.library.find("glorot_uniform" if len(type.shape) > 1 else "zeros", frame.unit)
             rule = Declared(*found) if found else 0.0
-        c.graph.outputs[f"initial/{path}"] = start_value(c, frame, rule, type, span)
+        begin(c, path, start_value(c, frame, rule, type, span), span)
     frame.names[statement.name] = value
     if prior is not None and prior is not POISON and statement.prior is not None and path not in c.current.believed:
         c.current.believed[path] = None  # a layer applied twice has its prior once
@@ -152,21 +152,35 @@ def start_value(c: Context, frame: Frame, rule: Value, type: TensorType, span: S
             )
         if node.shape != type.shape:
             node = c.make(ops.broadcast_to, [node], [span], span, shape=type.shape)
-        # A start value may read other variables: it then starts from what they start from.
-        starts: dict[Node, Node] = {}
-        data = ("variable", "input", "size", "local", "iteration")
-        for leaf in [x for x in c.graph.order([node]) if x.op.name in data]:
-            start = c.graph.outputs.get(f"initial/{leaf.attrs.get('path')}") if leaf.op.name == "variable" else None
-            if start is None:
-                raise error(
-                    "E0330",
-                    "a start value cannot depend on the data or on the step",
-                    span,
-                    "here",
-                    help="use a number or an initialiser",
-                )
-            starts[leaf] = start
-        return rebuild(c.graph, [node], starts)[0]
+        return node
+
+
+def begin(c: Context, path: str, node: Node, span: Span) -> None:
+    """Sets the start value of a variable. It may read other variables: it then starts from what they start from."""
+    outputs, loaded = c.graph.outputs, c.module.loaded
+    starts: dict[Node, Node] = {}
+    data = ("variable", "input", "size", "local", "iteration")
+    for leaf in [x for x in c.graph.order([node]) if x.op.name in data]:
+        source = leaf.attrs.get("path") if leaf.op.name == "variable" else None
+        if source in loaded and node is leaf:
+            loaded[path] = loaded[source]
+            outputs.pop(f"initial/{path}", None)
+            return
+        start = ops.constant(c.graph, loaded[source](), leaf.dtype) if source in loaded else None
+        start = outputs.get(f"initial/{source}") if start is None and source is not None else start
+        if start is None:
+            raise error(
+                "E0330",
+                "a start value cannot depend on the data or on the step",
+                span,
+                "here",
+                help="use a number or an initialiser",
+            )
+        starts[leaf] = start
+    if starts:
+        c.made_of[path] = node, span
+    with _starting(c):
+        outputs[f"initial/{path}"] = rebuild(c.graph, [node], starts)[0]
 
 
 def state(c: Context, frame: Frame, statement: syntax.State) -> None:
@@ -215,7 +229,7 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
         )
     variable = c.variable(path, which, type, statement.span)
     if fresh:
-        c.graph.outputs[f"initial/{path}"] = start_value(c, frame, rule, type, statement.value.span)
+        begin(c, path, start_value(c, frame, rule, type, statement.value.span), statement.value.span)
     frame.states[statement.name] = StateSlot(path, type, c.moving.get(path, variable.node), labels)
 
 

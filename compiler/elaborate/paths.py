@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from ..diagnostics import did_you_mean, error
 from ..syntax import tree as syntax
+from . import expressions
+from .context import Context
+from .scope import Frame
 
 Index = Callable[[syntax.Expr], int]
 
@@ -42,3 +46,30 @@ def select(pattern: syntax.Pattern | None, paths: Sequence[str], index: Index) -
         return list(paths)
     match = matcher(pattern, index)
     return [path for path in paths if match(path)]
+
+
+def index_of(c: Context, frame: Frame) -> Index:
+    """The numbers of index expressions that a frame knows."""
+    return lambda expr: expressions.static_int(c, frame, expr, "an index in a path")
+
+
+def named(
+    c: Context, frame: Frame, pattern: syntax.Pattern | None, known: list[str], what: str, kinds: str = "parameter"
+) -> list[str]:
+    """The paths of `known` that a pattern of the train block means. E0518 where it means none of them."""
+    chosen = select(pattern, known, index_of(c, frame))
+    if pattern is not None and not chosen:
+        text = pattern.span.text
+        raise error(
+            "E0518",
+            f"the pattern `{text}` names no {kinds}",
+            pattern.span,
+            f"after {what}",
+            notes=[
+                f"{' and '.join(f'{one}s' for one in kinds.split(' or '))} are "
+                + ", ".join(known[:12])
+                + (", ..." if len(known) > 12 else "")
+            ],
+            help=did_you_mean(text, known),
+        )
+    return chosen

@@ -10,7 +10,7 @@ from ..analysis.direction import direction
 from ..diagnostics import CompileError, did_you_mean, error
 from ..source import Span
 from ..syntax import foreign, tree as syntax
-from . import expressions, statements
+from . import expressions, loading, statements
 from .context import Context
 from .scope import Frame
 from .values import POISON, Value, kind, plain
@@ -25,11 +25,8 @@ DEFAULTS: dict[str, Any] = {
     "seed": None,
     "columns": None,
 }
-LATER = {
-    "load": ("E0511", "`dlc train FILE.onnx` continues from a trained file"),
-    "ensemble": ("E0512", "train with several seeds: --seed 0, --seed 1, ..."),
-}
-REPEATED = ("penalty", "clip")
+LATER = {"ensemble": ("E0512", "train with several seeds: --seed 0, --seed 1, ...")}
+REPEATED = ("penalty", "clip", "load")
 FAR = 2**31 - 1  # as files take it: `metadata.FAR` of the runtime
 
 
@@ -42,6 +39,7 @@ class Plan:
     penalties: list[syntax.Setting] = field(default_factory=list)
     clips: list[syntax.Setting] = field(default_factory=list)
     freezes: list[syntax.Freeze] = field(default_factory=list)
+    loads: list[loading.Request] = field(default_factory=list)
 
 
 def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, Any]) -> Plan:
@@ -103,7 +101,11 @@ def _setting(
     if name in REPEATED:
         if statement.on is not None and name == "clip":
             raise error("E0505", "`clip:` sees the whole gradient: it takes no `on`", statement.on.span, "here")
-        (plan.penalties if name == "penalty" else plan.clips).append(statement)
+        if name == "load":
+            plan.loads.append(loading.request(c, plan.frame, statement))
+            settings.setdefault("load", []).append(_text(statement))
+        else:
+            (plan.penalties if name == "penalty" else plan.clips).append(statement)
         return
     if name not in DEFAULTS:
         known = [*DEFAULTS, *REPEATED]
@@ -129,6 +131,12 @@ def _setting(
         settings[name] = "all"
     else:
         settings[name] = check(name, expressions.evaluate(c, plan.frame, statement.value), statement.value.span)
+
+
+def _text(statement: syntax.Setting) -> str:
+    """What a setting says after its name."""
+    span = statement.span
+    return Span(span.source, statement.value.span.start, span.end).text
 
 
 def check(name: str, value: Any, span: Span | None) -> Any:

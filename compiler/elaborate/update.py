@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from .. import ops
-from ..diagnostics import did_you_mean, error
+from ..diagnostics import error
 from ..ir.graph import Node
 from ..source import Span
 from ..syntax import tree as syntax
@@ -94,7 +94,7 @@ def _frozen(c: Context, plan: Plan) -> dict[str, syntax.Freeze]:
     held: dict[str, syntax.Freeze] = {}
     known = [path for path, v in c.module.variables.items() if v.kind in ("parameter", "state")]
     for statement in plan.freezes:
-        for path in _select(c, plan.frame, statement.pattern, known, "`freeze`", "parameter or state"):
+        for path in paths.named(c, plan.frame, statement.pattern, known, "`freeze`", "parameter or state"):
             held.setdefault(path, statement)
     c.moving = {path: node for path, node in c.moving.items() if path not in held}
     return held
@@ -124,7 +124,7 @@ def _groups(
     groups = []
     for statement in plan.minimizes:
         place = statement.over.span if statement.over else statement.span
-        chosen = _select(c, plan.frame, statement.over, known, "`over`")
+        chosen = paths.named(c, plan.frame, statement.over, known, "`over`")
         chosen = _unfrozen(chosen, frozen, place, "all that is trained here")
         for path in chosen:
             if path in taken:
@@ -152,27 +152,6 @@ def _groups(
     return groups
 
 
-def _select(
-    c: Context, frame: Frame, pattern: syntax.Pattern | None, known: list[str], what: str, kinds: str = "parameter"
-) -> list[str]:
-    chosen = paths.select(pattern, known, lambda expr: expressions.static_int(c, frame, expr, "an index in a path"))
-    if pattern is not None and not chosen:
-        text = pattern.span.text
-        raise error(
-            "E0518",
-            f"the pattern `{text}` names no {kinds}",
-            pattern.span,
-            f"after {what}",
-            notes=[
-                f"{' and '.join(f'{one}s' for one in kinds.split(' or '))} are "
-                + ", ".join(known[:12])
-                + (", ..." if len(known) > 12 else "")
-            ],
-            help=did_you_mean(text, known),
-        )
-    return chosen
-
-
 def _penalized(
     c: Context,
     frame: Frame,
@@ -182,7 +161,7 @@ def _penalized(
     frozen: Mapping[str, syntax.Freeze],
 ) -> Node:
     held = [path for path, v in c.module.variables.items() if v.kind == "parameter" and path in frozen]
-    chosen = _select(c, frame, setting.on, [*trained, *held], "`on`")
+    chosen = paths.named(c, frame, setting.on, [*trained, *held], "`on`")
     chosen = _unfrozen(chosen, frozen, setting.on.span if setting.on else setting.span, "all that is penalized here")
     rule = expressions.evaluate(c, frame, setting.value)
     for path in chosen:

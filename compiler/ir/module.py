@@ -5,7 +5,7 @@ The roots live in `graph.outputs`, under these names, so that every pass keeps t
     output/NAME          a value of the predicting graph
     loss, metric/NAME    of one batch, in the training pass
     next/PATH            a variable after the step
-    initial/PATH         a variable's start value, from the leaf `seed` alone
+    initial/PATH         a variable's start value, from the leaf `seed` alone; none for one that is loaded
     draw/NAME            a draw for an input that has a distribution, of the shape of the input
     whole/NAME           `loss` or a metric over the whole data set, until `evaluation.split` makes of it
     evaluate/part/K      one batch's contribution to a total
@@ -15,14 +15,14 @@ The roots live in `graph.outputs`, under these names, so that every pass keeps t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from dlc.runtime.support import Support
 
 from ..diagnostics import error
-from .graph import Graph, Node
+from .graph import Array, Graph, Node
 from .types import TensorType
 
 
@@ -60,6 +60,7 @@ class Module:
     epoch_reduces: list[str] = field(default_factory=list)  # of each evaluate/train/part/K: "mean" | "sum" | ...
     exact: dict[str, None] = field(default_factory=dict)  # roots and totals that are worked out in float64
     supports: dict[str, dict[Support, Support]] = field(default_factory=dict)  # of data: what asks, by what is asked
+    loaded: dict[str, Callable[[], Array]] = field(default_factory=dict)  # start values that another file holds
     names: dict[str, Node] = field(default_factory=dict)  # what the model's text calls its values, before any pass
     batch: str | None = None  # the dimension that counts rows
     trains: bool = False

@@ -26,8 +26,8 @@ COUNTERS = {"step": 0, "steps": 1000, "observations": 1}
 
 
 class Starts(Mapping[str, Array]):
-    """The start values of a module by path: a variable's initial root for this seed, or what the format documents for
-    a counter, or zeros."""
+    """The start values of a module by path: what is loaded, or a variable's initial root for this seed, or what the
+    format documents for a counter, or zeros."""
 
     def __init__(self, module: Module, seed: int) -> None:
         self.module, self.feeds = module, {"seed": np.uint64(seed)}
@@ -55,6 +55,8 @@ class Starts(Mapping[str, Array]):
 
     def raw(self, path: str, dtype: np.dtype[Any]) -> bytes:
         """The bytes of one value in an element type."""
+        if path in self.module.loaded:
+            return rounded(self.module.loaded[path](), dtype).tobytes()
         if path in self.made:
             return rounded(self.made[path], dtype).tobytes()
         if path in self.roots:

@@ -73,10 +73,20 @@ def force() -> None:
     )
 
 
+def body() -> None:
+    """The first layer of specs/pretrain.dl, trained on the digits: body.W [64, 48], body.b [48]. Needs dlc."""
+    import dlc
+    from safetensors.numpy import save_file
+
+    trainer = dlc.Trainer(dlc.compile(FOLDER.parent / "pretrain.dl"), device="cpu")
+    trainer.fit()
+    save_file({name: trainer.parameters[name] for name in ("body.W", "body.b")}, FOLDER / "body.safetensors")
+
+
 def _csv(name: str, header: str, rows: object, formats: list[str]) -> None:
     np.savetxt(FOLDER / name, np.asarray(rows), fmt=formats, delimiter=",", header=header, comments="")
 
 
 if __name__ == "__main__":
-    for write in (digits, xor, logistic, linear, poisson, force):
+    for write in (digits, xor, logistic, linear, poisson, force, body):
         write()
