@@ -233,7 +233,7 @@ def _onnx(path: Path) -> dict[str, Held]:
         holds = {slot.name for slot in file.slots if slot.name in names and _is_state(slot.name)}
         return {name: Held(a.shape, a.dtype, _given(a)) for name, a in file.values().items() if name in holds}
     external.inline(model, path.parent, str(path))
-    found = {}
+    found: dict[str, Held] = {}
     for graph in (model.graph, *(info.algorithm for info in model.training_info)):
         for held in graph.initializer:
             try:
