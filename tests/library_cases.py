@@ -7,6 +7,7 @@ from typing import Any
 
 import mpmath
 import numpy as np
+from library_attention import ATTENTION_CASES
 from library_shelf import SHELF_CASES
 from library_sweep import (
     SCALED,
@@ -415,5 +416,6 @@ CASES = {
     **{f"{name} backward with lengths": Case(
         "out = f(x, k + 1)", lambda x, k, W, U, b, name=name: sequences(name, x, W, U, b, k + 1, -1),
         layer=f"{name}(2, backward = true)", **OF_LENGTHS) for name in ("rnn", "lstm", "gru")},
+    **ATTENTION_CASES,
     **SHELF_CASES,
 }

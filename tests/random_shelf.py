@@ -23,6 +23,41 @@ def instances(d: Draft) -> None:
 
 
 @construct
+def attending(d: Draft) -> None:
+    a = d.value(lambda v: v.rank == 3 and v.shape[0] == "batch" and isinstance(v.shape[2], int) and v.named)
+    how = d.random.choice(["1", "1, causal = true", "1, bias = false"])
+    mask = d.random.choice(["", f", mask = {a}[:, none, :, 0] < 0.5"])
+    text = d.random.choice(
+        [
+            f"attention({how})({a}{mask})",
+            f"attention({how})({a}{mask})",
+            f"encoder_block(1, hidden = 3, activation = tanh)({a}{mask})",
+            f"decoder_block(1, hidden = 2, norm_first = false)({a}, {a}{mask})",
+            f"{a} |> feed_forward(3, activation = silu)",
+        ]
+    )
+    d.let(f"{text} |> tanh", a.shape, 1.0, (a,))
+
+
+@construct
+def turned(d: Draft) -> None:
+    a = d.value(lambda v: v.rank > 1 and v.shape[-2] != "batch" and v.shape[-1] in (2, 4))
+    d.let(f"rotary({a})", a.shape, 1.5 * a.bound, (a,))
+
+
+@construct
+def placed(d: Draft) -> None:
+    a = d.value(lambda v: v.rank > 1 and v.shape[-2] != "batch" and isinstance(v.shape[-1], int))
+    d.let(f"0.5 * sinusoidal_positions({a})", a.shape, a.bound / 2 + 0.5, (a,))
+
+
+@construct
+def placed_by_learning(d: Draft) -> None:
+    a = d.value(lambda v: v.rank == 3 and v.shape[0] == "batch" and isinstance(v.shape[2], int) and v.named)
+    d.let(f"{a} |> learned_positions(8)", a.shape, a.bound + 0.2, (a,))
+
+
+@construct
 def directions(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 0 and isinstance(v.shape[-1], int))
     d.let(f"{a} |> weight_norm(dense(2)) |> tanh", (*a.shape[:-1], 2), 1.0, (a,))

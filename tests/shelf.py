@@ -64,6 +64,10 @@ BODY = {
     **{
         name: f"h = reshape(x, [batch, 2, 2]) |> {name}(3); z = h[:, -1] |> dense(3)" for name in ("rnn", "lstm", "gru")
     },
+    "attention": "h = reshape(x, [batch, 2, 2]) |> learned_positions(2) |> encoder_block(2, hidden = 3, rate = 0.1)\n"
+    "    z = reshape(h |> attention(1, causal = true, turn = rotary), [batch, 4]) |> dense(3)",
+    "decoder_block": "h = reshape(x, [batch, 2, 2]) |> sinusoidal_positions\n"
+    "    z = decoder_block(2, hidden = 3, norm_first = false)(h, h, mask = x[:, none, 2:] > 0)[:, 1] |> dense(3)",
     "estimators": "z = x |> dense(3) |> round_through |> sign_through |> reverse_gradient |> clip_gradient",
     "accuracy": "z = x |> dense(3); metric right = accuracy(z, y)",
     "weight_norm": "z = x |> weight_norm(dense(8)) |> rms_norm() |> prelu() |> dense(3)",

@@ -82,6 +82,8 @@ RIGHT = {
     "global_norm": ["xn"],
     "each_norm": ["xn"],
     "each_value": ["xn"],
+    "rotary": ["x", "xn"],
+    "sinusoidal_positions": ["x", "xn"],
     "reverse_gradient": ["x", "xn"],
     "clip_gradient": ["x", "xn"],
     "constant": ["xn"],

@@ -51,8 +51,12 @@ Activation: activations are functions: `relu(x)`
 Lambda: a function is declared at the top of the file: `fn f(x) = 2 * x`
 Sequential sequential ModuleList serial: layers follow each other by `|>`: `x |> dense(8) |> relu |> dense(3)`
 Module Model Functional: something with parameters is declared with `layer`; what is trained with `model`
-MultiheadAttention MultiHeadAttention multi_head_attention multihead_attention MultiHeadDotProductAttention scaled_dot_product_attention SelfAttention self_attention dot_product_attention: write `softmax(q @ swap(k) / sqrt(size(q, -1)), axis = -1) @ v`; `rearrange(w, "b t (h d) -> b h t d", h = 3)` makes heads
-TransformerEncoderLayer TransformerEncoder TransformerDecoder Transformer transformer: write a layer with `layer_norm`, attention and `mlp`; specs/gpt.dl has one
+MultiheadAttention MultiHeadAttention multi_head_attention multihead_attention MultiHeadDotProductAttention SelfAttention self_attention: write `w |> attention(heads = 3)`, or `attention(heads = 3)(w, context = v)`
+scaled_dot_product_attention dot_product_attention: write `softmax(q @ swap(k) / sqrt(size(q, -1)), axis = -1) @ v`; the layer `w |> attention(heads = 3)` has its own products and heads
+TransformerEncoderLayer TransformerEncoder transformer_encoder transformer Transformer transformer_block: write `w |> encoder_block(heads = 3)`
+TransformerDecoderLayer TransformerDecoder transformer_decoder: write `decoder_block(heads = 3)(w, v)`
+PositionalEncoding PositionalEmbedding SinePositionEncoding positional_encoding position_embedding: write `w |> sinusoidal_positions`, `w |> learned_positions(longest = 10)`, or in attention `w |> attention(1, turn = rotary)` of an even width
+RotaryEmbedding RoPE rope rotary_embedding: write `rotary(x)`, or `attention(heads = 1, turn = rotary)` of an even width
 Upsample UpSampling1D UpSampling2D UpSampling3D upsample: write `repeat(repeat(h, 2, axis = 2), 2, axis = 3)`, the nearest pixels; `h |> conv_transpose(2, kernel = 2, stride = 2)` learns it
 interpolate resize Resizing: write `repeat(h, 2, axis = 2)` to enlarge by nearest neighbours, `adaptive_avg_pool(h, out = 4)` to reduce
 Unfold unfold Fold im2col: `convolve(h, K)` and `conv(3, kernel = 3)` slide over windows themselves

@@ -32,7 +32,6 @@ __all__ = [
 
 # Words of a later version: what they will be, and what does it until then.
 LATER = {
-    "attention": ("attention layers", "write `softmax(q @ swap(k) / sqrt(d), axis = -1) @ v`"),
     "mixture": (
         "mixtures of distributions",
         "write `loss = -mean(logsumexp(log_softmax(w) + log_density(normal(m, s), y[:, none]), axis = -1))`",
