@@ -6,21 +6,45 @@ import os
 import subprocess
 import sys
 import time
+from math import prod
 from pathlib import Path
+from xml.etree import ElementTree
 
 import dlc
+import networkx as nx
 import pytest
 from dlc.cli import main
+from dlc.diagnostics import CompileError
 from dlc.elaborate import elaborate
+from dlc.ir.module import Module
+from dlc.pipeline import differentiate
 from dlc.syntax.parser import make_source, read_source
+from dlc.view.box import Box, Picture
+from dlc.view.layout import LARGEST, QUICK, content, dot, mermaid, quote, svg
+from dlc.view.picture import draw
 
 SPECS = Path(__file__).parent.parent / "specs"
+BENCHMARKS = SPECS.parent / "benchmarks"
+
+
+def module(name: str, folder: Path = SPECS, derived: bool = False) -> Module:
+    made = elaborate(read_source(folder / f"{name}.dl"), folder=folder)
+    if derived:
+        differentiate(made)
+    return made
+
+
+def texts(picture: Picture) -> set[tuple[str, ...]]:
+    return {box.text for box in picture}
+
+
+def arrows(picture: Picture) -> set[tuple[str, str]]:
+    """From which box to which, by their first lines."""
+    return {(source.text[0], target.text[0]) for source, target in picture.edges()}
 
 
 def test_a_model_as_a_person_draws_it() -> None:
-    from dlc.view.picture import draw
-
-    picture = draw(elaborate(read_source(SPECS / "digits.dl"), folder=SPECS))
+    picture = draw(module("digits"))
     boxes = {(box.kind, *box.lines[:1], ".".join(box.scope)) for box in picture}
     assert {
         ("input", "x", ""),
@@ -40,30 +64,150 @@ def test_a_model_as_a_person_draws_it() -> None:
     assert "· ÷ (batch * time)" in {box.lines[-1] for box in draw(elaborate(source))}
 
 
-def test_a_step_shows_the_new_parameters() -> None:
-    from dlc.view.picture import draw
+def test_a_layer_and_a_function_are_one_box() -> None:
+    picture = draw(module("digits"), depth=0)
+    assert texts(picture) == {
+        ("x", "float[batch, 64]"),
+        ("y", "int[batch]"),
+        ("dense(128)", "8,320 parameters"),
+        ("relu",),
+        ("dropout(0.2)",),
+        ("dense(10)", "1,290 parameters"),
+        ("categorical",),
+        ("accuracy",),
+        ("softmax",),
+        ("loss",),
+        ("metric accuracy",),
+        ("output probability", "float[batch, 10]"),
+    }
+    assert {("x", "dense(128)"), ("dense(128)", "relu"), ("dropout(0.2)", "dense(10)"), ("categorical", "loss")} <= (
+        arrows(picture)
+    )
+    around = [data for source, target, data in picture.edges(data=True) if source.text == ("relu",)]
+    assert {(data["label"], data["serving"]) for data in around} == {("[batch, 128]", False), ("[batch, 128]", True)}
+    opened = draw(module("digits"), depth=1)
+    assert {("W", "[64, 128]"), ("@",)} <= texts(opened) and ("relu",) in texts(opened)
+    assert max(draw(module("digits")).number_of_nodes(), 30) > opened.number_of_nodes() > picture.number_of_nodes()
 
+
+def test_parameters_add_up_at_every_depth() -> None:
+    for name in ("gpt", "resnet20", "deep_residual", "lstm"):
+        made = module(name, BENCHMARKS)
+        whole = sum(prod(v.node.shape) for v in made.variables.values() if v.kind == "parameter")
+        for depth in (0, 1, 2, 7):
+            picture = draw(made, depth=depth)
+            turns = picture.graph["times"]
+            counted = sum(
+                box.count * box.times * prod(turns.get(box.path[: i + 1], 1) for i in range(len(box.path)))
+                for box in picture
+            )
+            assert counted == whole, (name, depth)
+
+
+def test_turns_that_are_equal_are_drawn_once() -> None:
+    assert ("block[0..3]  × 4", "transformer(4)", "793,088 parameters") in texts(
+        draw(module("gpt", BENCHMARKS), depth=0)
+    )
+    resnet = texts(draw(module("resnet20", BENCHMARKS), depth=0))
+    assert [first for first, *_ in sorted(resnet) if first.startswith("block")] == [
+        "block[0, 0..2]  × 3",
+        "block[1, 1..2]  × 2",
+        "block[1,0]",
+        "block[2, 1..2]  × 2",
+        "block[2,0]",
+    ]
+    assert len([text for text in resnet if text in (("relu",), ("global_avg_pool",))]) == 2
+    deep = draw(module("deep_residual", BENCHMARKS), depth=0)
+    assert {("block[0..999]", "dense(64)", "4,160 parameters each"), ("relu",), ("+",)} <= texts(deep)
+    assert deep.number_of_nodes() == 10 and "× 1,000" in deep.graph["titles"].values()
+    unlike = make_source(
+        "model m { input x: float[batch, 8]\n h = x\n for i in 0..6 { h = h |> dense(8 if i < 4 else 9) |> tanh }\n"
+        " output y = h }"
+    )
+    assert {
+        ("dense[0..3]", "dense(8)", "72 parameters each"),
+        ("dense(9)", "81 parameters"),
+        ("dense(9)", "90 parameters"),
+    } <= (texts(draw(elaborate(unlike), depth=0)))
+
+
+def test_a_part_of_a_model() -> None:
+    made = module("gpt", BENCHMARKS)
+    part = texts(draw(made, depth=0, only="block[2].attend"))
+    assert ("project", "dense(384)", "49,536 parameters") in part and ("softmax",) in part
+    assert not any("token" in text[0] for text in part)
+    assert len(draw(made, depth=0, only="block[*].attend")) > len(part)
+    with pytest.raises(CompileError) as caught:
+        draw(made, depth=0, only="block[7]")
+    assert caught.value.code == "E0704" and "block[0]" in str(caught.value)
+
+
+def test_each_parameter_has_its_gradient() -> None:
+    for name, folder in (("digits", SPECS), ("xor", SPECS), ("gpt", BENCHMARKS), ("lstm", BENCHMARKS)):
+        made = module(name, folder, derived=True)
+        for view in ("backward", "update", "step"):
+            gradients = [box for box in draw(made, view) if box.kind == "gradient"]
+            learned = [path for path, variable in made.variables.items() if variable.kind == "parameter"]
+            assert sorted(box.tip.removeprefix("gradient of ") for box in gradients) == sorted(learned)
+    digits = module("digits", derived=True)
+    backward = draw(digits, "backward", depth=0)
+    assert ("∂ dense(128)", "∂loss/∂W, ∂loss/∂b") in texts(backward)
+    assert {("∂ relu", "∂ dense(128)"), ("∂ dense(10)", "∂ dropout(0.2)"), ("∂ l2(0.0001)", "∂ dense(10)")} <= (
+        arrows(backward)
+    )
+    assert ("loss", "∂ categorical") in arrows(backward)
+    update = draw(digits, "update", depth=0)
+    assert {
+        ("∂ dense(10)", "global_norm(1)"),
+        ("global_norm(1)", "adam"),
+        ("cosine(0.01, warmup = 50)", "adam"),
+        ("dense(10)", "adam"),
+        ("adam", "dense(10)"),
+    } == {pair for pair in arrows(update) if "128" not in "".join(pair)}
+    assert ("adam", "keeps m, v") in texts(update) and ("dense(10)", "new W, new b") in texts(update)
+    both = texts(backward) | texts(update)
+    assert both <= texts(draw(digits, "step", depth=0))
+
+
+def test_a_step_shows_the_new_parameters() -> None:
     program = dlc.compile(SPECS / "xor.dl")
     assert program.graphs
     shown = {(box.scope, box.lines[0]) for box in draw(program.module, "step")}
-    assert {(("dense",), "W"), ((), "new dense.W"), ((), "new dense[1].b"), (("adam",), "adam/m/dense.W")} <= shown
-    assert any(scope[:1] == ("derivatives",) for scope, _ in shown)
+    assert {(("dense",), "W"), (("after the step", "dense"), "new W"), (("update",), "adam/m/dense.W")} <= shown
+    assert any(scope[:1] == ("backward",) for scope, _ in shown)
+    with pytest.raises(CompileError) as caught:
+        draw(elaborate(make_source("model m { input x: float[batch]; output y = x }")), "backward")
+    assert caught.value.code == "E0509"
 
 
-def test_every_stage_and_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_view_and_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("pygraphviz")
-    for stage in ("graph", "predict", "step"):
-        for kind in ("dot", "svg", "html"):
+    for stage in ("forward", "predict", "step"):
+        for kind in ("dot", "svg", "html", "mmd", "pdf", "png"):
             target = tmp_path / f"{stage}.{kind}"
-            assert main(["graph", str(SPECS / "digits.dl"), "--stage", stage, "-o", str(target)]) == 0
+            assert main(["graph", str(SPECS / "digits.dl"), "--view", stage, "-o", str(target)]) == 0
     assert "arning" not in capsys.readouterr().err
-    from xml.etree import ElementTree
-
-    drawn = ElementTree.parse(tmp_path / "graph.svg").getroot()
-    texts = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"digits", "dense", "dropout", "W", "[64, 128]", "loss", "output probability"} <= set(texts)
-    page = (tmp_path / "graph.html").read_text()
+    drawn = ElementTree.parse(tmp_path / "forward.svg").getroot()
+    shown = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"digits", "dense(128)", "dropout(0.2)", "8,320 parameters", "loss", "output probability"} <= set(shown)
+    assert (tmp_path / "forward.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "forward.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "forward.mmd").read_text().startswith("flowchart TB\n")
+    page = (tmp_path / "forward.html").read_text()
     assert "src=" not in page and "@import" not in page and 'href="http' not in page
+    for wrong in (["--depth", "-1"], ["--depth", "two"], ["--only", "nothing"], ["-o", "a.gif"]):
+        assert main(["graph", str(SPECS / "digits.dl"), *wrong, *([] if "-o" in wrong else ["-o", "x.dot"])]) == 2
+    assert not Path("x.dot").exists()
+
+
+@pytest.mark.parametrize("name", ["gpt", "resnet20", "deep_residual", "lstm", "lenet5"])
+def test_a_folded_model_is_legible_on_a_screen(name: str) -> None:
+    """Of 1,400 x 1,000 pixels, whole: the smallest text is 9 pixels high or more."""
+    pytest.importorskip("pygraphviz")
+    root = ElementTree.fromstring(svg(draw(module(name, BENCHMARKS), depth=0)))
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    smallest = min(float(text.attrib["font-size"]) for text in root.iter("{http://www.w3.org/2000/svg}text"))
+    assert smallest * min(1400 / width, 1000 / height) >= 9
 
 
 def test_pictures_are_the_same_in_every_process(tmp_path: Path) -> None:
@@ -80,48 +224,31 @@ def test_pictures_are_the_same_in_every_process(tmp_path: Path) -> None:
 
 def test_a_picture_escapes_what_it_shows() -> None:
     from dlc.view.page import page
-    from dlc.view.picture import quote
 
     assert quote('a"b\\N\nc\x07') == '"a\\"b\\\\N\\nc\ufffd"'
     assert "<script>alert" not in page("<script>alert(1)</script>", "")
+    picture: nx.MultiDiGraph = nx.MultiDiGraph(title='<script>"&', times={})
+    picture.add_edge(
+        Box("operation", ('"]; click n0 "javascript:x"',)), Box("result", ("`<b>`",)), label="a|b", serving=False
+    )
+    text = mermaid(picture)
+    assert not set('"]<`;|') & set(text.partition('["')[2].partition('"]')[0]) - {";"} and "<b>" not in text
+    assert "<script>" not in dot(picture)
 
 
-def test_deep_pictures_are_folded() -> None:
-    import networkx as nx
-    from dlc.view.picture import Box, fold
-
-    inner = [Box("operation", ("+",), ("block", "dense")), Box("parameter", ("W",), ("block", "dense"))]
-    outer = Box("result", ("y",))
-    picture: nx.MultiDiGraph = nx.MultiDiGraph()
-    picture.add_edge(inner[1], inner[0], label="")
-    picture.add_edge(inner[0], outer, label="[3]")
-    folded = fold(picture, 1)
-    whole = ("folded", ("dense", "1 operations, 1 parameters"))
-    assert [(box.kind, box.lines) for box in folded] == [whole, ("result", ("y",))]
-    assert [label for *_, label in folded.edges(data="label")] == ["[3]"]
-
-
-def test_a_large_picture_is_laid_out_in_seconds(tmp_path: Path) -> None:
-    """The step of a residual network of 20 layers; beyond the largest it is refused, and given as text."""
+def test_a_large_picture_is_drawn_in_seconds() -> None:
+    """The step of a residual network of 20 layers and of one of 1,000; with every operation the latter is refused, and
+    given as text."""
     pytest.importorskip("pygraphviz")
-    from dlc.diagnostics import CompileError
-    from dlc.pipeline import differentiate, optimize
-    from dlc.view.picture import LARGEST, QUICK, content, dot, draw
-
-    benchmarks = Path(__file__).parent.parent / "benchmarks"
     before = time.process_time()
-    assert QUICK not in dot(draw(elaborate(read_source(SPECS / "digits.dl"), folder=SPECS)))
-    drawn = {}
+    assert QUICK not in dot(draw(module("digits")))
     for name in ("resnet20", "deep_residual"):
-        module = elaborate(read_source(benchmarks / f"{name}.dl"), folder=benchmarks)
-        differentiate(module)
-        optimize(module, "float32")
-        drawn[name] = draw(module, "step")
-        assert QUICK in dot(drawn[name])
-    assert content(drawn["resnet20"], Path("a.svg")).startswith("<svg")
+        made = module(name, BENCHMARKS, derived=True)
+        assert svg(draw(made, "step", depth=0)).startswith("<svg")
+    whole = draw(made, "step")
     assert time.process_time() - before < 30
-    assert drawn["deep_residual"].number_of_nodes() > LARGEST
+    assert whole.number_of_nodes() > LARGEST and QUICK in dot(whole)
     with pytest.raises(CompileError) as caught:
-        content(drawn["deep_residual"], Path("a.svg"))
+        content(whole, Path("a.svg"))
     assert caught.value.code == "E0775"
-    assert content(drawn["deep_residual"], Path("a.dot")).startswith("digraph")
+    assert str(content(whole, Path("a.dot"))).startswith("digraph")

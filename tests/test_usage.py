@@ -94,7 +94,7 @@ def test_what_is_an_option_by_another_name(run, words: list[str], help: str) -> 
         ("train a.dl --device tpu", ["`--device` does not take `tpu`", "auto, cpu, cuda"]),
         ("check a.dl --device tpu", ["`--device` does not take `tpu`", "it takes cuda"]),
         ("compile a.dl --emit grpah", ["tokens, syntax, graph, simplified", "did you mean `graph`?"]),
-        ("graph a.dl --stage x", ["graph, step, predict"]),
+        ("graph a.dl --stage x", ["forward, backward, update, step, predict"]),
         ("completion tcsh", ["bash, zsh, fish"]),
         ("check a.dl --precision double", ["float32, float64"]),
         ("train a.dl --gpu", ["`--device cuda`"]),

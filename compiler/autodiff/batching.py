@@ -49,7 +49,7 @@ def along(
     scans: dict[Node, list[Node]] = {}  # one for each direction
     for node in order:
         if node in reached and node not in found:
-            with graph.at(node.scope, node.span, derived=node.derived):
+            with graph.like(node, derived=node.derived):
                 if node.op.name == "scan":
                     scans[node] = _each(node, [found.get(source) for source in node.inputs], count)
                     continue

@@ -67,7 +67,7 @@ def _derived(placeholders: Sequence[Node], max_nodes: int | None) -> list[Node |
         return gradients(targets[0], wrt)
     if first.op.name == "tangent":
         return moved(targets, {wrt[0]: first.inputs[2]})
-    with first.graph.at(first.scope, first.span, derived=True):
+    with first.graph.like(first, derived=True):
         return [jacobian(targets[0], wrt[0], first.attrs["per"], gradients, moved, max_nodes, first.span)]
 
 

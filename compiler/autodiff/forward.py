@@ -35,7 +35,7 @@ def tangents(
         given = [found.get(source) for source in node.inputs]
         if all(tangent is None for tangent in given):
             continue
-        with graph.at(node.scope, node.span, derived=True):
+        with graph.like(node, derived=True):
             tangent = None
             if node.op.name == "scan":
                 of_results[node] = scan.forward(node, given, tangents)

@@ -64,7 +64,7 @@ class Recomputation:
 
         def entering(node: Node) -> Node:
             """What stands for a value of which no copy is made: what enters the block is tied."""
-            with node.graph.at(node.scope, node.span):
+            with node.graph.like(node):
                 return ops.tie(node, *self._since[block]) if self._depends(node) else node
 
         order = needed([node], lambda node: node.inputs if is_copied(node) else ())

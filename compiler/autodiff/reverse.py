@@ -47,7 +47,7 @@ def pull_back(cotangents: Mapping[Node, Node], wrt: Sequence[Node], strict: bool
     for node in reversed(order):
         if node not in active or not (node in sent or node in of_results):
             continue
-        with graph.at(node.scope, node.span, 0, derived=True):
+        with graph.like(node, 0, derived=True):
             if node in of_results:
                 given = of_results.pop(node)
                 scan, _ = again.operands(node, next(iter(given.values())))

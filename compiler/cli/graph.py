@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from dlc.runtime.failures import Error
 
 from . import kinds, report
 from .files import write
@@ -18,23 +19,45 @@ def graph(
     /,
     *,
     out: Annotated[
-        Path | None, Parameter(name=("--output", "-o"), help="NAME.svg, .html or .dot. Default: NAME.svg here.")
+        Path | None,
+        Parameter(
+            name=("--output", "-o"), help="NAME.svg, .pdf, .png, .html, .dot or .mmd (Mermaid). Default: NAME.svg here."
+        ),
     ] = None,
-    stage: Annotated[
-        Literal["graph", "step", "predict"], Parameter(help="graph: the model as written; predict and step: what runs.")
-    ] = "graph",
+    view: Annotated[
+        Literal["forward", "backward", "update", "step", "predict", "graph"],
+        Parameter(
+            name=("--view", "--stage"),
+            help="forward (or graph): the model as written; backward: its gradients; update: what becomes of them; "
+            "step: all three; predict: what runs for the outputs.",
+        ),
+    ] = "forward",
+    depth: Annotated[str, Parameter(help="How many levels of layers are opened; all: every operation.")] = "0",
+    only: Annotated[str | None, Parameter(help="Only layers with such a path: `block[0].*`.")] = None,
     compilation: Compilation = COMPILATION,
     output: Output = OUTPUT,
 ) -> None:
-    """Draw the graph of a spec: nested by layer, with the shapes on the edges."""
-    from ..view.picture import content, draw
+    """Draw the graph of a spec: a box for each layer, with the shapes on the arrows."""
+    from ..view.layout import content, kind_of
+    from ..view.picture import WRITTEN_VIEWS, draw
 
     kinds.expect(spec, "graph", kinds.SPEC)
+    levels = _levels(depth)
     target = out or Path(f"{spec.stem}.svg")
-    picture = draw(compilation.module(spec, output, "graph" if stage == "graph" else "optimized"), stage)
+    kind_of(target)
+    stage = "graph" if view in WRITTEN_VIEWS else "optimized" if view == "predict" else "gradient"
+    picture = draw(compilation.module(spec, output, stage), view, levels, only)
     write(target, content(picture, target))
     if output.json:
         counts = {"boxes": picture.number_of_nodes(), "arrows": picture.number_of_edges()}
         report.say(json.dumps({"file": str(target), **counts}))
     else:
         report.note(f"{target}: {picture.number_of_nodes():,} boxes")
+
+
+def _levels(depth: str) -> int | None:
+    if depth == "all":
+        return None
+    if not depth.isdecimal() or len(depth) > 9:
+        raise Error("E0790", "`--depth` takes a whole number, not negative, or `all`", notes=[f"found {depth}"])
+    return int(depth)

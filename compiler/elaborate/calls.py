@@ -12,7 +12,7 @@ from ..ir.types import Dim, TypeProblem
 from ..source import Span
 from ..syntax import foreign, tree as syntax
 from . import custom, expressions, lookahead, statements, support, tensor_arguments, types, updaters
-from .context import Context, located, poisoned, to_node
+from .context import Context, located, poisoned, said, to_node
 from .scope import Frame
 from .values import (
     BUILTINS,
@@ -209,7 +209,10 @@ def apply_fn(c: Context, frame: Frame, callee: Declared, given: list[Argument], 
         require(missing, what, declaration.configuration, span)
     try:
         tensor_arguments.hold_single(callee, bound)
-        value = run_body(c, inner, declaration.configuration, bound, what, declaration.returns, declaration.body, span)
+        with c.within("call", declaration.name, span, given):
+            value = run_body(
+                c, inner, declaration.configuration, bound, what, declaration.returns, declaration.body, span
+            )
     except CompileError as problem:
         if callee.unit.standard and not frame.unit.standard:
             raise tensor_arguments.explained(problem, callee, given, bound, span) from None
@@ -290,7 +293,7 @@ def _builtin(c: Context, frame: Frame, callee: Builtin, given: list[Argument], s
         if any(poisoned(*_held(argument.value)) for argument in given):
             return POISON
         try:
-            with c.at(frame, span):
+            with c.at(frame, span), c.within("operation", callee.name, span):
                 return callee.run(c, frame, span, given)
         except TypeProblem as problem:
             raise located(problem, [argument.span for argument in given], span) from None
@@ -307,7 +310,7 @@ def _builtin(c: Context, frame: Frame, callee: Builtin, given: list[Argument], s
     if any(poisoned(*_held(argument.value)) for argument in bound.values()):
         return POISON
     try:
-        with c.at(frame, span):
+        with c.at(frame, span), c.within("operation", callee.name, span):
             return callee.run(c, frame, span, **bound)
     except TypeProblem as problem:
         raise located(problem, [argument.span for argument in bound.values()], span) from None
@@ -332,7 +335,7 @@ def _make(
     if isinstance(declaration, syntax.Distribution):
         return Distributed(declaration, callee.unit, configuration)
     if isinstance(declaration, syntax.Optimizer):
-        return Updater(declaration, callee.unit, configuration)
+        return Updater(declaration, callee.unit, configuration, tuple(given))
     assert isinstance(declaration, syntax.Layer)
     owner = frame
     while owner.kind in ("configuration",) and owner.caller:
@@ -357,7 +360,7 @@ def _make(
             else f"apply `{owner.path}` above the `if` once, as in `y = {owner.path}(...)`: inside it then "
             "shares what it made",
         )
-    instance = Instance(declaration, callee.unit, configuration, owner, span)
+    instance = Instance(declaration, callee.unit, configuration, owner, span, tuple(given), c.graph.place)
     owner.unnamed.append(instance)
     return instance
 
@@ -405,7 +408,11 @@ def apply_layer(c: Context, frame: Frame, instance: Instance, given: list[Argume
             inner.training, inner.fixed = argument.value, True
         else:
             inner.replaced[name] = argument
-    return run_body(c, inner, declaration.flow, bound, what, declaration.returns, declaration.body, span)
+    place = instance.place.inside("layer", path, None)
+    if not place.said:
+        place.said, place.span = said(declaration.name, instance.given), instance.span
+    with c.inside(place):
+        return run_body(c, inner, declaration.flow, bound, what, declaration.returns, declaration.body, span)
 
 
 def part(c: Context, frame: Frame, instance: Instance, name: str, span: Span) -> Value:

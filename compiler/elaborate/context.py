@@ -11,13 +11,14 @@ from .. import ops
 from ..diagnostics import CompileError, Diagnostic, Label, Problems, error
 from ..ir.graph import Graph, Node
 from ..ir.module import Module, Variable
+from ..ir.place import Place
 from ..ir.reachable import depends
 from ..ir.types import Dim, Shape, TensorType, TypeProblem, product
 from ..source import Span
 from . import meant
 from .library import Library
 from .scope import Frame
-from .values import POISON, Tensor, Value
+from .values import POISON, Argument, Distributed, Tensor, Value, holds_tensor
 
 if TYPE_CHECKING:
     from .clipping import Clipping
@@ -47,6 +48,22 @@ class _At:
 
     def __exit__(self, *problem: object) -> None:
         self.graph.scope, self.graph.span = self.before
+
+
+class _Within:
+    """What `Context.within` enters."""
+
+    __slots__ = ("before", "graph", "place")
+
+    def __init__(self, graph: Graph, place: Place) -> None:
+        self.graph, self.place = graph, place
+
+    def __enter__(self) -> None:
+        self.before = self.graph.place
+        self.graph.place = self.place
+
+    def __exit__(self, *problem: object) -> None:
+        self.graph.place = self.before
 
 
 class Context:
@@ -174,6 +191,17 @@ class Context:
         """Nodes made inside belong to the frame's owner and to this place, unless it lies in the library."""
         return _At(self.graph, frame.path, None if frame.unit.standard else span)
 
+    def within(self, kind: str, name: str, span: Span | None, given: Sequence[Argument] = ()) -> _Within:
+        """Nodes made inside are drawn in that place of the one that is open (`ir/place.py`)."""
+        place = self.graph.place.inside(kind, name, span)
+        if given and not place.said:
+            place.said = said(name, given)
+        return _Within(self.graph, place)
+
+    def inside(self, place: Place) -> _Within:
+        """The same in a place that may lie elsewhere."""
+        return _Within(self.graph, place)
+
     def work(self, span: Span | None, cost: int = 1) -> None:
         """Bounds the statements executed: iterations that make nothing take time, too."""
         self.worked += cost
@@ -197,6 +225,26 @@ class Context:
             yield
         finally:
             self.depth -= 1
+
+
+def said(name: str, given: Sequence[Argument]) -> str:
+    """A call as pictures show it: `dense(128)`. Numbers by their values; no start values, and no tensors, which arrows
+    show."""
+    shown = []
+    for argument in given:
+        value = argument.value
+        if isinstance(value, bool):
+            text = str(value).lower()
+        elif isinstance(value, int | float):
+            text = f"{value:g}" if isinstance(value, float) else str(int(value))
+        elif holds_tensor(value) or isinstance(value, Distributed):
+            continue
+        else:
+            text = argument.span.text
+            if argument.name is not None and text.replace(" ", "").startswith(argument.name + "="):
+                text = text.partition("=")[2].strip()  # the span may be of all of `name = value`
+        shown.append(text if argument.name is None else f"{argument.name} = {text}")
+    return f"{name}({', '.join(shown)})" if shown else name
 
 
 def _is_data(node: Node) -> bool:

@@ -204,7 +204,8 @@ def for_(c: Context, frame: Frame, statement: syntax.For) -> None:
     start, found = len(c.graph), len(c.problems.errors)
     for iteration, value in enumerate(iterations):
         frame.names[statement.name] = value
-        statements.run(c, frame, statement.body)
+        with c.within("turn", str(iteration), statement.span):
+            statements.run(c, frame, statement.body)
         if frame.result is not None:
             return
         if len(c.problems.errors) > found:  # the other iterations would only say the same

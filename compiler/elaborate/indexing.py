@@ -109,7 +109,13 @@ def _tensor(c: Context, frame: Frame, value: Tensor, expr: syntax.Index) -> Valu
         places[gaps[0] : gaps[0] + 1] = [full] * (rank - used)
     else:
         places += [full] * (rank - used)
-    return _select(c, frame, value, places, expr.span)
+    with c.within("operation", f"[{_written(expr)}]", expr.span):
+        return _select(c, frame, value, places, expr.span)
+
+
+def _written(expr: syntax.Index) -> str:
+    """What stands between the brackets of `x[:, t]`."""
+    return ", ".join(" ".join(place.span.text.split()) for place in expr.places)
 
 
 def _is_none(expr: syntax.Expr) -> bool:

@@ -127,6 +127,12 @@ def observe(c: Context, frame: Frame, left: Value, right: Value, left_span: Span
     if frame.predicting:
         return
     subject = left if isinstance(left, Tensor) else Tensor(to_node(c, left, "float"))  # type: ignore[arg-type]
+    with c.within("call", right.declaration.name, span):
+        _joined(c, frame, right, subject, left_span, span)
+
+
+def _joined(c: Context, frame: Frame, right: Distributed, subject: Tensor, left_span: Span, span: Span) -> None:
+    """The negative log density joins the loss."""
     density = log_density(c, frame, right, subject, left_span, span)
     if c.depends_on_data(subject.node):
         current = c.current

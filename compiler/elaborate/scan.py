@@ -107,6 +107,11 @@ class _Moving(MutableMapping[str, Node]):
 
 
 def scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
+    with c.within("call", f"scan {statement.name} over {statement.over.span.text}", statement.span):
+        _scan(c, frame, statement)
+
+
+def _scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
     over = expressions.evaluate(c, frame, statement.over)
     if poisoned(over, over.value if isinstance(over, Reversed) else None):
         statements.poison(frame, [statement])

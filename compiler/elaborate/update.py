@@ -45,7 +45,8 @@ def update(c: Context, plan: Plan, objective_of: Any) -> None:
     objective: Node | None = objective_of(_objective_name(first), first.objective.span)
     if objective is None:
         return
-    groups = _groups(c, plan, known, frozen)
+    with c.within("part", "update", None):
+        groups = _groups(c, plan, known, frozen)
     trained = [path for group in groups for path in group[1]]
     for setting in plan.penalties:
         with c.at(plan.frame, setting.span):
@@ -66,15 +67,17 @@ def update(c: Context, plan: Plan, objective_of: Any) -> None:
     by_path = {
         path: c.make(ops.gradient, [objective, c.module.variables[path].node], spans, first.span) for path in trained
     }
+    c.graph.marks.update({f"gradient/{path}": node for path, node in by_path.items()})
     clipping = c.clipping = Clipping(c, partial(_all_clipped, c, plan) if plan.clips else None)
-    for statement, group, updater in groups:
-        with c.at(plan.frame, statement.span):
-            for path in group:
-                if path in by_path:
-                    rule = partial(_updated, c, plan.frame, updater, path, statement.using.span)
-                    clipping.run(path, by_path[path], rule)
-    c.clipping = None
-    c.graph.outputs.update({f"next/{path}": theta for path, theta in clipping.close().items()})
+    with c.within("part", "update", None):
+        for statement, group, updater in groups:
+            with c.at(plan.frame, statement.span):
+                for path in group:
+                    if path in by_path:
+                        rule = partial(_updated, c, plan.frame, updater, path, statement.using.span)
+                        clipping.run(path, by_path[path], rule)
+        c.clipping = None
+        c.graph.outputs.update({f"next/{path}": theta for path, theta in clipping.close().items()})
 
 
 def _objective_name(statement: syntax.Minimize) -> str:

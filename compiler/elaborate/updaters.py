@@ -102,8 +102,9 @@ def apply_updater(
         inner.names[parameter.name] = value
     theta = values["theta"]
     try:
-        with c.deeper(what, span):
-            statements.run(c, inner, declaration.body)
+        with c.deeper(what, span), c.within("call", declaration.name, span, updater.given):
+            with c.within("turn", subject, None):
+                statements.run(c, inner, declaration.body)
             result = inner.names["theta"]
     except CompileError as problem:
         raise calls.from_library(problem, inner, span, what) from None

@@ -17,6 +17,7 @@ from ..source import Span
 from ..syntax import tree as syntax
 
 if TYPE_CHECKING:
+    from ..ir.place import Place
     from .library import Unit
     from .scope import Frame
 
@@ -168,6 +169,8 @@ class Instance:
     configuration: Configuration
     maker: Frame  # the frame whose text made it: its owner
     span: Span
+    given: tuple[Argument, ...]
+    place: Place  # where it was made
     path: str | None = None
 
 
@@ -190,6 +193,14 @@ class Updater:
     declaration: syntax.Optimizer
     unit: Unit
     configuration: Configuration
+    given: tuple[Argument, ...] = ()
+
+
+def holds_tensor(value: Value) -> bool:
+    """Whether a value is a tensor, or a list with one."""
+    if isinstance(value, list | tuple):
+        return any(map(holds_tensor, value[:8]))
+    return isinstance(value, Tensor | Parts | Indexed)
 
 
 class Poison:

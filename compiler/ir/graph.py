@@ -9,7 +9,8 @@ Equal nodes are one node: `add` returns the one that exists (so common subexpres
 `replace` keeps it so. The operands, in order, are on the node, and the graph holds the readers of each node;
 `view` gives it as a networkx DiGraph, which keeps one edge for `x * x` (imported there: it takes 0.1 s, a check
 0.4). A node remembers the scope (the path of the layer instance) and the source span that made it first, and
-the `checkpoint` block it stands in, by a number (0 for none; compiler/autodiff/rematerialisation.py).
+the `checkpoint` block it stands in, by a number (0 for none; compiler/autodiff/rematerialisation.py). Its place (which
+layer, call or turn of a `for` made it) is for pictures alone: nothing that is compiled depends on it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 from ..diagnostics import InternalError
 from ..source import Span
+from .place import Place
 from .types import Dim, Shape, TensorType
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ OPERATORS: dict[str, Callable[..., Node]] = {}  # what `+`, `*` and so on make o
 class Node:
     """One value. Arithmetic on nodes and numbers makes more nodes: `x * 2 + y`, `-x`, `a @ b`."""
 
-    __slots__ = ("attrs", "block", "derived", "graph", "id", "inputs", "key", "op", "scope", "span", "type")
+    __slots__ = ("attrs", "block", "derived", "graph", "id", "inputs", "key", "op", "place", "scope", "span", "type")
 
     def __init__(
         self,
@@ -52,12 +54,13 @@ class Node:
         key: tuple[Any, ...],
         scope: str,
         span: Span | None,
-        block: int = 0,
-        derived: bool = False,
+        block: int,
+        derived: bool,
+        place: Place,
     ) -> None:
         self.graph, self.id, self.op, self.inputs, self.attrs = graph, id, op, inputs, attrs
         self.type, self.key, self.scope, self.span, self.block = type, key, scope, span, block
-        self.derived = derived
+        self.derived, self.place = derived, place
 
     @property
     def shape(self) -> Shape:
@@ -155,13 +158,19 @@ class _At:
     __slots__ = ("before", "graph", "inside")
 
     def __init__(
-        self, graph: Graph, scope: str | None, span: Span | None, block: int | None, derived: bool | None
+        self,
+        graph: Graph,
+        scope: str | None,
+        span: Span | None,
+        block: int | None,
+        derived: bool | None,
+        place: Place | None,
     ) -> None:
-        self.graph, self.inside = graph, (scope, span, block, derived)
+        self.graph, self.inside = graph, (scope, span, block, derived, place)
 
     def __enter__(self) -> None:
-        graph, (scope, span, block, derived) = self.graph, self.inside
-        self.before = graph.scope, graph.span, graph.block, graph.derived
+        graph, (scope, span, block, derived, place) = self.graph, self.inside
+        self.before = graph.scope, graph.span, graph.block, graph.derived, graph.place
         if scope is not None:
             graph.scope = scope
         if span is not None:
@@ -170,10 +179,12 @@ class _At:
             graph.block = block
         if derived is not None:
             graph.derived = derived
+        if place is not None:
+            graph.place = place
 
     def __exit__(self, *raised: object) -> None:
         graph = self.graph
-        graph.scope, graph.span, graph.block, graph.derived = self.before
+        graph.scope, graph.span, graph.block, graph.derived, graph.place = self.before
 
 
 class Graph:
@@ -185,8 +196,10 @@ class Graph:
         self.span: Span | None = None
         self.block = 0
         self.derived = False
+        self.place = Place(None, "model", "")
         self.inputs: dict[str, Node] = {}  # every input ever made: a pruned one may still tell a size
         self.outputs = Roots()  # named roots; `replace` and `prune` know them
+        self.marks = Roots()  # names that pictures show: `replace` knows them, and they keep no node
         self._known: dict[tuple[Any, ...], Node] = {}
         self._order: tuple[tuple[Node, ...], list[Node]] = (), []  # the last one asked for, and of which roots
         self._next = 0
@@ -198,7 +211,11 @@ class Graph:
     ) -> _At:
         """Nodes made inside carry this scope, span and number of a `checkpoint` block; `derived`: they are part of a
         derivative or an update, whose order of multiplication no text of a model says."""
-        return _At(self, scope, span, block, derived)
+        return _At(self, scope, span, block, derived, None)
+
+    def like(self, node: Node, block: int | None = None, derived: bool | None = None) -> _At:
+        """The same, where that node's scope, span and place are."""
+        return _At(self, node.scope, node.span, block, derived, node.place)
 
     def add(self, op: Op, inputs: Sequence[Node] = (), attrs: Mapping[str, Any] | None = None) -> Node:
         """The node `op(*inputs, **attrs)`: the one that exists, or a new one. TypeProblem if ill-typed."""
@@ -208,7 +225,18 @@ class Graph:
         if node is None:
             type = op.infer(*[node.type for node in inputs], **attrs)
             node = Node(
-                self, self._next, op, tuple(inputs), attrs, type, key, self.scope, self.span, self.block, self.derived
+                self,
+                self._next,
+                op,
+                tuple(inputs),
+                attrs,
+                type,
+                key,
+                self.scope,
+                self.span,
+                self.block,
+                self.derived,
+                self.place,
             )
             self._next += 1
             self._known[key] = node
@@ -276,6 +304,8 @@ class Graph:
                 del self._known[old.key]
             for name in self.outputs.names(old):
                 self.outputs[name] = new
+            for name in self.marks.names(old):
+                self.marks[name] = new
             for user in self.users(old):
                 if self._known.get(user.key) is user:
                     del self._known[user.key]
@@ -295,6 +325,8 @@ class Graph:
         if self._known.get(node.key) is node:
             del self._known[node.key]
         del self._users[node]
+        for name in self.marks.names(node):
+            del self.marks[name]
         for source in node.inputs:
             if source in self:
                 self._users[source].pop(node, None)

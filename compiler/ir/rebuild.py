@@ -29,7 +29,7 @@ def rebuild(
     outside: what stands for a value that is not made, asked where it is first read; else that is itself.
     make: a rule of its own for some nodes, None for the others.
     here: new nodes belong to the derivative and the `checkpoint` block that `Graph.at` set; else each to its own (to
-        no block in another graph). Scope and span are those of the node in either case.
+        no block in another graph). Scope, span and place are those of the node in either case.
     done: what nodes have become in earlier calls; this one adds to it.
     """
     done = {} if done is None else done
@@ -47,7 +47,7 @@ def rebuild(
         for node in order:
             if node in done:
                 continue
-            graph.scope, graph.span = node.scope, node.span or span
+            graph.scope, graph.span, graph.place = node.scope, node.span or span, node.place
             graph.block = block if here or node.graph is not graph else node.block
             graph.derived = derived if here else node.derived
             found = None if make is None else make(node, taken)

@@ -185,8 +185,11 @@ def merge_all(graph: Graph) -> None:
         groups.setdefault("step" if kind in ("loss", "metric", "next") else kind, []).append(name)
     for names in groups.values():
         roots = [graph.outputs[name] for name in names]
-        for name, root in zip(names, merge(graph, roots), strict=True):
-            graph.outputs[name] = root
+        needed = set(graph.order(roots)) if graph.marks else set()
+        marks = [name for name, node in graph.marks.items() if node in needed]
+        made = merge(graph, [*roots, *(graph.marks[name] for name in marks)])
+        graph.outputs.update(zip(names, made, strict=False))
+        graph.marks.update(zip(marks, made[len(names) :], strict=True))
 
 
 def _united(graph: Graph, members: Sequence[Node], inputs: Sequence[Node], numbers: dict[Node, list[int]]) -> Node:

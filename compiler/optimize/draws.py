@@ -25,7 +25,7 @@ def merge_draws(graph: Graph) -> None:
         for run in _runs(sorted(draws, key=lambda draw: draw[:2])):
             first = run[0][0]
             total = sum(size for _, size, _ in run)
-            with graph.at(run[0][2].scope, run[0][2].span):
+            with graph.like(run[0][2]):
                 whole = ops.random_words(key, shape=(total,), start=first)
                 for start, size, node in run:
                     for user in list(graph.users(node)):  # what acts word by word does so on all of them

@@ -49,7 +49,7 @@ def fuse(graph: Graph, precision: str = "float32") -> None:
             rule = rules.get(node.op.name)
             if rule is None or node not in graph:
                 continue
-            with graph.at(node.scope, node.span, derived=node.derived):
+            with graph.like(node, derived=node.derived):
                 new = rule(node)
             if new is not None:
                 graph.replace(node, new)
@@ -156,7 +156,7 @@ class _Fusing:
         if s is None:
             return None
         for user in others:
-            with self.graph.at(user.scope, user.span, derived=user.derived):
+            with self.graph.like(user, derived=user.derived):
                 self.graph.replace(user, s * ((number(_beside(user, g)) or 0.0) / root))
         return s * s
 

@@ -43,7 +43,7 @@ def _gated(body: Graph, handed: frozenset[str]) -> None:
         if node.op.name == "sigmoid" and node not in kept:
             users = body.users(node)
             if users and all(_multiplies(user, node) for user in users):
-                with body.at(node.scope, node.span):
+                with body.like(node):
                     body.replace(node, ops.gate(node.inputs[0]))
 
 

@@ -13,5 +13,5 @@ def labels_in_range(graph: Graph, targets: Collection[Node]) -> None:
     for label in targets:
         for node in graph.users(label) if label in graph else ():  # one that nothing reads is there no more
             if node.op.name == "one_hot" and node.attrs["wrap"]:
-                with graph.at(node.scope, node.span):
+                with graph.like(node):
                     graph.replace(node, ops.one_hot(label, depth=node.attrs["depth"], wrap=False))

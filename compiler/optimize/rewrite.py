@@ -49,7 +49,7 @@ def rewrite(graph: Graph, rules: Mapping[str, Sequence[Rule]]) -> int:
     """
     graph.prune()
     total, limit = 0, PATIENCE * (len(graph) + 100)
-    with graph.at():  # the sweeps set scope and span for each node
+    with graph.at():  # the sweeps set scope, span and place for each node
         while True:
             count = _sweep(graph, rules, limit - total)
             if not count:
@@ -70,7 +70,7 @@ def _sweep(graph: Graph, rules: Mapping[str, Sequence[Rule]], limit: int) -> int
         if found is None or node not in graph:
             continue
         graph.scope, graph.span, graph.block = node.scope, node.span, node.block
-        graph.derived = node.derived
+        graph.derived, graph.place = node.derived, node.place
         new = _first(found, node)
         if new is None:
             continue

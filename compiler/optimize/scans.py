@@ -68,7 +68,7 @@ def improve(graph: Graph, final: bool) -> bool:
         if any(inner.op.name in ops.PLACEHOLDERS for inner in node.attrs["body"].graph.nodes):
             continue
         results = [user for user in graph.users(node) if user.op.name == "result"]
-        with graph.at(node.scope, node.span, derived=node.derived):
+        with graph.like(node, derived=node.derived):
             found = _Improving(node, final).run({result.attrs["index"] for result in results})
         for result in results:
             new = found[result.attrs["index"]]
@@ -162,7 +162,7 @@ class _Improving:
         if node.op.name != "local":
             return None
         given, scan = self.scan.given(node), self.scan.node
-        with self.outside.at(scan.scope, scan.span, derived=scan.derived):
+        with self.outside.like(scan, derived=scan.derived):
             return _any(given.value, given.axis) if isinstance(given, Scanned) else given.value
 
     def _all(self, node: Node) -> Node:
@@ -175,7 +175,7 @@ class _Improving:
             elif node.op.name == "iteration":
                 self.values[node] = ops.make_arange(self.outside, self.length)
             else:
-                with self.outside.at(node.scope, node.span, derived=node.derived):
+                with self.outside.like(node, derived=node.derived):
                     self.values[node] = self._vector(
                         node, {source: self._all(source) for source in node.inputs if self.kinds[source] == "apart"}
                     )
@@ -307,7 +307,7 @@ class _Improving:
 
                 def later(scan: Node) -> Node:
                     stacks = {s: self._all(s) for s in root.inputs if self.kinds[s] == "apart"}
-                    with self.outside.at(root.scope, root.span, derived=root.derived):
+                    with self.outside.like(root, derived=root.derived):
                         return self._vector(root, {**stacks, source: inner(scan)})
 
                 return later

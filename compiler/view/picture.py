@@ -1,40 +1,46 @@
-"""A graph as a picture: `.dot` by our own writer, `.svg` laid out by Graphviz, `.html` to walk around in.
+"""A graph as a picture, before anything is laid out.
 
     picture = box* arrow*                   a networkx graph of Box, in the order of the text
-    box     = input | target | parameter | state | operation | serving | result
+    box     = input | target | parameter | state | operation | serving | gradient | result | loss
     arrow   = (from, to, shape)             what flows
 
-Boxes nest by the layer instance that made them. Single numbers and sizes are written into the operation that uses
-them, and casts are not drawn, so that what is left is what a person would draw. "serving" is what only an output
-needs: where dropout or running statistics make the passes differ, a layer has such a second part.
+Boxes lie in the places of the text that made them: layers, calls, turns of a `for` (`ir/place.py`); `fold.py` makes one
+box of each. Single numbers and sizes are written into the operation that uses them, and casts are not drawn, so that
+what is left is what a person would draw. "serving" is what only an output needs: where dropout or running statistics
+make the passes differ, a layer has such a second part. A derivative stands in the places of what it derives, beside
+them: `backward` holds those. A gradient is a box with the name of its parameter.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from math import prod
 
 import networkx as nx
 
 from ..diagnostics import error
 from ..ir.graph import Node, show_attr
 from ..ir.module import Module
+from ..ir.place import Place
 from ..ir.reachable import needed
 from ..ir.types import show_shape
 from ..ops.match import hidden
+from .box import Box, Picture
+from .fold import folded
 
-SHOWN = {"graph": ("output/", "loss", "metric/"), "step": ("loss", "metric/", "next/"), "predict": ("output/",)}
-STAGES = tuple(SHOWN)
-KINDS = (".svg", ".dot", ".html")
-LARGEST = 1_500  # boxes; beyond it layers are folded, the deepest first
-# Beyond so many boxes Graphviz is held to a few rounds of its network simplex and draws arrows as straight lines:
-# curves around 1,500 boxes took it more than 15 minutes.
-MANY = 250
-QUICK = ", nslimit=0.2, nslimit1=0.2, mclimit=0.05, splines=line"
+# The roots of each view. "graph", the model as it is written, is the forward view's older name.
+SHOWN = {
+    "forward": ("output/", "loss", "metric/"),
+    "backward": ("loss",),
+    "update": ("next/",),
+    "step": ("loss", "metric/", "next/"),
+    "predict": ("output/",),
+    "graph": ("output/", "loss", "metric/"),
+}
+WRITTEN_VIEWS = ("forward", "graph")  # of the model as it is written, before any pass
+TRAINING = ("backward", "update", "step")
+MOVING = ("input", "variable", "seed")  # what values can depend on
 WRITTEN = ("constant", "size")  # single values written into their users
 
 SYMBOLS = {  # operations as they are written; the others go by their names
@@ -65,87 +71,63 @@ SYMBOLS = {  # operations as they are written; the others go by their names
     "reduce_prod": "Π",
     "logsumexp": "log Σ exp",
 }
-# Fill and line of each kind: told apart by lightness and by form too (Okabe and Ito 2008), text at 7:1 or more.
-LOOKS: dict[str, dict[str, str]] = {
-    "input": {"shape": "box", "fillcolor": "#d6eaf8", "color": "#0b5394", "style": "filled,rounded", "penwidth": "2.4"},
-    "target": {
-        "shape": "box",
-        "fillcolor": "#eef6fc",
-        "color": "#0b5394",
-        "style": "filled,rounded,dashed",
-        "penwidth": "1.8",
-    },
-    "parameter": {"shape": "box", "fillcolor": "#fdebc8", "color": "#b36b00", "penwidth": "1.8"},
-    "state": {"shape": "box", "fillcolor": "#f1e6f5", "color": "#7a3b8f", "style": "filled,dashed", "penwidth": "1.5"},
-    "operation": {"shape": "box", "fillcolor": "#ffffff", "color": "#8a929a", "style": "filled,rounded"},
-    "serving": {"shape": "box", "fillcolor": "#f1faf4", "color": "#5c9f7d", "style": "filled,rounded,dashed"},
-    "folded": {"shape": "box3d", "fillcolor": "#e9edf1", "color": "#5f6871"},
-    "result": {"shape": "box", "fillcolor": "#d4efdf", "color": "#00684a", "peripheries": "2"},
-    "loss": {"shape": "box", "fillcolor": "#fadbd8", "color": "#a93226", "peripheries": "2"},
-}
-CLUSTERS = ("#f6f8fa", "#edf1f5")
 
 
-@dataclass(frozen=True, eq=False)
-class Box:
-    """What stands in one box. `scope` is the layer instance that it lies in, from the outside in."""
-
-    kind: str
-    lines: tuple[str, ...]
-    scope: tuple[str, ...] = ()
-    tip: str = ""
-
-
-Picture: TypeAlias = "nx.MultiDiGraph[Box]"  # edges have `label`
-
-
-def draw(module: Module, stage: str = "graph") -> Picture:
-    """The picture of a module. "graph" is the model as it is written; "predict" and "step" are what runs, of a module
-    that was differentiated and optimized."""
-    if stage not in STAGES:
-        raise error("E0792", f"there is no stage `{stage}`", None, notes=["stages are " + ", ".join(STAGES)])
-    roots = module.roots(*SHOWN[stage])
-    if stage == "step" and not module.trains:
-        raise error("E0509", "there is no step to draw: the spec has no train block", None, help="--stage predict")
-    picture = _Drawing(module).run(roots, names=stage == "graph")
-    depth = max((len(box.scope) for box in picture), default=0)
-    while picture.number_of_nodes() > LARGEST and depth:
-        depth -= 1
-        picture = fold(picture, depth)
+def draw(module: Module, view: str = "forward", depth: int | None = None, only: str | None = None) -> Picture:
+    """The picture of a module. "forward" is the model as it is written; the others are of a module that was
+    differentiated: "backward" its gradients, "update" what becomes of them, "step" all of it, "predict" the outputs.
+    `depth` levels of layers are opened; None: all, down to the primitives. `only`: a pattern of paths of layers.
+    E0509, E0704, E0792."""
+    if view not in SHOWN:
+        raise error("E0792", f"there is no view `{view}`", None, notes=["views are " + ", ".join(SHOWN)])
+    if view in TRAINING and not module.trains:
+        help = "--view forward or --view predict"
+        raise error("E0509", f"there is no {view} to draw: the spec has no train block", None, help=help)
+    picture = folded(_Drawing(module, view).run(), depth, only)
     picture.graph["title"] = module.name
+    picture.graph["view"] = view
     return picture
 
 
 class _Drawing:
-    """Turns nodes into boxes, each once."""
+    """Turns nodes into boxes, each once; but what depends on nothing is drawn in each layer that reads it, as equal
+    layers are made of equal boxes then."""
 
-    def __init__(self, module: Module) -> None:
-        self.module = module
+    def __init__(self, module: Module, view: str) -> None:
+        self.module, self.view = module, view
         self.picture: Picture = nx.MultiDiGraph()
         self.boxes: dict[Node, Box] = {}
+        self.copies: dict[tuple[Node, tuple[Place, ...]], Box] = {}
+        self.chains: dict[Place, tuple[Place, ...]] = {}
+        self.fixed: set[Node] = set()  # depends on no data, parameter, state or draw
         self.kinds = {path: variable.kind for path, variable in module.variables.items()}
         self.targets = {leaf.attrs["name"] for leaf in module.targets}
         self.names: dict[Node, str] = {}
         self.learning: set[Node] = set()
-        self.forward: set[Node] = set()
-        self.layers: set[str] | None = None  # of a step: the outermost layers
+        self.backward = Place(None, "model", "").inside("part", "backward", None)
+        self.after = Place(None, "model", "").inside("part", "after the step", None)
+        self.mirrors: dict[tuple[Place, Place], Place] = {}
+        self.gradients: dict[Node, list[str]] = {}
+        if view not in WRITTEN_VIEWS:
+            for name, node in module.graph.marks.items():
+                if name.startswith("gradient/"):
+                    self.gradients.setdefault(node, []).append(name.removeprefix("gradient/"))
 
-    def run(self, roots: dict[str, Node], names: bool) -> Picture:
-        if names:
+    def run(self) -> Picture:
+        roots = self._roots()
+        if self.view in WRITTEN_VIEWS:
             for name, node in self.module.names.items():
                 self.names.setdefault(node, name)
         shown: dict[Node, list[str]] = {}
         for name, node in roots.items():
-            if not name.startswith("next/"):
+            if not name.startswith(("next/", "gradient/")):
                 shown.setdefault(node, []).append(name.replace("/", " "))
-        needed = self._needed(roots.values(), keys=not names)
+        order = self._needed(roots.values())
         learning = [node for name, node in roots.items() if not name.startswith("output/")]
-        self.learning = set(self._needed(learning, keys=True)) if learning else set(needed)
-        if any(name.startswith("next/") for name in roots):
-            figures = [node for name, node in roots.items() if not name.startswith("next/")]
-            self.forward = set(self._needed(figures, keys=True))
-            self.layers = {scope[0] for node in self.forward if (scope := scope_of(node.scope))}
-        for node in needed:
+        self.learning = set(self._needed(learning)) if learning else set(order)
+        for node in order:
+            if self._counts(node) or (node.op.name not in MOVING and all(s in self.fixed for s in node.inputs)):
+                self.fixed.add(node)
             if not written(node) and not hidden(node):
                 self._box(node)
         for node, titles in shown.items():
@@ -155,51 +137,158 @@ class _Drawing:
                 self._next(name.removeprefix("next/"), node)
         return self.picture
 
-    def _needed(self, roots: Collection[Node], keys: bool) -> list[Node]:
-        """The roots and what they need, inputs first; without `keys`, not how a draw gets its key."""
-        return needed(roots, lambda node: [source for source in node.inputs if keys or source.dtype != "key"])
+    def _counts(self, node: Node) -> bool:
+        """Whether a variable is a number of the training: `step`, `steps`, `observations`."""
+        return node.op.name == "variable" and self.kinds.get(node.attrs["path"]) == "counter"
+
+    def _roots(self) -> dict[str, Node]:
+        """What is shown, by its name: the views of training have the gradients, too."""
+        roots = self.module.roots(*SHOWN[self.view])
+        if self.view == "update":  # the states of layers and the counters move in the forward pass
+            roots = {name: node for name, node in roots.items() if self._learned(name.removeprefix("next/"))}
+        if self.view == "backward":
+            roots |= {name: node for name, node in self.module.graph.marks.items() if name.startswith("gradient/")}
+        return roots
+
+    def _learned(self, path: str) -> bool:
+        return self.kinds.get(path) == "parameter"
+
+    def _needed(self, roots: Collection[Node]) -> list[Node]:
+        """The roots and what they need, inputs first; not how a draw gets its key."""
+
+        def sources(node: Node) -> Sequence[Node]:
+            if self.view == "update" and node in self.gradients:
+                return ()
+            return [source for source in node.inputs if source.dtype != "key"]
+
+        return needed(roots, sources)
+
+    # --- where a box lies
+
+    def _chain(self, place: Place) -> tuple[Place, ...]:
+        if place not in self.chains:
+            self.chains[place] = tuple(place.chain())
+        return self.chains[place]
+
+    def _path(self, node: Node) -> tuple[Place, ...]:
+        """Where a node is drawn: a derivative beside what it derives, since among it its arrows would run against all
+        others."""
+        chain = self._chain(node.place)
+        return self._mirror(self.backward, chain) if self._side(node) == "backward" else chain
+
+    def _mirror(self, place: Place, chain: tuple[Place, ...]) -> tuple[Place, ...]:
+        """The same places in another part of the picture."""
+        for part in chain:
+            key = place, part
+            if key not in self.mirrors:
+                self.mirrors[key] = Place(place, part.kind, part.name, part.said, part.span)
+            place = self.mirrors[key]
+        return self._chain(place)
+
+    def _side(self, node: Node) -> str:
+        """Of a training step: the model, its derivatives or the update."""
+        if self.view in WRITTEN_VIEWS or self.view == "predict" or not node.derived:
+            return "forward"
+        chain = self._chain(node.place)
+        if chain and chain[0].kind == "part":
+            return "update"
+        return "forward" if node.op.name in MOVING else "backward"
+
+    # --- boxes and arrows
 
     def _box(self, node: Node) -> None:
+        if node in self.gradients and self.view == "update":
+            self.boxes[node] = self._gradient(node)
+            return
+        box = self.boxes[node] = self._leaf(node) or self._operation(node)
+        if self._copied(node):
+            return
+        self._join(node, box)
+        if node in self.gradients:
+            gradient = self._gradient(node)
+            self.picture.add_edge(box, gradient, label="", serving=False)
+            self.boxes[node] = gradient
+
+    def _gradient(self, node: Node) -> Box:
+        """∂loss/∂W, in the layer of W."""
+        paths = self.gradients[node]
+        owner = self.module.variables[paths[0]].node
+        names = [f"∂loss/∂{path.rpartition('.')[2]}" for path in paths]
+        shape = show_shape(node.shape) if node.rank else node.dtype
+        inside = self._mirror(self.backward, self._chain(owner.place))
+        tip = "gradient of " + ", ".join(paths)
+        box = Box("gradient", (*names, shape), inside, tip, side="backward", at=_at(owner))
+        self.picture.add_node(box)
+        return box
+
+    def _operation(self, node: Node) -> Box:
         kind = "operation" if node in self.learning else "serving"
-        box = self._leaf(node) or Box(kind, self._formula(node), self._scope(node), self._tip(node))
-        self.boxes[node] = box
+        name = self.names.get(node, "")
+        return Box(kind, self._formula(node), self._path(node), _tip(node), name, self._side(node), at=_at(node))
+
+    def _join(self, node: Node, box: Box) -> None:
         self.picture.add_node(box)
         for source in node.inputs:
-            seen = source
-            while hidden(seen):
-                seen = seen.inputs[0]
-            if not written(seen) and seen in self.boxes:
-                self._arrow(seen, box)
+            while hidden(source):
+                source = source.inputs[0]
+            if written(source):
+                continue
+            origin = self._origin(source, box)
+            if origin is not None:
+                self._arrow(source, origin, box)
 
-    def _scope(self, node: Node) -> tuple[str, ...]:
-        """Where a node is drawn: in its layer; of a step's derivatives in a part of their own, since drawn among what
-        they are derivatives of their arrows would run against all others."""
-        scope = scope_of(node.scope)
-        if self.layers is None or node in self.forward or (scope and scope[0] not in self.layers):
-            return scope
-        return ("derivatives", *scope)
+    def _origin(self, node: Node, reader: Box) -> Box | None:
+        """The box of a value for one that reads it: a value that depends on nothing is made where it is read."""
+        if node not in self.boxes or not self._copied(node):
+            return self.boxes.get(node)
+        for made in needed([node], lambda n: () if self._copy_of(n, reader) in self.copies else n.inputs):
+            key = self._copy_of(made, reader)
+            if key not in self.copies and made in self.boxes:
+                box = self.copies[key] = replace(self.boxes[made], path=key[1], side=reader.side)
+                self._join(made, box)
+        return self.copies[self._copy_of(node, reader)]
 
-    def _arrow(self, source: Node, box: Box) -> None:
-        origin = self.boxes[source]
+    def _copy_of(self, node: Node, reader: Box) -> tuple[Node, tuple[Place, ...]]:
+        """A value as it is drawn for a reader: in the same calls where it was made for a layer of that text, else
+        where the reader is."""
+        chain, owner = self._chain(node.place), _layers(reader.path)
+        own = _layers(chain)
+        if self._counts(node) or [_text(place) for place in own] != [_text(p) for p in owner if p.kind != "part"]:
+            return node, reader.path
+        calls = chain[len(own) :]
+        return node, self._mirror(owner[-1], calls) if reader.side == "backward" and owner else owner + calls
+
+    def _copied(self, node: Node) -> bool:
+        """Whether a value is drawn where it is read: one that depends on nothing, but for a schedule of the update."""
+        chain = self._chain(node.place)
+        return node in self.fixed and not (len(chain) > 1 and chain[0].kind == "part" and chain[1].kind == "call")
+
+    def _arrow(self, source: Node, origin: Box, box: Box) -> None:
         # The box of an input or parameter says its shape already.
         label = show_shape(source.shape) if source.rank and origin.kind in ("operation", "serving") else ""
-        self.picture.add_edge(origin, box, label=label)
+        self.picture.add_edge(origin, box, label=label, serving=box.kind == "serving")
 
     def _leaf(self, node: Node) -> Box | None:
         name = node.op.name
         if name == "input":
             kind = "target" if node.attrs["name"] in self.targets else "input"
-            return Box(kind, (node.attrs["name"], str(node.type)), (), f"{kind} {node.attrs['name']}")
+            return Box(kind, (node.attrs["name"], str(node.type)), (), f"{kind} {node.attrs['name']}", at=_at(node))
         if name == "variable":
-            path = node.attrs["path"]
-            owner, _, last = path.rpartition(".")
-            kind = "parameter" if self.kinds.get(path) == "parameter" else "state"
-            inside = scope_of(owner) if "/" not in path else scope_of(node.scope)
-            shape = show_shape(node.shape) if node.rank else node.dtype
-            return Box(kind, (path if "/" in path else last, shape), inside, f"{kind} {path}")
+            return self._variable(node)
         if name == "constant":
-            return Box("operation", (show_attr(node.attrs["value"]), str(node.type)), scope_of(node.scope), "constant")
+            lines = show_attr(node.attrs["value"]), str(node.type)
+            return Box("operation", lines, self._chain(node.place), "constant", at=_at(node))
         return None
+
+    def _variable(self, node: Node) -> Box:
+        path = node.attrs["path"]
+        learned = self._learned(path)
+        kind = "parameter" if learned else "state"
+        inside = self._chain(node.place)
+        shown = path if "/" in path else path.rpartition(".")[2]
+        lines = shown, show_shape(node.shape) if node.rank else node.dtype
+        count = prod(size for size in node.shape if isinstance(size, int)) if learned else 0
+        return Box(kind, lines, inside, f"{kind} {path}", side=self._side(node), count=count, at=_at(node))
 
     def _formula(self, node: Node) -> tuple[str, ...]:
         """The operation with its numbers written in: `x × 0.5` is one box."""
@@ -217,34 +306,50 @@ class _Drawing:
         axes = node.attrs.get("axes", node.attrs.get("axis"))
         if axes is not None and axes != ():
             text += f"  axis {show_attr(axes).strip('[]')}"
-        return (self.names[node], text) if node in self.names else (text,)
-
-    def _tip(self, node: Node) -> str:
-        return f"{node.op.name}: {node.type}" + (f", {node.span}" if node.span else "")
+        return (text,)
 
     def _result(self, node: Node, titles: Sequence[str]) -> None:
         while hidden(node):
             node = node.inputs[0]
         kind = "loss" if "loss" in titles else "result"
-        box = Box(kind, (*titles, str(node.type)), (), ", ".join(titles))
+        lines = (*titles, str(node.type)) if node.rank else tuple(titles)
+        box = Box(kind, lines, (), ", ".join(titles), at=_at(node))
         self.picture.add_node(box)
-        if written(node):
-            return
-        self.picture.add_edge(self.boxes[node], box, label="")
+        if not written(node):
+            serving = all(title.startswith("output ") for title in titles)
+            origin = self._origin(node, box)
+            assert origin is not None
+            self.picture.add_edge(origin, box, label="", serving=serving)
 
     def _next(self, path: str, node: Node) -> None:
         """The new value of a parameter goes into a box of its own: a step is drawn without circles."""
-        variable = self.module.variables.get(path)
-        drawn = not written(node) and not hidden(node)
-        if variable is not None and self.kinds.get(path) == "parameter" and drawn:
-            box = Box("parameter", (f"new {path}", show_shape(node.shape)), (), f"{path} after the step")
+        if self._learned(path) and not written(node) and not hidden(node) and node in self.boxes:
+            owner = self.module.variables[path].node
+            lines = f"new {path.rpartition('.')[2]}", show_shape(node.shape) if node.rank else node.dtype
+            inside = self._mirror(self.after, self._chain(owner.place))
+            box = Box("parameter", lines, inside, f"{path} after the step", side="update", at=_at(node))
             self.picture.add_node(box)
-            self.picture.add_edge(self.boxes[node], box, label="")
+            self.picture.add_edge(self.boxes[node], box, label="", serving=False)
 
 
-def scope_of(path: str) -> tuple[str, ...]:
-    """`block[3].conv1` -> ("block[3]", "conv1")"""
-    return tuple(path.replace("/", ".").split(".")) if path else ()
+def _layers(path: tuple[Place, ...]) -> tuple[Place, ...]:
+    """The part of a path down to its innermost layer or turn."""
+    end = max((i + 1 for i, place in enumerate(path) if place.kind in ("layer", "turn", "part")), default=0)
+    return path[:end]
+
+
+def _text(place: Place) -> tuple[str, str, int]:
+    """Equal for layers that one text makes with the same arguments, and for turns of one `for`."""
+    name = "" if place.kind in ("layer", "turn") else place.name
+    return place.kind, place.said or name, place.span.start if place.span else -1
+
+
+def _at(node: Node) -> tuple[int, ...]:
+    return (node.span.line,) if node.span else ()
+
+
+def _tip(node: Node) -> str:
+    return f"{node.op.name}: {node.type}" + (f", {node.span}" if node.span else "")
 
 
 def written(node: Node) -> bool:
@@ -266,162 +371,3 @@ def _value(node: Node) -> str:
         return str(node.attrs["dim"])
     number = node.attrs["value"]
     return f"{float(number.reshape(-1)[0]):.6g}" if number.dtype.kind == "f" else str(number.reshape(-1)[0])
-
-
-def fold(picture: Picture, depth: int) -> Picture:
-    """The picture with every layer deeper than `depth` as one box."""
-    folded: Picture = nx.MultiDiGraph()
-    inside: dict[tuple[str, ...], list[Box]] = {}
-    for box in picture:
-        if len(box.scope) > depth:
-            inside.setdefault(box.scope[: depth + 1], []).append(box)
-    boxes: dict[Box, Box] = {}
-    for scope, members in inside.items():
-        parameters = sum(box.kind == "parameter" for box in members)
-        whole = Box(
-            "folded",
-            (scope[-1], f"{len(members) - parameters} operations, {parameters} parameters"),
-            scope[:-1],
-            ".".join(scope),
-        )
-        boxes.update(dict.fromkeys(members, whole))
-    for box in picture:
-        folded.add_node(boxes.get(box, box))
-    seen: dict[tuple[Box, Box, str], None] = {}
-    for source, target, label in picture.edges(data="label"):
-        edge = (boxes.get(source, source), boxes.get(target, target), label)
-        if edge[0] is not edge[1] and edge not in seen:
-            seen[edge] = None
-            folded.add_edge(edge[0], edge[1], label=label)
-    return folded
-
-
-# --- .dot
-
-
-def quote(text: str) -> str:
-    """A quoted string of the dot language: nothing in it ends the string or is an escape of Graphviz."""
-    shown = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
-    return '"' + shown.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-
-
-def dot(picture: Picture) -> str:
-    """The picture in the dot language. The same picture gives the same text."""
-    number = {box: f"n{i}" for i, box in enumerate(picture)}
-    lines = [
-        "digraph {",
-        f"  graph [label={quote(picture.graph.get('title', ''))}, labelloc=t, labeljust=l, fontsize=20, rankdir=TB,",
-        '    nodesep=0.28, ranksep=0.38, pad=0.3, bgcolor="#ffffff", fontname="Helvetica,Arial,sans-serif",',
-        f'    fontcolor="#1b1f24", compound=true{QUICK if picture.number_of_nodes() > MANY else ""}]',
-        '  node [fontname="Helvetica,Arial,sans-serif", fontsize=12, fontcolor="#1b1f24", style=filled, penwidth=1.2,',
-        '    margin="0.14,0.07", height=0.3]',
-        '  edge [fontname="Helvetica,Arial,sans-serif", fontsize=10, fontcolor="#4a5159", color="#6b747d",',
-        "    arrowsize=0.7]",
-    ]
-    tree: dict[Any, Any] = {}
-    for box in picture:
-        branch: dict[Any, Any] = tree
-        for part in box.scope:
-            branch = branch.setdefault(("in", part), {})
-        branch[box] = None
-    lines += _nested(tree, number, 1)
-    for source, target, label in picture.edges(data="label"):
-        shown = f" [label={quote(' ' + label)}]" if label else ""
-        lines.append(f"  {number[source]} -> {number[target]}{shown}")
-    return "\n".join([*lines, "}"]) + "\n"
-
-
-def _nested(tree: dict[Any, Any], number: dict[Box, str], first: int) -> Iterator[str]:
-    """Boxes, and clusters within clusters. Not recursive: layers may nest deeply."""
-    clusters = 0
-    stack: list[tuple[Iterator[Any], int]] = [(iter(tree.items()), first)]
-    while stack:
-        items, depth = stack[-1]
-        pad = "  " * depth
-        for key, inside in items:
-            if isinstance(key, Box):
-                yield pad + _node(key, number[key])
-                continue
-            clusters += 1
-            yield f"{pad}subgraph cluster_{clusters} {{"
-            yield (
-                f'{pad}  graph [label={quote(key[1])}, labeljust=l, fontsize=12, fontcolor="#3d454d", '
-                f'style="filled,rounded", color="#c3ccd5", fillcolor="{CLUSTERS[(depth - 1) % 2]}", '
-                f"margin=12, tooltip={quote(key[1])}]"
-            )
-            stack.append((iter(inside.items()), depth + 1))
-            break
-        else:
-            stack.pop()
-            if stack:
-                yield "  " * (depth - 1) + "}"
-
-
-def _node(box: Box, name: str) -> str:
-    look = ", ".join(f'{key}="{value}"' for key, value in LOOKS[box.kind].items())
-    return f"{name} [label={quote(chr(10).join(box.lines))}, {look}, tooltip={quote(box.tip)}]"
-
-
-# --- files
-
-
-def svg(picture: Picture) -> str:
-    """The picture laid out by Graphviz. E0791 where pygraphviz is not installed, E0775 for one that is too large."""
-    if picture.number_of_nodes() > LARGEST:
-        raise error(
-            "E0775",
-            f"the picture would have {picture.number_of_nodes():,} boxes",
-            None,
-            notes=[f"at most {LARGEST:,} are laid out; layers were folded already"],
-            help="--stage graph draws the model as it is written; a .dot file holds any number",
-        )
-    try:
-        import pygraphviz
-    except ImportError:
-        raise error(
-            "E0791",
-            "drawing needs Graphviz, which is not installed",
-            None,
-            help='pip install "dlc-compiler[graph]", or write a .dot file',
-        ) from None
-    with _quiet():
-        drawn: bytes = pygraphviz.AGraph(string=dot(picture)).draw(format="svg", prog="dot")
-    text = drawn.decode("utf-8")
-    return text[text.index("<svg") :]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Graphviz and fontconfig write warnings about fonts to file descriptor 2, past Python."""
-    try:
-        before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except OSError:
-        yield
-        return
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
-        os.close(nowhere)
-
-
-def content(picture: Picture, path: Path) -> str:
-    """The content of a file by the ending of its name: .svg, .dot or .html. E0792 for another."""
-    kind = path.suffix.lower()
-    if kind not in KINDS:
-        raise error(
-            "E0792",
-            f"a picture is not written as `{path.name}`",
-            None,
-            notes=["endings are " + ", ".join(KINDS)],
-            help=f"-o {path.stem or 'graph'}.svg",
-        )
-    if kind == ".dot":
-        return dot(picture)
-    if kind == ".svg":
-        return svg(picture)
-    from .page import page
-
-    return page(picture.graph.get("title", ""), svg(picture))

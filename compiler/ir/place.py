@@ -1,0 +1,40 @@
+"""Where in the text of a model a node comes from, for pictures: which layer, call or turn of a `for` made it."""
+
+from __future__ import annotations
+
+from ..source import Span
+
+
+class Place:
+    """A layer, a call or one turn of a `for`, inside another (`above`; None of the model itself).
+
+    kind: "model", "layer", "call" (of a function, distribution or optimizer), "operation" (of one that the compiler
+    knows), or "turn". The same text run again, as it is for each pass, is in the same places: `inside` finds them.
+    """
+
+    __slots__ = ("above", "kind", "name", "said", "span", "within")
+
+    def __init__(self, above: Place | None, kind: str, name: str, said: str = "", span: Span | None = None) -> None:
+        self.above, self.kind, self.name, self.span = above, kind, name, span
+        self.said = said  # as the text says it: `dense(128)`
+        self.within: dict[tuple[str, str, int], Place] = {}
+
+    def inside(self, kind: str, name: str, span: Span | None, said: str = "") -> Place:
+        """The place of that kind and name in this one, which begins there in the text."""
+        key = (kind, name, -1 if span is None else span.start)
+        found = self.within.get(key)
+        if found is None:
+            found = self.within[key] = Place(self, kind, name, said, span)
+        return found
+
+    def chain(self) -> list[Place]:
+        """The places that this one lies in, from the outside in, and itself; without the model."""
+        found: list[Place] = []
+        place = self
+        while place.above is not None:
+            found.append(place)
+            place = place.above
+        return found[::-1]
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}>"
