@@ -97,8 +97,10 @@ def bind(
     what: str,
     span: Span,
     extra: Sequence[str] = (),
+    of: str = "fn",
 ) -> tuple[dict[str, Argument], str | None]:
-    """Matches arguments to parameters by position and name. Returns them and the first required one left open."""
+    """Matches arguments to parameters by position and name. Returns them and the first required one left open. `of` is
+    the kind of declaration: "fn", "layer", "distribution", "optimizer"."""
     names = [parameter.name for parameter in parameters]
     bound: dict[str, Argument] = {}
     position = 0
@@ -124,7 +126,7 @@ def bind(
                     argument.span,
                     "not known",
                     notes=[f"it takes ({', '.join(names)})"],
-                    help=foreign.argument(name, [*names, *extra]),
+                    help=foreign.argument(name, [*names, *extra], of, what.strip("`")),
                 )
         if name in bound:
             raise error(
@@ -324,7 +326,8 @@ def _make(
 ) -> Value:
     what = f"`{declaration.name}`"
     inner = frame.inner("configuration", callee.unit, span)
-    bound, missing = bind(c, inner, declaration.configuration, given, what, span)
+    of = type(declaration).__name__.lower()
+    bound, missing = bind(c, inner, declaration.configuration, given, what, span, of=of)
     require(missing, what, declaration.configuration, span)
     try:
         with c.at(inner, span):
@@ -392,7 +395,7 @@ def apply_layer(c: Context, frame: Frame, instance: Instance, given: list[Argume
     elif path in c.applied:  # what it makes is made already, in every graph
         inner.conditional = None
     own = statements.made_names(declaration.body)
-    bound, missing = bind(c, inner, declaration.flow, given, what, span, extra=("training", *own))
+    bound, missing = bind(c, inner, declaration.flow, given, what, span, extra=("training", *own), of="layer")
     require(missing, what, declaration.flow, span)
     flows = {parameter.name for parameter in declaration.flow}
     for name in [name for name in bound if name not in flows]:

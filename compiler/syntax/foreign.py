@@ -65,184 +65,105 @@ WORDS = {
     "try": "nothing is caught at run time; `where` keeps values in range",
 }
 
-# Names of other libraries that are far from ours.
-NAMES = {
-    "range": "`for i in 0..n` and `scan t over 0..n` run over numbers, `arange(n)` is a tensor of them",
-    "len": "`size(x, 0)` is a size",
-    "mse": "write `squared(prediction, y)`, or say what is distributed: `y ~ normal(prediction, 1)`",
-    "mse_loss": "write `squared(prediction, y)`, or say what is distributed: `y ~ normal(prediction, 1)`",
-    "mae": "write `absolute(prediction, y)`, or say what is distributed: `y ~ laplace(prediction, 1)`",
-    "bce": "write `binary_cross_entropy(logits, y)`, or say what is distributed: `y ~ bernoulli(logits)`",
-    "nll": "say what is distributed: `y ~ categorical(logits)`",
-    "linear": "write `dense(out)`",
-    "Linear": "write `dense(out)`",
-    **dict.fromkeys(
-        ("conv1d", "conv2d", "conv3d", "Conv1d", "Conv2d", "Conv3d"),
-        "write `conv(channels, kernel = 3)`, for any number of dimensions",
-    ),
-    "flatten": 'write `reshape(x, [batch, n])`, or `rearrange(x, "b c h w -> b (c h w)")`',
-    "view": "write `reshape(x, [...])`",
-    "squeeze": "an index removes a dimension: `x[:, 0]`",
-    "unsqueeze": "`none` in an index adds a dimension of 1: `x[:, none]`",
-    "expand_dims": "`none` in an index adds a dimension of 1: `x[:, none]`",
-    "permute": "write `transpose(x, [0, 2, 1])`, or `rearrange`",
-    "cat": "write `concat([a, b], axis = 1)`",
-    "concatenate": "write `concat([a, b], axis = 1)`",
-    "matmul": "write `a @ b`",
-    "pow": "write `x^y`",
-    "ln": "write `log(x)`",
-    "topk": "write `top_values(x, k)`, or `top(x, k)` for their positions",
-    "detach": "write `stop_gradient(x)`",
-    "randn": "write `normal_like(x)`",
-    "rand": "write `uniform_like(x)`",
-    **dict.fromkeys(("swish", "SiLU", "Swish"), "write `silu(x)`"),
-    **{
-        name: f"write `{name.lower()}(x)`" for name in ("ReLU", "GELU", "ELU", "Softplus", "Sigmoid", "Tanh", "Softmax")
-    },
-    **dict.fromkeys(("LeakyReLU", "leakyrelu"), "write `leaky_relu(x, slope = 0.01)`"),
-    "relu6": "write `clamp(x, 0, 6)`",
-    **dict.fromkeys(("expit", "logistic"), "write `sigmoid(x)`"),
-    "logsigmoid": "write `log_sigmoid(x)`",
-    "logit": "write `log(p) - log(1 - p)`",
-    **dict.fromkeys(("GroupNorm", "groupnorm"), "write `x |> group_norm(groups = 2)`"),
-    **dict.fromkeys(("LayerNorm", "LayerNormalization", "layernorm"), "write `x |> layer_norm()`"),
-    **dict.fromkeys(
-        ("BatchNorm", "BatchNormalization", "batchnorm", "BatchNorm1d", "BatchNorm2d"), "write `x |> batch_norm()`"
-    ),
-    **dict.fromkeys(
-        ("standardize", "Normalization", "StandardScaler"),
-        "write `m, v = moments(x, axis = batch)` and `(x - m) / sqrt(v)`, or scale the data first",
-    ),
-    **dict.fromkeys(
-        (
-            "nll_loss",
-            "NLLLoss",
-            "CrossEntropyLoss",
-            "softmax_cross_entropy",
-            "categorical_crossentropy",
-            "sparse_categorical_crossentropy",
-            "softmax_cross_entropy_with_integer_labels",
-        ),
-        "write `cross_entropy(logits, y)`, of logits and classes as whole numbers",
-    ),
-    **dict.fromkeys(
-        (
-            "binary_crossentropy",
-            "BCELoss",
-            "BCEWithLogitsLoss",
-            "bce_loss",
-            "sigmoid_binary_cross_entropy",
-            "binary_cross_entropy_with_logits",
-        ),
-        "write `binary_cross_entropy(logits, y)`",
-    ),
-    **dict.fromkeys(("label_smoothing", "smooth_labels"), "write `cross_entropy(logits, y, smoothing = 0.1)`"),
-    **dict.fromkeys(("MSELoss", "mean_squared_error", "squared_error", "l2_loss"), "write `squared(prediction, y)`"),
-    **dict.fromkeys(("L1Loss", "mean_absolute_error", "l1_loss"), "write `absolute(prediction, y)`"),
-    **dict.fromkeys(("smooth_l1_loss", "SmoothL1Loss", "huber_loss", "HuberLoss"), "write `huber(prediction, y)`"),
-    **dict.fromkeys(
-        ("kl_div", "kl_divergence", "KLDivLoss"),
-        "write `kl_normal(p, q)` of normal distributions, or `sum(p * (log(p) - log(q)))`",
-    ),
-    **dict.fromkeys(("cosine_similarity", "CosineSimilarity"), "write `sum(normalize(a) * normalize(b), axis = -1)`"),
-    **dict.fromkeys(
-        ("f1_score", "f1", "F1Score", "precision_score", "recall_score"),
-        "metrics are ratios of means, as in `tp = mean(hit * y)`: `metric f1 = 2 * tp / (mean(hit) + mean(y))`",
-    ),
-    **dict.fromkeys(
-        ("auc", "roc_auc", "roc_auc_score", "AUC"),
-        "it needs all pairs of rows: compute it from `predict`'s output; a metric is made of means over rows",
-    ),
-    **dict.fromkeys(("Dense", "Lin", "fc", "fully_connected"), "write `dense(out)`"),
-    **dict.fromkeys(("Dropout",), "write `dropout(rate)`"),
-    **dict.fromkeys(("Embedding", "Embed"), "write `embedding(vocabulary, width)`"),
-    **dict.fromkeys(("LSTM", "GRU", "RNN", "SimpleRNN"), "write `lstm(hidden)`, `gru(hidden)` or `rnn(hidden)`"),
-    **dict.fromkeys(("MaxPool2d", "MaxPooling2D", "max_pool2d", "max_pool1d"), "write `max_pool(x, 2)`"),
-    **dict.fromkeys(("AvgPool2d", "AveragePooling2D", "avg_pool2d", "avg_pool1d"), "write `avg_pool(x, 2)`"),
-    **dict.fromkeys(("GlobalAveragePooling2D", "GlobalAveragePooling1D"), "write `global_avg_pool(x)`"),
-    **dict.fromkeys(
-        ("Conv2D", "Conv1D", "ConvTranspose2d", "Conv2DTranspose"),
-        "write `conv(channels, kernel = 3)` or `conv_transpose(channels, kernel = 3)`",
-    ),
-    **dict.fromkeys(("Flatten",), "write `reshape(x, [batch, n])`"),
-    **dict.fromkeys(
-        ("Adam", "AdamW", "SGD", "RMSprop"), "optimizers are written in lower case: `adam(1e-3)`, `sgd(0.1)`"
-    ),
-    **dict.fromkeys(
-        ("CosineAnnealingLR", "cosine_decay", "cosine_decay_schedule", "CosineDecay"),
-        "write `cosine(lr, over = steps)`",
-    ),
-    **dict.fromkeys(("exponential_decay_schedule", "ExponentialLR"), "write `exponential_decay(lr, over = steps)`"),
-    **dict.fromkeys(("StepLR", "MultiStepLR", "piecewise_constant"), "write `step_decay(lr, every = 1000)`"),
-    **dict.fromkeys(("clip_by_global_norm", "clip_grad_norm_"), "write `clip: global_norm(1.0)` in the train block"),
-    **dict.fromkeys(("clip", "clip_by_value"), "write `clamp(x, lo, hi)`"),
-    **dict.fromkeys(("reduce_mean", "reduce_sum", "reduce_max"), "write `mean(x)`, `sum(x)` or `max(x)`"),
-    **dict.fromkeys(("tensordot", "bmm", "mm"), "write `a @ b`, or `einsum`"),
-    **dict.fromkeys(("amax", "amin"), "write `max(x, axis = -1)` or `min(x, axis = -1)`"),
-    **dict.fromkeys(("stack_arrays", "vstack", "hstack"), "write `stack([a, b])` or `concat([a, b], axis = 0)`"),
-    **dict.fromkeys(("full", "empty", "full_like"), "write `broadcast_to(value, [n])`"),
-    **dict.fromkeys(("take", "index_select"), "write `x[index]`; `pick(x, index)` takes one from each row"),
-    **dict.fromkeys(("randperm",), "write `permutation(n)`; rows of the data are shuffled in training anyway"),
-    "xavier": "write `glorot_uniform`",
-    "kaiming": "write `he_normal`",
-    **dict.fromkeys(
-        ("np", "numpy", "torch", "tf", "jnp", "jax", "math", "nn", "F"), "functions need no prefix: `exp(x)`"
-    ),
-    **dict.fromkeys(("True", "False"), "write `true` and `false`"),
-    **dict.fromkeys(("None", "null"), "write `none`"),
-    **names.table(),
-}
+NAMES = names.table()
+
 # Arguments of other libraries, and what they are called here: the first of these that the function has.
 ARGUMENTS = {
     "learning_rate": "lr", "padding": "pad", "units": "out", "out_features": "out", "filters": "channels",
     "out_channels": "channels", "kernel_size": "kernel", "strides": "stride", "dim": "axis", "keepdim": "keepdims",
-    "hidden_size": "hidden", "p": "rate", "epsilon": "eps", "weight_decay": "decay", "use_bias": "bias",
+    "hidden_size": "hidden", "p": "rate order", "epsilon": "eps", "weight_decay": "decay", "use_bias": "bias",
     "negative_slope": "slope", "label_smoothing": "smoothing", "num_groups": "groups",
     "num_heads": "heads", "nhead": "heads", "n_heads": "heads", "n_head": "heads", "is_causal": "causal",
     "dim_feedforward": "hidden", "attn_mask": "mask", "attention_mask": "mask", "key_padding_mask": "mask",
     "memory": "context",
     "output_padding": "output_pad", "num_embeddings": "vocabulary", "embedding_dim": "width",
-    "features": "out channels", "n_units": "out", "dilation_rate": "dilation", "kernel_initializer": "weights",
+    "features": "out channels hidden", "n_units": "out", "dilation_rate": "dilation", "kernel_initializer": "weights",
     "weight_init": "weights", "w_init": "weights", "kernel_init": "weights", "vocab_size": "vocabulary",
     "input_dim": "vocabulary", "output_dim": "width", "hidden_dim": "hidden", "hidden_units": "hidden",
-    "momentum": "beta momentum", "weight": "weights", "T_max": "over", "decay_steps": "over", "total_steps": "over",
+    "momentum": "beta momentum", "T_max": "over", "decay_steps": "over every", "total_steps": "over",
     "warmup_steps": "warmup", "num_warmup_steps": "warmup", "max_norm": "limit", "clip_norm": "limit",
     "clip_value": "limit", "loc": "mean low", "mu": "mean", "sigma": "std scale", "scale": "std scale",
     "stddev": "std", "gamma": "factor", "step_size": "every half lr", "correction": "ddof", "go_backwards": "backward",
     "num_layers": "layers", "n_layers": "layers", "count_include_pad": "count_pad",
     "drop_rate": "rate", "dropout": "rate", "sequence_length": "lengths", "seq_lengths": "lengths",
-    "b1": "beta1", "b2": "beta2", "minval": "low", "maxval": "high", "input": "x", "initial_lr": "peak",
-    "peak_value": "peak", "init_value": "peak", "base_lr": "low", "max_lr": "high peak", "init": "weights",
-    "every_k_schedule": "turns", "accumulation_steps": "turns", "sync_period": "k", "slow_step_size": "alpha",
+    "b1": "beta1", "b2": "beta2", "minval": "low", "maxval": "high", "initial_lr": "peak",
+    "input": "x logits prediction score anchor", "peak_value": "peak", "init_value": "peak", "base_lr": "low",
+    "max_lr": "high peak", "init": "weights start", "every_k_schedule": "turns", "accumulation_steps": "turns",
+    "sync_period": "k", "slow_step_size": "alpha", "alpha": "slope rho strength", "l1_ratio": "share",
+    "ord": "order", "num_classes": "depth", "num_segments": "size", "dim_size": "size", "pool_size": "kernel",
+    "shifts": "shift", "repeats": "times", "reps": "counts", "multiples": "counts",
+    "perm": "axes", "permutation": "axes", "dims": "axes axis", "pad_width": "width", "paddings": "width pad",
+    "constant_values": "value", "fill_value": "value", "diagonal": "k", "min": "lo low", "max": "hi high",
+    "a_min": "lo", "a_max": "hi", "min_value": "lo", "max_value": "hi", "clip_value_min": "lo", "clip_value_max": "hi",
+    "labels": "y", "target": "y", "targets": "y", "y_true": "y", "y_pred": "prediction logits score",
+    "predictions": "prediction logits score", "positive": "same", "negative": "other", "quantile": "level",
+    "chunks": "parts", "sections": "parts", "indices_or_sections": "parts", "num_or_size_splits": "parts",
+    "indices": "index", "ids": "index", "decay_rate": "factor rate rho", "end_learning_rate": "last",
+    "eta_min": "low last", "T_0": "over", "transition_steps": "over", "total_iters": "over", "end_value": "last",
+    "first_decay_steps": "over",
+    "step_size_up": "half", "beta": "delta",
 }  # fmt: skip
 
-# Arguments of other libraries that nothing has here, and what is written.
-NOWHERE = {
-    **dict.fromkeys(("activation", "act", "nonlinearity"), "it is applied behind the layer: `x |> dense(8) |> relu`"),
-    **dict.fromkeys(
-        ("in_features", "in_channels", "input_size", "input_shape", "num_features", "normalized_shape", "d_in"),
-        "leave it out: the size is that of what the layer is applied to",
-    ),
-    **dict.fromkeys(("inplace", "out_", "copy"), "leave it out: nothing is changed in place"),
-    **dict.fromkeys(
-        ("return_sequences", "return_state"), "all states come out, `[batch, time, hidden]`: the last is `y[:, -1]`"
-    ),
-    "keep_prob": "write `dropout(0.2)`: the share that is set to 0",
-    "batch_first": "leave it out: a sequence is `[batch, time, n]`",
-    "bidirectional": "write `concat([w |> lstm(8), w |> lstm(8, backward = true)], axis = -1)`",
-    **dict.fromkeys(
-        ("dtype", "device"), "it is chosen when compiling or training: `dlc train SPEC --precision float64`"
-    ),
-    **dict.fromkeys(("name", "scope"), "a layer is called as it is bound: `head = dense(8)`"),
-    **dict.fromkeys(("reduction", "size_average"), "losses are means over every prediction"),
-    "from_logits": "leave it out: losses and distributions take logits",
-    "betas": "write `adam(1e-3, beta1 = 0.9, beta2 = 0.999)`",
-    **dict.fromkeys(
-        ("affine", "elementwise_affine", "center", "trainable"), "leave it out: the scale and shift are learned"
-    ),
-    **dict.fromkeys(("data_format", "memory_format"), "leave it out: channels come after the batch, `[batch, c, ...]`"),
-    **dict.fromkeys(("kernel_regularizer", "regularizer"), "write `penalty: l2(1e-4) on *.W` in the train block"),
-}
+# Arguments of other libraries that nothing has here: the words, which functions they are given to (a kind of
+# declaration, and arguments of which it has one), and what is written. {f} is the function.
+_NOWHERE = """
+activation act nonlinearity | layer | it is applied behind the layer: `x |> dense(8) |> relu`
+in_features in_channels input_size input_shape num_features normalized_shape d_in | layer | leave it out: the size is that of what the layer is applied to
+return_sequences return_state | layer backward | all states come out, `[batch, time, hidden]`: the last is `(w |> {f}(8))[:, -1]`
+batch_first time_major | layer backward | leave it out: a sequence is `[batch, time, n]`
+bidirectional | layer backward | write `concat([w |> {f}(8), w |> {f}(8, backward = true)], axis = -1)`
+num_layers n_layers | layer backward | layers follow each other: `w |> {f}(8) |> {f}(8)`
+dropout recurrent_dropout | layer backward | a layer of its own does it: `w |> {f}(8) |> dropout(0.2)`
+keep_prob | layer rate | the rate is the share that is set to 0: `x |> dropout(0.2)` keeps 0.8
+padding_idx mask_zero | layer vocabulary | a mask does it: `where((y > 0)[:, none], y |> {f}(10, 4), 0)`
+padding_mode | layer kernel | pad first: `pad(h, 1, axis = [2, 3], mode = "reflect") |> {f}(8, kernel = 3)`
+data_format memory_format channels_last | any kernel groups momentum | leave it out: channels come after the batch, `[batch, c, ...]`
+ceil_mode | any kernel | windows lie within the value: `max_pool(h, 3, stride = 2, pad = 1)` makes room for more
+affine elementwise_affine center | layer eps | leave it out: the scale is learned, and the shift where there is one
+track_running_stats | layer momentum | leave it out: the running mean and variance are used outside training
+kernel_regularizer regularizer bias_regularizer activity_regularizer | layer | write `penalty: l2(1e-4) on *.W` in the train block
+bias_initializer bias_init | layer bias | leave it out: a bias starts from 0
+trainable requires_grad | layer | the train block says what is trained: `minimize loss over head.* using sgd(0.1)`, or `freeze theta`
+training train deterministic is_training use_running_average | layer | leave it out: a layer knows whether it trains (`if training`)
+name scope | layer | a layer is called as it is bound: `head = dense(8)`
+name scope | any | leave it out: a value is called as it is bound, `z = relu(x)`
+dtype | any | it is chosen when compiling: `dlc train SPEC --precision float64`
+device | any | it is chosen when training: `dlc train SPEC --device cuda`
+rng key generator prng_key | any | leave it out: all draws come from `seed: 7` of the train block
+inplace out_ copy | any | leave it out: nothing is changed in place
+reduction size_average reduce | fn logits prediction score anchor | leave it out: losses are means over every prediction
+from_logits | any logits | leave it out: losses and distributions take logits
+ignore_index | fn logits | write `y ~ weighted(categorical(logits), y != 2)`, which leaves the class 2 out
+weight class_weight class_weights pos_weight | fn logits | write `y ~ weighted(categorical(logits), stack([1.0, 2.0, 1.0])[y])`, a weight for each class
+weight sample_weight | fn prediction score | write `t ~ weighted(normal(prediction, 1), hit)`, a weight for each row
+betas | optimizer beta1 | write `minimize loss using {f}(1e-3, beta1 = 0.9, beta2 = 0.999)`
+weight_decay decay | optimizer lr | write `minimize loss using adamw(1e-3, decay = 1e-2)`; for other optimizers `penalty: l2(5e-3) on *.W`, half of the weight decay
+clip_norm global_clipnorm max_grad_norm | optimizer | write `clip: global_norm(1.0)` in the train block
+clipnorm | optimizer | write `clip: each_norm(1.0)` in the train block
+clipvalue | optimizer | write `clip: each_value(1.0)` in the train block
+momentum | optimizer lr | write `minimize loss using momentum(1e-2, beta = 0.9)`
+nesterov | optimizer lr | write `minimize loss using momentum(1e-2, beta = 0.9, nesterov = true)`
+num_parameters | layer shared | leave it out: one for each channel; `h |> {f}(shared = true)` has one for all
+amsgrad | optimizer beta2 | write `minimize loss using amsgrad(1e-3)`
+foreach fused capturable maximize differentiable use_locking | optimizer | leave it out: it is not in the library
+unbiased | fn ddof | write `{f}(x, ddof = 1)`, divided by the count less one
+staircase | fn factor | stairs are `step_decay(1e-3, every = 100, factor = 0.9)`
+validate_args allow_nan_stats | distribution | leave it out: what a number may be is always checked
+"""  # noqa: E501  one line for each meaning
+
+
+def _rows() -> dict[str, list[tuple[str, frozenset[str], str]]]:
+    """Word -> the kind of declaration that it is given to, arguments of which that has one, what is written."""
+    found: dict[str, list[tuple[str, frozenset[str], str]]] = {}
+    for line in filter(None, _NOWHERE.splitlines()):
+        words, where, said = line.split(" | ", 2)
+        kind, *arguments = where.split()
+        for word in words.split():
+            found.setdefault(word, []).append((kind, frozenset(arguments), said))
+    return found
+
+
+NOWHERE = _rows()
 
 # Settings of other libraries, and what the train block says.
 SETTINGS = {
@@ -253,23 +174,30 @@ SETTINGS = {
     **dict.fromkeys(("early_stopping", "patience", "early_stop"), "write `stop: patience(5, on = validation.loss)`"),
     **dict.fromkeys(("optimizer", "optim"), "write `minimize loss using adam(1e-3)`"),
     **dict.fromkeys(
-        ("loss", "criterion", "objective"), "the model says `loss = ...`; here: `minimize loss using adam(1e-3)`"
+        ("loss", "criterion", "objective"),
+        "the model says `loss = squared(prediction, t)`; here: `minimize loss using adam(1e-3)`",
     ),
     **dict.fromkeys(("lr", "learning_rate"), "the optimizer takes it: `minimize loss using adam(1e-3)`"),
-    **dict.fromkeys(("weight_decay", "regularization", "l2", "l1"), "write `penalty: l2(1e-4) on *.W`"),
+    "weight_decay": "write `minimize loss using adamw(1e-3, decay = 1e-2)`; for other optimizers "
+    "`penalty: l2(5e-3) on *.W`, half of the weight decay",
+    **dict.fromkeys(("regularization", "l2"), "write `penalty: l2(1e-4) on *.W`"),
+    "l1": "write `penalty: l1(1e-4) on *.W`",
     **dict.fromkeys(("label_smoothing",), "it belongs to the loss: `loss = cross_entropy(logits, y, smoothing = 0.1)`"),
     **dict.fromkeys(
-        ("clip_norm", "clipnorm", "grad_clip", "gradient_clip", "max_grad_norm"), "write `clip: global_norm(1.0)`"
+        ("clip_norm", "global_clipnorm", "grad_clip", "gradient_clip", "max_grad_norm"),
+        "write `clip: global_norm(1.0)`",
     ),
+    "clipnorm": "write `clip: each_norm(1.0)`",
+    "clipvalue": "write `clip: each_value(1.0)`",
     **dict.fromkeys(
         ("validation_split", "validation", "val_split", "valid", "validation_data"),
         'write `validate: 0.2`, or `validate: "valid.npz"`',
     ),
     **dict.fromkeys(
         ("scheduler", "lr_scheduler", "warmup"),
-        "the rate is a schedule: `using adam(cosine(1e-3, over = steps, warmup = 100))`",
+        "the rate is a schedule: `minimize loss using adam(cosine(1e-3, over = steps, warmup = 100))`",
     ),
-    **dict.fromkeys(("metrics",), "the model says `metric NAME = ...`"),
+    **dict.fromkeys(("metrics",), "the model says `metric error = absolute(prediction, t)`"),
     **dict.fromkeys(("num_epochs", "max_epochs", "n_epochs"), "write `epochs: 10`"),
     **dict.fromkeys(("max_steps", "num_steps", "iterations", "n_iter"), "write `steps: 1000`"),
     **dict.fromkeys(("dataset", "train_data", "file", "path"), 'write `data: "data.npz"`'),
@@ -285,11 +213,11 @@ TYPES = {
     **dict.fromkeys(
         ("string", "str", "text", "String", "char", "bytes"),
         "tensors hold numbers: number the words or characters outside, "
-        "`input s: int[batch, length] in 0..vocabulary`, for `embedding(vocabulary, width)`",
+        "`input words: int[batch, length] in 0..1000`, for `words |> embedding(1000, 16)`",
     ),
     **dict.fromkeys(
         ("category", "categorical", "label", "enum", "factor"),
-        "classes are whole numbers: `target y: int[batch] in 0..classes`",
+        "classes are integers: `target label: int[batch] in 0..10`",
     ),
     **dict.fromkeys(
         ("date", "datetime", "time", "timestamp"), "write numbers: days or seconds since a date of your choice"
@@ -300,7 +228,7 @@ TYPES = {
     ),
     **dict.fromkeys(
         ("int8", "int16", "int32", "int64", "uint8", "long", "integer", "i32", "i64", "nat"),
-        "write `int`: whole numbers of 64 bits",
+        "write `int`: integers of 64 bits",
     ),
     **dict.fromkeys(("boolean", "logical"), "write `bool`"),
     **dict.fromkeys(("tensor", "Tensor", "array", "matrix", "scalar"), "say what it holds: `float[batch, 3]`"),
@@ -352,13 +280,18 @@ def lookup(
     return did_you_mean(word, known) or did_you_mean(word.lower(), known)
 
 
-def argument(word: str, known: Iterable[str]) -> str | None:
-    """The same for an argument that a function does not have, of those that it has."""
+def argument(word: str, known: Iterable[str], kind: str, name: str) -> str | None:
+    """The same for an argument that a function does not have, of those that it has. `kind` is its declaration's ("fn",
+    "layer", "distribution", "optimizer")."""
     known = list(known)
     for ours in called(word):
         if ours in known:
             return f"here it is called `{ours}`"
-    return lookup(word, [NOWHERE], known)
+    for near in (word, *(other for other in NOWHERE if _bare(fold(other)) == _bare(fold(word)))):
+        for of, arguments, said in NOWHERE.get(near, ()):
+            if of in ("any", kind) and (not arguments or not arguments.isdisjoint(known)):
+                return said.replace("{f}", name)
+    return lookup(word, [], known)
 
 
 def called(word: str) -> list[str]:
