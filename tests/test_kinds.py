@@ -19,7 +19,7 @@ COMMANDS = {  # words around the file, kinds that it takes
     "export FILE --inference -o out.onnx": "compiled run",
     "decompile FILE": "compiled",
     "summary FILE": "spec compiled run",
-    "graph FILE -o out.svg": "spec",
+    "graph FILE -o out.svg": "spec compiled run",
     "grad FILE --wrt x": "spec",
     "fmt FILE": "spec",
 }
@@ -69,7 +69,7 @@ def test_another_kind(run, place: Path, monkeypatch: pytest.MonkeyPatch, command
         ("decompile run", "dlc decompile run/xor.onnx"),
         ("check run", "dlc check run/xor.onnx"),
         ("train run", "to go on with it: dlc train --resume run"),
-        ("graph xor.onnx", "`dlc decompile xor.onnx` recovers the spec"),
+        ("grad xor.onnx --wrt x", "`dlc decompile xor.onnx` recovers the spec"),
         ("compile data.csv", "dlc train FILE.dl --data data.csv"),
         ("evaluate data.npz", "dlc evaluate FILE.onnx --data data.npz"),
         ("train --resume xor.dl", "dlc train xor.dl"),

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import dlc
 import networkx as nx
+import numpy as np
 import pytest
 from dlc.cli import main
 from dlc.diagnostics import CompileError
@@ -208,6 +209,34 @@ def test_a_folded_model_is_legible_on_a_screen(name: str) -> None:
     _, _, width, height = map(float, root.attrib["viewBox"].split())
     smallest = min(float(text.attrib["font-size"]) for text in root.iter("{http://www.w3.org/2000/svg}text"))
     assert smallest * min(1400 / width, 1000 / height) >= 9
+
+
+def test_a_compiled_file_and_a_run_are_drawn_as_their_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "own.dl").write_text("layer twice(n: int)(x) = x |> dense(n) |> tanh |> dense(n)\n")
+    spec = tmp_path / "m.dl"
+    spec.write_text(
+        'import "parts/own.dl"\nmodel m(n = 4, act = relu) {\n input x: float[batch, n]\n'
+        " target y: float[batch, n]\n p = act(twice(n)(x))\n loss = mean((p - y)^2)\n output p2 = p\n}\n"
+        "train m(lr = 0.1) { minimize loss using sgd(lr) }\n"
+    )
+    np.savez(tmp_path / "d.npz", x=np.ones((8, 7)), y=np.ones((8, 7)))
+    words = ["--set", "n=7", "--set", "act=tanh", "--set", "lr=0.5"]
+    assert main(["compile", str(spec), *words, "-o", "m.onnx"]) == 0
+    assert main(["train", str(spec), *words, "--data", "d.npz", "--steps", "1", "--runs", "runs", "--quiet"]) == 0
+    [run] = (tmp_path / "runs").iterdir()
+    for view in ("forward", "step", "predict"):
+        assert main(["graph", str(spec), *words, "--view", view, "-o", "spec.dot"]) == 0
+        spec_text = (tmp_path / "spec.dot").read_text()
+        assert "tanh" in spec_text and "relu" not in spec_text and "112 parameters" in spec_text
+        for file in ("m.onnx", str(run)):
+            assert main(["graph", file, "--view", view, "-o", "file.dot"]) == 0
+            assert (tmp_path / "file.dot").read_text() == spec_text, (view, file)
+    assert main(["graph", "m.onnx", "--set", "n=3", "-o", "none.dot"]) == 2
+    assert main(["export", "m.onnx", "--inference", "--no-metadata", "-o", "bare.onnx"]) == 0
+    assert main(["graph", "bare.onnx", "-o", "none.dot"]) == 2
+    assert not (tmp_path / "none.dot").exists()
 
 
 def test_pictures_are_the_same_in_every_process(tmp_path: Path) -> None:

@@ -29,18 +29,12 @@ def decompile(
     """Give back the spec that a file was compiled from, word for word."""
     from dlc.runtime.sources import places, write
 
+    from .embedded import sources_of
     from .trained import predicting
 
     kinds.expect(file, "decompile", kinds.COMPILED)
     compiled = predicting(file)
-    main, files = compiled.sources.main, compiled.sources.files
-    if main is None or main not in files:
-        raise Error(
-            "E0795",
-            "the file does not hold its spec",
-            where=str(file),
-            notes=["files that other tools wrote, or that were changed by them, may lack it"],
-        )
+    main, files = sources_of(compiled)
     if out is None:
         if output.json:
             report.say(json.dumps({"main": main, "files": files}, ensure_ascii=False))

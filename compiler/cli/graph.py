@@ -15,7 +15,7 @@ from .options import COMPILATION, OUTPUT, Compilation, Output
 
 
 def graph(
-    spec: Annotated[Path, Parameter(help="A .dl spec.")],
+    spec: Annotated[Path, Parameter(help="A .dl spec, a .onnx file or a run folder.")],
     /,
     *,
     out: Annotated[
@@ -37,11 +37,11 @@ def graph(
     compilation: Compilation = COMPILATION,
     output: Output = OUTPUT,
 ) -> None:
-    """Draw the graph of a spec: a box for each layer, with the shapes on the arrows."""
+    """Draw the graph of a model: a box for each layer, with the shapes on the arrows."""
     from ..view.layout import content, kind_of
     from ..view.picture import WRITTEN_VIEWS, draw
 
-    kinds.expect(spec, "graph", kinds.SPEC)
+    kinds.expect(spec, "graph", kinds.SPEC, kinds.COMPILED, kinds.RUN)
     levels = _levels(depth)
     target = out or Path(f"{spec.stem}.svg")
     kind_of(target)

@@ -114,22 +114,26 @@ class Compilation:
         return program
 
     def module(self, spec: Path, output: Output, stage: str = "graph") -> Module:
-        """The spec as a graph: as written ("graph"), as its derivatives are taken of it ("simplified"), with these
-        ("gradient"), or as it runs ("optimized")."""
+        """The spec, or that of a compiled file or a run, as a graph: as written ("graph"), as its derivatives are taken
+        of it ("simplified"), with these ("gradient"), or as it runs ("optimized")."""
         from ..diagnostics import Problems
         from ..elaborate import elaborate
         from ..pipeline import differentiate, optimize, source_of, stabilize
+        from .embedded import module_of
 
         problems = Problems()
-        source, folder = source_of(spec)
-        module = elaborate(
-            source,
-            folder=folder,
-            model=self.model,
-            overrides=self.overrides(),
-            max_nodes=self.max_nodes,
-            problems=problems,
-        )
+        if spec.is_dir() or not is_spec(spec):
+            module = module_of(self.file(spec, output, "--max-nodes"), self.max_nodes)
+        else:
+            source, folder = source_of(spec)
+            module = elaborate(
+                source,
+                folder=folder,
+                model=self.model,
+                overrides=self.overrides(),
+                max_nodes=self.max_nodes,
+                problems=problems,
+            )
         report.warn(problems.warnings, output.json)
         if stage == "simplified":
             stabilize(module)
@@ -139,20 +143,20 @@ class Compilation:
             optimize(module, self.precision)
         return module
 
-    def file(self, path: Path, output: Output) -> CompiledFile:
-        """The compiled file of a spec, or that of a .onnx file or a run, which `--set` and its like cannot change:
-        what of it predicts, where another tool has spoilt its training."""
+    def file(self, path: Path, output: Output, *but: str) -> CompiledFile:
+        """The compiled file of a spec, or that of a .onnx file or a run, which `--set` and its like (`but` these)
+        cannot change: what of it predicts, where another tool has spoilt its training."""
         from dlc.runtime.checkpoint import Run
         from dlc.runtime.file import CompiledFile
 
         from .trained import predicting
 
         if path.is_dir():
-            self.refuse(path)
+            self.refuse(path, *but)
             return CompiledFile.load(Run(path).model)
         if is_spec(path):
             return CompiledFile.of(self.program(path, output))
-        self.refuse(path)
+        self.refuse(path, *but)
         return predicting(path)
 
     def refuse(self, path: Path, *but: str) -> None:

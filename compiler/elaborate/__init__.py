@@ -37,13 +37,15 @@ def elaborate(
     overrides: Mapping[str, Any] | None = None,
     max_nodes: int = MAX_NODES,
     problems: Problems | None = None,
+    weights: bool = True,
 ) -> Module:
     """The module of a spec. `folder` is where its imports are looked for; `overrides` are hyperparameters and
-    settings by name, `model.x` or `train.x` when both have it. Raises CompileError with all that was found."""
+    settings by name, `model.x` or `train.x` when both have it; `weights`: the files of `load:` are read. Raises
+    CompileError with all that was found."""
     problems = problems if problems is not None else Problems()
     with deep_recursion():
         try:
-            module = _elaborate(source, folder, model, dict(overrides or {}), max_nodes, problems)
+            module = _elaborate(source, folder, model, dict(overrides or {}), max_nodes, problems, weights)
         except CompileError as problem:
             problems.add(problem)
             problems.raise_if_any()
@@ -63,6 +65,7 @@ def _elaborate(
     overrides: dict[str, Any],
     max_nodes: int,
     problems: Problems,
+    weights: bool,
 ) -> Module:
     library = Library(problems, folder)
     unit = library.load(source, folder=folder)
@@ -81,7 +84,8 @@ def _elaborate(
     if block is not None:
         plan = train.read(c, block, frame, of_train)
         problems.raise_if_any()
-        loading.load(c, plan)
+        if weights:
+            loading.load(c, plan)
         with c.graph.at(derived=True):
             update.update(c, plan, lambda name, span: _objective(main["training"], name, span))
         _finish_step(c, main["training"])

@@ -349,7 +349,7 @@ def _at(node: Node) -> tuple[int, ...]:
 
 
 def _tip(node: Node) -> str:
-    return f"{node.op.name}: {node.type}" + (f", {node.span}" if node.span else "")
+    return f"{node.op.name}: {node.type}" + (f", {node.span.stored}" if node.span else "")
 
 
 def written(node: Node) -> bool:
