@@ -82,3 +82,15 @@ def refuse_endless(path: Path) -> None:
                 notes=["it may have no end, or never begin"],
                 help="write what comes from it to a file, and give that",
             )
+
+
+def refuse_huge(size: int, where: str, what: str, how: str = "") -> None:
+    """A small archive can claim more than any machine holds: its own list of sizes is asked first. E0624."""
+    most = free()
+    if size > most:
+        raise Error(
+            "E0624",
+            f"{what} fit into the memory that is free",
+            where=where,
+            notes=[f"{size} bytes {how or 'of text'}, {most} bytes of memory"],
+        )

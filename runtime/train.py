@@ -331,10 +331,10 @@ class Trainer:
     ) -> History:
         """Trains. What is not given comes from the file's train settings.
 
-        `data`: a mapping of arrays, or the path of an .npz or .csv file. `validation`: the same, a share in (0, 1) of
-        the data, or False for none. `epochs` or `steps`: how many more. `batch`: rows, or "all". `run`: a Run, or the
-        folder in which to make one. `every`: seconds between checkpoints. What a resumed trainer is not given it takes
-        from its run; given neither epochs nor steps, it finishes the run that was interrupted. Ctrl-C and
+        `data`: a mapping of arrays, a table, or the path of a file or folder. `validation`: the same, a share of
+        them in (0, 1), or False for none. `epochs` or `steps`: how many more. `batch`: rows, or "all". `run`: a Run, or
+        the folder in which to make one. `every`: seconds between checkpoints. What a resumed trainer is not given it
+        takes from its run; given neither epochs nor steps, it finishes the run that was interrupted. Ctrl-C and
         SIGTERM write a checkpoint and raise KeyboardInterrupt.
         Raises `Error` E06xx, E0670, E07xx, E08xx.
         """

@@ -322,7 +322,7 @@ def test_csv_errors(tmp_path: Path, code: str, text: str, message: str, line: st
 
 def test_csv_columns_that_are_not_there(tmp_path: Path) -> None:
     found = refused(write(tmp_path / "d.csv", GOOD), {"y": ["z"]})
-    assert (found.code, found.message) == ("E0627", "the file has no column `z`, which `columns` gives for `y`")
+    assert (found.code, found.message) == ("E0627", "the data have no column `z`, which `columns` gives for `y`")
 
 
 def test_csv_that_is_no_text(tmp_path: Path) -> None:

@@ -355,7 +355,7 @@ def test_what_has_no_end_is_no_file(tmp_path: Path, suffix: str, monkeypatch: py
     loop.symlink_to(loop)
     assert refused(loop).code == "E0602" and refused(tmp_path / f"a\0b.{suffix}").code == "E0602"
     (tmp_path / f"folder.{suffix}").mkdir()
-    assert refused(tmp_path / f"folder.{suffix}").code == "E0602"
+    assert refused(tmp_path / f"folder.{suffix}").code == "E0603"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")

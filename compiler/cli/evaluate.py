@@ -20,7 +20,8 @@ def evaluate(
     data: Annotated[
         Path | None,
         Parameter(
-            help="An .npz or .csv file with inputs and targets. A run has its own: what it validated on, if it did."
+            help="Data with inputs and targets (.npz, .csv, .parquet, .jsonl, a folder). "
+            "A run has its own: what it validated on, if it did."
         ),
     ] = None,
     accept: Accept = False,

@@ -10,8 +10,9 @@ from dlc.runtime.nearest import nearest
 SPEC, COMPILED, RUN, CHECKPOINT = "a spec", "a compiled file", "a run folder", "a checkpoint"
 DATA, FOLDER, OTHER = "data", "a folder", "a file of another kind"
 ENDINGS = {".dl": SPEC, ".onnx": COMPILED, ".npz": DATA, ".csv": DATA, ".safetensors": CHECKPOINT}
-ENDINGS |= dict.fromkeys((".json", ".jsonl", ".py", ".ipynb", ".svg", ".html", ".dot", ".png", ".zip"), OTHER)
-ENDINGS |= dict.fromkeys((".npy", ".pt", ".pth", ".h5", ".pkl", ".parquet", ".tflite", ".ort"), OTHER)
+ENDINGS |= dict.fromkeys((".jsonl", ".parquet", ".gz", ".zst"), DATA)
+ENDINGS |= dict.fromkeys((".json", ".py", ".ipynb", ".svg", ".html", ".dot", ".png", ".zip"), OTHER)
+ENDINGS |= dict.fromkeys((".npy", ".pt", ".pth", ".h5", ".pkl", ".tflite", ".ort"), OTHER)
 FORMS = {SPEC: "FILE.dl", COMPILED: "FILE.onnx", RUN: "RUN", CHECKPOINT: "RUN/checkpoints/last.safetensors"}
 
 

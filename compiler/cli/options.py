@@ -34,7 +34,9 @@ Device = Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where it runs
 Accept = Annotated[
     bool, Parameter(help="Take a .onnx file that another tool has changed as it stands.", show_default=False)
 ]
-Data = Annotated[Path | None, Parameter(help="An .npz or .csv file; takes precedence over the spec's.")]
+Data = Annotated[
+    Path | None, Parameter(help="Data (.npz, .csv, .parquet, .jsonl, a folder); takes precedence over the spec's.")
+]
 
 
 def check_seed(seed: int) -> None:

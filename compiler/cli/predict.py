@@ -26,7 +26,8 @@ def predict(
     /,
     *,
     data: Annotated[
-        Path | None, Parameter(help="An .npz or .csv file with the model's inputs; none where all are drawn.")
+        Path | None,
+        Parameter(help="The model's inputs (.npz, .csv, .parquet, .jsonl, a folder); none where all are drawn."),
     ] = None,
     rows: Annotated[Whole | None, Parameter(help="Rows to draw, if no data say how many.")] = None,
     seed: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from ..failures import Error
 from ..nearest import did_you_mean
 from ..support import Support
 from .fields import Field
+
+PART = 1 << 22  # elements that are looked at at once
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Lines(str):
         made = super().__new__(cls, path)
         made.lines, made.names = lines, names
         return made
+
+    def at(self, row: int) -> str:
+        """Where a row stands."""
+        return f"{self}:{self.lines[row]}"
 
 
 def check(data: Mapping[str, object], fields: tuple[Field, ...], where: str) -> Columns:
@@ -241,7 +247,7 @@ def _rows(fields: tuple[Field, ...], arrays: Mapping[str, np.ndarray], where: st
 def _convert(field: Field, array: np.ndarray, where: str) -> np.ndarray:
     """The array in the graph's dtype, contiguous, its values checked."""
     kind, wanted = array.dtype.kind, field.dtype.kind
-    if kind == "f" and not np.isfinite(array).all():
+    if kind == "f" and not all(np.isfinite(part).all() for part in _parts(array)):
         raise Error(
             "E0616",
             f"`{field.name}` holds NaN or infinity",
@@ -264,6 +270,16 @@ def _convert(field: Field, array: np.ndarray, where: str) -> np.ndarray:
         if not support.good(made):
             raise _outside(field, support, array, made, where)
     return made
+
+
+def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
+    """An array in parts: what is computed of one takes little memory, also where the array lies on a disk."""
+    if not array.ndim or array.size <= PART:
+        yield array
+        return
+    rows = max(1, PART * len(array) // array.size)
+    for first in range(0, len(array), rows):
+        yield array[first : first + rows]
 
 
 def _fractions(field: Field, array: np.ndarray, where: str) -> Error:
@@ -343,6 +359,6 @@ def _first(field: Field, array: np.ndarray, wrong: np.ndarray, where: str) -> di
     if isinstance(where, Lines) and at:
         names = where.names[field.name]
         column = int(np.ravel_multi_index(at[1:], array.shape[1:])) if len(at) > 1 else 0
-        where, place = f"{where}:{where.lines[at[0]]}", f"in `{names[column]}`"
+        where, place = where.at(at[0]), f"in `{names[column]}`"
     more = int(np.count_nonzero(wrong)) - 1
     return {"where": where, "notes": [f"found {array[at]} {place}" + (f", and {more} more" if more else "")]}

@@ -1,4 +1,4 @@
-"""Data from where the user keeps them: a mapping of arrays, an `.npz` file, a CSV file with a header."""
+"""Data from where the user keeps them: arrays by name, tables, files, folders of files."""
 
 from __future__ import annotations
 
@@ -7,54 +7,53 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from .. import memory
 from ..failures import Error
-from . import table
+from . import arrow, table
 from .fields import Field
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+Columns = Mapping[str, Sequence[str]]  # what the setting `columns` says
 Loaded = tuple[Mapping[str, object], str]  # arrays by name, and where they are from
 
 
 def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence[str]] | None = None) -> Loaded:
     """The arrays that `fields` ask for, not yet checked.
 
-    `data` is a mapping or the path of a file; `columns` names the CSV columns of a field where they are not
-    `x`, or `x0`, `x1`, ... Raises `Error` E0602 to E0608, E0623, E0624, E0627, E0645 to E0648.
+    `data` is a mapping, a table of columns (anything with the Arrow C stream: pandas, Polars, pyarrow), or the path of
+    a file or a folder; `columns` names the columns of a field where they are not `x`, or `x0`, `x1`, ... Raises `Error`
+    E0602 to E0608, E0623, E0624, E0626, E0627, E0637, E0645 to E0648.
     """
     if isinstance(data, Mapping):
         return data, "the data given"
+    if arrow.exports(data):
+        return arrow.given(data, fields, columns or {})
     if not isinstance(data, str | os.PathLike):
         raise Error(
             "E0603",
             f"data cannot be read from {_article(type(data).__name__)}",
-            notes=["expected a mapping of names to arrays, or the path of an .npz or .csv file"],
+            notes=["expected a mapping of names to arrays, a table of columns, or the path of a file", KNOWN],
         )
     path = Path(data)
-    kind = path.suffix.lower()
-    if kind not in (".npz", ".csv"):
-        raise Error(
-            "E0603",
-            f"`{path.name}` has a format that cannot be read",
-            where=str(path),
-            notes=["expected an .npz or a .csv file"],
-            help="save arrays with `numpy.savez(path, x=x, y=y)`",
-        )
     try:
         if "\0" in str(path):
             raise OSError(0, "no file can have this name")
+        kind = _kind(path)
+        if kind is None:
+            raise Error(
+                "E0603",
+                f"`{path.name}` has a format that cannot be read",
+                where=str(path),
+                notes=[KNOWN],
+                help="save arrays with `numpy.savez(path, x=x, y=y)`",
+            )
         memory.refuse_endless(path)
-        if kind == ".npz":
-            with path.open("rb") as file:
-                return _npz(file, path, fields), str(path)
-        refuse_huge(path.stat().st_size, str(path), "this CSV file does not")
-        return table.read(path, fields, columns or {})
+        return READERS[kind](path, fields, columns or {})
     except OSError as problem:
         raise Error(
             "E0602",
@@ -64,6 +63,14 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
         ) from None
 
 
+def _kind(path: Path) -> str | None:
+    """The ending by which a path is read, `/` and that of the files in a folder; None for what is no data."""
+    if path.is_dir():
+        return next((f"/{ending}" for ending in (".npy", ".parquet") if any(path.glob(f"*{ending}"))), None)
+    name = path.name.lower()
+    return next((ending for ending in READERS if name.endswith(ending)), None)
+
+
 def _article(noun: str) -> str:
     return f"an {noun}" if noun[:1].lower() in "aeiou" else f"a {noun}"
 
@@ -71,7 +78,7 @@ def _article(noun: str) -> str:
 # --- npz
 
 
-def _npz(file: IO[bytes], path: Path, fields: tuple[Field, ...]) -> dict[str, object]:
+def _npz(path: Path, fields: tuple[Field, ...], columns: Columns) -> Loaded:
     broken = (  # an OSError too: of places that are none
         zipfile.BadZipFile,
         zlib.error,
@@ -88,7 +95,7 @@ def _npz(file: IO[bytes], path: Path, fields: tuple[Field, ...]) -> dict[str, ob
     )
     wanted = {field.name: field for field in fields}
     try:
-        with zipfile.ZipFile(file) as archive:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             members: dict[str, zipfile.ZipInfo] = {}
             for info in archive.infolist():
                 name = info.filename.removesuffix(".npy")
@@ -102,10 +109,10 @@ def _npz(file: IO[bytes], path: Path, fields: tuple[Field, ...]) -> dict[str, ob
                 members[name] = info
             asked = {name: info for name, info in members.items() if name in wanted}
             size = sum(info.file_size + _converted(archive, info, wanted[name], path) for name, info in asked.items())
-            refuse_huge(size, str(path), "the arrays in this .npz file do not", "unpacked")
+            memory.refuse_huge(size, str(path), "the arrays in this .npz file do not", "unpacked")
             found: dict[str, object] = dict.fromkeys(members)
             found.update({name: _npy(archive, info, name, path) for name, info in asked.items()})
-            return found
+            return found, str(path)
     except broken as problem:
         raise Error(
             "E0604",
@@ -145,22 +152,58 @@ def _npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, path: Path)
             return np.asarray(np.lib.format.read_array(data, allow_pickle=False))
     except (ValueError, MemoryError) as problem:
         if "allow_pickle" in str(problem):
-            raise Error(
-                "E0605",
-                f"`{name}` holds Python objects, which are never unpickled",
-                where=str(path),
-                help='save an array of numbers: `numpy.asarray(values, dtype="float32")`',
-            ) from None
-        raise Error("E0604", f"`{name}` in this .npz file is damaged", where=str(path), notes=[str(problem)]) from None
+            raise _pickled(name, path) from None
+        raise _damaged(name, path, str(problem)) from None
 
 
-def refuse_huge(size: int, where: str, what: str, how: str = "") -> None:
-    """A small archive can claim more than any machine holds: its own list of sizes is asked first. E0624."""
-    most = memory.free()
-    if size > most:
-        raise Error(
-            "E0624",
-            f"{what} fit into the memory that is free",
-            where=where,
-            notes=[f"{size} bytes {how or 'of text'}, {most} bytes of memory"],
-        )
+def _pickled(name: str, path: Path) -> Error:
+    return Error(
+        "E0605",
+        f"`{name}` holds Python objects, which are never unpickled",
+        where=str(path),
+        help='save an array of numbers: `numpy.asarray(values, dtype="float32")`',
+    )
+
+
+def _damaged(name: str, path: Path, why: str) -> Error:
+    return Error("E0604", f"`{name}` in this {path.suffix} file is damaged", where=str(path), notes=[why])
+
+
+# --- folders
+
+
+def _npys(path: Path, fields: tuple[Field, ...], columns: Columns) -> Loaded:
+    """The `.npy` files of a folder, by their names. They stay on the disk, and may be larger than memory where they
+    hold the numbers that the model takes."""
+    found: dict[str, object] = {}
+    wanted = {field.name: field for field in fields}
+    for file in sorted(path.glob("*.npy")):
+        found[file.stem] = None
+        if file.stem not in wanted:
+            continue
+        memory.refuse_endless(file)
+        try:
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as problem:
+            pickled = "allow_pickle" in str(problem) or "Python objects" in str(problem)
+            raise _pickled(file.stem, file) if pickled else _damaged(file.stem, file, str(problem)) from None
+        if array.dtype != wanted[file.stem].dtype:
+            size = array.size * wanted[file.stem].dtype.itemsize
+            memory.refuse_huge(size, str(file), "the numbers in this file do not", f"as {wanted[file.stem].dtype}")
+        found[file.stem] = array
+    return found, str(path)
+
+
+READERS: dict[str, Callable[[Path, tuple[Field, ...], Columns], Loaded]] = {
+    ".npz": _npz,
+    ".csv": table.read,
+    ".csv.gz": table.read,
+    ".csv.zst": table.read,
+    ".parquet": arrow.parquet,
+    ".jsonl": arrow.json_lines,
+    "/.npy": _npys,
+    "/.parquet": arrow.parquet,
+}
+KNOWN = (
+    f"files end in {', '.join(ending for ending in READERS if ending[0] != '/')}; a folder holds .npy or .parquet files"
+)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..failures import Error
 from ..nearest import did_you_mean
+from . import packed
 from .check import Lines
 from .fields import Field
 
@@ -30,15 +31,17 @@ def read(
     Raises `Error` E0606 to E0609, E0611, E0623, E0627, E0645.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as text:
+        with packed.text(path) as text:
             reader = csv.reader(text, skipinitialspace=True)
             header = [name.strip() for name in next((row for row in reader if not _blank(row, 2)), [])]
             _check_header(header, fields, path, reader)
-            table = _Table(path, header, fields, {f.name: _places(f, header, columns, path) for f in fields})
+            table = _Table(path, header, fields, {f.name: places(f, header, columns, f"{path}:1") for f in fields})
             for row in reader:
                 if not _blank(row, len(header)):
                     table.add(row, reader.line_num)
             return table.finished()
+    except packed.DAMAGE as problem:
+        raise Error("E0604", "this packed file is damaged", where=str(path), notes=[str(problem)]) from None
     except (UnicodeDecodeError, csv.Error) as problem:
         raise Error(
             "E0606",
@@ -94,7 +97,7 @@ class _Table:
             found.pop(field.name, None)
             if at is not None:
                 names[field.name] = [self.header[i] for i in at]
-                found[field.name] = _shaped(field, [np.concatenate(self.parts[field.name, i]) for i in at])
+                found[field.name] = shaped(field, [np.concatenate(self.parts[field.name, i]) for i in at])
         return found, Lines(str(self.path), self.lines, names)
 
     def _numbers(self, field: Field, name: str, cells: list[str]) -> np.ndarray:
@@ -114,21 +117,7 @@ class _Table:
             except ValueError:
                 pass
         bad = next(i for i, cell in enumerate(cells) if not _is_number(cell))
-        raise self._no_number(field, name, cells[bad].strip(), self.lines[self.done + bad])
-
-    def _no_number(self, field: Field, name: str, shown: str, line: int) -> Error:
-        help = "give words and categories as whole numbers; leave incomplete rows out"
-        if "," in shown and _is_number(shown.replace(",", "", 1)):
-            help = f"a number is written with a point, not with a comma: `{shown.replace(',', '.', 1)}`"
-        elif _is_number(shown.replace("_", "")):
-            help = f"a number is written without `_`: `{shown.replace('_', '')}`"
-        return Error(
-            "E0608",
-            f"the cell of `{name}` is empty" if not shown else f"`{shown[:40]}` in `{name}` is not a number",
-            where=f"{self.path}:{line}",
-            notes=[f"expected `{field.name}: {field}`"],
-            help=help,
-        )
+        raise no_number(field, name, cells[bad].strip(), f"{self.path}:{self.lines[self.done + bad]}")
 
     def _uneven(self, row: list[str], line: int) -> Error:
         width = len(self.header)
@@ -147,6 +136,22 @@ class _Table:
         )
 
 
+def no_number(field: Field, name: str, shown: str, where: str) -> Error:
+    """E0608. `shown`: what stands there, "" for nothing."""
+    help = "give words and categories as whole numbers; leave incomplete rows out"
+    if "," in shown and _is_number(shown.replace(",", "", 1)):
+        help = f"a number is written with a point, not with a comma: `{shown.replace(',', '.', 1)}`"
+    elif _is_number(shown.replace("_", "")):
+        help = f"a number is written without `_`: `{shown.replace('_', '')}`"
+    return Error(
+        "E0608",
+        f"the cell of `{name}` is empty" if not shown else f"`{shown[:40]}` in `{name}` is not a number",
+        where=where,
+        notes=[f"expected `{field.name}: {field}`"],
+        help=help,
+    )
+
+
 def _check_header(header: list[str], fields: tuple[Field, ...], path: Path, rows: Iterator[list[str]]) -> None:
     if not header:
         raise Error(
@@ -158,9 +163,16 @@ def _check_header(header: list[str], fields: tuple[Field, ...], path: Path, rows
             parts = [part.strip().strip('"') for part in header[0].split(sign)]
             if len(parts) > 1 and (sign in ";\t" or wanted & set(parts)):
                 raise _separated(sign, f"{path}:1", header[0], next(rows, []))
-    twice = next((name for i, name in enumerate(header) if name and name in header[:i]), None)
-    if twice is not None:
-        raise Error("E0623", f"two columns are called `{twice}`", where=f"{path}:1", help="rename or drop one")
+    check_names(header, f"{path}:1")
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """E0623 for a column that is there twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name and name in seen:
+            raise Error("E0623", f"two columns are called `{name}`", where=where, help="rename or drop one")
+        seen.add(name)
 
 
 def _separated(sign: str, where: str, line: str, row: Sequence[str] = ()) -> Error:
@@ -177,8 +189,8 @@ def _separated(sign: str, where: str, line: str, row: Sequence[str] = ()) -> Err
     )
 
 
-def _places(field: Field, header: list[str], columns: Mapping[str, Sequence[str]], path: Path) -> list[int] | None:
-    """Which columns make a field, or None where the file has none of it."""
+def places(field: Field, header: list[str], columns: Mapping[str, Sequence[str]], where: str) -> list[int] | None:
+    """Which columns make a field, or None where there is none of it. Raises `Error` E0609, E0611, E0627."""
     if field.rows != 0:
         return None
     index = {name: i for i, name in enumerate(header)}
@@ -189,15 +201,15 @@ def _places(field: Field, header: list[str], columns: Mapping[str, Sequence[str]
             if name not in index:
                 raise Error(
                     "E0627",
-                    f"the file has no column `{name}`, which `columns` gives for `{field.name}`",
-                    where=f"{path}:1",
+                    f"the data have no column `{name}`, which `columns` gives for `{field.name}`",
+                    where=where,
                     help=did_you_mean(name, header),
                 )
         if width and len(names) != width:
             raise Error(
                 "E0611",
                 f"`columns` gives {len(names)} of the columns that make `{field.name}`, where {width} are expected",
-                where=f"{path}:1",
+                where=where,
                 notes=["they are " + ", ".join(names), f"expected `{field}`"],
             )
         return [index[name] for name in names]
@@ -210,14 +222,14 @@ def _places(field: Field, header: list[str], columns: Mapping[str, Sequence[str]
         raise Error(
             "E0609",
             f"the data have no `{missing}`",
-            where=f"{path}:1",
+            where=where,
             notes=[f"`{field.name}: {field}` is in the columns {names[0]} to {names[-1]}"],
             help=did_you_mean(missing, header),
         )
     return present or None
 
 
-def _shaped(field: Field, columns: list[np.ndarray]) -> np.ndarray:
+def shaped(field: Field, columns: list[np.ndarray]) -> np.ndarray:
     """Columns in the field's shape."""
     if len(field.shape) == 1 and len(columns) == 1:
         return columns[0]

@@ -1,0 +1,156 @@
+"""Tables of Arrow columns: of pandas, Polars, pyarrow or whatever else exports the Arrow C stream, and of Parquet and
+JSON Lines files. Their columns make fields as those of a CSV file do; a column of lists is a field by itself.
+
+pyarrow (the extra [tables]) is imported when the first table is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..failures import Error
+from ..memory import refuse_endless, refuse_huge
+from .check import Lines
+from .fields import Field
+from .packed import pyarrow
+from .table import check_names, no_number, places, shaped
+
+Columns = Mapping[str, Sequence[str]]  # what the setting `columns` says
+Found = tuple[dict[str, object], Lines]
+
+
+class Rows(Lines):
+    """Where the rows of a table are from: they have numbers, from 0, and no lines."""
+
+    def at(self, row: int) -> str:
+        return f"{self}, row {row}"
+
+
+def exports(data: object) -> bool:
+    """Whether data are a table that any Arrow library can take."""
+    return hasattr(data, "__arrow_c_stream__")
+
+
+def given(data: object, fields: tuple[Field, ...], columns: Columns) -> Found:
+    """The columns of a table in memory that make the fields. Raises `Error` E0608, E0609, E0611, E0623, E0626, E0627,
+    E0637."""
+    table = pyarrow("a table").table(data)
+    return _found(table, list(table.schema.names), "the data given", fields, columns)
+
+
+def parquet(path: Path, fields: tuple[Field, ...], columns: Columns) -> Found:
+    """The columns of a Parquet file, or of all in a folder, in the order of their names. Columns that make no field are
+    not read. Raises `Error` as `given` does, E0604 and E0624."""
+    pa = pyarrow("a Parquet file")
+    from pyarrow.parquet import ParquetFile
+
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    for file in files:
+        refuse_endless(file)
+    with _whole(path, "Parquet"):
+        heads = [ParquetFile(file) for file in files]
+        names = list(heads[0].schema_arrow.names)
+        used = [names[i] for i in _used(names, str(path), fields, columns)]
+        size = 8 * sum(_values(head.metadata, set(used)) for head in heads)
+        refuse_huge(size, str(path), "the columns that the model takes do not", "unpacked")
+        table = pa.concat_tables([head.read(columns=used) for head in heads], promote_options="permissive")
+    return _found(table, names, str(path), fields, columns)
+
+
+def _values(metadata: Any, names: set[str]) -> int:
+    """How many values the columns of a Parquet file say that they hold."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    parts = [group.column(i) for group in groups for i in range(group.num_columns)]
+    return sum(
+        part.num_values for part in parts if part.path_in_schema in names or part.path_in_schema.split(".")[0] in names
+    )
+
+
+def json_lines(path: Path, fields: tuple[Field, ...], columns: Columns) -> Found:
+    """The values of a JSON Lines file: an object in each line. Raises `Error` as `given` does, E0604 and E0624."""
+    pyarrow("a JSON Lines file")
+    from pyarrow.json import read_json
+
+    refuse_huge(path.stat().st_size, str(path), "this JSON Lines file does not")
+    with _whole(path, "JSON Lines"):
+        table = read_json(path)
+    return _found(table, list(table.schema.names), str(path), fields, columns)
+
+
+@contextmanager
+def _whole(path: Path, kind: str) -> Iterator[None]:
+    """What pyarrow says of a damaged file, as E0604."""
+    from pyarrow import ArrowException
+
+    try:
+        yield
+    except (ArrowException, EOFError) as problem:
+        raise Error(
+            "E0604", f"this {kind} file is damaged", where=str(path), notes=str(problem).splitlines()[:1]
+        ) from None
+
+
+def _used(names: list[str], where: str, fields: tuple[Field, ...], columns: Columns) -> list[int]:
+    found = [_places(field, names, columns, where) or [] for field in fields]
+    return sorted({at for some in found for at in some})
+
+
+def _places(field: Field, names: list[str], columns: Columns, where: str) -> list[int] | None:
+    """Which columns make a field. One column of lists may."""
+    if field.rows == 0 and field.name not in columns and field.name in names:
+        return [names.index(field.name)]
+    return places(field, names, columns, where)
+
+
+def _found(table: Any, names: list[str], where: str, fields: tuple[Field, ...], columns: Columns) -> Found:
+    """The fields of a table, which has at least those of the columns `names` that they need."""
+    check_names(names, where)
+    rows = Rows(where, range(table.num_rows), {})
+    found: dict[str, object] = dict.fromkeys(names)
+    of: dict[str, list[str]] = {}
+    for field in fields:
+        at = _places(field, names, columns, where)
+        found.pop(field.name, None)
+        if at is not None:
+            of[field.name] = [names[i] for i in at]
+            parts = [_numbers(field, name, table.column(name), rows) for name in of[field.name]]
+            found[field.name] = parts[0] if len(parts) == 1 and parts[0].ndim > 1 else shaped(field, parts)
+    return found, Rows(where, range(table.num_rows), of)
+
+
+def _numbers(field: Field, name: str, column: Any, where: Rows) -> np.ndarray:
+    """A column as an array: of numbers or truth values, or of lists of one length of them."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    lengths: list[int] = []
+    while True:
+        if column.null_count:
+            place = int(np.argmax(column.is_null().to_numpy()))
+            raise no_number(field, name, "", where.at(place // int(np.prod(lengths))))
+        kind = column.type
+        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+            break
+        ends = compute.min_max(compute.list_value_length(column)).as_py()
+        if ends["min"] != ends["max"]:
+            raise Error(
+                "E0626",
+                f"the lists in `{name}` differ in length",
+                where=where,
+                notes=[f"expected `{field.name}: {field}`", f"found {ends['min']} to {ends['max']} values"],
+                help="pad them to one length",
+            )
+        lengths.append(ends["min"] or 0)
+        column = pa.chunked_array([part.flatten() for part in column.chunks], kind.value_type)
+    if pa.types.is_dictionary(kind):
+        kind, column = kind.value_type, column.cast(kind.value_type)
+    if pa.types.is_decimal(kind):
+        kind, column = pa.float64(), column.cast(pa.float64())
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        raise no_number(field, name, str(column[0].as_py()) if len(column) else str(kind), where.at(0))
+    return np.asarray(column.to_numpy()).reshape(len(where.lines), *lengths)

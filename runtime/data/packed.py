@@ -1,0 +1,63 @@
+"""Text in a file, or packed in one: by gzip, or by Zstandard, which pyarrow unpacks."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from pathlib import Path
+from typing import Any, TextIO
+
+from .. import memory
+from ..failures import Error
+
+ENDINGS = (".gz", ".zst")
+DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a damaged file raises
+BLOCK = 1 << 20
+
+
+def text(path: Path) -> TextIO:
+    """The text of a CSV file, unpacked as it is read, and no more than the free memory holds. Raises `Error` E0624,
+    E0637."""
+    kind = path.suffix.lower()
+    if kind not in ENDINGS:
+        memory.refuse_huge(path.stat().st_size, str(path), "this CSV file does not")
+        return path.open(newline="", encoding="utf-8-sig")
+    inner = gzip.GzipFile(path) if kind == ".gz" else pyarrow("what Zstandard packed").input_stream(str(path), "zstd")
+    return io.TextIOWrapper(io.BufferedReader(_Bounded(inner, path), BLOCK), newline="", encoding="utf-8-sig")
+
+
+def pyarrow(what: str) -> Any:
+    """The module. Raises `Error` E0637."""
+    try:
+        import pyarrow
+    except ImportError as problem:
+        raise Error(
+            "E0637",
+            f"pyarrow is not installed: it reads {what}",
+            notes=[str(problem)],
+            help='install the extra: pip install "dlc-compiler[tables]"',
+        ) from None
+    return pyarrow
+
+
+class _Bounded(io.RawIOBase):
+    """What is unpacked, until it passes what memory holds: a few bytes can stand for any number of them."""
+
+    def __init__(self, inner: Any, path: Path) -> None:
+        self.inner, self.path, self.count, self.most = inner, path, 0, memory.free()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        data = self.inner.read(len(into))
+        into[: len(data)] = data
+        self.count += len(data)
+        if self.count > self.most:
+            memory.refuse_huge(self.count, str(self.path), "this CSV file does not", "unpacked so far")
+        return len(data)
+
+    def close(self) -> None:
+        self.inner.close()
+        super().close()
