@@ -58,6 +58,37 @@ def placed_by_learning(d: Draft) -> None:
 
 
 @construct
+def dropped_rows(d: Draft) -> None:
+    a = d.value(lambda v: v.rank > 0 and v.shape[0] == "batch" and v.named)
+    d.let(f"{a} |> stochastic_depth(0.2)", a.shape, 1.3 * a.bound, (a,))
+
+
+@construct
+def blocks(d: Draft) -> None:
+    a = d.value(lambda v: v.rank > 0 and isinstance(v.shape[-1], int))
+    n = a.shape[-1]
+    text, width = d.random.choice(
+        [
+            (f"{a} |> highway()", n),
+            (f"{a} |> highway(activation = tanh, gate = 0)", n),
+            (f"{a} |> dense_connection(dense(2), axis = -1)", n + 2),
+            (f"bilinear(2)({a}, {a})", 2),
+            (f"{a} |> dropconnect(dense(3), rate = 0.2)", 3),
+        ]
+    )
+    d.let(f"tanh({text})", (*a.shape[:-1], width), 1.0, (a,))
+
+
+@construct
+def gated_channels(d: Draft) -> None:
+    a = channels(d, least=3)
+    if a.rank == 4 and d.random.random() < 0.5:
+        d.let(f"{a} |> inception(1, 1, 1, 1, 1, 1) |> tanh", (a.shape[0], 4, *a.shape[2:]), 1.0, (a,))
+    else:
+        d.let(f"{a} |> squeeze_excitation(ratio = 2)", a.shape, a.bound, (a,))
+
+
+@construct
 def directions(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 0 and isinstance(v.shape[-1], int))
     d.let(f"{a} |> weight_norm(dense(2)) |> tanh", (*a.shape[:-1], 2), 1.0, (a,))

@@ -66,7 +66,7 @@ standardize Normalization StandardScaler: write `(x - m) / sqrt(v)` of `m, v = m
 UnitNormalization l2_normalize: write `normalize(x)`
 WeightNorm WeightNormalization weightnorm: write `x |> weight_norm(dense(3))`; each length starts at 1, as in Flax, not at that of W, as in PyTorch
 SpectralNormalization SpectralNorm spectralnorm: write `x |> spectral_norm(dense(3))`
-Bilinear: write `einsum("b i, i o j, b j -> b o", x, T, x)` of a `param T` of three dimensions, and add a bias
+Bilinear: write `bilinear(3)(x, x)`
 Identity: leave it out, or write a function: `fn same(x) = x`
 Activation: activations are functions: `relu(x)`
 Lambda: a function is declared at the top of the file: `fn f(x) = 2 * x`
@@ -87,8 +87,11 @@ depth_to_space: write `rearrange(h, "b (r s c) i j -> b c (i r) (j s)", r = 2, s
 space_to_depth: write `rearrange(h, "b c (i r) (j s) -> b (r s c) i j", r = 2, s = 2)`
 ChannelShuffle channel_shuffle: write `rearrange(h, "b (g c) i j -> b (c g) i j", g = 2)`
 Dropout1d Dropout2d Dropout3d SpatialDropout1D SpatialDropout2D feature_dropout: write `h * (ones_like(h[:, :, :1, :1]) |> dropout(0.2))`, which drops whole channels
-AlphaDropout alpha_dropout FeatureAlphaDropout: it is not in the library; inside `if training`, at a rate of 0.2: `(where(bernoulli_like(x, 0.2), -1.7580993408, x) + 0.3516198682) / sqrt(0.8 * (1 + 0.2 * 3.0909132922))`
-GaussianNoise: write `x + 0.1 * normal_like(x)` inside `if training`
+AlphaDropout FeatureAlphaDropout: write `x |> alpha_dropout(0.05)`
+DropConnect: write `x |> dropconnect(dense(3), rate = 0.5)`
+DropPath StochasticDepth drop_path: write `x + (dense(4)(x) |> stochastic_depth(0.1))`
+SEBlock SqueezeExcitation squeeze_excite: write `h |> squeeze_excitation(ratio = 2)`
+GaussianNoise: write `x |> gaussian_noise(0.1)`
 GaussianDropout: write `x * (1 + 0.5 * normal_like(x))` inside `if training`, for a rate of 0.2: 0.5 is the root of 0.2 / 0.8
 DepthwiseConv2D DepthwiseConv1D depthwise_conv: write `h |> conv(4, kernel = 3, groups = 4)`: as many groups as channels
 SeparableConv2D SeparableConv1D separable_conv: write `h |> conv(4, kernel = 3, groups = 4, bias = false) |> conv(8, kernel = 1)`
