@@ -346,7 +346,8 @@ WHY = {
     "spectral_norm",
     "an update rule or a schedule": "accumulate adagrad adam adamw lookahead momentum rmsprop sgd heavy_ball rprop "
     "adadelta adamax nadam amsgrad radam adabelief yogi adafactor lars lamb lion sign_sgd muon "
-    "clip_each noise constant_rate cosine cyclic exponential_decay step_decay",
+    "clip_each noise sam backtracking ema newton_cg gauss_newton levenberg_marquardt lbfgs conjugate_gradient armijo "
+    "constant_rate cosine cyclic exponential_decay step_decay",
     "a word about distributions": "joint weighted log_density",
     "its derivative is chosen, and linear in what flows back": "round_through sign_through reverse_gradient "
     "clip_gradient",

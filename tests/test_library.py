@@ -41,6 +41,13 @@ ELSEWHERE = {
         ),
         "an update rule, not a function: against PyTorch, optax or its loop in test_optimizers.py",
     ),
+    **dict.fromkeys(
+        (
+            *("newton_cg", "gauss_newton", "levenberg_marquardt", "lbfgs", "conjugate_gradient", "armijo"),
+            *("sam", "backtracking", "ema"),
+        ),
+        "a rule of all parameters, or what it is made of: against closed forms and its loop in test_whole_rules.py",
+    ),
     **dict.fromkeys(("accumulate", "lookahead"), "a rule around an update rule: against its loop in test_updates.py"),
     **dict.fromkeys(
         ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "lecun_uniform", "orthogonal"),

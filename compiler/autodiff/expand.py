@@ -46,11 +46,12 @@ def expand(graph: Graph, max_nodes: int | None = None, iteration: bool = False) 
 
 
 def _value_alone(graph: Graph) -> None:
-    """Takes the rules off functions with a derivative of their own, in scans too."""
+    """Takes the rules off functions with a derivative of their own, in scans too, and the marks off vectors that an
+    optimizer's derivatives were taken by."""
     for node in graph.order(graph.outputs.values()):
         if node not in graph:  # gone with a rule that read it, or where it came to equal another
             continue
-        if node.op.name == "custom":
+        if node.op.name in ("custom", "point"):
             graph.replace(node, node.inputs[0])
         elif node.op.name == "scan":
             body: Body = node.attrs["body"]

@@ -11,7 +11,7 @@ from ..diagnostics import CompileError, Label, did_you_mean, error
 from ..ir.types import Dim, TypeProblem
 from ..source import Span
 from ..syntax import foreign, tree as syntax
-from . import custom, expressions, lookahead, statements, support, tensor_arguments, types, updaters
+from . import custom, expressions, lookahead, statements, subjects, support, tensor_arguments, types, updaters
 from .context import Context, located, poisoned, said, to_node
 from .scope import Frame
 from .values import (
@@ -24,6 +24,7 @@ from .values import (
     Distributed,
     Indexed,
     Instance,
+    Objective,
     Partial,
     Parts,
     Tensor,
@@ -62,6 +63,8 @@ def call(
         return apply_layer(c, frame, callee, given, span)
     if isinstance(callee, Updater):
         return updaters.apply_nested(c, frame, callee, given, span)
+    if isinstance(callee, Objective):
+        return subjects.ask(c, callee, given, span)
     if isinstance(callee, Declared):
         declaration = callee.declaration
         if isinstance(declaration, syntax.Fn):
@@ -338,6 +341,9 @@ def _make(
     if isinstance(declaration, syntax.Distribution):
         return Distributed(declaration, callee.unit, configuration)
     if isinstance(declaration, syntax.Optimizer):
+        for name, value in inner.names.items():  # `lookahead(adam)` is `lookahead(adam())`
+            if isinstance(value, Declared) and isinstance(value.declaration, syntax.Optimizer):
+                inner.names[name] = call(c, frame, value, [], span)
         return Updater(declaration, callee.unit, configuration, tuple(given))
     assert isinstance(declaration, syntax.Layer)
     owner = frame

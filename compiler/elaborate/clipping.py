@@ -7,9 +7,8 @@ all parameters together, is clipped where it says so (a mean over several batche
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from .. import ops
 from ..diagnostics import error
@@ -17,10 +16,8 @@ from ..ir.graph import Node
 from ..ir.rebuild import rebuild
 from ..source import Span
 from .context import Context
+from .subjects import Subject
 from .values import Tensor
-
-if TYPE_CHECKING:
-    pass
 
 Clip = Callable[[list[Tensor]], list[Tensor]]
 
@@ -31,29 +28,34 @@ class Clipping:
 
     c: Context
     clip: Clip | None
-    place: Node | None = None  # of what the optimizer that runs asked to have clipped
-    asked: Node | None = None
+    asked: dict[str, tuple[Node, Node]] = field(default_factory=dict)  # by the optimizer that runs: place and subject
     waiting: list[tuple[Node, Node, Node, Node]] = field(default_factory=list)  # formal, gradient, place, subject
     results: dict[str, Node] = field(default_factory=dict)  # path -> the new theta
 
-    def run(self, path: str, gradient: Node, rule: Callable[[Node], Node]) -> None:
-        """The update of one parameter by an optimizer, `rule`, of its gradient."""
-        if self.clip is None:
-            self.results[path] = rule(gradient)
-            return
-        formal = ops.make_formal(self.c.graph, gradient.type)
-        self.place = self.asked = None
-        self.results[path] = rule(formal)
-        if self.place is None or self.asked is None:
-            self.waiting.append((formal, gradient, formal, formal))
-        else:
-            self.waiting.append((formal, gradient, self.place, self.asked))
+    def run(self, subject: Subject, gradients: Sequence[Node], rule: Callable[[Node], Node]) -> None:
+        """The update of parameters by an optimizer, `rule`, of their gradients as one value."""
+        formals = list(gradients)
+        if self.clip is not None:
+            formals = [ops.make_formal(self.c.graph, gradient.type) for gradient in gradients]
+        self.asked = {}
+        made = subject.parts(rule(subject.join(formals)))
+        self.results.update(zip(subject.paths, made, strict=True))
+        for path, formal, gradient in zip(subject.paths, formals, gradients, strict=True):
+            self.waiting.append((formal, gradient, *self.asked.get(path, (formal, formal))))
 
-    def ask(self, x: Node, span: Span) -> Node:
-        """What stands for x, clipped. E0523 for the second of one optimizer."""
+    def ask(self, subject: Subject, x: Node, span: Span) -> Node:
+        """What stands for x, clipped. E0316, E0523 for the second of one optimizer."""
+        if subject.whole and x.type != subject.type:
+            raise error(
+                "E0316",
+                f"a gradient of all parameters is `{subject.type}`",
+                span,
+                f"this is `{x.type}`",
+                help="clip that",
+            )
         if self.clip is None:
             return x
-        if self.place is not None:
+        if any(path in self.asked for path in subject.paths):
             raise error(
                 "E0523",
                 "an optimizer clips once",
@@ -61,8 +63,9 @@ class Clipping:
                 "the second time",
                 help="clip the gradient, or what becomes of it",
             )
-        self.asked, self.place = x, ops.make_formal(self.c.graph, x.type)
-        return self.place
+        asked = [(ops.make_formal(self.c.graph, part.type), part) for part in subject.parts(x)]
+        self.asked.update(zip(subject.paths, asked, strict=True))
+        return subject.join([place for place, _ in asked])
 
     def close(self) -> dict[str, Node]:
         """The new value of each parameter; the states of the optimizers are put right."""

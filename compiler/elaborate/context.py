@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from ..source import Span
 from . import meant
 from .library import Library
 from .scope import Frame
-from .values import POISON, Argument, Distributed, Tensor, Value, holds_tensor
+from .values import POISON, Argument, Distributed, Objective, Tensor, Value, holds_tensor
 
 if TYPE_CHECKING:
     from .clipping import Clipping
@@ -94,6 +94,7 @@ class Context:
         self.open_scans: list[OpenScan] = []  # scans whose iteration is being elaborated, the outermost first
         self.current: Pass  # what the pass that runs has given so far
         self.clipping: Clipping | None = None  # of the update that is being elaborated
+        self.functions: Mapping[str, Objective] = {}  # values of the model that an optimizer may be given, by name
         self.checking_outputs = False  # outputs are evaluated in the training pass too
 
     # --- variables

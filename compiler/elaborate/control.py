@@ -201,6 +201,7 @@ def for_(c: Context, frame: Frame, statement: syntax.For) -> None:
             help="give the loop variable another name",
         )
     scan.fresh(frame, statement.name, statement.name_span)
+    frame.loops.discard(statement.name)
     start, found = len(c.graph), len(c.problems.errors)
     for iteration, value in enumerate(iterations):
         frame.names[statement.name] = value
@@ -215,6 +216,7 @@ def for_(c: Context, frame: Frame, statement: syntax.For) -> None:
             total = start + max(1, len(c.graph) - start) * len(iterations)
             if total > c.max_nodes:
                 raise too_many(total, c.max_nodes, statement.over.span)
+    frame.loops.add(statement.name)
 
 
 def _iterations(statement: syntax.For, over: Value) -> Sequence[Any]:

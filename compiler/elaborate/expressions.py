@@ -190,7 +190,7 @@ def lookup(c: Context, frame: Frame, name: str, span: Span | None) -> Value:
         return builtins.BUILTINS[name]
     if name in frame.terms:
         return frame.terms[name]
-    return None
+    return c.functions.get(name) if frame.kind in ("train", "configuration") else None
 
 
 PARTS = "write `size(x, 0)` for a size, `transpose(x)` for a transpose"

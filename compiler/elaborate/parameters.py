@@ -215,7 +215,9 @@ def state(c: Context, frame: Frame, statement: syntax.State) -> None:
         frame.states[statement.name] = StateSlot("", type, node, labels)
         return
     if frame.kind == "optimizer":
-        path, which = f"{frame.path}/{statement.name}/{frame.subject}", "optimizer"
+        assert frame.subject is not None
+        of = "" if frame.subject.whole else f"/{frame.subject.paths[0]}"
+        path, which = f"{frame.path}/{statement.name}{of}", "optimizer"
     else:
         path, which = _path(frame, statement.name), "state"
     fresh = path not in c.module.variables

@@ -118,6 +118,9 @@ def _scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
         return
     length, label, reverse = _iterations(statement, over)
     fresh(frame, statement.name, statement.name_span)
+    if statement.name in frame.loops:  # a `for` that has ended needs its variable no more
+        del frame.names[statement.name]
+        frame.loops.remove(statement.name)
     if statement.name in frame.names or statement.name in frame.states:
         raise error(
             "E0370",

@@ -16,6 +16,7 @@ from .values import Configuration, Instance, Label, Tensor, Updater, Value
 
 if TYPE_CHECKING:
     from .scan import OpenScan
+    from .subjects import Subject
 
 _numbers = itertools.count(1)
 
@@ -55,8 +56,9 @@ class Frame:
     undecided: Span | None = None  # the same for a run-time `if` alone
     fixed: bool = False  # `training` was given by a call
     unnamed: list[Instance] = field(default_factory=list)  # instances that the running statement made
+    loops: set[str] = field(default_factory=set)  # variables of a `for` that has ended
     taken: set[str] = field(default_factory=set)  # paths given to instances
-    subject: str = ""  # of an optimizer: the parameter it updates
+    subject: Subject | None = None  # of an optimizer: what it updates
     nested: list[tuple[Updater, str]] = field(
         default_factory=list
     )  # of an optimizer: those it applies, and their names

@@ -185,6 +185,7 @@ def assign(c: Context, frame: Frame, target: syntax.Expr, value: Value) -> None:
         value = None
     if name not in frame.names:
         hides(c, frame, name, target.span)
+    frame.loops.discard(name)
     frame.names[name] = value
 
 

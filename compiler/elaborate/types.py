@@ -16,14 +16,14 @@ DTYPES = ("float", "int", "bool")
 
 
 def check_dtype(type: syntax.Type) -> str:
-    """The dtype of an annotation. `vector` waits for a later version."""
+    """The dtype of an annotation. `vector` is for what a statement trains as a whole: E0521."""
     if type.dtype == "vector":
         raise error(
             "E0521",
-            "rules over all parameters as one vector are not in this version",
+            "`vector[n]` is all that a statement trains: the type of `theta` and `g` in an optimizer, of g in a clip",
             type.span,
-            "`vector[n]` here",
-            help="`theta` without a type is one parameter at a time",
+            "not of this",
+            help="a tensor of one dimension is `float[n]`",
         )
     if type.dtype not in DTYPES:
         word = Span(type.span.source, type.span.start, type.span.start + len(type.dtype))

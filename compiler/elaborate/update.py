@@ -15,8 +15,9 @@ from . import calls, expressions, paths, tensor_arguments, updaters
 from .clipping import Clipping
 from .context import Context, to_node
 from .scope import Frame
+from .subjects import Subject, is_vector, takes_whole
 from .train import Plan
-from .values import Argument, Declared, Partial, Parts, Tensor, Updater, Value, kind
+from .values import Argument, Declared, Objective, Partial, Parts, Tensor, Updater, Value, kind
 
 
 def update(c: Context, plan: Plan, objective_of: Any) -> None:
@@ -45,6 +46,10 @@ def update(c: Context, plan: Plan, objective_of: Any) -> None:
     objective: Node | None = objective_of(_objective_name(first), first.objective.span)
     if objective is None:
         return
+    c.functions = {
+        **{name: Objective(node) for name, node in c.module.names.items() if node.dtype == "float"},
+        "loss": Objective(),
+    }
     with c.within("part", "update", None):
         groups = _groups(c, plan, known, frozen)
     trained = [path for group in groups for path in group[1]]
@@ -72,11 +77,10 @@ def update(c: Context, plan: Plan, objective_of: Any) -> None:
     with c.within("part", "update", None):
         for statement, group, updater in groups:
             with c.at(plan.frame, statement.span):
-                for path in group:
-                    if path in by_path:
-                        rule = partial(_updated, c, plan.frame, updater, path, statement.using.span)
-                        clipping.run(path, by_path[path], rule)
-        c.clipping = None
+                for subject in _subjects(c, updater, [path for path in group if path in by_path], objective):
+                    rule = partial(_updated, c, plan.frame, updater, subject, statement.using.span)
+                    clipping.run(subject, [by_path[path] for path in subject.paths], rule)
+        c.clipping, c.functions = None, {}
         c.graph.outputs.update({f"next/{path}": theta for path, theta in clipping.close().items()})
 
 
@@ -227,7 +231,7 @@ def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Seque
     whole = False
     if isinstance(function, Declared) and isinstance(function.declaration, syntax.Fn):
         parameters = function.declaration.configuration
-        whole = bool(parameters) and parameters[0].type is not None and parameters[0].type.dtype == "vector"
+        whole = bool(parameters) and is_vector(parameters[0].type)
     subjects: list[Any] = [Parts(tuple(gradients))] if whole else list(gradients)
     results: list[Tensor] = []
     for subject in subjects:
@@ -246,7 +250,16 @@ def _clipped(c: Context, frame: Frame, setting: syntax.Setting, gradients: Seque
     return results
 
 
-def _updated(c: Context, frame: Frame, updater: Updater, path: str, span: Span, gradient: Node) -> Node:
-    theta = c.module.variables[path].node
-    values = {"theta": theta, "g": gradient, "t": c.step()}
-    return updaters.apply_updater(c, frame, updater, values, updater.declaration.name, path, span)
+def _subjects(c: Context, updater: Updater, paths: Sequence[str], objective: Node) -> list[Subject]:
+    """Each parameter by itself, or all as one vector for a rule that takes it."""
+    leaves = [c.module.variables[path].node for path in paths]
+    if takes_whole(updater):
+        return [Subject(tuple(paths), tuple(leaves), objective, whole=True)] if paths else []
+    return [Subject((path,), (leaf,), objective) for path, leaf in zip(paths, leaves, strict=True)]
+
+
+def _updated(c: Context, frame: Frame, updater: Updater, subject: Subject, span: Span, gradient: Node) -> Node:
+    values = {"theta": subject.theta(), "g": gradient, "t": c.step()}
+    name = updater.declaration.name
+    path = frame.take_name(name) if subject.whole else name
+    return updaters.apply_updater(c, frame, updater, values, path, subject, span)

@@ -2,7 +2,7 @@
 
 static value = bool | int | float | str | none | Dim | tuple | list | Range
 value        = static value | Tensor | Parts | Indexed
-             | Function | Partial | Maker | Instance | Distributed | Updater
+             | Function | Partial | Maker | Instance | Distributed | Updater | Objective
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..ir.place import Place
     from .library import Unit
     from .scope import Frame
+    from .subjects import Subject
 
 Value = Any  # one of the kinds above
 
@@ -203,6 +204,15 @@ def holds_tensor(value: Value) -> bool:
     return isinstance(value, Tensor | Parts | Indexed)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Objective:
+    """A value of the model as a function of theta: `loss` of an optimizer. In a first list, `curvature = loss`, it is
+    not known yet what theta is; a node of None is the objective of the statement."""
+
+    node: Node | None = None
+    subject: Subject | None = None
+
+
 class Poison:
     """The value of a name whose definition was in error: whatever uses it stays silent."""
 
@@ -254,5 +264,6 @@ def kind(value: Value) -> str:
         Reversed: "an order of iterations",
         Indexed: "an indexed name",
         Parts: "a gradient of several parts",
+        Objective: "a function of theta",
     }
     return names.get(type(value), "a value of another kind")

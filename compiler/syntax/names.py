@@ -381,7 +381,12 @@ Lion: write `minimize loss using lion(1e-4)`
 Adafactor: write `minimize loss using adafactor(1e-2)`
 Muon: write `minimize loss over *.W using muon(2e-2)`
 signum signSGD: write `minimize loss using sign_sgd(1e-3, beta = 0.9)`
-ASGD Ftrl shampoo soap prodigy sophia LBFGS lbfgs: it is not in the library: `minimize loss using adam(1e-3)`, or an `optimizer` of your own
+LBFGS: write `minimize loss using lbfgs()`
+LevenbergMarquardt: write `minimize loss using levenberg_marquardt(prediction)`, of a value of the model
+GaussNewton: write `minimize loss using gauss_newton(prediction)`, of a value of the model
+NewtonCG newton: write `minimize loss using newton_cg()`
+SAM: write `minimize loss using sam(adam(1e-3))`
+ASGD SWA Ftrl shampoo soap prodigy sophia: it is not in the library: `minimize loss using adam(1e-3)`, or an `optimizer` of your own
 Momentum nesterov: write `minimize loss using momentum(1e-2, nesterov = true)`
 decoupled_weight_decay add_decayed_weights: write `minimize loss using adamw(1e-3, decay = 1e-2)`
 weight_decay: write `minimize loss using adamw(1e-3, decay = 1e-2)`; for other optimizers `penalty: l2(5e-3) on *.W`, half of the weight decay
@@ -410,7 +415,7 @@ EarlyStopping early_stopping EarlyStop: write `stop: patience(5, on = validation
 ModelCheckpoint CSVLogger TensorBoard: the run folder has them: `dlc train SPEC`
 MultiSteps apply_every gradient_accumulation: write `minimize loss using accumulate(adam(1e-3), turns = 4)`
 Lookahead: write `minimize loss using lookahead(adam(1e-3))`
-ema EMA ExponentialMovingAverage: write a `state` and `<-` in a layer, as `batch_norm()` does
+EMA ExponentialMovingAverage AveragedModel: write `minimize loss using ema(adam(1e-3), decay = 0.999)`
 L1: write `penalty: l1(1e-4) on *.W`
 L2 regularizers: write `penalty: l2(1e-4) on *.W`
 l1_l2 L1L2: write `penalty: l1(1e-4) on *.W` and `penalty: l2(1e-4) on *.W`

@@ -34,7 +34,7 @@ def _pair(c: Context, y: Argument, x: Argument) -> tuple[Node, Node]:
             more=[(x.span, "its derivative with respect to this would always be zero")],
             help="differentiate with respect to something that it is computed from",
         )
-    if by.node.op.name in ("input", "variable"):
+    if by.node.op.name in ("input", "variable", "point"):
         return target.node, by.node
     leaf = ops.cut(by.node)
     return rebuild(c.graph, [target.node], {by.node: leaf})[0], leaf

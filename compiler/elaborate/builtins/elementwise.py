@@ -261,7 +261,11 @@ def clipped(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
             "not here",
             help="`clamp(x, lo, hi)` keeps a value within limits; `clip: global_norm(1.0)` clips gradients",
         )
-    return Tensor(c.clipping.ask(value.node, span), value.labels)
+    asks: Frame | None = frame
+    while asks is not None and asks.subject is None:  # an fn asks for the optimizer that calls it
+        asks = asks.caller
+    assert asks is not None and asks.subject is not None
+    return Tensor(c.clipping.ask(asks.subject, value.node, span), value.labels)
 
 
 def _distribution(c: Context, frame: Frame, argument: Argument) -> Distributed:

@@ -1,0 +1,382 @@
+"""Rules of all parameters as one vector, which ask the objective elsewhere: against closed forms, SciPy and loops."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import dlc
+import numpy as np
+import pytest
+from scipy import optimize
+
+SPECS = Path(__file__).parents[1] / "specs"
+ROWS, N = 80, 8
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(ROWS, N)) * np.arange(1, N + 1) / 3
+Y = X @ RNG.normal(size=N) + RNG.normal(size=ROWS)
+HITS = (Y > 0).astype(float)
+A = np.c_[X, np.ones(ROWS)]  # the bias is the last parameter
+
+RIDGE = """
+    model ridge {
+        input x: float[batch, 8]; target y: float[batch]
+        m = (x |> dense(1))[:, 0]
+        residual = m - y
+        y ~ normal(m, 1)
+    }
+    train { minimize loss using RULE; penalty: l2(1e-3) on *.W; batch: all }
+"""
+LOGISTIC = """
+    model logistic {
+        input x: float[batch, 8]; target y: float[batch]
+        z = (x |> dense(1))[:, 0]
+        y ~ bernoulli(logits = z)
+    }
+    train { minimize loss using RULE; penalty: l2(1e-2) on *; batch: all }
+"""
+
+
+def ridge(w: Any) -> tuple[float, Any]:
+    r = A @ w - Y
+    return r @ r / 2 / ROWS + 1e-3 * (w[:N] @ w[:N]), A.T @ r / ROWS + 2e-3 * np.r_[w[:N], 0]
+
+
+def logistic(w: Any) -> tuple[float, Any]:
+    z = A @ w
+    return np.logaddexp(0, z).mean() - (HITS * z).mean() + 1e-2 * w @ w, A.T @ (
+        1 / (1 + np.exp(-z)) - HITS
+    ) / ROWS + 2e-2 * w
+
+
+def logistic_curvature(w: Any) -> Any:
+    p = 1 / (1 + np.exp(-A @ w))
+    return (A.T * (p * (1 - p))) @ A / ROWS + 2e-2 * np.eye(N + 1)
+
+
+def best(name: str) -> Any:
+    """Ridge regression in closed form, logistic regression by Newton's method until nothing moves."""
+    if name == "ridge":
+        return np.linalg.solve(A.T @ A / ROWS + 2e-3 * np.diag([1.0] * N + [0]), A.T @ Y / ROWS)
+    w = optimize.minimize(logistic, np.zeros(N + 1), jac=True, method="BFGS").x
+    for _ in range(20):
+        w = w - np.linalg.solve(logistic_curvature(w), logistic(w)[1])
+    return w
+
+
+def trainer(text: str, precision: str = "float64", **options: Any) -> Any:
+    return dlc.Trainer(dlc.compile(text, precision=precision, **options), device="cpu", seed=1)
+
+
+def weights(trained: Any) -> Any:
+    return np.r_[np.array(trained.parameters["dense.W"])[:, 0], np.array(trained.parameters["dense.b"])]
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "updates"),
+    [
+        ("ridge", "lbfgs()", 40),
+        ("ridge", "newton_cg(damping = 0, iterations = 12)", 1),
+        ("ridge", "newton_cg()", 6),
+        ("ridge", "backtracking(newton_cg(damping = 0, iterations = 12))", 1),
+        ("ridge", "gauss_newton(residual)", 6),
+        ("ridge", "levenberg_marquardt(residual)", 8),
+        ("logistic", "lbfgs()", 40),
+        ("logistic", "lbfgs(memory = 4)", 60),
+        ("logistic", "newton_cg(damping = 0, iterations = 12)", 15),
+        ("logistic", "backtracking(newton_cg(damping = 0, iterations = 12))", 12),
+    ],
+)
+def test_the_optimum_is_reached_to_1e_8(name: str, rule: str, updates: int) -> None:
+    text, y = (RIDGE, Y) if name == "ridge" else (LOGISTIC, HITS)
+    trained = trainer(text.replace("RULE", rule))
+    for _ in range(updates):
+        trained.step({"x": X, "y": y})
+    np.testing.assert_allclose(weights(trained), best(name), rtol=0, atol=1e-8)
+
+
+def test_lbfgs_takes_about_as_many_updates_as_scipy() -> None:
+    for text, y, function, name in ((RIDGE, Y, ridge, "ridge"), (LOGISTIC, HITS, logistic, "logistic")):
+        trained = trainer(text.replace("RULE", "lbfgs()"))
+        start = weights(trained)
+        asked: list[Any] = []
+
+        def recorded(w: Any, f: Any = function, asked: list[Any] = asked) -> Any:
+            asked.append(w.copy())
+            return f(w)
+
+        options = {"maxcor": 10, "ftol": 0, "gtol": 1e-12, "maxiter": 200}
+        optimize.minimize(recorded, start, jac=True, method="L-BFGS-B", options=options)
+        least = function(best(name))[0] + 1e-12
+        theirs = next(i for i, w in enumerate(asked, 1) if function(w)[0] < least)
+        ours = 0
+        while function(weights(trained))[0] >= least and ours < 200:
+            trained.step({"x": X, "y": y})
+            ours += 1
+        assert ours <= 1.2 * theirs
+
+
+# --- what a rule sees
+
+
+NET = """
+    RULES
+    model net {
+        input x: float[batch, 8]; target y: float[batch]
+        h = x |> dense(5) |> tanh |> dropout(0.3)
+        m = (h |> dense(1))[:, 0]
+        y ~ normal(m, 1)
+        metric error = mean(abs(m - y))
+    }
+    train { TRAIN }
+"""
+
+
+def net(train: str, rules: str = "") -> str:
+    return NET.replace("RULES", rules).replace("TRAIN", train)
+
+
+def operators(text: str) -> Counter[str]:
+    [training] = dlc.compile(text).model_proto().training_info
+    return Counter(node.op_type for node in training.algorithm.node)
+
+
+def test_the_objective_at_theta_is_that_of_the_step_with_its_draws_and_is_computed_once() -> None:
+    rule = """
+    optimizer looking(lr = 0.1)(theta: vector[n], g, loss) {
+        state seen: float = 0
+        state same: float = 0
+        seen <- loss(theta)
+        same <- sum(abs(grad(loss(theta), theta) - g))
+        theta <- theta - lr * g
+    }"""
+    text = net("minimize loss using looking(); penalty: l2(0.1) on *.W", rule)
+    trained = trainer(text)
+    for _ in range(3):
+        before = {path: np.array(trained.parameters[path]) for path in trained.parameters}
+        loss = trained.step({"x": X, "y": Y})["loss"]
+        squares = sum((value**2).sum() for path, value in before.items() if path.endswith("W"))
+        assert float(trained.state["looking/seen"]) == pytest.approx(loss + 0.1 * squares, rel=1e-14)
+        assert float(trained.state["looking/same"]) < 1e-13
+    plain = operators(net("minimize loss using sgd(0.1); penalty: l2(0.1) on *.W"))
+    looks = operators(text)
+    assert looks["MatMul"] + looks["Gemm"] == plain["MatMul"] + plain["Gemm"]
+    assert all(looks[name] == plain[name] for name in ("Tanh", "Where", "BitShift", "BitwiseXor"))
+
+
+def test_the_vector_has_the_parameters_in_order_and_its_states_exist_once() -> None:
+    rule = """
+    optimizer numbered()(theta: vector[n], g: vector[n], t) {
+        state count = 0
+        state last: float[2, n] = 0
+        last  <- stack([theta, g])
+        count <- count + arange(n)
+        theta <- count / t
+    }"""
+    trained = trainer(net("minimize loss using numbered()", rule))
+    start = {path: np.array(trained.parameters[path]) for path in trained.parameters}
+    trained.step({"x": X, "y": Y})
+    assert list(start) == ["dense.W", "dense.b", "dense[1].W", "dense[1].b"]
+    flat = np.concatenate([value.ravel() for value in start.values()])
+    np.testing.assert_array_equal(np.array(trained.state["numbered/last"])[0], flat)
+    assert [path for path in trained.state if "/" in path] == ["numbered/count", "numbered/last"]
+    made = np.concatenate([np.array(trained.parameters[path]).ravel() for path in start])
+    np.testing.assert_array_equal(made, np.arange(flat.size))
+
+
+def test_a_rule_of_one_parameter_works_on_the_parts_of_the_vector() -> None:
+    rule = "optimizer around(inner)(theta: vector[n], g, t) { theta <- inner(theta, g, t) }"
+    for inner in ("adam(1e-2)", "lamb(1e-2, decay = 0.1)", "accumulate(adam(1e-2), turns = 2)", "adafactor(1e-2)"):
+        one, two = (trainer(net(f"minimize loss using {made}", rule)) for made in (inner, f"around({inner})"))
+        for _ in range(6):
+            one.step({"x": X, "y": Y})
+            two.step({"x": X, "y": Y})
+        for path in one.parameters:
+            np.testing.assert_array_equal(one.parameters[path], two.parameters[path])
+        assert [f"around/{path}" for path in one.state if "/" in path] == [path for path in two.state if "/" in path]
+
+
+def test_each_statement_has_a_vector_of_its_own() -> None:
+    trained = trainer(
+        net("minimize loss over *.W using lbfgs(memory = 2); minimize loss over *.b using lbfgs(memory = 3)")
+    )
+    shapes = {path: np.shape(trained.state[path]) for path in trained.state if "/" in path}
+    assert shapes["lbfgs/S"] == (2, 45) and shapes["lbfgs[1]/S"] == (3, 6)
+
+
+def test_one_parameter_asks_the_objective_where_the_others_stay() -> None:
+    """A coordinate search: each parameter moves along its gradient if that alone lowers the objective."""
+    rule = """
+    optimizer careful(lr)(theta, g, loss) {
+        state before: float = 0
+        state after: float = 0
+        before <- loss(theta)
+        after  <- loss(theta - lr * g)
+        theta <- theta - lr * g
+    }"""
+    trained = trainer(RIDGE.replace("model", rule + "\n    model", 1).replace("RULE", "careful(0.1)"))
+    w = weights(trained)
+    g = ridge(w)[1]
+    trained.step({"x": X, "y": Y})
+    at = {"dense.W": np.r_[w[:N] - 0.1 * g[:N], w[N]], "dense.b": np.r_[w[:N], w[N] - 0.1 * g[N]]}
+    constant = np.log(2 * np.pi) / 2
+    for path, there in at.items():
+        assert float(trained.state[f"careful/before/{path}"]) == pytest.approx(ridge(w)[0] + constant, rel=1e-12)
+        assert float(trained.state[f"careful/after/{path}"]) == pytest.approx(ridge(there)[0] + constant, rel=1e-12)
+
+
+@pytest.mark.parametrize("clip", ["", "; clip: global_norm(0.3)", "; clip: each_norm(0.2)"])
+def test_sam_against_a_loop(clip: str) -> None:
+    trained = trainer(RIDGE.replace("RULE", f"sam(sgd(0.05), rho = 0.1){clip}"))
+    w = weights(trained)
+    for _ in range(20):
+        g = ridge(w)[1]
+        g = ridge(w + 0.1 * g / np.linalg.norm(g))[1]
+        if "global" in clip:
+            g = g * 0.3 / max(np.linalg.norm(g), 0.3)
+        elif clip:
+            g = np.r_[g[:N] * 0.2 / max(np.linalg.norm(g[:N]), 0.2), g[N] * 0.2 / max(abs(g[N]), 0.2)]
+        w = w - 0.05 * g
+        trained.step({"x": X, "y": Y})
+        np.testing.assert_allclose(weights(trained), w, rtol=0, atol=1e-12)
+
+
+def test_ema_against_a_loop() -> None:
+    trained = trainer(RIDGE.replace("RULE", "ema(sgd(0.05), decay = 0.9)"))
+    mean = point = weights(trained)
+    for t in range(1, 31):
+        point = point - 0.05 * ridge(point)[1]
+        keep = min(0.9, (t - 1) / t)
+        mean = keep * mean + (1 - keep) * point
+        trained.step({"x": X, "y": Y})
+        np.testing.assert_allclose(weights(trained), mean, rtol=0, atol=1e-12)
+
+
+def test_backtracking_and_levenberg_marquardt_never_raise_the_objective() -> None:
+    for rule in ("backtracking(sgd(30.0), trials = 20)", "levenberg_marquardt(residual, damping = 1e-6)"):
+        trained = trainer(RIDGE.replace("RULE", rule))
+        values = [ridge(weights(trained))[0]]
+        for _ in range(15):
+            trained.step({"x": X, "y": Y})
+            values.append(ridge(weights(trained))[0])
+        assert all(b <= a * (1 + 1e-12) for a, b in pairwise(values)) and values[-1] < values[0] / 2
+
+
+def test_a_function_of_the_model_and_the_hessian_of_it() -> None:
+    """Newton's method with the whole second derivative, as the reference of the language has it."""
+    rule = """
+    optimizer newton(curvature = loss, damping = 0.0)(theta: vector[n], g) {
+        H = hessian(curvature(theta), theta) + damping * eye(n)
+        theta <- theta - cholesky_solve(H, g[:, none])[:, 0]
+    }"""
+    text = LOGISTIC.replace("model", rule + "\n    model", 1)
+    trained = trainer(text.replace("RULE", "newton()"))
+    w = weights(trained)
+    for _ in range(5):
+        w = w - np.linalg.solve(logistic_curvature(w), logistic(w)[1])
+        trained.step({"x": X, "y": HITS})
+        np.testing.assert_allclose(weights(trained), w, rtol=0, atol=1e-9)
+
+
+# --- natural gradient
+
+
+NATURAL = """
+    self = -mean(sum(stop_gradient(softmax(logits)) * log_softmax(logits), axis = -1))
+    output probability"""
+
+
+def softmax(z: Any) -> Any:
+    e = np.exp(z - z.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def test_natural_gradient_on_digits_equals_a_loop() -> None:
+    """The Fisher matrix is Jᵀ (diag p - p pᵀ) J over the rows, for a net without dropout."""
+    hidden, rows, damping, iterations = 6, 64, 0.1, 8
+    text = (SPECS / "digits.dl").read_text("utf-8").replace("dropout(0.2)", "dropout(0.0)")
+    text = text.replace("|> relu", "|> tanh").replace("output probability", NATURAL.strip())
+    head = text.split("train digits")[0]
+    rule = f"newton_cg(curvature = self, damping = {damping}, iterations = {iterations})"
+    trained = trainer(f"{head}\ntrain {{ minimize loss using {rule} }}", hidden=hidden)
+    with np.load(SPECS / "data" / "digits.npz") as file:
+        x, y = file["x"][:rows].astype(float), file["y"][:rows]
+    paths = ("dense.W", "dense.b", "dense[1].W", "dense[1].b")
+    p = {path: np.array(trained.parameters[path]) for path in paths}
+    for _ in range(4):
+        h = np.tanh(x @ p["dense.W"] + p["dense.b"])
+        q = softmax(h @ p["dense[1].W"] + p["dense[1].b"])
+
+        def along(v: Any, p: Any = p, h: Any = h) -> Any:
+            dh = (1 - h**2) * (x @ v["dense.W"] + v["dense.b"])
+            return dh @ p["dense[1].W"] + h @ v["dense[1].W"] + v["dense[1].b"]
+
+        def back(u: Any, p: Any = p, h: Any = h) -> Any:
+            da = u @ p["dense[1].W"].T * (1 - h**2)
+            return {"dense.W": x.T @ da, "dense.b": da.sum(0), "dense[1].W": h.T @ u, "dense[1].b": u.sum(0)}
+
+        def flat(v: Any) -> Any:
+            return np.concatenate([v[path].ravel() for path in paths])
+
+        def shaped(v: Any, p: Any = p) -> Any:
+            found, at = {}, 0
+            for path in paths:
+                found[path] = v[at : at + p[path].size].reshape(p[path].shape)
+                at += p[path].size
+            return found
+
+        def fisher(v: Any, q: Any = q, along: Any = along, back: Any = back) -> Any:
+            z = along(shaped(v))
+            return flat(back((q * z - q * (q * z).sum(1, keepdims=True)) / rows)) + damping * v
+
+        g = flat(back((q - np.eye(10)[y]) / rows))
+        d, r, direction = np.zeros_like(g), g, -g
+        for _ in range(iterations):
+            bent = fisher(direction)
+            a = r @ r / (direction @ bent)
+            d, after = d + a * direction, r + a * bent
+            direction = (after @ after) / (r @ r) * direction - after
+            r = after
+        p = {path: p[path] + shaped(d)[path] for path in paths}
+        trained.step({"x": x, "y": y})
+        for path in paths:
+            np.testing.assert_allclose(trained.parameters[path], p[path], rtol=0, atol=1e-9)
+
+
+# --- how large, and going on
+
+
+@pytest.mark.parametrize("rule", ["sam(adam(1e-3))", "lbfgs(memory = 3, trials = 4)", "newton_cg(iterations = 4)"])
+def test_the_step_is_linear_in_the_layers(rule: str) -> None:
+    counts = []
+    for depth in (4, 8, 16):
+        layers = " |> dense(6) |> tanh" * depth
+        text = f"""
+        model m {{
+            input x: float[batch, 6]; target y: float[batch]
+            p = x{layers} |> dense(1)
+            y ~ normal(p[:, 0], 1)
+        }}
+        train {{ minimize loss using {rule} }}"""
+        counts.append(sum(operators(text).values()))
+    assert counts[2] - counts[1] <= 2.1 * (counts[1] - counts[0])
+
+
+@pytest.mark.parametrize("rule", ["lbfgs(memory = 3)", "sam(adam(1e-2))", "ema(adam(1e-2))"])
+def test_a_run_that_goes_on_is_the_unbroken_one(rule: str, tmp_path: Path) -> None:
+    program = dlc.compile(net(f"minimize loss using {rule}"))
+    data = {"x": X, "y": Y}
+    whole = dlc.Trainer(program, device="cpu", seed=3)
+    for _ in range(8):
+        whole.step(data)
+    half = dlc.Trainer(program, device="cpu", seed=3)
+    for _ in range(4):
+        half.step(data)
+    half.save(tmp_path / "half.onnx")
+    rest = dlc.Trainer(tmp_path / "half.onnx", device="cpu")
+    for _ in range(4):
+        rest.step(data)
+    for path in whole.state:
+        np.testing.assert_array_equal(whole.state[path], rest.state[path])
