@@ -136,7 +136,7 @@ def apply_updater(
     theta = values["theta"]
     try:
         with c.deeper(what, span), c.within("call", declaration.name, span, updater.given):
-            with c.within("turn", subject, None):
+            with c.within("turn", "all" if subject.whole else subject.paths[0], None):
                 statements.run(c, inner, declaration.body)
             result = inner.names["theta"]
     except CompileError as problem:
