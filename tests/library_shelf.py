@@ -58,6 +58,35 @@ def focal_of_torch(torch: Any, x: Any, k: Any) -> Any:
     return torch.mean(-((1 - log_p.exp()) ** 2) * log_p)
 
 
+def cosines(x: Any, y: Any) -> Any:
+    return (unit_rows(x) * unit_rows(y)).sum(-1)
+
+
+def unit_rows(x: Any) -> Any:
+    return x / np.sqrt((x**2).sum(-1, keepdims=True))
+
+
+def distance(x: Any, y: Any) -> Any:
+    return np.sqrt(((x - y) ** 2).sum(-1))
+
+
+def labelled_pairs(number: int, count: int) -> list[Dims]:
+    [x] = ranks(1)(number, 1)
+    return [x, x, x[:-1]]
+
+
+def paired(x: Any, y: Any) -> Any:
+    """Row i of x among all rows of y, by logs of probabilities."""
+    return mean(-np.diagonal(special.log_softmax(x @ y.T / 0.5, -1)))
+
+
+def cycled(x: Any, step: Any) -> Any:
+    share = min((step - 1) / 8, 1)
+    if share < 0.25:
+        return x * (0.04 + 0.96 * np.sin(np.pi * share / 0.5) ** 2)
+    return x * (4e-6 + (1 - 4e-6) * np.cos(np.pi * (share - 0.25) / 1.5) ** 2)
+
+
 SCHEDULE = "PyTorch's schedules are objects that set a number in an optimizer: no function of the peak"
 
 # fmt: off
@@ -156,4 +185,46 @@ SHELF_CASES = {
     "restarts": Case("out = restarts(x, 5, low = y)", lambda x, y, step: (
         y + (x - y) * np.cos(np.pi * ((step - 1) % 5) / 10) ** 2), "x y", numbers, stepped=True, torch=SCHEDULE,
         points="an update rule or a schedule"),
+    "piecewise": Case("out = piecewise([x, y, x * y], ends = [3, 7])", lambda x, y, step: (
+        x if step <= 3 else y if step <= 7 else x * y), "x y", numbers, stepped=True, torch=SCHEDULE,
+        points="an update rule or a schedule"),
+    "one_cycle": Case("out = one_cycle(x, over = 8, rise = 0.25)", cycled, "x", numbers, stepped=True, torch=SCHEDULE,
+                      points="an update rule or a schedule"),
+    # more losses and penalties, and an initialiser without draws
+    "cosine_embedding": Case(
+        "out = cosine_embedding(x, y, 2 * t - 1, margin = 0.1)",
+        lambda x, y, t: mean(np.where(t > 0, 1 - cosines(x, y), np.maximum(cosines(x, y) - 0.1, 0))), "x y t",
+        labelled_pairs, scalar, least={"e": 2},
+        edge=lambda x, y, t: np.minimum(np.abs(cosines(x, y) - 0.1), np.minimum(
+            distance(x, 0), distance(y, 0)) - 0.1) if x.size else 1,
+        torch=lambda torch, x, y, t: torch.nn.functional.cosine_embedding_loss(
+            x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1]), 2 * t.reshape(-1) - 1, 0.1),
+        points="normalize and a maximum, which have their own"),
+    "contrastive": Case(
+        "out = contrastive(x, y, t, margin = 2)",
+        lambda x, y, t: mean(np.where(t > 0, distance(x, y) ** 2, np.maximum(2 - distance(x, y), 0) ** 2)) / 2,
+        "x y t", labelled_pairs, scalar, least={"e": 1}, edge=lambda x, y, t: np.minimum(
+            np.abs(2 - distance(x, y)), distance(x, y) - 0.1) if x.size else 1,
+        torch=lambda torch, x, y, t: torch.mean(torch.where(
+            t > 0, ((x - y) ** 2).sum(-1), torch.relu(2 - torch.linalg.vector_norm(x - y, dim=-1)) ** 2)) / 2,
+        points="squares below a maximum, which has its own"),
+    "info_nce": Case("out = info_nce(x, y, temperature = 0.5)", paired, "x y", lambda n, count: [("d", "e")] * 2,
+                     scalar, least={"d": 1, "e": 1}, torch=lambda torch, x, y: torch.nn.functional.cross_entropy(
+                         x @ y.mT / 0.5, torch.arange(len(x))), points="a cross entropy"),
+    "activity": Case("out = activity(x, 0.3)", lambda x: 0.3 * np.abs(x).sum() / len(x) if len(x) else np.nan,
+                     shapes=ranks(1), result=scalar, edge=away(0), least=dict.fromkeys("abcde", 1),
+                     torch=lambda torch, x: 0.3 * x.abs().sum() / len(x), points="the absolute value"),
+    "anchored": Case("out = anchored(x, y, 0.3)", lambda x, y: 0.3 * ((x - y) ** 2).sum(), "x y",
+                     lambda n, count: [*ranks(0)(n, 1)] * 2, scalar,
+                     torch=lambda torch, x, y: 0.3 * ((x - y) ** 2).sum(), points="squares"),
+    "identity": Case("out = x @ identity(y, gain = 2)", lambda x, y: 2 * x @ np.eye(*y.shape), "x y",
+                     lambda n, count: [("d", "e"), ("e", "3")], lambda x, y: (x[0], "3"), given="y",
+                     points="a constant",
+                     torch=lambda torch, x, y: x @ (2 * torch.nn.init.eye_(torch.empty_like(y)))),
+    "kl_categorical": Case(
+        "out = kl_categorical(categorical(x), categorical(y))",
+        lambda x, y: special.rel_entr(special.softmax(x, -1), special.softmax(y, -1)).sum(-1) if x.size else x[..., 0],
+        "x y", ranks(1), lambda x, y: x[:-1], least=dict.fromkeys("abcde", 1), points="a sum of softmax",
+        torch=lambda torch, x, y: torch.distributions.kl_divergence(
+            torch.distributions.Categorical(logits=x), torch.distributions.Categorical(logits=y))),
 }

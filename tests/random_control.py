@@ -144,9 +144,13 @@ def started(d: Draft) -> None:
             "lecun_uniform",
             "uniform(-0.5, 0.5)",
             "laplace(0, 0.3)",
+            "identity(gain = 0.5)",
+            "sparse(count = 1)",
+            "spectral_radius(radius = 0.5)",
         ]
     )
-    d.let(f"{a} |> dense(2, weights = {weights}) |> sin", (*a.shape[:-1], 2), 1.0, (a,))
+    width = a.shape[-1] if "radius" in weights else 2
+    d.let(f"{a} |> dense({width}, weights = {weights}) |> sin", (*a.shape[:-1], width), 1.0, (a,))
 
 
 @construct

@@ -89,6 +89,20 @@ def gated_channels(d: Draft) -> None:
 
 
 @construct
+def pairs_of_rows(d: Draft) -> None:
+    a = d.value(lambda v: v.rank == 2 and isinstance(v.shape[1], int) and v.named)
+    loss = d.random.choice([f"info_nce({a}, 0.3 * {a}, temperature = 2)", f"activity({a}, 0.1)"])
+    d.let(f"{a} * tanh({loss})", a.shape, a.bound, (a,), rows=False)
+
+
+@construct
+def towards_a_value(d: Draft) -> None:
+    a = d.value()
+    text = d.random.choice([f"anchored({a}, 0.5, 0.01)", f"anchored({a}, 0.3 * {a}, 0.01)"])
+    d.let(f"tanh({text}) * {a}", a.shape, a.bound, (a,), rows=False)
+
+
+@construct
 def directions(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 0 and isinstance(v.shape[-1], int))
     d.let(f"{a} |> weight_norm(dense(2)) |> tanh", (*a.shape[:-1], 2), 1.0, (a,))
@@ -103,6 +117,9 @@ def losses_of_numbers(d: Draft) -> None:
             "logistic_loss({a}, -1.0)",
             "triplet({a}, 0.3 * {a}, 0.2 - {a})",
             "focal({a}, argmax({a}, axis = -1))",
+            "cosine_embedding({a} + 0.2, 0.3 * {a} - 1, 1, margin = 0.1)",
+            "contrastive({a}, 0.3 - {a}, 0, margin = 2)",
+            "kl_categorical(categorical({a}), categorical(0.5 - {a}))",
         ]
     )
     d.let(f"{a} * tanh({loss.format(a=a)})", a.shape, a.bound, (a,), rows=False)

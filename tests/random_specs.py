@@ -66,6 +66,9 @@ def random_spec(seed: int) -> str:
         d.lines.append("output ddx = grad(sum(dx * sin(dx)), x)")
     _losses(d)
     train = d.random.choice([*TRAIN.values(), GROUPS, CLIPPED])
+    train = train.replace("over *.W", "over last.W").replace(
+        "over not *.W", "over last.b"
+    )  # what every loss depends on
     if train is CLIPPED:
         d.above["halved"] = HALVED
     body = "\n    ".join([*inputs, *d.lines])

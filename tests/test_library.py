@@ -50,7 +50,17 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(("accumulate", "lookahead"), "a rule around an update rule: against its loop in test_updates.py"),
     **dict.fromkeys(
-        ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "lecun_uniform", "orthogonal"),
+        (
+            "glorot_uniform",
+            "glorot_normal",
+            "he_uniform",
+            "he_normal",
+            "lecun_normal",
+            "lecun_uniform",
+            "orthogonal",
+            "sparse",
+            "spectral_radius",
+        ),
         "a draw, without a value to hold it against: its distribution over 25 shapes, below",
     ),
 }
@@ -375,6 +385,32 @@ def test_orthogonal(swept):
         small = (q @ q.T if rows <= columns else q.T @ q) / 4
         np.testing.assert_allclose(small, np.eye(min(rows, columns)), atol=1e-12)
         swept("orthogonal")
+
+
+def test_sparse(swept):
+    """So many of what feeds each unit, elsewhere zeros; which ones is random, and the others are normal."""
+    shapes = [*shapes_to_start(2), (200, 30)]
+    for w, (n, units) in zip(started_together("sparse(count = 3, std = 2)", shapes), shapes, strict=True):
+        assert np.array_equal((w != 0).sum(0), np.full(units, min(n, 3)))
+        swept("sparse")
+    assert stats.kstest(w[w != 0], stats.norm(0, 2).cdf).pvalue > 0.01
+    assert stats.kstest(np.nonzero(w)[0] / 200, "uniform").pvalue > 0.01
+
+
+def test_spectral_radius(swept):
+    sizes = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 25, 30, 40, 60, 100]
+    for w in started_together("spectral_radius(radius = 0.7)", [(n, n) for n in sizes]):
+        assert np.abs(np.linalg.eigvals(w)).max() == pytest.approx(0.7, rel=1e-9)
+        swept("spectral_radius")
+    assert stats.kstest((w / w.std()).ravel(), "norm").pvalue > 0.01
+
+
+def test_spectral_radius_by_stock_initialization_in_float32():
+    text = "model m {\n input x: float[b]\n param w: float[50, 50] init spectral_radius\n loss = sum(w) * mean(x)\n}"
+    program = dlc.compile(text + "\ntrain { minimize loss using sgd(0.1) }")
+    for seed in range(3):
+        w = np.asarray(dlc.Trainer(program, device="cpu", seed=seed).parameters["w"], np.float64)
+        assert np.abs(np.linalg.eigvals(w)).max() == pytest.approx(0.9, rel=1e-5)
 
 
 def test_orthogonal_by_stock_initialization_in_float32():

@@ -33,10 +33,12 @@ STATED: dict[str, tuple[str, str, list[float], list[float]]] = {
     "binary_cross_entropy": ("loss = binary_cross_entropy(z, y)", "numbers from 0 to 1", [0, 0.25, 1], [-0.001, 1.001]),
     "focal": ("loss = focal(w, y)", "0 or 1", [0, 1], [-1, 2]),
     "logistic_loss": ("loss = logistic_loss(z, y)", "-1 or 1", [-1, 1], [-1.001, 0, 0.5, 1.001, 2]),
+    "cosine_embedding": ("loss = cosine_embedding(w, 2 - w, y)", "-1 or 1", [-1, 1], [-1.001, 0, 0.5, 1.001, 2]),
+    "contrastive": ("loss = contrastive(w, 2 - w, y)", "0 or 1", [0, 1], [-1, -0.001, 0.5, 1.001, 2]),
     "hinge": ("loss = hinge(z, y)", "-1 or 1", [-1, 1], [-1.001, 0, 0.5, 1.001, 2]),
 }
 # These take every number.
-ANY = {"normal", "laplace", "squared", "absolute", "huber", "pinball", "triplet"}
+ANY = {"normal", "laplace", "squared", "absolute", "huber", "pinball", "triplet", "info_nce", "activity"}
 SCORES = {"accuracy"}  # no loss: what is no class is no hit
 LABELS = {"categorical", "cross_entropy", "focal"}
 
@@ -54,7 +56,10 @@ def declared(kind: type, file: str = "*.dl") -> set[str]:
 
 
 def test_no_distribution_or_loss_is_forgotten() -> None:
-    assert {*STATED} | ANY | SCORES == declared(syntax.Distribution) | declared(syntax.Fn, "losses.dl") - {"kl_normal"}
+    assert {*STATED} | ANY | SCORES == declared(syntax.Distribution) | declared(syntax.Fn, "losses.dl") - {
+        "kl_normal",
+        "kl_categorical",
+    }
     stated = {
         d.name
         for path in standard_folder().glob("*.dl")

@@ -137,6 +137,7 @@ SCHEDULES = {
     "ConstantLR": lambda of, by: of.ConstantLR(by),
     "ExponentialLR": lambda of, by: of.ExponentialLR(by, 0.99),
     "StepLR": lambda of, by: of.StepLR(by, 100),
+    "OneCycleLR": lambda of, by: of.OneCycleLR(by, 1e-3, 20, cycle_momentum=False),
     "MultiStepLR": lambda of, by: of.MultiStepLR(by, [30, 80]),
 }
 

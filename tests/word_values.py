@@ -174,7 +174,6 @@ VALUES: dict[str, Of | tuple[str, Of]] = {
     "theta[y, y]": lambda o: o.theta[o.y, o.y],
     "top_values(x, 2)": lambda o: o.torch.topk(o.x, 2).values,
     "top(x, 2)": lambda o: o.torch.topk(o.x, 2).indices,
-    "eye(3)": lambda o: o.numpy.identity(3),
     "one_hot(y, 3)": lambda o: o.F.one_hot(o.y, 3),
     "sum(x[..., none] > arange(3), axis = -1)": lambda o: o.torch.searchsorted(o.torch.arange(3.0).double(), o.x),
     "sum(x[..., none] >= arange(3), axis = -1)": lambda o: o.numpy.digitize(o.np(o.x), [0, 1, 2]),
@@ -302,6 +301,10 @@ VALUES: dict[str, Of | tuple[str, Of]] = {
     "bernoulli(logits = x)": density("Bernoulli", "bits", logits=lambda o: o.x),
     "categorical(logits = logits)": density("Categorical", "y", logits=lambda o: o.logits),
     "poisson(rate = exp(x))": density("Poisson", "counts", rate=lambda o: o.torch.exp(o.x)),
+    "info_nce(normalize(a), normalize(b), temperature = 0.1)": lambda o: o.F.cross_entropy(
+        o.F.normalize(o.a) @ o.F.normalize(o.b).mT / 0.1, o.torch.arange(len(o.a))),
+    "kl_categorical(categorical(logits), categorical(2 * logits))": lambda o: o.torch.distributions.kl_divergence(
+        *(o.torch.distributions.Categorical(logits=z) for z in (o.logits, 2 * o.logits))),
     "kl_normal(normal(0, 1), normal(1, 2))": lambda o: o.torch.distributions.kl_divergence(
         o.torch.distributions.Normal(0.0, 1.0), o.torch.distributions.Normal(1.0, 2.0)),
     "logsumexp(log_softmax(logits) + log_density(normal(k[:, 0], 1), t[:, none]), axis = -1)":
@@ -396,9 +399,9 @@ VALUES: dict[str, Of | tuple[str, Of]] = {
         o.x, o.a, o.b, distance_function=lambda u, v: (u - v).square().sum(-1)),
     "mean(maximum(0.1 - (2 * hit - 1) * (prediction - t), 0))":
         lambda o: o.F.margin_ranking_loss(o.prediction, o.t, 2 * o.hit - 1, margin=0.1),
-    "mean(where(hit > 0, 1 - z, maximum(z - 0.1, 0)))":
+    "cosine_embedding(a, b, 2 * hit - 1, margin = 0.1)":
         lambda o: o.F.cosine_embedding_loss(o.a, o.b, 2 * o.hit - 1, margin=0.1),
-    "mean(where(hit > 0, z^2, maximum(1 - z, 0)^2)) / 2": lambda o: o.torch.mean(o.torch.where(
+    "contrastive(a, b, hit, margin = 1)": lambda o: o.torch.mean(o.torch.where(
         o.hit > 0, o.F.pairwise_distance(o.a, o.b, eps=0) ** 2,
         o.F.relu(1 - o.F.pairwise_distance(o.a, o.b, eps=0)) ** 2)) / 2,
     "1 - (2 * sum(a * b) + 1) / (sum(a) + sum(b) + 1)":

@@ -163,7 +163,6 @@ topk: write `top_values(x, 2)`, or `top(x, 2)` for their positions
 ndim: write `rank(x)`
 shape: write `size(x, 0)`
 numel: write `size(x)`
-identity: write `eye(3)`
 full: write `broadcast_to(0.5, [3, 4])`
 empty: write `broadcast_to(0.0, [3, 4])`
 full_like: write `0.5 * ones_like(x)`
@@ -278,6 +277,8 @@ trunc_normal_ TruncatedNormal: it is not in the library: `init normal(0, 0.02)` 
 RandomNormal random_normal normal_: write `init normal(0, 0.02)`
 RandomUniform uniform_ random_uniform: write `init uniform(-0.1, 0.1)`
 constant_ Constant: write `init constant(value = 0.5)`
+eye_ eye_init: write `init identity`
+sparse_: write `init sparse(count = 2, std = 0.01)`: so many that are not 0 in each column
 ones_ Ones: write `init ones`
 zeros_: write `init zeros`
 LecunNormal: write `init lecun_normal`
@@ -327,7 +328,7 @@ nll_loss NLLLoss: of logits, before the softmax: `cross_entropy(logits, y)`
 CrossEntropyLoss softmax_cross_entropy categorical_crossentropy sparse_categorical_crossentropy softmax_cross_entropy_with_integer_labels CategoricalCrossentropy SparseCategoricalCrossentropy: write `cross_entropy(logits, y)`, of logits and classes as integers
 label_smoothing smooth_labels: write `cross_entropy(logits, y, smoothing = 0.1)`
 kl_div KLDivLoss KLDivergence: write `mean(sum(a * (log(a) - log(b)), axis = -1))`, the mean over rows, of probabilities a and b
-kl_divergence: write `kl_normal(normal(0, 1), normal(1, 2))` of normal distributions, `sum(a * (log(a) - log(b)), axis = -1)` of probabilities
+kl_divergence: write `kl_normal(normal(0, 1), normal(1, 2))` of normal distributions, `kl_categorical(categorical(logits), categorical(2 * logits))` of categorical ones, `sum(a * (log(a) - log(b)), axis = -1)` of probabilities
 cosine_similarity CosineSimilarity: write `sum(normalize(a) * normalize(b), axis = -1)`
 rmse root_mean_squared_error RootMeanSquaredError RMSE: write `metric rmse = sqrt(mean((prediction - t)^2))`
 r2_score R2Score r_squared: write `metric r2 = 1 - mean((t - prediction)^2) / (mean(t^2) - mean(t)^2)`
@@ -355,8 +356,9 @@ MultiMarginLoss multi_margin_loss: write `mean(sum(maximum(1 - pick(logits, y)[:
 TripletMarginLoss triplet_margin_loss: write `mean(maximum(norm(x - a, axis = -1) - norm(x - b, axis = -1) + 1, 0))`; `triplet(x, a, b, margin = 1)` is of squared distances
 triplet_loss: write `triplet(x, a, b, margin = 1)`, of squared distances
 MarginRankingLoss margin_ranking_loss: write `mean(maximum(0.1 - (2 * hit - 1) * (prediction - t), 0))`, for labels of -1 and 1 and a margin of 0.1
-CosineEmbeddingLoss cosine_embedding_loss: write `mean(where(hit > 0, 1 - z, maximum(z - 0.1, 0)))` of `z = sum(normalize(a) * normalize(b), axis = -1)`, for a margin of 0.1
-contrastive_loss: write `mean(where(hit > 0, z^2, maximum(1 - z, 0)^2)) / 2` of `z = norm(a - b, axis = -1)`
+CosineEmbeddingLoss cosine_embedding_loss: write `cosine_embedding(a, b, 2 * hit - 1, margin = 0.1)`: labels are -1 or 1
+contrastive_loss ContrastiveLoss: write `contrastive(a, b, hit, margin = 1)`: labels are 0 or 1
+InfoNCE NTXentLoss nt_xent infonce: write `info_nce(normalize(a), normalize(b), temperature = 0.1)`: row i of a belongs to row i of b
 dice dice_loss DiceLoss: write `1 - (2 * sum(a * b) + 1) / (sum(a) + sum(b) + 1)`
 iou_loss: write `1 - sum(a * b) / (sum(a) + sum(b) - sum(a * b))`
 MeanIoU: a metric is one number: `metric iou = mean(hit * y) / (mean(hit) + mean(y) - mean(hit * y))` is that of one class
@@ -393,7 +395,8 @@ weight_decay: write `minimize loss using adamw(1e-3, decay = 1e-2)`; for other o
 num_epochs max_epochs: write `epochs: 10` in the train block
 learning_rate: the optimizer takes it: `minimize loss using adam(1e-3)`
 CosineAnnealingLR cosine_decay cosine_decay_schedule CosineDecay: write `minimize loss using adam(cosine(1e-3, over = steps))`
-OneCycleLR onecycle linear_onecycle_schedule: it is not in the library; near it: `minimize loss using adam(cosine(1e-3, over = steps, warmup = 100))`
+OneCycleLR onecycle: write `minimize loss using adam(one_cycle(1e-3, over = steps - 1, rise = (0.3 * steps - 1) / (steps - 1)))`: with `over = steps` it ends one update later
+linear_onecycle_schedule cosine_onecycle_schedule: write `minimize loss using adam(one_cycle(1e-3, over = steps))`, which falls by half a cosine
 PolynomialDecay PolynomialLR polynomial_schedule linear_schedule: write `minimize loss using adam(polynomial(1e-3, over = 200, power = 2))`; `power = 1` is a straight line
 LinearLR: write `minimize loss using adam(polynomial(1e-3 / 3, over = 5, last = 1e-3))`
 warmup_cosine warmup_cosine_decay_schedule get_cosine_schedule_with_warmup: write `minimize loss using adam(cosine(1e-3, over = steps, warmup = 100))`
@@ -406,7 +409,7 @@ ExponentialDecay exponential_decay_lr exponential_decay_schedule: write `minimiz
 ExponentialLR: write `minimize loss using adam(exponential_decay(1e-3, over = 1, factor = 0.99))`, or over the updates of an epoch
 InverseTimeDecay: write `minimize loss using adam(inverse_time(1e-3, over = 100, rate = 0.5))`
 StepLR: write `minimize loss using adam(step_decay(1e-3, every = 100, factor = 0.1))`
-MultiStepLR piecewise_constant piecewise_constant_schedule PiecewiseConstantDecay: write `minimize loss using adam(1e-3 if step <= 30 else 1e-4 if step <= 80 else 1e-5)`
+MultiStepLR piecewise_constant piecewise_constant_schedule PiecewiseConstantDecay: write `minimize loss using adam(piecewise([1e-3, 1e-4, 1e-5], ends = [30, 80]))`
 LambdaLR LearningRateScheduler inject_hyperparams: a rate is an expression of `step`: `minimize loss using adam(1e-3 / sqrt(step))`
 clip_by_global_norm clip_grad_norm clip_grad_norm_ clip_grads: write `clip: global_norm(1.0)` in the train block
 adaptive_grad_clip: it is not in the library: `clip: each_norm(1.0)` clips each parameter's gradient by itself
