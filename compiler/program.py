@@ -54,7 +54,7 @@ class Program:
     def graphs(self) -> dict[str, nx.DiGraph[Node]]:
         """networkx graphs of the compiled spec: "predict", and if it trains "step" and "initialize"."""
         self.model_proto()
-        of = {"predict": ("output/",), "step": ("loss", "metric/", "next/"), "initialize": ("initial/",)}
+        of = {"predict": ("output/",), "step": ("loss", "metric/", "next/", "turn/"), "initialize": ("initial/",)}
         return {
             name: self.module.graph.view(roots.values())
             for name, prefixes in of.items()

@@ -249,6 +249,12 @@ class CompiledFile:
         return self._read("dlc.evaluate", metadata.Evaluation)
 
     @cached_property
+    def turns(self) -> tuple[metadata.Turn, ...]:
+        """`dlc.turns`, one for each training_info; without it each runs in every iteration, and none is named."""
+        form: Any = tuple[metadata.Turn, ...]
+        return self._read("dlc.turns", form) or tuple(metadata.Turn("") for _ in self.parts)
+
+    @cached_property
     def updates(self) -> int:
         """`dlc.trained`: how many updates a trainer had done when it wrote the values that the file holds."""
         return metadata.number(self.metadata.get(TRAINED, "0"), TRAINED, "number of updates", self.name)

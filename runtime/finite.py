@@ -20,8 +20,9 @@ from .state import Stepper, is_finite, promoted
 def refused(file: CompiledFile, stepper: Stepper, batch: Mapping[str, np.ndarray], step: int) -> Error:
     """Takes the last step, number `step` on `batch`, back. Gives `Error` E0670, which says what is no finite number
     and at which line of the spec it became so."""
-    figures = dict(zip(stepper.figures, stepper.read(), strict=False))
-    name, value = next(iter(figures.items()), ("loss", 0.0))
+    figures = stepper.read()
+    at = stepper.unsound(figures) or 0
+    name, value = (stepper.figures[at], figures[at]) if stepper.figures else ("loss", 0.0)
     spoilt = stepper.spoilt()
     after = None if spoilt is None else stepper.state.read(spoilt)
     stepper.undo()

@@ -329,25 +329,25 @@ class Loop:
         source = ArraySource(self.columns, self.batch, order)
         last = self.plan.steps if self.plan.steps is not None else math.inf
         epochs = self.plan.epochs if self.plan.epochs is not None else math.inf
-        names, add = stepper.figures, trainer.epoch_figures.add
+        add = trainer.epoch_figures.add
         before, self._due = time.monotonic(), time.monotonic() + self.every
         while progress.step < last and progress.epoch < epochs and not progress.stopped:
             sums = progress.sums
             for batch in source.batches(progress.epoch, progress.cursor):
                 self._torn = True
-                stepper.step(batch.arrays)
-                figures = stepper.read()
-                step, cursor, now = progress.step + 1, progress.cursor + batch.rows, time.monotonic()
+                step, cursor = progress.step + 1, progress.cursor + batch.rows
+                stepper.step(batch.arrays, step)
+                figures, now = stepper.read(), time.monotonic()
                 saves = now >= self._due
                 ends = step >= last or (cursor >= self.columns.rows and progress.epoch + 1 >= epochs)
                 looks = ends or saves or self._looks(step, cursor)
-                if (figures and not math.isfinite(figures[0])) or (looks and stepper.spoilt()):
+                if stepper.unsound(figures) is not None or (looks and stepper.spoilt()):
                     raise Blown(refused(trainer.file, stepper, batch.arrays, step))
                 add(sums, figures, batch.rows)
                 progress.step, progress.cursor = step, cursor
                 self._torn = False
                 for tell in each:
-                    tell(step, dict(zip(names, figures, strict=False)))
+                    tell(step, stepper.told(figures))
                 if looks and self._early:
                     self._good, self._early = self._noted(), not progress.history
                 if interrupted or saves or step >= last:
@@ -409,7 +409,7 @@ class Loop:
         if stop is None:
             return False
         part, _, name = str(stop.get("on", "validation.loss")).partition(".")
-        value = float(record[part][name])
+        value = float(record[part].get(name, math.nan))
         sign = -1.0 if stop.get("mode") == "max" else 1.0
         if math.isfinite(value) and (progress.score is None or sign * value < sign * progress.score):
             progress.score, progress.best = value, record["epoch"]

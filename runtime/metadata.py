@@ -153,6 +153,23 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """One of `dlc.turns`, a list: the loss of a training_info, and the iterations in which it runs: `first`,
+    `first + every` and so on."""
+
+    loss: str
+    every: Count = 1
+    first: Count = 1
+
+    def runs(self, iteration: int) -> bool:
+        return iteration >= self.first and not (iteration - self.first) % self.every
+
+    def count(self, iterations: int) -> int:
+        """How often it runs in so many iterations."""
+        return max(0, (iterations - self.first) // self.every + 1)
+
+
+@dataclass(frozen=True)
 class Sources:
     """`dlc.sources`: every text of the spec by its name; `main` is the name of the spec itself."""
 

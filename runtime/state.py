@@ -4,7 +4,8 @@ A buffer bound as input and output of one run gives wrong numbers (any reader sc
 the new value), and copying outputs to inputs costs a pass over all state. So each updated tensor has two
 buffers; a step reads one and writes the other. With several training_infos an iteration is their steps in
 order, each of which may turn any tensor over; after two iterations every tensor is back where it was, so
-the bindings of two iterations are made once and used for ever.
+the bindings of two iterations are made once and used for ever. Where some run only in every n-th iteration, there are
+as many as there are places where the tensors may lie.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -210,24 +212,36 @@ def _separate(model: ModelProto, updates: Mapping[str, str]) -> dict[str, str]:
     return targets
 
 
+@dataclass
+class Iteration:
+    """The bindings of the training_infos that run in one iteration, from where each tensor lies before it."""
+
+    runs: list[tuple[Any, Any, Session]]
+    before: dict[str, int]
+    after: dict[str, int]
+    parities: tuple[int, int]  # before and after: a bit for each training_info, whether it ran an odd number of times
+    skipped: frozenset[int]  # the figures that it does not give
+
+
 class Stepper:
-    """Runs one iteration: the step of every training_info, in order.
+    """Runs one iteration: the step of every training_info that is due, in order.
 
     `inputs` are the names of the data it takes, `figures` the names of the numbers it reports. What the file adds up
     over an epoch beside these comes after them in `read`.
     """
 
     def __init__(self, file: CompiledFile, state: State, how: Options) -> None:
-        self.state, self.device = state, how.device
+        self.state, self.device, self._parts = state, how.device, file.parts
         self._sessions: list[Session] = []
-        self._results: list[Buffer] = []
         self.figures: list[str] = []
-        figures_of: list[list[tuple[str, Buffer]]] = []
-        targets_of: list[dict[str, str]] = []
+        self._figures_of: list[list[tuple[str, Buffer]]] = []
+        self._targets_of: list[dict[str, str]] = []
         self._rows: list[tuple[packing.Row, tuple[Buffer, Buffer]]] = []
         train = file.evaluation.train if file.evaluation else None
+        counts = []
         for part in file.parts:
             names = figure_names(part)
+            counts.append(len(names))
             # Two parts may report under one name: the later is numbered.
             self.figures += [n if n not in self.figures else f"{n}@{part.index}" for n in names]
             names += [one.part for one in train.parts] if train and part.index == 0 else []
@@ -243,59 +257,44 @@ class Stepper:
                 if shapes[name] == (1,):
                     results[i] = Buffer((1,), results[i].array.dtype, "cpu")
             self._sessions.append(session)
-            self._results += results
-            figures_of.append(list(zip(names, results, strict=True)))
-            targets_of.append(targets)
-        self._values = [result.array.reshape(()) for result in self._results]
-        self._bind(file, figures_of, targets_of)
+            self._figures_of.append(list(zip(names, results, strict=True)))
+            self._targets_of.append(targets)
+        given = [pairs[:count] for pairs, count in zip(self._figures_of, counts, strict=True)]
+        given += [pairs[count:] for pairs, count in zip(self._figures_of, counts, strict=True)]
+        self._values = [result.array.reshape(()) for pairs in given for _, result in pairs]
+        self._places = [range(sum(counts[:k]), sum(counts[: k + 1])) for k in range(len(counts))]  # of each part's
         self._data: dict[tuple[tuple[int, ...], ...], list[Buffer]] = {}
         self._shapes: tuple[tuple[int, ...], ...] | None = None
         self._into: list[Buffer] = []
+        self._survey()
+        often = [turn.every > 1 or turn.first > 1 for turn in file.turns]
+        self._due = file.turns if any(often) else None  # None: every part runs in every iteration
+        self._made: dict[tuple[int, int], Iteration] = {}
+        self._parity = 0
+        everything = (1 << len(file.parts)) - 1
+        if self._due is None:
+            for parity in (0, everything):
+                state.phase(self._iteration(everything, parity).after)
+        self._both = list(self._made.values())
+        self._turn = 0
+        self._last: Iteration | None = None
+        # The first step takes its memory piece by piece, later ones one block for all, of a size that the first has
+        # told: without this both are held.
+        large = sum(nbytes(slot.shape, slot.dtype) for slot in state.slots.values()) >= LARGE
+        self._options = giving_back() if large and self.device == "cpu" else None
 
-    def _bind(
-        self, file: CompiledFile, figures_of: list[list[tuple[str, Buffer]]], targets_of: list[dict[str, str]]
-    ) -> None:
-        """Makes the bindings of two iterations, following where each tensor lies."""
+    def _survey(self) -> None:
+        """What the parts take and what they update."""
         state = self.state
-        self._turns: list[list[tuple[Any, Any, Session]]] = []
-        self._phases: list[dict[str, int]] = []  # after the first and the second iteration
         self._kinds: dict[str, np.dtype[np.generic]] = {}
         rows = {name for row, _ in self._rows for name in (row.input, row.output)}
-        for now in range(2):
-            turn = []
-            for part, session, figures in zip(file.parts, self._sessions, figures_of, strict=True):
-                binding = session.raw.io_binding()
-                for row, buffers in self._rows:
-                    if row.input:
-                        binding.bind_ortvalue_input(row.input, buffers[now].value)
-                    if row.output:
-                        binding.bind_ortvalue_output(row.output, buffers[now ^ 1].value)
-                for tensor in session.inputs:
-                    if tensor in rows:
-                        continue
-                    name = state.name(part.index, tensor)
-                    if name is None:
-                        self._kinds.setdefault(tensor, session.types[tensor])
-                    else:
-                        binding.bind_ortvalue_input(tensor, state.now(name).value)
-                for output, result in figures:
-                    binding.bind_ortvalue_output(output, result.value)
-                flips, single = [], set(session.outputs)  # other outputs are in rows
-                for tensor, output in targets_of[part.index].items():
-                    name = state.name(part.index, tensor)
-                    assert name is not None  # the validator has seen that keys are initializers
-                    if output in single:
-                        binding.bind_ortvalue_output(output, state.other(name).value)
-                    flips.append(name)
-                at = state.phase()
-                state.phase(at | {name: at[name] ^ 1 for name in flips})
-                turn.append((session.raw.run_with_iobinding, binding, session))
-            self._turns.append(turn)
-            self._phases.append(state.phase())
-        state.phase(self._phases[1])  # back at the start: every tensor has turned over an even number of times
+        for part, session in zip(self._parts, self._sessions, strict=True):
+            for tensor in session.inputs:
+                if tensor not in rows and state.name(part.index, tensor) is None:
+                    self._kinds.setdefault(tensor, session.types[tensor])
         self.inputs = list(self._kinds)
         self.reads = {tensor for session in self._sessions for tensor in session.inputs}  # state included
-        updated = [state.name(part.index, tensor) for part in file.parts for tensor in part.updates]
+        updated = [state.name(part.index, tensor) for part in self._parts for tensor in part.updates]
         self._twice = sorted(name for name, count in Counter(updated).items() if name is not None and count > 1)
         self._kept: dict[str, np.ndarray] = {}
         # What is not finite to begin with (a running maximum from -inf) may stay so.
@@ -304,11 +303,58 @@ class Stepper:
             for name in dict.fromkeys(updated)
             if name is not None and state.slots[name].dtype.kind not in "iub" and self._is_finite(name)
         ]
-        self._turn = 0
-        # The first step takes its memory piece by piece, later ones one block for all, of a size that the first has
-        # told: without this both are held.
-        large = sum(nbytes(slot.shape, slot.dtype) for slot in state.slots.values()) >= LARGE
-        self._options = giving_back() if large and self.device == "cpu" else None
+
+    def _iteration(self, running: int, parity: int) -> Iteration:
+        """The bindings of the parts whose bits are in `running`, from the present place of each tensor on, which
+        `parity` tells: a tensor turns over whenever a part that updates it runs."""
+        state, before = self.state, self.state.phase()
+        rows = {name for row, _ in self._rows for name in (row.input, row.output)}
+        runs: list[tuple[Any, Any, Session]] = []
+        skipped: set[int] = set()
+        for part, session in zip(self._parts, self._sessions, strict=True):
+            if not running >> part.index & 1:
+                skipped.update(self._places[part.index])
+                continue
+            binding = session.raw.io_binding()
+            for row, buffers in self._rows:
+                if row.input:
+                    binding.bind_ortvalue_input(row.input, buffers[parity & 1].value)
+                if row.output:
+                    binding.bind_ortvalue_output(row.output, buffers[parity & 1 ^ 1].value)
+            for tensor in session.inputs:
+                name = state.name(part.index, tensor)
+                if tensor not in rows and name is not None:
+                    binding.bind_ortvalue_input(tensor, state.now(name).value)
+            for output, result in self._figures_of[part.index]:
+                binding.bind_ortvalue_output(output, result.value)
+            flips, single = [], set(session.outputs)  # other outputs are in rows
+            for tensor, output in self._targets_of[part.index].items():
+                name = state.name(part.index, tensor)
+                assert name is not None  # the validator has seen that keys are initializers
+                if output in single:
+                    binding.bind_ortvalue_output(output, state.other(name).value)
+                flips.append(name)
+            at = state.phase()
+            state.phase(at | {name: at[name] ^ 1 for name in flips})
+            runs.append((session.raw.run_with_iobinding, binding, session))
+        made = Iteration(runs, before, state.phase(), (parity, parity ^ running), frozenset(skipped))
+        state.phase(before)
+        self._made[running, parity] = made
+        if self._into:
+            self._feed(made, self._into)
+        return made
+
+    def _scheduled(self, number: int | None) -> Iteration:
+        """Iteration `number`, from 1: what of it is due; all of it without a number."""
+        assert self._due is not None
+        running = sum(1 << k for k, turn in enumerate(self._due) if number is None or turn.runs(number))
+        return self._made.get((running, self._parity)) or self._iteration(running, self._parity)
+
+    def _feed(self, iteration: Iteration, buffers: list[Buffer]) -> None:
+        for _, binding, session in iteration.runs:
+            for name, buffer in zip(self.inputs, buffers, strict=True):
+                if name in session.types:
+                    binding.bind_ortvalue_input(name, buffer.value)
 
     def _rebind(self, arrays: list[np.ndarray], shapes: tuple[tuple[int, ...], ...]) -> None:
         """Other shapes than last time: the last, short batch of an epoch, or sequences of another length."""
@@ -319,11 +365,8 @@ class Stepper:
             pairs = zip(self.inputs, arrays, strict=True)
             buffers = [Buffer(array.shape, self._kinds[name], self.device) for name, array in pairs]
             self._data[shapes] = buffers
-        for turn in self._turns:
-            for _, binding, session in turn:
-                for name, buffer in zip(self.inputs, buffers, strict=True):
-                    if name in session.types:
-                        binding.bind_ortvalue_input(name, buffer.value)
+        for iteration in self._made.values():
+            self._feed(iteration, buffers)
         self._into, self._shapes = buffers, shapes
 
     def _is_finite(self, name: str) -> bool:
@@ -334,32 +377,38 @@ class Stepper:
         """The first tensor of state that holds NaN or an infinity and did not to begin with. A pass over all state."""
         return next((name for name in self._watched if not self._is_finite(name)), None)
 
-    def step(self, batch: Mapping[str, np.ndarray]) -> None:
-        """One iteration on arrays of the graph's dtypes. Raises `Error` E0804; the state is then as before."""
+    def step(self, batch: Mapping[str, np.ndarray], number: int | None = None) -> None:
+        """One iteration on arrays of the graph's dtypes; `number`, from 1, says which parts are due. Raises `Error`
+        E0804; the state is then as before."""
         arrays = [batch[name] for name in self.inputs]
         shapes = tuple([array.shape for array in arrays])
         if shapes != self._shapes:
             self._rebind(arrays, shapes)
         for buffer, array in zip(self._into, arrays, strict=True):
             buffer.write(array)
-        turn = self._turns[self._turn]
+        turn = self._both[self._turn] if self._due is None else self._scheduled(number)
         if self._twice:
             self._kept = {name: self.state.read(name) for name in self._twice}
         try:
-            for run, binding, _ in turn:
+            for run, binding, _ in turn.runs:
                 run(binding, self._options)
             self._options = None
         except Exception as problem:  # ONNX Runtime's exceptions have no common base
-            known = {name: line for _, _, session in turn for name, line in session.sources.items()}
+            known = {name: line for _, _, session in turn.runs for name, line in session.sources.items()}
             raise at_run_time(problem, known) from None
-        self.state.phase(self._phases[self._turn])
+        self.state.phase(turn.after)
+        self._last = turn
         self._turn ^= 1
+        self._parity = turn.parities[1]
 
     def undo(self) -> None:
         """Takes the last step back, once: what it read lies in the other buffers. What several parts update is
         written over within a step; a copy from before it is put back."""
+        if self._last is None:
+            return
         self._turn ^= 1
-        self.state.phase(self._phases[self._turn ^ 1])
+        self._parity = self._last.parities[0]
+        self.state.phase(self._last.before)
         self.state.restore(self._kept)
 
     def rewrites(self) -> dict[str, int]:
@@ -370,6 +419,24 @@ class Stepper:
         if self._rows:
             total[packing.PACKED] = sum(len(row.tensors) for row, _ in self._rows)
         return dict(total)
+
+    @property
+    def skipped(self) -> frozenset[int]:
+        """The places in `figures` of those that the last step did not give: they are of an earlier one."""
+        return self._last.skipped if self._last is not None else frozenset()
+
+    def unsound(self, figures: Sequence[float]) -> int | None:
+        """The place in `figures` of a loss that is no finite number: the first of what each part reports."""
+        if len(self._places) == 1:
+            return 0 if figures and not math.isfinite(figures[0]) else None
+        firsts = (places[0] for places in self._places if places)
+        return next((at for at in firsts if at not in self.skipped and not math.isfinite(figures[at])), None)
+
+    def told(self, figures: Sequence[float]) -> dict[str, float]:
+        """The figures of the last step by name."""
+        if not self.skipped:
+            return dict(zip(self.figures, figures))  # noqa: B905 - one each; `strict` costs half a microsecond
+        return {name: figures[at] for at, name in enumerate(self.figures) if at not in self.skipped}
 
     def read(self) -> list[float]:
         """The figures of the last step, and the further parts of an epoch's."""

@@ -294,18 +294,22 @@ def _check_promises(file: CompiledFile) -> None:
                 f"the metadata `dlc.signature` names an output `{entry.name}`",
                 "the main graph has none of that name",
             )
-    for one in ("settings", "sources", "evaluation", "updates"):  # what is of the wrong kind is said at once
+    for one in ("settings", "sources", "evaluation", "updates", "turns"):  # what is of the wrong kind is said at once
         getattr(file, one)
-    for part in file.parts:
+    if file.parts and len(file.turns) != len(file.parts):
+        found = f"found {len(file.turns)}, and {len(file.parts)} training_infos"
+        raise _fault("E0714", file, "the metadata `dlc.turns` does not have one entry for each training_info", found)
+    for part, turn in zip(file.parts, file.turns, strict=False):
         outputs = list(part.algorithm.output)
         first = outputs[0] if outputs else None
-        if first is None or first.name != "loss" or graphs.shape_of(first) != ():
+        wanted = turn.loss or "loss"
+        if first is None or first.name != wanted or graphs.shape_of(first) != ():
             raise _fault(
                 "E0734",
                 file,
                 f"the first output of training_info[{part.index}] is not the loss",
                 f"found {f'`{first.name}`' if first else 'no output'}",
-                "expected the scalar `loss`",
+                f"expected the scalar `{wanted}`",
             )
     _check_evaluation(file)
 

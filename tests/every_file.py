@@ -39,7 +39,8 @@ SOURCES = sources()
 
 
 def compiled(name: str, precision: str) -> dlc.Program:
-    text = SOURCES[name].replace("224, 224", "32, 32")
+    path = ROOT / f"{name}.dl"  # one that loads weights or imports is no text alone
+    text = path if path.is_file() else SOURCES[name].replace("224, 224", "32, 32")
     return dlc.compile(text, precision=precision, set=SMALL.get(name.partition("/")[2], {}))
 
 
@@ -63,12 +64,13 @@ def feeds(program: dlc.Program, seed: int = 0) -> dict[str, np.ndarray]:
     return made
 
 
-def step(model: ModelProto) -> ModelProto | None:
-    """The main graph and `algorithm` concatenated as docs/file-format.md says; state is fed. None without training."""
+def step(model: ModelProto, turn: int = 0) -> ModelProto | None:
+    """The main graph and `algorithm` concatenated as docs/file-format.md says; state is fed. None without training.
+    `turn`: which of several."""
     if not model.training_info:
         return None
-    [info] = model.training_info
-    bound = {entry.key for entry in info.update_binding}
+    info = model.training_info[turn]
+    bound = {entry.key for each in model.training_info for entry in each.update_binding}
     held = [*model.graph.initializer, *info.algorithm.initializer]
     fed = [t for t in held if t.name in bound or t.name in ("key", "steps", "observations")]
     names = {t.name for t in fed}
@@ -90,10 +92,10 @@ def step(model: ModelProto) -> ModelProto | None:
     )
 
 
-def state(model: ModelProto) -> dict[str, np.ndarray]:
-    """What the initializers hold, by name."""
+def state(model: ModelProto, turn: int = 0) -> dict[str, np.ndarray]:
+    """What the initializers of a step hold, by name."""
     held: list[TensorProto] = [*model.graph.initializer]
-    for info in model.training_info:
+    for info in model.training_info[turn : turn + 1]:
         held += info.algorithm.initializer
     return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in held}
 

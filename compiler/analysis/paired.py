@@ -46,7 +46,8 @@ def _met(module: Module, batch: str) -> tuple[Node, Node, str] | None:
     owner: dict[Node, Node] = {}  # what is computed from parameters: the first of them
     places: set[Node] = set()  # what differs by the place in the batch, and has no data
     first: dict[Node, Node] = {}  # of values of a parameter and of places: the first one of which they are made
-    order = module.graph.order(list(module.roots("loss").values()))
+    asked = [f"metric/{turn.loss}" for turn in module.turns]
+    order = module.graph.order(list(module.roots("loss", *asked).values()))
     data = dependent(order, [node for node in order if node.op.name == "input"])
     for node in order:
         if node in data:

@@ -22,7 +22,7 @@ from ..recursion import deep_recursion
 from ..source import Source, Span
 from ..syntax import tree as syntax
 from . import calls, expressions, loading, statements, support, train, types, update
-from .context import Context, check_size
+from .context import PASS, Context, check_size
 from .library import Library, train_block
 from .likelihood import Pass
 from .scope import Frame
@@ -346,12 +346,15 @@ def _finish_step(c: Context, current: Pass) -> None:
     """The roots of a training step."""
     outputs = c.graph.outputs
     loss = current.total(priors=False)
-    outputs["loss"] = loss if loss is not None else ops.constant(c.graph, 0.0, "float")
+    if c.sums:
+        outputs["loss"] = loss if loss is not None else ops.constant(c.graph, 0.0, "float")
     for name, node in current.figures().items():
         outputs[f"metric/{name}"] = node
     for path, node in c.moving.items():
         outputs[f"next/{path}"] = node
     outputs["next/step"] = c.step()
+    for number in range(1, len(c.module.turns)):
+        outputs[f"{c.module.turn(number)}next/step"] = c.step()
     c.module.trains = True
 
 
@@ -391,10 +394,12 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
         )
     if module.trains:
         loss = evaluation.total(priors=False)
-        values = {**({"loss": loss} if loss is not None else {}), **figures}
+        values = {**({"loss": loss} if loss is not None and c.sums else {}), **figures}
         outputs.update({f"whole/{name}": node for name, node in values.items()})
     if "key" in module.variables:
         outputs["initial/key"] = ops.seed_key(c.graph)
+        for number in range(1, len(module.turns)):
+            outputs[f"{module.turn(number)}initial/key"] = ops.fold(ops.seed_key(c.graph), PASS + number)
 
 
 def _batch(module: Module) -> str | None:

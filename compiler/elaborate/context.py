@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 200  # applications within applications
 MAX_ELEMENTS = 2**31  # of one value, and of all parameters and states together
+PASS = 2**62 + 8  # and so have the passes of losses that take turns, but the first
 FEED = 2**62 + 4  # no step comes to it: draws that feed an input have a key of their own
 WORK = 10  # statements executed for each operation that a spec may unroll to
 
@@ -93,6 +94,8 @@ class Context:
         self.scans = 0  # scans so far
         self.open_scans: list[OpenScan] = []  # scans whose iteration is being elaborated, the outermost first
         self.current: Pass  # what the pass that runs has given so far
+        self.optimizers: dict[tuple[int, str], str] = {}  # of each pass and parameter, where losses take turns
+        self.sums = True  # the sum of the losses is reported, as `loss`
         self.clipping: Clipping | None = None  # of the update that is being elaborated
         self.functions: Mapping[str, Objective] = {}  # values of the model that an optimizer may be given, by name
         self.checking_outputs = False  # outputs are evaluated in the training pass too

@@ -10,7 +10,7 @@ from ..analysis.direction import direction
 from ..diagnostics import CompileError, did_you_mean, error
 from ..source import Span
 from ..syntax import foreign, tree as syntax
-from . import expressions, loading, statements
+from . import expressions, loading, statements, turns
 from .context import Context
 from .scope import Frame
 from .values import POISON, Value, kind, plain
@@ -46,20 +46,13 @@ def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, 
     """Reads a train block: its arguments and settings go to the module's settings."""
     plan = Plan(frame)
     settings = c.module.settings["train"]
+    c.sums = turns.reported(block)
     for statement in block.body:
         try:
             with c.at(frame, statement.span):
                 if isinstance(statement, syntax.Setting):
                     _setting(c, plan, statement, settings, overrides)
                 elif isinstance(statement, syntax.Minimize):
-                    if statement.every is not None:
-                        raise error(
-                            "E0514",
-                            "alternating losses are not in this version",
-                            statement.every.span,
-                            "`every` here",
-                            help="several `minimize` lines of one loss train groups of parameters in one update",
-                        )
                     plan.minimizes.append(statement)
                 elif isinstance(statement, syntax.Sample):
                     raise error(
@@ -250,13 +243,13 @@ def _watched(
             )
     result = {"patience": None, "on": "validation.loss", "mode": None, **given}
     side, _, metric = str(result["on"]).partition(".")
-    known = ["loss", *c.current.figures()]
+    known = [*(["loss"] if c.sums else []), *c.current.figures()]
     if side not in ("train", "validation") or metric not in known:
         offers = [f"{a}.{b}" for a in ("validation", "train") for b in known]
         raise error(
             "E0508",
             f"there is no metric `{result['on']}` to watch",
-            places.get("on"),
+            places.get("on") or span,
             "not known",
             notes=["there are " + ", ".join(offers)],
             help=did_you_mean(str(result["on"]), offers),

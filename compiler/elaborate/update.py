@@ -11,7 +11,7 @@ from ..diagnostics import error
 from ..ir.graph import Node
 from ..source import Span
 from ..syntax import tree as syntax
-from . import calls, expressions, paths, tensor_arguments, updaters
+from . import calls, expressions, paths, tensor_arguments, turns, updaters
 from .clipping import Clipping
 from .context import Context, to_node
 from .scope import Frame
@@ -32,35 +32,54 @@ def update(c: Context, plan: Plan, objective_of: Any) -> None:
         )
     frozen = _frozen(c, plan)
     known = [path for path, v in c.module.variables.items() if v.kind == "parameter"]
-    names = {(_objective_name(m), m.objective.span) for m in plan.minimizes}
-    if len({name for name, _ in names}) > 1:
-        raise error(
-            "E0514",
-            "alternating losses are not in this version",
-            plan.minimizes[1].objective.span,
-            "another loss than the first",
-            more=[(plan.minimizes[0].objective.span, "the first")],
-            help="several `minimize` lines of one loss train groups of parameters",
-        )
-    first = plan.minimizes[0]
-    objective: Node | None = objective_of(_objective_name(first), first.objective.span)
-    if objective is None:
+    passes = turns.passes(c, plan)
+    if len(passes) == 1:
+        c.graph.outputs.update(_pass(c, plan, passes[0], objective_of, known, frozen))
         return
+    c.module.turns = [each.turn for each in passes]
+    layers, losses = c.moving, []
+    for number, each in enumerate(passes):
+        losses.append(objective_of(each.turn.loss, each.statements[0].objective.span))
+        c.moving = {}
+        moved = _pass(c, plan, each, objective_of, known, frozen, number)
+        moved |= {f"next/{path}": node for path, node in c.moving.items()}
+        c.graph.outputs.update({c.module.turn(number) + root: node for root, node in moved.items()})
+    for number, moves in enumerate(turns.moves(c, layers, losses)):
+        c.graph.outputs.update({f"{c.module.turn(number)}next/{path}": node for path, node in moves.items()})
+    c.moving = {}
+
+
+def _pass(
+    c: Context,
+    plan: Plan,
+    each: turns.Pass,
+    objective_of: Any,
+    known: list[str],
+    frozen: Mapping[str, syntax.Freeze],
+    number: int = 0,
+) -> dict[str, Node]:
+    """One update, of one loss: the roots `next/PATH` of the parameters that it trains. `number`: of the pass."""
+    first = each.statements[0]
+    objective: Node = objective_of(each.turn.loss, first.objective.span)
     c.functions = {
         **{name: Objective(node) for name, node in c.module.names.items() if node.dtype == "float"},
         "loss": Objective(),
     }
     with c.within("part", "update", None):
-        groups = _groups(c, plan, known, frozen)
+        groups = _groups(c, plan, each.statements, known, frozen)
     trained = [path for group in groups for path in group[1]]
+    open_ = not any(m.over for m in each.statements)
+    if c.module.turns and open_:  # a penalty alone is no reason to train what another pass does
+        trained = [path for path in trained if path in _reached(c, objective)] or trained
     for setting in plan.penalties:
         with c.at(plan.frame, setting.span):
-            objective = _penalized(c, plan.frame, setting, objective, trained, frozen)
-    reached = {leaf.attrs["path"] for leaf in c.graph.order([objective]) if leaf.op.name == "variable"}
+            everywhere = trained if not c.module.turns else [path for path in known if path not in frozen]
+            objective = _penalized(c, plan.frame, setting, objective, trained, everywhere, frozen)
+    reached = _reached(c, objective)
     untouched = [path for path in trained if path not in reached]
-    if untouched and not any(m.over for m in plan.minimizes):
+    if untouched and open_:
         trained = [path for path in trained if path in reached]
-    if not trained or (untouched and any(m.over for m in plan.minimizes)):
+    if not trained or (untouched and not open_):
         raise error(
             "E0401",
             f"the loss does not depend on {', '.join(f'`{p}`' for p in untouched[:4])}",
@@ -72,28 +91,22 @@ def update(c: Context, plan: Plan, objective_of: Any) -> None:
     by_path = {
         path: c.make(ops.gradient, [objective, c.module.variables[path].node], spans, first.span) for path in trained
     }
-    c.graph.marks.update({f"gradient/{path}": node for path, node in by_path.items()})
+    marked = c.module.turn(number)
+    c.graph.marks.update({f"{marked}gradient/{path}": node for path, node in by_path.items()})
     clipping = c.clipping = Clipping(c, partial(_all_clipped, c, plan) if plan.clips else None)
     with c.within("part", "update", None):
         for statement, group, updater in groups:
             with c.at(plan.frame, statement.span):
                 for subject in _subjects(c, updater, [path for path in group if path in by_path], objective):
-                    rule = partial(_updated, c, plan.frame, updater, subject, statement.using.span)
+                    rule = partial(_updated, c, plan.frame, updater, subject, statement.using.span, number)
                     clipping.run(subject, [by_path[path] for path in subject.paths], rule)
         c.clipping, c.functions = None, {}
-        c.graph.outputs.update({f"next/{path}": theta for path, theta in clipping.close().items()})
+        return {f"next/{path}": theta for path, theta in clipping.close().items()}
 
 
-def _objective_name(statement: syntax.Minimize) -> str:
-    if not isinstance(statement.objective, syntax.Name):
-        raise error(
-            "E0510",
-            "`minimize` takes the name of a loss",
-            statement.objective.span,
-            "this is an expression",
-            help="`minimize loss`, or the NAME of `loss NAME = ...` in the model",
-        )
-    return statement.objective.name
+def _reached(c: Context, objective: Node) -> set[str]:
+    """The variables that an objective is computed from."""
+    return {leaf.attrs["path"] for leaf in c.graph.order([objective]) if leaf.op.name == "variable"}
 
 
 def _frozen(c: Context, plan: Plan) -> dict[str, syntax.Freeze]:
@@ -124,12 +137,12 @@ def _unfrozen(chosen: list[str], frozen: Mapping[str, syntax.Freeze], span: Span
 
 
 def _groups(
-    c: Context, plan: Plan, known: list[str], frozen: Mapping[str, syntax.Freeze]
+    c: Context, plan: Plan, statements: Sequence[syntax.Minimize], known: list[str], frozen: Mapping[str, syntax.Freeze]
 ) -> list[tuple[syntax.Minimize, list[str], Updater]]:
     """Each `minimize` with its parameters, which no other has and `freeze` does not hold, and its optimizer."""
     taken: dict[str, syntax.Minimize] = {}
     groups = []
-    for statement in plan.minimizes:
+    for statement in statements:
         place = statement.over.span if statement.over else statement.span
         chosen = paths.named(c, plan.frame, statement.over, known, "`over`")
         chosen = _unfrozen(chosen, frozen, place, "all that is trained here")
@@ -165,13 +178,16 @@ def _penalized(
     setting: syntax.Setting,
     objective: Node,
     trained: list[str],
+    everywhere: list[str],
     frozen: Mapping[str, syntax.Freeze],
 ) -> Node:
+    """The objective with a penalty for those parameters of this pass that it names; a pattern means any that some
+    pass may train (`everywhere`)."""
     held = [path for path, v in c.module.variables.items() if v.kind == "parameter" and path in frozen]
-    chosen = paths.named(c, frame, setting.on, [*trained, *held], "`on`")
+    chosen = paths.named(c, frame, setting.on, [*everywhere, *held], "`on`")
     chosen = _unfrozen(chosen, frozen, setting.on.span if setting.on else setting.span, "all that is penalized here")
     rule = expressions.evaluate(c, frame, setting.value)
-    for path in chosen:
+    for path in [path for path in chosen if path in trained] if everywhere is not trained else chosen:
         theta = Argument(None, Tensor(c.module.variables[path].node), setting.value.span)
         value = _through(c, frame, rule, theta, setting, "a penalty")
         node = to_node(c, value, "float")
@@ -258,8 +274,15 @@ def _subjects(c: Context, updater: Updater, paths: Sequence[str], objective: Nod
     return [Subject((path,), (leaf,), objective) for path, leaf in zip(paths, leaves, strict=True)]
 
 
-def _updated(c: Context, frame: Frame, updater: Updater, subject: Subject, span: Span, gradient: Node) -> Node:
+def _updated(
+    c: Context, frame: Frame, updater: Updater, subject: Subject, span: Span, number: int, gradient: Node
+) -> Node:
     values = {"theta": subject.theta(), "g": gradient, "t": c.step()}
     name = updater.declaration.name
-    path = frame.take_name(name) if subject.whole else name
-    return updaters.apply_updater(c, frame, updater, values, path, subject, span)
+    if subject.whole:
+        return updaters.apply_updater(c, frame, updater, values, frame.take_name(name), subject, span)
+    [path] = subject.paths
+    before = sum(c.optimizers.get((k, path)) == name for k in range(number))
+    c.optimizers[number, path] = name
+    name += f"[{before}]" if before else ""  # each pass that trains a parameter has optimizer state of its own
+    return updaters.apply_updater(c, frame, updater, values, name, subject, span)

@@ -5,6 +5,8 @@ The roots live in `graph.outputs`, under these names, so that every pass keeps t
     output/NAME          a value of the predicting graph
     loss, metric/NAME    of one batch, in the training pass
     next/PATH            a variable after the step
+    turn/K/next/PATH     the same of pass K, from 1, where losses take turns
+    turn/K/initial/key   the key of pass K
     initial/PATH         a variable's start value, from the leaf `seed` alone; none for one that is loaded
     draw/NAME            a draw for an input that has a distribution, of the shape of the input
     whole/NAME           `loss` or a metric over the whole data set, until `evaluation.split` makes of it
@@ -43,6 +45,15 @@ class Variable:
         return self.node.type
 
 
+@dataclass(frozen=True)
+class Turn:
+    """One of several losses that take turns: a pass of its own, in iterations `first`, `first + every`, ..."""
+
+    loss: str  # what is minimized, and the figure that the pass reports first
+    every: int = 1
+    first: int = 1
+
+
 @dataclass
 class Module:
     """A spec after elaboration, and after every later pass: they change `graph` in place."""
@@ -62,6 +73,7 @@ class Module:
     supports: dict[str, dict[Support, Support]] = field(default_factory=dict)  # of data: what asks, by what is asked
     loaded: dict[str, Callable[[], Array]] = field(default_factory=dict)  # start values that another file holds
     names: dict[str, Node] = field(default_factory=dict)  # what the model's text calls its values, before any pass
+    turns: list[Turn] = field(default_factory=list)  # of losses that take turns; empty for a single one
     batch: str | None = None  # the dimension that counts rows
     trains: bool = False
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # "model" and "train", as in the file
@@ -83,6 +95,10 @@ class Module:
             for name, node in self.graph.outputs.items()
             if any(name == prefix or (prefix.endswith("/") and name.startswith(prefix)) for prefix in prefixes)
         }
+
+    def turn(self, number: int) -> str:
+        """What the roots of a pass begin with, where losses take turns."""
+        return f"turn/{number}/" if number else ""
 
     def drawn(self) -> list[Node]:
         """The inputs that are drawn where no data are fed."""

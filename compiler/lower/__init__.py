@@ -13,7 +13,7 @@ from ..ir.module import Module
 from .kernels import OPSET
 from .metadata import metadata, version
 from .model import main_graph, start_values
-from .training import training_info
+from .training import owners, training_info
 
 IR_VERSION = 10
 
@@ -33,9 +33,11 @@ def lower(module: Module, precision: str = "float32", seed: int = 0) -> ModelPro
     start = start_values(module, seed)
     model = ModelProto(ir_version=IR_VERSION, producer_name="dlc", producer_version=version())
     model.opset_import.add(domain="", version=OPSET)
-    emitter = main_graph(model.graph, module, precision, start)
-    if module.trains:
-        training_info(model.training_info.add(), module, emitter, start, seed)
+    owned = owners(module)
+    shared = [path for path, turn in owned.items() if turn is None]
+    emitter = main_graph(model.graph, module, precision, start, shared)
+    for turn in range(max(len(module.turns), 1) if module.trains else 0):
+        training_info(model.training_info.add(), module, emitter, start, seed, owned, turn)
     model.metadata_props.extend(
         StringStringEntryProto(key=key, value=value) for key, value in metadata(module, precision).items()
     )
@@ -57,8 +59,10 @@ def export_inference(model: ModelProto, *, plain: bool = False) -> ModelProto:
     kept.CopyFrom(model)
     del kept.training_info[:]
     _without_unread(kept)
-    there = {held.name for held in kept.graph.initializer}
-    only_trained = {held.name for info in model.training_info for held in info.algorithm.initializer} - there
+    there = _without_unheld(kept)
+    infos = model.training_info
+    only_trained = {held.name for info in infos for held in (*model.graph.initializer, *info.algorithm.initializer)}
+    only_trained -= there
     props = {entry.key: entry.value for entry in kept.metadata_props if entry.key != "dlc.evaluate"}
     if "dlc.signature" in props and only_trained:
         said = json.loads(props["dlc.signature"])
@@ -74,6 +78,19 @@ def export_inference(model: ModelProto, *, plain: bool = False) -> ModelProto:
     del kept.metadata_props[:]
     kept.metadata_props.extend(StringStringEntryProto(key=key, value=value) for key, value in props.items())
     return kept
+
+
+def _without_unheld(model: ModelProto) -> set[str]:
+    """Takes away the initializers that several training parts share and no output needs. Those that stay."""
+    read = {name for node in model.graph.node for name in graphs.reads(node)}
+    read.update(value.name for value in model.graph.output)
+    held = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    if len(held) < len(model.graph.initializer):
+        kept = [tensor.SerializeToString() for tensor in held]
+        del model.graph.initializer[:]
+        for data in kept:
+            model.graph.initializer.add().ParseFromString(data)
+    return {tensor.name for tensor in held}
 
 
 def _without_unread(model: ModelProto) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+from dataclasses import asdict
 from typing import Any
 
 from ..analysis import epoch
@@ -34,6 +35,8 @@ def metadata(module: Module, precision: str) -> dict[str, str]:
     }
     if module.trains:
         props["dlc.evaluate"] = _json(evaluation(module))
+    if module.turns:
+        props["dlc.turns"] = _json([asdict(turn) for turn in module.turns])
     return props
 
 

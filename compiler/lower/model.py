@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from onnx import GraphProto
 
@@ -14,8 +14,11 @@ from .emit import Emitter
 from .start import Starts
 
 
-def main_graph(graph: GraphProto, module: Module, precision: str, start: Starts) -> Emitter:
-    """Fills `graph` with what the outputs need. The emitter knows its values, for the algorithm to read."""
+def main_graph(
+    graph: GraphProto, module: Module, precision: str, start: Starts, shared: Collection[str] = ()
+) -> Emitter:
+    """Fills `graph` with what the outputs need, and with the state of these paths, which several algorithms share. The
+    emitter knows its values, for the algorithms to read."""
     roots = {name: module.graph.outputs[f"output/{name}"] for name in module.outputs}
     order = module.graph.order(roots.values())
     needed = set(order)
@@ -28,7 +31,7 @@ def main_graph(graph: GraphProto, module: Module, precision: str, start: Starts)
     emitter = Emitter(graph, precision, data=inputs + others, reserved=module.reserved())
     for leaf in module.inputs:
         emitter.leaf(leaf, leaf.attrs["name"])
-    held = [variable for variable in module.variables.values() if variable.node in needed]
+    held = [v for v in module.variables.values() if v.node in needed or v.path in shared]
     hold(emitter, held, start)
     write_roots(emitter, order, roots)
     # An input may be needed for its shape alone.
@@ -40,18 +43,26 @@ def main_graph(graph: GraphProto, module: Module, precision: str, start: Starts)
     return emitter
 
 
-def hold(emitter: Emitter, variables: Iterable[Variable], start: Starts) -> None:
-    """Variables as initializers of the emitter's graph, with their start values."""
+def hold(
+    emitter: Emitter,
+    variables: Iterable[Variable],
+    start: Starts,
+    turn: int = 0,
+    renamed: Mapping[str, str] | None = None,
+) -> None:
+    """Variables as initializers of the emitter's graph, with their start values in this pass; some under a name of
+    their own."""
     for variable in variables:
-        emitter.leaf(variable.node, variable.path)
+        name = (renamed or {}).get(variable.path, variable.path)
+        emitter.leaf(variable.node, name)
         kind = element(variable.type.dtype, emitter.precision)
         number, array_type = ELEMENT[kind]
         # Filled where it stands: a large tensor is copied for each message that it is handed on in.
         emitter.graph.initializer.add(
-            name=variable.path,
+            name=name,
             data_type=number,
             dims=start.shape(variable.path),
-            raw_data=start.raw(variable.path, array_type),
+            raw_data=start.raw(variable.path, array_type, turn),
         )
 
 

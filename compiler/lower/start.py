@@ -53,8 +53,11 @@ class Starts(Mapping[str, Array]):
             raise InternalError(f"the size of variable {path} is not known: {type}")
         return shape
 
-    def raw(self, path: str, dtype: np.dtype[Any]) -> bytes:
-        """The bytes of one value in an element type."""
+    def raw(self, path: str, dtype: np.dtype[Any], turn: int = 0) -> bytes:
+        """The bytes of one value in an element type. `turn`: the pass that holds it, which has a key of its own."""
+        if turn and path == "key":
+            root = self.module.graph.outputs[f"{self.module.turn(turn)}initial/key"]
+            return rounded(interpret.evaluate([root], self.feeds)[0], dtype).tobytes()
         if path in self.module.loaded:
             return rounded(self.module.loaded[path](), dtype).tobytes()
         if path in self.made:

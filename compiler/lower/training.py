@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from dlc.runtime import graphs
@@ -19,33 +19,94 @@ from .model import hold, write_roots
 from .start import Starts
 
 
-def training_info(info: TrainingInfoProto, module: Module, beside: Emitter, start: Starts, seed: int) -> None:
-    """Fills `info` with what the step and evaluation need beyond the main graph, which `beside` wrote."""
-    _algorithm(info.algorithm, module, beside, start)
-    _initialization(info.initialization, module, beside.precision, seed)
-    info.update_binding.extend(_bindings(module, "next/"))
-    info.initialization_binding.extend(_bindings(module, "initial/"))
+def training_info(
+    info: TrainingInfoProto,
+    module: Module,
+    beside: Emitter,
+    start: Starts,
+    seed: int,
+    owned: Mapping[str, int | None],
+    turn: int = 0,
+) -> None:
+    """Fills `info` with what a step and, in the first, evaluation need beyond the main graph, which `beside` wrote.
+    `owned` is what `owners` says, `turn` the number of the pass where losses take turns."""
+    main = {held.name for held in beside.graph.initializer}
+    own = {path: f"turn/{path}" for path in ("step", "key") if turn and path in main}
+    _algorithm(info.algorithm, module, beside, start, owned, turn, own)
+    starts = _start_roots(module, owned, turn)
+    if module.turns:
+        main.update(held.name for held in info.algorithm.initializer)
+        starts = {path: node for path, node in starts.items() if own.get(path, path) in main}
+    _initialization(info.initialization, module, beside.precision, seed, starts)
+    for bound, values, prefix in (
+        (info.update_binding, _next(module, turn), "next/"),
+        (info.initialization_binding, starts, "initial/"),
+    ):
+        bound.extend(
+            StringStringEntryProto(key=own.get(path, path), value=prefix + path)
+            for path in module.variables
+            if path in values
+        )
 
 
-def _bindings(module: Module, prefix: str) -> list[StringStringEntryProto]:
-    return [
-        StringStringEntryProto(key=path, value=prefix + path)
+def owners(module: Module) -> dict[str, int | None]:
+    """The pass whose training_info holds each variable that the main graph need not hold; None where that must,
+    because a training_info sees itself and the main graph alone. Counters are in each that needs them."""
+    if not module.turns:
+        return dict.fromkeys(module.variables, 0)
+    users: dict[str, list[int]] = {path: [] for path in module.variables}
+    for turn in range(len(module.turns)):
+        needed = set(module.graph.order(step_roots(module, turn).values()))
+        moved = _next(module, turn)
+        for path, variable in module.variables.items():
+            if variable.node in needed or path in moved:
+                users[path].append(turn)
+    kinds = {path: variable.kind for path, variable in module.variables.items()}
+    return {
+        path: turns[0] if turns and kinds[path] == "optimizer" else None if any(turns) and kinds[path] in SHARED else 0
+        for path, turns in users.items()
+    }
+
+
+SHARED = ("parameter", "state")
+
+
+def _next(module: Module, turn: int) -> dict[str, Node]:
+    """What a pass moves, by path, in the order of the file."""
+    outputs, prefix = module.graph.outputs, f"{module.turn(turn)}next/"
+    return {path: outputs[prefix + path] for path in module.variables if prefix + path in outputs}
+
+
+def _start_roots(module: Module, owned: Mapping[str, int | None], turn: int) -> dict[str, Node]:
+    """The start values that a pass computes: of what its training_info holds, in the first of the main graph too."""
+    outputs = module.graph.outputs
+    found = {
+        path: outputs[f"initial/{path}"]
         for path in module.variables
-        if prefix + path in module.graph.outputs
-    ]
+        if f"initial/{path}" in outputs and (owned[path] == turn or (owned[path] is None and turn == 0))
+    }
+    if turn and "key" in module.variables:
+        found["key"] = outputs[f"{module.turn(turn)}initial/key"]
+    return found
 
 
-def step_roots(module: Module) -> dict[str, Node]:
+def step_roots(module: Module, turn: int = 0) -> dict[str, Node]:
     """The outputs of `algorithm` by name, in the order of the format."""
     outputs = module.graph.outputs
-    names = ["loss"]
-    names += [f"metric/{name}" for name in (*module.terms, *module.metrics) if f"metric/{name}" in outputs]
-    names += [f"next/{path}" for path in module.variables if f"next/{path}" in outputs]
-    names += [f"evaluate/part/{k}" for k in range(len(module.reduces))]
+    later = [each.loss for each in module.turns[1:]]
+    names = [each.loss for each in module.turns[turn : turn + 1]]
+    if not turn:
+        figures = [name for name in ("loss", *module.terms, *module.metrics) if name not in (*names, *later)]
+        names += figures
+    roots = {name: outputs[root] for name in names if (root := name if name == "loss" else f"metric/{name}") in outputs}
+    roots.update({f"next/{path}": node for path, node in _next(module, turn).items()})
+    if turn:
+        return roots
+    names = [f"evaluate/part/{k}" for k in range(len(module.reduces))]
     names += [name for name in outputs if name.startswith("evaluate/value/")]
     names += [f"{epoch.PART}{k}" for k in range(len(module.epoch_reduces))]
     names += [name for name in outputs if name.startswith(epoch.VALUE)]
-    return {name.removeprefix("metric/"): outputs[name] for name in names}
+    return roots | {name: outputs[name] for name in names}
 
 
 def early(roots: Iterable[Node]) -> list[Node]:
@@ -61,11 +122,20 @@ def early(roots: Iterable[Node]) -> list[Node]:
     return sorted(roots, key=depth.__getitem__)
 
 
-def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: Starts) -> None:
+def _algorithm(
+    graph: GraphProto,
+    module: Module,
+    beside: Emitter,
+    start: Starts,
+    owned: Mapping[str, int | None],
+    turn: int,
+    renamed: Mapping[str, str],
+) -> None:
+    """`renamed`: counters that the main graph holds for predictions, of which this pass has its own."""
     graph.name = "train"
     main, precision = beside.graph, beside.precision
-    roots = step_roots(module)
-    named = {name.removeprefix("metric/") for name in module.exact} if precision != "float64" else set()
+    roots = step_roots(module, turn)
+    named = {name.removeprefix("metric/") for name in module.exact} if precision != "float64" and not turn else set()
     exact = {name: node for name, node in roots.items() if name in named}
     totals = [variable for path, variable in module.variables.items() if path in named]
     doubled, read = inside(exact.values(), [variable.node for variable in totals])
@@ -75,7 +145,7 @@ def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: Starts
     draws = {
         f"evaluate/draw/{name}": module.graph.outputs[f"draw/{name}"]
         for leaf in module.drawn()
-        if (name := leaf.attrs["name"]) in there
+        if (name := leaf.attrs["name"]) in there and not turn
     }
     feeding = module.graph.order(draws.values())
     needed = {*order, *doubled, *feeding}
@@ -90,8 +160,8 @@ def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: Starts
     batch = module.settings.get("train", {}).get("batch") or BATCH
     if isinstance(batch, int) and module.batch:
         emitter.batch = {module.batch: batch}
-    if drawn:
-        emitter.forget(_made_of(main, {leaf.attrs["name"] for leaf in drawn}))
+    if drawn or renamed:
+        emitter.forget(_made_of(main, {*renamed, *(leaf.attrs["name"] for leaf in drawn)}))
     for leaf in data:
         emitter.leaf(leaf, leaf.attrs["name"])
     held = {tensor.name for tensor in main.initializer}
@@ -101,11 +171,17 @@ def _algorithm(graph: GraphProto, module: Module, beside: Emitter, start: Starts
         [
             variable
             for path, variable in module.variables.items()
-            if path not in held
+            if (path not in held or path in renamed)
             and path not in named
-            and (variable.kind != "counter" or variable.node in needed or f"next/{path}" in roots)
+            and (
+                variable.node in needed or f"next/{path}" in roots
+                if variable.kind == "counter"
+                else owned[path] == turn
+            )
         ],
         start,
+        turn,
+        renamed,
     )
     write_roots(emitter, order, own)
     used = dict(emitter.used)
@@ -153,13 +229,11 @@ def _made_of(graph: GraphProto, names: set[str]) -> set[str]:
     return found
 
 
-def _initialization(graph: GraphProto, module: Module, precision: str, seed: int) -> None:
+def _initialization(graph: GraphProto, module: Module, precision: str, seed: int, starts: Mapping[str, Node]) -> None:
     """Start values are computed in float64 and rounded once: a float32 iteration (`orthogonal`) or logarithm would
     be off by more than 1e-6, and what runs once need not be fast. `seed` is the one the initializers were made from."""
     graph.name = "initialize"
-    outputs = module.graph.outputs
-    names = [f"initial/{path}" for path in module.variables]
-    roots = {name: outputs[name] for name in names if name in outputs}
+    roots = {f"initial/{path}": starts[path] for path in module.variables if path in starts}
     order = module.graph.order(roots.values())
     emitter = Emitter(graph, "float64", reserved=["seed", *roots], spread=True)
     graph.initializer.append(tensor("seed", np.uint64(seed), "uint64"))

@@ -386,8 +386,8 @@ class Builder:
     # --- the train block
 
     def minimize(self, c: list[Any]) -> s.Minimize:
-        _, objective, _, over, _, using, _, every = c
-        return s.Minimize(self._span(c), objective, over, using, every)
+        _, objective, _, over, _, using, _, every, _, start = c
+        return s.Minimize(self._span(c), objective, over, using, every, start)
 
     def sample(self, c: list[Any]) -> s.Sample:
         _, _, _, over, _, using = c

@@ -354,6 +354,7 @@ class Minimize(Statement):
     over: Pattern | None
     using: Expr
     every: Expr | None
+    start: Expr | None  # `from`: the iteration of its first turn
 
 
 @part

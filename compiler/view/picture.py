@@ -33,8 +33,8 @@ from .fold import folded
 SHOWN = {
     "forward": ("output/", "loss", "metric/"),
     "backward": ("loss",),
-    "update": ("next/",),
-    "step": ("loss", "metric/", "next/"),
+    "update": ("next/", "turn/"),
+    "step": ("loss", "metric/", "next/", "turn/"),
     "predict": ("output/",),
     "graph": ("output/", "loss", "metric/"),
 }
@@ -89,6 +89,11 @@ def draw(module: Module, view: str = "forward", depth: int | None = None, only: 
     return picture
 
 
+def _plain(name: str) -> str:
+    """The name of a root without its pass, where losses take turns."""
+    return name.split("/", 2)[2] if name.startswith("turn/") else name
+
+
 class _Drawing:
     """Turns nodes into boxes, each once; but what depends on nothing is drawn in each layer that reads it, as equal
     layers are made of equal boxes then."""
@@ -110,8 +115,8 @@ class _Drawing:
         self.gradients: dict[Node, list[str]] = {}
         if view not in WRITTEN_VIEWS:
             for name, node in module.graph.marks.items():
-                if name.startswith("gradient/"):
-                    self.gradients.setdefault(node, []).append(name.removeprefix("gradient/"))
+                if _plain(name).startswith("gradient/"):
+                    self.gradients.setdefault(node, []).append(_plain(name).removeprefix("gradient/"))
 
     def run(self) -> Picture:
         roots = self._roots()
@@ -120,7 +125,7 @@ class _Drawing:
                 self.names.setdefault(node, name)
         shown: dict[Node, list[str]] = {}
         for name, node in roots.items():
-            if not name.startswith(("next/", "gradient/")):
+            if not _plain(name).startswith(("next/", "gradient/")):
                 shown.setdefault(node, []).append(name.replace("/", " "))
         order = self._needed(roots.values())
         learning = [node for name, node in roots.items() if not name.startswith("output/")]
@@ -133,8 +138,8 @@ class _Drawing:
         for node, titles in shown.items():
             self._result(node, titles)
         for name, node in roots.items():
-            if name.startswith("next/"):
-                self._next(name.removeprefix("next/"), node)
+            if _plain(name).startswith("next/"):
+                self._next(_plain(name).removeprefix("next/"), node)
         return self.picture
 
     def _counts(self, node: Node) -> bool:
@@ -144,10 +149,12 @@ class _Drawing:
     def _roots(self) -> dict[str, Node]:
         """What is shown, by its name: the views of training have the gradients, too."""
         roots = self.module.roots(*SHOWN[self.view])
+        roots = {name: node for name, node in roots.items() if not _plain(name).startswith("initial/")}
         if self.view == "update":  # the states of layers and the counters move in the forward pass
-            roots = {name: node for name, node in roots.items() if self._learned(name.removeprefix("next/"))}
+            roots = {name: node for name, node in roots.items() if self._learned(_plain(name)[5:])}
         if self.view == "backward":
-            roots |= {name: node for name, node in self.module.graph.marks.items() if name.startswith("gradient/")}
+            roots |= self.module.roots(*(f"metric/{turn.loss}" for turn in self.module.turns))
+            roots |= self.module.graph.marks
         return roots
 
     def _learned(self, path: str) -> bool:

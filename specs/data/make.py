@@ -73,6 +73,14 @@ def force() -> None:
     )
 
 
+def curve() -> None:
+    """600 points around a parabola: x0 is standard normal, x1 = (x0^2 - 1) / 2 + noise of standard deviation 0.2."""
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((600, 2))
+    x[:, 1] = (x[:, 0] ** 2 - 1) / 2 + 0.2 * x[:, 1]
+    np.savez_compressed(FOLDER / "curve.npz", x=x.astype(np.float32))
+
+
 def body() -> None:
     """The first layer of specs/pretrain.dl, trained on the digits: body.W [64, 48], body.b [48]. Needs dlc."""
     import dlc
@@ -88,5 +96,5 @@ def _csv(name: str, header: str, rows: object, formats: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    for write in (digits, xor, logistic, linear, poisson, force, body):
+    for write in (digits, xor, logistic, linear, poisson, force, curve, body):
         write()
