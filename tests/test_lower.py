@@ -103,11 +103,11 @@ def run(model: onnx.ModelProto, feeds: dict, names: list[str] | None = None) -> 
     return dict(zip(wanted, values, strict=True))
 
 
-def step_model(model: onnx.ModelProto) -> onnx.ModelProto:
+def step_model(model: onnx.ModelProto, turn: int = 0) -> onnx.ModelProto:
     """Main graph and algorithm concatenated, state promoted to inputs: what the format tells others to do."""
-    algorithm = model.training_info[0].algorithm
+    algorithm = model.training_info[turn].algorithm
     main = model.graph
-    state = {entry.key for entry in model.training_info[0].update_binding} | {"key", "steps", "observations"}
+    state = {entry.key for entry in model.training_info[turn].update_binding} | {"key", "steps", "observations"}
     state |= {tensor.name for tensor in algorithm.initializer if tensor.name.startswith("evaluate/total/")}
     tensors = [*main.initializer, *algorithm.initializer]
     promoted = [
@@ -478,17 +478,25 @@ def test_every_spec_computes_what_the_interpreter_does(path):
         fed[name] = draw.normal(size=shape) if leaf.dtype == "float" else draw.integers(0, high, shape)
     first = lower(module, "float64", seed=3)
     fed |= initial_state(first, 3) | {"step": np.array(4)}
-    for tensor in first.training_info[0].algorithm.initializer:
-        if "/" in tensor.name and not tensor.name.startswith("constant/"):
-            fed[tensor.name] = draw.uniform(0.5, 1, tuple(tensor.dims))  # optimizer state, totals of evaluation
-    wanted = module.roots("loss", "metric/", "next/", "output/", "evaluate/")
+    for info in first.training_info:
+        for tensor in info.algorithm.initializer:
+            if "/" in tensor.name and not tensor.name.startswith("constant/"):
+                fed[tensor.name] = draw.uniform(0.5, 1, tuple(tensor.dims))  # optimizer state, totals of evaluation
+    wanted = module.roots("loss", "metric/", "next/", "turn/", "output/", "evaluate/")
+    wanted = {root: node for root, node in wanted.items() if "/initial/" not in root}
     expected = dict(zip(wanted, interpret.evaluate(list(wanted.values()), fed), strict=True))
     fuse(module.graph, "float64")
     model = lower(module, "float64", seed=3)
     onnx.checker.check_model(model, full_check=True)
-    step = step_model(model)
-    onnx.checker.check_model(step, full_check=True)
-    found = run(step, fed)
+    found: dict[str, np.ndarray] = {}
+    for turn in range(len(model.training_info)):
+        step = step_model(model, turn)
+        onnx.checker.check_model(step, full_check=True)
+        given = {value.name for value in step.graph.input}
+        made = run(step, {name: value for name, value in fed.items() if name in given} if turn else fed)
+        found.update(
+            {f"turn/{turn}/{name}" if turn and name.startswith("next/") else name: made[name] for name in made}
+        )
     for root, value in expected.items():
         name = root.removeprefix("metric/").removeprefix("output/")
         np.testing.assert_allclose(found[name], value, rtol=1e-11, atol=1e-11, err_msg=name)
