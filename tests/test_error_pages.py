@@ -89,8 +89,8 @@ GIVEN = {
     "E0503": FIT,
     "E0504": FIT,
     "E0510": FIT,
-    "E0514": "critic, generator = dense(1), dense(4)\nfake = generator(x)\nloss critic_loss = mean(critic(x) - critic(fake))\n"
-    "loss generator_loss = -mean(critic(fake))",
+    "E0514": "critic, generator = dense(1), dense(4)\nfake = generator(x)\n"
+    "loss critic_loss = mean(critic(x) - critic(fake))\nloss generator_loss = -mean(critic(fake))",
     "E0516": "target y: int[batch]\nloss = cross_entropy(x |> layer_norm() |> dense(4) |> dense(3) |> dense(3), y)",
     "E0521": "minimize loss using descend(0.1)",
     "E0522": "minimize loss using descend(0.1)",
