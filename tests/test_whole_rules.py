@@ -380,3 +380,16 @@ def test_a_run_that_goes_on_is_the_unbroken_one(rule: str, tmp_path: Path) -> No
         rest.step(data)
     for path in whole.state:
         np.testing.assert_array_equal(whole.state[path], rest.state[path])
+
+
+def test_rules_that_wrap_each_other_clip_each_where_it_says_so() -> None:
+    """SAM's gradient is clipped before it is gathered, and the mean of two of them once more."""
+    trained = trainer(RIDGE.replace("RULE", "sam(accumulate(sgd(0.05), turns = 2), rho = 0.1); clip: each_value(0.3)"))
+    w, total = weights(trained), np.zeros(N + 1)
+    for t in range(1, 13):
+        g = ridge(w)[1]
+        total = total + np.clip(ridge(w + 0.1 * g / np.linalg.norm(g))[1], -0.3, 0.3) / 2
+        if t % 2 == 0:
+            w, total = w - 0.05 * np.clip(total, -0.3, 0.3), np.zeros(N + 1)
+        trained.step({"x": X, "y": Y})
+        np.testing.assert_allclose(weights(trained), w, rtol=0, atol=1e-12)

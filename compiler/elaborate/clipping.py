@@ -2,7 +2,8 @@
 formal gradient, and what it is to get takes its place when all of them are known.
 
 An optimizer gets its gradient clipped, unless it says `clipped(x)` itself: then it gets what was computed, and x, of
-all parameters together, is clipped where it says so (a mean over several batches, in `accumulate`).
+all parameters together, is clipped where it says so (a mean over several batches, in `accumulate`). Optimizers that
+wrap each other may each say so: the first values of all parameters are clipped together, then the second.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .subjects import Subject
 from .values import Tensor
 
 Clip = Callable[[list[Tensor]], list[Tensor]]
+Ask = tuple[Node, Node]  # what stands for a clipped value, and that value
 
 
 @dataclass
@@ -28,8 +30,8 @@ class Clipping:
 
     c: Context
     clip: Clip | None
-    asked: dict[str, tuple[Node, Node]] = field(default_factory=dict)  # by the optimizer that runs: place and subject
-    waiting: list[tuple[Node, Node, Node, Node]] = field(default_factory=list)  # formal, gradient, place, subject
+    asked: dict[str, dict[str, Ask]] = field(default_factory=dict)  # of the rule that runs: by parameter and optimizer
+    waiting: list[tuple[Node, Node, list[Ask]]] = field(default_factory=list)  # formal and true gradient of a parameter
     results: dict[str, Node] = field(default_factory=dict)  # path -> the new theta
 
     def run(self, subject: Subject, gradients: Sequence[Node], rule: Callable[[Node], Node]) -> None:
@@ -41,10 +43,11 @@ class Clipping:
         made = subject.parts(rule(subject.join(formals)))
         self.results.update(zip(subject.paths, made, strict=True))
         for path, formal, gradient in zip(subject.paths, formals, gradients, strict=True):
-            self.waiting.append((formal, gradient, *self.asked.get(path, (formal, formal))))
+            asked = list(self.asked.get(path, {"": (formal, formal)}).values())
+            self.waiting.append((formal, gradient, asked))
 
-    def ask(self, subject: Subject, x: Node, span: Span) -> Node:
-        """What stands for x, clipped. E0316, E0523 for the second of one optimizer."""
+    def ask(self, optimizer: str, subject: Subject, x: Node, span: Span) -> Node:
+        """What stands for x, clipped, in an optimizer by its path. E0316, E0523 for the second time in one."""
         if subject.whole and x.type != subject.type:
             raise error(
                 "E0316",
@@ -55,7 +58,7 @@ class Clipping:
             )
         if self.clip is None:
             return x
-        if any(path in self.asked for path in subject.paths):
+        if any(optimizer in self.asked.get(path, ()) for path in subject.paths):
             raise error(
                 "E0523",
                 "an optimizer clips once",
@@ -63,19 +66,24 @@ class Clipping:
                 "the second time",
                 help="clip the gradient, or what becomes of it",
             )
-        asked = [(ops.make_formal(self.c.graph, part.type), part) for part in subject.parts(x)]
-        self.asked.update(zip(subject.paths, asked, strict=True))
-        return subject.join([place for place, _ in asked])
+        places = [ops.make_formal(self.c.graph, part.type) for part in subject.parts(x)]
+        for path, place, part in zip(subject.paths, places, subject.parts(x), strict=True):
+            self.asked.setdefault(path, {})[optimizer] = place, part
+        return subject.join(places)
 
     def close(self) -> dict[str, Node]:
         """The new value of each parameter; the states of the optimizers are put right."""
         c, clip = self.c, self.clip
         if clip is None:
             return self.results
-        raw = {formal: gradient for formal, gradient, _, _ in self.waiting}
-        subjects = rebuild(c.graph, [subject for *_, subject in self.waiting], raw)
-        clipped = clip([Tensor(subject) for subject in subjects])
-        given = {**raw, **{place: value.node for (_, _, place, _), value in zip(self.waiting, clipped, strict=True)}}
+        given = {formal: gradient for formal, gradient, _ in self.waiting}
+        for turn in range(
+            max(map(len, (asked for *_, asked in self.waiting)), default=0)
+        ):  # what one clips, one within may clip again
+            asked = [asked[turn] for *_, asked in self.waiting if turn < len(asked)]
+            subjects = rebuild(c.graph, [subject for _, subject in asked], given)
+            clipped = clip([Tensor(subject) for subject in subjects])
+            given.update((place, value.node) for (place, _), value in zip(asked, clipped, strict=True))
         roots = [*self.results.values(), *c.moving.values()]
         made = rebuild(c.graph, roots, given)
         thetas = dict(zip(self.results, made, strict=False))

@@ -265,7 +265,7 @@ def clipped(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
     while asks is not None and asks.subject is None:  # an fn asks for the optimizer that calls it
         asks = asks.caller
     assert asks is not None and asks.subject is not None
-    return Tensor(c.clipping.ask(asks.subject, value.node, span), value.labels)
+    return Tensor(c.clipping.ask(asks.path, asks.subject, value.node, span), value.labels)
 
 
 def _distribution(c: Context, frame: Frame, argument: Argument) -> Distributed:
