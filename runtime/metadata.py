@@ -394,7 +394,7 @@ def expected(form: Any) -> str:
         return f"a list of {len(arguments)}, each item {expected(arguments[0])}"
     if origin in (dict, Mapping):
         return "an object, each value " + expected(arguments[1])
-    names = {int: "a whole number", float: "a number", str: "a string", bool: "true or false", type(None): "null"}
+    names = {int: "an integer", float: "a number", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(form, "an object")
 
 

@@ -30,7 +30,7 @@ class Support(Possible):
         if end:
             end = f"below {end}" if self.high_open else f"to {end}" if low.startswith("from") else f"up to {end}"
             end = f", {end}" if low and not end.startswith("to") else f" {end}" if low else end
-        return f"{'whole ' * self.whole}numbers {low}{end}".rstrip()
+        return f"{'integers' if self.whole else 'numbers'} {low}{end}".rstrip()
 
     def __contains__(self, number: object) -> bool:
         return self.good(np.asarray(number))

@@ -18,7 +18,8 @@ LOSS = """
     logits = x |> body |> relu |> head
     loss = cross_entropy(logits, y)
     metric accuracy = accuracy(logits, y)"""
-WRONG, RIGHT = ("wrong", "waits", "warned"), ("right", "better", "says")
+MARK = re.compile(r"\s*(wrong|not yet|warning|right|better|says)\b")
+RIGHT = ("right", "better", "says")
 
 
 def statements(block: str) -> Iterator[tuple[str, str]]:
@@ -27,8 +28,8 @@ def statements(block: str) -> Iterator[tuple[str, str]]:
     mark, depth = "", 0
     for line in block.splitlines():
         code, _, comment = line.partition("#")
-        word = (re.findall(r"\w+", comment) or [""])[0]
-        mark = mark or (word if word in (*WRONG, *RIGHT) else "")
+        found = MARK.match(comment)
+        mark = mark or (found[1] if found else "")
         bare = re.sub(r'"[^"]*"', "", code)
         depth += sum(bare.count(sign) for sign in "([{") - sum(bare.count(sign) for sign in ")]}")
         lines.append(code.rstrip())

@@ -1,4 +1,4 @@
-"""The generator as docs/file-format.md says it, in Python's whole numbers: what implementations are held to."""
+"""The generator as docs/file-format.md says it, in Python's integers: what implementations are held to."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def numbers(number: int, count: int) -> list[Dims]:
 
 
 def labelled(number: int, count: int) -> list[Dims]:
-    """Rows, and a whole number for each."""
+    """Rows, and an integer for each."""
     [x] = rows(number, 1)
     return [x, x[:-1]]
 
@@ -140,7 +140,7 @@ class Case:
     parameters: tuple[str, ...] = ()
     least: Mapping[str, int] = field(default_factory=dict)  # the smallest size of a dimension: 0 unless said
     most: int = 12  # elements of an input
-    high: int | None = None  # whole numbers are below it; else below the last dimension of x, or 2
+    high: int | None = None  # integers are below it; else below the last dimension of x, or 2
     rule: Callable[..., Any] | None = None  # the derivative that is declared: (weight, inputs) -> that of x
     held: Callable[..., dict[str, Any]] | None = None  # what the derivative by parameters takes as a constant
     flat: str = ""  # the error that derives it, where it has no derivative

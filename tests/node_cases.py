@@ -112,7 +112,7 @@ def floats_only(make: Callable[[Case], Node], why: str) -> Callable[[Case], Node
 
 def power(c: Case) -> Node:
     if {value.dtype.kind for value in c.inputs} == {"f", "i"} and c.inputs[0].dtype.kind == "i":
-        raise Left("our power of a whole number by a fraction is a fraction")
+        raise Left("our power of an integer by a fraction is a fraction")
     return ops.pow_(c[0], c[1])
 
 
@@ -136,7 +136,7 @@ def extreme_index(build: Callable[..., Node]) -> Callable[[Case], Node]:
 def reduction(build: Callable[..., Node]) -> Callable[[Case], Node]:
     def make(c: Case) -> Node:
         if c.inputs[0].dtype == np.bool_:
-            raise Left("of truth values it is never written")
+            raise Left("of booleans it is never written")
         axes = c.value(1, c.get("axes"))
         if not axes and not c.get("noop_with_empty_axes"):
             axes = range(c[0].rank)
@@ -298,7 +298,7 @@ TABLE: dict[str, Callable[[Case], Node]] = {
     "Sub": built(ops.sub),
     "Mul": built(ops.mul),
     "Equal": built(ops.eq),
-    "Div": floats_only(built(ops.div), "of whole numbers it is written where nothing is left over"),
+    "Div": floats_only(built(ops.div), "of integers it is written where nothing is left over"),
     "Less": built(ops.lt),
     "LessOrEqual": built(ops.le),
     "Greater": built(ops.gt),
@@ -342,7 +342,7 @@ TABLE: dict[str, Callable[[Case], Node]] = {
 
 # Operators that the compiler's text names and that no node test can stand for, with the reason.
 NEVER = {
-    "Cast": "between float and whole numbers; the node tests cast between kinds of floats",
+    "Cast": "between float and integers; the node tests cast between kinds of floats",
     "Clip": "written inside logsumexp alone, between the greatest finite numbers",
     "ConstantOfShape": "a table of the emitter knows its type; nothing writes it",
     "IsInf": "a table of the emitter knows its type; nothing writes it",
@@ -356,7 +356,7 @@ NEVER = {
     "Squeeze": "written after GatherElements and ReduceMax alone; `squeeze` is a Reshape",
     "Sum": "written inside a tie alone, of single elements",
     "Tile": "a table of the emitter knows it; nothing writes it",
-    "Trilu": "written for floats alone; the node tests have whole numbers",
+    "Trilu": "written for floats alone; the node tests have integers",
     "Unsqueeze": "written before GatherElements alone; `expand_dims` is a Reshape",
 }
 

@@ -210,7 +210,7 @@ def whole_numbers(d: Draft) -> None:
 
 @construct
 def counts(d: Draft) -> None:
-    """Reductions and running sums of ints and of truth values."""
+    """Reductions and running sums of ints and of booleans."""
     k = d.value(lambda v: v.rank > 0, dtype="int")
     at = d.axis(k)
     text, shape = d.random.choice(

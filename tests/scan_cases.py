@@ -19,7 +19,7 @@ class Case:
     body: str
     outs: tuple[str, ...]
     loop: Callable[..., tuple[Any, ...]]
-    whole: dict[str, str] = field(default_factory=dict)  # inputs of whole numbers
+    whole: dict[str, str] = field(default_factory=dict)  # inputs of integers
     fns: str = ""
 
     @property

@@ -333,7 +333,7 @@ POINTS: dict[str, list[Row]] = {
 WHY = {
     "linear in its argument": "broadcast_to concat flip pad rearrange repeat reshape split stack tile transpose tril "
     "triu reduce dense conv conv_transpose tiled_conv embedding dropout",
-    "without a derivative: whole numbers, truth values, sizes": "all any arange argmax argmin argsort is_finite is_inf "
+    "without a derivative: integers, booleans, sizes": "all any arange argmax argmin argsort is_finite is_inf "
     "is_nan one_hot top xor accuracy size rank known_size window eye bins fan_in fan_out "
     "interval reverse",
     "a draw": "bernoulli_like normal_like uniform_like permutation shuffle draw glorot_normal glorot_uniform he_normal "

@@ -150,7 +150,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, tuple[str, ...], str | None]] = [
         "E0620",
         arrays(y=np.array([0, 1, 2, 3, 0, -1])),
         "`y` holds labels out of range",
-        ("found 3 at [3], and 1 more", "expected whole numbers from 0 to 2"),
+        ("found 3 at [3], and 1 more", "expected integers from 0 to 2"),
         None,
     ),
     (
@@ -163,14 +163,14 @@ REFUSED: list[tuple[str, dict[str, Any], str, tuple[str, ...], str | None]] = [
     (
         "E0622",
         arrays(x=np.full((6, 4), 2**24 + 1)),
-        "`x` holds whole numbers that float32 cannot hold exactly",
+        "`x` holds integers that float32 cannot hold exactly",
         ("found 16777217 at [0, 0], and 23 more",),
         None,
     ),
     (
         "E0622",
         arrays(y=np.array([0, 1, 2, 0, 1, 2**63], np.uint64)),
-        "`y` holds whole numbers that int64 cannot hold exactly",
+        "`y` holds integers that int64 cannot hold exactly",
         ("found 9223372036854775808 at [5]",),
         None,
     ),

@@ -73,7 +73,7 @@ def pieces(drawn: np.ndarray, bits: int) -> Iterator[np.ndarray]:
 
 
 def even(values: np.ndarray, cells: int) -> float:
-    """The probability of counts at least so uneven (or, doubled, at least so even) as those of whole numbers below
+    """The probability of counts at least so uneven (or, doubled, at least so even) as those of integers below
     `cells`: chi-square, both tails."""
     found = stats.chisquare(np.bincount(values.astype(np.int64), minlength=cells)).pvalue
     return 2 * min(found, 1 - found)

@@ -79,7 +79,7 @@ def test_a_one_of_some_dimensions_keeps_them(form: str, y: str, one: str, precis
 
 
 def test_whole_quotients_are_no_fractions() -> None:
-    """(1 / k) * n of whole numbers is not n / k, as the optimizations of ONNX Runtime have it."""
+    """(1 / k) * n of integers is not n / k, as the optimizations of ONNX Runtime have it."""
     program = dlc.compile("model m { input k: int[]; input n: int[3]; output z = (1 // k) * n }")
     for level, number in LEVELS.items():
         found = run(program.model_proto(), number, {"k": np.array(2), "n": np.array([4, 5, -6])})["z"]

@@ -142,12 +142,9 @@ def test_what_is_no_json_or_no_number(key: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("train", "notes"),
     [
-        ({"seed": "seven"}, ('found the string "seven" at `train.seed`', "expected a whole number from")),
+        ({"seed": "seven"}, ('found the string "seven" at `train.seed`', "expected an integer from")),
         ({"stop": ["patience", 3]}, ("found a list of 2 at `train.stop`", "expected an object")),
-        (
-            {"stop": {"patience": 0}},
-            ("found the number 0 at `train.stop.patience`", "expected a whole number from 1 to"),
-        ),
+        ({"stop": {"patience": 0}}, ("found the number 0 at `train.stop.patience`", "expected an integer from 1 to")),
         ({"stop": {"mode": "most"}}, ('found the string "most" at `train.stop.mode`', 'expected "min" or "max"')),
         ({"batch": True}, ("found true at `train.batch`", '"all"')),
         ({"validate": 7.5}, ("found the number 7.5 at `train.validate`", "a number from 0.0 to 1.0, a string or null")),

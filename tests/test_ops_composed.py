@@ -1,4 +1,4 @@
-"""Operations built from others: reductions of truth values, shapes, sums that undo broadcasting."""
+"""Operations built from others: reductions of booleans, shapes, sums that undo broadcasting."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def test_one_chain_for_tensors_of_any_shape():
 
 
 def test_tensors_of_other_types_have_other_kinds():
-    """A power by whole numbers beside one by fractions: they cannot be joined."""
+    """A power by integers beside one by fractions: they cannot be joined."""
     nodes = [helper.make_node("Cast", ["g/b"], ["whole"], to=TensorProto.INT64)]
     for name, exponent in (("a", "g/a"), ("b", "whole")):
         nodes += [

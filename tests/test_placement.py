@@ -58,7 +58,7 @@ def test_every_operation_and_its_derivative_stay(op):
 
 @pytest.mark.parametrize("axis", [[0, 1, 2], [0], [1], [2, 0]])
 def test_a_product_of_whole_numbers_stays_and_is_exact(axis):
-    """Over sizes that nobody knows; ONNX Runtime's ReduceProd makes doubles of whole numbers."""
+    """Over sizes that nobody knows; ONNX Runtime's ReduceProd makes doubles of integers."""
     text = f"model m {{\n input k: int[a, b, 3]\n output z = prod(k, axis = {axis})\n}}"
     program = dlc.compile(text)
     assert not leaving(program.model_proto())

@@ -1,4 +1,4 @@
-"""The draws against an independent implementation in whole numbers, bit for bit, and across precisions.
+"""The draws against an independent implementation in integers, bit for bit, and across precisions.
 
 How good the numbers are is asked in test_draws.py.
 """
@@ -119,7 +119,7 @@ def test_seed_key_is_folded_from_the_seed():
 
 
 def test_every_operator_of_a_draw_runs_on_cuda_in_the_types_it_has_here():
-    """The same numbers whatever the provider: up to the floats these are operations on unsigned whole numbers, which
+    """The same numbers whatever the provider: up to the floats these are operations on unsigned integers, which
     have one right answer, and all have a kernel there."""
     exact = {"Add", "Mul", "Div", "Cast", "Concat", "Less", "Reshape", "Slice", "Range", "Shape", "Identity"}
     counted = 0

@@ -38,7 +38,7 @@ DRAWS, MORE_DRAWS = 3, 40
 CHUNK = 20
 # Of derivatives that are chosen, so that differences see other ones.
 CHOSEN = re.compile(r"^derivative |stop_gradient|_through|reverse_gradient|clip_gradient", re.M)
-PLACES = re.compile(r"\b(argmax|argmin|argsort|top|categorical)\b")  # whole numbers, through which nothing is learnt
+PLACES = re.compile(r"\b(argmax|argmin|argsort|top|categorical)\b")  # integers, through which nothing is learnt
 
 
 def feeds_of(text: str, seed: int) -> tuple[dict[str, Any], Any]:

@@ -80,7 +80,7 @@ def test_our_rewrites_respect_the_tie():
 
 
 def test_every_dtype_that_enters_is_tied():
-    """Floats, whole numbers, truth values and keys; by a scalar, a tensor and one without elements."""
+    """Floats, integers, booleans and keys; by a scalar, a tensor and one without elements."""
     for shape in ((), (3, 2), (0, 2)):
         graph = Graph()
         g = make_input(graph, "g", TensorType("float", shape))

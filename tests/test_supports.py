@@ -28,7 +28,7 @@ STATED: dict[str, tuple[str, str, list[float], list[float]]] = {
     "half_cauchy": ("y ~ half_cauchy(scale = exp(z))", "numbers from 0", [0, 0.5, 9], [-0.0001, -3]),
     "bernoulli": ("y ~ bernoulli(logits = z)", "0 or 1", [0, 1], [-1, -0.001, 0.5, 1.001, 2]),
     "categorical": ("y ~ categorical(logits = w)", "0 or 1", [0, 1], [-1, 2]),
-    "poisson": ("y ~ poisson(rate = exp(z))", "whole numbers from 0", [0, 1, 9], [-1, -0.001, 0.5]),
+    "poisson": ("y ~ poisson(rate = exp(z))", "integers from 0", [0, 1, 9], [-1, -0.001, 0.5]),
     "cross_entropy": ("loss = cross_entropy(w, y)", "0 or 1", [0, 1], [-1, 2]),
     "binary_cross_entropy": ("loss = binary_cross_entropy(z, y)", "numbers from 0 to 1", [0, 0.25, 1], [-0.001, 1.001]),
     "focal": ("loss = focal(w, y)", "0 or 1", [0, 1], [-1, 2]),
@@ -240,7 +240,7 @@ def test_arithmetic_is_undone(steps: list[tuple[str, int]], within: str, y: int)
         "interval(high = 3)": exact <= 3,
     }.get(within, exact > 0)
     if within == "-1..4":
-        if not whole:  # whole numbers are asked for only where y is as whole as they are
+        if not whole:  # integers are asked for only where y is as whole as they are
             return
         inside = -1 <= exact <= 3 and exact.denominator == 1
     assert support.good(np.array([y], np.int64)) == inside
@@ -310,7 +310,7 @@ def test_ids_count_from_0(name: str) -> None:
     for value in (-1, -5, 5):
         for run in ("fit", "predict", "evaluate"):
             found = refused(trainer, {"s": np.array([[0, 1, value]])}, run)
-            assert found.notes == (f"found {value} at [0, 2]", "expected whole numbers from 0 to 4")
+            assert found.notes == (f"found {value} at [0, 2]", "expected integers from 0 to 4")
             assert found.message == "`s` holds labels out of range"
 
 
@@ -366,8 +366,8 @@ def test_a_spec_states_its_own() -> None:
     trainer.fit({"x": X, "y": np.array([1.0, 2, 3, 8])})
     found = [refused(trainer, {"x": X, "y": np.full(4, value)}) for value in (0.0, 1.5, 9.0)]
     assert [(f.message, f.notes[1]) for f in found] == [
-        ("`y` holds values that `counts` does not take", "expected whole numbers from 1"),
-        ("`y` holds values that `counts` does not take", "expected whole numbers from 1"),
+        ("`y` holds values that `counts` does not take", "expected integers from 1"),
+        ("`y` holds values that `counts` does not take", "expected integers from 1"),
         ("`y` holds values outside the range that the spec gives it", "expected numbers below 9"),
     ]
 
@@ -375,10 +375,10 @@ def test_a_spec_states_its_own() -> None:
 @pytest.mark.parametrize(
     ("within", "expected"),
     [
-        ("0..3", "whole numbers from 0 to 2"),
+        ("0..3", "integers from 0 to 2"),
         ("0..1", "0"),
-        ("-1..inf", "whole numbers from -1"),
-        ("-inf..1", "whole numbers up to 0"),
+        ("-1..inf", "integers from -1"),
+        ("-inf..1", "integers up to 0"),
         ("[0, 0.5, 2]", "0, 0.5 or 2"),
         ("interval(0, 1)", "numbers from 0 to 1"),
         ("interval(0)", "numbers from 0"),
@@ -386,7 +386,7 @@ def test_a_spec_states_its_own() -> None:
         ('interval(0, 1, open = "both")', "numbers above 0, below 1"),
         ("interval(high = 2)", "numbers up to 2"),
         ('interval(0, 2, "high")', "numbers from 0, below 2"),
-        ("0..(2 + 2)", "whole numbers from 0 to 3"),
+        ("0..(2 + 2)", "integers from 0 to 3"),
     ],
 )
 def test_sets_of_numbers_in_words(within: str, expected: str) -> None:

@@ -22,7 +22,7 @@ SPECS = Path(__file__).parent.parent / "specs"
         (["check"], "`dlc check` needs FILE"),
         (["check", "a.dl", "b.dl"], "takes no more arguments"),
         (["check", "a.dl", "--sed", "5"], "did you mean `--seed`?"),
-        (["check", "a.dl", "--seed", "x"], "`x` is not a whole number"),
+        (["check", "a.dl", "--seed", "x"], "`x` is not an integer"),
         (["check", "a.dl", "--precision", "double"], "`double`"),
         (["check", "a.dl", "--set", "hidden"], "name=value"),
         (["check", "a.dl", "--seed", "-1"], "not negative"),

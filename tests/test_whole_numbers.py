@@ -1,4 +1,4 @@
-"""Division of whole numbers at its ends: the least number, -1 and 0, by numbers known and by data."""
+"""Division of integers at its ends: the least number, -1 and 0, by numbers known and by data."""
 
 from __future__ import annotations
 

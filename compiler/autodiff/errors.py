@@ -17,7 +17,7 @@ WIDTH = 40  # characters of an expression that are
 
 SIGNS = {
     "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "floordiv": "//", "and": "and", "or": "or",
-    "reduce_max": "max", "reduce_min": "min", "cast": "a conversion to whole numbers",
+    "reduce_max": "max", "reduce_min": "min", "cast": "a conversion to integers",
 }  # fmt: skip
 _COMPARISONS = ("gt", "ge", "lt", "le", "eq", "ne")
 _KINKED = {
@@ -115,7 +115,7 @@ def _ended(
         label = "made of straight pieces: its second derivative is zero or does not exist"
         help = "`softplus(x)`, `gelu(x)`, `tanh(x)` and `sqrt(x^2 + width^2)` bend smoothly"
     elif end.op.name == "cast":
-        message = f"whole numbers have no derivative, and no other path leads from {name_of(x)}"
+        message = f"integers have no derivative, and no other path leads from {name_of(x)}"
     else:
         message = f"`{name}` has no derivative, and no other path leads from {name_of(x)}"
     below: list[Node] = []

@@ -59,5 +59,5 @@ def _levels(depth: str) -> int | None:
     if depth == "all":
         return None
     if not depth.isdecimal() or len(depth) > 9:
-        raise Error("E0790", "`--depth` takes a whole number, not negative, or `all`", notes=[f"found {depth}"])
+        raise Error("E0790", "`--depth` takes an integer, not negative, or `all`", notes=[f"found {depth}"])
     return int(depth)

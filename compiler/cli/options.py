@@ -25,7 +25,7 @@ def whole(_: object, tokens: Sequence[Token]) -> int:
     """An integer of the command line, written as one: 2.5 is not taken for 2."""
     text = tokens[0].value
     if not re.fullmatch(r"[+-]?[0-9]{1,20}", text):
-        raise ValueError(f"`{text}` is not a whole number")
+        raise ValueError(f"`{text}` is not an integer")
     return int(text)
 
 
@@ -43,7 +43,7 @@ def check_seed(seed: int) -> None:
     if not 0 <= seed < 2**63:
         raise Error(
             "E0790",
-            "`--seed` takes a whole number, not negative",
+            "`--seed` takes an integer, not negative",
             notes=[f"found {seed}"],
             help="--seed 0, or any to 2^63 - 1",
         )
@@ -53,7 +53,7 @@ def positive(name: str, value: int | None) -> None:
     if value is not None and value < 1:
         raise Error(
             "E0790",
-            f"`--{name}` takes a whole number above 0",
+            f"`--{name}` takes an integer above 0",
             notes=[f"found {value}"],
             help=f"leave `--{name}` out for its default: dlc COMMAND --help",
         )

@@ -256,8 +256,8 @@ def _like(default: Any) -> str:
     if isinstance(default, list | tuple):
         return "a list"
     if isinstance(default, bool | int | float | str):
-        return "a string" if isinstance(default, str) else "a whole number" if isinstance(default, int) else "a number"
-    return "a number, a truth value or a string" if default is None else f"something like {kind(default)}"
+        return "a string" if isinstance(default, str) else "an integer" if isinstance(default, int) else "a number"
+    return "a number, a boolean or a string" if default is None else f"something like {kind(default)}"
 
 
 # --- the passes

@@ -256,7 +256,7 @@ def _static(op: str, left: Any, right: Any, span: Span) -> Value:
     if op in ("and", "or"):
         if isinstance(left, bool) and isinstance(right, bool):
             return (left and right) if op == "and" else (left or right)
-        raise error("E0301", f"`{op}` takes truth values", span, f"{kind(left)} {op} {kind(right)}")
+        raise error("E0301", f"`{op}` takes booleans", span, f"{kind(left)} {op} {kind(right)}")
     left, right = plain(left), plain(right)
     if free:
         if isinstance(left, float) or isinstance(right, float) or op in ("/", "^"):

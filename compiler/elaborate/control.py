@@ -90,7 +90,7 @@ def runtime_condition(value: Value, span: Span) -> Tensor:
     if not isinstance(value, Tensor) or value.node.dtype != "bool":
         raise error(
             "E0305",
-            f"a condition is a truth value, not {kind(value)}",
+            f"a condition is a boolean, not {kind(value)}",
             span,
             f"this is {kind(value)}",
             help="compare it with something: `x > 0`",
@@ -98,7 +98,7 @@ def runtime_condition(value: Value, span: Span) -> Tensor:
     if value.node.rank:
         raise error(
             "E0306",
-            "`if` takes one truth value, not one per element",
+            "`if` takes one boolean, not one per element",
             span,
             f"this is `{value.node.type}`",
             help="`where(condition, a, b)` chooses per element; `any(...)` and `all(...)` reduce many to one",
@@ -234,7 +234,7 @@ def _iterations(statement: syntax.For, over: Value) -> Sequence[Any]:
         if isinstance(bound, bool) or not isinstance(bound, int):
             raise error(
                 "E0308",
-                "a `for` unrolls: its bounds are whole numbers known before the file runs",
+                "a `for` unrolls: its bounds are integers known before the file runs",
                 statement.over.span,
                 f"this bound is {kind(bound)}",
                 help="`scan t over time` runs over a dimension of the data",

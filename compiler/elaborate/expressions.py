@@ -115,9 +115,7 @@ def _unary(c: Context, frame: Frame, expr: syntax.Unary) -> Value:
             return not value
         if isinstance(value, Tensor) and value.node.dtype == "bool":
             return arithmetic.elementwise(c, frame, ops.not_, [value], expr.span, (expr.operand.span,))
-        raise error(
-            "E0301", f"`not` takes truth values, not {kind(value)}", expr.operand.span, f"this is {kind(value)}"
-        )
+        raise error("E0301", f"`not` takes booleans, not {kind(value)}", expr.operand.span, f"this is {kind(value)}")
     if isinstance(value, int | float | Dim):
         value = value if isinstance(value, float) else plain(value)
         return value if expr.op == "+" else arithmetic.bounded(-value, expr.span)
@@ -252,7 +250,7 @@ def static_int(c: Context, frame: Frame, expr: syntax.Expr, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise error(
             "E0308",
-            f"{what} must be a whole number that is known before the file runs",
+            f"{what} must be an integer that is known before the file runs",
             expr.span,
             f"this is {kind(value)}",
         )

@@ -162,7 +162,7 @@ def _select(c: Context, frame: Frame, value: Tensor, places: list[syntax.Expr], 
             else:
                 raise error(
                     "E0240",
-                    f"an index is a whole number, a slice or an int tensor, not {kind(at)}",
+                    f"an index is an integer, a slice or an int tensor, not {kind(at)}",
                     place.span,
                     f"this is {kind(at)}",
                 )
@@ -213,9 +213,9 @@ def _listed(c: Context, places: list[Value] | tuple[Value, ...], size: Size, spa
     if not places or len(whole) < len(places):
         raise error(
             "E0240",
-            f"an index is a whole number, a slice or an int tensor, not {kind(places)}",
+            f"an index is an integer, a slice or an int tensor, not {kind(places)}",
             span,
-            "not whole numbers that are known now",
+            "not integers that are known now",
             help="`stack([i, j])` makes a tensor of values; `x[i, j]` indexes two dimensions",
         )
     for at in whole:
@@ -289,7 +289,7 @@ def _slice(c: Context, frame: Frame, part: syntax.Slice, size: Size) -> tuple[Si
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | Dim)):
             raise error(
                 "E0308",
-                "a bound of a slice must be a whole number that is known before the file runs",
+                "a bound of a slice must be an integer that is known before the file runs",
                 expr.span if expr else part.span,
                 f"this is {kind(value)}",
             )

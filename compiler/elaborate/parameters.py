@@ -66,7 +66,7 @@ def param(c: Context, frame: Frame, statement: syntax.Param) -> None:
             f"a param is learned by its derivative: it must be float, not {type.dtype}",
             statement.type.span,
             "declared here",
-            help="use `state` for whole numbers and truth values",
+            help="use `state` for integers and booleans",
         )
     if any(isinstance(size, Dim) for size in type.shape):
         raise error(

@@ -215,7 +215,7 @@ def _iterations(statement: syntax.Scan, over: Value) -> tuple[Size, Label | None
                     f"a bound of a scan is a size, not {kind(bound)}",
                     statement.over.span,
                     f"this is {kind(bound)}",
-                    help="whole numbers and sizes such as `time` are known before "
+                    help="integers and sizes such as `time` are known before "
                     "the iterations begin; skip iterations with a mask: `where(t < lengths, new, old)`",
                 )
         if plain(over.start) != 0:

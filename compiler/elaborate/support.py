@@ -82,7 +82,7 @@ def of(c: Context, frame: Frame, expr: syntax.Expr, name: str) -> Support | None
         if any(isinstance(end, float) for end in (low, stop)):
             raise error(
                 "E0642",
-                "the ends of a range are whole numbers",
+                "the ends of a range are integers",
                 expr.span,
                 "one of them is not",
                 help="`interval(low, high)` allows any number",
@@ -106,7 +106,7 @@ def of(c: Context, frame: Frame, expr: syntax.Expr, name: str) -> Support | None
             f"`in` takes a range, a list of numbers or an interval, not {kind(value)}",
             expr.span,
             f"this is {kind(value)}",
-            help="`0..n`: whole numbers; `[-1, 1]`: these two; `interval(0, 1)`",
+            help="`0..n`: integers; `[-1, 1]`: these two; `interval(0, 1)`",
         )
     if (
         made.low is not None

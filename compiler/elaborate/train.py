@@ -138,16 +138,16 @@ def check(name: str, value: Any, span: Span | None) -> Any:
         value = plain(value) if isinstance(value, int) else value
     whole = isinstance(value, int) and not isinstance(value, bool)
     good, wanted = {
-        "batch": ((whole and 0 < value <= FAR) or value == "all", "a whole number above 0, or `all`"),
-        "epochs": ((whole and 0 <= value <= FAR) or value is None, "a whole number"),
-        "steps": ((whole and 0 <= value <= FAR) or value is None, "a whole number"),
+        "batch": ((whole and 0 < value <= FAR) or value == "all", "an integer above 0, or `all`"),
+        "epochs": ((whole and 0 <= value <= FAR) or value is None, "an integer"),
+        "steps": ((whole and 0 <= value <= FAR) or value is None, "an integer"),
         "data": (isinstance(value, str) or value is None, 'a file, as in "data/digits.npz"'),
         "validate": (
             value is None or isinstance(value, str) or (isinstance(value, float) and 0 < value < 1),
             "a share between 0 and 1, or a file",
         ),
         "stop": (value is None or isinstance(value, dict), "`patience(5, on = validation.loss)`"),
-        "seed": ((whole and 0 <= value < 2**63) or value is None, "a whole number, not negative"),
+        "seed": ((whole and 0 <= value < 2**63) or value is None, "an integer, not negative"),
         "columns": (
             value is None or _named(value) or (isinstance(value, Mapping) and all(map(_named, value.values()))),
             'a list of names, as in ["a", "b"], or a mapping, as in { x: ["a", "b"], y: ["label"] }',
@@ -256,7 +256,7 @@ def _watched(
         )
     count = plain(result["patience"]) if isinstance(result["patience"], int) else result["patience"]
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= FAR:
-        raise error("E0507", "`patience` takes a whole number of epochs above 0", span, "here")
+        raise error("E0507", "`patience` takes a number of epochs, an integer above 0", span, "here")
     mode = result["mode"] if result["mode"] is not None else _direction(c, metric)
     if mode is None:
         raise error(

@@ -46,7 +46,7 @@ def dimension(c: Context, frame: Frame, expr: syntax.Expr) -> Size:
     if isinstance(value, Dim):
         return plain(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise error("E0319", f"a dimension is a whole number, not {kind(value)}", expr.span, f"this is {kind(value)}")
+        raise error("E0319", f"a dimension is an integer, not {kind(value)}", expr.span, f"this is {kind(value)}")
     if value < 0:
         raise error("E0320", f"a dimension cannot be negative: {value}", expr.span, f"this is {value}")
     return int(value)
@@ -225,7 +225,7 @@ def _convert(c: Context, value: Tensor, dtype: str, type: syntax.Type, what: str
             span,
             f"this is `{value.node.type}`",
             more=[(type.span, "declared here")],
-            help="`round(x)`, `floor(x)` and `argmax` return whole numbers; a comparison returns a bool",
+            help="`round(x)`, `floor(x)` and `argmax` return integers; a comparison returns a bool",
         )
     return Tensor(ops.cast(value.node, dtype=dtype), value.labels, value.along)
 

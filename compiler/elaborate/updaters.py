@@ -65,7 +65,7 @@ def apply_nested(c: Context, frame: Frame, updater: Updater, given: list[Argumen
                 f"`{name}` of {what} is `{wanted}` here",
                 argument.span,
                 f"this is {kind(argument.value)}",
-                help="`t // turns` is a whole number" if name == "t" else None,
+                help="`t // turns` is an integer" if name == "t" else None,
             )
         values[name] = node
     if takes_whole(updater) or not subject.whole:

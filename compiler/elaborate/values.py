@@ -230,7 +230,7 @@ class Reported(Exception):
 def kind(value: Value) -> str:
     """What a value is, in the words of a message."""
     if isinstance(value, bool):
-        return f"the truth value `{str(value).lower()}`"
+        return f"the boolean `{str(value).lower()}`"
     if isinstance(value, int | float):
         return f"the number {value:g}" if isinstance(value, float) else f"the number {int(value)}"
     if isinstance(value, Tensor):

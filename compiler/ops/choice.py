@@ -141,7 +141,7 @@ is_nan = define(
 
 def _where_infer(condition: TensorType, a: TensorType, b: TensorType) -> TensorType:
     if condition.dtype != "bool":
-        raise TypeProblem("E0305", "`where` chooses by a truth value", {0: f"this is `{condition}`"})
+        raise TypeProblem("E0305", "`where` chooses by a boolean", {0: f"this is `{condition}`"})
     if a.dtype != b.dtype or a.dtype == "key":
         operands = {1: f"this is `{a}`", 2: f"this is `{b}`"}
         raise TypeProblem("E0302", "`where` chooses between values of one type", operands)

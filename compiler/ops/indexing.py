@@ -22,9 +22,9 @@ def _needs_ints(name: str, number: int, type: TensorType) -> None:
     if type.dtype != "int":
         raise TypeProblem(
             "E0302",
-            f"`{name}` takes whole numbers as indices",
+            f"`{name}` takes integers as indices",
             {number: f"this is `{type}`"},
-            "`target y: int[batch]` declares whole numbers",
+            "`target y: int[batch]` declares integers",
         )
 
 

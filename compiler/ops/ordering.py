@@ -144,7 +144,7 @@ def argsort(x: Node, *, axis: int, descending: bool = False) -> Node:
 
 def _take_infer(x: TensorType, index: TensorType, axis: int, distinct: bool) -> TensorType:
     if index.dtype != "int":
-        raise TypeProblem("E0302", "`take_along` takes whole numbers as indices", {1: f"this is `{index}`"})
+        raise TypeProblem("E0302", "`take_along` takes integers as indices", {1: f"this is `{index}`"})
     at = normal_axis(axis, x.rank)
     rest = [shape[:at] + shape[at + 1 :] for shape in (x.shape, index.shape)]
     if index.rank != x.rank or rest[0] != rest[1]:

@@ -50,7 +50,7 @@ class _Bits:
 def _fold_infer(key: TensorType, data: TensorType) -> TensorType:
     if key.dtype != "key" or data.dtype not in ("int", "key") or key.rank or data.rank:
         operands = {0: f"this is `{key}`", 1: f"this is `{data}`"}
-        raise TypeProblem("E0302", "a key is folded with a whole number", operands)
+        raise TypeProblem("E0302", "a key is folded with an integer", operands)
     return key
 
 

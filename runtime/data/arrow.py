@@ -124,7 +124,7 @@ def _found(table: Any, names: list[str], where: str, fields: tuple[Field, ...], 
 
 
 def _numbers(field: Field, name: str, column: Any, where: Rows) -> np.ndarray:
-    """A column as an array: of numbers or truth values, or of lists of one length of them."""
+    """A column as an array: of numbers or booleans, or of lists of one length of them."""
     import pyarrow as pa
     from pyarrow import compute
 

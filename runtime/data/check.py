@@ -193,7 +193,7 @@ def _array(field: Field, value: object, where: str) -> np.ndarray:
             f"`{field.name}` does not hold numbers",
             where=where,
             notes=[f"found dtype {array.dtype}", f"expected `{field}`"],
-            help="give words and categories as whole numbers, one for each",
+            help="give words and categories as integers, one for each",
         )
     return array
 
@@ -283,10 +283,10 @@ def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _fractions(field: Field, array: np.ndarray, where: str) -> Error:
-    notes, help = [f"expected `{field}`"], f'if they are whole numbers, convert them: `{field.name}.astype("int64")`'
+    notes, help = [f"expected `{field}`"], f'if none has a fraction, convert them: `{field.name}.astype("int64")`'
     wrong = array != np.floor(array)
     if isinstance(where, Lines):
-        help = "whole numbers are written without a point"
+        help = "integers are written without a point"
         if wrong.any():
             found = _first(field, array, wrong, where)
             notes.append(f"{found['notes'][0]}, at {found['where']}")
@@ -345,7 +345,7 @@ def _check_exact(field: Field, array: np.ndarray, made: np.ndarray, where: str) 
     if lost.any():
         raise Error(
             "E0622",
-            f"`{field.name}` holds whole numbers that {field.dtype} cannot hold exactly",
+            f"`{field.name}` holds integers that {field.dtype} cannot hold exactly",
             **_first(field, array, lost, where),
             help="scale or shift them, or compile with --precision float64",
         )

@@ -138,7 +138,7 @@ class _Table:
 
 def no_number(field: Field, name: str, shown: str, where: str) -> Error:
     """E0608. `shown`: what stands there, "" for nothing."""
-    help = "give words and categories as whole numbers; leave incomplete rows out"
+    help = "give words and categories as integers; leave incomplete rows out"
     if "," in shown and _is_number(shown.replace(",", "", 1)):
         help = f"a number is written with a point, not with a comma: `{shown.replace(',', '.', 1)}`"
     elif _is_number(shown.replace("_", "")):

@@ -54,10 +54,10 @@ def tensor(c: Context, argument: Argument, dtype: str | None = None) -> Tensor:
         if dtype == "int" and node.dtype == "float":
             raise error(
                 "E0302",
-                "whole numbers are needed here",
+                "integers are needed here",
                 argument.span,
                 f"this is `{node.type}`",
-                help="`target y: int[batch]` declares whole numbers",
+                help="`target y: int[batch]` declares integers",
             )
         node = ops.cast(node, dtype=dtype)
     return Tensor(
@@ -83,7 +83,7 @@ def integer(argument: Argument | None, default: int | None, what: str) -> int:
     if isinstance(argument.value, bool) or not isinstance(argument.value, int):
         raise error(
             "E0308",
-            f"{what} must be a whole number that is known before the file runs",
+            f"{what} must be an integer that is known before the file runs",
             argument.span,
             f"this is {kind(argument.value)}",
         )

@@ -43,7 +43,7 @@ def _pair(c: Context, y: Argument, x: Argument) -> tuple[Node, Node]:
 def _scalar(c: Context, name: str, y: Argument) -> None:
     node = tensor(c, y).node
     if node.rank or node.dtype != "float":
-        helps = {"int": "whole numbers have no derivative", "bool": "truth values have no derivative"}
+        helps = {"int": "integers have no derivative", "bool": "booleans have no derivative"}
         raise error(
             "E0403",
             f"`{name}` takes the derivative of a single float number",

@@ -81,7 +81,7 @@ def where(c: Context, frame: Frame, span: Span, condition: Argument, a: Argument
     if tensor(c, condition).node.dtype != "bool":
         raise error(
             "E0305",
-            "the first argument of `where` is a truth value for each element",
+            "the first argument of `where` is a boolean for each element",
             condition.span,
             f"this is {kind(condition.value)}",
             help="compare: `where(x > 0, a, b)`; a mask of zeros and ones by `where(mask != 0, a, b)`",
@@ -150,7 +150,7 @@ def _reduction(name: str, operation: Callable[..., Node], dtype: str | None) -> 
         if dtype == "float" and value.node.dtype != "float":
             value = tensor(c, x, "float")
         if dtype == "bool" and value.node.dtype != "bool":
-            raise error("E0302", f"`{name}` takes truth values", x.span, f"this is `{value.node.type}`")
+            raise error("E0302", f"`{name}` takes booleans", x.span, f"this is `{value.node.type}`")
         chosen, keep = axes(value, axis, span), truth(keepdims, "keepdims")
         node = (
             c.make(operation, [value.node], [x.span], span, axes=chosen, keepdims=keep)

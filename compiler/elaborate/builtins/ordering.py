@@ -84,10 +84,7 @@ def _count(argument: Argument) -> Size:
     value = argument.value
     if isinstance(value, bool) or not isinstance(value, int | Dim):
         raise error(
-            "E0308",
-            "k must be a whole number that is known before the file runs",
-            argument.span,
-            f"this is {kind(value)}",
+            "E0308", "k must be an integer that is known before the file runs", argument.span, f"this is {kind(value)}"
         )
     return plain(value)
 
@@ -135,7 +132,7 @@ def _widths(c: Context, value: Tensor, width: Argument, chosen: Sequence[int]) -
         if isinstance(item, bool) or not isinstance(item, int | Dim) or (isinstance(item, int) and item < 0):
             raise error(
                 "E0384",
-                f"a padding width is a whole number, 0 or more, not {kind(item)}",
+                f"a padding width is an integer, 0 or more, not {kind(item)}",
                 width.span,
                 f"this is {kind(given)}",
                 help="write `pad(x, 1)` or `pad(x, [before, after], axis = 1)`",

@@ -138,7 +138,7 @@ def _repeat_elements(c: Context, frame: Frame, span: Span, given: list[Argument]
     if isinstance(times.value, bool) or not isinstance(times.value, int | Dim):
         raise error(
             "E0308",
-            "how often elements are repeated is a whole number that is known before the file runs",
+            "how often elements are repeated is an integer that is known before the file runs",
             times.span,
             f"this is {kind(times.value)}",
         )
@@ -202,7 +202,7 @@ class _Move:
         if isinstance(value, bool) or not isinstance(value, int | Dim):
             raise error(
                 "E0308",
-                f"the size of `{argument.name}` must be a whole number that is known before the file runs",
+                f"the size of `{argument.name}` must be an integer that is known before the file runs",
                 argument.span,
                 f"this is {kind(value)}",
             )

@@ -270,7 +270,7 @@ def _a_size(argument: Argument, what: str) -> Size:
     if isinstance(argument.value, bool) or not isinstance(argument.value, int | Dim):
         raise error(
             "E0308",
-            f"{what} must be a whole number that is known before the file runs",
+            f"{what} must be an integer that is known before the file runs",
             argument.span,
             f"this is {kind(argument.value)}",
         )
@@ -284,7 +284,7 @@ def one_hot(c: Context, frame: Frame, span: Span, index: Argument, depth: Argume
     at = tensor(c, index, "int")
     count = _a_size(depth, "the depth")
     if isinstance(count, int) and count < 1:
-        raise error("E0308", "the depth of `one_hot` is a whole number above 0", depth.span, f"this is {count}")
+        raise error("E0308", "the depth of `one_hot` is an integer above 0", depth.span, f"this is {count}")
     support.ask_index(c, at.node, count)
     return Tensor(c.make(ops.one_hot, [at.node], [index.span], span, depth=count), (*at.names, None))
 

@@ -41,7 +41,7 @@ def _each(argument: Argument | None, default: int, n: int, what: str) -> Ints:
     for item in given:
         if isinstance(item, bool) or not isinstance(item, int) or item < 1:
             raise error(
-                "E0366", f"{what} is a whole number above 0, or a list of them", argument.span, f"this is {kind(item)}"
+                "E0366", f"{what} is an integer above 0, or a list of them", argument.span, f"this is {kind(item)}"
             )
         _bounded(item, what, argument.span)
     _count(given, n, what, argument.span)
@@ -84,7 +84,7 @@ def _pads(argument: Argument | None, n: int, sizes: tuple[Size, ...], reach: Int
             if isinstance(item, bool) or not isinstance(item, int) or item < 0 or len(pair) != 2:
                 raise error(
                     "E0366",
-                    'a padding is a whole number, a list of them, a list of pairs, `"same"` or `"valid"`',
+                    'a padding is an integer, a list of them, a list of pairs, `"same"` or `"valid"`',
                     span,
                     f"this is {kind(item)}" if len(pair) == 2 else f"{len(pair)} numbers for one dimension",
                     help="`pad = [[0, 1], [0, 1]]` pads each of two dimensions by 0 before and 1 after",
@@ -161,7 +161,7 @@ def convolve(
 def _groups(argument: Argument | None) -> int:
     groups = integer(argument, 1, "`groups`")
     if groups < 1 and argument is not None:
-        raise error("E0366", "`groups` is a whole number above 0", argument.span, f"this is {groups}")
+        raise error("E0366", "`groups` is an integer above 0", argument.span, f"this is {groups}")
     return groups
 
 
