@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +20,23 @@ if TYPE_CHECKING:
     from .ir.module import Module
 
 SHOWN = 40  # parameters in the table of a notebook
+DRAWN = 10_000  # nodes of a model whose page is shown there
 
 
 class Program:
     """A compiled spec: its graphs, and the ONNX model. Thread-safe; make one Trainer a thread from it."""
 
     def __init__(
-        self, module: Module, precision: str, seed: int | None, warnings: list[Diagnostic], folder: Path | None
+        self,
+        module: Module,
+        precision: str,
+        seed: int | None,
+        warnings: list[Diagnostic],
+        folder: Path | None,
+        again: Callable[[], Module] | None = None,
     ) -> None:
         self.module, self.precision, self.warnings, self.folder = module, precision, warnings, folder
+        self._again = again  # the module as its text says it, before any pass
         self._seed = seed
         self._proto: onnx.ModelProto | None = None
         self._lock = threading.Lock()
@@ -76,11 +85,25 @@ class Program:
         return target
 
     def _repr_html_(self) -> str:
-        """In a notebook: the name, and each parameter with its shape."""
+        """In a notebook: the name, each parameter with its shape, and the page that `dlc graph` writes."""
         held = [v for v in self.module.variables.values() if v.kind == "parameter"]
         rows = "".join(f"<tr><td>{escape(v.path)}</td><td>{escape(str(v.node.type))}</td></tr>" for v in held[:SHOWN])
         more = f"<tr><td>and {len(held) - SHOWN:,} more</td><td></td></tr>" if len(held) > SHOWN else ""
-        return f"<b>{escape(self.name)}</b>, {self.precision}<table>{rows}{more}</table>"
+        return f"<b>{escape(self.name)}</b>, {self.precision}<table>{rows}{more}</table>{self._page()}"
+
+    def _page(self) -> str:
+        """The page in a frame that may run its script and do nothing else; none for a model that takes long to draw."""
+        if self._again is None or len(self.module.graph) > DRAWN:
+            return ""
+        from .pipeline import differentiate
+        from .view.page import page
+
+        derived = self._again() if self.module.trains else None
+        if derived is not None:
+            differentiate(derived)
+        text = escape(page(self._again(), derived))
+        frame = 'sandbox="allow-scripts" width="100%" height="640" frameborder="0"'
+        return f'<iframe {frame} title="{escape(self.name)}" srcdoc="{text}"></iframe>'
 
     def __repr__(self) -> str:
         return f"<dlc.Program {self.name}, {self.precision}>"
@@ -101,6 +124,7 @@ def compile(
     `set` and keyword arguments give hyperparameters and train settings by name (`model.x`, `train.x` when both
     have one). `seed` comes before the spec's own, which comes before 0. Raises dlc.Error with every problem found.
     """
+    from .elaborate import elaborate
     from .pipeline import check, source_of
 
     if precision not in PRECISIONS:
@@ -111,7 +135,8 @@ def compile(
     module, warnings = check(source, folder, model=model, set=overrides, max_nodes=max_nodes, precision=precision)
     if seed is not None and module.trains:  # the file says what its start values were made from
         module.settings["train"]["seed"] = seed
-    return Program(module, precision, seed, warnings, folder)
+    again = partial(elaborate, source, folder=folder, model=model, overrides=overrides, max_nodes=max_nodes)
+    return Program(module, precision, seed, warnings, folder, again)
 
 
 def load(path: str | Path, *, accept: bool = False) -> Any:

@@ -16,7 +16,7 @@ from next_code import PAGES, documented, next_code, raised
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 MOUNTS: dict[str, str] = PROJECT["tool"]["setuptools"]["package-dir"]  # package -> folder
-KEPT = (".py", ".dl", ".lark", ".txt", ".npz", ".csv", ".md", ".typed")
+KEPT = (".py", ".dl", ".lark", ".txt", ".npz", ".csv", ".md", ".typed", ".js", ".css")
 SOURCES = [
     path
     for folder in ("compiler", "runtime", "grammar", "specs", "tests", "benchmarks")

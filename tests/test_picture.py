@@ -106,15 +106,15 @@ def test_parameters_add_up_at_every_depth() -> None:
 
 
 def test_turns_that_are_equal_are_drawn_once() -> None:
-    assert ("block[0..3]  × 4", "transformer(4)", "793,088 parameters") in texts(
+    assert ("block[0..3] × 4", "transformer(4)", "793,088 parameters") in texts(
         draw(module("gpt", BENCHMARKS), depth=0)
     )
     resnet = texts(draw(module("resnet20", BENCHMARKS), depth=0))
     assert [first for first, *_ in sorted(resnet) if first.startswith("block")] == [
-        "block[0, 0..2]  × 3",
-        "block[1, 1..2]  × 2",
+        "block[0, 0..2] × 3",
+        "block[1, 1..2] × 2",
         "block[1,0]",
-        "block[2, 1..2]  × 2",
+        "block[2, 1..2] × 2",
         "block[2,0]",
     ]
     assert len([text for text in resnet if text in (("relu",), ("global_avg_pool",))]) == 2
@@ -174,7 +174,7 @@ def test_a_step_shows_the_new_parameters() -> None:
     program = dlc.compile(SPECS / "xor.dl")
     assert program.graphs
     shown = {(box.scope, box.lines[0]) for box in draw(program.module, "step")}
-    assert {(("dense",), "W"), (("after the step", "dense"), "new W"), (("update",), "adam/m/dense.W")} <= shown
+    assert {(("dense",), "W"), (("after the step", "dense"), "new W"), (("update",), "adam/m")} <= shown
     assert any(scope[:1] == ("backward",) for scope, _ in shown)
     with pytest.raises(CompileError) as caught:
         draw(elaborate(make_source("model m { input x: float[batch]; output y = x }")), "backward")
@@ -184,7 +184,7 @@ def test_a_step_shows_the_new_parameters() -> None:
 def test_every_view_and_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("pygraphviz")
     for stage in ("forward", "predict", "step"):
-        for kind in ("dot", "svg", "html", "mmd", "pdf", "png"):
+        for kind in ("dot", "svg", "mmd", "pdf", "png"):
             target = tmp_path / f"{stage}.{kind}"
             assert main(["graph", str(SPECS / "digits.dl"), "--view", stage, "-o", str(target)]) == 0
     assert "arning" not in capsys.readouterr().err
@@ -194,8 +194,6 @@ def test_every_view_and_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert (tmp_path / "forward.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "forward.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "forward.mmd").read_text().startswith("flowchart TB\n")
-    page = (tmp_path / "forward.html").read_text()
-    assert "src=" not in page and "@import" not in page and 'href="http' not in page
     for wrong in (["--depth", "-1"], ["--depth", "two"], ["--only", "nothing"], ["-o", "a.gif"]):
         assert main(["graph", str(SPECS / "digits.dl"), *wrong, *([] if "-o" in wrong else ["-o", "x.dot"])]) == 2
     assert not Path("x.dot").exists()
@@ -252,10 +250,7 @@ def test_pictures_are_the_same_in_every_process(tmp_path: Path) -> None:
 
 
 def test_a_picture_escapes_what_it_shows() -> None:
-    from dlc.view.page import page
-
     assert quote('a"b\\N\nc\x07') == '"a\\"b\\\\N\\nc\ufffd"'
-    assert "<script>alert" not in page("<script>alert(1)</script>", "")
     picture: nx.MultiDiGraph = nx.MultiDiGraph(title='<script>"&', times={})
     picture.add_edge(
         Box("operation", ('"]; click n0 "javascript:x"',)), Box("result", ("`<b>`",)), label="a|b", serving=False

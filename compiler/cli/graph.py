@@ -45,6 +45,9 @@ def graph(
     levels = _levels(depth)
     target = out or Path(f"{spec.stem}.svg")
     kind_of(target)
+    if target.suffix.lower() == ".html":
+        _page(compilation, spec, output, target)
+        return
     stage = "graph" if view in WRITTEN_VIEWS else "optimized" if view == "predict" else "gradient"
     picture = draw(compilation.module(spec, output, stage), view, levels, only)
     write(target, content(picture, target))
@@ -53,6 +56,22 @@ def graph(
         report.say(json.dumps({"file": str(target), **counts}))
     else:
         report.note(f"{target}: {picture.number_of_nodes():,} boxes")
+
+
+def _page(compilation: Compilation, spec: Path, output: Output, target: Path) -> None:
+    """Writes a page of all views: of the model as it is written, and once more with its derivatives."""
+    from ..view.page import page
+
+    written = compilation.module(spec, output)
+    derived = None
+    if written.trains:
+        derived = compilation.module(spec, output, "gradient", quiet=True)
+    text = page(written, derived)
+    write(target, text)
+    if output.json:
+        report.say(json.dumps({"file": str(target), "bytes": len(text.encode())}))
+    else:
+        report.note(f"{target}: {len(text.encode()):,} bytes")
 
 
 def _levels(depth: str) -> int | None:

@@ -115,7 +115,7 @@ class Compilation:
         report.warn(program.warnings, output.json)
         return program
 
-    def module(self, spec: Path, output: Output, stage: str = "graph") -> Module:
+    def module(self, spec: Path, output: Output, stage: str = "graph", *, quiet: bool = False) -> Module:
         """The spec, or that of a compiled file or a run, as a graph: as written ("graph"), as its derivatives are taken
         of it ("simplified"), with these ("gradient"), or as it runs ("optimized")."""
         from ..diagnostics import Problems
@@ -136,7 +136,8 @@ class Compilation:
                 max_nodes=self.max_nodes,
                 problems=problems,
             )
-        report.warn(problems.warnings, output.json)
+        if not quiet:
+            report.warn(problems.warnings, output.json)
         if stage == "simplified":
             stabilize(module)
         elif stage != "graph":

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import networkx as nx
 
+from ..ir.graph import Node
 from ..ir.place import Place
 
 LEAVES = ("input", "target", "parameter", "state", "result", "loss", "gradient")  # boxes that are no operation
@@ -27,6 +28,7 @@ class Box:
     times: int = 1  # how many such boxes there are
     each: bool = False  # it is one of those that stand in a repeated part
     of: Place | None = None  # what is folded into it
+    node: Node | None = None  # whose value it is
 
     @property
     def scope(self) -> tuple[str, ...]:
@@ -40,7 +42,7 @@ class Box:
         if self.kind == "layer":
             many = self.count * self.times
             more.append(f"{many:,} parameter{'s' * (many != 1)}{' each' * self.each}")
-        return (f"{first}  × {self.times:,}" if self.times > 1 else first, *more)
+        return (f"{first} × {self.times:,}" if self.times > 1 else first, *more)
 
     @property
     def partner(self) -> tuple[str, str, int] | None:

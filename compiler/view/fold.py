@@ -10,7 +10,7 @@ All of it is linear in boxes and arrows, for each level of places.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from math import prod
@@ -33,8 +33,15 @@ def folded(picture: Picture, depth: int | None, only: str | None = None) -> Pict
     repeats, chosen = Repeats(), _chosen(picture, only) if only is not None else set()
     if depth is not None and only is None:
         picture = repeats.merge(picture)
+    return opened(picture, repeats, depth, only is not None, chosen)
+
+
+def opened(
+    picture: Picture, repeats: Repeats, depth: int | None, part: bool = False, chosen: Collection[Place] = ()
+) -> Picture:
+    """A merged picture with its layers folded, or what of it touches the chosen ones."""
     shown = _fold(picture, depth, repeats, chosen) if depth is not None else picture.copy()
-    if only is not None:
+    if part:
         shown = _part(shown, chosen)
     shown.graph["titles"] = {
         box.path[: i + 1]: ": ".join(repeats.title(box.path[: i + 1])) for box in shown for i in range(len(box.path))
@@ -46,7 +53,13 @@ def folded(picture: Picture, depth: int | None, only: str | None = None) -> Pict
     return shown
 
 
-def _fold(picture: Picture, depth: int, repeats: Repeats, chosen: set[Place]) -> Picture:
+def merged(picture: Picture) -> tuple[Picture, Repeats]:
+    """Every primitive, but of equal turns the first alone."""
+    repeats = Repeats()
+    return repeats.merge(picture), repeats
+
+
+def _fold(picture: Picture, depth: int, repeats: Repeats, chosen: Collection[Place]) -> Picture:
     inside: dict[Path, list[Box]] = {}
     for box in picture:
         key = _group(box, depth, chosen)
@@ -113,7 +126,7 @@ def _backwards(picture: Picture) -> None:
                 picture.add_edge(loss, derived[source.partner], label="", serving=False, starts=True)
 
 
-def _group(box: Box, depth: int, chosen: set[Place]) -> Path | None:
+def _group(box: Box, depth: int, chosen: Collection[Place]) -> Path | None:
     """The outermost place of a box that is closed; those around a chosen layer are open, and it is."""
     opened, limit = 0, max((i + 1 for i, place in enumerate(box.path) if place in chosen), default=0)
     for i, place in enumerate(box.path):
@@ -201,6 +214,9 @@ class Repeats:
     def _family(self, picture: Picture, family: dict[Path, list[Box]], level: int) -> None:
         turns = sorted(family, key=lambda path: int(path[-1].name) if path[-1].name.isdigit() else 0)
         signatures = {turn: _signature(picture, family[turn], level) for turn in turns}
+        if turns[0][0].name == "update":  # of parameters one by one: their order says nothing
+            first: dict[tuple[Any, ...], int] = {}
+            turns.sort(key=lambda turn: first.setdefault(signatures[turn], len(first)))
         at = 0
         while at < len(turns):
             end = at + 1
@@ -255,8 +271,8 @@ def _range(first: str, end: str) -> str:
 
 
 def _state(box: Box) -> str:
-    """`m` of the optimizer's state `adam/m/dense.W`"""
-    return box.lines[0].split("/")[-2]
+    """`m` of an optimizer's state, `adam/m`"""
+    return box.lines[0].rpartition("/")[2]
 
 
 def _few(texts: Iterable[str], most: int = 3) -> tuple[str, ...]:
@@ -293,9 +309,9 @@ def _chosen(picture: Picture, pattern: str) -> set[Place]:
     return chosen
 
 
-def _part(picture: Picture, chosen: set[Place]) -> Picture:
+def _part(picture: Picture, chosen: Collection[Place]) -> Picture:
     """What lies in the chosen layers, and what it touches."""
-    inside = {box for box in picture if not chosen.isdisjoint(box.path)}
+    inside = {box for box in picture if any(place in chosen for place in box.path)}
     near = {end for box in inside for end in (*picture.predecessors(box), *picture.successors(box))}
     part: Picture = nx.MultiDiGraph(**picture.graph)
     part.add_nodes_from(box for box in picture if box in inside or box in near)

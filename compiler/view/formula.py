@@ -75,6 +75,11 @@ def derivative(module: Module, of: str, wrt: str) -> Formula:
     return writer.formula()
 
 
+def of_value(root: Node, names: dict[Node, str]) -> Formula:
+    """A value in terms of those that have a name."""
+    return _Writer(dict(names), root).formula()
+
+
 def _find(name: str, known: dict[str, Node], option: str) -> Node:
     if name not in known:
         raise error(
@@ -100,25 +105,21 @@ class _Writer:
     done: dict[Node, Expression] = field(default_factory=dict)
 
     def formula(self) -> Formula:
-        graph = self.root.graph
         for node, name in list(self.names.items()):  # a value has its name whatever dimensions of 1 it shows
             while node.op.name == "reshape" and _same_but_ones(node):
                 node = node.inputs[0]
                 if node.op.name not in ("input", "variable"):
                     self.names.setdefault(node, name)
         self.names.pop(self.root, None)
-        order = graph.order([self.root])
         shown = self._shown()
         uses: dict[Node, int] = {}
-        for node in order:
-            if node in shown and node.op.name not in DRAWS:
+        for node in shown:
+            if node.op.name not in DRAWS:
                 for source in node.inputs:
                     uses[source] = uses.get(source, 0) + 1
         where: list[tuple[str, Expression]] = []
         taken = set(self.names.values())
-        for node in order:
-            if node not in shown:
-                continue
+        for node in shown:
             expression = self._expression(node)
             large = _size(expression) > 4 or node.op.name in DRAWS  # two draws read alike and are not
             if uses.get(node, 0) > 1 and node.rank and node is not self.root and large:

@@ -40,10 +40,6 @@ def content(picture: Picture, path: Path) -> str | bytes:
     kind = kind_of(path)
     if kind in (".pdf", ".png"):
         return laid_out(picture, kind[1:])
-    if kind == ".html":
-        from .page import page
-
-        return page(picture.graph.get("title", ""), svg(picture))
     return {".dot": dot, ".mmd": mermaid, ".svg": svg}[kind](picture)
 
 

@@ -1,106 +1,170 @@
-"""The page around a picture: one file without links to anything; drag, wheel, and search."""
+"""A model as a page to walk around in: one file that loads nothing and sends nothing.
+
+Layers open and close in place, the spec stands beside the picture, and there is a view for each part of a training
+step. The browser lays it out (dagre, in `assets/`, with its licence); a content security policy lets only the script
+and the style that are written here run, and no other load.
+"""
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from hashlib import sha256
 from html import escape
+from importlib.resources import files
+from typing import Any
+
+from ..ir.module import Module
+from .box import Box, Picture
+from .fold import opened
+from .looks import LEGEND
+from .outline import Outline
+from .picture import primitives
+
+KINDS = ("forward", "backward", "update", "kept", "serving")  # of arrows
+COLOURS = {"forward": "edge", "backward": "gradient-line", "update": "update-line", "serving": "serving-line"}
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src {style}; script-src {script}">
 <title>{title}</title>
-<style>
-  html, body {{ margin: 0; height: 100%; font: 14px/1.4 Helvetica, Arial, sans-serif; color: #1b1f24 }}
-  header {{ position: fixed; inset: 0 0 auto 0; display: flex; gap: 1em; align-items: center; padding: 8px 14px;
-    background: #ffffffee; border-bottom: 1px solid #d0d7de; z-index: 1 }}
-  h1 {{ font-size: 15px; margin: 0 }}
-  input {{ font: inherit; padding: 3px 8px; border: 1px solid #8a929a; border-radius: 4px; min-width: 16em }}
-  button {{ font: inherit; padding: 3px 10px; border: 1px solid #8a929a; border-radius: 4px; background: #f6f8fa }}
-  :focus-visible {{ outline: 2px solid #0b5394; outline-offset: 1px }}
-  #view {{ position: fixed; inset: 46px 0 0 0; overflow: hidden; cursor: grab; touch-action: none }}
-  #view.moving {{ cursor: grabbing }}
-  #view > svg {{ width: 100%; height: 100% }}
-  .dim {{ opacity: .18 }}
-  a {{ cursor: inherit }}
-</style>
+<style>{css}</style>
 </head>
 <body>
 <header>
   <h1>{title}</h1>
-  <input id="search" type="search" placeholder="search" aria-label="search">
+  <div class="views" role="group" aria-label="view"></div>
+  <label>levels <input id="depth" type="range" min="0" max="1" value="0" step="1"></label>
+  <input id="search" type="search" placeholder="search ( / )" aria-label="search">
   <span id="found" role="status"></span>
-  <button id="fit">fit</button>
+  <span class="space"></span>
+  <button id="fit" type="button">whole</button>
+  <button id="theme" type="button" aria-pressed="false">dark</button>
 </header>
-<div id="view" tabindex="0" aria-label="the graph: drag to move, wheel to zoom">
-{svg}
-</div>
-<script>
-"use strict";
-const view = document.getElementById("view"), svg = view.querySelector("svg");
-svg.removeAttribute("width"); svg.removeAttribute("height");
-const whole = svg.viewBox.baseVal, home = [whole.x, whole.y, whole.width, whole.height];
-let box = home.slice(), grip = null;
-const show = () => svg.setAttribute("viewBox", box.join(" "));
-const scale = () => Math.max(box[2] / view.clientWidth, box[3] / view.clientHeight);
-function zoom(by, x, y) {{
-  const side = view.getBoundingClientRect(), k = scale();
-  const px = box[0] + box[2] / 2 + (x - side.left - side.width / 2) * k;
-  const py = box[1] + box[3] / 2 + (y - side.top - side.height / 2) * k;
-  box = [px + (box[0] - px) * by, py + (box[1] - py) * by, box[2] * by, box[3] * by];
-  show();
-}}
-view.addEventListener("wheel", e => {{ e.preventDefault(); zoom(Math.exp(e.deltaY * 0.0015), e.clientX, e.clientY); }},
-  {{ passive: false }});
-view.addEventListener("pointerdown", e => {{
-  grip = [e.clientX, e.clientY]; view.setPointerCapture(e.pointerId); view.classList.add("moving");
-}});
-view.addEventListener("pointermove", e => {{
-  if (!grip) return;
-  const k = scale();
-  box[0] -= (e.clientX - grip[0]) * k; box[1] -= (e.clientY - grip[1]) * k;
-  grip = [e.clientX, e.clientY]; show();
-}});
-for (const end of ["pointerup", "pointercancel"])
-  view.addEventListener(end, () => {{ grip = null; view.classList.remove("moving"); }});
-view.addEventListener("keydown", e => {{
-  const side = view.getBoundingClientRect(), step = 40 * scale();
-  const x = side.left + side.width / 2, y = side.top + side.height / 2;
-  const act = {{
-    "+": () => zoom(0.8, x, y), "-": () => zoom(1.25, x, y), "0": fit,
-    ArrowLeft: () => box[0] -= step, ArrowRight: () => box[0] += step,
-    ArrowUp: () => box[1] -= step, ArrowDown: () => box[1] += step,
-  }}[e.key];
-  if (act) {{ e.preventDefault(); act(); show(); }}
-}});
-function fit() {{ box = home.slice(); show(); }}
-document.getElementById("fit").addEventListener("click", fit);
-const nodes = [...svg.querySelectorAll("g.node")], edges = [...svg.querySelectorAll("g.edge")];
-const tips = n => [...n.querySelectorAll("a")].map(a => a.getAttribute("xlink:title")).join(" ");
-const words = nodes.map(n => (n.textContent + " " + tips(n)).toLowerCase());
-document.getElementById("search").addEventListener("input", e => {{
-  const text = e.target.value.trim().toLowerCase();
-  let count = 0, first = null;
-  nodes.forEach((n, i) => {{
-    const hit = !text || words[i].includes(text);
-    n.classList.toggle("dim", !hit);
-    if (hit && text) {{ count += 1; first = first || n; }}
-  }});
-  edges.forEach(n => n.classList.toggle("dim", !!text));
-  document.getElementById("found").textContent = text ? count + " found" : "";
-  if (first) {{
-    const at = first.getBBox(), place = svg.querySelector("g.graph").transform.baseVal.consolidate().matrix;
-    box[0] = at.x + at.width / 2 + place.e - box[2] / 2; box[1] = at.y + at.height / 2 + place.f - box[3] / 2; show();
-  }}
-}});
-</script>
+<main id="view" aria-label="the graph: click a layer to open it, drag to move, wheel to zoom">
+  <svg id="svg" role="tree" aria-label="{title}"><defs>{heads}</defs><g id="scene"></g></svg>
+  <div id="legend"></div>
+</main>
+<aside>
+  <section id="about" aria-live="polite"><h2>{title}</h2>{summary}</section>
+  <section id="said"><h2>{name}</h2><pre id="text"></pre></section>
+</aside>
+<noscript>This page draws its picture by a script that is in it.</noscript>
+<script type="application/json" id="data">{data}</script>
+<script>{dagre}</script>
+<script>{js}</script>
 </body>
 </html>
 """
 
 
-def page(title: str, svg: str) -> str:
-    """A self-contained page. `svg` is Graphviz's, which escapes every label; the title is escaped here."""
-    return _PAGE.format(title=escape(title), svg=svg)
+def page(written: Module, derived: Module | None) -> str:
+    """The page of a model. `written`: as its text says it; `derived`: the same, differentiated, where it trains."""
+    pictures = {"forward": primitives(written, "forward")}
+    if derived is not None and derived.trains:
+        pictures |= {view: primitives(derived, view) for view in ("backward", "update")}
+    names = {node: name for name, node in written.names.items()}
+    outlines = {view: Outline(picture, names) for view, picture in pictures.items()}
+    views = {view: outline.written() for view, outline in outlines.items()}
+    name, text = next(iter(written.sources.items()), ("", ""))
+    data = {"title": written.name, "views": views, "lines": text.split("\n"), "legend": LEGEND}
+    scripts = {"dagre": _asset("dagre.min.js"), "js": _asset("page.js")}
+    css = _asset("page.css")
+    return _PAGE.format(
+        title=escape(written.name),
+        name=escape(name),
+        css=css,
+        style=_hash(css),
+        script=" ".join(map(_hash, scripts.values())),
+        heads="".join(map(_head, KINDS)),
+        summary=_summary(outlines, written),
+        data=_json(data),
+        **scripts,
+    )
+
+
+def _asset(name: str) -> str:
+    """A file of `assets/`, as it stands between tags: nothing in ours ends a script."""
+    text = (files(__package__) / "assets" / name).read_text("utf-8")
+    assert "</" not in text.replace("</g>", "")
+    return text
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+def _json(data: Any) -> str:
+    """JSON within a page: no text in it ends the element or begins a comment."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    for c in "<>&\u2028\u2029":
+        text = text.replace(c, f"\\u{ord(c):04x}")
+    return text
+
+
+def _head(kind: str) -> str:
+    colour = COLOURS.get(kind, "kept")
+    return (
+        f'<marker id="head-{kind}" viewBox="0 0 8 8" refX="7.5" refY="4" markerWidth="6.5" markerHeight="6.5" '
+        f'orient="auto"><path d="M0 0L8 4L0 8z" fill="var(--{colour})"/></marker>'
+    )
+
+
+# --- what a reader asks first
+
+
+def _summary(outlines: Mapping[str, Outline], module: Module) -> str:
+    """What goes in and comes out, what is learned and by which layer most, where the loss is, what flows back."""
+    shown = {view: opened(o.picture, o.repeats, 0) for view, o in outlines.items() if view != "update"}
+    rows = _rows(shown["forward"], shown.get("backward"), module)
+    return "<dl>" + "".join(f"<dt>{escape(term)}</dt><dd>{escape(said)}</dd>" for term, said in rows.items()) + "</dl>"
+
+
+def _down(picture: Picture) -> list[Box]:
+    """The boxes of the model, those nearest to its inputs first."""
+    found = dict.fromkeys(box for box in picture if box.kind == "input")
+    for box in (queue := list(found)):
+        for target in picture.successors(box):
+            if target not in found and target.side == "forward":
+                found[target] = None
+                queue.append(target)
+    return list(found)
+
+
+def _rows(forward: Picture, backward: Picture | None, module: Module) -> Mapping[str, str]:
+    rows: dict[str, str] = {}
+    for kind, term in (("input", "goes in"), ("target", "target"), ("result", "comes out")):
+        rows[term] = "; ".join(" ".join(box.lines) for box in forward if box.kind == kind)
+    learned = [variable for variable in module.variables.values() if variable.kind == "parameter"]
+    layers = [box for box in forward if box.kind == "layer"]
+    times = forward.graph["times"]
+
+    def holds(box: Box) -> int:
+        held = box.count * box.times
+        for i in range(len(box.path)):
+            held *= times.get(box.path[: i + 1], 1)
+        return held
+
+    loose = sum(box.count for box in forward if box.kind == "parameter")
+    whole = loose + sum(map(holds, layers))
+    if learned:
+        rows["learned"] = f"{whole:,} numbers in {len(learned):,} parameters"
+    if layers:
+        most = max(layers, key=holds)
+        rows["most of it"] = f"{most.text[0]}: {holds(most):,}"
+    for loss in (box for box in forward if box.kind == "loss"):
+        made = [" ".join(source.text) for source in forward.predecessors(loss)]
+        of = [end.text[0] for source in forward.predecessors(loss) for end in forward.predecessors(source)]
+        rows["loss"] = ", ".join(made) + (f" of {', '.join(dict.fromkeys(of))}" if of else "")
+    if backward is not None:
+        first = next((box for box in _down(backward) if box.kind == "layer"), None)
+        back = next((b for b in backward if b.side == "backward" and first and b.partner == first.partner), None)
+        if first is not None and back is not None:
+            sources = [source.text[0] for source in backward.predecessors(back) if source.side == "backward"]
+            flows = f", from {', '.join(sources)}" if sources else ""
+            rows["flows back"] = f"{first.text[0]}: {', '.join(back.text[1:])}{flows}"
+    return {term: said for term, said in rows.items() if said}

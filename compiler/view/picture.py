@@ -83,9 +83,13 @@ def draw(module: Module, view: str = "forward", depth: int | None = None, only: 
     if view in TRAINING and not module.trains:
         help = "--view forward or --view predict"
         raise error("E0509", f"there is no {view} to draw: the spec has no train block", None, help=help)
-    picture = folded(_Drawing(module, view).run(), depth, only)
-    picture.graph["title"] = module.name
-    picture.graph["view"] = view
+    return folded(primitives(module, view), depth, only)
+
+
+def primitives(module: Module, view: str) -> Picture:
+    """The picture with every primitive."""
+    picture = _Drawing(module, view).run()
+    picture.graph.update(title=module.name, view=view)
     return picture
 
 
@@ -224,14 +228,16 @@ class _Drawing:
         shape = show_shape(node.shape) if node.rank else node.dtype
         inside = self._mirror(self.backward, self._chain(owner.place))
         tip = "gradient of " + ", ".join(paths)
-        box = Box("gradient", (*names, shape), inside, tip, side="backward", at=_at(owner))
+        box = Box("gradient", (*names, shape), inside, tip, side="backward", at=_at(owner), node=node)
         self.picture.add_node(box)
         return box
 
     def _operation(self, node: Node) -> Box:
         kind = "operation" if node in self.learning else "serving"
         name = self.names.get(node, "")
-        return Box(kind, self._formula(node), self._path(node), _tip(node), name, self._side(node), at=_at(node))
+        return Box(
+            kind, self._formula(node), self._path(node), _tip(node), name, self._side(node), at=_at(node), node=node
+        )
 
     def _join(self, node: Node, box: Box) -> None:
         self.picture.add_node(box)
@@ -251,7 +257,7 @@ class _Drawing:
         for made in needed([node], lambda n: () if self._copy_of(n, reader) in self.copies else n.inputs):
             key = self._copy_of(made, reader)
             if key not in self.copies and made in self.boxes:
-                box = self.copies[key] = replace(self.boxes[made], path=key[1], side=reader.side)
+                box = self.copies[key] = replace(self.boxes[made], path=key[1], side=reader.side, at=())
                 self._join(made, box)
         return self.copies[self._copy_of(node, reader)]
 
@@ -279,12 +285,14 @@ class _Drawing:
         name = node.op.name
         if name == "input":
             kind = "target" if node.attrs["name"] in self.targets else "input"
-            return Box(kind, (node.attrs["name"], str(node.type)), (), f"{kind} {node.attrs['name']}", at=_at(node))
+            return Box(
+                kind, (node.attrs["name"], str(node.type)), (), f"{kind} {node.attrs['name']}", at=_at(node), node=node
+            )
         if name == "variable":
             return self._variable(node)
         if name == "constant":
             lines = show_attr(node.attrs["value"]), str(node.type)
-            return Box("operation", lines, self._chain(node.place), "constant", at=_at(node))
+            return Box("operation", lines, self._chain(node.place), "constant", at=_at(node), node=node)
         return None
 
     def _variable(self, node: Node) -> Box:
@@ -292,10 +300,10 @@ class _Drawing:
         learned = self._learned(path)
         kind = "parameter" if learned else "state"
         inside = self._chain(node.place)
-        shown = path if "/" in path else path.rpartition(".")[2]
+        shown = path.rpartition("/")[0] if "/" in path else path.rpartition(".")[2]  # `adam/m` of adam/m/dense.W
         lines = shown, show_shape(node.shape) if node.rank else node.dtype
         count = prod(size for size in node.shape if isinstance(size, int)) if learned else 0
-        return Box(kind, lines, inside, f"{kind} {path}", side=self._side(node), count=count, at=_at(node))
+        return Box(kind, lines, inside, f"{kind} {path}", side=self._side(node), count=count, at=_at(node), node=node)
 
     def _formula(self, node: Node) -> tuple[str, ...]:
         """The operation with its numbers written in: `x × 0.5` is one box."""
@@ -320,7 +328,7 @@ class _Drawing:
             node = node.inputs[0]
         kind = "loss" if "loss" in titles else "result"
         lines = (*titles, str(node.type)) if node.rank else tuple(titles)
-        box = Box(kind, lines, (), ", ".join(titles), at=_at(node))
+        box = Box(kind, lines, (), ", ".join(titles), at=_at(node), node=node)
         self.picture.add_node(box)
         if not written(node):
             serving = all(title.startswith("output ") for title in titles)
@@ -334,7 +342,7 @@ class _Drawing:
             owner = self.module.variables[path].node
             lines = f"new {path.rpartition('.')[2]}", show_shape(node.shape) if node.rank else node.dtype
             inside = self._mirror(self.after, self._chain(owner.place))
-            box = Box("parameter", lines, inside, f"{path} after the step", side="update", at=_at(node))
+            box = Box("parameter", lines, inside, f"{path} after the step", side="update", at=_at(node), node=node)
             self.picture.add_node(box)
             self.picture.add_edge(self.boxes[node], box, label="", serving=False)
 

@@ -1,0 +1,518 @@
+"use strict";
+// The data that Python wrote: views of the model as groups, leaves and arrows (compiler/view/outline.py).
+const data = JSON.parse(document.getElementById("data").textContent);
+const byId = id => document.getElementById(id);
+const svgns = "http://www.w3.org/2000/svg";
+const view = byId("view"), svg = byId("svg"), scene = byId("scene");
+const ruler = document.createElement("canvas").getContext("2d");
+const SIDES = ["forward", "backward", "update"], ACROSS = 70;
+let name = Object.keys(data.views)[0], now = null, picked = null, hits = [], at = { x: 0, y: 0, k: 1 };
+
+function make(tag, attributes = {}, text) {
+  const made = document.createElementNS(svgns, tag);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+// --- the tree of a view, and which groups are open
+
+class View {
+  constructor(given) {
+    this.items = [...given.groups, ...given.leaves];
+    this.groups = given.groups.length;
+    this.arrows = [...given.arrows.map(([a, b, shape, serving]) => ({ a, b, shape, serving })),
+      ...given.starts.map(([a, b]) => ({ a, b, shape: "", serving: 0, starts: true }))];
+    this.items.forEach((item, i) => { item.i = i; item.inside = []; });
+    for (const item of this.items) if (item.up >= 0) this.items[item.up].inside.push(item.i);
+    for (const item of this.items) { item.depth = 0; for (let up = item.up; up >= 0; up = this.items[up].up) item.depth += 1; }
+    this.open = new Set(this.items.filter(item => item.look === "turn").map(item => item.i));
+    this.deepest = Math.max(0, ...this.items.map(item => item.depth));
+  }
+  isGroup(i) { return i < this.groups; }
+  closed(i) {  // what is shown of an item: itself, or the outermost closed group around it
+    let shown = i;
+    for (let up = this.items[i].up; up >= 0; up = this.items[up].up) if (!this.open.has(up)) shown = up;
+    return shown;
+  }
+  shown() {
+    const found = [];
+    const visit = i => { found.push(i); if (this.isGroup(i) && this.open.has(i)) this.items[i].inside.forEach(visit); };
+    this.items.filter(item => item.up < 0).forEach(item => visit(item.i));
+    return found;
+  }
+  reveal(i) { for (let up = this.items[i].up; up >= 0; up = this.items[up].up) this.open.add(up); }
+  level(depth) {
+    this.open.clear();
+    for (let i = 0; i < this.groups; i++)
+      if (this.items[i].look === "turn" || this.items[i].depth < depth) this.open.add(i);
+  }
+}
+const views = Object.fromEntries(Object.entries(data.views).map(([key, given]) => [key, new View(given)]));
+
+// --- where everything stands
+
+function sized(item) {
+  ruler.font = "600 13px system-ui, 'Helvetica Neue', Arial, sans-serif";
+  const width = Math.max(...item.text.map(line => ruler.measureText(line).width));
+  return { width: Math.max(46, width + 22), height: 13 + 17 * item.text.length };
+}
+
+const laneOf = i => name === "update" ? "update" : now.items[i].side;  // the update is one flow, down
+
+function lane(side, shown, arrows) {
+  const graph = new dagre.graphlib.Graph({ compound: true, multigraph: true });
+  const many = shown.length > 400;
+  graph.setGraph({ rankdir: "TB", nodesep: 22, ranksep: 30, marginx: 12, marginy: 12, ranker: many ? "longest-path" : "network-simplex" });
+  graph.setDefaultEdgeLabel(() => ({}));
+  const own = shown.filter(i => laneOf(i) === side), here = new Set(own);
+  for (const i of own) graph.setNode(String(i), now.isGroup(i) && now.open.has(i) ? {} : sized(now.items[i]));
+  for (const i of own) if (here.has(now.items[i].up)) graph.setParent(String(i), String(now.items[i].up));
+  ruler.font = "11px system-ui, 'Helvetica Neue', Arial, sans-serif";
+  for (const arrow of arrows) {
+    if (!here.has(arrow.from) || !here.has(arrow.to)) continue;
+    const ends = side === "backward" ? [arrow.to, arrow.from] : [arrow.from, arrow.to];  // derivatives run up
+    const label = arrow.shape ? { width: ruler.measureText(arrow.shape).width + 8, height: 13, labelpos: "r" } : {};
+    graph.setEdge(String(ends[0]), String(ends[1]), label, arrow.key);
+  }
+  dagre.layout(graph);
+  return graph;
+}
+
+function layout() {
+  const shown = now.shown(), lifted = new Map();
+  for (const arrow of now.arrows) {
+    const from = now.closed(arrow.a), to = now.closed(arrow.b);
+    if (from === to) continue;
+    const key = from + ">" + to, known = lifted.get(key);
+    if (known) { known.serving &&= arrow.serving; if (arrow.shape && !known.shapes.includes(arrow.shape)) known.shapes.push(arrow.shape); }
+    else lifted.set(key, { key, from, to, serving: arrow.serving, starts: arrow.starts, shapes: arrow.shape ? [arrow.shape] : [] });
+  }
+  const arrows = [...lifted.values()];
+  for (const arrow of arrows) arrow.shape = arrow.shapes.length > 1 ? arrow.shapes[0] + " …" : arrow.shapes[0] || "";
+  const boxes = new Map();
+  let left = 0;
+  for (const side of SIDES) {
+    if (!shown.some(i => laneOf(i) === side)) continue;
+    const graph = lane(side, shown, arrows);
+    let right = 0;
+    const own = new Map();
+    for (const id of graph.nodes()) {
+      const { x, y, width, height } = graph.node(id), group = now.isGroup(+id) && now.open.has(+id);
+      own.set(+id, group ? { x: x - width / 2 - 6, y: y - height / 2 - 18, width: width + 12, height: height + 24, group }
+        : { x: x - width / 2, y: y - height / 2, width, height, group });
+      right = Math.max(right, x + width / 2);
+    }
+    const down = side === "forward" ? 0 : beside(own, boxes, side);
+    for (const [i, box] of own) boxes.set(i, { ...box, x: box.x + left, y: box.y + down });
+    for (const arrow of arrows) {
+      const ends = side === "backward" ? [arrow.to, arrow.from] : [arrow.from, arrow.to];
+      const edge = graph.edge(String(ends[0]), String(ends[1]), arrow.key);
+      if (!edge || !edge.points) continue;
+      arrow.points = edge.points.map(p => ({ x: p.x + left, y: p.y + down }));
+      if (side === "backward") arrow.points.reverse();
+      if (edge.width) arrow.label = { x: edge.x + left, y: edge.y + down };
+      arrow.side = side;
+    }
+    left += right + ACROSS;
+  }
+  return { boxes, arrows };
+}
+
+function beside(own, boxes, side) {  // a derivative stands beside what it derives, the update below both
+  const tall = list => Math.max(0, ...list.map(box => box.y + box.height));
+  if (side === "update") return boxes.size ? Math.max(0, (tall([...boxes.values()]) - tall([...own.values()])) / 2) : 0;
+  const partner = new Map([...boxes].map(([i, box]) => [now.items[i].partner, box]).filter(([key]) => key));
+  const moves = [...own].filter(([i]) => partner.has(now.items[i].partner))
+    .map(([i, box]) => partner.get(now.items[i].partner).y - box.y);
+  return moves.length ? moves.reduce((a, b) => a + b) / moves.length : 0;
+}
+
+// --- drawing
+
+let placed = { boxes: new Map(), arrows: [] };
+
+function curve(points) {
+  let d = `M${points[0].x} ${points[0].y}`;
+  for (let i = 1; i < points.length - 1; i++) {
+    const p = points[i], q = points[i + 1], last = i === points.length - 2;
+    d += `Q${p.x} ${p.y} ${last ? q.x : (p.x + q.x) / 2} ${last ? q.y : (p.y + q.y) / 2}`;
+  }
+  return points.length === 2 ? d + `L${points[1].x} ${points[1].y}` : d;
+}
+
+function across(a, b) {
+  const right = a.x + a.width / 2 < b.x + b.width / 2;
+  const x1 = right ? a.x + a.width : a.x, x2 = right ? b.x : b.x + b.width, y1 = a.y + a.height / 2, y2 = b.y + b.height / 2;
+  const bend = Math.max(30, Math.abs(x2 - x1) / 2) * (right ? 1 : -1);
+  return `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
+}
+
+function drawArrow(arrow) {
+  const a = placed.boxes.get(arrow.from), b = placed.boxes.get(arrow.to);
+  const sides = now.items[arrow.from].side + ">" + now.items[arrow.to].side;
+  const kind = arrow.starts ? "backward" : arrow.serving ? "serving" : sides === "forward>backward" ? "kept"
+    : sides === "forward>forward" ? "forward" : sides === "forward>update" ? "kept" : sides.endsWith("update") ? "update" : "backward";
+  const path = make("path", { class: "edge " + kind, d: arrow.points ? curve(arrow.points) : across(a, b), "marker-end": `url(#head-${kind})` });
+  path.dataset.from = arrow.from; path.dataset.to = arrow.to;
+  scene.append(path);
+  if (arrow.label) scene.append(make("text", { class: "shape", x: arrow.label.x, y: arrow.label.y + 4, "text-anchor": "middle" }, arrow.shape));
+}
+
+function drawBox(i) {
+  const item = now.items[i], box = placed.boxes.get(i), group = now.isGroup(i);
+  const g = make("g", { class: box.group ? "group" + (item.depth % 2 ? " odd" : "") : "node k-" + item.look, role: "treeitem",
+    tabindex: -1, "aria-level": item.depth + 1, "aria-label": (box.group ? item.title : item.text.join(", ")) });
+  if (group) g.setAttribute("aria-expanded", String(box.group));
+  g.dataset.i = i;
+  const round = ["input", "target", "call", "operation", "serving", "backward", "update"].includes(item.look) ? 9 : 2;
+  g.append(make("rect", { x: box.x, y: box.y, width: box.width, height: box.height, rx: box.group ? 9 : round }));
+  if (box.group) {
+    g.append(make("text", { x: box.x + 9, y: box.y + 14 }, (item.look === "turn" ? "" : "▾ ") + item.title));
+  } else {
+    const text = make("text", { "text-anchor": "middle" });
+    item.text.forEach((line, n) => text.append(make("tspan", { class: n ? "more" : "first", x: box.x + box.width / 2, y: box.y + 19 + 17 * n }, line)));
+    g.append(text);
+    if (item.tip) g.append(make("title", {}, item.tip));
+  }
+  scene.append(g);
+}
+
+function draw() {
+  placed = layout();
+  scene.replaceChildren();
+  const order = [...placed.boxes.keys()];
+  order.filter(i => placed.boxes.get(i).group).sort((a, b) => now.items[a].depth - now.items[b].depth).forEach(drawBox);
+  placed.arrows.forEach(drawArrow);
+  order.filter(i => !placed.boxes.get(i).group).forEach(drawBox);
+  mark();
+}
+
+function mark() {
+  const lines = new Set(picked === null ? [] : now.items[picked].at || []);
+  const found = new Set(hits.map(i => now.closed(i))), shown = picked === null ? null : now.closed(picked);
+  for (const g of scene.querySelectorAll("[data-i]")) {
+    const i = +g.dataset.i;
+    g.classList.toggle("on", i === shown);
+    g.classList.toggle("hit", found.has(i));
+    g.classList.toggle("dim", hits.length > 0 && !found.has(i) && !placed.boxes.get(i).group);
+    g.setAttribute("tabindex", i === (shown ?? [...placed.boxes.keys()][0]) ? 0 : -1);
+  }
+  for (const path of scene.querySelectorAll(".edge")) path.classList.toggle("dim", hits.length > 0 || (shown !== null && shown >= 0 && picked !== null && +path.dataset.from !== shown && +path.dataset.to !== shown && path.classList.contains("kept")));
+  for (const span of byId("text").children) span.classList.toggle("on", lines.has(+span.dataset.n));
+}
+
+// --- moving
+
+// While it is dragged the picture as it was drawn is moved, and drawn anew once it rests.
+let dragged = [0, 0], resting = 0;
+function pan(x, y) {
+  fitted = false;
+  dragged = [dragged[0] + x, dragged[1] + y];
+  svg.style.willChange = "transform";
+  svg.style.transform = `translate(${dragged[0]}px, ${dragged[1]}px)`;
+  clearTimeout(resting);
+  resting = setTimeout(rest, 150);
+}
+function rest() {
+  clearTimeout(resting);
+  at.x += dragged[0]; at.y += dragged[1];
+  dragged = [0, 0];
+  svg.style.transform = svg.style.willChange = "";
+  place();
+}
+
+function place() { scene.setAttribute("transform", `translate(${at.x} ${at.y}) scale(${at.k})`); }
+
+function extent() {
+  const list = [...placed.boxes.values()];
+  const x = Math.min(...list.map(b => b.x)), y = Math.min(...list.map(b => b.y));
+  return { x, y, width: Math.max(...list.map(b => b.x + b.width)) - x, height: Math.max(...list.map(b => b.y + b.height)) - y };
+}
+
+const scale = all => Math.min(1.25, (view.clientWidth - 40) / all.width, (view.clientHeight - 60) / all.height);
+let fitted = true;  // the whole is on the screen, and stays there while it is legible
+function fit() {
+  rest();
+  fitted = true;
+  const all = extent(), { width, height } = view.getBoundingClientRect();
+  at.k = scale(all);
+  at.x = (width - all.width * at.k) / 2 - all.x * at.k;
+  at.y = Math.max(14, (height - 30 - all.height * at.k) / 2) - all.y * at.k;
+  place();
+}
+
+function zoom(by, x, y) {
+  rest();
+  fitted = false;
+  const k = Math.min(6, Math.max(0.03, at.k * by));
+  at = { x: x - (x - at.x) * k / at.k, y: y - (y - at.y) * k / at.k, k };
+  place();
+}
+
+function centre(i) {
+  rest();
+  fitted = false;
+  const box = placed.boxes.get(i), { width, height } = view.getBoundingClientRect();
+  at.k = Math.max(at.k, 0.8);
+  at.x = width / 2 - (box.x + box.width / 2) * at.k;
+  at.y = height / 2 - (box.y + Math.min(box.height, height / at.k) / 2) * at.k;
+  place();
+}
+
+const grips = new Map();
+let moved = 0;
+view.addEventListener("wheel", e => {
+  e.preventDefault();
+  const side = view.getBoundingClientRect();
+  zoom(Math.exp(-e.deltaY * (e.ctrlKey ? 0.01 : 0.0015)), e.clientX - side.left, e.clientY - side.top);
+}, { passive: false });
+view.addEventListener("pointerdown", e => { grips.set(e.pointerId, [e.clientX, e.clientY]); moved = 0; });
+view.addEventListener("pointermove", e => {
+  const before = grips.get(e.pointerId);
+  if (!before) return;
+  moved += Math.abs(e.clientX - before[0]) + Math.abs(e.clientY - before[1]);
+  if (moved > 4 && !view.hasPointerCapture(e.pointerId)) { view.setPointerCapture(e.pointerId); view.classList.add("moving"); }
+  if (grips.size === 2) {
+    const other = [...grips].find(([id]) => id !== e.pointerId)[1], side = view.getBoundingClientRect();
+    const far = p => Math.hypot(p[0] - other[0], p[1] - other[1]);
+    zoom(far([e.clientX, e.clientY]) / Math.max(1, far(before)), (e.clientX + other[0]) / 2 - side.left, (e.clientY + other[1]) / 2 - side.top);
+  } else pan(e.clientX - before[0], e.clientY - before[1]);
+  grips.set(e.pointerId, [e.clientX, e.clientY]);
+});
+for (const end of ["pointerup", "pointercancel"])
+  view.addEventListener(end, e => { grips.delete(e.pointerId); view.classList.remove("moving"); rest(); });
+
+// --- choosing, opening and closing
+
+const home = byId("about").cloneNode(true);
+
+function toggle(i) {
+  const before = placed.boxes.get(now.closed(i));
+  now.open.has(i) ? now.open.delete(i) : now.open.add(i);
+  draw();
+  const after = placed.boxes.get(now.closed(i));
+  if (fitted && scale(extent()) > 0.6) fit();
+  else if (before && after) { at.x += (before.x - after.x) * at.k; at.y += (before.y - after.y) * at.k; place(); }
+  byId("depth").value = 0;
+}
+
+function pick(i, focus = false) {
+  picked = i;
+  about();
+  mark();
+  if (i === null) return;
+  const line = byId("text").querySelector(".on");
+  if (line) line.scrollIntoView({ block: "nearest" });
+  link();
+  if (focus) scene.querySelector(`[data-i="${now.closed(i)}"]`)?.focus({ preventScroll: true });
+}
+
+function button(text, act) {
+  const made = document.createElement("button");
+  made.textContent = text;
+  made.addEventListener("click", act);
+  return made;
+}
+
+function about() {
+  const panel = byId("about");
+  if (picked === null) { panel.replaceChildren(...home.cloneNode(true).childNodes); return; }
+  const item = now.items[picked], list = document.createElement("dl"), path = document.createElement("p");
+  const head = document.createElement("h2");
+  head.textContent = (now.isGroup(picked) ? item.title : item.text[0]);
+  path.id = "path";
+  path.append(button(data.title, () => pick(null)));
+  const ups = [];
+  for (let up = item.up; up >= 0; up = now.items[up].up) ups.unshift(up);
+  for (const up of ups) path.append(" › ", button(now.items[up].title, () => pick(up)));
+  const row = (term, ...parts) => {
+    const dt = document.createElement("dt"), dd = document.createElement("dd");
+    dt.textContent = term; dd.append(...parts); list.append(dt, dd);
+  };
+  const more = item.text.slice(1).join(", ");
+  if (more) row("is", more);
+  for (const formula of item.formula || []) {
+    const code = document.createElement("code");
+    code.textContent = formula;
+    row("formula", code);
+  }
+  const shown = now.closed(picked), ends = (which, other) => placed.arrows.filter(arrow => arrow[which] === shown).forEach(arrow =>
+    row(which === "to" ? "from" : "to", button(now.items[arrow[other]].text[0], () => pick(arrow[other])), arrow.shapes.length ? "  " + arrow.shapes.join(", ") : ""));
+  if (shown === picked) { ends("to", "from"); ends("from", "to"); }
+  if (item.at && item.at.length) row(item.at.length > 1 ? "lines" : "line", item.at.join(", "));
+  if (now.isGroup(picked) && item.look !== "turn") path.append("  ", button(now.open.has(picked) ? "close" : "open", () => { toggle(picked); about(); }));
+  panel.replaceChildren(path, head, list);
+}
+
+scene.addEventListener("click", e => {
+  const g = e.target.closest("[data-i]");
+  if (!g || moved > 4) return;
+  const i = +g.dataset.i, box = placed.boxes.get(i);
+  if (box.group && e.target.tagName !== "text") { pick(i, true); return; }
+  if (now.isGroup(i) && now.items[i].look !== "turn") toggle(i);
+  pick(i, true);
+});
+svg.addEventListener("click", e => { if (e.target === svg && moved <= 4) pick(null); });
+scene.addEventListener("pointerover", e => {
+  const g = e.target.closest("[data-i]"), lines = new Set(g ? now.items[+g.dataset.i].at || [] : []);
+  for (const span of byId("text").children) span.classList.toggle("near", lines.has(+span.dataset.n));
+});
+scene.addEventListener("pointerout", () => { for (const span of byId("text").children) span.classList.remove("near"); });
+
+// --- the text
+
+data.lines.forEach((line, n) => {
+  const span = document.createElement("span");
+  span.dataset.n = n + 1;
+  span.textContent = line || " ";
+  byId("text").append(span);
+});
+function ofLine(n) {  // the shown boxes that a line made, and where a group is only that line, the group
+  const found = new Set();
+  for (const item of now.items) if ((item.at || []).includes(n) && item.look !== "turn") {
+    const shown = now.closed(item.i);
+    if (!placed.boxes.get(shown)?.group) found.add(shown);
+  }
+  return found;
+}
+byId("text").addEventListener("click", e => {
+  const span = e.target.closest("[data-n]");
+  if (!span) return;
+  const n = +span.dataset.n, found = [...ofLine(n)];
+  picked = null;
+  hits = found;
+  about();
+  mark();
+  span.classList.add("on");
+  byId("found").textContent = found.length ? `line ${n}: ${found.length}` : `line ${n}: nothing here`;
+  if (found.length) seen(found);
+});
+byId("text").addEventListener("pointerover", e => {
+  const span = e.target.closest("[data-n]"), found = span ? ofLine(+span.dataset.n) : new Set();
+  for (const g of scene.querySelectorAll("[data-i]")) g.classList.toggle("near", found.has(+g.dataset.i));
+});
+byId("text").addEventListener("pointerout", () => { for (const g of scene.querySelectorAll(".near")) g.classList.remove("near"); });
+
+function seen(list) {  // moves there if none of these is on the screen
+  const { width, height } = view.getBoundingClientRect();
+  const visible = list.some(i => {
+    const box = placed.boxes.get(now.closed(i)), x = box.x * at.k + at.x, y = box.y * at.k + at.y;
+    return x > -20 && y > -20 && x < width - 40 && y < height - 40;
+  });
+  if (!visible) centre(now.closed(list[0]));
+}
+
+// --- search
+
+let next = 0;
+byId("search").addEventListener("input", e => {
+  const words = e.target.value.trim().toLowerCase();
+  hits = !words ? [] : now.items.filter(item => (item.text.join(" ") + " " + (item.title || "") + " " + (item.id || "") + " " + (item.tip || "")).toLowerCase().includes(words)).map(item => item.i);
+  next = 0;
+  byId("found").textContent = words ? `${hits.length} found` : "";
+  mark();
+  if (hits.length) seen(hits);
+});
+byId("search").addEventListener("keydown", e => {
+  if (e.key === "Escape") { e.target.value = ""; hits = []; byId("found").textContent = ""; mark(); view.focus(); }
+  if (e.key !== "Enter" || !hits.length) return;
+  const i = hits[next++ % hits.length];
+  now.reveal(i);
+  draw();
+  pick(i);
+  centre(now.closed(i));
+});
+
+// --- keys: along the arrows, and sideways
+
+function walk(key) {
+  const shown = picked === null ? null : now.closed(picked);
+  if (shown === null) { pick([...placed.boxes.keys()].find(i => !placed.boxes.get(i).group), true); return; }
+  const from = placed.boxes.get(shown), mid = box => [box.x + box.width / 2, box.y + box.height / 2];
+  const [x, y] = mid(from), up = now.items[shown].side === "backward" ? key === "ArrowDown" : key === "ArrowUp";
+  let ends = [];
+  if (key === "ArrowUp" || key === "ArrowDown")
+    ends = placed.arrows.filter(arrow => (up ? arrow.to : arrow.from) === shown).map(arrow => up ? arrow.from : arrow.to);
+  else
+    ends = [...placed.boxes].filter(([i, box]) => !box.group && (key === "ArrowRight" ? mid(box)[0] > x + 1 : mid(box)[0] < x - 1) && Math.abs(mid(box)[1] - y) < 60).map(([i]) => i);
+  const far = i => { const [a, b] = mid(placed.boxes.get(i)); return Math.hypot(a - x, b - y) + (now.items[i].side === now.items[shown].side ? 0 : 1e4); };
+  if (ends.length) { const i = ends.sort((a, b) => far(a) - far(b))[0]; pick(i, true); seen([i]); }
+}
+document.addEventListener("keydown", e => {
+  if (e.target.tagName === "INPUT") return;
+  const { width, height } = view.getBoundingClientRect();
+  const act = {
+    "/": () => byId("search").focus(), "+": () => zoom(1.25, width / 2, height / 2), "-": () => zoom(0.8, width / 2, height / 2),
+    "0": fit, Escape: () => { hits = []; byId("search").value = ""; byId("found").textContent = ""; pick(null); },
+    ArrowUp: () => walk(e.key), ArrowDown: () => walk(e.key), ArrowLeft: () => walk(e.key), ArrowRight: () => walk(e.key),
+    Enter: () => { if (picked !== null && now.isGroup(picked) && now.items[picked].look !== "turn") { toggle(picked); pick(picked, true); } },
+  }[e.key];
+  if (!act || e.ctrlKey || e.metaKey || e.altKey || (e.key === "Enter" && e.target.tagName === "BUTTON")) return;
+  e.preventDefault();
+  act();
+});
+
+// --- views, theme, links
+
+function show(which) {
+  name = which;
+  now = views[which];
+  picked = null;
+  hits = [];
+  byId("search").value = byId("found").textContent = "";
+  for (const made of document.querySelectorAll(".views button")) made.setAttribute("aria-pressed", String(made.dataset.view === which));
+  const depth = byId("depth");
+  depth.max = now.deepest;
+  depth.value = 0;
+  draw();
+  about();
+  fit();
+  legend();
+}
+
+function legend() {
+  const seen = new Set(now.items.map(item => item.look)), named = new Set();
+  byId("legend").replaceChildren();
+  for (const [look, text] of Object.entries(data.legend)) {
+    if (!seen.has(look) || named.has(text)) continue;
+    named.add(text);
+    const span = document.createElement("span");
+    span.textContent = text;
+    const kind = { parameter: "layer", target: "target", serving: "serving" }[look] || look;
+    span.style.background = `var(--${kind})`;
+    span.style.borderColor = `var(--${kind === "target" ? "input" : kind}-line)`;
+    if (look === "serving" || look === "target") span.style.borderStyle = "dashed";
+    byId("legend").append(span);
+  }
+}
+
+function link() {
+  const item = picked === null ? null : now.items[picked];
+  try { history.replaceState(null, "", "#" + name + (item && item.id ? "/" + encodeURIComponent(item.id) : "")); } catch { /* a page in a frame has no address */ }
+}
+
+function follow() {
+  let [which, id] = ["", ""];
+  try { [which, id] = decodeURIComponent(location.hash.slice(1)).split(/\/(.*)/s); } catch { return; }
+  if (!views[which]) return;
+  if (which !== name || !now) show(which);
+  const item = id && now.items.find(item => item.id === id);
+  if (item) { now.reveal(item.i); draw(); pick(item.i); fit(); }
+}
+window.addEventListener("hashchange", follow);
+
+const theme = dark => { document.documentElement.classList.toggle("dark", dark); byId("theme").setAttribute("aria-pressed", String(dark)); };
+theme(matchMedia("(prefers-color-scheme: dark)").matches);
+byId("theme").addEventListener("click", () => theme(!document.documentElement.classList.contains("dark")));
+byId("fit").addEventListener("click", fit);
+byId("depth").addEventListener("input", e => { const picking = picked; now.level(+e.target.value); draw(); fit(); if (picking !== null) pick(picking); });
+for (const which of Object.keys(views)) {
+  const made = button(which, () => { show(which); link(); });
+  made.dataset.view = which;
+  document.querySelector(".views").append(made);
+}
+if (Object.keys(views).length < 2) document.querySelector(".views").hidden = true;
+show(name);
+follow();
+new ResizeObserver(() => { if (picked === null) fit(); }).observe(view);

@@ -1,0 +1,318 @@
+"""The page of a model: what it says without a script, that it loads nothing, and in Chromium how it is used.
+
+pytest -m browser tests/test_page.py        # needs chromium, and playwright of the extra [browser]
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from html import unescape
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import dlc
+import pytest
+from dlc.cli import main
+from dlc.elaborate import elaborate
+from dlc.pipeline import differentiate
+from dlc.source import Source
+from dlc.syntax.parser import read_source
+from dlc.view.page import page
+
+SPECS = Path(__file__).parent.parent / "specs"
+BENCHMARKS = SPECS.parent / "benchmarks"
+LABELS = "all => all.map(g => g.getAttribute('aria-label'))"
+HOSTILE = [
+    form.replace("{}", f"hurt({i})")
+    for i in range(25)
+    for form in (
+        "</script><script>{}</script>",
+        "<img src=x onerror={}>",
+        '"><svg onload={}>',
+        "'-{}-'",
+        "`${{}}`",
+        "--><script>{}</script><!--",
+        "]]><script>{}</script>",
+        "javascript:{}\u2028\u202e&lt;script&gt;{}",
+    )
+]
+
+
+def made(source: Source, folder: Path | None) -> str:
+    written, derived = elaborate(source, folder=folder), elaborate(source, folder=folder)
+    differentiate(derived)
+    return page(written, derived if derived.trains else None)
+
+
+def page_of(name: str, folder: Path = BENCHMARKS) -> str:
+    return made(read_source(folder / f"{name}.dl"), folder)
+
+
+def data_of(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text.partition('id="data">')[2].partition("</script>")[0])
+    return found
+
+
+def answers(text: str) -> dict[str, str]:
+    """What the page says of a model as a whole, by what a reader asks."""
+    told = text.partition("<dl>")[2].partition("</dl>")[0]
+    return {unescape(a): unescape(b) for a, b in re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", told)}
+
+
+def test_a_stranger_finds_five_answers_in_the_text() -> None:
+    digits = answers(page_of("digits", SPECS))
+    assert digits == {
+        "goes in": "x float[batch, 64]",
+        "target": "y int[batch]",
+        "comes out": "metric accuracy; output probability float[batch, 10]",
+        "learned": "9,610 numbers in 4 parameters",
+        "most of it": "dense(128): 8,320",
+        "loss": "categorical of dense(10), y",
+        "flows back": "dense(128): ∂loss/∂W, ∂loss/∂b, from ∂ l2(0.0001), ∂ relu",
+    }
+    gpt = answers(page_of("gpt"))
+    assert gpt["goes in"] == "tokens int[batch, 128]" and gpt["most of it"] == "block[0..3] × 4: 793,088"
+    assert gpt["flows back"].startswith("token: ∂loss/∂table")
+    assert gpt["learned"] == "842,496 numbers in 52 parameters"
+
+
+def test_a_page_is_one_file_that_loads_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "digits.html"
+    assert main(["graph", str(SPECS / "digits.dl"), "-o", str(target)]) == 0
+    text = target.read_text("utf-8")
+    assert len(text.encode()) < 400_000
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy is not None
+    assert policy[1].startswith("default-src 'none';") and "unsafe" not in policy[1] and "http" not in policy[1]
+    assert not re.search(
+        r"<(link|img|iframe|object|embed)|\ssrc=|\son\w+=|@import|url\(", text.partition("<script>")[0]
+    )
+    assert text == made(read_source(SPECS / "digits.dl"), SPECS)
+
+
+def test_a_page_has_each_layer_its_line_and_its_formula() -> None:
+    data = data_of(page_of("digits", SPECS))
+    assert set(data["views"]) == {"forward", "backward", "update"}
+    forward = {item["id"]: item for item in data["views"]["forward"]["groups"]}
+    assert forward["dense"]["text"] == ["dense(128)", "8,320 parameters"] and forward["dense"]["at"] == [6]
+    assert "x W + b" in forward["dense"]["formula"] and forward["relu"]["formula"] == ["maximum(x, 0)"]
+    assert data["lines"][5].strip().startswith("logits = x |> dense(hidden)")
+    backward = {item["id"]: item for item in data["views"]["backward"]["groups"]}
+    assert any(text.startswith("∂loss/∂b = ") for text in backward["backward:dense"]["formula"])
+    for view in data["views"].values():
+        count = len(view["groups"]) + len(view["leaves"])
+        assert all(-1 <= item["up"] < len(view["groups"]) for item in [*view["groups"], *view["leaves"]])
+        assert all(0 <= end < count for a, b, *_ in view["arrows"] for end in (a, b))
+    assert len(data_of(page_of("deep_residual"))["views"]["forward"]["leaves"]) < 20
+    plain = "model m { input x: float[batch, 2]\n output y = 2 * x }"
+    assert set(data_of(made(Source("m.dl", plain), None))["views"]) == {"forward"}
+
+
+def hostile(folder: Path) -> Path:
+    path = folder / "<img src=x onerror=hurt(0)>&amp;.dl"
+    comments = "\n".join(f"    # {text}" for text in HOSTILE)
+    (folder / "d.csv").write_text("x\n1\n")
+    path.write_text(
+        f"model m {{\n{comments}\n    input x: float[batch, 2]\n    h = x |> dense(2)\n    loss = mean(h^2)\n"
+        "    output y = h\n}\ntrain m {\n    minimize loss using sgd(0.1)\n"
+        '    data: "</script><script>hurt(1)</script>"\n}\n',
+        "utf-8",
+    )
+    return path
+
+
+def test_nothing_in_a_page_is_taken_for_markup(tmp_path: Path) -> None:
+    text = made(read_source(hostile(tmp_path)), tmp_path)
+    assert data_of(text)["lines"] == hostile(tmp_path).read_text("utf-8").split("\n")
+    outside = re.sub(r"<script>.*?</script>|<style>.*?</style>", "", text, flags=re.S)
+    assert "hurt(" not in re.sub(r'<script type="application/json" id="data">[^<>&]*</script>', "", outside).replace(
+        "&lt;img src=x onerror=hurt(0)&gt;&amp;amp;.dl", ""
+    )
+
+
+def test_a_notebook_shows_the_page() -> None:
+    program = dlc.compile(SPECS / "digits.dl", hidden=32)
+    program.model_proto()  # what was lowered is drawn as it was written
+    shown = program._repr_html_()
+    frame = unescape(shown.partition('srcdoc="')[2].partition('"')[0])
+    assert 'sandbox="allow-scripts"' in shown and answers(frame)["most of it"] == "dense(32): 2,080"
+
+
+# --- in a browser
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api")
+    if shutil.which("chromium") is None:
+        pytest.skip("chromium is not installed")
+    flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+    with api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """A page that is open, with what it wrote to the console and asked for."""
+
+    def __init__(self, browser: Any, path: Path, size: tuple[int, int] = (1400, 1000), where: str = "") -> None:
+        self.tab = browser.new_page(viewport={"width": size[0], "height": size[1]})
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.tab.on("console", lambda message: self.said.append(message.text))
+        self.tab.on("pageerror", lambda problem: self.said.append(str(problem)))
+        self.tab.on("dialog", lambda dialog: self.said.append(dialog.message))
+        self.tab.on("request", lambda request: self.asked.append(request.url))
+        self.tab.goto(path.as_uri() + where)
+        self.tab.wait_for_selector("#scene .node")
+
+    def shown(self) -> list[str]:
+        found: list[str] = self.tab.eval_on_selector_all(
+            "#scene .node", "all => all.map(g => g.getAttribute('aria-label'))"
+        )
+        return found
+
+    def click(self, label: str) -> None:
+        self.tab.locator(f'#scene .node[aria-label="{label}"]').click()
+
+    def done(self) -> None:
+        assert self.said == [] and len(self.asked) == 1, (self.said, self.asked)
+        self.tab.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    vae = folder / "vae.dl"
+    vae.write_text(
+        "model vae {\n  input x: float[batch, 12]\n  h = x |> dense(8) |> relu\n  m = h |> dense(2)\n"
+        "  s = exp(h |> dense(2))\n  z = draw(normal(m, s))\n  back = dense(12)(z)\n"
+        "  loss fit = mean((back - x)^2)\n  loss kl = mean(m^2 + s^2 - 1 - 2 * log(s)) / 2\n"
+        "  output mean_ = m\n  output again = back\n}\ntrain vae { minimize loss using adam(1e-3) }\n"
+    )
+    found = {}
+    for name, source in {
+        **{n: BENCHMARKS / f"{n}.dl" for n in ("gpt", "resnet20", "lstm", "deep_residual")},
+        "digits": SPECS / "digits.dl",
+        "vae": vae,
+    }.items():
+        found[name] = folder / f"{name}.html"
+        assert main(["graph", str(source), "-o", str(found[name])]) == 0
+    return found
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["digits", "gpt", "resnet20", "lstm", "deep_residual", "vae"])
+def test_each_model_opens_whole_and_legible(chromium: Any, files: dict[str, Path], name: str) -> None:
+    opened = Opened(chromium, files[name])
+    paint = opened.tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    assert paint < 2000
+    for view in opened.tab.eval_on_selector_all(".views button", "all => all.map(b => b.dataset.view)"):
+        opened.tab.click(f'.views button[data-view="{view}"]')
+        frame = opened.tab.evaluate("(({width, height}) => [width, height])(view.getBoundingClientRect())")
+        whole = opened.tab.evaluate("(b => [b.width * at.k, b.height * at.k])(extent())")
+        assert whole[0] <= frame[0] and whole[1] <= frame[1]
+        if view == "forward":
+            assert 13 * opened.tab.evaluate("at.k") >= 9
+    opened.done()
+
+
+@pytest.mark.browser
+def test_a_click_opens_a_layer_and_another_closes_it(chromium: Any, files: dict[str, Path]) -> None:
+    opened = Opened(chromium, files["gpt"])
+    before = opened.shown()
+    assert "block[0..3] × 4, transformer(4), 793,088 parameters" in before
+    opened.click("block[0..3] × 4, transformer(4), 793,088 parameters")
+    inside = opened.shown()
+    assert "gelu" in inside and "down, dense(128), 65,664 parameters each" in inside
+    opened.click("down, dense(128), 65,664 parameters each")
+    assert "W, [512, 128]" in opened.shown()
+    assert "formula" in opened.tab.inner_text("#about") and "x W + b" in opened.tab.inner_text("#about")
+    opened.tab.locator("#scene .group text", has_text="transformer").click()
+    assert sorted(opened.shown()) == sorted(before)
+    opened.tab.keyboard.press("Enter")
+    assert "gelu" in opened.shown()
+    opened.done()
+
+
+@pytest.mark.browser
+def test_a_box_and_its_line_light_each_other_up(chromium: Any, files: dict[str, Path]) -> None:
+    opened = Opened(chromium, files["digits"])
+    opened.click("accuracy")
+    assert opened.tab.eval_on_selector_all("#text .on", "all => all.map(s => s.dataset.n)") == ["11"]
+    opened.tab.click('#text [data-n="8"]')
+    lit = opened.tab.eval_on_selector_all("#scene .node.hit", LABELS)
+    assert set(lit) == {"categorical", "loss"}
+    opened.tab.keyboard.press("Escape")
+    assert opened.tab.locator("#scene .hit").count() == 0
+    opened.done()
+
+
+@pytest.mark.browser
+def test_search_keys_theme_zoom_and_links(chromium: Any, files: dict[str, Path]) -> None:
+    opened = Opened(chromium, files["gpt"])
+    opened.tab.keyboard.press("/")
+    opened.tab.keyboard.type("gelu")
+    assert int(opened.tab.inner_text("#found").split()[0]) >= 1
+    assert opened.tab.locator("#scene .node.hit").count() == 1  # the block that it lies in
+    opened.tab.keyboard.press("Enter")
+    assert "gelu" in opened.shown()
+    opened.tab.keyboard.press("Escape")
+    opened.tab.evaluate("show('forward')")
+    opened.click("tokens, int[batch, 128]")
+    opened.tab.keyboard.press("ArrowDown")
+    assert opened.tab.inner_text("#about h2").startswith("token")
+    opened.tab.keyboard.press("ArrowUp")
+    assert opened.tab.inner_text("#about h2") == "tokens"
+    size = opened.tab.evaluate("at.k")
+    opened.tab.mouse.move(400, 400)
+    opened.tab.mouse.wheel(0, -400)
+    opened.tab.wait_for_function(f"at.k > {size} * 1.2")
+    dark = opened.tab.get_attribute("#theme", "aria-pressed")
+    opened.tab.click("#theme")
+    assert opened.tab.get_attribute("#theme", "aria-pressed") != dark
+    opened.done()
+    linked = Opened(chromium, files["gpt"], where="#backward/backward%3Ablock%5B0%5D.attend")
+    assert linked.tab.get_attribute('.views [data-view="backward"]', "aria-pressed") == "true"
+    assert linked.tab.inner_text("#about h2").startswith("∂ attend")
+    linked.done()
+
+
+@pytest.mark.browser
+def test_nothing_hostile_runs_in_a_browser(chromium: Any, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.html"
+    path.write_text(made(read_source(hostile(tmp_path)), tmp_path), "utf-8")
+    opened = Opened(chromium, path)
+    opened.tab.evaluate("() => { window.hurt = i => console.log('hurt ' + i) }")
+    for view in ("forward", "backward", "update"):
+        opened.tab.click(f'.views [data-view="{view}"]')
+    opened.tab.evaluate("now.level(9); draw(); now.items.forEach(item => pick(item.i))")
+    assert opened.tab.locator("#text span").count() > len(HOSTILE)
+    assert opened.tab.evaluate("document.querySelectorAll('img').length") == 0
+    opened.done()
+
+
+@pytest.mark.browser
+def test_a_large_model_moves_smoothly_when_all_is_open(chromium: Any, files: dict[str, Path]) -> None:
+    """Panning a residual network of 20 layers with everything open: the median frame takes less than 34 ms."""
+    opened = Opened(chromium, files["resnet20"])
+    opened.tab.evaluate("now.level(99); draw(); fit()")
+    assert opened.tab.locator("#scene .node").count() > 100
+    frames = opened.tab.evaluate(
+        """new Promise(done => {
+            const times = [];
+            const step = t => {
+                times.push(t); pan(3, 0);
+                if (times.length < 60) requestAnimationFrame(step); else done(times);
+            };
+            requestAnimationFrame(step);
+        })"""
+    )
+    gaps = sorted(b - a for a, b in pairwise(frames))
+    assert gaps[len(gaps) // 2] < 34
+    opened.done()
