@@ -2,7 +2,7 @@
 
     python tests/other_tools.py PYTHON
 
-PYTHON is an interpreter in whose environment the tools are installed (dlc need not be).
+PYTHON is an interpreter in whose environment the tools are installed (dlc need not be); npm brings those of JavaScript.
 Writes the tables of docs/other-tools.md between their markers. Each tool runs in a process of its own. The runtimes are
 compared over 3 updates: losses and parameters, the largest difference.
 """
@@ -25,11 +25,15 @@ import onnx
 import onnxruntime
 from dlc.cli.app import main as run
 from dlc.runtime import Trainer, graphs
+from javascript import PROVIDERS, VERSIONS, Made, Missing, in_chromium, in_node, installed, job, without_doubles
 from onnx import ModelProto, numpy_helper
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "other-tools.md"
 SECONDS = 100
+UPDATES = 3
+MODELS = ("digits", "plain", "gpt", "lstm")
+WAYS = [(model, what) for model in MODELS for what in ("predict", "train")]
 GPT = {"vocabulary": 32, "time": 8, "width": 16, "layers": 2, "heads": 2}
 
 # (name, the distribution whose version is shown, what it does with `source` and writes as `to`)
@@ -102,7 +106,15 @@ def load(path):
     c = v.Core(); m = c.read_model(path); names = [w.name for w in onnx.load(path).graph.output]
     s = c.compile_model(m, 'CPU')
     return lambda f: dict(zip(names, [np.array(w) for w in s(f).values()]))"""),
-    ("tinygrad", "tinygrad", """
+    ("tinygrad, x86", "tinygrad", """
+import os, shutil, sys
+if not shutil.which('clang'):  # gcc in its place, which knows no --target and writes no object file to a pipe
+    os.environ['CC'] = sys.argv[1] + '/cc'
+    with open(os.environ['CC'], 'w') as f:
+        f.write('#!/bin/bash\\nfor w; do case $w in --target=*|-o|-) ;; *) a+=("$w");; esac; done\\n'
+                't=$(mktemp); gcc "${a[@]}" -o $t - && cat $t; s=$?; rm $t; exit $s\\n')
+    os.chmod(os.environ['CC'], 0o755)
+os.environ['DEV'] = 'CPU:X86'
 from tinygrad import Tensor
 from tinygrad.nn.onnx import OnnxRunner
 def load(path):
@@ -134,11 +146,18 @@ def load(path):
     return step"""),
 ]  # fmt: skip
 
+# (name, package, its name in `PROVIDERS`)
+JAVASCRIPT = [
+    ("ONNX Runtime, Node", "onnxruntime-node", ""),
+    ("ONNX Runtime, browser, WebAssembly", "onnxruntime-web", "wasm"),
+    ("ONNX Runtime, browser, WebGPU", "onnxruntime-web", "webgpu"),
+]
+
 VIEWERS = [
     ("Netron", "netron", "import netron\n"
      "netron.start(source, address=('127.0.0.1', 18081), browse=False)\nnetron.stop()"),
-    ("Model Explorer", "ai-edge-model-explorer", "import model_explorer\n"
-     "model_explorer.config().add_model_from_path(source)"),
+    ("Model Explorer", "ai-edge-model-explorer", "from model_explorer_onnx.main import ONNXAdapter\n"
+     "graphs = ONNXAdapter().convert(source, {})"),
 ]  # fmt: skip
 
 CONVERT = "import sys, onnx, numpy as np\nsource, to, x = sys.argv[1], sys.argv[2], np.load(sys.argv[3])\n"
@@ -158,7 +177,7 @@ if sys.argv[3] == 'predict':
 else:
     step = load(f'{{folder}}/{{name}}-step.onnx')
     state = {{n: held['state/' + n] for n in job['state']}}
-    for i in range(3):
+    for i in range({updates}):
         feeds = {{**state, **{{n: held[f'{{i}}/{{n}}'] for n in job['data']}}}}
         got = step({{n: v for n, v in feeds.items() if n in job['reads']}})
         found[f'loss{{i}}'] = got['loss']
@@ -174,10 +193,13 @@ def process(python: str, *words: str) -> str | None:
         done = subprocess.run([python, *words], capture_output=True, text=True, check=False, timeout=SECONDS)
     except subprocess.TimeoutExpired:
         return f"no answer within {SECONDS} s"
-    if done.returncode == 0:
-        return None
-    lines = [line.strip() for line in done.stderr.splitlines() if re.search(r"rror|xception|nsupported|illegal", line)]
-    said = re.sub(r"/\S*/|[|]", "", lines[-1] if lines else f"ended with {done.returncode}")
+    return None if done.returncode == 0 else shortened(done.stderr, f"ended with {done.returncode}")
+
+
+def shortened(text: str, otherwise: str) -> str:
+    """The last line of a text that says an error, and of that the operator where it names one."""
+    lines = [line.strip() for line in text.splitlines() if re.search(r"rror|xception|nsupported|illegal", line)]
+    said = re.sub(r"/\S*/|[|]", "", lines[-1] if lines else otherwise)
     operator = re.search(
         r"'(torch\.aten\.\w+|torch\.operator|\w+)' (?:that|is not)|Node (\S+) cannot|ONNX: (\w+)", said
     )
@@ -219,7 +241,7 @@ def prepare(folder: Path) -> np.ndarray:
         step = graphs.concatenate(model, info.algorithm, ["loss", *bound.values()], state)
         onnx.save(step, folder / f"{name}-step.onnx")
         held = {f"state/{n}": numpy_helper.to_array(tensors[n]) for n in state}
-        for i in range(3):
+        for i in range(UPDATES):
             rows = rng.integers(0, len(data["y"]), 64)
             one = {
                 "gpt": {"tokens": rng.integers(0, 32, (4, 8)), "next": rng.integers(0, 32, (4, 8))},
@@ -286,27 +308,76 @@ def tool(python: str, folder: Path, name: str, code: str, x: np.ndarray) -> str:
     return f"{difference} | {training} | {checked(to)} | {metadata}"
 
 
-def runtime(python: str, folder: Path, name: str, code: str) -> list[str]:
+def runtime(python: str, folder: Path, code: str) -> list[str]:
+    """The cells of a runtime in Python."""
     cells = []
-    for model in ("digits", "plain", "gpt", "lstm"):
-        for what in ("predict",) if model == "digits" else ("predict", "train"):
-            cells.append(ran(python, folder, model, what, code))
-        if model == "digits":
-            cells.append(ran(python, folder, model, "train", code))
+    for model, what in WAYS:
+        out = folder / "out.npz"
+        script = TRAIN.format(load=code, updates=UPDATES)
+        failed = process(python, "-c", script, str(folder), model, what, str(out))
+        if failed:
+            cells.append(failed)
+            continue
+        with np.load(out) as got:
+            cells.append(compared(folder, model, what, dict(got)))
     return cells
 
 
-def ran(python: str, folder: Path, model: str, what: str, code: str) -> str:
-    out, want = folder / "out.npz", folder / f"{model}-{what}-want.npz"
-    failed = process(python, "-c", TRAIN.format(load=code), str(folder), model, what, str(out))
-    if failed:
-        return failed
-    if not want.exists():  # ONNX Runtime comes first
-        want.write_bytes(out.read_bytes())
-    with np.load(out) as got, np.load(want) as wanted:
-        if any(got[key].shape != wanted[key].shape for key in wanted):
-            return "a result of the wrong shape"
-        return figure(max(float(np.abs(got[key] - wanted[key]).max()) for key in wanted))
+def javascript(folder: Path, package: str, provider: str) -> list[str]:
+    """The cells of a runtime in JavaScript."""
+    with tempfile.TemporaryDirectory() as held:
+        place = Path(held)
+        jobs = [script_job(folder, place, model, what, provider) for model, what in WAYS]
+        try:
+            at = installed(package, place)
+            if provider:
+                bundle, named = PROVIDERS[provider]
+                found = in_chromium(place, at, [{**one, "bundle": bundle, "provider": named} for one in jobs])
+            else:
+                found = in_node(place, at, jobs)
+        except Missing as reason:
+            return [str(reason)] * len(WAYS)
+    return [script_cell(folder, model, what, found[f"{model}-{what}"]) for model, what in WAYS]
+
+
+def script_job(folder: Path, place: Path, model: str, what: str, provider: str) -> dict[str, Any]:
+    told = json.loads((folder / f"{model}.json").read_text())
+    with np.load(folder / f"{model}.npz") as read:
+        held = dict(read)
+    name = f"{model}-{what}"
+    if what == "predict":
+        feeds = {one: held[f"0/{one}"] for one in told["inputs"]}
+        return job(place, name, (folder / f"{model}-small.onnx").read_bytes(), [feeds], ["probability"])
+    batches = [{one: held[f"{i}/{one}"] for one in told["data"]} for i in range(UPDATES)]
+    state = {one: held[f"state/{one}"] for one in told["state"]}
+    step = (folder / f"{model}-step.onnx").read_bytes()
+    if provider == "webgpu":
+        step = without_doubles(step)
+    return job(place, name, step, batches, told["parameters"], state, told["bound"])
+
+
+def script_cell(folder: Path, model: str, what: str, made: Made) -> str:
+    if made.error:
+        return shortened(made.error, made.error)
+    losses = {f"loss{i}": np.array(loss) for i, loss in enumerate(made.losses)}
+    return compared(folder, model, what, {**losses, **made.values}, flat=True)
+
+
+def compared(folder: Path, model: str, what: str, got: dict[str, np.ndarray], flat: bool = False) -> str:
+    """How far values are from those of ONNX Runtime in Python, which comes first."""
+    path = folder / f"{model}-{what}-want.npz"
+    if not path.exists():
+        np.savez(path, **got)
+    with np.load(path) as read:
+        wanted = dict(read)
+    if flat:
+        got = {
+            key: value.reshape(wanted[key].shape) if value.size == wanted[key].size else value
+            for key, value in got.items()
+        }
+    if any(got[key].shape != wanted[key].shape for key in wanted):
+        return "a result of the wrong shape"
+    return figure(max(float(np.abs(got[key] - wanted[key]).max()) for key in wanted))
 
 
 def put(marker: str, lines: list[str]) -> None:
@@ -334,10 +405,15 @@ def main(python: str) -> None:
         heads = [f"{m}: {w}" for m in ("digits", "without dropout", "gpt", "lstm") for w in ("predicts", "trains")]
         rows = ["| runtime | version | " + " | ".join(heads) + " |", "|" + " --- |" * (2 + len(heads))]
         for name, distribution, code in RUNTIMES:
-            cells = " | ".join(runtime(python, folder, name, code))
-            rows.append(f"| {name} | {known.get(distribution, 'not installed')} | {cells} |")
-            print(rows[-1], flush=True)
-            put("runtimes", rows)
+            add(rows, name, known.get(distribution, "not installed"), runtime(python, folder, code))
+        for name, package, provider in JAVASCRIPT:
+            add(rows, name, VERSIONS[package], javascript(folder, package, provider))
+
+
+def add(rows: list[str], name: str, version: str, cells: list[str]) -> None:
+    rows.append(f"| {name} | {version} | {' | '.join(cells)} |")
+    print(rows[-1], flush=True)
+    put("runtimes", rows)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ import numpy as np
 import onnxruntime
 import pytest
 from dlc.cli.app import main
-from other_tools import RUNTIMES, TOOLS
+from other_tools import JAVASCRIPT, RUNTIMES, TOOLS
 
 PAGE = (Path(__file__).parent.parent / "docs" / "other-tools.md").read_text("utf-8")
 
 
 def test_the_tables_name_every_tool() -> None:
-    for name, _, _ in (*TOOLS, *RUNTIMES):
+    for name, _, _ in (*TOOLS, *RUNTIMES, *JAVASCRIPT):
         assert PAGE.count(f"| {name} | ") == 1
 
 
