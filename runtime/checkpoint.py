@@ -29,7 +29,7 @@ from typing import Annotated, Any, BinaryIO, Literal, TypeVar
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from . import checksum, graphs, lock, metadata, sources
+from . import checksum, graphs, lock, metadata, origin, sources
 from .atomic import cannot_write, replacing, sync_folder
 from .callbacks import Record
 from .failures import Error
@@ -37,7 +37,7 @@ from .file import CompiledFile, Slot
 from .memory import refuse_endless
 from .nearest import did_you_mean
 
-VERSION = 1
+VERSION = 2  # 1: without the origin of the file; readers of that time know fewer fields of a plan
 LAST = "last.safetensors"
 BEST = "best:"  # before the names of the best epoch's state; no path has a colon
 
@@ -92,7 +92,8 @@ class Checkpoint:
     plan: Plan
     model: str
     best: dict[str, np.ndarray] | None = None
-    settings: str = "{}"  # `dlc.settings` of the file, for people
+    settings: str = "{}"  # `dlc.settings` of the file
+    origin: str = ""  # `origin.of` the file
 
     def save(self, path: Path) -> None:
         """Raises `Error` E0748."""
@@ -102,6 +103,7 @@ class Checkpoint:
             "progress": json.dumps(asdict(self.progress)),
             "plan": json.dumps(asdict(self.plan)),
             "settings": self.settings,
+            "origin": self.origin,
         }
         named = {**self.state, **{BEST + name: array for name, array in (self.best or {}).items()}}
         told["checksum"] = checksum.arrays(named, told)
@@ -145,7 +147,8 @@ class Checkpoint:
             raise _unreadable(path, f"its history has no epoch {progress.best}, which it calls the best")
         best = {name.removeprefix(BEST): array for name, array in state.items() if name.startswith(BEST)}
         state = {name: array for name, array in state.items() if not name.startswith(BEST)}
-        return cls(state, progress, plan, told.get("model", ""), best or None, told.get("settings", "{}"))
+        words = told.get("settings", "{}"), told.get("origin", "")
+        return cls(state, progress, plan, told.get("model", ""), best or None, *words)
 
     def check(self, slots: Mapping[str, Slot], path: Path) -> None:
         """Whether the state is that of a file. Raises `Error` E0742 (names) and E0743 (shapes and dtypes)."""
@@ -307,6 +310,7 @@ class Run:
         if progress.step == 0:
             raise self._nothing("has not trained yet")
         file = CompiledFile.load(model, state=False)
+        self.refuse_another(file, found)
         found.check({slot.name: slot for slot in file.slots}, last)
         if progress.finished and file.updates == progress.step:
             return CompiledFile.load(model), None
@@ -319,6 +323,18 @@ class Run:
             said = f"the run is not finished: its checkpoint after update {progress.step:,} is used{go_on}"
         best = found.best if not progress.finished else None
         return file.holding(best or found.state, progress.step), said
+
+    def refuse_another(self, file: CompiledFile, found: Checkpoint) -> None:
+        """Raises `Error` E0742 where the file in the folder is not of the spec that the checkpoint is of."""
+        notes = origin.changes(file, found.origin, found.settings, self.folder / "spec")
+        if notes:
+            raise Error(
+                "E0742",
+                f"`{file.name}` is not the file that this run trained",
+                where=str(self.checkpoints / LAST),
+                notes=notes,
+                help="put that file back; to continue with this one all the same, in Python: Trainer.resume(RUN, FILE)",
+            )
 
     def _nothing(self, what: str) -> Error:
         return Error("E0745", f"the run `{self.folder}` {what}", help=f"dlc train --resume {self.folder}")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import numpy_helper
 
-from . import graphs, session
+from . import graphs, origin, session
 from .arguments import positive, whole
 from .callbacks import Callback, History
 from .checkpoint import Checkpoint, Plan, Progress, Run, find
@@ -410,7 +410,11 @@ class Trainer:
     def _checkpoint(self, state: dict[str, np.ndarray]) -> Checkpoint:
         plan = self.plan or Plan(seed=self.seed)
         settings = self.file.metadata.get("dlc.settings", "{}")
-        return Checkpoint(state, self.progress.copy(), plan, self.file.title, self._best, settings)
+        return Checkpoint(state, self.progress.copy(), plan, self.file.title, self._best, settings, self._origin)
+
+    @cached_property
+    def _origin(self) -> str:
+        return origin.of(self.file)
 
     @classmethod
     def resume(
@@ -418,7 +422,9 @@ class Trainer:
     ) -> Trainer:
         """A trainer as it stood at the last checkpoint of a run folder, or at a checkpoint file.
 
-        A checkpoint outside a run folder needs the `program` that it is of. Raises `Error` E0740 to E0745.
+        A checkpoint outside a run folder needs the `program` that it is of. One that is given is taken if its state has
+        the same names and shapes; the file in a run folder must be of the spec that was trained. Raises `Error` E0740
+        to E0745.
         """
         place, run = find(Path(path))
         found = Checkpoint.load(place)
@@ -430,6 +436,8 @@ class Trainer:
                 help="give the run folder, or the .onnx file too: Trainer.resume(path, program)",
             )
         file = CompiledFile.of(program) if program is not None else CompiledFile.load(run.model, state=False)  # type: ignore[union-attr]
+        if program is None and run is not None:
+            run.refuse_another(file, found)
         threads = found.plan.threads if threads is None else threads
         trainer = cls(file, device, found.plan.seed, threads=threads, start="file")
         found.check(trainer.slots, place)

@@ -277,7 +277,7 @@ def test_tensors_that_are_no_checkpoint_and_newer_ones(tmp_path: Path) -> None:
     assert refused(path, FILE).notes == ("it holds tensors, but does not say how far training had come",)
     save_file({"W": np.zeros(3)}, path, {"dlc.checkpoint": "1", "progress": "[]", "plan": "{}"})
     assert refused(path, FILE).code == "E0740"
-    save_file({"W": np.zeros(3)}, path, {"dlc.checkpoint": "2"})
+    save_file({"W": np.zeros(3)}, path, {"dlc.checkpoint": "3"})
     assert refused(path, FILE).code == "E0741"
 
 
