@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import dlc
@@ -171,3 +172,12 @@ def test_pages_say_what_is_wrong_and_what_is_right() -> None:
     for code in shown:
         sides = {right for right, _ in examples(code)}
         assert sides == {True, False} or code in ONE_SIDED, code
+
+
+def test_messages_use_the_words_of_the_field() -> None:
+    root = PAGES.parent.parent
+    sources = [path for folder in ("compiler", "runtime", "grammar") for path in (root / folder).rglob("*")]
+    for path in [*PAGES.glob("*.md"), *sources]:
+        if path.suffix in (".py", ".md", ".txt"):
+            text = path.read_text("utf-8")
+            assert not re.search(r"(?i)\b(whole numbers?|truth values?)\b", text), path

@@ -101,7 +101,7 @@ def request(c: Context, frame: Frame, setting: syntax.Setting) -> Request:
             "`of` and `as` do not have the same number of `*`",
             spans.get("as") or spans.get("of") or expr.span,
             f"`{of}` has {of.count('*')}, `{as_}` has {as_.count('*')}",
-            help='what a `*` of the one stands for stands in the other: `of = "encoder.*", as = "body.*"`',
+            help='what a `*` matches in `of` takes its place in `as`: `of = "encoder.*", as = "body.*"`',
         )
     return Request(setting, str(given["path"]), of, as_, bool(given.get("transpose", False)))
 

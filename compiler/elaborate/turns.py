@@ -72,7 +72,7 @@ def _count(c: Context, frame: Frame, expr: syntax.Expr | None, word: str) -> int
         return None
     value = expressions.static_int(c, frame, expr, f"`{word}`")
     if not 1 <= value < 2**31:
-        raise error("E0514", f"`{word}` takes a whole number above 0", expr.span, f"this is {value}")
+        raise error("E0514", f"`{word}` takes an integer above 0", expr.span, f"this is {value}")
     return value
 
 

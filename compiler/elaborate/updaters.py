@@ -39,7 +39,7 @@ def apply_nested(c: Context, frame: Frame, updater: Updater, given: list[Argumen
             f"{what} takes all parameters as one vector",
             span,
             "this rule has one parameter",
-            help="type the theta of this rule: `theta: vector[n]`",
+            help="give theta the same type: `theta: vector[n]`",
         )
     parameters = [syntax.Parameter(span, name, None, None) for name in RULE[:2]]
     parameters += [syntax.Parameter(span, name, None, syntax.Constant(span, None)) for name in RULE[2:]]

@@ -424,7 +424,7 @@ def _expected(failure: Failure, before: tuple[int, int] | None, lark: Lark) -> C
         return error("E0103", "the text ends too early", failure.span, label)
     if wanted[0] == "a value":
         return error("E0127", f"a value is missing before {failure.found}", failure.span, label)
-    return error("E0102", f"{failure.found} cannot stand here", failure.span, label)
+    return error("E0102", f"{failure.found} is not allowed here", failure.span, label)
 
 
 def _wanted(expected: frozenset[str], lark: Lark) -> list[str]:
