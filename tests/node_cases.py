@@ -346,6 +346,7 @@ NEVER = {
     "Clip": "written inside logsumexp alone, between the greatest finite numbers",
     "ConstantOfShape": "a table of the emitter knows its type; nothing writes it",
     "IsInf": "a table of the emitter knows its type; nothing writes it",
+    "Loop": "written for iterations that may end early alone; test_early_end.py has them",
     "NonZero": "a table of the emitter knows its type; nothing writes it",
     "Pad": "written inside the adjoint of a slice alone, with zeros; the node tests pad with other numbers",
     "Range": "from 0 by 1 alone, up to a free size; the node tests have none of it",
