@@ -89,6 +89,11 @@ def gram(x: Any) -> Any:
     return swapped(x) @ x + 3 * np.eye(x.shape[-1])
 
 
+def general(x: Any) -> Any:
+    """Neither symmetric nor positive definite, and its pivots are not on the diagonal."""
+    return gram(x)[..., ::-1, :]
+
+
 def length(x: Any) -> Any:
     return np.sqrt((x**2).sum())
 
@@ -285,6 +290,25 @@ CASES = {
     "log_determinant": Case("out = log_determinant(swap(x) @ x + 3 * eye(size(x, -1)))",
                             lambda x: np.linalg.slogdet(gram(x))[1], shapes=ranks(2, 5, ("#",)),
                             result=lambda x: x[:-2]),
+    "linear_solve": Case("out = linear_solve(flip(swap(x) @ x + 3 * eye(size(x, -1)), -2), swap(y))",
+                         lambda x, y: np.linalg.solve(general(x), swapped(y)), "x y", ranks(2, 5, ("#",)),
+                         lambda x, y: (*x[:-2], x[-1], x[-2])),
+    "inverse": Case("out = inverse(flip(swap(x) @ x + 3 * eye(size(x, -1)), -2))", lambda x: np.linalg.inv(general(x)),
+                    shapes=ranks(2, 5, ("#",)), result=lambda x: (*x[:-2], x[-1], x[-1])),
+    "determinant": Case("out = determinant(flip(swap(x) @ x + 3 * eye(size(x, -1)), -2))",
+                        lambda x: np.linalg.det(general(x)), shapes=ranks(2, 5, ("#",)), result=lambda x: x[:-2]),
+    "log_abs_determinant": Case("out = log_abs_determinant(flip(swap(x) @ x + 3 * eye(size(x, -1)), -2))",
+                                lambda x: np.linalg.slogdet(general(x))[1], shapes=ranks(2, 5, ("#",)),
+                                result=lambda x: x[:-2]),
+    "rfft": Case("re, im = rfft(x)\n    out = re + 2 * im", lambda x: np.fft.rfft(x).real + 2 * np.fft.rfft(x).imag,
+                 shapes=rows, result=lambda x: (*x[:-1], f"{x[-1]} // 2 + 1"), least={"e": 1}),
+    "irfft": Case("out = irfft(x, y)", lambda x, y: np.fft.irfft(x + 1j * y), "x y",
+                  lambda n, count: [(*free(1 + n % 4)[:-1], str(2 + n // 4 % 4))] * 2,
+                  lambda x, y: (*x[:-1], str(2 * (int(x[-1]) - 1)))),
+    "irfft of an odd number": Case("out = irfft(x, y, n = 2 * (size(x, -1) - 1) + 1)",
+                                   lambda x, y: np.fft.irfft(x + 1j * y, 2 * x.shape[-1] - 1), "x y",
+                                   lambda n, count: [(*free(1 + n % 4)[:-1], str(1 + n // 4 % 4))] * 2,
+                                   lambda x, y: (*x[:-1], str(2 * int(x[-1]) - 1))),
     "polar_step": Case("out = polar_step(x / 4, 1.5, y, s)",
                        lambda x, y, s: polar_step(x / 4, y, s), "x y s",
                        lambda n, count: [("d", "e"), (), ()]),

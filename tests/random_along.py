@@ -271,6 +271,15 @@ def vectors(d: Draft) -> None:
 
 
 @construct
+def frequencies(d: Draft) -> None:
+    """The transform of a value, changed, and back."""
+    a = d.value(lambda v: 0 < v.rank < 5 and isinstance(v.shape[-1], int))
+    re, im = d.fresh("re"), d.fresh("im")
+    d.lines.append(f"{re}, {im} = rfft({a})")
+    d.let(f"irfft(0.5 * {re}, {im}, n = {a.shape[-1]})", a.shape, 2 * a.bound, (a,), named=False)
+
+
+@construct
 def solved(d: Draft) -> None:
     """A symmetric positive definite matrix made of a value, and what is done with it."""
     a = d.value(lambda v: v.rank > 1 and isinstance(v.shape[-2], int) and v.shape[-2] < 4)
@@ -282,6 +291,9 @@ def solved(d: Draft) -> None:
             (f"cholesky({spd})", (*a.shape[:-1], n)),
             (f"log_determinant({spd})", a.shape[:-2]),
             (f"cholesky_solve({spd}, {a})", a.shape),
+            (f"linear_solve(flip({spd}, -2), {a})", a.shape),
+            (f"inverse(flip({spd}, -2))", (*a.shape[:-1], n)),
+            (f"determinant({spd}) + log_abs_determinant({spd})", a.shape[:-2]),
             (f"triangular_solve(tril({spd}), {a})", a.shape),
             (f"triangular_solve(triu({spd}), {a}, lower = false)", a.shape),
         ]

@@ -253,6 +253,18 @@ POINTS: dict[str, list[Row]] = {
         (f"cholesky({M})[1, 1]", at, lambda a, b, c, d: mp.sqrt(d - ((b + c) / 2) ** 2 / a)) for at in (UNIT, SPD)
     ],
     "log_determinant": [(f"log_determinant({M})", at, log_determinant) for at in (UNIT, SPD)],
+    "linear_solve": [
+        (f"linear_solve({M}, stack([1.0, 0.0])[:, none])[0, 0]", at, lambda a, b, c, d: d / (a * d - b * c))
+        for at in (UNIT, SPD, [0, 1, 1, 0], [1, 2, 3, 4])
+    ],
+    "inverse": [(f"inverse({M})[0, 1]", at, lambda a, b, c, d: -b / (a * d - b * c)) for at in (UNIT, [0, 1, 1, 0])],
+    "determinant": [
+        (f"determinant({M})", at, lambda a, b, c, d: a * d - b * c)
+        for at in (UNIT, [0, 1, 1, 0], [1, 2, 2, 4], [0, 1, 0, 0], [1, 1, 1, 1])
+    ],
+    "log_abs_determinant": [
+        (f"log_abs_determinant({M})", at, lambda a, b, c, d: mp.log(abs(a * d - b * c))) for at in (UNIT, [0, 1, 1, 0])
+    ],
     "cholesky_solve": [
         (
             f"cholesky_solve({M}, stack([1.0, 0.0])[:, none])[0, 0]",
@@ -332,17 +344,18 @@ POINTS: dict[str, list[Row]] = {
 }
 WHY = {
     "linear in its argument": "broadcast_to concat flip pad rearrange repeat reshape split stack tile transpose tril "
-    "triu reduce dense conv conv_transpose tiled_conv embedding dropout",
+    "triu reduce dense conv conv_transpose tiled_conv embedding dropout rfft irfft",
     "without a derivative: integers, booleans, sizes": "all any arange argmax argmin argsort is_finite is_inf "
-    "is_nan one_hot top xor accuracy size rank known_size window eye bins fan_in fan_out "
+    "is_nan one_hot top transposition xor accuracy size rank known_size window eye bins fan_in fan_out "
     "interval reverse",
     "a draw": "bernoulli_like normal_like uniform_like permutation shuffle draw glorot_normal glorot_uniform he_normal "
-    "lecun_normal lecun_uniform "
+    "lecun_normal lecun_uniform sparse spectral_radius "
     "he_uniform orthogonal",
     "a number, or one shape of it": "constant zeros ones zeros_like ones_like gate_bias",
     "what an optimizer asks for": "clipped",
     "a derivative itself, or a marker": "grad hessian hvp jacobian jvp vjp stop_gradient",
     "made of the functions above, parameter by parameter": "moments batch_norm group_norm mlp rnn gru lstm "
+    "eliminate gauss_jordan pivots "
     "spectral_norm",
     "an update rule or a schedule": "accumulate adagrad adam adamw lookahead momentum rmsprop sgd heavy_ball rprop "
     "adadelta adamax nadam amsgrad radam adabelief yogi adafactor lars lamb lion sign_sgd muon "

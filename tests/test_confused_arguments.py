@@ -65,6 +65,10 @@ MATRICES = [
     "swap",
     "cholesky",
     "log_determinant",
+    "log_abs_determinant",
+    "determinant",
+    "inverse",
+    "pivots",
     "maxout",
     "fan_in",
     "fan_out",
@@ -109,6 +113,10 @@ RIGHT = {
     "outer": ["xx"],
     "triangular_solve": ["xx"],
     "cholesky_solve": ["xx"],
+    "linear_solve": ["xx"],
+    "eliminate": ["xx"],
+    "gauss_jordan": ["xx"],
+    "irfft": ["xx"],
     **{name: ["x"] for name in MATRICES},
 }
 TEXT = {"n": "2.5", "x": "x"}

@@ -24,6 +24,9 @@ ELSEWHERE = {
         "an update rule, not a function: against its loop in test_training.py",
     ),
     **dict.fromkeys(
+        ("gauss_jordan", "eliminate", "pivots", "transposition"), "what linear_solve and determinant are made of"
+    ),
+    **dict.fromkeys(
         (
             *(
                 "heavy_ball",

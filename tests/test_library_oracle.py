@@ -152,6 +152,13 @@ TORCH: dict[str, Any] = {
     "triangular_solve": lambda x, y: torch.linalg.solve_triangular(gram(x), y.mT, upper=True),
     "triangular_solve downwards": lambda x, y: torch.linalg.solve_triangular(gram(x), y.mT, upper=False),
     "cholesky_solve": lambda x, y: torch.cholesky_solve(y.mT, torch.linalg.cholesky(gram(x))),
+    "rfft": lambda x: torch.fft.rfft(x).real + 2 * torch.fft.rfft(x).imag,
+    "irfft": lambda x, y: torch.fft.irfft(torch.complex(x, y)),
+    "irfft of an odd number": lambda x, y: torch.fft.irfft(torch.complex(x, y), 2 * x.shape[-1] - 1),
+    "linear_solve": lambda x, y: torch.linalg.solve(gram(x).flip(-2), y.mT),
+    "inverse": lambda x: torch.linalg.inv(gram(x).flip(-2)),
+    "determinant": lambda x: torch.linalg.det(gram(x).flip(-2)),
+    "log_abs_determinant": lambda x: torch.linalg.slogdet(gram(x).flip(-2)).logabsdet,
     "log_determinant": lambda x: torch.logdet(gram(x)),
     "squared": together(functional.mse_loss),
     "absolute": together(functional.l1_loss),
@@ -226,7 +233,7 @@ for of_case, form in ((name, case.torch) for name, case in CASES.items() if case
         LACKING[of_case] = form
     else:
         TORCH[of_case] = partial(form, torch)
-NEVER_EMPTY = ("adaptive_avg_pool",)  # whose derivative PyTorch refuses where there are no channels
+NEVER_EMPTY = ("adaptive_avg_pool", "rfft", "irfft", "irfft of an odd number")  # which PyTorch then refuses
 
 
 def test_every_case_is_compared_or_has_a_reason():

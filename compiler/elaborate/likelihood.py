@@ -83,7 +83,9 @@ def term(c: Context, frame: Frame, statement: syntax.Term) -> None:
     if statement.kind == "output":
         node = to_node(c, value)
         if node is None or node.dtype == "key":
-            raise error("E0333", f"an output is a tensor, not {kind(value)}", span, f"this is {kind(value)}")
+            several = isinstance(value, tuple)
+            help = "give each value a name, `a, b = ...`, and an `output` of its own" if several else None
+            raise error("E0333", f"an output is a tensor, not {kind(value)}", span, f"this is {kind(value)}", help=help)
         current.outputs[name or "output"] = node
         frame.terms[name or "output"] = Tensor(node)
         return

@@ -258,15 +258,18 @@ tensordot: write `theta @ V`, or `einsum("b t n, b u n -> t u", q, k)` over seve
 mv matvec mv_mul: write `x @ theta[0]`, a matrix by a vector
 kron: write `rearrange(outer(a, b), "n i j -> n (i j)")` of vectors
 cross: write `roll(k, -1) * roll(v, 1) - roll(k, 1) * roll(v, -1)`, of 3 numbers each
-inv inverse matrix_inverse: write `cholesky_solve(s, eye(4))` of a symmetric positive definite s
+inv matrix_inverse: write `inverse(s)`
 pinv: write `cholesky_solve(swap(x) @ x, swap(x))`, for independent columns
-det determinant: write `exp(log_determinant(s))`, of a symmetric positive definite s
-slogdet logdet log_determinant_spd: write `log_determinant(s)`, of a symmetric positive definite s
-solve mdivide_left mdivide_left_spd: write `cholesky_solve(s, c)` of a symmetric positive definite s: the x with s x = c
+det: write `determinant(s)`
+slogdet: write `log_abs_determinant(s)` for the logarithm, `sign(determinant(s))` for the sign
+logdet log_determinant_spd: write `log_determinant(s)`, of a symmetric positive definite s; `log_abs_determinant(s)` of any
+solve mdivide_left: write `linear_solve(s, c)`: the x with s x = c
+mdivide_left_spd: write `cholesky_solve(s, c)` of a symmetric positive definite s: the x with s x = c
 lstsq: write `cholesky_solve(swap(x) @ x, swap(x) @ t[:, none])`, for independent columns
 solve_triangular mdivide_left_tri_low: write `triangular_solve(s, c)`, of the lower triangle; `triangular_solve(s, c, lower = false)` of the upper
 svd eig eigh eigvals qr lu expm: ONNX has no such operator; `cholesky(s)` is in the library
-fft rfft ifft: it is not in the language; products with matrices of cosines and sines are its real and imaginary part: `x @ cos(2 * pi * arange(4)[:, none] * arange(4) / 4)`, `-x @ sin(2 * pi * arange(4)[:, none] * arange(4) / 4)`
+fft: write `rfft(x)`, of real values: the real parts and the imaginary parts
+ifft: write `irfft(q, k)`, of the real parts q and the imaginary parts k, where the values are real
 # initialisers
 xavier xavier_uniform xavier_uniform_ GlorotUniform variance_scaling: write `init glorot_uniform`
 xavier_normal xavier_normal_ GlorotNormal: write `init glorot_normal`
