@@ -132,6 +132,25 @@ def test_turns_that_are_equal_are_drawn_once() -> None:
     } <= (texts(draw(elaborate(unlike), depth=0)))
 
 
+def test_an_iteration_of_a_scan_is_drawn_in_it() -> None:
+    folded = draw(module("lstm", BENCHMARKS), depth=1)
+    assert ("scan t over 28",) in texts(folded)
+    picture = draw(module("lstm", BENCHMARKS))
+    assert len([box for box in picture if box.lines[0] == "carried"]) == 2
+    inside = [box for box in picture if any(place.name == "scan t over 28" for place in box.path)]
+    assert {"tanh", "sigmoid", "@", "[:, t]", "carried"} <= {box.lines[0] for box in inside}
+    again = [(source.lines[0], target.lines[0]) for source, target, data in picture.edges(data=True) if data["next"]]
+    assert sorted(again) == [("+", "carried"), ("×", "carried")]
+    nested = make_source(
+        "model m { input x: float[batch, time, 3]\n scan t over time { state s: float[batch] = 0\n a = s\n"
+        " scan i over 0..3 { state u: float[batch] = 1\n u <- u * x[:, t, i] }\n s <- a + u\n y[:, t] = s }\n"
+        " output o = y\n output last = s }"
+    )
+    drawn = draw(elaborate(nested))
+    assert {place.name for box in drawn for place in box.path} >= {"scan t over time", "scan i over 3"}
+    assert not {"scan", "result", "local"} & {box.lines[0] for box in drawn}
+
+
 def test_a_part_of_a_model() -> None:
     made = module("gpt", BENCHMARKS)
     part = texts(draw(made, depth=0, only="block[2].attend"))
@@ -253,7 +272,11 @@ def test_a_picture_escapes_what_it_shows() -> None:
     assert quote('a"b\\N\nc\x07') == '"a\\"b\\\\N\\nc\ufffd"'
     picture: nx.MultiDiGraph = nx.MultiDiGraph(title='<script>"&', times={})
     picture.add_edge(
-        Box("operation", ('"]; click n0 "javascript:x"',)), Box("result", ("`<b>`",)), label="a|b", serving=False
+        Box("operation", ('"]; click n0 "javascript:x"',)),
+        Box("result", ("`<b>`",)),
+        label="a|b",
+        serving=False,
+        next=False,
     )
     text = mermaid(picture)
     assert not set('"]<`;|') & set(text.partition('["')[2].partition('"]')[0]) - {";"} and "<b>" not in text

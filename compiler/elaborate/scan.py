@@ -107,16 +107,17 @@ class _Moving(MutableMapping[str, Node]):
 
 
 def scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
-    with c.within("call", f"scan {statement.name} over {statement.over.span.text}", statement.span):
-        _scan(c, frame, statement)
-
-
-def _scan(c: Context, frame: Frame, statement: syntax.Scan) -> None:
     over = expressions.evaluate(c, frame, statement.over)
     if poisoned(over, over.value if isinstance(over, Reversed) else None):
         statements.poison(frame, [statement])
         return
     length, label, reverse = _iterations(statement, over)
+    shown = f"scan {statement.name} over {length}{', backwards' * reverse}"
+    with c.within("call", shown, statement.span):
+        _scan(c, frame, statement, length, label, reverse)
+
+
+def _scan(c: Context, frame: Frame, statement: syntax.Scan, length: Size, label: Label | None, reverse: bool) -> None:
     fresh(frame, statement.name, statement.name_span)
     if statement.name in frame.loops:  # a `for` that has ended needs its variable no more
         del frame.names[statement.name]

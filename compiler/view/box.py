@@ -51,7 +51,8 @@ class Box:
         return None if place is None else (place.kind, place.name, place.span.start if place.span else -1)
 
 
-Picture: TypeAlias = "nx.MultiDiGraph[Box]"  # of an arrow `label`, its shape; `serving`, whether only outputs need it
+Picture: TypeAlias = "nx.MultiDiGraph[Box]"  # of an arrow `label`, its shape; `serving`, whether only outputs need it;
+# `next`, whether it is the iteration after that reads it
 
 
 def last(place: Place) -> str:

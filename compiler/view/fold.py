@@ -40,7 +40,7 @@ def opened(
     picture: Picture, repeats: Repeats, depth: int | None, part: bool = False, chosen: Collection[Place] = ()
 ) -> Picture:
     """A merged picture with its layers folded, or what of it touches the chosen ones."""
-    shown = _fold(picture, depth, repeats, chosen) if depth is not None else picture.copy()
+    shown = _fold(picture, depth, repeats, chosen) if depth is not None else joined(picture, _alone(picture))
     if part:
         shown = _part(shown, chosen)
     shown.graph["titles"] = {
@@ -61,23 +61,36 @@ def merged(picture: Picture) -> tuple[Picture, Repeats]:
 
 def _fold(picture: Picture, depth: int, repeats: Repeats, chosen: Collection[Place]) -> Picture:
     inside: dict[Path, list[Box]] = {}
+    alone = _alone(picture)
     for box in picture:
         key = _group(box, depth, chosen)
         if key is not None:
             inside.setdefault(key, []).append(box)
     boxes: dict[Box, Box] = {}
     for path, members in inside.items():
-        if path[-1].kind == "operation" and len(members) == 1 and members[0].path == path:
-            box = members[0]  # it says more by itself: its axes and numbers
-            name = path[-1].name
-            lines = box.lines if not name.startswith("[") else (name,)
-            boxes[box] = replace(box, path=path[:-1], lines=lines)
+        if path[-1].kind == "operation" and members[0] in alone:
+            boxes[members[0]] = alone[members[0]]
         else:
             boxes.update(dict.fromkeys(members, repeats.whole(path, members)))
     counted = _counted(dict.fromkeys(boxes.get(box, box) for box in picture), repeats)
     made = joined(picture, {box: counted.get(shown, shown) for box in picture for shown in [boxes.get(box, box)]})
     _backwards(made)
     return made
+
+
+def _alone(picture: Picture) -> dict[Box, Box]:
+    """What is all of an operation's call says more by itself: its axes and numbers; an index is written as one."""
+    held: dict[Path, list[Box]] = {}
+    for box in picture:
+        for i, place in enumerate(box.path):
+            if place.kind == "operation":
+                held.setdefault(box.path[: i + 1], []).append(box)
+    found: dict[Box, Box] = {}
+    for path, members in held.items():
+        if len(members) == 1 and members[0].path == path:
+            name, box = path[-1].name, members[0]
+            found[box] = replace(box, path=path[:-1], lines=(name,) if name.startswith("[") else box.lines)
+    return found
 
 
 def _counted(shown: Iterable[Box], repeats: Repeats) -> dict[Box, Box]:
@@ -103,17 +116,18 @@ def joined(picture: Picture, boxes: dict[Box, Box]) -> Picture:
     shown: Picture = nx.MultiDiGraph(**picture.graph)
     for box in picture:
         shown.add_node(boxes.get(box, box))
-    arrows: dict[tuple[Box, Box], tuple[dict[str, None], list[bool]]] = {}
+    arrows: dict[tuple[Box, Box], tuple[dict[str, None], list[bool], list[bool]]] = {}
     for source, target, data in picture.edges(data=True):
         ends = boxes.get(source, source), boxes.get(target, target)
         if ends[0] is not ends[1]:
-            labels, serving = arrows.setdefault(ends, ({}, []))
+            labels, serving, after = arrows.setdefault(ends, ({}, [], []))
             labels[data["label"]] = None
             serving.append(data["serving"])
-    for (source, target), (labels, serving) in arrows.items():
+            after.append(data["next"])
+    for (source, target), (labels, serving, after) in arrows.items():
         texts = [text for text in labels if text]
         text = "\n".join([*texts[:SHAPES], "…"] if len(texts) > SHAPES else texts)
-        shown.add_edge(source, target, label=text, serving=all(serving))
+        shown.add_edge(source, target, label=text, serving=all(serving), next=all(after))
     return shown
 
 
@@ -123,7 +137,7 @@ def _backwards(picture: Picture) -> None:
     for loss in [box for box in picture if box.kind == "loss"]:
         for source in list(picture.predecessors(loss)):
             if source.partner in derived:
-                picture.add_edge(loss, derived[source.partner], label="", serving=False, starts=True)
+                picture.add_edge(loss, derived[source.partner], label="", serving=False, next=False, starts=True)
 
 
 def _group(box: Box, depth: int, chosen: Collection[Place]) -> Path | None:
@@ -235,18 +249,18 @@ class Repeats:
             for i, (place, end) in enumerate(zip(box.path, ending.path, strict=True)):
                 if place.kind == "layer" and last(place) != last(end):
                     self.ranges.setdefault(box.path[: i + 1], _range(last(place), last(end)))
-        new: dict[tuple[Box, Box, str], bool] = {}
+        new: dict[tuple[Box, Box, str], dict[str, Any]] = {}
         for boxes in chain[1:]:
             for box in boxes:
                 for source, _, data in picture.in_edges(box, data=True):
                     if source not in first:
-                        new.setdefault((source, first[box], data["label"]), data["serving"])
+                        new.setdefault((source, first[box], data["label"]), data)
                 for _, target, data in picture.out_edges(box, data=True):
                     if target not in first:
-                        new.setdefault((first[box], target, data["label"]), data["serving"])
+                        new.setdefault((first[box], target, data["label"]), data)
         picture.remove_nodes_from([box for box in first if box not in kept])
-        for (source, target, label), serving in new.items():
-            picture.add_edge(source, target, label=label, serving=serving)
+        for (source, target, _), data in new.items():
+            picture.add_edge(source, target, **data)
 
 
 def _signature(picture: Picture, boxes: list[Box], level: int) -> tuple[Any, ...]:

@@ -103,6 +103,8 @@ def _arrow(source: str, target: str, start: str, end: str, data: dict[str, Any])
     look = dict(BEGIN if data.get("starts") else ARROWS[start, end])
     if data["label"] and (start, end) not in ACROSS:
         look["label"] = quote(" " + data["label"])
+    if data["next"]:
+        look |= {"style": "bold", "constraint": "false", "label": quote(" next")}
     if data["serving"]:
         look["style"], look["color"] = "dashed", '"#5c9f7d"'
     if (start, end) == ("backward", "backward"):

@@ -14,6 +14,7 @@ from .formula import of_value
 from .looks import look
 from .picture import written
 
+UNWRITTEN = ("local", "iteration", "result", "scan")  # of a recurrence, which is no formula of its own
 LARGEST = 60  # operations of a group whose formula is written
 LONGEST = 240  # characters of a formula
 
@@ -67,7 +68,7 @@ class Outline:
         groups = [self._group(path, members, number) for path, members in self.members.items()]
         leaves = [self._leaf(box, number) for box in self.leaf]
         arrows = [
-            [number[source], number[target], data["label"], int(data["serving"])]
+            [number[source], number[target], data["label"], int(data["serving"]) + 2 * int(data["next"])]
             for source, target, data in self.picture.edges(data=True)
         ]
         return {"groups": groups, "leaves": leaves, "arrows": arrows, "starts": self._starts(number)}
@@ -131,6 +132,8 @@ class Outline:
     def _formulas(self, members: Sequence[Box]) -> list[str]:
         """What the values that leave these boxes are, in terms of what enters them."""
         operations = [box for box in members if box.node is not None and box.kind not in LEAVES]
+        if any(box.node is not None and box.node.op.name in UNWRITTEN for box in members):
+            operations = []
         if not 0 < len(operations) <= LARGEST:
             operations = []
         inside = dict.fromkeys(box.node for box in operations if box.node is not None)

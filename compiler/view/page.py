@@ -22,8 +22,14 @@ from .looks import LEGEND
 from .outline import Outline
 from .picture import primitives
 
-KINDS = ("forward", "backward", "update", "kept", "serving")  # of arrows
-COLOURS = {"forward": "edge", "backward": "gradient-line", "update": "update-line", "serving": "serving-line"}
+KINDS = ("forward", "backward", "update", "kept", "serving", "next")  # of arrows
+COLOURS = {
+    "forward": "edge",
+    "backward": "gradient-line",
+    "update": "update-line",
+    "serving": "serving-line",
+    "next": "state-line",
+}
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">

@@ -13,13 +13,15 @@ them: `backward` holds those. A gradient is a box with the name of its parameter
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from math import prod
+from typing import TypeAlias
 
 import networkx as nx
 
 from ..diagnostics import error
+from ..ir.body import Captured, Scanned, ScanView, State
 from ..ir.graph import Node, show_attr
 from ..ir.module import Module
 from ..ir.place import Place
@@ -28,6 +30,9 @@ from ..ir.types import show_shape
 from ..ops.match import hidden
 from .box import Box, Picture
 from .fold import folded
+
+Path: TypeAlias = tuple[Place, ...]
+Source: TypeAlias = Callable[[Node, Box], "Box | None"]  # the box of a value for one that reads it
 
 # The roots of each view. "graph", the model as it is written, is the forward view's older name.
 SHOWN = {
@@ -106,6 +111,7 @@ class _Drawing:
         self.module, self.view = module, view
         self.picture: Picture = nx.MultiDiGraph()
         self.boxes: dict[Node, Box] = {}
+        self.scans: dict[Node, list[Box | None]] = {}  # the boxes of their results
         self.copies: dict[tuple[Node, tuple[Place, ...]], Box] = {}
         self.chains: dict[Place, tuple[Place, ...]] = {}
         self.fixed: set[Node] = set()  # depends on no data, parameter, state or draw
@@ -211,13 +217,20 @@ class _Drawing:
         if node in self.gradients and self.view == "update":
             self.boxes[node] = self._gradient(node)
             return
-        box = self.boxes[node] = self._leaf(node) or self._operation(node)
-        if self._copied(node):
+        if node.op.name == "scan":
+            self.fixed.discard(node)
+            self.scans[node] = self._iterations(node, self._path(node), self._side(node), self._source)
             return
-        self._join(node, box)
+        box = self.scans[node.inputs[0]][node.attrs["index"]] if node.op.name == "result" else None
+        if box is None:
+            box = self.boxes[node] = self._leaf(node) or self._operation(node)
+            if self._copied(node):
+                return
+            self._join(node, box)
+        self.boxes[node] = box
         if node in self.gradients:
             gradient = self._gradient(node)
-            self.picture.add_edge(box, gradient, label="", serving=False)
+            self.picture.add_edge(box, gradient, label="", serving=False, next=False)
             self.boxes[node] = gradient
 
     def _gradient(self, node: Node) -> Box:
@@ -242,13 +255,12 @@ class _Drawing:
     def _join(self, node: Node, box: Box) -> None:
         self.picture.add_node(box)
         for source in node.inputs:
-            while hidden(source):
-                source = source.inputs[0]
-            if written(source):
-                continue
-            origin = self._origin(source, box)
-            if origin is not None:
-                self._arrow(source, origin, box)
+            self._arrow(source, self._source(source, box), box)
+
+    def _source(self, node: Node, reader: Box) -> Box | None:
+        """The box of a value that is read, if it has one."""
+        node = _seen(node)
+        return None if written(node) else self._origin(node, reader)
 
     def _origin(self, node: Node, reader: Box) -> Box | None:
         """The box of a value for one that reads it: a value that depends on nothing is made where it is read."""
@@ -276,10 +288,60 @@ class _Drawing:
         chain = self._chain(node.place)
         return node in self.fixed and not (len(chain) > 1 and chain[0].kind == "part" and chain[1].kind == "call")
 
-    def _arrow(self, source: Node, origin: Box, box: Box) -> None:
+    # --- scans
+
+    def _iterations(self, scan: Node, base: Path, side: str, outside: Source) -> list[Box | None]:
+        """One iteration of a scan, drawn in its place; returns the boxes of its results. What it carries is a box that
+        the iteration before gives its value; `outside` finds the boxes of what it is given."""
+        view, made, scans = ScanView(scan), dict[Node, Box](), dict[Node, list[Box | None]]()
+        t = next((place.name.split()[1] for place in base[::-1] if place.name.startswith("scan ")), "t")
+        chain, kind = self._chain(scan.place), "operation" if scan in self.learning else "serving"
+
+        def inside(node: Node, reader: Box) -> Box | None:
+            node = _seen(node)
+            if node.op.name == "local" and isinstance(view.given(node), Captured):
+                return outside(view.given(node).value, reader)
+            return made.get(node)
+
+        def path(node: Node) -> Path:
+            own = self._chain(node.place)
+            rest = own[len(chain) :] if own[: len(chain)] == chain else ()
+            return self._mirror(base[-1], rest) if side == "backward" and base else base + rest
+
+        for node in view.body.graph.order(view.body.roots):
+            if written(node) or hidden(node):
+                continue
+            if node.op.name == "scan":
+                scans[node] = self._iterations(node, path(node), side, inside)
+            elif node.op.name == "result" and scans[node.inputs[0]][node.attrs["index"]] is not None:
+                made[node] = scans[node.inputs[0]][node.attrs["index"]]
+            elif node.op.name != "local":
+                lines = (t,) if node.op.name == "iteration" else self._formula(node)
+                made[node] = Box(kind, lines, path(node), _tip(node), side=side, at=_at(node), node=node)
+                self.picture.add_node(made[node])
+                for source in node.inputs:
+                    self._arrow(source, inside(source, made[node]), made[node])
+            elif not isinstance(given := view.given(node), Captured):
+                part = isinstance(given, Scanned)
+                lines = (f"[{':, ' * given.axis}{t}]",) if isinstance(given, Scanned) else ("carried",)
+                shape = () if part or not node.rank else (show_shape(node.shape),)
+                tip = f"of each iteration: {node.type}" if part else f"carried from iteration to iteration: {node.type}"
+                made[node] = Box(
+                    kind if part else "state", lines + shape, base, tip, side=side, at=_at(scan), node=node
+                )
+                self.picture.add_node(made[node])
+                self._arrow(given.value, outside(given.value, made[node]), made[node])
+        for node, box in list(made.items()):
+            if node.op.name == "local" and isinstance(given := view.given(node), State):
+                self._arrow(given.after, inside(given.after, box), box, next=True)
+        return [made.get(_seen(result.after if isinstance(result, State) else result.root)) for result in view.results]
+
+    def _arrow(self, source: Node, origin: Box | None, box: Box, next: bool = False) -> None:
+        if origin is None:
+            return
         # The box of an input or parameter says its shape already.
         label = show_shape(source.shape) if source.rank and origin.kind in ("operation", "serving") else ""
-        self.picture.add_edge(origin, box, label=label, serving=box.kind == "serving")
+        self.picture.add_edge(origin, box, label=label, serving=box.kind == "serving", next=next)
 
     def _leaf(self, node: Node) -> Box | None:
         name = node.op.name
@@ -324,8 +386,7 @@ class _Drawing:
         return (text,)
 
     def _result(self, node: Node, titles: Sequence[str]) -> None:
-        while hidden(node):
-            node = node.inputs[0]
+        node = _seen(node)
         kind = "loss" if "loss" in titles else "result"
         lines = (*titles, str(node.type)) if node.rank else tuple(titles)
         box = Box(kind, lines, (), ", ".join(titles), at=_at(node), node=node)
@@ -334,7 +395,7 @@ class _Drawing:
             serving = all(title.startswith("output ") for title in titles)
             origin = self._origin(node, box)
             assert origin is not None
-            self.picture.add_edge(origin, box, label="", serving=serving)
+            self.picture.add_edge(origin, box, label="", serving=serving, next=False)
 
     def _next(self, path: str, node: Node) -> None:
         """The new value of a parameter goes into a box of its own: a step is drawn without circles."""
@@ -344,7 +405,13 @@ class _Drawing:
             inside = self._mirror(self.after, self._chain(owner.place))
             box = Box("parameter", lines, inside, f"{path} after the step", side="update", at=_at(node), node=node)
             self.picture.add_node(box)
-            self.picture.add_edge(self.boxes[node], box, label="", serving=False)
+            self.picture.add_edge(self.boxes[node], box, label="", serving=False, next=False)
+
+
+def _seen(node: Node) -> Node:
+    while hidden(node):
+        node = node.inputs[0]
+    return node
 
 
 def _layers(path: tuple[Place, ...]) -> tuple[Place, ...]:

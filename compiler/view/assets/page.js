@@ -21,7 +21,7 @@ class View {
   constructor(given) {
     this.items = [...given.groups, ...given.leaves];
     this.groups = given.groups.length;
-    this.arrows = [...given.arrows.map(([a, b, shape, serving]) => ({ a, b, shape, serving })),
+    this.arrows = [...given.arrows.map(([a, b, shape, how]) => ({ a, b, shape, serving: how & 1, next: how & 2 })),
       ...given.starts.map(([a, b]) => ({ a, b, shape: "", serving: 0, starts: true }))];
     this.items.forEach((item, i) => { item.i = i; item.inside = []; });
     for (const item of this.items) if (item.up >= 0) this.items[item.up].inside.push(item.i);
@@ -70,7 +70,7 @@ function lane(side, shown, arrows) {
   for (const i of own) if (here.has(now.items[i].up)) graph.setParent(String(i), String(now.items[i].up));
   ruler.font = "11px system-ui, 'Helvetica Neue', Arial, sans-serif";
   for (const arrow of arrows) {
-    if (!here.has(arrow.from) || !here.has(arrow.to)) continue;
+    if (!here.has(arrow.from) || !here.has(arrow.to) || arrow.next) continue;
     const ends = side === "backward" ? [arrow.to, arrow.from] : [arrow.from, arrow.to];  // derivatives run up
     const label = arrow.shape ? { width: ruler.measureText(arrow.shape).width + 8, height: 13, labelpos: "r" } : {};
     graph.setEdge(String(ends[0]), String(ends[1]), label, arrow.key);
@@ -85,8 +85,8 @@ function layout() {
     const from = now.closed(arrow.a), to = now.closed(arrow.b);
     if (from === to) continue;
     const key = from + ">" + to, known = lifted.get(key);
-    if (known) { known.serving &&= arrow.serving; if (arrow.shape && !known.shapes.includes(arrow.shape)) known.shapes.push(arrow.shape); }
-    else lifted.set(key, { key, from, to, serving: arrow.serving, starts: arrow.starts, shapes: arrow.shape ? [arrow.shape] : [] });
+    if (known) { known.serving &&= arrow.serving; known.next &&= arrow.next; if (arrow.shape && !known.shapes.includes(arrow.shape)) known.shapes.push(arrow.shape); }
+    else lifted.set(key, { key, from, to, serving: arrow.serving, next: arrow.next, starts: arrow.starts, shapes: arrow.shape ? [arrow.shape] : [] });
   }
   const arrows = [...lifted.values()];
   for (const arrow of arrows) arrow.shape = arrow.shapes.length > 1 ? arrow.shapes[0] + " …" : arrow.shapes[0] || "";
@@ -148,12 +148,18 @@ function across(a, b) {
   return `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
 }
 
+function around(a, b) {  // from the end of an iteration back to the beginning of the next, on the right
+  const x1 = a.x + a.width, x2 = b.x + b.width, y1 = a.y + a.height / 2, y2 = b.y + b.height / 2;
+  const out = Math.max(x1, x2) + 34;
+  return `M${x1} ${y1}C${out} ${y1} ${out} ${y2} ${x2} ${y2}`;
+}
+
 function drawArrow(arrow) {
   const a = placed.boxes.get(arrow.from), b = placed.boxes.get(arrow.to);
   const sides = now.items[arrow.from].side + ">" + now.items[arrow.to].side;
-  const kind = arrow.starts ? "backward" : arrow.serving ? "serving" : sides === "forward>backward" ? "kept"
+  const kind = arrow.next ? "next" : arrow.starts ? "backward" : arrow.serving ? "serving" : sides === "forward>backward" ? "kept"
     : sides === "forward>forward" ? "forward" : sides === "forward>update" ? "kept" : sides.endsWith("update") ? "update" : "backward";
-  const path = make("path", { class: "edge " + kind, d: arrow.points ? curve(arrow.points) : across(a, b), "marker-end": `url(#head-${kind})` });
+  const path = make("path", { class: "edge " + kind, d: arrow.points ? curve(arrow.points) : arrow.next ? around(a, b) : across(a, b), "marker-end": `url(#head-${kind})` });
   path.dataset.from = arrow.from; path.dataset.to = arrow.to;
   scene.append(path);
   if (arrow.label) scene.append(make("text", { class: "shape", x: arrow.label.x, y: arrow.label.y + 4, "text-anchor": "middle" }, arrow.shape));
