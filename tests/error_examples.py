@@ -64,7 +64,7 @@ def spec(lines: Iterable[str]) -> str:
     top = "\n".join(above)
     body = "\n    ".join(inside)
     trained = train or re.search(r"^train\b", top, re.M)
-    if not re.search(r"^model m\b", top, re.M):
+    if not re.search(r"^model (?!encoder)", top, re.M):
         if not re.search(r"\binput x\b", body):
             body = f"input x: float[batch, 4]\n    {body}"
         if trained and not re.search(r"\bloss\b|~", body):

@@ -98,7 +98,7 @@ def _directions(axes: Sequence[int], places: Sequence[int], reverse: bool) -> di
 
 
 def done(scan: ScanView) -> int | None:
-    """The state, a truth value, with which nothing changes any more once it is true, so that the rest of the iterations
+    """The state, a boolean, with which nothing changes any more once it is true, so that the rest of the iterations
     need not be made; None if there is none, or if iterations leave more than their states."""
     if scan.scanned or scan.emitted or scan.reverse or not isinstance(scan.length, int):
         return None
@@ -113,7 +113,7 @@ def done(scan: ScanView) -> int | None:
 
 
 def _truth(x: Node, flag: int, known: dict[Node, bool | None]) -> bool | None:
-    """What a truth value is where that state is true, as far as it follows from that alone."""
+    """What a boolean is where that state is true, as far as it follows from that alone."""
     if x not in known:
         known[x] = None
         if _is_state(x, flag):
