@@ -135,7 +135,12 @@ def load(path):
     ("TVM, Relax, llvm", "apache-tvm", """
 import tvm
 from tvm import relax
-from tvm.relax.frontend.onnx import from_onnx
+from tvm.relax.frontend.onnx import from_onnx, onnx_frontend
+convert = onnx_frontend.ONNXGraphImporter._convert_operator
+def named(self, name, *rest):
+    try: return convert(self, name, *rest)
+    except Exception as problem: raise RuntimeError('ONNX: ' + name) from problem
+onnx_frontend.ONNXGraphImporter._convert_operator = named
 def load(path):
     proto = onnx.load(path); names = [w.name for w in proto.graph.output]
     m = from_onnx(proto, keep_params_in_input=False)
@@ -196,15 +201,25 @@ def process(python: str, *words: str) -> str | None:
     return None if done.returncode == 0 else shortened(done.stderr, f"ended with {done.returncode}")
 
 
+# How tools name the operator that they stop at.
+OPERATOR = [
+    r'"onnx\.(\w+)"',
+    r"ONNX: (\w+)",
+    r"Conversion is failed for: (.+)",
+    r"Node \S*?([A-Z]\w*)_\d+ cannot",
+    r"'(\w+)' is not",
+    r"Error: (\w+) is not implemented for",
+]
+
+
 def shortened(text: str, otherwise: str) -> str:
-    """The last line of a text that says an error, and of that the operator where it names one."""
+    """The operator that an error names, else its last line."""
+    for pattern in OPERATOR:
+        found = re.findall(pattern, text)
+        if found:
+            return f"stops at {re.sub(r'-[0-9]+', '', found[-1])}"
     lines = [line.strip() for line in text.splitlines() if re.search(r"rror|xception|nsupported|illegal", line)]
     said = re.sub(r"/\S*/|[|]", "", lines[-1] if lines else otherwise)
-    operator = re.search(
-        r"'(torch\.aten\.\w+|torch\.operator|\w+)' (?:that|is not)|Node (\S+) cannot|ONNX: (\w+)", said
-    )
-    if operator:
-        return "stops at " + next(word for word in operator.groups() if word)
     return said[:80] + ("..." if len(said) > 80 else "")
 
 
