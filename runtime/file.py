@@ -19,7 +19,7 @@ from .failures import Error
 from .memory import refuse_endless
 from .write import write
 
-FORMAT, LANGUAGE = 1, 1  # the newest that this runtime reads
+FORMAT, LANGUAGE = 2, 1  # the newest that this runtime reads
 LARGE = 1_500_000_000  # bytes of tensors in one file; beyond it they go beside the file
 TRAINED = "dlc.trained"  # metadata: a trainer wrote these values, so training goes on from them
 

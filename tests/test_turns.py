@@ -338,7 +338,9 @@ def test_plain_onnxruntime_runs_the_passes_in_turn() -> None:
     """As docs/file-format.md tells an executor that knows nothing of dlc."""
     ours = trainer(LINES + " every 2")
     model = ours.file.model
-    due = json.loads({entry.key: entry.value for entry in model.metadata_props}["dlc.turns"])
+    told = {entry.key: entry.value for entry in model.metadata_props}
+    assert told["dlc.format"] == "2"  # which builds that would run each pass in every iteration refuse
+    due = json.loads(told["dlc.turns"])
     assert due == [{"loss": "critic_loss", "every": 1, "first": 1}, {"loss": "generator_loss", "every": 2, "first": 2}]
     main_names = {tensor.name for tensor in model.graph.initializer}
     shared = {n: v for n, v in held(model).items() if n in main_names}

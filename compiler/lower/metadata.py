@@ -13,7 +13,7 @@ from ..ir.graph import Node
 from ..ir.module import Module
 from ..ir.types import Shape
 
-FORMAT = "1"
+FORMAT, TURNS = "1", "2"  # a reader of 1 would run each training_info in every iteration
 LANGUAGE = "1"
 
 
@@ -24,7 +24,7 @@ def version() -> str:
 
 def metadata(module: Module, precision: str) -> dict[str, str]:
     props = {
-        "dlc.format": FORMAT,
+        "dlc.format": TURNS if module.turns else FORMAT,
         "dlc.language": LANGUAGE,
         "dlc.compiler": version(),
         "dlc.model": module.name,
