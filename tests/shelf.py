@@ -19,6 +19,9 @@ RULES = (
 TRAIN = {
     **{name: f"minimize loss using {name}(1e-2)" for name in RULES},
     "muon": "minimize loss over *.W using muon(1e-2); minimize loss over not *.W using sgd(1e-2)",
+    "shampoo": "minimize loss using matrices(shampoo(1e-2), sgd(1e-2))",
+    "newton": "minimize loss over *.b using newton(damping = 0.1); minimize loss over not *.b using sgd(1e-2)",
+    "strong_wolfe": "minimize loss using strong_wolfe(sgd(1.0), trials = 3)",
     "clip_each": "minimize loss using clip_each(sgd(1e-2))",
     "noise": "minimize loss using noise(sgd(1e-2))",
     "sam": "minimize loss using sam(adam(1e-2))",

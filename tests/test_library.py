@@ -40,14 +40,14 @@ ELSEWHERE = {
                 "yogi",
                 "adafactor",
             ),
-            *("lars", "lamb", "lion", "sign_sgd", "muon", "clip_each", "noise"),
+            *("lars", "lamb", "lion", "sign_sgd", "muon", "shampoo", "inverse_root", "matrices", "clip_each", "noise"),
         ),
         "an update rule, not a function: against PyTorch, optax or its loop in test_optimizers.py",
     ),
     **dict.fromkeys(
         (
             *("newton_cg", "gauss_newton", "levenberg_marquardt", "lbfgs", "conjugate_gradient", "armijo"),
-            *("sam", "backtracking", "ema"),
+            *("newton", "wolfe", "strong_wolfe", "sam", "backtracking", "ema"),
         ),
         "a rule of all parameters, or what it is made of: against closed forms and its loop in test_whole_rules.py",
     ),

@@ -10,6 +10,7 @@ from typing import Any
 
 import dlc
 import numpy as np
+import onnxruntime
 import pytest
 
 UPDATES = 200
@@ -199,6 +200,22 @@ def muon(theta: Any, g: Any, t: int, s: Arrays) -> Any:
     return theta - 0.02 * 0.1 * theta - 0.02 * np.sqrt(max(1, rows / columns)) * (u * values) @ v
 
 
+def inverse_fourth_root(a: Any) -> Any:
+    values, vectors = np.linalg.eigh(a)
+    return (vectors * values**-0.25) @ vectors.T
+
+
+def shampoo(theta: Any, g: Any, t: int, s: Arrays) -> Any:
+    s["rows"] = s.get("rows", 1e-2 * np.eye(len(g))) + g @ g.T
+    s["columns"] = s.get("columns", 1e-2 * np.eye(len(g.T))) + g.T @ g
+    s["v"] = 0.5 * s.get("v", 0) + inverse_fourth_root(s["rows"]) @ g @ inverse_fourth_root(s["columns"])
+    return theta - 0.1 * s["v"]
+
+
+def split(theta: Any, g: Any, t: int, s: Arrays) -> Any:
+    return signum(theta, g, t, s) if theta.ndim == 2 else theta - 0.1 * g
+
+
 def clip_each(theta: Any, g: Any, t: int, s: Arrays) -> Any:
     return theta - 0.1 * g * min(1, 0.5 / norm(g))
 
@@ -209,6 +226,8 @@ PAPERS: dict[str, tuple[str, Rule, tuple[str, ...]]] = {
     "yogi": ("yogi(0.01)", yogi, tuple(SHAPES)),
     "signum": ("sign_sgd(0.01, beta = 0.9)", signum, tuple(SHAPES)),
     "muon": ("muon(decay = 0.1)", muon, MATRICES),
+    "shampoo": ("shampoo(0.1, beta = 0.5, eps = 1e-2)", shampoo, MATRICES),
+    "matrices": ("matrices(sign_sgd(0.01, beta = 0.9), sgd(0.1))", split, tuple(SHAPES)),
     "clip_each": ("clip_each(sgd(0.1), limit = 0.5)", clip_each, tuple(SHAPES)),
 }
 
@@ -249,3 +268,17 @@ def test_noise_has_the_variance_that_it_says_and_each_number_its_own() -> None:
     for number, z in enumerate(seen):
         assert abs(z.mean()) < 5 / np.sqrt(z.size) and abs(z.std() - 1) < 5 / np.sqrt(2 * z.size)
         assert all(abs((z * other).mean()) < 5 / np.sqrt(z.size) for other in seen[:number])
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_the_inverse_root_of_a_matrix(precision: str) -> None:
+    rng, epsilon = np.random.default_rng(1), np.finfo(precision).eps
+    for order, size, least in ((1, 3, 1e-2), (2, 5, 1e-3), (3, 4, 1.0), (4, 6, 1e-3), (4, 1, 30.0)):
+        text = f"model m {{ input a: float[{size}, {size}]; output r = inverse_root(a, {order}) }}"
+        session = onnxruntime.InferenceSession(dlc.compile(text, precision=precision).model_proto().SerializeToString())
+        for scale in (1e-6, 1.0, 1e6):
+            q, _ = np.linalg.qr(rng.normal(size=(size, size)))
+            values = scale * np.geomspace(least, 30, size)
+            [found] = session.run(None, {"a": ((q * values) @ q.T).astype(precision)})
+            expected = (q * values ** (-1 / order)) @ q.T
+            assert np.abs(found - expected).max() <= 10 * epsilon * 30 / least * np.abs(expected).max()

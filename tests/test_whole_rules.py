@@ -82,6 +82,10 @@ def weights(trained: Any) -> Any:
         ("ridge", "newton_cg()", 6),
         ("ridge", "backtracking(newton_cg(damping = 0, iterations = 12))", 1),
         ("ridge", "gauss_newton(residual)", 6),
+        ("ridge", "newton()", 1),
+        ("ridge", "lbfgs(strong_wolfe = true)", 40),
+        ("logistic", "lbfgs(strong_wolfe = true)", 40),
+        ("logistic", "strong_wolfe(newton_cg(damping = 0, iterations = 12))", 12),
         ("ridge", "levenberg_marquardt(residual)", 8),
         ("logistic", "lbfgs()", 40),
         ("logistic", "lbfgs(memory = 4)", 60),
@@ -265,19 +269,29 @@ def test_backtracking_and_levenberg_marquardt_never_raise_the_objective() -> Non
 
 
 def test_a_function_of_the_model_and_the_hessian_of_it() -> None:
-    """Newton's method with the whole second derivative, as the reference of the language has it."""
-    rule = """
-    optimizer newton(curvature = loss, damping = 0.0)(theta: vector[n], g) {
-        H = hessian(curvature(theta), theta) + damping * eye(n)
-        theta <- theta - cholesky_solve(H, g[:, none])[:, 0]
-    }"""
-    text = LOGISTIC.replace("model", rule + "\n    model", 1)
+    """Newton's method with the whole second derivative."""
+    text = LOGISTIC
     trained = trainer(text.replace("RULE", "newton()"))
     w = weights(trained)
     for _ in range(5):
         w = w - np.linalg.solve(logistic_curvature(w), logistic(w)[1])
         trained.step({"x": X, "y": HITS})
         np.testing.assert_allclose(weights(trained), w, rtol=0, atol=1e-9)
+
+
+def test_a_search_for_the_strong_conditions_of_wolfe_finds_them() -> None:
+    """From moves that are far too short and far too long."""
+    for rate in (1e-3, 0.1, 3.0, 100.0):
+        trained = trainer(LOGISTIC.replace("RULE", f"strong_wolfe(sgd({rate}), trials = 40, c2 = 0.3)"))
+        w = weights(trained)
+        for _ in range(6):
+            before, g = logistic(w)
+            trained.step({"x": X, "y": HITS})
+            move = weights(trained) - w
+            w = w + move
+            after, slope = logistic(w)
+            assert after <= before + 1e-4 * (g @ move)
+            assert abs(slope @ move) <= 0.3 * abs(g @ move) * (1 + 1e-9)
 
 
 # --- natural gradient

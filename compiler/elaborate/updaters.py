@@ -176,5 +176,5 @@ def _rank(value: Tensor, type: syntax.Type, what: str, span: Span) -> None:
             span,
             f"this is `{value.node.type}`",
             more=[(type.span, f"`{type.span.text}` declared here")],
-            help="`over *.W` names what it trains, and another `minimize` with `over not *.W` the rest",
+            help="`matrices(muon(2e-2), adamw(1e-3))` has a rule for matrices and one for the rest",
         )

@@ -389,9 +389,10 @@ signum signSGD: write `minimize loss using sign_sgd(1e-3, beta = 0.9)`
 LBFGS: write `minimize loss using lbfgs()`
 LevenbergMarquardt: write `minimize loss using levenberg_marquardt(prediction)`, of a value of the model
 GaussNewton: write `minimize loss using gauss_newton(prediction)`, of a value of the model
-NewtonCG newton: write `minimize loss using newton_cg()`
+NewtonCG: write `minimize loss using newton_cg()`
+Shampoo: write `minimize loss using matrices(shampoo(1e-1), adam(1e-3))`
 SAM: write `minimize loss using sam(adam(1e-3))`
-ASGD SWA Ftrl shampoo soap prodigy sophia: it is not in the library: `minimize loss using adam(1e-3)`, or an `optimizer` of your own
+ASGD SWA Ftrl soap prodigy sophia: it is not in the library: `minimize loss using adam(1e-3)`, or an `optimizer` of your own
 Momentum nesterov: write `minimize loss using momentum(1e-2, nesterov = true)`
 decoupled_weight_decay add_decayed_weights: write `minimize loss using adamw(1e-3, decay = 1e-2)`
 weight_decay: write `minimize loss using adamw(1e-3, decay = 1e-2)`; for other optimizers `penalty: l2(5e-3) on *.W`, half of the weight decay
