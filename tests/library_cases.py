@@ -9,6 +9,7 @@ import mpmath
 import numpy as np
 from library_attention import ATTENTION_CASES
 from library_blocks import BLOCK_CASES
+from library_distributions import DISTRIBUTION_CASES
 from library_shelf import SHELF_CASES
 from library_sweep import (
     SCALED,
@@ -443,5 +444,6 @@ CASES = {
         layer=f"{name}(2, backward = true)", **OF_LENGTHS) for name in ("rnn", "lstm", "gru")},
     **ATTENTION_CASES,
     **BLOCK_CASES,
+    **DISTRIBUTION_CASES,
     **SHELF_CASES,
 }

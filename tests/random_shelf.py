@@ -103,6 +103,40 @@ def towards_a_value(d: Draft) -> None:
 
 
 @construct
+def densities(d: Draft) -> None:
+    a = d.value()
+    density, of = d.random.choice(
+        [
+            (f"student_t(3, {a}, 2)", f"0.5 * {a} + 1"),
+            (f"cauchy({a}, 2)", f"0.5 * {a} + 1"),
+            (f"exponential(exp(tanh({a})))", f"{a}^2"),
+            (f"gamma(2, exp(tanh({a})))", f"0.3 + {a}^2"),
+            (f"beta(2 + tanh({a}), 2)", f"0.5 + 0.3 * tanh({a})"),
+            (f"log_normal(tanh({a}), 1)", f"0.5 + {a}^2"),
+            (f"truncated_normal({a}, 1)", f"{a} + tanh({a})"),
+            (f"von_mises({a}, 2)", f"0.5 * {a} + 1"),
+            (f"binomial(5, {a})", "2"),
+            (f"negative_binomial(exp(tanh({a})), 2)", "3"),
+        ]
+    )
+    d.let(f"tanh(0.2 * log_density({density}, {of}))", a.shape, 1.0, (a,))
+
+
+@construct
+def densities_of_rows(d: Draft) -> None:
+    a = d.value(lambda v: v.rank > 0 and isinstance(v.shape[-1], int) and v.named)
+    density, of = d.random.choice(
+        [
+            (f"multivariate_normal({a}, std = 2)", f"0.5 * {a} + 1"),
+            (f"dirichlet(exp(tanh({a})))", f"softmax({a})"),
+            (f"multinomial({a.shape[-1]}, {a})", f"ones_like({a})"),
+            (f"mixture({a}, normal({a}, 2))", f"{a}[..., 0]"),
+        ]
+    )
+    d.let(f"tanh(0.2 * log_density({density}, {of}))", a.shape[:-1], 1.0, (a,))
+
+
+@construct
 def directions(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 0 and isinstance(v.shape[-1], int))
     d.let(f"{a} |> weight_norm(dense(2)) |> tanh", (*a.shape[:-1], 2), 1.0, (a,))

@@ -66,9 +66,8 @@ def random_spec(seed: int) -> str:
         d.lines.append("output ddx = grad(sum(dx * sin(dx)), x)")
     _losses(d)
     train = d.random.choice([*TRAIN.values(), GROUPS, CLIPPED])
-    train = train.replace("over *.W", "over last.W").replace(
-        "over not *.W", "over last.b"
-    )  # what every loss depends on
+    for ours, here in ((" over *.W", " over last.W"), (" over not *.W", " over last.b"), ("(z,", "(head,")):
+        train = train.replace(ours, here)  # what every loss depends on
     if train is CLIPPED:
         d.above["halved"] = HALVED
     body = "\n    ".join([*inputs, *d.lines])

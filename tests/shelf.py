@@ -76,6 +76,14 @@ BODY = {
             "half_normal(0.1)",
             "half_cauchy(0.1)",
             "uniform(-0.1, 0.1)",
+            "truncated_normal(0, 0.1)",
+            "student_t(5, 0, 0.1)",
+            "gamma(2, 10)",
+            "beta(2, 3)",
+            "von_mises(0, 9)",
+            "exponential(9)",
+            "log_normal(-2, 1)",
+            "cauchy(0, 0.01)",
         )
     },
     **{

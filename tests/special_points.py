@@ -349,8 +349,8 @@ WHY = {
     "is_nan one_hot top transposition xor accuracy size rank known_size window eye bins fan_in fan_out "
     "interval reverse",
     "a draw": "bernoulli_like normal_like uniform_like permutation shuffle draw glorot_normal glorot_uniform he_normal "
-    "lecun_normal lecun_uniform sparse spectral_radius "
-    "he_uniform orthogonal",
+    "lecun_normal lecun_uniform "
+    "he_uniform orthogonal sparse spectral_radius gamma_like von_mises_like",
     "a number, or one shape of it": "constant zeros ones zeros_like ones_like gate_bias",
     "what an optimizer asks for": "clipped",
     "a derivative itself, or a marker": "grad hessian hvp jacobian jvp vjp stop_gradient",

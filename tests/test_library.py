@@ -51,6 +51,9 @@ ELSEWHERE = {
         ),
         "a rule of all parameters, or what it is made of: against closed forms and its loop in test_whole_rules.py",
     ),
+    **dict.fromkeys(
+        ("gamma_like", "von_mises_like"), "a draw: its distribution, below and by those of test_distributions.py"
+    ),
     **dict.fromkeys(("accumulate", "lookahead"), "a rule around an update rule: against its loop in test_updates.py"),
     **dict.fromkeys(
         (
@@ -388,6 +391,20 @@ def test_orthogonal(swept):
         small = (q @ q.T if rows <= columns else q.T @ q) / 4
         np.testing.assert_allclose(small, np.eye(min(rows, columns)), atol=1e-12)
         swept("orthogonal")
+
+
+@pytest.mark.parametrize(
+    ("rule", "theirs"), [("gamma_like", stats.gamma), ("von_mises_like", lambda k: stats.vonmises(max(k, 1e-4)))]
+)
+def test_draws_by_rejection(rule, theirs, swept):
+    """One for each of the parameters, over 25 shapes; the derivative by them is 0."""
+    spec = Compiled(
+        f"model m {{\n input a: float[n]\n y = {rule}(a)\n output y = y\n output d = grad(sum(y + a), a)\n}}"
+    )
+    for a in np.concatenate([[0.01, 0.5, 1, 1.5], np.linspace(2, 60, SAMPLES - 4)]):
+        found = spec({**spec.variables, "a": np.full(500, a)})
+        assert stats.kstest(found["y"], theirs(a).cdf).pvalue > 1e-4 and (found["d"] == 1).all()
+        swept(rule)
 
 
 def test_sparse(swept):

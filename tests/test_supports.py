@@ -26,6 +26,30 @@ STATED: dict[str, tuple[str, str, list[float], list[float]]] = {
     "uniform": ("y ~ uniform(low = -1, high = 3)", "numbers from -1, below 3", [-1, 0.5, 2.9999], [-1.0001, 3, 4]),
     "half_normal": ("y ~ half_normal(scale = exp(z))", "numbers from 0", [0, 0.5, 9], [-0.0001, -3]),
     "half_cauchy": ("y ~ half_cauchy(scale = exp(z))", "numbers from 0", [0, 0.5, 9], [-0.0001, -3]),
+    "exponential": ("y ~ exponential(rate = exp(z))", "numbers from 0", [0, 0.5, 9], [-0.0001, -3]),
+    "gamma": ("y ~ gamma(shape = 2, rate = exp(z))", "numbers from 0", [0.1, 0.5, 9], [-0.0001, -3]),
+    "log_normal": ("y ~ log_normal(z, 1)", "numbers from 0", [0.1, 0.5, 9], [-0.0001, -3]),
+    "beta": ("y ~ beta(exp(z), 2)", "numbers from 0 to 1", [0.1, 0.5, 0.9], [-0.0001, 1.0001]),
+    "truncated_normal": (
+        "y ~ truncated_normal(z, 1, low = -1, high = 3)",
+        "numbers from -1 to 3",
+        [-1, 0.5, 3],
+        [-1.0001, 3.0001],
+    ),
+    "dirichlet": (
+        "stack([y, 1 - y], axis = -1) ~ dirichlet(exp(w))",
+        "numbers from 0 to 1",
+        [0.1, 0.5, 0.9],
+        [-0.0001, 1.0001],
+    ),
+    "binomial": ("y ~ binomial(count = 9, logits = z)", "integers from 0", [0, 1, 9], [-1, -0.001, 0.5]),
+    "negative_binomial": ("y ~ negative_binomial(exp(z), 2)", "integers from 0", [0, 1, 9], [-1, -0.001, 0.5]),
+    "multinomial": (
+        "stack([y, 9 - y], axis = -1) ~ multinomial(9, w)",
+        "integers from 0",
+        [0, 1, 9],
+        [-1, -0.001, 0.5],
+    ),
     "bernoulli": ("y ~ bernoulli(logits = z)", "0 or 1", [0, 1], [-1, -0.001, 0.5, 1.001, 2]),
     "categorical": ("y ~ categorical(logits = w)", "0 or 1", [0, 1], [-1, 2]),
     "poisson": ("y ~ poisson(rate = exp(z))", "integers from 0", [0, 1, 9], [-1, -0.001, 0.5]),
@@ -38,7 +62,22 @@ STATED: dict[str, tuple[str, str, list[float], list[float]]] = {
     "hinge": ("loss = hinge(z, y)", "-1 or 1", [-1, 1], [-1.001, 0, 0.5, 1.001, 2]),
 }
 # These take every number.
-ANY = {"normal", "laplace", "squared", "absolute", "huber", "pinball", "triplet", "info_nce", "activity"}
+ANY = {
+    "normal",
+    "laplace",
+    "student_t",
+    "cauchy",
+    "von_mises",
+    "multivariate_normal",
+    "mixture",
+    "squared",
+    "absolute",
+    "huber",
+    "pinball",
+    "triplet",
+    "info_nce",
+    "activity",
+}
 SCORES = {"accuracy"}  # no loss: what is no class is no hit
 LABELS = {"categorical", "cross_entropy", "focal"}
 

@@ -18,6 +18,15 @@ DENSITIES = {
     "bernoulli": "where(x > 0.5, 1, 0)",
     "categorical": "y",
     "poisson": "floor(exp(x))",
+    "negative_binomial": "floor(exp(x))",
+    "binomial": "where(x > 0.5, 1, 0)",
+    "multinomial": "one_hot(y, 3)",
+    "beta": "sigmoid(x)",
+    "dirichlet": "softmax(x)",
+    "truncated_normal": "0.01 * tanh(x)",
+    "mixture": "t",
+    **dict.fromkeys(("exponential", "gamma", "log_normal"), "exp(x)"),
+    **dict.fromkeys(("student_t", "cauchy", "von_mises", "multivariate_normal"), "x"),
     **dict.fromkeys(("normal", "laplace", "half_normal", "half_cauchy", "uniform"), "x"),
 }
 LOSSES = """
@@ -94,6 +103,7 @@ def others() -> SimpleNamespace:
     pytest.importorskip("sklearn")
     import scipy
     import scipy.special
+    import scipy.stats
     import sklearn.metrics
     import sklearn.preprocessing
 

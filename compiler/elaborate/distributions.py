@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from .. import ops
@@ -18,11 +19,15 @@ EQUATIONS = ("log_density", "draw", "like")
 
 def equations(declaration: syntax.Distribution) -> list[str]:
     """The names that the body of a distribution defines."""
-    return [
-        s.targets[0].name
-        for s in declaration.body
-        if isinstance(s, syntax.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], syntax.Name)
-    ]
+    return [name for statement in declaration.body if (name := _defined(statement)) is not None]
+
+
+def _defined(statement: syntax.Statement) -> str | None:
+    """The one name that a statement gives a value to, as an equation does."""
+    if not isinstance(statement, syntax.Assign) or len(statement.targets) != 1:
+        return None
+    [target] = statement.targets
+    return target.name if isinstance(target, syntax.Name) else None
 
 
 def equation(
@@ -54,16 +59,29 @@ def equation(
                     flow = replace(flow, within=None)
                 with c.at(inner, span):
                     calls.settle(c, inner, [flow], {flow.name: subject}, what)
-            for statement in declaration.body:
-                target = statement.targets[0] if isinstance(statement, syntax.Assign) else None
-                if isinstance(target, syntax.Name) and target.name in EQUATIONS and target.name != name:
-                    continue
+            for statement in _parts(declaration.body, name):
                 statements.execute(c, inner, statement)
-                if isinstance(target, syntax.Name) and target.name == name:
-                    break
     except CompileError as problem:
         raise calls.from_library(problem, inner, span, what) from None
     return calls.outward(inner, inner.names[name])
+
+
+def _parts(body: Sequence[syntax.Statement], name: str) -> list[syntax.Statement]:
+    """The statements that make an equation, itself the last. Of other names those that it reads: what is made of the
+    value, which `mean` is not given, has no say in it."""
+    place = [_defined(statement) for statement in body].index(name)
+    found, read = [body[place]], _names(body[place])
+    for statement in reversed(body[:place]):
+        if isinstance(statement, syntax.Assign | syntax.Typed | syntax.If | syntax.For):
+            if _defined(statement) in EQUATIONS or read.isdisjoint(statements.assigned([statement])):
+                continue
+            read |= _names(statement)
+        found.append(statement)
+    return found[::-1]
+
+
+def _names(statement: syntax.Statement) -> set[str]:
+    return {node.name for node in syntax.walk([statement]) if isinstance(node, syntax.Name)}
 
 
 def draw(c: Context, frame: Frame, value: Distributed, like: Tensor, span: Span, *, typed: bool = True) -> Tensor:

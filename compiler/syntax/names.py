@@ -195,15 +195,15 @@ atanh: write `arctanh(x)`
 lgamma gammaln loggamma: write `log_gamma(x)`, of x > 0
 digamma psi: write `grad(sum(log_gamma(x)), x)`, of x > 0
 polygamma: write `hvp(sum(log_gamma(x)), x, 1)`, the trigamma function, of x > 0
-gamma: write `exp(log_gamma(x))` for the function, of x > 0; as a distribution: `fn` of your own, `-mean(2 * log(3.0) - log_gamma(2.0) + log(x) - 3 * x)` is its negative log likelihood for shape 2 and rate 3
-gamma_fn: write `exp(log_gamma(x))`, of x > 0
-beta: write `exp(log_gamma(a) + log_gamma(b) - log_gamma(a + b))` for the function; the distribution is not in the library
-lbeta betaln: write `log_gamma(a) + log_gamma(b) - log_gamma(a + b)`
-lchoose: write `log_gamma(a + 1) - log_gamma(b + 1) - log_gamma(a - b + 1)`
+gamma_fn gamma_function: write `exp(log_gamma(x))`, of x > 0; the distribution is `gamma(shape = 2, rate = 3)`
+beta_function: write `exp(log_beta(a, b))`; the distribution is `beta(2, 3)`
+lbeta betaln: write `log_beta(a, b)`
+lchoose: write `log_choose(a, b)`
 comb binom: write `exp(log_gamma(a + 1) - log_gamma(b + 1) - log_gamma(a - b + 1))`
 factorial: write `exp(log_gamma(x + 1))`
-erfinv erf_inv ndtri: it is not in the library; `erf(x)` and `erfc(x)` are
-ndtr Phi normal_cdf: write `erfc(-x / sqrt(2.0)) / 2`
+erfinv: write `erf_inv(x)`
+ndtri norm_ppf inv_Phi probit: write `normal_quantile(p)`
+ndtr Phi: write `normal_cdf(x)`
 clip clip_by_value: write `clamp(x, -1, 1)`
 clip_by_norm: write `x / maximum(norm(x), 1)`
 nan_to_num: write `clamp(where(is_nan(x), 0, x), -3.4e38, 3.4e38)`
@@ -276,7 +276,7 @@ xavier_normal xavier_normal_ GlorotNormal: write `init glorot_normal`
 kaiming kaiming_normal kaiming_normal_ HeNormal: write `init he_normal`
 kaiming_uniform kaiming_uniform_ HeUniform: write `init he_uniform`
 orthogonal_ Orthogonal OrthogonalInitializer: write `init orthogonal`
-trunc_normal_ TruncatedNormal: it is not in the library: `init normal(0, 0.02)` has tails, too
+trunc_normal_ trunc_normal TruncatedNormal: write `init truncated_normal(0, 0.02)`, within two standard deviations; `truncated_normal(0, 0.02, low = -2, high = 2)` within numbers
 RandomNormal random_normal normal_: write `init normal(0, 0.02)`
 RandomUniform uniform_ random_uniform: write `init uniform(-0.1, 0.1)`
 constant_ Constant: write `init constant(value = 0.5)`
@@ -291,7 +291,7 @@ randn randn_like: write `normal_like(x)`
 rand rand_like random_uniform_like: write `uniform_like(x)`
 randint randint_like: write `floor(6 * uniform_like(x))`, the integers 0 to 5
 randperm: write `permutation(4)`; rows of the data are shuffled in training anyway
-multinomial choice: write `draw(categorical(logits))`, one for each row
+choice: write `draw(categorical(logits))`, one for each row
 Normal Gaussian gaussian norm_rng std_normal: write `normal(mean = 0, std = 1)`
 Laplace double_exponential: write `laplace(mean = 0, scale = 1)`
 HalfNormal: write `half_normal(scale = 1)`
@@ -299,22 +299,26 @@ HalfCauchy: write `half_cauchy(scale = 1)`
 Uniform: write `uniform(low = 0, high = 1)`
 Bernoulli: write `bernoulli(logits = x)`
 bernoulli_logit: write `bernoulli(logits = x)`
-Categorical OneHotCategorical Multinomial categorical_logit: write `categorical(logits = logits)`
+Categorical OneHotCategorical categorical_logit: write `categorical(logits = logits)`
+Multinomial multinomial_logit: write `multinomial(count = 1, logits = logits)`, of rows of counts
 Poisson poisson_log_glm: write `poisson(rate = exp(x))`
 poisson_nll_loss PoissonNLLLoss: write `y ~ poisson(rate = exp(prediction))`, up to a constant
-exponential Exponential: it is not in the library: `loss = -mean(log(2.0) - 2.0 * t)` is its negative log likelihood at rate 2, for t >= 0
-student_t StudentT: it is not in the library: `loss = mean(2.5 * log1p((t - prediction)^2 / 4))` is its negative log likelihood with 4 degrees of freedom, up to a constant
-lognormal LogNormal: write `log(t) ~ normal(0, 1)`: the logarithm is normal
-cauchy Cauchy: it is not in the library: `loss = mean(log1p((t - prediction)^2))` is its negative log likelihood at scale 1, up to a constant; `half_cauchy(1)` is
-binomial Binomial binomial_logit: it is not in the library: `loss = mean(5 * softplus(prediction) - hit * prediction)` is its negative log likelihood for 5 trials, up to a constant
-negative_binomial NegativeBinomial neg_binomial_2: it is not in the library; `poisson(rate = exp(x))` counts events
-dirichlet Dirichlet: it is not in the library; a `softmax(x)` of normal numbers is on the same simplex
-multivariate_normal MultivariateNormal multi_normal: it is not in the library: `loss = sum(triangular_solve(cholesky(s), c)^2) / 2 + log_determinant(s)` is its negative log likelihood for two differences from the mean, the columns of c, up to a constant; independent ones: `joint(normal(0, 1))`
-Gamma InverseGamma inv_gamma chi_square Chi2 Weibull weibull Pareto pareto Beta Gumbel gumbel von_mises VonMises: it is not in the library: say its density in a `distribution` of your own
+Exponential: write `exponential(rate = 2)`
+StudentT: write `student_t(df = 4, mean = 1, scale = 2)`
+lognormal LogNormal: write `log_normal(location = 0, scale = 1)`, of the mean and standard deviation of the logarithm
+Cauchy: write `cauchy(median = 1, scale = 2)`
+Binomial binomial_logit: write `binomial(count = 5, logits = x)`
+NegativeBinomial neg_binomial_2 neg_binomial: write `negative_binomial(mean = exp(x), shape = 2)`
+Dirichlet: write `dirichlet(concentration = exp(x))`, of rows
+MultivariateNormal multi_normal multi_normal_cholesky MultivariateNormalDiag: write `multivariate_normal(1 - x, std = 2)`, or `multivariate_normal(1 - x, factor = cholesky(s))` of a covariance s
+Gamma: write `gamma(shape = 2, rate = 3)`
+Beta: write `beta(2, 3)`
+VonMises: write `von_mises(mean = 1, concentration = 2)`
+InverseGamma inv_gamma chi_square Chi2 Weibull weibull Pareto pareto Gumbel gumbel: it is not in the library: say its density in a `distribution` of your own
 log_prob lpdf log_pdf logpdf: write `log_density(normal(0, 1), x)`
 rsample sample_n: write `draw(normal(0, 1), shape = [batch, 8])`
 Independent: write `joint(normal(0, 1))`
-MixtureSameFamily: write `logsumexp(log_softmax(logits) + log_density(normal(k[:, 0], 1), t[:, none]), axis = -1)`
+MixtureSameFamily MixtureDensity: write `mixture(logits, normal(k[:, 0], 1))`, of a number for each part
 # losses and metrics
 mse: write `squared(prediction, t)`, or say what is distributed: `t ~ normal(prediction, 1)`
 mse_loss MSELoss mean_squared_error MeanSquaredError MSE squared_error: write `squared(prediction, t)`

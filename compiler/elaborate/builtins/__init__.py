@@ -31,10 +31,4 @@ __all__ = [
 ]
 
 # Words of a later version: what they will be, and what does it until then.
-LATER = {
-    "mixture": (
-        "mixtures of distributions",
-        "write `loss = -mean(logsumexp(log_softmax(w) + log_density(normal(m, s), y[:, none]), axis = -1))`",
-    ),
-    "nuts": ("sampling a posterior", "`minimize loss using adam(1e-2)` finds the most probable parameters"),
-}
+LATER = {"nuts": ("sampling a posterior", "`minimize loss using adam(1e-2)` finds the most probable parameters")}

@@ -292,11 +292,28 @@ def weighted(c: Context, frame: Frame, span: Span, distribution: Argument, mask:
 
 
 @builtin
-def draw(c: Context, frame: Frame, span: Span, distribution: Argument, shape: Argument | None = None) -> Value:
+def draw(
+    c: Context,
+    frame: Frame,
+    span: Span,
+    distribution: Argument,
+    shape: Argument | None = None,
+    like: Argument | None = None,
+) -> Value:
     d = _distribution(c, frame, distribution)
-    sizes, labels = named_shape_of(shape) if shape is not None else _shape_of_a_value(c, frame, d, distribution.span)
-    like = Tensor(ops.broadcast_to(ops.constant(c.graph, 0, "float"), shape=sizes), labels)
-    return distributions.draw(c, frame, d, like, span, typed=False)
+    if shape is not None and like is not None:
+        raise error(
+            "E0216", "the shape of a draw is given twice", like.span, "again here", more=[(shape.span, "first here")]
+        )
+    if like is not None:
+        given = tensor(c, like)
+        sizes, labels = given.node.shape, given.labels
+    elif shape is not None:
+        sizes, labels = named_shape_of(shape)
+    else:
+        sizes, labels = _shape_of_a_value(c, frame, d, distribution.span)
+    zeros = Tensor(ops.broadcast_to(ops.constant(c.graph, 0, "float"), shape=sizes), labels)
+    return distributions.draw(c, frame, d, zeros, span, typed=False)
 
 
 def _shape_of_a_value(c: Context, frame: Frame, d: Distributed, span: Span) -> tuple[Shape, tuple[Label | None, ...]]:
