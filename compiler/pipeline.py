@@ -43,6 +43,7 @@ ROOMS = (
     "view",
     "pipeline",
     "program",
+    "sklearn",
     "cli",
 )
 

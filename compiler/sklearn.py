@@ -1,0 +1,215 @@
+"""scikit-learn estimators of specs: they stand in pipelines, grid searches and cross-validation as any other.
+
+    from dlc.sklearn import DLClassifier
+    model = DLClassifier("flowers.dl", hyperparameters={"hidden": 32}).fit(X, y)
+    model.save("flowers.onnx")          # takes the same rows, in any ONNX tool
+
+The spec has one input and, but for DLTransformer, one target. The sizes that data give are hyperparameters of these
+names, where the model has them: `features`, `classes` or `outputs`. Parameters named `center` and `scale` get the mean
+and the standard deviation of each column of the training rows, `middle` and `spread` those of the targets; a spec
+freezes them. Needs the extra [sklearn].
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from dlc.runtime import CompiledFile, Trainer
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+
+from .program import Program, compile
+
+TABLES = files("dlc.specs") / "tables"
+
+
+class _Estimator(BaseEstimator):
+    """What the three have in common. `spec`: a path or text, None for the one of `specs/tables`; `hyperparameters`: of
+    its model and train block; `epochs`, `batch`, `validation`: as of `Trainer.fit`; `precision`: of the file, by
+    default that of scikit-learn's own estimators; `random_state`: the seed of start values, draws and the order of
+    rows, None for the spec's."""
+
+    _name = ""  # of the spec that is taken where none is given
+
+    def __init__(
+        self,
+        spec: str | os.PathLike[str] | None = None,
+        hyperparameters: dict[str, Any] | None = None,
+        epochs: int | None = None,
+        batch: int | str | None = None,
+        validation: float | None = None,
+        precision: str = "float64",
+        random_state: Any = None,
+    ) -> None:
+        self.spec, self.hyperparameters = spec, hyperparameters
+        self.epochs, self.batch, self.validation = epochs, batch, validation
+        self.precision, self.random_state = precision, random_state
+
+    # --- parameters
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Those of the constructor and, where `deep`, each hyperparameter as `hyperparameters__NAME`."""
+        found: dict[str, Any] = super().get_params(deep)
+        if deep and isinstance(self.hyperparameters, dict):
+            found |= {f"hyperparameters__{name}": value for name, value in (self.hyperparameters or {}).items()}
+        return found
+
+    def set_params(self, **params: Any) -> Self:
+        """Sets them; `hyperparameters__NAME` is one hyperparameter, which a search may vary."""
+        prefix = "hyperparameters__"
+        super().set_params(**{name: value for name, value in params.items() if not name.startswith(prefix)})
+        own = {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
+        if own:
+            self.hyperparameters = {**(self.hyperparameters or {}), **own}
+        return self
+
+    # --- fitting
+
+    def _train(self, x: np.ndarray, y: np.ndarray | None, sizes: dict[str, int]) -> None:
+        """Compiles the spec for these sizes and trains it; `y` as the target has it."""
+        spec = str(TABLES / f"{self._name}.dl") if self.spec is None else os.fspath(self.spec)
+        known = _hyperparameters(spec)
+        given = {**{name: size for name, size in sizes.items() if name in known}, **(self.hyperparameters or {})}
+        seed = None
+        if self.random_state is not None:
+            seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        program = _compiled(spec, tuple(sorted(given.items())), self.precision)
+        trainer = Trainer(program, device="cpu", seed=seed)
+        data = {trainer.file.signature.inputs[0].name: x}
+        if y is not None:
+            data[trainer.file.signature.targets[0].name] = y
+        for (center, scale), values in ((("center", "scale"), x), (("middle", "spread"), y)):
+            if values is not None and center in trainer.parameters and scale in trainer.parameters:
+                spread = values.std(axis=0)
+                trainer.parameters[center] = np.reshape(values.mean(axis=0), trainer.parameters[center].shape)
+                trainer.parameters[scale] = np.reshape(np.where(spread > 0, spread, 1), trainer.parameters[scale].shape)
+        history = trainer.fit(data, validation=self.validation, epochs=self.epochs, batch=self.batch)
+        self.history_ = [dict(line) for line in history.epochs]
+        self.n_iter_ = trainer.progress.step
+        self._file = trainer.file.holding(dict(trainer.state), trainer.progress.step)
+        self._trainer = trainer
+
+    def _predicted(self, x: Any) -> np.ndarray:
+        """The spec's first output for rows."""
+        check_is_fitted(self)
+        x = validate_data(self, x, reset=False, dtype=self._dtype)
+        if self.__dict__.get("_trainer") is None:  # of a copy that was sent to this process
+            self._trainer = Trainer(self._file, device="cpu", start="file")
+        found = self._trainer.predict({self._file.signature.inputs[0].name: x})
+        return next(iter(found.values()))
+
+    @property
+    def _dtype(self) -> type:
+        return np.float64 if self.precision == "float64" else np.float32
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_file" in self.__dict__
+
+    # --- files
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy holds the compiled file as bytes: sessions belong to a process."""
+        state = dict(super().__getstate__())
+        state.pop("_trainer", None)
+        if "_file" in state:
+            state["_file"] = self._file.model.SerializeToString()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if isinstance(self.__dict__.get("_file"), bytes):
+            self._file = CompiledFile.from_bytes(self.__dict__["_file"])
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the trained `.onnx` file, which takes the rows that `predict` takes."""
+        check_is_fitted(self)
+        self._file.save(path)
+        return Path(path)
+
+
+class DLClassifier(ClassifierMixin, _Estimator):
+    """A classifier. The target of the spec is `int[batch]`, its first output the probabilities of the classes."""
+
+    _name = "classifier"
+
+    def fit(self, X: Any, y: Any) -> Self:
+        X, y = validate_data(self, X, y, dtype=self._dtype)
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"a classifier needs at least two classes, and the data have one class: {self.classes_[0]!r}"
+            )
+        self._train(X, labels, {"features": X.shape[1], "classes": len(self.classes_)})
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class, in the order of `classes_`: float[rows, classes]."""
+        return self._predicted(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of each row."""
+        best = self._predicted(X).argmax(axis=1)
+        return np.asarray(self.classes_[best])
+
+
+class DLRegressor(RegressorMixin, _Estimator):
+    """A regressor. The target of the spec is `float[batch, outputs]`, its first output the prediction."""
+
+    _name = "regressor"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def fit(self, X: Any, y: Any) -> Self:
+        X, y = validate_data(self, X, y, dtype=self._dtype, multi_output=True, y_numeric=True)
+        self._flat = np.ndim(y) == 1
+        wanted: np.ndarray = np.asarray(y, self._dtype).reshape(len(y), -1)
+        self._train(X, wanted, {"features": X.shape[1], "outputs": wanted.shape[1]})
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """float[rows], or float[rows, outputs] where the targets were."""
+        found = self._predicted(X)
+        return found[:, 0] if self._flat else found
+
+
+class DLTransformer(TransformerMixin, _Estimator):
+    """A transformer: the first output of a spec without a target, such as the code of an autoencoder."""
+
+    _name = "autoencoder"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # it is that of the file
+        return tags
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """`y` is not used."""
+        X = validate_data(self, X, dtype=self._dtype)
+        self._train(X, None, {"features": X.shape[1]})
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The first output for each row."""
+        return self._predicted(X)
+
+
+@lru_cache(maxsize=64)
+def _compiled(spec: str, hyperparameters: tuple[tuple[str, Any], ...], precision: str) -> Program:
+    """Compiled once for all fits of a search, which share sizes and settings."""
+    return compile(spec, precision=precision, set=dict(hyperparameters))
+
+
+@lru_cache(maxsize=64)
+def _hyperparameters(spec: str) -> frozenset[str]:
+    """The names of the model's hyperparameters."""
+    return frozenset(compile(spec).settings["model"])
