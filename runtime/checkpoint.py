@@ -59,6 +59,8 @@ class Progress:
     seconds: metadata.Seconds = 0.0
     finished: bool = True  # nothing is left of the last plan
     stopped: bool = False
+    block: metadata.Whole = 0  # the train block that runs
+    begun: metadata.Total = 0  # the updates that were done before it
 
     def copy(self) -> Progress:
         """One that training does not change."""
@@ -79,6 +81,8 @@ class Plan:
     rows: metadata.Total = 0
     since: metadata.Total = 0  # the epoch in which this fit began: patience is counted from there
     digest: str = ""  # of the training and validation arrays
+    block: metadata.Whole = 0  # that it is a plan of
+    only: bool = False  # no other block runs after it
     threads: metadata.Threads | None = None  # of the CPU: sums of a convolution or LSTM depend on how many there are
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from . import graphs
-from .file import CompiledFile, Part
+from .file import CompiledFile, Part, Stage
 from .metadata import Figure
 from .session import Options, Session
 from .state import State, Stepper, promoted
@@ -53,7 +53,7 @@ class EpochFigures:
     A file says of each how it combines (docs/file-format.md); of one that does not they are means, weighed by rows.
     """
 
-    def __init__(self, file: CompiledFile, state: State, stepper: Stepper, fused: bool) -> None:
+    def __init__(self, file: CompiledFile, state: State, stepper: Stepper, fused: bool, stage: Stage) -> None:
         plan = file.evaluation.train if file.evaluation else None
         names, self._closing, self._stepper = stepper.figures, None, stepper
         self._hows = ["mean"] * len(names)
@@ -63,11 +63,11 @@ class EpochFigures:
             self.shown = [name for name in names if name in plan.figures or name in plan.values]
             if plan.values:
                 self._closing = Closing(file, file.parts[0], state, plan.parts, plan.values, fused)
-        firsts = [turn.loss for turn in file.turns if turn.loss in self.shown]  # losses that take turns come first
+        firsts = [turn.loss for turn in stage.turns if turn.loss in self.shown]  # losses that take turns come first
         self.shown = list(dict.fromkeys([*firsts, *self.shown]))
         self._names = [(i, name) for i, name in enumerate(names) if self._hows[i] != "none"]
         # Where losses take turns a figure is not of every step, and the rows of each are counted beside its total.
-        self._counted = any(turn.every > 1 or turn.first > 1 for turn in file.turns)
+        self._counted = any(turn.every > 1 or turn.first > 1 for turn in stage.turns)
         self.count = len(self._hows) * (2 if self._counted else 1)  # of the numbers that are added up
         self._means = all(how == "mean" for how in self._hows)
 

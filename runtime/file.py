@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,6 +50,17 @@ class Part:
     initialization: GraphProto | None
     updates: Mapping[str, str]  # state -> output of algorithm
     initials: Mapping[str, str]  # state -> output of initialization
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A train block: the training_infos of its passes, when each is due, and its settings. Most files have one."""
+
+    title: str | None
+    parts: tuple[Part, ...]
+    turns: tuple[metadata.Turn, ...]
+    settings: Mapping[str, Any]
+    starts: Mapping[str, str] = field(default_factory=dict)  # state of the optimizer -> the parameter it begins as
 
 
 class CompiledFile:
@@ -253,6 +264,17 @@ class CompiledFile:
         """`dlc.turns`, one for each training_info; without it each runs in every iteration, and none is named."""
         form: Any = tuple[metadata.Turn, ...]
         return self._read("dlc.turns", form) or tuple(metadata.Turn("") for _ in self.parts)
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The train blocks, which run one after another."""
+        form: Any = tuple[metadata.Block, ...]
+        found, first = [], 0
+        for block in self._read("dlc.blocks", form) or ():
+            span = slice(first, first + block.passes)
+            found.append(Stage(block.title, self.parts[span], self.turns[span], block.train, block.starts))
+            first += block.passes
+        return tuple(found) or (Stage(None, self.parts, self.turns, self.settings),)
 
     @cached_property
     def updates(self) -> int:

@@ -60,7 +60,7 @@ def _word(array: np.ndarray) -> str:
 def _reader(file: CompiledFile, stepper: Stepper, name: str) -> str | None:
     """The line that reads a tensor of state first."""
     slot = stepper.state.slots[name]
-    steps: list[GraphProto] = [file.main, *(part.algorithm for part in file.parts)]
+    steps: list[GraphProto] = [file.main, *(part.algorithm for part in stepper.parts)]
     readers = (node for graph in steps for node in graph.node if slot.tensor in graphs.reads(node))
     return next((line for node in readers if (line := graphs.source(node))), None)
 
@@ -77,11 +77,11 @@ def _origin(
     the name of what it made, and that. Runs the step once more with every value as an output."""
     if value is not None:
         found = next(
-            ((part, figure) for part in file.parts if any(out.name == figure for out in part.algorithm.output)), None
+            ((part, figure) for part in stepper.parts if any(out.name == figure for out in part.algorithm.output)), None
         )
     else:
         slot = stepper.state.slots[spoilt or ""]
-        found = next(((part, part.updates[slot.tensor]) for part in file.parts if slot.tensor in part.updates), None)
+        found = next(((part, part.updates[slot.tensor]) for part in stepper.parts if slot.tensor in part.updates), None)
     if found is None:
         return None
     part, target = found

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import checksum, interrupts, lock
+from . import checksum, interrupts, lock, stages
 from .arguments import positive
 from .callbacks import Callback, History, MetricsFile, Record, Start
 from .checkpoint import Checkpoint, Plan, Progress, Run
@@ -51,15 +51,20 @@ class Loop:
         callbacks: tuple[Callback, ...],
         run: Run | str | os.PathLike[str] | None,
         every: float,
+        only: bool = False,
     ) -> None:
         self.trainer, self.every = trainer, every
-        plan = trainer.plan
+        plan, block = trainer.plan, trainer.progress.block
+        entered = plan is not None and plan.block != block  # the plan is that of the block before
         self.again = plan is not None and not trainer.progress.finished and epochs is None and steps is None
+        self.again = self.again and not entered
         # Of a resumed run that is finished, nothing is left to do unless more is asked for.
         self.over = trainer.run is not None and trainer.progress.finished and epochs is None and steps is None
-        settings = trainer.file.settings
+        settings = trainer.stage.settings
         more = self.again or self.over or trainer.resumed  # of the same: data, validation, batch and stop
         known = asdict(plan) if plan is not None and more else settings
+        if entered and plan is not None:
+            known = stages.gone_on(plan, trainer.file.stages[plan.block].settings, settings)
         self.columns, self.held, validate = self._data(data, validation, known)
         given = batch if batch is not None else known.get("batch") or BATCH
         size: int | Literal["all"] = "all" if given == "all" else positive("batch", given)
@@ -72,8 +77,12 @@ class Loop:
             data=self._path(data, known),
             seed=trainer.seed,
             rows=self.columns.rows,
+            block=block,
+            only=only or (plan is not None and plan.only and not entered),
             threads=trainer._how.threads,
         )
+        # Whether another block is to follow: then this one ends where that begins.
+        self.follows = not self.plan.only and block + 1 < len(trainer.file.stages) and not self.over
         if plan is not None and self.again:
             self.same_data(plan)
             self.plan.epochs, self.plan.steps, self.plan.since = plan.epochs, plan.steps, plan.since
@@ -206,7 +215,7 @@ class Loop:
         given = {name: value for name, value in asdict(self.plan).items() if value is not None}
         settings = {
             "model": trainer.file.hyperparameters,
-            "train": {**trainer.file.settings, **given},
+            "train": {**trainer.stage.settings, **given},
             "seed": trainer.seed,
             "device": trainer.device,
             "rows": self.columns.rows,
@@ -290,10 +299,14 @@ class Loop:
         if self.plan.stop is not None and progress.best is not None and trainer._best is not None:
             trainer._values.restore(trainer._best)
         progress.finished, trainer._best = True, None
+        history = self._history()
+        if self.follows:
+            trainer._enter(progress.block + 1)
+            self._save()
+            return history
         self._save()
         if self.folder is not None:
             trainer.save(self.folder.model)
-        history = self._history()
         for listener in listeners:
             listener.on_end(history)
         return history
@@ -309,7 +322,7 @@ class Loop:
     def _start(self, total: int) -> Start:
         progress, trainer = self.trainer.progress, self.trainer
         return Start(
-            trainer.file.title,
+            stages.title(trainer),
             trainer.device,
             trainer.seed,
             self.columns.rows,
@@ -336,7 +349,7 @@ class Loop:
             for batch in source.batches(progress.epoch, progress.cursor):
                 self._torn = True
                 step, cursor = progress.step + 1, progress.cursor + batch.rows
-                stepper.step(batch.arrays, step)
+                stepper.step(batch.arrays, step - progress.begun)
                 figures, now = stepper.read(), time.monotonic()
                 saves = now >= self._due
                 ends = step >= last or (cursor >= self.columns.rows and progress.epoch + 1 >= epochs)
@@ -474,27 +487,6 @@ class Loop:
         best = progress.best if self.plan.stop is not None else None
         folder = self.folder.folder if self.folder else None
         return History(records, best, progress.step, progress.seconds, progress.stopped, folder)
-
-
-def foreseen(trainer: Trainer, rows: int | None) -> tuple[dict[str, int], list[str]]:
-    """`steps` and `observations` of the fit that the file's own settings make, as far as they are known, and why not.
-    `rows`: of the training set, where that is known; else they are those of the setting `data`."""
-    settings, why = trainer.file.settings, []
-    found = {"observations": rows} if rows is not None else {}
-    if settings.get("steps") is not None:
-        found["steps"] = positive("steps", settings["steps"])
-    elif rows is not None:
-        size = settings.get("batch") or BATCH
-        batch = rows if size == "all" else positive("batch", size)
-        found["steps"] = positive("epochs", settings.get("epochs") or EPOCHS) * -(-rows // batch)
-    if rows is None:
-        try:
-            loop = Loop(trainer, None, None, None, None, None, (), None, 0.0)
-        except Error as problem:
-            why.append(problem.message)
-        else:
-            found = {"steps": loop.total(), "observations": loop.columns.rows, **found}
-    return found, why
 
 
 __all__ = ["Loop", "Progress"]

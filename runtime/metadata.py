@@ -170,6 +170,17 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Block:
+    """One of `dlc.blocks`, a list: a train block, how many training_infos it has, its settings, and the optimizer state
+    that begins as a parameter is when the block does."""
+
+    title: str | None
+    passes: Count
+    train: Annotated[dict[str, Any], Kept(Train)]
+    starts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Sources:
     """`dlc.sources`: every text of the spec by its name; `main` is the name of the spec itself."""
 

@@ -21,7 +21,7 @@ from onnx import ModelProto
 
 from . import graphs, packing
 from .failures import at_run_time
-from .file import CompiledFile, Part
+from .file import CompiledFile, Part, Stage
 from .session import Options, Session, giving_back, onnxruntime
 
 ALIGN = 64  # bytes: a cache line, and the widest vector load
@@ -230,8 +230,9 @@ class Stepper:
     over an epoch beside these comes after them in `read`.
     """
 
-    def __init__(self, file: CompiledFile, state: State, how: Options) -> None:
-        self.state, self.device, self._parts = state, how.device, file.parts
+    def __init__(self, file: CompiledFile, state: State, how: Options, stage: Stage | None = None) -> None:
+        stage = stage or file.stages[0]
+        self.state, self.device, self.parts = state, how.device, stage.parts
         self._sessions: list[Session] = []
         self.figures: list[str] = []
         self._figures_of: list[list[tuple[str, Buffer]]] = []
@@ -239,16 +240,16 @@ class Stepper:
         self._rows: list[tuple[packing.Row, tuple[Buffer, Buffer]]] = []
         train = file.evaluation.train if file.evaluation else None
         counts = []
-        for part in file.parts:
+        for part in self.parts:
             names = figure_names(part)
             counts.append(len(names))
             # Two parts may report under one name: the later is numbered.
             self.figures += [n if n not in self.figures else f"{n}@{part.index}" for n in names]
-            names += [one.part for one in train.parts] if train and part.index == 0 else []
+            names += [one.part for one in train.parts] if train and part is self.parts[0] else []
             outputs = [*names, *part.updates.values()]
             model = graphs.concatenate(file.model, part.algorithm, dict.fromkeys(outputs), promoted(file, part.index))
             targets = _separate(model, part.updates)
-            if how.device == "cpu" and len(file.parts) == 1:  # elsewhere not every tensor turns over in every step
+            if how.device == "cpu" and len(self.parts) == 1:  # elsewhere not every tensor turns over in every step
                 self._rows = [(row, state.pack(part.index, row)) for row in packing.packed(model, targets)]
             session = Session(model, how)
             results = [Buffer((), np.dtype(session.output_types[n]), "cpu") for n in names]
@@ -267,11 +268,11 @@ class Stepper:
         self._shapes: tuple[tuple[int, ...], ...] | None = None
         self._into: list[Buffer] = []
         self._survey()
-        often = [turn.every > 1 or turn.first > 1 for turn in file.turns]
-        self._due = file.turns if any(often) else None  # None: every part runs in every iteration
+        often = [turn.every > 1 or turn.first > 1 for turn in stage.turns]
+        self._due = stage.turns if any(often) else None  # None: every part runs in every iteration
         self._made: dict[tuple[int, int], Iteration] = {}
         self._parity = 0
-        everything = (1 << len(file.parts)) - 1
+        everything = (1 << len(self.parts)) - 1
         if self._due is None:
             for parity in (0, everything):
                 state.phase(self._iteration(everything, parity).after)
@@ -288,13 +289,13 @@ class Stepper:
         state = self.state
         self._kinds: dict[str, np.dtype[np.generic]] = {}
         rows = {name for row, _ in self._rows for name in (row.input, row.output)}
-        for part, session in zip(self._parts, self._sessions, strict=True):
+        for part, session in zip(self.parts, self._sessions, strict=True):
             for tensor in session.inputs:
                 if tensor not in rows and state.name(part.index, tensor) is None:
                     self._kinds.setdefault(tensor, session.types[tensor])
         self.inputs = list(self._kinds)
         self.reads = {tensor for session in self._sessions for tensor in session.inputs}  # state included
-        updated = [state.name(part.index, tensor) for part in self._parts for tensor in part.updates]
+        updated = [state.name(part.index, tensor) for part in self.parts for tensor in part.updates]
         self._twice = sorted(name for name, count in Counter(updated).items() if name is not None and count > 1)
         self._kept: dict[str, np.ndarray] = {}
         # What is not finite to begin with (a running maximum from -inf) may stay so.
@@ -311,9 +312,9 @@ class Stepper:
         rows = {name for row, _ in self._rows for name in (row.input, row.output)}
         runs: list[tuple[Any, Any, Session]] = []
         skipped: set[int] = set()
-        for part, session in zip(self._parts, self._sessions, strict=True):
-            if not running >> part.index & 1:
-                skipped.update(self._places[part.index])
+        for k, (part, session) in enumerate(zip(self.parts, self._sessions, strict=True)):
+            if not running >> k & 1:
+                skipped.update(self._places[k])
                 continue
             binding = session.raw.io_binding()
             for row, buffers in self._rows:
@@ -325,10 +326,10 @@ class Stepper:
                 name = state.name(part.index, tensor)
                 if tensor not in rows and name is not None:
                     binding.bind_ortvalue_input(tensor, state.now(name).value)
-            for output, result in self._figures_of[part.index]:
+            for output, result in self._figures_of[k]:
                 binding.bind_ortvalue_output(output, result.value)
             flips, single = [], set(session.outputs)  # other outputs are in rows
-            for tensor, output in self._targets_of[part.index].items():
+            for tensor, output in self._targets_of[k].items():
                 name = state.name(part.index, tensor)
                 assert name is not None  # the validator has seen that keys are initializers
                 if output in single:

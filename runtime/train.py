@@ -23,11 +23,13 @@ from .data import Columns, Field, check, fields, load
 from .data.check import BatchCheck, refuse_masked
 from .evaluate import Evaluator, Predictor, batch_for
 from .failures import Error
-from .file import CompiledFile, Slot
+from .file import CompiledFile, Part, Slot, Stage
 from .finite import refused
-from .loop import Loop, foreseen
+from .foreseen import foreseen
+from .loop import Loop
 from .metadata import BATCH, SEEDS, THREADS
 from .nearest import did_you_mean
+from .stages import begin, place
 from .state import State, Stepper
 
 
@@ -149,16 +151,21 @@ class Trainer:
                 held.name == "seed" and numpy_helper.to_array(held) == seed for held in part.initialization.initializer
             ):
                 continue  # the file holds the start values of this very seed
-            model = graphs.standalone(self.file.model, part.initialization)
-            for held in model.graph.initializer:
-                if held.name == "seed" and self.file.ours:
-                    held.CopyFrom(graphs.tensor("seed", seed))
-            run = session.Session(model, session.Options("cpu", session.cores(), self._how.fused))
-            made = dict(zip(run.outputs, run.run(run.outputs, {}), strict=True))
+            made = self._starts(part)
             for tensor, output in part.initials.items():
                 name = self._values.name(part.index, tensor)
                 if name is not None and name not in self._assigned:
                     self._values.write(name, made[output])
+
+    def _starts(self, part: Part) -> dict[str, np.ndarray]:
+        """What the initialization of a part gives for the seed, by output."""
+        assert part.initialization is not None
+        model = graphs.standalone(self.file.model, part.initialization)
+        for held in model.graph.initializer:
+            if held.name == "seed" and self.file.ours:
+                held.CopyFrom(graphs.tensor("seed", np.array(self.seed % (1 << 64), np.uint64)))
+        run = session.Session(model, session.Options("cpu", session.cores(), self._how.fused))
+        return dict(zip(run.outputs, run.run(run.outputs, {}), strict=True))
 
     def _steps_done(self) -> int:
         if "step" in self._values.slots and self.file.ours and len(self.file.parts) == 1:
@@ -170,7 +177,8 @@ class Trainer:
         if self.file.ours:
             for slot in self._values.slots.values():
                 if slot.tensor == tensor and slot.part is not None and slot.name not in self._assigned:
-                    own = self.file.turns[slot.part].count(value) if tensor == "steps" else value
+                    left = value - self.progress.begun
+                    own = self.file.turns[slot.part].count(left) if tensor == "steps" else value
                     self._values.write(slot.name, np.array(own, slot.dtype))
 
     # --- what it holds
@@ -203,7 +211,7 @@ class Trainer:
     def stepper(self) -> Stepper:
         if not self.file.parts:
             raise self._cannot_train()
-        return Stepper(self.file, self._values, self._how)
+        return Stepper(self.file, self._values, self._how, self.stage)
 
     @property
     def rewrites(self) -> dict[str, int]:
@@ -213,7 +221,7 @@ class Trainer:
 
     @cached_property
     def epoch_figures(self) -> EpochFigures:
-        return EpochFigures(self.file, self._values, self.stepper, self._how.fused)
+        return EpochFigures(self.file, self._values, self.stepper, self._how.fused, self.stage)
 
     @cached_property
     def evaluator(self) -> Evaluator:
@@ -263,7 +271,7 @@ class Trainer:
         if self._waiting:
             self._initialize()
         step = progress.step + 1
-        stepper.step(arrays, step)
+        stepper.step(arrays, step - progress.begun)
         values = stepper.read()
         if stepper.unsound(values) is not None or (not step & (step - 1) and stepper.spoilt()):
             raise refused(self.file, stepper, arrays, step)
@@ -301,7 +309,7 @@ class Trainer:
         ]
         if not self.file.ours or not missing:
             return
-        if rows is not None and self.file.settings.get("batch") == "all":
+        if rows is not None and self.stage.settings.get("batch") == "all":
             self._planned.setdefault("observations", rows)
         found, why = foreseen(self, self._planned.get("observations"))
         for name in missing:
@@ -328,6 +336,7 @@ class Trainer:
         run: Run | str | os.PathLike[str] | None = None,
         *,
         every: float = 10.0,
+        only: str | int | None = None,
     ) -> History:
         """Trains. What is not given comes from the file's train settings.
 
@@ -335,13 +344,42 @@ class Trainer:
         them in (0, 1), or False for none. `epochs` or `steps`: how many more. `batch`: rows, or "all". `run`: a Run, or
         the folder in which to make one. `every`: seconds between checkpoints. What a resumed trainer is not given it
         takes from its run; given neither epochs nor steps, it finishes the run that was interrupted. Ctrl-C and
-        SIGTERM write a checkpoint and raise KeyboardInterrupt.
+        SIGTERM write a checkpoint and raise KeyboardInterrupt. Of several train blocks those that are left run one
+        after another, each from where the last ended; `only`: this one, by its title or its place, from 1.
         Raises `Error` E06xx, E0670, E07xx, E08xx.
         """
         if not self.file.parts:
             raise self._cannot_train()
         with self._alone():
-            return Loop(self, data, validation, epochs, steps, batch, tuple(callbacks), run, every).go()
+            number = None if only is None else place(self.file.stages, only)
+            again = len(self.file.stages) > 1 and self.plan is None and self.file.trained  # from the first block on
+            if again or (number is not None and number != self.progress.block):
+                self._enter(number or 0)
+            while True:
+                block = self.progress.block
+                loop = Loop(
+                    self, data, validation, epochs, steps, batch, tuple(callbacks), run, every, number is not None
+                )
+                history = loop.go()
+                if self.progress.block == block:
+                    return history
+                run = None  # the next block goes on in the folder of this one
+
+    @property
+    def stage(self) -> Stage:
+        """The train block that trains."""
+        return self.file.stages[self.progress.block]
+
+    def _enter(self, number: int) -> None:
+        """Turns to another train block. The plan of the one before stays: it says what data were given."""
+        before, progress = self.stage, self.progress
+        progress.block, progress.begun, progress.cursor, progress.sums = number, progress.step, 0, []
+        progress.best = progress.score = None
+        progress.finished = progress.stopped = False
+        self._best = None
+        for name in ("stepper", "epoch_figures", "_check"):
+            self.__dict__.pop(name, None)
+        begin(self._values, before, self.stage, self._starts)
 
     def evaluate(self, data: object, batch: int | None = None) -> dict[str, float]:
         """The loss, its named terms and each metric over a data set. Raises `Error` E06xx, E0633 as `step` does."""
@@ -361,7 +399,7 @@ class Trainer:
         """
         rows = None if rows is None else positive("rows", rows)
         seed = None if seed is None else whole("seed", seed, SEEDS) % (1 << 64)
-        predictor, columns = self.predictor, self.file.settings.get("columns")
+        predictor, columns = self.predictor, self.stage.settings.get("columns")
         wanted = predictor.fields
         try:
             found, where = load(data, wanted, columns)
@@ -373,11 +411,11 @@ class Trainer:
 
     def columns(self, data: object, wanted: tuple[Field, ...]) -> Columns:
         """Data loaded and checked."""
-        found, where = load(data, wanted, self.file.settings.get("columns"))
+        found, where = load(data, wanted, self.stage.settings.get("columns"))
         return check(found, wanted, where)
 
     def _batch(self) -> int:
-        batch = self.file.settings.get("batch", BATCH)
+        batch = self.stage.settings.get("batch", BATCH)
         return batch if isinstance(batch, int) else 1
 
     # --- files

@@ -294,11 +294,22 @@ def _check_promises(file: CompiledFile) -> None:
                 f"the metadata `dlc.signature` names an output `{entry.name}`",
                 "the main graph has none of that name",
             )
-    for one in ("settings", "sources", "evaluation", "updates", "turns"):  # what is of the wrong kind is said at once
+    for one in (
+        "settings",
+        "sources",
+        "evaluation",
+        "updates",
+        "turns",
+        "stages",
+    ):  # what is of the wrong kind is said at once
         getattr(file, one)
     if file.parts and len(file.turns) != len(file.parts):
         found = f"found {len(file.turns)}, and {len(file.parts)} training_infos"
         raise _fault("E0714", file, "the metadata `dlc.turns` does not have one entry for each training_info", found)
+    if file.parts and (sum(len(stage.parts) for stage in file.stages) != len(file.parts) or not all(
+        stage.parts for stage in file.stages
+    )):  # fmt: skip
+        raise _fault("E0714", file, "the passes of the metadata `dlc.blocks` are not as many as the training_infos")
     for part, turn in zip(file.parts, file.turns, strict=False):
         outputs = list(part.algorithm.output)
         first = outputs[0] if outputs else None

@@ -227,8 +227,10 @@ def test_finetune_trains_better_than_from_nothing() -> None:
     path = Path(__file__).parent.parent / "specs" / "finetune.dl"
     found = dlc.Trainer(dlc.compile(path), device="cpu")
     started = found.parameters["body.W"].copy()
-    score = found.fit().final["validation"]
+    first = found.fit(only="the last layer").final["validation"]
     np.testing.assert_array_equal(found.parameters["body.W"], started)
+    score = found.fit(only="all of it").final["validation"]
+    assert score["loss"] < first["loss"] and not np.array_equal(found.parameters["body.W"], started)
     text = re.sub(r"(?m)^ *(load:|freeze) .*$", "", path.read_text())
     plain = dlc.Trainer(dlc.compile(text), device="cpu", folder=path.parent).fit().final["validation"]
     assert score["loss"] < plain["loss"] and score["accuracy"] > 0.85

@@ -21,7 +21,7 @@ def split(module: Module, root: str, figure: str) -> None:
     `evaluate/train/value/NAME` does it; "none" where nothing can, and the figures of an epoch go without it."""
     graph, value = module.graph, module.graph.outputs[root]
     batch = module.batch
-    if batch is None or figure in [turn.loss for turn in module.turns[1:]]:  # a later pass gives nothing but its loss
+    if batch is None or figure in module.later():  # such a pass gives nothing but its loss
         module.epoch[figure] = "mean"
         return
     found = kinds(graph.order([value]), batch)

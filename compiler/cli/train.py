@@ -29,6 +29,9 @@ def train(
     steps: Annotated[Whole | None, Parameter(help="Updates, instead of epochs.")] = None,
     batch: Annotated[Whole | None, Parameter(help="Rows per update; takes precedence over the spec's.")] = None,
     resume: Annotated[Path | None, Parameter(help="Continue a run: its folder.")] = None,
+    only: Annotated[
+        str | None, Parameter(help="Of several train blocks this one alone: its title, or its place, from 1.")
+    ] = None,
     runs: Annotated[Path, Parameter(help="Where run folders are made.")] = Path("runs"),
     accept: Accept = False,
     device: Device = "auto",
@@ -63,6 +66,8 @@ def train(
         raise Error("E0790", "`--quiet` and `--log-every` contradict each other", help="give one of them")
     if accept and (file is None or is_spec(file)):
         raise Error("E0790", "`--accept` is for .onnx files", help="leave it out")
+    if resume is not None and only is not None:
+        raise Error("E0790", "`--resume` goes on with the blocks that are left: `--only` is for a new run")
     if resume is not None:
         kinds.expect(resume, "train --resume", kinds.RUN, kinds.CHECKPOINT)
     elif file is not None:
@@ -85,6 +90,7 @@ def train(
             batch=batch,
             callbacks=[heard],
             run=None if resume is not None else runs,
+            only=only,
         )
     except KeyboardInterrupt:
         if heard.run is not None:

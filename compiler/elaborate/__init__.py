@@ -16,14 +16,14 @@ from .. import ops
 from ..defaults import MAX_NODES
 from ..diagnostics import CompileError, Problems, did_you_mean, error
 from ..ir.graph import Node
-from ..ir.module import Module
+from ..ir.module import Block, Module
 from ..ir.types import Dim
 from ..recursion import deep_recursion
 from ..source import Source, Span
 from ..syntax import tree as syntax
-from . import calls, expressions, loading, statements, support, train, types, update
+from . import calls, expressions, loading, statements, support, train, turns, types, update
 from .context import PASS, Context, check_size
-from .library import Library, train_block
+from .library import Library, train_blocks
 from .likelihood import Pass
 from .scope import Frame
 from .values import POISON, Tensor, Value, kind, plain
@@ -70,29 +70,55 @@ def _elaborate(
     library = Library(problems, folder)
     unit = library.load(source, folder=folder)
     declaration = _choose(source, unit, model)
-    block = train_block(unit, declaration)
+    blocks = train_blocks(unit, declaration)
     c = Context(declaration.name, library, problems, max_nodes)
     c.module.settings = {"model": {}, "train": {}}
-    of_model, of_train = _assign_overrides(declaration, block, overrides)
-    # The train block's arguments first: a mistake there is worth reporting even if the model is broken.
-    frame = Frame("train", unit, "", block.span if block else source_span(source))
-    if block is not None:
-        _arguments(c, frame, block.configuration, of_train, c.module.settings["train"])
-        c.module.settings["train"].update(train.DEFAULTS)
+    of_model, of_train = _assign_overrides(declaration, blocks, overrides)
+    # The train blocks' arguments first: a mistake there is worth reporting even if the model is broken.
+    frames = [Frame("train", unit, "", block.span) for block in blocks]
+    settings: list[dict[str, Any]] = [{} for _ in blocks]
+    for block, frame, held in zip(blocks, frames, settings, strict=True):
+        _arguments(c, frame, block.configuration, of_train, held)
 
-    main = _passes(c, unit, declaration, of_model, block is not None)
-    if block is not None:
-        plan = train.read(c, block, frame, of_train)
-        problems.raise_if_any()
-        if weights:
-            loading.load(c, plan)
-        with c.graph.at(derived=True):
-            update.update(c, plan, lambda name, span: _objective(main["training"], name, span))
+    main = _passes(c, unit, declaration, of_model, bool(blocks))
+    if blocks:
+        c.module.settings["train"] = settings[0]
+        _train(c, blocks, frames, settings, of_train, main["training"], weights)
         _finish_step(c, main["training"])
     problems.raise_if_any()
     _finish(c, main)
     c.module.sources = library.sources
     return c.module
+
+
+def _train(
+    c: Context,
+    blocks: list[syntax.Train],
+    frames: list[Frame],
+    settings: list[dict[str, Any]],
+    given: Mapping[str, Any],
+    training: Pass,
+    weights: bool,
+) -> None:
+    """The updates of each train block."""
+    moving, sums = c.moving, False
+    plan: train.Plan | None = None
+    starts: list[dict[str, str]] = []
+    for block, frame, held in zip(blocks, frames, settings, strict=True):
+        c.moving = moving
+        plan = train.read(c, block, frame, given, held, plan)
+        c.problems.raise_if_any()
+        sums = sums or c.sums
+        if weights:
+            loading.load(c, plan)
+        with c.graph.at(derived=True):
+            known = set(c.module.variables)
+            update.update(c, plan, lambda name, span: _objective(training, name, span), len(blocks) > 1)
+        starts.append(turns.begun(c, known) if plan.block else {})
+    c.sums = sums
+    if len(blocks) > 1:
+        titles = [block.title for block in blocks]
+        c.module.blocks = [Block(*block) for block in zip(titles, settings, starts, strict=True)]
 
 
 def source_span(source: Source) -> Span:
@@ -129,13 +155,13 @@ def _choose(source: Source, unit: Any, wanted: str | None) -> syntax.Model:
 
 
 def _assign_overrides(
-    model: syntax.Model, block: syntax.Train | None, overrides: dict[str, Any]
+    model: syntax.Model, blocks: list[syntax.Train], overrides: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Which override goes where: `x`, or `model.x` and `train.x` when both have it."""
     of_model: dict[str, Any] = {}
     of_train: dict[str, Any] = {}
     in_model = [p.name for p in model.configuration]
-    in_train = ([p.name for p in block.configuration] if block else []) + list(train.DEFAULTS)
+    in_train = list(dict.fromkeys(p.name for block in blocks for p in block.configuration)) + list(train.DEFAULTS)
     for name, value in overrides.items():
         side, _, bare = name.rpartition(".")
         hits = [

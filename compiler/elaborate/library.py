@@ -293,8 +293,8 @@ class Library:
         return unit.visible() + list(standard_index())
 
 
-def train_block(unit: Unit, model: syntax.Model) -> syntax.Train | None:
-    """The train block of a model: the one with its name, or the nameless one of a file with one model."""
+def train_blocks(unit: Unit, model: syntax.Model) -> list[syntax.Train]:
+    """The train blocks of a model, in their order: those with its name, or without one in a file with one model."""
     models = [d.name for d in unit.declarations.values() if isinstance(d, syntax.Model)]
     for block in unit.trains:
         if block.name is None and len(models) > 1:
@@ -316,13 +316,26 @@ def train_block(unit: Unit, model: syntax.Model) -> syntax.Train | None:
                 help=did_you_mean(block.name, models),
             )
     blocks = [block for block in unit.trains if block.name in (model.name, None)]
-    if len(blocks) > 1:
-        raise error(
-            "E0501",
-            f"`{model.name}` has {len(blocks)} train blocks: blocks that run one after another are not in this version",
-            blocks[1].span,
-            "the second block",
-            more=[(blocks[0].span, "the first")],
-            help="keep one block",
-        )
-    return blocks[0] if blocks else None
+    titled: dict[str, syntax.Train] = {}
+    for block in blocks:
+        if block.title is None:
+            continue
+        if not block.title.strip() or block.title.strip().isdigit():
+            raise error(
+                "E0501",
+                "a train block is called by words: numbers are the places of blocks",
+                block.title_span,
+                "this is " + ("a number" if block.title.strip() else "empty"),
+                help=f'`train {model.name} "head only" {{ ... }}`; without a title it is known by its place',
+            )
+        if block.title in titled:
+            raise error(
+                "E0501",
+                f'two train blocks of `{model.name}` are called "{block.title}"',
+                block.title_span,
+                "again here",
+                more=[(titled[block.title].title_span, "first here")],
+                help="`--only` could not tell them apart: rename one, or leave its title out",
+            )
+        titled[block.title] = block
+    return blocks

@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
 }
 LATER = {"ensemble": ("E0512", "train with several seeds: --seed 0, --seed 1, ...")}
 REPEATED = ("penalty", "clip", "load")
+GOES_ON = ("batch", "data", "validate", "seed", "columns")  # what a block has of the one before, unless it says so
 FAR = 2**31 - 1  # as files take it: `metadata.FAR` of the runtime
 
 
@@ -35,6 +36,8 @@ class Plan:
     """A train block read, before its gradients are made."""
 
     frame: Frame
+    settings: dict[str, Any] = field(default_factory=dict)
+    block: int = 0  # its place among those of the model
     minimizes: list[syntax.Minimize] = field(default_factory=list)
     penalties: list[syntax.Setting] = field(default_factory=list)
     clips: list[syntax.Setting] = field(default_factory=list)
@@ -42,10 +45,20 @@ class Plan:
     loads: list[loading.Request] = field(default_factory=list)
 
 
-def read(c: Context, block: syntax.Train, frame: Frame, overrides: Mapping[str, Any]) -> Plan:
-    """Reads a train block: its arguments and settings go to the module's settings."""
-    plan = Plan(frame)
-    settings = c.module.settings["train"]
+def read(
+    c: Context,
+    block: syntax.Train,
+    frame: Frame,
+    overrides: Mapping[str, Any],
+    settings: dict[str, Any],
+    before: Plan | None = None,
+) -> Plan:
+    """Reads a train block into `settings`, which hold its arguments. `before`: the block that runs before it, whose
+    data it goes on with."""
+    plan = Plan(frame, settings, 0 if before is None else before.block + 1)
+    settings.update(DEFAULTS)
+    if before is not None:
+        settings.update({name: before.settings[name] for name in GOES_ON})
     c.sums = turns.reported(block)
     for statement in block.body:
         try:
@@ -95,13 +108,21 @@ def _setting(
         if statement.on is not None and name == "clip":
             raise error("E0505", "`clip:` sees the whole gradient: it takes no `on`", statement.on.span, "here")
         if name == "load":
+            if plan.block:
+                raise error(
+                    "E0527",
+                    "`load:` belongs in the first train block",
+                    statement.span,
+                    "this block goes on from where the last ended",
+                    help="what is loaded is what the parameters start from",
+                )
             plan.loads.append(loading.request(c, plan.frame, statement))
             settings.setdefault("load", []).append(_text(statement))
         else:
             (plan.penalties if name == "penalty" else plan.clips).append(statement)
         return
-    if name not in DEFAULTS:
-        known = [*DEFAULTS, *REPEATED]
+    if name not in DEFAULTS and name != "keep":
+        known = [*DEFAULTS, *REPEATED, "keep"]
         raise error(
             "E0506",
             f"there is no setting `{name}`",
@@ -112,6 +133,14 @@ def _setting(
         )
     if statement.on is not None:
         raise error("E0505", f"`{name}:` takes no `on`", statement.on.span, "here")
+    if name == "seed" and plan.block:
+        raise error(
+            "E0527",
+            "`seed:` belongs in the first train block",
+            statement.span,
+            "this block goes on from where the last ended",
+            help="one seed makes the start values, the order of rows and all draws",
+        )
     if name in overrides:
         return
     if name == "columns":
@@ -120,6 +149,18 @@ def _setting(
         settings[name] = _columns(c, expressions.evaluate(c, plan.frame, value), value.span, entries)
     elif name == "stop":
         settings[name] = _patience(c, plan.frame, statement.value)
+    elif name == "keep":
+        if not (isinstance(statement.value, syntax.Name) and statement.value.name == "optimizer"):
+            raise error("E0507", "`keep:` takes `optimizer`", statement.value.span, "found something else")
+        if not plan.block:
+            raise error(
+                "E0527",
+                "`keep:` belongs in a later train block",
+                statement.span,
+                "there is no optimizer yet",
+                help="`keep: optimizer` goes on with the optimizer state of the block before",
+            )
+        settings["keep"] = "optimizer"
     elif name == "batch" and isinstance(statement.value, syntax.Name) and statement.value.name == "all":
         settings[name] = "all"
     else:

@@ -10,8 +10,8 @@ moment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..diagnostics import error
@@ -31,6 +31,7 @@ class Pass:
     """The statements that make one update."""
 
     turn: Turn
+    objective: str
     statements: list[syntax.Minimize] = field(default_factory=list)
 
 
@@ -50,11 +51,14 @@ def passes(c: Context, plan: Plan) -> list[Pass]:
     """The passes of a train block, in the order of the text. E0510, E0514."""
     found: list[Pass] = []
     for statement in plan.minimizes:
+        name = objective_name(statement)
         every = _count(c, plan.frame, statement.every, "every")
-        turn = Turn(objective_name(statement), every or 1, _count(c, plan.frame, statement.start, "from") or every or 1)
+        turn = Turn(name, every or 1, _count(c, plan.frame, statement.start, "from") or every or 1, plan.block)
         if not found or found[-1].turn != turn:
-            found.append(Pass(turn))
+            found.append(Pass(turn, name))
         found[-1].statements.append(statement)
+    if len(found) == 1:  # one that is alone is reported as `loss`, with its terms beside it
+        found[0].turn = replace(found[0].turn, loss="loss")
     alone = found[0].statements[0]
     if len(found) == 1 and alone.every is not None:
         raise error(
@@ -105,4 +109,22 @@ def moves(c: Context, layers: Mapping[str, Node], losses: Sequence[Node]) -> lis
     for path, node in layers.items():
         if not any(path in moved for moved in found):
             found[0][path] = node
+    return found
+
+
+def begun(c: Context, known: Container[str]) -> dict[str, str]:
+    """The optimizer states, but the `known` ones, that begin as a parameter is when their train block does, with that
+    parameter. E0528 for one that begins as something else made of parameters, which only the first block can have."""
+    found = {}
+    for path, (node, span) in c.made_of.items():
+        if path not in known and c.module.variables[path].kind == "optimizer":
+            if node.op.name != "variable":
+                raise error(
+                    "E0528",
+                    f"in a later train block `{path}` cannot begin as it does in the first",
+                    span,
+                    "computed from a parameter",
+                    help="a state of an optimizer begins as a constant or as theta itself: `state slow = theta`",
+                )
+            found[path] = node.attrs["path"]
     return found

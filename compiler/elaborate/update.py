@@ -20,8 +20,9 @@ from .train import Plan
 from .values import Argument, Declared, Objective, Partial, Parts, Tensor, Updater, Value, kind
 
 
-def update(c: Context, plan: Plan, objective_of: Any) -> None:
-    """Gradients, penalties, clips, optimizers: sets the root `next/PATH` of every variable that moves."""
+def update(c: Context, plan: Plan, objective_of: Any, several: bool = False) -> None:
+    """Gradients, penalties, clips, optimizers: sets the root `next/PATH` of every variable that moves. `several`: the
+    model has other train blocks."""
     if not plan.minimizes:
         raise error(
             "E0509",
@@ -33,19 +34,21 @@ def update(c: Context, plan: Plan, objective_of: Any) -> None:
     frozen = _frozen(c, plan)
     known = [path for path, v in c.module.variables.items() if v.kind == "parameter"]
     passes = turns.passes(c, plan)
-    if len(passes) == 1:
+    if len(passes) == 1 and not several:
         c.graph.outputs.update(_pass(c, plan, passes[0], objective_of, known, frozen))
         return
-    c.module.turns = [each.turn for each in passes]
+    first = len(c.module.turns)
+    c.module.turns += [each.turn for each in passes]
     layers, losses = c.moving, []
-    for number, each in enumerate(passes):
-        losses.append(objective_of(each.turn.loss, each.statements[0].objective.span))
+    for number, each in enumerate(passes, first):
+        losses.append(objective_of(each.objective, each.statements[0].objective.span))
         c.moving = {}
-        moved = _pass(c, plan, each, objective_of, known, frozen, number)
+        moved = _pass(c, plan, each, objective_of, known, frozen, number, len(passes) > 1)
         moved |= {f"next/{path}": node for path, node in c.moving.items()}
         c.graph.outputs.update({c.module.turn(number) + root: node for root, node in moved.items()})
-    for number, moves in enumerate(turns.moves(c, layers, losses)):
-        c.graph.outputs.update({f"{c.module.turn(number)}next/{path}": node for path, node in moves.items()})
+    moves = turns.moves(c, layers, losses) if len(passes) > 1 else [layers]
+    for number, states in enumerate(moves, first):
+        c.graph.outputs.update({f"{c.module.turn(number)}next/{path}": node for path, node in states.items()})
     c.moving = {}
 
 
@@ -57,10 +60,12 @@ def _pass(
     known: list[str],
     frozen: Mapping[str, syntax.Freeze],
     number: int = 0,
+    others: bool = False,
 ) -> dict[str, Node]:
-    """One update, of one loss: the roots `next/PATH` of the parameters that it trains. `number`: of the pass."""
+    """One update, of one loss: the roots `next/PATH` of the parameters that it trains. `number`: of the pass;
+    `others`: other losses take turns with it."""
     first = each.statements[0]
-    objective: Node = objective_of(each.turn.loss, first.objective.span)
+    objective: Node = objective_of(each.objective, first.objective.span)
     c.functions = {
         **{name: Objective(node) for name, node in c.module.names.items() if node.dtype == "float"},
         "loss": Objective(),
@@ -69,11 +74,11 @@ def _pass(
         groups = _groups(c, plan, each.statements, known, frozen)
     trained = [path for group in groups for path in group[1]]
     open_ = not any(m.over for m in each.statements)
-    if c.module.turns and open_:  # a penalty alone is no reason to train what another pass does
+    if others and open_:  # a penalty alone is no reason to train what another pass does
         trained = [path for path in trained if path in _reached(c, objective)] or trained
     for setting in plan.penalties:
         with c.at(plan.frame, setting.span):
-            everywhere = trained if not c.module.turns else [path for path in known if path not in frozen]
+            everywhere = trained if not others else [path for path in known if path not in frozen]
             objective = _penalized(c, plan.frame, setting, objective, trained, everywhere, frozen)
     reached = _reached(c, objective)
     untouched = [path for path in trained if path not in reached]

@@ -49,9 +49,19 @@ class Variable:
 class Turn:
     """One of several losses that take turns: a pass of its own, in iterations `first`, `first + every`, ..."""
 
-    loss: str  # what is minimized, and the figure that the pass reports first
+    loss: str  # the figure that the pass reports first: what is minimized, or `loss` where that is the only one
     every: int = 1
     first: int = 1
+    block: int = 0  # of the train blocks, which run one after another
+
+
+@dataclass(frozen=True)
+class Block:
+    """One of several train blocks, which run one after another."""
+
+    title: str | None
+    settings: dict[str, Any]
+    starts: dict[str, str]  # optimizer state that begins as a parameter is when the block does, by their paths
 
 
 @dataclass
@@ -73,7 +83,8 @@ class Module:
     supports: dict[str, dict[Support, Support]] = field(default_factory=dict)  # of data: what asks, by what is asked
     loaded: dict[str, Callable[[], Array]] = field(default_factory=dict)  # start values that another file holds
     names: dict[str, Node] = field(default_factory=dict)  # what the model's text calls its values, before any pass
-    turns: list[Turn] = field(default_factory=list)  # of losses that take turns; empty for a single one
+    turns: list[Turn] = field(default_factory=list)  # of several losses or train blocks; empty for a single one
+    blocks: list[Block] = field(default_factory=list)  # of several train blocks; empty for a single one
     batch: str | None = None  # the dimension that counts rows
     trains: bool = False
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # "model" and "train", as in the file
@@ -99,6 +110,11 @@ class Module:
     def turn(self, number: int) -> str:
         """What the roots of a pass begin with, where losses take turns."""
         return f"turn/{number}/" if number else ""
+
+    def later(self) -> list[str]:
+        """The losses of all passes but the first of each train block."""
+        turns = self.turns
+        return [turn.loss for before, turn in zip(turns, turns[1:], strict=False) if turn.block == before.block]
 
     def drawn(self) -> list[Node]:
         """The inputs that are drawn where no data are fed."""

@@ -36,7 +36,16 @@ def metadata(module: Module, precision: str) -> dict[str, str]:
     if module.trains:
         props["dlc.evaluate"] = _json(evaluation(module))
     if module.turns:
-        props["dlc.turns"] = _json([asdict(turn) for turn in module.turns])
+        shown = [{name: value for name, value in asdict(turn).items() if name != "block"} for turn in module.turns]
+        props["dlc.turns"] = _json(shown)
+    if module.blocks:
+        passes = [sum(turn.block == number for turn in module.turns) for number in range(len(module.blocks))]
+        props["dlc.blocks"] = _json(
+            [
+                {"title": block.title, "passes": count, "train": block.settings, "starts": block.starts}
+                for block, count in zip(module.blocks, passes, strict=True)
+            ]
+        )
     return props
 
 

@@ -93,15 +93,18 @@ def _start_roots(module: Module, owned: Mapping[str, int | None], turn: int) -> 
 def step_roots(module: Module, turn: int = 0) -> dict[str, Node]:
     """The outputs of `algorithm` by name, in the order of the format."""
     outputs = module.graph.outputs
-    later = [each.loss for each in module.turns[1:]]
-    names = [each.loss for each in module.turns[turn : turn + 1]]
-    if not turn:
-        figures = [name for name in ("loss", *module.terms, *module.metrics) if name not in (*names, *later)]
-        names += figures
+    names = ["loss", *module.terms, *module.metrics]
+    if module.turns:  # the first of a block gives all figures but those of the others
+        mine = module.turns[turn]
+        block = [each.loss for each in module.turns if each.block == mine.block]
+        leads = module.turns[turn - 1].block != mine.block if turn else True
+        rest = [name for name in names[1:] if name not in block] if leads else []
+        names = [mine.loss, *rest]
     roots = {name: outputs[root] for name in names if (root := name if name == "loss" else f"metric/{name}") in outputs}
     roots.update({f"next/{path}": node for path, node in _next(module, turn).items()})
     if turn:
-        return roots
+        parts = [f"{epoch.PART}{k}" for k in range(len(module.epoch_reduces))] if leads else []
+        return roots | {name: outputs[name] for name in parts}
     names = [f"evaluate/part/{k}" for k in range(len(module.reduces))]
     names += [name for name in outputs if name.startswith("evaluate/value/")]
     names += [f"{epoch.PART}{k}" for k in range(len(module.epoch_reduces))]

@@ -459,11 +459,13 @@ class Builder:
         return s.Derivative(*self._head(c), c[2].items, statements)
 
     def train(self, c: list[Any]) -> s.Train:
-        word, name, configuration, body = c
+        word, name, title, configuration, body = c
         return s.Train(
             self._span(c),
             None if name is None else self._name(name),
             self._at(word if name is None else name),
+            None if title is None else self._unescape(title),
+            self._at(title or name or word),
             configuration.items if configuration else (),
             body.statements,
         )

@@ -439,6 +439,8 @@ class Train:
     span: Span
     name: str | None
     name_span: Span
+    title: str | None
+    title_span: Span
     configuration: tuple[Parameter, ...]
     body: tuple[Statement, ...]
 
