@@ -65,10 +65,10 @@ def _kept(values: State, old: Part, new: Part) -> None:
     held = {_bare(tensor): values.name(old.index, tensor) for tensor in old.updates}
     for tensor in new.updates:
         name, source = values.name(new.index, tensor), held.get(_bare(tensor))
-        owned = name is not None and values.slots[name].part == new.index
-        if owned and name is not None and source is not None and name != source:
-            if values.slots[name].shape == values.slots[source].shape:
-                values.write(name, values.read(source))
+        if name is None or source is None or values.slots[name].part != new.index:
+            continue  # a parameter or a state of a layer is what it is
+        if values.slots[name].shape == values.slots[source].shape:
+            values.write(name, values.read(source))
 
 
 def _bare(tensor: str) -> str:

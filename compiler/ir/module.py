@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from dlc.runtime.support import Support
@@ -113,8 +114,7 @@ class Module:
 
     def later(self) -> list[str]:
         """The losses of all passes but the first of each train block."""
-        turns = self.turns
-        return [turn.loss for before, turn in zip(turns, turns[1:], strict=False) if turn.block == before.block]
+        return [turn.loss for before, turn in pairwise(self.turns) if turn.block == before.block]
 
     def drawn(self) -> list[Node]:
         """The inputs that are drawn where no data are fed."""
