@@ -96,7 +96,7 @@ def test_a_page_is_one_file_that_loads_nothing(tmp_path: Path) -> None:
 
 def test_a_page_has_each_layer_its_line_and_its_formula() -> None:
     data = data_of(page_of("digits", SPECS))
-    assert set(data["views"]) == {"forward", "backward", "update"}
+    assert set(data["views"]) == {"forward", "backward", "update", "step"}
     forward = {item["id"]: item for item in data["views"]["forward"]["groups"]}
     assert forward["dense"]["text"] == ["dense(128)", "8,320 parameters"] and forward["dense"]["at"] == [6]
     assert "x W + b" in forward["dense"]["formula"] and forward["relu"]["formula"] == ["maximum(x, 0)"]
@@ -132,6 +132,26 @@ def test_nothing_in_a_page_is_taken_for_markup(tmp_path: Path) -> None:
     assert "hurt(" not in re.sub(r'<script type="application/json" id="data">[^<>&]*</script>', "", outside).replace(
         "&lt;img src=x onerror=hurt(0)&gt;&amp;amp;.dl", ""
     )
+
+
+def test_a_page_opens_with_the_view_that_was_asked_for(tmp_path: Path) -> None:
+    words = ["graph", str(SPECS / "digits.dl"), "-o", str(tmp_path / "a.html")]
+    assert main([*words, "--view", "step", "--depth", "1"]) == 0
+    data = data_of((tmp_path / "a.html").read_text("utf-8"))
+    assert (data["view"], data["depth"]) == ("step", 1)
+    assert main([*words[:-1], str(tmp_path / "b.html"), "--only", "dense"]) == 2
+    plain = tmp_path / "m.dl"
+    plain.write_text("model m { input x: float[batch, 2]\n output y = 2 * x }")
+    assert main(["graph", str(plain), "-o", str(tmp_path / "b.html"), "--view", "step"]) == 2
+    assert not (tmp_path / "b.html").exists()
+
+
+def test_losses_that_take_turns_are_losses() -> None:
+    leaves = data_of(page_of("gan", SPECS))["views"]["forward"]["leaves"]
+    assert {tuple(leaf["text"]) for leaf in leaves if leaf["look"] == "loss"} == {
+        ("loss critic_loss",),
+        ("loss generator_loss",),
+    }
 
 
 def test_a_notebook_shows_the_page() -> None:
@@ -198,6 +218,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {}
     for name, source in {
         **{n: BENCHMARKS / f"{n}.dl" for n in ("gpt", "resnet20", "lstm", "deep_residual")},
+        "gan": SPECS / "gan.dl",
         "digits": SPECS / "digits.dl",
         "vae": vae,
     }.items():
@@ -207,12 +228,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name", ["digits", "gpt", "resnet20", "lstm", "deep_residual", "vae"])
+@pytest.mark.parametrize("name", ["digits", "gpt", "resnet20", "lstm", "deep_residual", "vae", "gan"])
 def test_each_model_opens_whole_and_legible(chromium: Any, files: dict[str, Path], name: str) -> None:
     opened = Opened(chromium, files[name])
     paint = opened.tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     assert paint < 2000
-    for view in opened.tab.eval_on_selector_all(".views button", "all => all.map(b => b.dataset.view)"):
+    views = opened.tab.eval_on_selector_all(".views button", "all => all.map(b => b.dataset.view)")
+    assert views == ["forward", "backward", "update", "step", "predict"]
+    for view in views:
         opened.tab.click(f'.views button[data-view="{view}"]')
         frame = opened.tab.evaluate("(({width, height}) => [width, height])(view.getBoundingClientRect())")
         whole = opened.tab.evaluate("(b => [b.width * at.k, b.height * at.k])(extent())")
@@ -237,6 +260,15 @@ def test_a_click_opens_a_layer_and_another_closes_it(chromium: Any, files: dict[
     assert sorted(opened.shown()) == sorted(before)
     opened.tab.keyboard.press("Enter")
     assert "gelu" in opened.shown()
+    opened.done()
+
+
+@pytest.mark.browser
+def test_a_prediction_dims_what_it_does_not_run(chromium: Any, files: dict[str, Path]) -> None:
+    opened = Opened(chromium, files["digits"])
+    opened.tab.click('.views button[data-view="predict"]')
+    dim = opened.tab.eval_on_selector_all("#scene .node.dim", LABELS)
+    assert sorted(dim) == ["accuracy", "categorical", "dropout(0.2)", "loss", "metric accuracy", "y, int[batch]"]
     opened.done()
 
 

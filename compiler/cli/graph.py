@@ -46,7 +46,7 @@ def graph(
     target = out or Path(f"{spec.stem}.svg")
     kind_of(target)
     if target.suffix.lower() == ".html":
-        _page(compilation, spec, output, target)
+        _page(compilation, spec, output, target, view, levels, only)
         return
     stage = "graph" if view in WRITTEN_VIEWS else "optimized" if view == "predict" else "gradient"
     picture = draw(compilation.module(spec, output, stage), view, levels, only)
@@ -58,15 +58,26 @@ def graph(
         report.note(f"{target}: {picture.number_of_nodes():,} boxes")
 
 
-def _page(compilation: Compilation, spec: Path, output: Output, target: Path) -> None:
-    """Writes a page of all views: of the model as it is written, and once more with its derivatives."""
+def _page(
+    compilation: Compilation, spec: Path, output: Output, target: Path, view: str, depth: int | None, only: str | None
+) -> None:
+    """Writes a page of all views, which opens with that one: of the model as it is written, and once more with its
+    derivatives."""
     from ..view.page import page
+    from ..view.picture import TRAINING, WRITTEN_VIEWS
 
+    if only is not None:
+        raise Error(
+            "E0790", "`--only` is for pictures: a page has the whole model", help="search in it, or -o NAME.svg"
+        )
     written = compilation.module(spec, output)
+    if view in TRAINING and not written.trains:
+        help = "--view forward or --view predict"
+        raise Error("E0509", f"there is no {view} to draw: the spec has no train block", help=help)
     derived = None
     if written.trains:
         derived = compilation.module(spec, output, "gradient", quiet=True)
-    text = page(written, derived)
+    text = page(written, derived, "forward" if view in WRITTEN_VIEWS else view, 99 if depth is None else depth)
     write(target, text)
     if output.json:
         report.say(json.dumps({"file": str(target), "bytes": len(text.encode())}))

@@ -86,7 +86,8 @@ def _names(statement: syntax.Statement) -> set[str]:
 
 def draw(c: Context, frame: Frame, value: Distributed, like: Tensor, span: Span, *, typed: bool = True) -> Tensor:
     """A draw from a distribution, of the shape of `like` and, where that is declared (`typed`), of its type."""
-    drawn = equation(c, frame, value, "draw", span, Argument(None, like, span))
+    with c.within("call", f"draw {value.declaration.name}", span):
+        drawn = equation(c, frame, value, "draw", span, Argument(None, like, span))
     node = to_node(c, drawn, like.node.dtype if typed else None)
     if node is None:
         raise error("E0301", "a draw must be a tensor", span, f"this is {kind(drawn)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -20,15 +20,17 @@ LONGEST = 240  # characters of a formula
 
 
 class Outline:
-    """The groups and leaves of a view, numbered: groups first. `written` is what the page reads."""
+    """The groups and leaves of a view, numbered: groups first. `written` is what the page reads. `runs`: what a
+    prediction needs."""
 
-    def __init__(self, picture: Picture, names: Mapping[Node, str]) -> None:
+    def __init__(self, picture: Picture, names: Mapping[Node, str], runs: Collection[Node] = ()) -> None:
         self.picture, self.repeats = merged(picture)
-        self.names = names
+        self.names, self.runs = names, runs
         self.members: dict[Path, list[Box]] = {}
         self.above: dict[Path, Path | None] = {}
         self.leaf: dict[Box, Path | None] = {}  # the group that it stands in
         self.times: dict[Path | Box, int] = {}
+        self.alone: set[Box] = set()  # all of an operation's call
         for box in self.picture:
             self._place(box)
         self._count()
@@ -49,6 +51,7 @@ class Outline:
         for path, members in list(self.members.items()):
             if path[-1].kind == "operation" and len(members) == 1 and self.leaf[members[0]] == path:
                 self.leaf[members[0]] = self.above[path]
+                self.alone.add(members[0])
                 del self.members[path], self.above[path]
         for path in sorted(self.repeats.times, key=len, reverse=True):
             inside: list[Path | Box] = [p for p, above in self.above.items() if above == path]
@@ -116,13 +119,15 @@ class Outline:
         above = self.leaf[box]
         path = box.path
         lines = list(box.text)
-        if path and path[-1].kind == "operation" and path[-1].name.startswith("["):
+        if box in self.alone and path[-1].name.startswith("["):
             lines = [path[-1].name]
         times = self.times.get(box, 1)
         if times > 1:
             lines[0] += f" × {times:,}"
         found = {"up": -1 if above is None else number[above], "look": look(box), "text": lines, "side": box.side}
         found |= {"at": list(box.at), "tip": box.tip}
+        if box.node in self.runs and (box.kind != "result" or box.tip.startswith("output ")):
+            found["runs"] = 1
         if box.kind == "gradient" or box.kind not in LEAVES:
             found["formula"] = self._formulas([box])
         return found
@@ -177,6 +182,9 @@ class Outline:
     def _starts(self, number: Mapping[Path | Box, int]) -> list[list[int]]:
         """An arrow from the loss to the derivative of what makes it."""
         derived: dict[tuple[Any, ...], Box] = {}
+        for box in self.picture:  # the first that reads no derivative, if there is one
+            if box.side == "backward" and all(source.side != "backward" for source in self.picture.predecessors(box)):
+                derived.setdefault(_outermost(box), box)
         for box in self.picture:
             if box.side == "backward":
                 derived.setdefault(_outermost(box), box)

@@ -20,7 +20,7 @@ from .box import Box, Picture
 from .fold import opened
 from .looks import LEGEND
 from .outline import Outline
-from .picture import primitives
+from .picture import TRAINING, primitives
 
 KINDS = ("forward", "backward", "update", "kept", "serving", "next")  # of arrows
 COLOURS = {
@@ -68,16 +68,19 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def page(written: Module, derived: Module | None) -> str:
-    """The page of a model. `written`: as its text says it; `derived`: the same, differentiated, where it trains."""
+def page(written: Module, derived: Module | None, view: str = "forward", depth: int = 0) -> str:
+    """The page of a model. `written`: as its text says it; `derived`: the same, differentiated, where it trains. It
+    opens with that view, and so many levels of it open."""
     pictures = {"forward": primitives(written, "forward")}
     if derived is not None and derived.trains:
-        pictures |= {view: primitives(derived, view) for view in ("backward", "update")}
+        pictures |= {each: primitives(derived, each) for each in TRAINING}
     names = {node: name for name, node in written.names.items()}
-    outlines = {view: Outline(picture, names) for view, picture in pictures.items()}
-    views = {view: outline.written() for view, outline in outlines.items()}
+    runs = set(written.graph.order(written.roots("output/").values()))
+    outlines = {each: Outline(drawn, names, runs if each == "forward" else ()) for each, drawn in pictures.items()}
+    views = {each: outline.written() for each, outline in outlines.items()}
     name, text = next(iter(written.sources.items()), ("", ""))
-    data = {"title": written.name, "views": views, "lines": text.split("\n"), "legend": LEGEND}
+    data: dict[str, Any] = {"title": written.name, "views": views, "lines": text.split("\n"), "legend": LEGEND}
+    data |= {"view": view, "depth": depth}
     scripts = {"dagre": _asset("dagre.min.js"), "js": _asset("page.js")}
     css = _asset("page.css")
     return _PAGE.format(
@@ -125,7 +128,7 @@ def _head(kind: str) -> str:
 
 def _summary(outlines: Mapping[str, Outline], module: Module) -> str:
     """What goes in and comes out, what is learned and by which layer most, where the loss is, what flows back."""
-    shown = {view: opened(o.picture, o.repeats, 0) for view, o in outlines.items() if view != "update"}
+    shown = {view: opened(o.picture, o.repeats, 0) for view, o in outlines.items() if view in ("forward", "backward")}
     rows = _rows(shown["forward"], shown.get("backward"), module)
     return "<dl>" + "".join(f"<dt>{escape(term)}</dt><dd>{escape(said)}</dd>" for term, said in rows.items()) + "</dl>"
 
@@ -162,10 +165,14 @@ def _rows(forward: Picture, backward: Picture | None, module: Module) -> Mapping
     if layers:
         most = max(layers, key=holds)
         rows["most of it"] = f"{most.text[0]}: {holds(most):,}"
-    for loss in (box for box in forward if box.kind == "loss"):
+    losses = [box for box in forward if box.kind == "loss"]
+    for loss in losses:
         made = [" ".join(source.text) for source in forward.predecessors(loss)]
         of = [end.text[0] for source in forward.predecessors(loss) for end in forward.predecessors(source)]
-        rows["loss"] = ", ".join(made) + (f" of {', '.join(dict.fromkeys(of))}" if of else "")
+        said = ", ".join(made) + (f" of {', '.join(dict.fromkeys(of))}" if of else "")
+        rows["loss"] = (
+            said if len(losses) == 1 else "; ".join(filter(None, (rows.get("loss"), f"{loss.lines[0]}: {said}")))
+        )
     if backward is not None:
         first = next((box for box in _down(backward) if box.kind == "layer"), None)
         back = next((b for b in backward if b.side == "backward" and first and b.partner == first.partner), None)

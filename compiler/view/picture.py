@@ -127,6 +127,8 @@ class _Drawing:
             for name, node in module.graph.marks.items():
                 if _plain(name).startswith("gradient/"):
                     self.gradients.setdefault(node, []).append(_plain(name).removeprefix("gradient/"))
+        self.sides: dict[Node, str] = {}
+        self.figures = set(self._needed(module.roots("loss", "metric/").values()) if view in TRAINING else ())
 
     def run(self) -> Picture:
         roots = self._roots()
@@ -136,11 +138,13 @@ class _Drawing:
         shown: dict[Node, list[str]] = {}
         for name, node in roots.items():
             if not _plain(name).startswith(("next/", "gradient/")):
-                shown.setdefault(node, []).append(name.replace("/", " "))
+                term = name.removeprefix("metric/") in self.module.terms
+                shown.setdefault(node, []).append(name.replace("metric/", "loss ") if term else name.replace("/", " "))
         order = self._needed(roots.values())
         learning = [node for name, node in roots.items() if not name.startswith("output/")]
         self.learning = set(self._needed(learning)) if learning else set(order)
         for node in order:
+            self._side(node)
             if self._counts(node) or (node.op.name not in MOVING and all(s in self.fixed for s in node.inputs)):
                 self.fixed.add(node)
             if not written(node) and not hidden(node):
@@ -203,13 +207,21 @@ class _Drawing:
         return self._chain(place)
 
     def _side(self, node: Node) -> str:
-        """Of a training step: the model, its derivatives or the update."""
-        if self.view in WRITTEN_VIEWS or self.view == "predict" or not node.derived:
-            return "forward"
-        chain = self._chain(node.place)
-        if chain and chain[0].kind == "part":
-            return "update"
-        return "forward" if node.op.name in MOVING else "backward"
+        """Of a training step: the model, its derivatives or the update. What the loss needs is of the model; what
+        else reads a derivative is one."""
+        if node not in self.sides:
+            chain = self._chain(node.place)
+            if node in self.figures or self.view in WRITTEN_VIEWS or self.view == "predict":
+                side = "forward"
+            elif node.derived and chain and chain[0].kind == "part":
+                side = "update"
+            elif node.op.name in MOVING:
+                side = "forward"
+            else:
+                behind = any(self.sides.get(source) == "backward" for source in node.inputs)
+                side = "backward" if node.derived or behind else "forward"
+            self.sides[node] = side
+        return self.sides[node]
 
     # --- boxes and arrows
 
@@ -387,7 +399,7 @@ class _Drawing:
 
     def _result(self, node: Node, titles: Sequence[str]) -> None:
         node = _seen(node)
-        kind = "loss" if "loss" in titles else "result"
+        kind = "loss" if any(title.partition(" ")[0] == "loss" for title in titles) else "result"
         lines = (*titles, str(node.type)) if node.rank else tuple(titles)
         box = Box(kind, lines, (), ", ".join(titles), at=_at(node), node=node)
         self.picture.add_node(box)

@@ -6,7 +6,7 @@ const svgns = "http://www.w3.org/2000/svg";
 const view = byId("view"), svg = byId("svg"), scene = byId("scene");
 const ruler = document.createElement("canvas").getContext("2d");
 const SIDES = ["forward", "backward", "update"], ACROSS = 70;
-let name = Object.keys(data.views)[0], now = null, picked = null, hits = [], at = { x: 0, y: 0, k: 1 };
+let name = data.view, now = null, picked = null, hits = [], at = { x: 0, y: 0, k: 1 };
 
 function make(tag, attributes = {}, text) {
   const made = document.createElementNS(svgns, tag);
@@ -49,6 +49,8 @@ class View {
   }
 }
 const views = Object.fromEntries(Object.entries(data.views).map(([key, given]) => [key, new View(given)]));
+views.predict = views.forward;  // of the same picture, what a prediction runs
+const runs = i => now.items[i].runs || now.items[i].inside.some(runs);
 
 // --- where everything stands
 
@@ -141,7 +143,11 @@ function curve(points) {
   return points.length === 2 ? d + `L${points[1].x} ${points[1].y}` : d;
 }
 
-function across(a, b) {
+function across(a, b, down) {
+  if (down) {  // into the update from above, past what stands beside
+    const x = a.x + a.width, y = a.y + a.height / 2, to = b.x + b.width / 2;
+    return `M${x} ${y}C${x + 60} ${y} ${to} ${Math.min(y, b.y) - 30} ${to} ${b.y}`;
+  }
   const right = a.x + a.width / 2 < b.x + b.width / 2;
   const x1 = right ? a.x + a.width : a.x, x2 = right ? b.x : b.x + b.width, y1 = a.y + a.height / 2, y2 = b.y + b.height / 2;
   const bend = Math.max(30, Math.abs(x2 - x1) / 2) * (right ? 1 : -1);
@@ -159,7 +165,7 @@ function drawArrow(arrow) {
   const sides = now.items[arrow.from].side + ">" + now.items[arrow.to].side;
   const kind = arrow.next ? "next" : arrow.starts ? "backward" : arrow.serving ? "serving" : sides === "forward>backward" ? "kept"
     : sides === "forward>forward" ? "forward" : sides === "forward>update" ? "kept" : sides.endsWith("update") ? "update" : "backward";
-  const path = make("path", { class: "edge " + kind, d: arrow.points ? curve(arrow.points) : arrow.next ? around(a, b) : across(a, b), "marker-end": `url(#head-${kind})` });
+  const path = make("path", { class: "edge " + kind, d: arrow.points ? curve(arrow.points) : arrow.next ? around(a, b) : across(a, b, kind === "update"), "marker-end": `url(#head-${kind})` });
   path.dataset.from = arrow.from; path.dataset.to = arrow.to;
   scene.append(path);
   if (arrow.label) scene.append(make("text", { class: "shape", x: arrow.label.x, y: arrow.label.y + 4, "text-anchor": "middle" }, arrow.shape));
@@ -201,10 +207,16 @@ function mark() {
     const i = +g.dataset.i;
     g.classList.toggle("on", i === shown);
     g.classList.toggle("hit", found.has(i));
-    g.classList.toggle("dim", hits.length > 0 && !found.has(i) && !placed.boxes.get(i).group);
+    const idle = name === "predict" && !runs(i);
+    g.classList.toggle("dim", idle || (hits.length > 0 && !found.has(i) && !placed.boxes.get(i).group));
     g.setAttribute("tabindex", i === (shown ?? [...placed.boxes.keys()][0]) ? 0 : -1);
   }
-  for (const path of scene.querySelectorAll(".edge")) path.classList.toggle("dim", hits.length > 0 || (shown !== null && shown >= 0 && picked !== null && +path.dataset.from !== shown && +path.dataset.to !== shown && path.classList.contains("kept")));
+  for (const path of scene.querySelectorAll(".edge")) {
+    const ends = [+path.dataset.from, +path.dataset.to];
+    const idle = name === "predict" && !path.classList.contains("serving") && !ends.every(runs);
+    const aside = shown !== null && path.classList.contains("kept") && !ends.includes(shown);
+    path.classList.toggle("dim", hits.length > 0 || idle || aside);
+  }
   for (const span of byId("text").children) span.classList.toggle("on", lines.has(+span.dataset.n));
 }
 
@@ -233,7 +245,8 @@ function place() { scene.setAttribute("transform", `translate(${at.x} ${at.y}) s
 function extent() {
   const list = [...placed.boxes.values()];
   const x = Math.min(...list.map(b => b.x)), y = Math.min(...list.map(b => b.y));
-  return { x, y, width: Math.max(...list.map(b => b.x + b.width)) - x, height: Math.max(...list.map(b => b.y + b.height)) - y };
+  const labels = placed.arrows.filter(arrow => arrow.label).map(arrow => arrow.label.x + 3.2 * arrow.shape.length);
+  return { x, y, width: Math.max(...list.map(b => b.x + b.width), ...labels) - x, height: Math.max(...list.map(b => b.y + b.height)) - y };
 }
 
 const scale = all => Math.min(1.25, (view.clientWidth - 40) / all.width, (view.clientHeight - 60) / all.height);
@@ -470,7 +483,8 @@ function show(which) {
   for (const made of document.querySelectorAll(".views button")) made.setAttribute("aria-pressed", String(made.dataset.view === which));
   const depth = byId("depth");
   depth.max = now.deepest;
-  depth.value = 0;
+  depth.value = Math.min(data.depth, now.deepest);
+  if (data.depth) now.level(data.depth);
   draw();
   about();
   fit();
@@ -518,7 +532,6 @@ for (const which of Object.keys(views)) {
   made.dataset.view = which;
   document.querySelector(".views").append(made);
 }
-if (Object.keys(views).length < 2) document.querySelector(".views").hidden = true;
-show(name);
+show(data.view);
 follow();
 new ResizeObserver(() => { if (picked === null) fit(); }).observe(view);
