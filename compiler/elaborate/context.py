@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ class Context:
         self.optimizers: dict[tuple[int, str], str] = {}  # of each pass and parameter, where losses take turns
         self.sums = True  # the sum of the losses is reported, as `loss`
         self.clipping: Clipping | None = None  # of the update that is being elaborated
-        self.functions: Mapping[str, Objective] = {}  # values of the model that an optimizer may be given, by name
+        self.functions: dict[str, Objective] = {}  # values of the model that an optimizer may be given, by name
         self.checking_outputs = False  # outputs are evaluated in the training pass too
 
     # --- variables

@@ -143,6 +143,7 @@ def _name(c: Context, frame: Frame, expr: syntax.Name) -> Value:
         if later := builtins.LATER.get(expr.name):
             raise error("E0244", f"`{expr.name}` is not in this version", expr.span, later[0], help=later[1])
         known = list(frame.names) + list(frame.dims) + c.library.known(frame.unit) + list(builtins.BUILTINS)
+        known += list(c.functions) if frame.kind in ("train", "configuration") else []
         raise scan.unfinished(c, expr) or error(
             "E0201",
             f"`{expr.name}` is not defined",

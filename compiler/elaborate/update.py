@@ -66,10 +66,9 @@ def _pass(
     `others`: other losses take turns with it."""
     first = each.statements[0]
     objective: Node = objective_of(each.objective, first.objective.span)
-    c.functions = {
-        **{name: Objective(node) for name, node in c.module.names.items() if node.dtype == "float"},
-        "loss": Objective(),
-    }
+    named = {**c.current.figures(), **c.current.outputs, **c.module.names}
+    c.functions = {name: Objective(node) for name, node in named.items() if node.dtype == "float"}
+    c.functions["loss"] = Objective()
     with c.within("part", "update", None):
         groups = _groups(c, plan, each.statements, known, frozen)
     trained = [path for group in groups for path in group[1]]
