@@ -1,4 +1,4 @@
-"""dlc: state a model in a small language, get one .onnx file that predicts and trains anywhere.
+"""dlc: state a model in a small language, get one .onnx file that predicts and trains on stock ONNX Runtime.
 
     program = dlc.compile("specs/digits.dl", hidden=256)
     program.save("digits.onnx")

@@ -46,9 +46,10 @@ def changes(file: CompiledFile, known: str, settings: str, spec: Path) -> list[s
 
 
 def _differing(file: CompiledFile, spec: Path) -> list[str]:
-    """The sources of a file that stand in the folder with another text, or not at all; none of an empty folder."""
+    """The sources of a file that stand in the folder with another text, or not at all; none where there is no folder.
+    Where a source of an unusual name was written depends on the build."""
     texts = file.sources.files
-    held = {name: spec.joinpath(*parts) for name, parts in sources.anyhow(texts).items()}
+    held = {name: spec.joinpath(*parts) for name, parts in sources.anyhow(texts).items() if sources.place(name)}
     if not spec.is_dir():
         return []
     return [name for name, path in held.items() if not _reads(path, texts[name])]

@@ -30,7 +30,7 @@ from onnx import ModelProto, numpy_helper
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "other-tools.md"
-SECONDS = 100
+SECONDS = 900  # of which tinygrad takes most, for a step of GPT
 UPDATES = 3
 MODELS = ("digits", "plain", "gpt", "lstm")
 WAYS = [(model, what) for model in MODELS for what in ("predict", "train")]

@@ -7,6 +7,7 @@ that was stopped after 6 of its 16 updates, its data, and the state and predicti
 
 from __future__ import annotations
 
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -15,7 +16,7 @@ import dlc
 import numpy as np
 import pytest
 from dlc.cli import main
-from dlc.runtime import Error, Trainer
+from dlc.runtime import CompiledFile, Error, Trainer, origin
 from dlc.runtime.checkpoint import VERSION, Checkpoint
 from hand_built import foreign
 from safetensors import safe_open
@@ -142,6 +143,18 @@ def test_another_program_is_taken_where_it_is_given(older: Path) -> None:
 def test_without_a_folder_of_sources_nothing_is_known_of_an_older_run(older: Path) -> None:
     shutil.rmtree(older / "run" / "spec")
     finished(older / "run", older)
+
+
+def test_a_source_of_an_unusual_name_says_nothing(tmp_path: Path) -> None:
+    """Each build writes those in a place of its own."""
+    (tmp_path / "spec").mkdir()
+    program = dlc.compile("model m {\n input x: float[batch]; output y = 2 * x }")
+    model = program.model_proto()
+    said = next(entry for entry in model.metadata_props if entry.key == "dlc.sources")
+    told = json.loads(said.value)
+    for name, notes in (("<text>", []), ("other.dl", ["the text of `other.dl` is different"])):
+        said.value = json.dumps({**told, "files": {name: "model m { }"}})
+        assert origin.changes(CompiledFile(model, "m.onnx", check=False), "", "{}", tmp_path / "spec") == notes
 
 
 def test_a_file_without_a_spec_is_known_by_its_graphs(tmp_path: Path) -> None:

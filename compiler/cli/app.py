@@ -38,7 +38,7 @@ COMMANDS = {
 def make_app() -> App:
     app = App(
         name="dlc",
-        help="State a model in a small language; get one .onnx file that predicts and trains anywhere.",
+        help="State a model in a small language; get one .onnx file that predicts and trains on stock ONNX Runtime.",
         version=__version__,
         help_format="plaintext",
         default_parameter=Parameter(negative=()),
