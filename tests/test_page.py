@@ -100,6 +100,9 @@ def test_a_page_has_each_layer_its_line_and_its_formula() -> None:
     forward = {item["id"]: item for item in data["views"]["forward"]["groups"]}
     assert forward["dense"]["text"] == ["dense(128)", "8,320 parameters"] and forward["dense"]["at"] == [6]
     assert "x W + b" in forward["dense"]["formula"] and forward["relu"]["formula"] == ["maximum(x, 0)"]
+    assert forward["dense[1]"]["formula"] == ["logits = x W + b"]
+    assert (forward["dense"]["work"], forward["dense[1]"]["work"]) == ("8,192 batch", "1,280 batch")
+    assert forward["relu"]["makes"] == "128 batch"
     assert data["lines"][5].strip().startswith("logits = x |> dense(hidden)")
     backward = {item["id"]: item for item in data["views"]["backward"]["groups"]}
     assert any(text.startswith("∂loss/∂b = ") for text in backward["backward:dense"]["formula"])
@@ -107,6 +110,9 @@ def test_a_page_has_each_layer_its_line_and_its_formula() -> None:
         count = len(view["groups"]) + len(view["leaves"])
         assert all(-1 <= item["up"] < len(view["groups"]) for item in [*view["groups"], *view["leaves"]])
         assert all(0 <= end < count for a, b, *_ in view["arrows"] for end in (a, b))
+    [blocks] = [item for item in data_of(page_of("gpt"))["views"]["forward"]["groups"] if item["id"] == "block[0]"]
+    dense = 128 * 128 * (3 + 1 + 4 + 4) * 128  # numbers of weights of a block, at 128 places
+    assert int(blocks["work"].split()[0].replace(",", "")) > 4 * dense
     assert len(data_of(page_of("deep_residual"))["views"]["forward"]["leaves"]) < 20
     plain = "model m { input x: float[batch, 2]\n output y = 2 * x }"
     assert set(data_of(made(Source("m.dl", plain), None))["views"]) == {"forward"}

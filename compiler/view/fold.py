@@ -192,7 +192,7 @@ class Repeats:
             if side == "backward":
                 name, lines = "", (f"∂ {lines[0]}",)
             return Box(kind, lines, path[:-1], f"{place.name}: {what}", name, side, at=at, of=place)
-        learned = sum(box.count * self._many(box.path[len(path) :], path) for box in members)
+        learned = sum(box.count * self.many(box.path[len(path) :], path) for box in members)
         lines = self.title(path)
         gradients = [line for box in members if box.kind == "gradient" for line in box.lines[:-1]]
         if path[0].name == "after the step":
@@ -204,7 +204,7 @@ class Repeats:
         kind = "serving" if serving else "layer" if learned else "plain"
         return Box(kind, lines, path[:-1], f"{place.name}: {what}", "", side, learned, at, of=place)
 
-    def _many(self, path: Path, above: Path) -> int:
+    def many(self, path: Path, above: Path) -> int:
         """How often a part of a place is repeated in it."""
         return prod(self.times.get((*above, *path[: i + 1]), 1) for i in range(len(path)))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import count
 from typing import Any
 
 from ..ir.graph import Node
 from ..ir.place import Place
+from ..ir.types import Size, product
 from .box import LEAVES, Box, Picture, last
 from .fold import Path, merged
 from .formula import of_value
@@ -104,7 +106,18 @@ class Outline:
             "side": box.side,
             "partner": ":".join(map(str, _outermost(members[0]))) if above is None else None,
             "formula": self._formulas(members),
+            **self._work(path, members),
         }
+
+    def _work(self, path: Path, members: Sequence[Box]) -> dict[str, str]:
+        """How many multiplications, divisions and elementary functions a place takes, and how many numbers it makes."""
+        work: Size = 0
+        made: Size = 0
+        for box in _of_one_pass(members):
+            if box.node is not None and box.kind not in LEAVES:
+                times = self.repeats.many(box.path[len(path) :], path) * self.times.get(path, 1)
+                work, made = work + box.node.op.cost(box.node) * times, made + product(box.node.shape) * times
+        return {name: _size(size) for name, size in (("work", work), ("makes", made)) if size != 0}
 
     def _id(self, path: Path) -> str:
         """A name for a link: the layer's path, and the calls in it."""
@@ -128,15 +141,17 @@ class Outline:
         found |= {"at": list(box.at), "tip": box.tip}
         if box.node in self.runs and (box.kind != "result" or box.tip.startswith("output ")):
             found["runs"] = 1
-        if box.kind == "gradient" or box.kind not in LEAVES:
+        if box.kind == "gradient":  # any other says itself what it does
             found["formula"] = self._formulas([box])
+        elif box.kind not in LEAVES:
+            found |= self._work(path, [box])
         return found
 
     # --- formulas
 
     def _formulas(self, members: Sequence[Box]) -> list[str]:
         """What the values that leave these boxes are, in terms of what enters them."""
-        operations = [box for box in members if box.node is not None and box.kind not in LEAVES]
+        operations = [box for box in _of_one_pass(members) if box.node is not None and box.kind not in LEAVES]
         if any(box.node is not None and box.node.op.name in UNWRITTEN for box in members):
             operations = []
         if not 0 < len(operations) <= LARGEST:
@@ -194,6 +209,17 @@ class Outline:
                 if _outermost(source) in derived and _outermost(source):
                     found.append([number[loss], number[derived[_outermost(source)]]])
         return found
+
+
+def _of_one_pass(members: Sequence[Box]) -> list[Box]:
+    """Those of training, where a layer has a second part that only an output needs."""
+    return [box for box in members if box.kind != "serving"] or list(members)
+
+
+def _size(size: Size) -> str:
+    """`8,192 batch`: a size as a page says it."""
+    text = str(size).replace(" * ", " ").replace("*", " ")
+    return re.sub(r"\d{4,}", lambda number: f"{int(number[0]):,}", text)
 
 
 def _outermost(box: Box) -> tuple[Any, ...]:

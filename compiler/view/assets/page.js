@@ -351,13 +351,19 @@ function about() {
   };
   const more = item.text.slice(1).join(", ");
   if (more) row("is", more);
-  for (const formula of item.formula || []) {
+  const codes = (item.formula || []).map(formula => {
     const code = document.createElement("code");
     code.textContent = formula;
-    row("formula", code);
-  }
-  const shown = now.closed(picked), ends = (which, other) => placed.arrows.filter(arrow => arrow[which] === shown).forEach(arrow =>
-    row(which === "to" ? "from" : "to", button(now.items[arrow[other]].text[0], () => pick(arrow[other])), arrow.shapes.length ? "  " + arrow.shapes.join(", ") : ""));
+    return code;
+  });
+  if (codes.length) row("formula", ...codes);
+  if (item.work) row("multiplies", `${item.work} times`);
+  if (item.makes) row("makes", `${item.makes} numbers`);
+  const shown = now.closed(picked), ends = (which, other) => {
+    const parts = placed.arrows.filter(arrow => arrow[which] === shown).flatMap(arrow => [document.createElement("br"),
+      button(now.items[arrow[other]].text[0], () => pick(arrow[other])), arrow.shapes.length ? "  " + arrow.shapes.join(", ") : ""]);
+    if (parts.length) row(which === "to" ? "from" : "to", ...parts.slice(1));
+  };
   if (shown === picked) { ends("to", "from"); ends("from", "to"); }
   if (item.at && item.at.length) row(item.at.length > 1 ? "lines" : "line", item.at.join(", "));
   if (now.isGroup(picked) && item.look !== "turn") path.append("  ", button(now.open.has(picked) ? "close" : "open", () => { toggle(picked); about(); }));
