@@ -54,7 +54,7 @@ def expression(form: str) -> str:
     name = form.partition("(")[0]
     if name in DENSITIES and form.endswith(")"):
         return f"log_density({form}, {DENSITIES[name]})"
-    return f"stack({form})" if name == "split" else form
+    return f"stack({form})" if name in ("split", "rfft") else form  # a list and a pair
 
 
 DATA = {

@@ -31,6 +31,7 @@ model m(n = 4) {{{{{INPUTS}
     target y: int[batch]
     target t: float[batch]{VALUES}
     head = dense(1)
+    state count: float = 0
     loss start = mean((prediction - t)^2) + mean(head(x)^2)
     {{line}}
     output o = prediction
@@ -42,7 +43,8 @@ train {{{{
 """
 # Words, commands, types and signs in the text of a message.
 PROSE = re.compile(
-    r"\w+|if training|param \w+|[\w/]+\.dl|dlc .*|--\w.*|std\..*|<-|\|>|\[.*\]|(float|int|bool)\[.*\]|power = 1"
+    r"\w+|if training|param \w+|[\w/]+\.dl|dlc .*|--\w.*|std\..*|<-|\|>|\[.*\]|(float|int|bool)\[.*\]|power = 1|\W+"
+    r'|else if|a if c else b|import "blocks.dl"'
 )
 SETTING = re.compile("(penalty|clip|epochs|batch|stop|validate|steps|seed|data):|freeze ")
 
@@ -64,7 +66,7 @@ def spec(above: str, form: str) -> str:
         place["minimize"] = form
     elif form.startswith("init "):
         place["init"] = form.removeprefix("init ")
-    elif form.startswith("fn "):
+    elif re.match("(fn|layer|import) ", form):
         place["above"] = form
     else:
         place["line"] += f"\n    {statement(form)}"
@@ -74,8 +76,10 @@ def spec(above: str, form: str) -> str:
 def statement(form: str) -> str:
     """A form as a statement of a model."""
     if re.match(r"(for|scan)\b", form):
-        return form + " { each = x }"
+        return form if form.endswith("}") else form + " { each = x }"
     if re.match(r"(loss|metric|output|input|target)\b|[\w, ]+ = |[^=<>]* ~ ", form):
+        return form
+    if re.match(r"if\b|\w+ <- ", form):
         return form
     return "made = " + form
 
@@ -83,7 +87,7 @@ def statement(form: str) -> str:
 def value(form: str) -> str | None:
     """The value of a form as an expression (`y ~ d` as it is: it makes a loss); None for a line of the train block, a
     declaration, or several names."""
-    if SETTING.match(form) or re.match(r"(minimize|init|fn|input|target|for|scan)\b", form):
+    if SETTING.match(form) or re.match(r"(minimize|init|fn|layer|import|input|target|for|scan|if)\b|\w+ <- ", form):
         return None
     if re.match(r"[\w, ]+ = ", form) and not form.startswith(("loss", "metric")):
         return None
@@ -112,7 +116,8 @@ def arguments() -> list[str]:
 
 
 def messages() -> Iterable[str]:
-    return [*foreign.NAMES.values(), *foreign.SETTINGS.values(), *foreign.TYPES.values(), *arguments()]
+    signs = [*foreign.WORDS.values(), *foreign.OPERATORS.values()]
+    return [*signs, *foreign.NAMES.values(), *foreign.SETTINGS.values(), *foreign.TYPES.values(), *arguments()]
 
 
 FORMS = sorted({form for said in messages() for form in forms(said)})

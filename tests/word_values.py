@@ -189,6 +189,7 @@ VALUES: dict[str, Of | tuple[str, Of]] = {
     "a - b * trunc(a / b)": lambda o: o.torch.fmod(o.a, o.b),
     "(a + b) / 2": lambda o: (o.a + o.b) / 2,
     "-a": lambda o: o.torch.neg(o.a),
+    "x^2": lambda o: o.torch.square(o.x),
     "x^3": lambda o: o.torch.pow(o.x, 3),
     "exp(x)": lambda o: o.torch.exp(o.x),
     "log(x)": unit(lambda o: o.torch.log(o.x)),
@@ -287,7 +288,7 @@ VALUES: dict[str, Of | tuple[str, Of]] = {
     "log_determinant(s)": lambda o: o.torch.linalg.slogdet(o.s).logabsdet,
     "triangular_solve(s, c)": lambda o: o.torch.linalg.solve_triangular(o.s.tril(), o.c, upper=False),
     "triangular_solve(s, c, lower = false)": lambda o: o.torch.linalg.solve_triangular(o.s.triu(), o.c, upper=True),
-    "rfft(x)": "a pair, compared as a function of the library",
+    "rfft(x)": lambda o: o.torch.stack([o.torch.fft.rfft(o.x).real, o.torch.fft.rfft(o.x).imag]),
     "irfft(q, k)": lambda o: o.torch.fft.irfft(o.torch.complex(o.q, o.k)),
     # distributions, by the logarithm of their density
     "normal(mean = 0, std = 1)": density("Normal", loc=0, scale=1),

@@ -30,35 +30,36 @@ OPERATORS = {
     "%>%": "write `|>`",
     "\\": "a line continues by itself after an operator and inside brackets",
     **{
-        f"{op}=": f"write `x = x {op} ...` for a name, `x <- x {op} ...` for a state"
-        for op in ("+", "-", "*", "/", "//", "%", "@", "^")
+        f"{op}=": f"write `x = x {op} 2` for a name, `count <- count {op} 2` for a state"
+        for op in ("+", "-", "*", "/", "//", "%", "^")
     },
-    "**=": "write `x = x^...`",
+    "@=": "write `x = x @ theta`",
+    "**=": "write `x = x^2`",
     "++": "write `x = x + 1`",
     "--": "write `x = x - 1`",
 }
 
 # Words that begin a statement in other languages.
 WORDS = {
-    "def": "a function is declared with `fn f(x) = ...`",
-    "function": "a function is declared with `fn f(x) = ...`",
-    "func": "a function is declared with `fn f(x) = ...`",
-    "lambda": "a function has a name: `fn f(x) = ...` at the top of the file",
-    "class": "something with parameters is declared with `layer name(...)(x) { ... }`",
-    "struct": "something with parameters is declared with `layer name(...)(x) { ... }`",
+    "def": "a function is declared with `fn f(x) = 2 * x`",
+    "function": "a function is declared with `fn f(x) = 2 * x`",
+    "func": "a function is declared with `fn f(x) = 2 * x`",
+    "lambda": "a function has a name: `fn f(x) = 2 * x` at the top of the file",
+    "class": "something with parameters is declared with `layer scaled()(x) { param w: float; return w * x }`",
+    "struct": "something with parameters is declared with `layer scaled()(x) { param w: float; return w * x }`",
     "elif": "write `else if`",
     "elseif": "write `else if`",
     "elsif": "write `else if`",
-    "while": "loops are `for i in 0..n { ... }`, unrolled, and `scan t over 0..n { ... }`, run",
-    "switch": "write `if ... { } else if ... { }`",
-    "match": "write `if ... { } else if ... { }`",
-    "let": "a name is given a value with `name = value`",
-    "var": "a name is given a value with `name = value`",
-    "const": "a name is given a value with `name = value`",
-    "auto": "a name is given a value with `name = value`",
-    "from": 'write `import std.vision` or `import "blocks.dl"`',
-    "include": 'write `import std.vision` or `import "blocks.dl"`',
-    "print": "what a model computes is shown with `output name = ...` or `metric name = ...`",
+    "while": "loops are `for i in 0..4 { x = 2 * x }`, unrolled, and `scan i over 0..4 { made[i] = i * x }`, run",
+    "switch": "write `if n == 1 { x = 2 * x } else if n == 2 { x = 3 * x }`",
+    "match": "write `if n == 1 { x = 2 * x } else if n == 2 { x = 3 * x }`",
+    "let": "a name is given a value with `z = 2 * x`",
+    "var": "a name is given a value with `z = 2 * x`",
+    "const": "a name is given a value with `z = 2 * x`",
+    "auto": "a name is given a value with `z = 2 * x`",
+    "from": 'write `import std.layers` or `import "blocks.dl"`',
+    "include": 'write `import std.layers` or `import "blocks.dl"`',
+    "print": "what a model computes is shown with `output shown = x` or `metric shown = mean(x)`",
     "pass": "an empty block is `{ }`",
     "break": "a loop runs all its iterations; `where` chooses values",
     "continue": "a loop runs all its iterations; `where` chooses values",
@@ -237,9 +238,9 @@ TYPES = {
 
 # Characters that look like one of the language, by editors and word processors.
 LOOKALIKES = {
-    "'": 'strings use double quotes: `"..."`',
-    "`": 'strings use double quotes: `"..."`',
-    **dict.fromkeys("“”„«»‘’", 'strings use straight double quotes: `"..."`'),
+    "'": 'strings use double quotes: `"text"`',
+    "`": 'strings use double quotes: `"text"`',
+    **dict.fromkeys("“”„«»‘’", 'strings use straight double quotes: `"text"`'),
     **dict.fromkeys("−–—", "write `-`"),
     **dict.fromkeys("×·∙⋅∗", "write `*`"),
     **dict.fromkeys("÷∕", "write `/`"),
