@@ -279,6 +279,19 @@ def test_a_prediction_dims_what_it_does_not_run(chromium: Any, files: dict[str, 
 
 
 @pytest.mark.browser
+def test_what_repeats_is_unrolled(chromium: Any, files: dict[str, Path]) -> None:
+    opened = Opened(chromium, files["gpt"])
+    opened.tab.click("#unroll")
+    blocks = [label for label in opened.shown() if label.startswith("block")]
+    assert blocks == [f"block[{i}], transformer(4), 198,272 parameters" for i in range(4)]
+    opened.tab.click("#unroll")
+    assert "block[0..3] × 4, transformer(4), 793,088 parameters" in opened.shown()
+    opened.tab.click('.views button[data-view="update"]')
+    assert not opened.tab.is_visible("#unroll")
+    opened.done()
+
+
+@pytest.mark.browser
 def test_a_box_and_its_line_light_each_other_up(chromium: Any, files: dict[str, Path]) -> None:
     opened = Opened(chromium, files["digits"])
     opened.click("accuracy")

@@ -11,7 +11,7 @@ from ..ir.graph import Node
 from ..ir.place import Place
 from ..ir.types import Size, product
 from .box import LEAVES, Box, Picture, last
-from .fold import Path, merged
+from .fold import Path, Repeats, merged
 from .formula import of_value
 from .looks import look
 from .picture import written
@@ -23,10 +23,12 @@ LONGEST = 240  # characters of a formula
 
 class Outline:
     """The groups and leaves of a view, numbered: groups first. `written` is what the page reads. `runs`: what a
-    prediction needs."""
+    prediction needs; `unrolled`: each turn of a `for` stands by itself."""
 
-    def __init__(self, picture: Picture, names: Mapping[Node, str], runs: Collection[Node] = ()) -> None:
-        self.picture, self.repeats = merged(picture)
+    def __init__(
+        self, picture: Picture, names: Mapping[Node, str], runs: Collection[Node] = (), unrolled: bool = False
+    ) -> None:
+        self.picture, self.repeats = (picture, Repeats()) if unrolled else merged(picture)
         self.names, self.runs = names, runs
         self.members: dict[Path, list[Box]] = {}
         self.above: dict[Path, Path | None] = {}

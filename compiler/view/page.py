@@ -23,6 +23,7 @@ from .outline import Outline
 from .picture import TRAINING, primitives
 
 KINDS = ("forward", "backward", "update", "kept", "serving", "next")  # of arrows
+UNROLLED = 1_000  # boxes of a model whose repeated parts the page can show one by one
 COLOURS = {
     "forward": "edge",
     "backward": "gradient-line",
@@ -45,6 +46,7 @@ _PAGE = """<!DOCTYPE html>
   <h1>{title}</h1>
   <div class="views" role="group" aria-label="view"></div>
   <label>levels <input id="depth" type="range" min="0" max="1" value="0" step="1"></label>
+  <button id="unroll" type="button" aria-pressed="false" hidden>unroll</button>
   <input id="search" type="search" placeholder="search ( / )" aria-label="search">
   <span id="found" role="status"></span>
   <span class="space"></span>
@@ -78,6 +80,9 @@ def page(written: Module, derived: Module | None, view: str = "forward", depth: 
     runs = set(written.graph.order(written.roots("output/").values()))
     outlines = {each: Outline(drawn, names, runs if each == "forward" else ()) for each, drawn in pictures.items()}
     views = {each: outline.written() for each, outline in outlines.items()}
+    whole = pictures["forward"]
+    if outlines["forward"].repeats.times and whole.number_of_nodes() <= UNROLLED:
+        views["forward/each"] = Outline(whole, names, runs, unrolled=True).written()
     name, text = next(iter(written.sources.items()), ("", ""))
     data: dict[str, Any] = {"title": written.name, "views": views, "lines": text.split("\n"), "legend": LEGEND}
     data |= {"view": view, "depth": depth}

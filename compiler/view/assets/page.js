@@ -49,7 +49,6 @@ class View {
   }
 }
 const views = Object.fromEntries(Object.entries(data.views).map(([key, given]) => [key, new View(given)]));
-views.predict = views.forward;  // of the same picture, what a prediction runs
 const runs = i => now.items[i].runs || now.items[i].inside.some(runs);
 
 // --- where everything stands
@@ -480,9 +479,13 @@ document.addEventListener("keydown", e => {
 
 // --- views, theme, links
 
+let unrolled = false;  // repeated parts stand one by one
 function show(which) {
   name = which;
-  now = views[which];
+  const base = which === "predict" ? "forward" : which, each = views[base + "/each"];
+  now = unrolled && each || views[base];
+  byId("unroll").hidden = !each;
+  byId("unroll").setAttribute("aria-pressed", String(unrolled));
   picked = null;
   hits = [];
   byId("search").value = byId("found").textContent = "";
@@ -521,7 +524,7 @@ function link() {
 function follow() {
   let [which, id] = ["", ""];
   try { [which, id] = decodeURIComponent(location.hash.slice(1)).split(/\/(.*)/s); } catch { return; }
-  if (!views[which]) return;
+  if (!views[which] && which !== "predict") return;
   if (which !== name || !now) show(which);
   const item = id && now.items.find(item => item.id === id);
   if (item) { now.reveal(item.i); draw(); pick(item.i); fit(); }
@@ -533,7 +536,9 @@ theme(matchMedia("(prefers-color-scheme: dark)").matches);
 byId("theme").addEventListener("click", () => theme(!document.documentElement.classList.contains("dark")));
 byId("fit").addEventListener("click", fit);
 byId("depth").addEventListener("input", e => { const picking = picked; now.level(+e.target.value); draw(); fit(); if (picking !== null) pick(picking); });
-for (const which of Object.keys(views)) {
+byId("unroll").addEventListener("click", () => { unrolled = !unrolled; show(name); });
+// `predict` is the forward picture, with what a prediction does not run dimmed.
+for (const which of [...Object.keys(views).filter(key => !key.includes("/")), "predict"]) {
   const made = button(which, () => { show(which); link(); });
   made.dataset.view = which;
   document.querySelector(".views").append(made);
