@@ -477,7 +477,7 @@ def test_every_spec_computes_what_the_interpreter_does(path):
         high = (module.whole_range(name) or (0, 2))[1]
         fed[name] = draw.normal(size=shape) if leaf.dtype == "float" else draw.integers(0, high, shape)
     first = lower(module, "float64", seed=3)
-    fed |= initial_state(first, 3) | {"step": np.array(4)}
+    fed |= {"steps": np.array(9), **initial_state(first, 3), "step": np.array(4)}
     for info in first.training_info:
         for tensor in info.algorithm.initializer:
             if "/" in tensor.name and not tensor.name.startswith("constant/"):

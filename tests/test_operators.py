@@ -38,7 +38,8 @@ def types(graph: GraphProto, ranks: dict[str, int]) -> set[str]:
     ranks.update((tensor.name, len(tensor.dims)) for tensor in graph.initializer)
     for value in (*graph.input, *graph.value_info, *graph.output):
         found.add(value.type.tensor_type.elem_type)
-        ranks[value.name] = len(value.type.tensor_type.shape.dim)
+        if value.type.tensor_type.HasField("shape"):
+            ranks[value.name] = len(value.type.tensor_type.shape.dim)
     names = {graphs.dtype_of(number).name for number in found}
     for node in graph.node:
         for body in graphs.subgraphs(node):
@@ -56,7 +57,8 @@ def hold(model: ModelProto) -> tuple[set[str], set[str]]:
         # The kernel of the derivative by a weight is an image, whose size may be free.
         assert lacking <= ({"kernel_shape"} if node.op_type == "Conv" else set()), f"{node.name}: {lacking}"
         if node.op_type in ("MatMul", "Gemm"):
-            assert all(ranks[name] >= 2 for name in node.input[:2]), f"{node.name}: a product with a vector"
+            # In the body of a scan ONNX may not know a rank.
+            assert all(ranks.get(name, 2) >= 2 for name in node.input[:2]), f"{node.name}: a product with a vector"
     return {node.op_type for node in nodes(model.graph)}, kinds
 
 
