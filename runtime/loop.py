@@ -354,7 +354,10 @@ class Loop:
                 saves = now >= self._due
                 ends = step >= last or (cursor >= self.columns.rows and progress.epoch + 1 >= epochs)
                 looks = ends or saves or self._looks(step, cursor)
-                if stepper.unsound(figures) is not None or (looks and stepper.spoilt()):
+                bad = figures and not math.isfinite(figures[0])
+                if stepper.several:
+                    bad = stepper.unsound(figures) is not None
+                if bad or (looks and stepper.spoilt()):
                     raise Blown(refused(trainer.file, stepper, batch.arrays, step))
                 add(sums, figures, batch.rows)
                 progress.step, progress.cursor = step, cursor
