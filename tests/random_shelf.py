@@ -137,6 +137,33 @@ def densities_of_rows(d: Draft) -> None:
 
 
 @construct
+def scores(d: Draft) -> None:
+    a = d.value(lambda v: v.rank == 2 and isinstance(v.shape[1], int) and v.named)
+    score = d.random.choice(
+        [
+            "precision({a} > 0, {a} > 0.3)",
+            "recall({a} > 0, {a} > 0.3)",
+            "f1({a} > 0, {a} > 0.3)",
+            "matthews({a} > 0, {a} > 0.3)",
+            "auc(sigmoid({a}[:, 0]), {a}[:, 0] > 0.3, bins = 20)",
+            "average_precision(sigmoid({a}[:, 0]), {a}[:, 0] > 0.3, bins = 20)",
+            "top_k({a}, argmin({a}, axis = -1), k = 1)",
+            "macro_precision({a}, argmin({a}, axis = -1))",
+            "macro_recall({a}, argmin({a}, axis = -1))",
+            "macro_f1({a}, argmin({a}, axis = -1))",
+            "calibration_error({a}, argmin({a}, axis = -1), bins = 3)",
+            "perplexity({a}, argmin({a}, axis = -1))",
+            "rmse({a}, 0.3)",
+            "mape({a}, 2)",
+            "r2({a}, {a} + 0.1, near = 1)",
+        ]
+    )
+    name = d.fresh("score")
+    d.lines.append(f"{name} = {score.format(a=a)}")
+    d.let(f"{a} * tanh(where(is_finite({name}), stop_gradient({name}), 0))", a.shape, a.bound, (a,), rows=False)
+
+
+@construct
 def directions(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 0 and isinstance(v.shape[-1], int))
     d.let(f"{a} |> weight_norm(dense(2)) |> tanh", (*a.shape[:-1], 2), 1.0, (a,))
@@ -153,7 +180,7 @@ def losses_of_numbers(d: Draft) -> None:
             "focal({a}, argmax({a}, axis = -1))",
             "cosine_embedding({a} + 0.2, 0.3 * {a} - 1, 1, margin = 0.1)",
             "contrastive({a}, 0.3 - {a}, 0, margin = 2)",
-            "kl_categorical(categorical({a}), categorical(0.5 - {a}))",
+            "mean(kl_categorical(categorical({a}), categorical(0.5 - {a})))",
         ]
     )
     d.let(f"{a} * tanh({loss.format(a=a)})", a.shape, a.bound, (a,), rows=False)

@@ -68,6 +68,8 @@ def random_spec(seed: int) -> str:
     train = d.random.choice([*TRAIN.values(), GROUPS, CLIPPED])
     for ours, here in ((" over *.W", " over last.W"), (" over not *.W", " over last.b"), ("(z,", "(head,")):
         train = train.replace(ours, here)  # what every loss depends on
+    if "newton" in train and any("laplace" in line for line in d.lines):  # whose second derivative is none
+        train = TRAIN["sgd"]
     if train is CLIPPED:
         d.above["halved"] = HALVED
     body = "\n    ".join([*inputs, *d.lines])

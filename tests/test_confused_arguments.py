@@ -20,6 +20,12 @@ FUNCTIONS = {
 # Element by element, or a mean or sum of that: operands broadcast, and a number is one of them.
 BROADCASTS = [
     "pinball",
+    "precision",
+    "recall",
+    "f1",
+    "matthews",
+    "rmse",
+    "mape",
     "relu",
     "leaky_relu",
     "elu",
@@ -103,6 +109,7 @@ RIGHT = {
     "spectral_radius": ["x", "xn"],
     "gamma_like": ["x"],
     "von_mises_like": ["x"],
+    "r2": ["nn", "nx", "xn", "xx", "nnn", "nxn", "xnn", "xxn"],
     "rotary": ["x", "xn"],
     "sinusoidal_positions": ["x", "xn"],
     "reverse_gradient": ["x", "xn"],

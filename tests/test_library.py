@@ -52,6 +52,28 @@ ELSEWHERE = {
         "a rule of all parameters, or what it is made of: against closed forms and its loop in test_whole_rules.py",
     ),
     **dict.fromkeys(
+        (
+            "top_k",
+            "precision",
+            "recall",
+            "f1",
+            "macro_precision",
+            "macro_recall",
+            "macro_f1",
+            "matthews",
+            "auc",
+            "average_precision",
+            "calibration_error",
+            "r2",
+            "rmse",
+            "mape",
+            "perplexity",
+            "class_counts",
+            "in_bins",
+        ),
+        "a score over a data set, or a part of one: against scikit-learn in test_metrics.py",
+    ),
+    **dict.fromkeys(
         ("gamma_like", "von_mises_like"), "a draw: its distribution, below and by those of test_distributions.py"
     ),
     **dict.fromkeys(("accumulate", "lookahead"), "a rule around an update rule: against its loop in test_updates.py"),

@@ -362,27 +362,38 @@ VALUES: dict[str, Of | tuple[str, Of]] = {
     "sum(a * (log(a) - log(b)), axis = -1)":
         unit(lambda o: o.F.kl_div(o.torch.log(o.b), o.a, reduction="none").sum(-1)),
     "sum(normalize(a) * normalize(b), axis = -1)": lambda o: o.F.cosine_similarity(o.a, o.b),
-    "sqrt(mean((prediction - t)^2))":
+    "rmse(prediction, t)":
         lambda o: o.sklearn.metrics.root_mean_squared_error(o.np(o.t), o.np(o.prediction)),
-    "1 - mean((t - prediction)^2) / (mean(t^2) - mean(t)^2)":
+    "r2(prediction, t)":
         lambda o: o.sklearn.metrics.r2_score(o.np(o.t), o.np(o.prediction)),
-    "mean(hit * y) / mean(hit)": unit(lambda o: o.sklearn.metrics.precision_score(o.np(o.y), o.np(o.hit))),
-    "mean(hit * y) / mean(y)": unit(lambda o: o.sklearn.metrics.recall_score(o.np(o.y), o.np(o.hit))),
-    "2 * mean(hit * y) / (mean(hit) + mean(y))": unit(lambda o: o.sklearn.metrics.f1_score(o.np(o.y), o.np(o.hit))),
+    "matthews(hit, y)": unit(lambda o: o.sklearn.metrics.matthews_corrcoef(o.np(o.y), o.np(o.hit))),
+    "auc(sigmoid(prediction), hit)":
+        lambda o: o.sklearn.metrics.roc_auc_score(o.np(o.hit), o.np(o.prediction)),
+    "average_precision(sigmoid(prediction), hit)":
+        lambda o: o.sklearn.metrics.average_precision_score(o.np(o.hit), o.np(o.prediction)),
+    "macro_precision(logits, y)": lambda o: o.sklearn.metrics.precision_score(
+        o.np(o.y), o.np(o.logits.argmax(-1)), average="macro", zero_division=0),
+    "macro_recall(logits, y)": lambda o: o.sklearn.metrics.recall_score(
+        o.np(o.y), o.np(o.logits.argmax(-1)), average="macro", zero_division=0),
+    "macro_f1(logits, y)": lambda o: o.sklearn.metrics.f1_score(
+        o.np(o.y), o.np(o.logits.argmax(-1)), average="macro", zero_division=0),
+    "precision(hit, y)": unit(lambda o: o.sklearn.metrics.precision_score(o.np(o.y), o.np(o.hit))),
+    "recall(hit, y)": unit(lambda o: o.sklearn.metrics.recall_score(o.np(o.y), o.np(o.hit))),
+    "f1(hit, y)": unit(lambda o: o.sklearn.metrics.f1_score(o.np(o.y), o.np(o.hit))),
     "mean((1 - hit) * (1 - y)) / mean(1 - y)":
         unit(lambda o: o.sklearn.metrics.recall_score(1 - o.np(o.y), 1 - o.np(o.hit))),
     "mean(hit * y) / (mean(hit) + mean(y) - mean(hit * y))":
         unit(lambda o: o.sklearn.metrics.jaccard_score(o.np(o.y), o.np(o.hit))),
-    "mean(abs((t - prediction) / t))":
+    "mape(prediction, t)":
         lambda o: o.sklearn.metrics.mean_absolute_percentage_error(o.np(o.t), o.np(o.prediction)),
     "mean(argmax(logits, axis = -1) == 1 and y == 0)": lambda o: o.sklearn.metrics.confusion_matrix(
         o.np(o.y), o.np(o.logits.argmax(-1)), labels=[0, 1, 2], normalize="all")[0, 1],
     "mean((prediction > 0) == (hit > 0.5))":
         lambda o: o.sklearn.metrics.accuracy_score(o.np(o.hit), o.np(o.prediction) > 0),
     "accuracy(logits, y)": lambda o: o.sklearn.metrics.accuracy_score(o.np(o.y), o.np(o.logits.argmax(-1))),
-    "mean(any(top(logits, 2) == y[:, none], axis = -1))":
+    "top_k(logits, y, k = 2)":
         lambda o: o.sklearn.metrics.top_k_accuracy_score(o.np(o.y), o.np(o.logits), k=2, labels=[0, 1, 2]),
-    "exp(cross_entropy(logits, y))": lambda o: o.torch.exp(o.F.cross_entropy(o.logits, o.y)),
+    "perplexity(logits, y)": lambda o: o.torch.exp(o.F.cross_entropy(o.logits, o.y)),
     "focal(logits, y)": lambda o: o.torch.mean(
         (1 - o.F.softmax(o.logits, -1).gather(1, o.y[:, None])) ** 2
         * -o.F.log_softmax(o.logits, -1).gather(1, o.y[:, None])),

@@ -13,22 +13,27 @@ import numpy as np
 from ..ir.graph import Node
 from ..ir.reachable import dependent
 
-# Functions of the library's losses.dl that are the distance of their first argument from their second.
-DISTANCES = ("squared", "absolute", "huber", "cross_entropy", "binary_cross_entropy", "hinge")
 GROWS, FALLS = 1, -1
+# Functions of the library's losses.dl and metrics.dl that say how near their first argument is to their second.
+COMPARISONS = {
+    **dict.fromkeys(("squared", "absolute", "huber", "cross_entropy", "binary_cross_entropy", "hinge"), FALLS),
+    **dict.fromkeys(("pinball", "logistic_loss", "focal", "rmse", "mape", "perplexity", "calibration_error"), FALLS),
+    **dict.fromkeys(("top_k", "precision", "recall", "f1", "macro_precision", "macro_recall", "macro_f1"), GROWS),
+    **dict.fromkeys(("matthews", "auc", "average_precision", "r2"), GROWS),
+}
 
 
 def direction(
     figure: Node,
     losses: Sequence[Node],
-    distances: Mapping[Node, tuple[Node, Node]],
+    compared: Mapping[Node, tuple[Node, Node, int]],
     targets: Sequence[Node],
     learned: Sequence[Node],
 ) -> str | None:
     """Which is better: "max" where more is, "min" where less is, None where the graph does not say.
 
-    `losses`: the terms of the loss; `distances`: results of DISTANCES with their two arguments; `targets` and
-    `learned`: the leaves of the data to predict and of what is learned.
+    `losses`: the terms of the loss; `compared`: results of COMPARISONS with their two arguments and which is better;
+    `targets` and `learned`: the leaves of the data to predict and of what is learned.
     """
     order = figure.graph.order([figure])
     moves = dependent(order, learned)
@@ -46,8 +51,8 @@ def direction(
     for node in order:
         if node in sign or node not in moves:
             continue
-        pair = distances.get(node)
-        moved = FALLS if pair and apart(*pair) else _sign(node, sign, moves, apart)
+        a, b, better = compared.get(node, (node, node, 0))
+        moved = better if better and apart(a, b) else _sign(node, sign, moves, apart)
         if moved:
             sign[node] = moved
     found = sign.get(figure)
@@ -103,4 +108,4 @@ def _positive(node: Node) -> int | None:
     return None if not value or value != value else (1 if value > 0 else -1)
 
 
-__all__ = ["DISTANCES", "direction"]
+__all__ = ["COMPARISONS", "direction"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from .. import ops
-from ..analysis.direction import DISTANCES
+from ..analysis.direction import COMPARISONS
 from ..diagnostics import CompileError, Label, did_you_mean, error
 from ..ir.types import Dim, TypeProblem
 from ..source import Span
@@ -222,10 +222,10 @@ def apply_fn(c: Context, frame: Frame, callee: Declared, given: list[Argument], 
         if callee.unit.standard and not frame.unit.standard:
             raise tensor_arguments.explained(problem, callee, given, bound, span) from None
         raise
-    if callee.unit.standard and declaration.name in DISTANCES and isinstance(value, Tensor):
+    if callee.unit.standard and declaration.name in COMPARISONS and isinstance(value, Tensor):
         pair = [to_node(c, argument.value) for argument in list(bound.values())[:2]]
         if len(pair) == 2 and pair[0] is not None and pair[1] is not None:
-            c.distances[value.node] = pair[0], pair[1]
+            c.compared[value.node] = pair[0], pair[1], COMPARISONS[declaration.name]
     tensor_arguments.note(c, callee, given, value, span)
     rule = callee.unit.derivatives.get(declaration.name)
     return value if rule is None else custom.attach(c, frame, callee, rule, bound, value, span)

@@ -83,7 +83,7 @@ class Context:
         self.applied: set[str] = set()  # paths of layers that were applied under no condition
         self.filled: dict[Node, tuple[Any, tuple[Any, ...], Span]] = {}  # what an fn made of a number, and the call
         self.ignored: list[tuple[Any, tuple[Any, ...], Span]] = []  # calls whose fn ignores its number
-        self.distances: dict[Node, tuple[Node, Node]] = {}  # losses of the library, and what each is between
+        self.compared: dict[Node, tuple[Node, Node, int]] = {}  # scores of the library: of which values, what is better
         self.elements = 0  # of all parameters and states
         self.starts = 0  # the same for start values
         self.starting = False  # start values are being made

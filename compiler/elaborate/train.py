@@ -318,4 +318,4 @@ def _direction(c: Context, figure: str) -> str | None:
         return "min"
     learned = [v.node for v in c.module.variables.values() if v.kind in ("parameter", "state")]
     losses = [node for _, node, prior in c.current.losses if not prior]
-    return direction(c.current.metrics[figure], losses, c.distances, c.module.targets, learned)
+    return direction(c.current.metrics[figure], losses, c.compared, c.module.targets, learned)

@@ -249,7 +249,11 @@ def _match(
             span,
             f"this is `{value.node.type}`",
             more=[(type.span, f"`{type.span.text}` declared here")],
-            help="`none` in an index adds a dimension of 1: `x[:, none]`" if 0 < len(shape) == fixed - 1 else None,
+            help="`none` in an index adds a dimension of 1: `x[:, none]`"
+            if 0 < len(shape) == fixed - 1
+            else "a number in an index removes a dimension: `x[:, 0]`"
+            if not gaps and len(shape) == fixed + 1
+            else None,
         )
     rest = len(shape) - fixed
     labels: list[Label | None] = []

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from ..ir.graph import Node
 from ..ir.op import pointwise
-from ..ir.reachable import needed
+from ..ir.reachable import dependent, needed
 from ..ir.types import Dim
 from ..ops.match import REDUCTIONS
 from .elements import ELEMENT
@@ -36,11 +36,16 @@ def inside(roots: Iterable[Node], totals: Iterable[Node]) -> tuple[list[Node], l
     """What is computed in float64 for the roots, in order, and the values of the file's precision that this reads.
     `totals`: leaves that are float64 themselves."""
     roots, held = list(roots), dict.fromkeys(totals)
+    closing = dependent(roots[0].graph.order(roots), held) if roots else ()  # whatever is done with totals
+
+    def plain(node: Node) -> bool:
+        return node in closing or _plain(node)
+
     below = needed(
         [node for node in roots if node not in held],
-        lambda node: [source for source in node.inputs if source not in held] if _plain(node) else (),
+        lambda node: [source for source in node.inputs if source not in held] if plain(node) else (),
     )
-    found = {node for node in below if _plain(node)}
+    found = {node for node in below if plain(node)}
     order = [node for node in roots[0].graph.order(roots) if node in found] if roots else []
     read = dict.fromkeys(source for node in order for source in node.inputs if source not in found)
     read.update(dict.fromkeys(node for node in roots if node not in found))

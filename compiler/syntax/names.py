@@ -337,19 +337,21 @@ label_smoothing smooth_labels: write `cross_entropy(logits, y, smoothing = 0.1)`
 kl_div KLDivLoss KLDivergence: write `mean(sum(a * (log(a) - log(b)), axis = -1))`, the mean over rows, of probabilities a and b
 kl_divergence: write `kl_normal(normal(0, 1), normal(1, 2))` of normal distributions, `kl_categorical(categorical(logits), categorical(2 * logits))` of categorical ones, `sum(a * (log(a) - log(b)), axis = -1)` of probabilities
 cosine_similarity CosineSimilarity: write `sum(normalize(a) * normalize(b), axis = -1)`
-rmse root_mean_squared_error RootMeanSquaredError RMSE: write `metric rmse = sqrt(mean((prediction - t)^2))`
-r2_score R2Score r_squared: write `metric r2 = 1 - mean((t - prediction)^2) / (mean(t^2) - mean(t)^2)`
-precision precision_score Precision: write `metric precision = mean(hit * y) / mean(hit)`, for `hit` and `y` of 0 and 1
-recall recall_score Recall sensitivity: write `metric recall = mean(hit * y) / mean(y)`, for `hit` and `y` of 0 and 1
-f1_score f1 F1Score: write `metric f1 = 2 * mean(hit * y) / (mean(hit) + mean(y))`, for `hit` and `y` of 0 and 1
+root_mean_squared_error RootMeanSquaredError RMSE: write `metric m = rmse(prediction, t)`
+r2_score R2Score r_squared: write `metric m = r2(prediction, t)`
+precision_score Precision: write `metric m = precision(hit, y)`, for `hit` and `y` of 0 and 1; of classes `metric n = macro_precision(logits, y)`
+recall_score Recall sensitivity: write `metric m = recall(hit, y)`, for `hit` and `y` of 0 and 1; of classes `metric n = macro_recall(logits, y)`
+f1_score F1Score: write `metric m = f1(hit, y)`, for `hit` and `y` of 0 and 1; of classes `metric n = macro_f1(logits, y)`
 specificity: write `metric specificity = mean((1 - hit) * (1 - y)) / mean(1 - y)`, for `hit` and `y` of 0 and 1
-auc roc_auc roc_auc_score AUC: it needs all pairs of rows: compute it from `predict`'s output; a metric is made of means over rows
-mape mean_absolute_percentage_error: write `metric mape = mean(abs((t - prediction) / t))`, times 100 in Keras
+roc_auc roc_auc_score AUC: write `metric m = auc(sigmoid(prediction), hit)`, of scores rounded to 1000 bins
+average_precision_score AveragePrecision pr_auc: write `metric m = average_precision(sigmoid(prediction), hit)`, of scores rounded to 1000 bins
+matthews_corrcoef MatthewsCorrCoef MCC: write `metric m = matthews(hit, y)`, for `hit` and `y` of 0 and 1
+mean_absolute_percentage_error: write `metric m = mape(prediction, t)`, times 100 in Keras
 confusion_matrix ConfusionMatrix: a metric is one number: `metric seen = mean(argmax(logits, axis = -1) == 1 and y == 0)` is the share of one entry; `predict` gives the rest
 BinaryAccuracy binary_accuracy: write `metric right = mean((prediction > 0) == (hit > 0.5))`, of logits
 accuracy_score CategoricalAccuracy SparseCategoricalAccuracy Accuracy categorical_accuracy: write `metric right = accuracy(logits, y)`
-top_k_accuracy TopKCategoricalAccuracy: write `metric right = mean(any(top(logits, 2) == y[:, none], axis = -1))`
-perplexity Perplexity: write `metric perplexity = exp(cross_entropy(logits, y))`
+top_k_accuracy TopKCategoricalAccuracy: write `metric m = top_k(logits, y, k = 2)`
+Perplexity: write `metric m = perplexity(logits, y)`
 log_loss: write `cross_entropy(logits, y)` or `binary_cross_entropy(prediction, hit)`, of logits
 focal_loss FocalLoss SparseCategoricalFocalCrossentropy: write `focal(logits, y)`
 sigmoid_focal_loss BinaryFocalCrossentropy: write `mean(sigmoid(-z)^2 * softplus(-z))` of `z = (2 * hit - 1) * prediction`

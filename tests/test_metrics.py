@@ -1,0 +1,168 @@
+"""Scores over a data set against scikit-learn, in float32, over batches that end unevenly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dlc
+import numpy as np
+import pytest
+
+metrics = pytest.importorskip("sklearn.metrics")
+ROWS = 1237  # batches of 100 end with one of 37
+LINES = {
+    # of two classes
+    "precision": "precision(s > 0, u)",
+    "recall": "recall(s > 0, u)",
+    "f1": "f1(s > 0, u)",
+    "matthews": "matthews(s > 0, u)",
+    "auc": "auc(sigmoid(s), u)",
+    "average_precision": "average_precision(sigmoid(s), u)",
+    "precision_of_nothing": "precision(s > 99, u)",
+    "recall_of_nothing": "recall(s > 0, 0 * u)",
+    "f1_of_nothing": "f1(s > 99, 0 * u)",
+    "matthews_of_nothing": "matthews(s > 99, u)",
+    # of several classes
+    "top_k": "top_k(z, y, k = 2)",
+    "macro_precision": "macro_precision(z, y)",
+    "macro_recall": "macro_recall(z, y)",
+    "macro_f1": "macro_f1(z, y)",
+    "one_class": "f1(argmax(z, axis = -1) == 2, y == 2)",
+    "micro": "f1(one_hot(argmax(z, axis = -1), 5), one_hot(y, 5))",
+    "perplexity": "perplexity(z, y)",
+    "calibration_error": "calibration_error(z, y)",
+    # of numbers
+    "r2": "r2(p - 99990, t - 99990)",
+    "r2_far_from_0": "r2(p, t, near = 1e5)",
+    "rmse": "rmse(p, t)",
+    "mape": "mape(p, t)",
+}
+SPEC = "\n".join(
+    [
+        "model m {",
+        "    input x: float[batch, 8]",
+        "    target y: int[batch]; target u: int[batch]; target t: float[batch]",
+        "    param w: float[8] init ones",
+        "    z, s, p = (w * x)[:, :5], x[:, 5], 1e5 + x[:, 6]",
+        "    loss = squared(w @ transpose(x), 0)",
+        *(f"    metric {name} = {line}" for name, line in LINES.items()),
+        "    output o = w * x",
+        "}",
+        "train { minimize loss using sgd(0.0); batch: 100; epochs: 1; validate: 0.2 }",
+    ]
+)
+
+
+def made(seed: int, classes: int = 5) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(ROWS, 8)).astype("float32")
+    y = np.where(rng.random(ROWS) < 0.4, x[:, :classes].argmax(1), rng.integers(0, classes, ROWS))
+    u = (x[:, 5] + rng.normal(size=ROWS) > 0.5).astype(int)
+    return {"x": x, "y": y, "u": u, "t": (1e5 + x[:, 6] + 0.5 * rng.normal(size=ROWS)).astype("float32")}
+
+
+def in_bins(score: Any, bins: int = 1000) -> Any:
+    """As the file has them: in float32."""
+    return np.searchsorted((np.arange(1, bins) / bins).astype("float32"), score.astype("float32"), side="right")
+
+
+def sigmoid(s: Any) -> Any:
+    return 1 / (1 + np.exp(-s.astype(np.float64)))
+
+
+def calibration(z: Any, y: Any) -> float:
+    p = np.exp(z.astype(np.float64))
+    p /= p.sum(1, keepdims=True)
+    sure, right, error = p.max(1), p.argmax(1) == y, 0.0
+    for low in range(15):
+        inside = (sure >= low / 15) & (sure < (low + 1) / 15 if low < 14 else sure <= 1)
+        error += abs((sure - right)[inside].sum())
+    return error / len(y)
+
+
+def of_sklearn(data: dict[str, Any]) -> dict[str, float]:
+    x, y, u, t = data.values()
+    z, s, p = x[:, :5], x[:, 5], (np.float32(1e5) + x[:, 6]).astype(np.float64)
+    t, hit, best = t.astype(np.float64), (s > 0).astype(int), z.argmax(1)
+    macro = {"average": "macro", "zero_division": 0}
+    return {
+        "precision": metrics.precision_score(u, hit),
+        "recall": metrics.recall_score(u, hit),
+        "f1": metrics.f1_score(u, hit),
+        "matthews": metrics.matthews_corrcoef(u, hit),
+        "auc": metrics.roc_auc_score(u, in_bins(sigmoid(s))),
+        "average_precision": metrics.average_precision_score(u, in_bins(sigmoid(s))),
+        **dict.fromkeys([name for name in LINES if name.endswith("nothing")], 0.0),
+        "top_k": metrics.top_k_accuracy_score(y, z, k=2, labels=range(5)),
+        "macro_precision": metrics.precision_score(y, best, **macro),
+        "macro_recall": metrics.recall_score(y, best, **macro),
+        "macro_f1": metrics.f1_score(y, best, **macro),
+        "one_class": metrics.f1_score(y == 2, best == 2),
+        "micro": metrics.f1_score(y, best, average="micro"),
+        "perplexity": np.exp(
+            metrics.log_loss(y, np.exp(z.astype(float)) / np.exp(z.astype(float)).sum(1)[:, None], labels=range(5))
+        ),
+        "calibration_error": calibration(z, y),
+        **dict.fromkeys(("r2", "r2_far_from_0"), metrics.r2_score(t, 1e5 + x[:, 6].astype(float))),  # in float64
+        "rmse": metrics.root_mean_squared_error(t, p),
+        "mape": metrics.mean_absolute_percentage_error(t, p),
+    }
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("seed", range(3))
+def test_over_all_rows_in_float32(seed: int) -> None:
+    data = made(seed, classes=4 if seed else 5)  # one class is never there
+    trainer = dlc.Trainer(dlc.compile(SPEC), device="cpu")
+    found, expected = trainer.evaluate(data), of_sklearn(data)
+    assert expected.keys() == LINES.keys()
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-6, abs=1e-6), name
+
+
+@pytest.mark.oracle
+def test_scores_are_near_those_that_are_not_rounded() -> None:
+    data = made(5)
+    found = dlc.Trainer(dlc.compile(SPEC), device="cpu").evaluate(data)
+    s = data["x"][:, 5]
+    assert found["auc"] == pytest.approx(metrics.roc_auc_score(data["u"], s), abs=2e-4)
+    assert found["average_precision"] == pytest.approx(metrics.average_precision_score(data["u"], s), abs=2e-3)
+
+
+def test_an_epoch_reports_them() -> None:
+    history = dlc.Trainer(dlc.compile(SPEC), device="cpu").fit(made(0))
+    assert history.epochs[-1]["validation"].keys() >= LINES.keys()
+
+
+@pytest.mark.parametrize(
+    ("line", "better"),
+    [
+        ("f1(s > 0, u)", "max"),
+        ("1 - precision(s > 0, u)", "min"),
+        ("recall(s > 0, u)", "max"),
+        ("matthews(s > 0, u)", "max"),
+        ("auc(sigmoid(s), u)", "max"),
+        ("average_precision(sigmoid(s), u)", "max"),
+        ("top_k(z, y, k = 2)", "max"),
+        ("macro_f1(z, y)", "max"),
+        ("macro_recall(z, y)", "max"),
+        ("macro_precision(z, y)", "max"),
+        ("perplexity(z, y)", "min"),
+        ("calibration_error(z, y)", "min"),
+        ("100 * mape(p, t)", "min"),
+        ("rmse(p, t)", "min"),
+        ("r2(p, t)", "max"),
+        ("pinball(p, t)", "min"),
+    ],
+)
+def test_which_is_better_is_known(line: str, better: str) -> None:
+    text = f"""model m {{
+        input x: float[batch, 8]
+        target y: int[batch]; target u: int[batch]; target t: float[batch]
+        z, s, p = x |> dense(5), (x |> dense(1))[:, 0], (x |> dense(1))[:, 0]
+        loss = squared(s, u) + squared(p, t) + cross_entropy(z, y)
+        metric figure = {line}
+        output o = p
+    }}
+    train {{ minimize loss using sgd(0.1); validate: 0.2; stop: patience(3, on = validation.figure) }}"""
+    assert dlc.compile(text).settings["train"]["stop"]["mode"] == better
