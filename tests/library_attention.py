@@ -147,7 +147,7 @@ ATTENTION_CASES = {
     "sinusoidal_positions": Case("out = sinusoidal_positions(x)", lambda x: x + sinusoids(*x.shape[-2:]),
                                  shapes=ranks(2, 5), torch="PyTorch has none; number by number in test_library.py",
                                  points="sines and cosines of constants"),
-    "learned_positions": Case("out = f(x)", lambda x, table: x + table[: x.shape[1]], layer="learned_positions(5)",
+    "learned_positions": Case("out = f(x)", lambda x, table: x + table[: x.shape[1]], layer="learned_positions(9)",
                               parameters=("table",), straight="table", shapes=lambda n, count: [("a", "d", "2")],
                               torch=lambda torch, x, table: x + table[: x.shape[1]], points="a row of a table"),
     "feed_forward": Case("out = f(x)", lambda x, **f: fed_forward(x, f), layer="feed_forward(3, activation = tanh)",

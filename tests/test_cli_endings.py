@@ -109,7 +109,7 @@ def test_a_closed_pipe_is_no_matter() -> None:
         (["check", SPECS / "xor.dl", "--set", "hidden=many"], "E0302"),
         (["check", SPECS / "xor.dl", "--max-nodes", "3"], "E0220"),
         (["train", SPECS / "xor.dl", "--data", "nowhere.npz"], "E0602"),
-        (["graph", SPECS / "xor.dl", "-o", "x.png"], "E0792"),
+        (["graph", SPECS / "xor.dl", "-o", "x.gif"], "E0792"),
     ],
 )
 def test_bad_input_has_a_code(

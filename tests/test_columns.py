@@ -65,8 +65,8 @@ def test_they_are_read_in_their_order(tmp_path: Path, file: str, columns: str) -
 @pytest.mark.parametrize(
     ("file", "columns", "code", "message"),
     [
-        ("both", '["nosuch", "b"]', "E0627", "the file has no column `nosuch`, which `columns` gives for `x`"),
-        ("named", '{ y: ["Y"] }', "E0627", "the file has no column `Y`, which `columns` gives for `y`"),
+        ("both", '["nosuch", "b"]', "E0627", "the data have no column `nosuch`, which `columns` gives for `x`"),
+        ("named", '{ y: ["Y"] }', "E0627", "the data have no column `Y`, which `columns` gives for `y`"),
         ("one", '["a"]', "E0611", "`columns` gives 1 of the columns that make `x`, where 2 are expected"),
         ("named", '{ y: ["a", "b"] }', "E0611", "`columns` gives 2 of the columns that make `y`, where 1 are expected"),
     ],
