@@ -135,7 +135,9 @@ def compile(
     module, warnings = check(source, folder, model=model, set=overrides, max_nodes=max_nodes, precision=precision)
     if seed is not None and module.trains:  # the file says what its start values were made from
         module.settings["train"]["seed"] = seed
-    again = partial(elaborate, source, folder=folder, model=model, overrides=overrides, max_nodes=max_nodes)
+    again = partial(
+        elaborate, source, folder=folder, model=model, overrides=overrides, max_nodes=max_nodes, weights=False
+    )
     return Program(module, precision, seed, warnings, folder, again)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import dlc
+import numpy as np
 import pytest
 from dlc.cli import main
 from dlc.elaborate import elaborate
@@ -166,6 +167,18 @@ def test_a_notebook_shows_the_page() -> None:
     shown = program._repr_html_()
     frame = unescape(shown.partition('srcdoc="')[2].partition('"')[0])
     assert 'sandbox="allow-scripts"' in shown and answers(frame)["most of it"] == "dense(32): 2,080"
+
+
+def test_a_notebook_reads_no_weights_again(tmp_path: Path) -> None:
+    spec = tmp_path / "m.dl"
+    spec.write_text(
+        "model m {\n input x: float[batch, 2]\n body = dense(2)\n h = body(x)\n loss = mean(h^2)\n output y = h\n}\n"
+        'train m {\n minimize loss using sgd(0.1)\n load: "w.npz" on body.*\n}\n'
+    )
+    np.savez(tmp_path / "w.npz", **{"body.W": np.ones((2, 2)), "body.b": np.ones(2)})
+    program = dlc.compile(spec)
+    (tmp_path / "w.npz").unlink()
+    assert "srcdoc=" in program._repr_html_()
 
 
 # --- in a browser

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from xml.etree import ElementTree
@@ -130,6 +131,20 @@ def test_turns_that_are_equal_are_drawn_once() -> None:
         ("dense(9)", "81 parameters"),
         ("dense(9)", "90 parameters"),
     } <= (texts(draw(elaborate(unlike), depth=0)))
+
+
+def test_calls_of_one_pipe_are_apart() -> None:
+    pipe = make_source("model m { input x: float[batch, 3]\n output y = x |> dense(4) |> tanh |> dense(5) |> tanh }")
+    drawn = draw(elaborate(pipe), depth=0)
+    assert [box.text[0] for box in drawn] == ["x", "dense(4)", "tanh", "dense(5)", "tanh", "output y"]
+    assert [(a.text[0], b.text[0]) for a, b in drawn.edges()] == list(pairwise(box.text[0] for box in drawn))
+
+
+def test_a_schedule_of_two_optimizers_is_drawn_once() -> None:
+    update = draw(module("groups", derived=True), "update", depth=0)
+    given = {pair for pair in arrows(update) if pair[1].startswith("adamw")}
+    assert {("cosine(0.005)", "adamw(decay = 0.1)"), ("cosine(0.005)", "adamw(decay = 0)")} <= given
+    assert not [pair for pair in given if pair[0].startswith("adamw")]
 
 
 def test_an_iteration_of_a_scan_is_drawn_in_it() -> None:

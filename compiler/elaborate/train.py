@@ -62,7 +62,7 @@ def read(
     c.sums = turns.reported(block)
     for statement in block.body:
         try:
-            with c.at(frame, statement.span):
+            with c.at(frame, statement.span), c.within("part", "update", None):
                 if isinstance(statement, syntax.Setting):
                     _setting(c, plan, statement, settings, overrides)
                 elif isinstance(statement, syntax.Minimize):

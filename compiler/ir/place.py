@@ -17,15 +17,20 @@ class Place:
     def __init__(self, above: Place | None, kind: str, name: str, said: str = "", span: Span | None = None) -> None:
         self.above, self.kind, self.name, self.span = above, kind, name, span
         self.said = said  # as the text says it: `dense(128)`
-        self.within: dict[tuple[str, str, int], Place] = {}
+        self.within: dict[tuple[str, str, int, int], Place] = {}
 
     def inside(self, kind: str, name: str, span: Span | None, said: str = "") -> Place:
-        """The place of that kind and name in this one, which begins there in the text."""
-        key = (kind, name, -1 if span is None else span.start)
+        """The place of that kind and name in this one, which stands there in the text."""
+        key = (kind, name, *_ends(span))
         found = self.within.get(key)
         if found is None:
             found = self.within[key] = Place(self, kind, name, said, span)
         return found
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Where its text begins and ends: calls of one pipe begin alike."""
+        return _ends(self.span)
 
     def chain(self) -> list[Place]:
         """The places that this one lies in, from the outside in, and itself; without the model."""
@@ -38,3 +43,7 @@ class Place:
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
+
+
+def _ends(span: Span | None) -> tuple[int, int]:
+    return (-1, -1) if span is None else (span.start, span.end)

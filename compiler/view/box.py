@@ -45,10 +45,10 @@ class Box:
         return (f"{first} × {self.times:,}" if self.times > 1 else first, *more)
 
     @property
-    def partner(self) -> tuple[str, str, int] | None:
+    def partner(self) -> tuple[str, str, int, int] | None:
         """Equal for a layer or call and for its derivative."""
         place = self.of
-        return None if place is None else (place.kind, place.name, place.span.start if place.span else -1)
+        return None if place is None else (place.kind, place.name, *place.ends)
 
 
 Picture: TypeAlias = "nx.MultiDiGraph[Box]"  # of an arrow `label`, its shape; `serving`, whether only outputs need it;

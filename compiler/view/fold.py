@@ -214,12 +214,11 @@ class Repeats:
         """Draws equal turns that follow each other once."""
         picture = picture.copy()
         for level in range(1, max((len(box.path) for box in picture), default=0) + 1):
-            families: dict[tuple[Path, int], dict[Path, list[Box]]] = {}
+            families: dict[tuple[Path, tuple[int, int]], dict[Path, list[Box]]] = {}
             for box in picture:
                 if len(box.path) >= level and box.path[level - 1].kind == "turn":
                     path = box.path[:level]
-                    start = path[-1].span.start if path[-1].span else -1
-                    families.setdefault((path[:-1], start), {}).setdefault(path, []).append(box)
+                    families.setdefault((path[:-1], path[-1].ends), {}).setdefault(path, []).append(box)
             for family in families.values():
                 if len(family) > 1:
                     self._family(picture, family, level)
@@ -269,7 +268,7 @@ def _signature(picture: Picture, boxes: list[Box], level: int) -> tuple[Any, ...
     rows = []
     for box in boxes:
         sources = sorted((place[s], label) for s, _, label in picture.in_edges(box, data="label") if s in place)
-        path = tuple((p.kind, p.said or last(p), p.span.start if p.span else -1) for p in box.path[level:])
+        path = tuple((p.kind, p.said or last(p), p.ends) for p in box.path[level:])
         rows.append((box.kind, box.lines, path, box.count, tuple(sources)))
     return tuple(rows)
 

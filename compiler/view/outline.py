@@ -227,4 +227,4 @@ def _size(size: Size) -> str:
 def _outermost(box: Box) -> tuple[Any, ...]:
     """What stands for the outermost group of a box and of its derivative alike."""
     place: Place | None = next((place for place in box.path if place.kind != "part"), None)
-    return () if place is None else (place.kind, last(place), place.span.start if place.span else -1)
+    return () if place is None else (place.kind, last(place), *place.ends)

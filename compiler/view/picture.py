@@ -213,7 +213,7 @@ class _Drawing:
             chain = self._chain(node.place)
             if node in self.figures or self.view in WRITTEN_VIEWS or self.view == "predict":
                 side = "forward"
-            elif node.derived and chain and chain[0].kind == "part":
+            elif chain and chain[0].kind == "part":
                 side = "update"
             elif node.op.name in MOVING:
                 side = "forward"
@@ -298,7 +298,8 @@ class _Drawing:
     def _copied(self, node: Node) -> bool:
         """Whether a value is drawn where it is read: one that depends on nothing, but for a schedule of the update."""
         chain = self._chain(node.place)
-        return node in self.fixed and not (len(chain) > 1 and chain[0].kind == "part" and chain[1].kind == "call")
+        update = len(chain) > 1 and chain[0].kind == "part" and chain[1].kind == "call"
+        return node in self.fixed and not (update and all(place.kind != "turn" for place in chain))
 
     # --- scans
 
@@ -432,10 +433,10 @@ def _layers(path: tuple[Place, ...]) -> tuple[Place, ...]:
     return path[:end]
 
 
-def _text(place: Place) -> tuple[str, str, int]:
+def _text(place: Place) -> tuple[str, str, int, int]:
     """Equal for layers that one text makes with the same arguments, and for turns of one `for`."""
     name = "" if place.kind in ("layer", "turn") else place.name
-    return place.kind, place.said or name, place.span.start if place.span else -1
+    return place.kind, place.said or name, *place.ends
 
 
 def _at(node: Node) -> tuple[int, ...]:
