@@ -226,7 +226,7 @@ def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(builtins, "__import__", without)
     for data in (table, *(tmp_path / name for name in WRITERS if "gz" not in name)):
         found = refused(data)
-        assert found.code == "E0637" and 'pip install "dlc-compiler[tables]"' in str(found.help)
+        assert found.code == "E0639" and 'pip install "dlc-compiler[tables]"' in str(found.help)
     good(read(tmp_path / "d.csv.gz"))
 
 

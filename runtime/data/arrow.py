@@ -38,7 +38,7 @@ def exports(data: object) -> bool:
 
 def given(data: object, fields: tuple[Field, ...], columns: Columns) -> Found:
     """The columns of a table in memory that make the fields. Raises `Error` E0608, E0609, E0611, E0623, E0626, E0627,
-    E0637."""
+    E0639."""
     table = pyarrow("a table").table(data)
     return _found(table, list(table.schema.names), "the data given", fields, columns)
 

@@ -27,7 +27,7 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
 
     `data` is a mapping, a table of columns (anything with the Arrow C stream: pandas, Polars, pyarrow), or the path of
     a file or a folder; `columns` names the columns of a field where they are not `x`, or `x0`, `x1`, ... Raises `Error`
-    E0602 to E0608, E0623, E0624, E0626, E0627, E0637, E0645 to E0648.
+    E0602 to E0608, E0623, E0624, E0626, E0627, E0639, E0645 to E0648.
     """
     if isinstance(data, Mapping):
         return data, "the data given"

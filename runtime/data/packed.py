@@ -18,7 +18,7 @@ BLOCK = 1 << 20
 
 def text(path: Path) -> TextIO:
     """The text of a CSV file, unpacked as it is read, and no more than the free memory holds. Raises `Error` E0624,
-    E0637."""
+    E0639."""
     kind = path.suffix.lower()
     if kind not in ENDINGS:
         memory.refuse_huge(path.stat().st_size, str(path), "this CSV file does not")
@@ -28,12 +28,12 @@ def text(path: Path) -> TextIO:
 
 
 def pyarrow(what: str) -> Any:
-    """The module. Raises `Error` E0637."""
+    """The module. Raises `Error` E0639."""
     try:
         import pyarrow
     except ImportError as problem:
         raise Error(
-            "E0637",
+            "E0639",
             f"pyarrow is not installed: it reads {what}",
             notes=[str(problem)],
             help='install the extra: pip install "dlc-compiler[tables]"',
