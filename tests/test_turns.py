@@ -107,6 +107,7 @@ train { LINES; steps: 12 }
         (("", " every 3"), [(1, 1), (3, 3)]),
         (("", " every 3 from 1"), [(1, 1), (3, 1)]),
         (("", " every 1 from 7"), [(1, 1), (1, 7)]),
+        (("", " from 7"), [(1, 1), (1, 7)]),
         ((" every 2 from 1", " every 2"), [(2, 1), (2, 2)]),
         ((" every 2", " every 3"), [(2, 2), (3, 3)]),  # in some iterations nothing runs
         (("", " every 2 * 2"), [(1, 1), (4, 4)]),

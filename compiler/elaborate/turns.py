@@ -60,11 +60,12 @@ def passes(c: Context, plan: Plan) -> list[Pass]:
     if len(found) == 1:  # one that is alone is reported as `loss`, with its terms beside it
         found[0].turn = replace(found[0].turn, loss="loss")
     alone = found[0].statements[0]
-    if len(found) == 1 and alone.every is not None:
+    turned = alone.every or alone.start
+    if len(found) == 1 and turned is not None:
         raise error(
             "E0514",
             "a loss that is alone takes no turns",
-            alone.every.span,
+            turned.span,
             "in the other iterations nothing would be trained",
             help="`every` is for one of several losses; `using accumulate(adam(1e-3), turns = 4)` updates less often",
         )
