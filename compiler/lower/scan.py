@@ -63,6 +63,9 @@ def write_scan(out: Emitter, node: Node, names: Sequence[str]) -> list[str]:
             value_info(inner.node("Not", [inner.names[body.roots[flag]]]), TensorType("bool", ()), out.precision)
         )
     made, taken = inner.made(), set[str]()
+    if flag is not None:  # ONNX takes it that states may change their shapes, and then infers none from them
+        declared = {name: node.type for node, name in inner.names.items() if name in made}
+        graph.value_info.extend(value_info(name, type, out.precision) for name, type in declared.items())
     for root in body.roots:
         name = inner.names[root]
         if name not in made or name in taken:  # a value of its own for each output
@@ -73,6 +76,8 @@ def write_scan(out: Emitter, node: Node, names: Sequence[str]) -> list[str]:
     results = [f"{title}.{number}" for number in range(len(body.roots))]
     for name, root in zip(results, body.roots, strict=True):
         out.dtypes[name] = inner.dtypes[inner.names[root]]
+        if flag is not None:
+            out.graph.value_info.append(value_info(name, root.type, out.precision))
     out.at(node)
     attributes: dict[str, Any] = {}
     if flag is None:
