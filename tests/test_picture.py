@@ -140,6 +140,15 @@ def test_calls_of_one_pipe_are_apart() -> None:
     assert [(a.text[0], b.text[0]) for a, b in drawn.edges()] == list(pairwise(box.text[0] for box in drawn))
 
 
+@pytest.mark.parametrize("path", [*SPECS.glob("*.dl"), *BENCHMARKS.glob("[!d]*.dl")], ids=lambda path: path.stem)
+def test_data_flow_one_way(path: Path) -> None:
+    """What is folded into one box was one call or layer: two that are taken for one read each other's results."""
+    made = module(path.stem, path.parent)
+    for depth in (0, 1, None):
+        flow = nx.DiGraph([(a, b) for a, b, data in draw(made, depth=depth).edges(data=True) if not data["next"]])
+        assert nx.is_directed_acyclic_graph(flow)
+
+
 def test_a_schedule_of_two_optimizers_is_drawn_once() -> None:
     update = draw(module("groups", derived=True), "update", depth=0)
     given = {pair for pair in arrows(update) if pair[1].startswith("adamw")}
