@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from functools import partial
 
 import random_along  # noqa: F401  (fills the table of constructs)
@@ -66,8 +67,8 @@ def random_spec(seed: int) -> str:
         d.lines.append("output ddx = grad(sum(dx * sin(dx)), x)")
     _losses(d)
     train = d.random.choice([*TRAIN.values(), GROUPS, CLIPPED])
-    for ours, here in ((" over *.W", " over last.W"), (" over not *.W", " over last.b"), ("(z,", "(head,")):
-        train = train.replace(ours, here)  # what every loss depends on
+    used = {"*.W": "last.W", "not *.W": "last.b", "*.b": "last.b", "not *.b": "last.W"}  # what every loss depends on
+    train = re.sub(r"(?<= over )(not )?\*\.[Wb]", lambda found: used[found[0]], train).replace("(z,", "(head,")
     if "newton" in train and any("laplace" in line for line in d.lines):  # whose second derivative is none
         train = TRAIN["sgd"]
     if train is CLIPPED:
