@@ -486,6 +486,14 @@ class Trainer:
         threads = found.plan.threads if threads is None else threads
         trainer = cls(file, device, found.plan.seed, threads=threads, start="file")
         found.check(trainer.slots, place)
+        if max(found.progress.block, found.plan.block) >= len(file.stages):
+            raise Error(
+                "E0742",
+                "the checkpoint belongs to another model",
+                where=str(place),
+                notes=[f"it is in train block {found.progress.block + 1}, the model has {len(file.stages)}"],
+                help="resume with the file that it was made with",
+            )
         trainer._values.restore(found.state)
         trainer.progress, trainer.plan, trainer.run = found.progress, found.plan, run
         trainer.folder, trainer.resumed = getattr(program, "folder", None), True

@@ -223,6 +223,19 @@ def test_resumed_between_two_blocks(tmp_path: Path) -> None:
     same(whole, again)
 
 
+@pytest.mark.parametrize("where", ["progress", "plan"])
+def test_a_checkpoint_of_a_block_that_is_not_there_is_refused(tmp_path: Path, where: str) -> None:
+    made = trainer()
+    run = made.fit(DATA, run=tmp_path).run
+    assert run is not None
+    found = Checkpoint.load(run / "checkpoints" / "last.safetensors")
+    getattr(found, where).block = 2
+    found.save(run / "checkpoints" / "last.safetensors")
+    with pytest.raises(dlc.Error) as caught:
+        dlc.Trainer.resume(run, device="cpu")
+    assert "E0742" in str(caught.value)
+
+
 def test_only_one_block_of_a_run_stays_alone(tmp_path: Path) -> None:
     part, whole = trainer(), trainer()
     whole.fit(DATA, only=1)
