@@ -37,6 +37,18 @@ def place(stages: Sequence[Stage], only: str | int) -> int:
     return number - 1
 
 
+def there(stages: Sequence[Stage], block: int, where: str) -> None:
+    """Raises `Error` E0742 for a checkpoint in a train block that a file does not have."""
+    if block >= len(stages):
+        raise Error(
+            "E0742",
+            "the checkpoint belongs to another model",
+            where=where,
+            notes=[f"it is in train block {block + 1}, the model has {len(stages)}"],
+            help="resume with the file that it was made with",
+        )
+
+
 def begin(values: State, before: Stage, stage: Stage, starts: Callable[[Part], Mapping[str, np.ndarray]]) -> None:
     """The state of its own that a block begins with: start values (those of a part by output, `starts`), but for what
     begins as a parameter is now and what it keeps of the block before."""

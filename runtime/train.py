@@ -30,7 +30,7 @@ from .foreseen import foreseen
 from .loop import Loop
 from .metadata import BATCH, SEEDS, THREADS
 from .nearest import did_you_mean
-from .stages import begin, place
+from .stages import begin, place as stage_of, there
 from .state import State, Stepper
 
 
@@ -358,7 +358,7 @@ class Trainer:
         if not self.file.parts:
             raise self._cannot_train()
         with self._alone():
-            number = None if only is None else place(self.file.stages, only)
+            number = None if only is None else stage_of(self.file.stages, only)
             again = len(self.file.stages) > 1 and self.plan is None and self.file.trained  # from the first block on
             if again or (number is not None and number != self.progress.block):
                 self._enter(number or 0)
@@ -486,14 +486,7 @@ class Trainer:
         threads = found.plan.threads if threads is None else threads
         trainer = cls(file, device, found.plan.seed, threads=threads, start="file")
         found.check(trainer.slots, place)
-        if max(found.progress.block, found.plan.block) >= len(file.stages):
-            raise Error(
-                "E0742",
-                "the checkpoint belongs to another model",
-                where=str(place),
-                notes=[f"it is in train block {found.progress.block + 1}, the model has {len(file.stages)}"],
-                help="resume with the file that it was made with",
-            )
+        there(file.stages, max(found.progress.block, found.plan.block), str(place))
         trainer._values.restore(found.state)
         trainer.progress, trainer.plan, trainer.run = found.progress, found.plan, run
         trainer.folder, trainer.resumed = getattr(program, "folder", None), True
