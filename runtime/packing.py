@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from . import graphs
+from . import graphs, joined_sums
 
 PACKED = "updates of small tensors as one"
 # Elements of a tensor, and of a row. Joining the gradients of larger tensors costs what their nodes do, and a row that
@@ -292,7 +292,9 @@ class _Packing:
         kept = [value for value in graph.output if value.name not in gone]
         del graph.output[:]
         graph.output.extend(kept)
-        nodes = graphs.needed([*graph.node, *self.nodes], [value.name for value in kept])
+        leaves = {names: whole for names, whole in self.made.items() if self.kind.get(names[0], LEAF) == LEAF}
+        nodes = joined_sums.joined(graph, [*graph.node, *self.nodes], self.known, leaves)
+        nodes = graphs.needed(nodes, [value.name for value in kept])
         del graph.node[:]
         graph.node.extend(nodes)
         read = {value.name for value in kept}.union(*(graphs.reads(node) for node in nodes))

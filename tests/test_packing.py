@@ -9,6 +9,7 @@ import pytest
 from dlc.runtime import graphs, packing
 from dlc.runtime.packing import APART, LARGEST, LONGEST, PACKED, Row, offsets
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 from work import assert_linear
 
 FLOAT = TensorProto.FLOAT
@@ -286,5 +287,87 @@ def test_packing_is_linear():
         shapes = {f"t{i}": [64] for i in range(count)}
         outputs = {name: f"next/{name}" for name in shapes}
         return update(shapes, [node for name in shapes for node in chain(name)], outputs), outputs
+
+    assert_linear(make, lambda made: packing.packed(*made), counted=(200, 3200), timed=(800, 6400), limit=2.5)
+
+
+# --- the length of the whole gradient
+
+
+def length(*names: str) -> list:
+    """length = sqrt of the sum of the squares of g/NAME in double precision, each clipped by it"""
+    nodes, last = [], ""
+    for name in names:
+        nodes.append(helper.make_node("Cast", [f"g/{name}"], [f"wide/{name}"], to=TensorProto.DOUBLE))
+        nodes.append(helper.make_node("ReduceSumSquare", [f"wide/{name}"], [f"squares/{name}"], keepdims=0))
+        if last:
+            nodes.append(helper.make_node("Add", [last, f"squares/{name}"], [f"total/{name}"]))
+        last = f"total/{name}" if last else f"squares/{name}"
+    nodes += [helper.make_node("Sqrt", [last], ["root"]), helper.make_node("Cast", ["root"], ["length"], to=FLOAT)]
+    return nodes
+
+
+def clipped(name: str) -> list:
+    return [
+        helper.make_node("Div", [f"g/{name}", "length"], [f"short/{name}"]),
+        helper.make_node("Tanh", [f"short/{name}"], [f"step/{name}"]),
+        helper.make_node("Sub", [name, f"step/{name}"], [f"next/{name}"]),
+    ]
+
+
+def test_the_length_of_joined_gradients_is_taken_of_the_row():
+    shapes = {"a": [3], "b": [4, 5], "d": [2, 2, 2]}
+    nodes = [*length(*shapes), *(node for name in shapes for node in clipped(name))]
+    model, _ = packed(shapes, nodes)
+    assert operators(model).count("ReduceSumSquare") == 1 and "Add" not in operators(model)
+    feeds = {name: np.random.default_rng(2).normal(size=shape).astype("f4") for name, shape in shapes.items()}
+    feeds |= {f"g/{name}": 1e25 * feeds[name] for name in shapes}  # whose squares are no float32 numbers
+    row = np.zeros(offsets(list(shapes.values()))[-1], "f4")
+    for name, start in zip(shapes, offsets(list(shapes.values())), strict=False):
+        row[start : start + feeds[name].size] = feeds[name].ravel()
+    [given] = [value.name for value in model.graph.input if not value.name.startswith("g/")]
+    [out] = ReferenceEvaluator(model).run(None, {given: row, **{f"g/{name}": feeds[f"g/{name}"] for name in shapes}})
+    norm = np.sqrt(sum(np.sum(np.square(feeds[f"g/{name}"], dtype="f8")) for name in shapes))
+    for name, start in zip(shapes, offsets(list(shapes.values())), strict=False):
+        expected = feeds[name] - np.tanh(feeds[f"g/{name}"] / np.float32(norm))
+        np.testing.assert_allclose(out[start : start + feeds[name].size].reshape(shapes[name]), expected, rtol=1e-6)
+
+
+def test_the_squares_of_what_is_not_joined_are_added_to_those_of_the_row():
+    shapes = {"a": [3], "b": [4], "large": [LARGEST + 1]}
+    nodes = [*length(*shapes), *(node for name in shapes for node in clipped(name))]
+    model, rows = packed(shapes, nodes)
+    assert [row.tensors for row in rows] == [("a", "b")]
+    assert operators(model).count("ReduceSumSquare") == 2 and operators(model).count("Add") == 1
+
+
+def test_a_sum_over_part_of_the_row_or_over_one_tensor_twice_stays():
+    shapes = {"a": [3], "b": [4]}
+    changes = [node for name in shapes for node in clipped(name)]
+    part, _ = packed(shapes, [*length("a"), *changes])
+    assert [node.input[0] for node in part.graph.node if node.op_type == "Cast"] == ["g/a", "root"]
+    twice = length("a", "b")
+    twice.insert(-2, helper.make_node("Add", ["total/b", "squares/a"], ["total"]))
+    twice[-2].input[0] = "total"
+    model, _ = packed(shapes, [*twice, *changes])
+    assert operators(model).count("ReduceSumSquare") == 2 and operators(model).count("Add") == 2
+
+
+def test_what_else_reads_a_sum_reads_that_of_the_row():
+    shapes = {"a": [3], "b": [4]}
+    nodes = [*length(*shapes), helper.make_node("Cast", ["total/b"], ["sum"], to=FLOAT)]
+    nodes.append(helper.make_node("Reshape", ["sum", "one"], ["squares"]))
+    nodes.insert(0, helper.make_node("Constant", [], ["one"], value_ints=[1]))
+    model, _ = packed(shapes, [*nodes, *(node for name in shapes for node in clipped(name))], extra=["squares"])
+    assert operators(model).count("ReduceSumSquare") == 1
+
+
+def test_joining_sums_is_linear():
+    def make(count: int):
+        shapes = {f"t{i}": [64] for i in range(count)}
+        outputs = {name: f"next/{name}" for name in shapes}
+        return update(
+            shapes, [*length(*shapes), *(node for name in shapes for node in clipped(name))], outputs
+        ), outputs
 
     assert_linear(make, lambda made: packing.packed(*made), counted=(200, 3200), timed=(800, 6400), limit=2.5)

@@ -63,6 +63,9 @@ def check(data: Mapping[str, object], fields: tuple[Field, ...], where: str) -> 
     return Columns(fields, {f.name: _convert(f, arrays[f.name], where) for f in fields}, rows, where)
 
 
+_UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+
+
 class BatchCheck:
     """`check` for batch after batch: one like the last that passed costs a few microseconds."""
 
@@ -98,13 +101,20 @@ class BatchCheck:
             # Squares of finite numbers may overflow; then the closer look decides.
             if dtype.kind == "f" and not math.isfinite(np.vdot(array, array)):
                 return None
-            if limits is not None and array.size and (array.min() < limits[0] or array.max() > limits[1]):
+            if limits is not None and array.size and not _within(array, *limits):
                 return None
             for support in supports:
                 if not support.good(array):
                     return None
             arrays[name] = array
         return arrays
+
+
+def _within(array: np.ndarray, low: int, high: int) -> bool:
+    """Whether all labels are within. From 0 on one pass says it: read without their sign, negative ones are large."""
+    if low == 0 and array.dtype.kind == "i":
+        return bool(array.view(_UNSIGNED[array.dtype.itemsize]).max() <= high)
+    return bool(array.min() >= low and array.max() <= high)
 
 
 def _limits(field: Field) -> tuple[tuple[int, int] | None, tuple[Support, ...]]:
