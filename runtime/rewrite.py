@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from . import blocks, graphs
+from . import blocks, graphs, kernels
 
 logger = logging.getLogger("dlc.runtime")
 
@@ -36,7 +36,8 @@ def rewritten(model: ModelProto, device: str, block: int = 0) -> tuple[ModelProt
     kinds: set[int] = FUSED_MATMUL.get(device, set())
     convolutions = block > 0 and any(blocks.is_convolution(node) for node in model.graph.node)
     products = bool(kinds) and _promising(model)
-    if not products and not convolutions:
+    slow = device == "cpu" and kernels.promising(model)
+    if not products and not convolutions and not slow:
         return model, {}
     made = ModelProto()
     made.CopyFrom(model)
@@ -44,6 +45,8 @@ def rewritten(model: ModelProto, device: str, block: int = 0) -> tuple[ModelProt
     counts = _Products(made, known, kinds).run() if products else {}
     if convolutions and (count := blocks.blocked(made, known, block)):
         counts[blocks.BLOCKED] = count
+    if slow:
+        counts |= kernels.faster(made, known)
     if not counts:
         return model, {}
     logger.debug("%s on %s: %s", made.graph.name, device, ", ".join(f"{n} × {what}" for what, n in counts.items()))
