@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from .arguments import positive
 from .failures import Error
-from .loop import Loop
+from .initial import reserve
 from .metadata import BATCH, EPOCHS
+from .request import Request
 
 if TYPE_CHECKING:
     from .train import Trainer
+
+
+def foresee(trainer: Trainer, reads: Collection[str], rows: int | None) -> None:
+    """Before what runs without a fit: `steps` and `observations`, where it reads them, are those that were given,
+    else those of the fit that the spec's own settings and data make. `rows`: of the batch, which with
+    `batch: all` are all there are, or None. Raises `Error` E0633 where nothing says them: a schedule over a guess
+    would end at once or never, a prior would weigh as much as a guess has it.
+    """
+    planned = trainer._planned
+    missing = [
+        name
+        for name in ("steps", "observations")
+        if name in reads and name not in planned and name not in trainer._assigned
+    ]
+    if not trainer.file.ours or not missing:
+        return
+    if rows is not None and trainer.stage.settings.get("batch") == "all":
+        planned.setdefault("observations", rows)
+    found, why = foreseen(trainer, planned.get("observations"))
+    for name in missing:
+        if name not in found:
+            given = ", ".join(f"{name}=..." for name in missing)
+            raise Error(
+                "E0633",
+                f"the spec reads `{name}`, and nothing says how many there will be",
+                where=trainer.file.name,
+                notes=["within `fit`, the spec's own settings and data say it", *why],
+                help=f"Trainer(program, {given}): `steps` updates in all, on `observations` rows",
+            )
+        planned[name] = found[name]
+        reserve(trainer, name, found[name])
 
 
 def foreseen(trainer: Trainer, rows: int | None) -> tuple[dict[str, int], list[str]]:
@@ -26,9 +59,9 @@ def foreseen(trainer: Trainer, rows: int | None) -> tuple[dict[str, int], list[s
         found["steps"] = positive("epochs", settings.get("epochs") or EPOCHS) * -(-rows // batch)
     if rows is None:
         try:
-            loop = Loop(trainer, None, None, None, None, None, (), None, 0.0)
+            request = Request(trainer)
         except Error as problem:
             why.append(problem.message)
         else:
-            found = {"steps": loop.total(), "observations": loop.columns.rows, **found}
+            found = {"steps": request.total(), "observations": request.columns.rows, **found}
     return found, why

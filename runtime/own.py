@@ -5,7 +5,7 @@ from __future__ import annotations
 from .checkpoint import LAST, Checkpoint, Run
 from .data import Columns
 from .failures import Error
-from .loop import Loop
+from .request import Request
 from .train import Trainer
 
 
@@ -22,17 +22,17 @@ def own_data(trainer: Trainer, run: Run) -> tuple[Columns, int, str]:
     if plan.data is None:
         raise _unknown(run, "they were given as arrays, or by a program")
     trainer.plan, trainer.resumed = plan, True  # data and validation are those of the plan
-    loop = Loop(trainer, None, None, None, None, plan.batch, (), None, 0.0)
-    loop.same_data(plan)
-    if loop.held is None:
+    request = Request(trainer, batch=plan.batch)
+    request.same_data(plan)
+    if request.held is None:
         return (
             trainer.columns(plan.data, trainer.evaluator.fields),
-            loop.batch,
+            request.batch,
             f"the data it was trained on (it held none out), {plan.data}",
         )
     if isinstance(plan.validate, float):
-        return loop.held, loop.batch, f"the validation share, {plan.validate:g}, of {plan.data}"
-    return loop.held, loop.batch, f"its validation data, {plan.validate}"
+        return request.held, request.batch, f"the validation share, {plan.validate:g}, of {plan.data}"
+    return request.held, request.batch, f"its validation data, {plan.validate}"
 
 
 def _unknown(run: Run, why: str) -> Error:

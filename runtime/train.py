@@ -5,70 +5,34 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import numpy_helper
 
-from . import graphs, origin, session
+from . import origin, session
 from .arguments import positive, whole
+from .by_path import Values
 from .callbacks import Callback, History
 from .checkpoint import Checkpoint, Plan, Progress, Run, find
 from .closing import EpochFigures
 from .data import Columns, Field, check, fields, load
-from .data.check import BatchCheck, refuse_masked
+from .data.check import BatchCheck
 from .evaluate import Evaluator, Predictor, batch_for
 from .failures import Error
-from .file import CompiledFile, Part, Slot, Stage
+from .file import CompiledFile, Slot, Stage
 from .finite import refused
-from .foreseen import foreseen
+from .foreseen import foresee
+from .initial import initialize, reserve, starts, steps_done
 from .loop import Loop
 from .metadata import BATCH, SEEDS, THREADS
-from .nearest import did_you_mean
+from .request import Request
 from .stages import begin, place as stage_of, there
 from .state import State, Stepper
-
-
-class Values(MutableMapping[str, np.ndarray]):
-    """State by path. Reading gives a copy; assigning checks name, shape and dtype (`Error` E0629)."""
-
-    def __init__(self, trainer: Trainer, names: Sequence[str]) -> None:
-        self._trainer, self._names = trainer, dict.fromkeys(names)
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._trainer._values.read(name)
-
-    def __setitem__(self, name: str, value: object) -> None:
-        if name not in self._names:
-            raise Error("E0629", f"there is no `{name}` to assign", help=did_you_mean(name, self._names))
-        slot = self._trainer._values.slots[name]
-        refuse_masked(name, value, None)
-        array = np.asarray(value)
-        if array.shape != slot.shape or not np.can_cast(array.dtype, slot.dtype, "same_kind"):
-            raise Error(
-                "E0629",
-                f"`{name}` cannot take this value",
-                notes=[f"found {array.dtype} {list(array.shape)}", f"expected {slot.dtype} {list(slot.shape)}"],
-            )
-        with self._trainer._alone():
-            self._trainer._values.write(name, array)
-            self._trainer._assigned.add(name)
-
-    def __delitem__(self, name: str) -> None:
-        raise Error("E0629", f"`{name}` is part of the model and cannot be deleted")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 class Trainer:
@@ -113,8 +77,8 @@ class Trainer:
         self._assigned: set[str] = set()
         self._waiting = start != "file" and not self.file.trained and any(p.initials for p in self.file.parts)
         if self._waiting and (self.file.ours or seed is not None):
-            self._initialize()
-        self.progress = Progress(step=self._steps_done())
+            initialize(self)
+        self.progress = Progress(step=steps_done(self))
         self.plan: Plan | None = None  # of the run that a checkpoint interrupted, or of the last fit
         self.run: Run | None = None
         self.resumed = False
@@ -126,7 +90,7 @@ class Trainer:
             if value is not None
         }
         for name, value in self._planned.items():
-            self._reserved(name, value)
+            reserve(self, name, value)
 
     def _repr_html_(self) -> str:
         """In a notebook: what it trains, how far it is, and the first parameters with their shapes."""
@@ -138,49 +102,6 @@ class Trainer:
             f"<b>{escape(self.file.title)}</b>, {escape(self.device)}, seed {self.seed}: {self.progress.step:,} "
             f"updates<table>{rows}{rest}</table>"
         )
-
-    # --- start values
-
-    def _initialize(self) -> None:
-        """Runs each part's initialization from the seed (a foreign one may have no `seed`)."""
-        self._waiting = False
-        seed = np.array(self.seed % (1 << 64), np.uint64)
-        for part in self.file.parts:
-            if part.initialization is None or not part.initials:
-                continue
-            if self.file.ours and any(
-                held.name == "seed" and numpy_helper.to_array(held) == seed for held in part.initialization.initializer
-            ):
-                continue  # the file holds the start values of this very seed
-            made = self._starts(part)
-            for tensor, output in part.initials.items():
-                name = self._values.name(part.index, tensor)
-                if name is not None and name not in self._assigned:
-                    self._values.write(name, made[output])
-
-    def _starts(self, part: Part) -> dict[str, np.ndarray]:
-        """What the initialization of a part gives for the seed, by output."""
-        assert part.initialization is not None
-        model = graphs.standalone(self.file.model, part.initialization)
-        for held in model.graph.initializer:
-            if held.name == "seed" and self.file.ours:
-                held.CopyFrom(graphs.tensor("seed", np.array(self.seed % (1 << 64), np.uint64)))
-        run = session.Session(model, session.Options("cpu", session.cores(), self._how.fused))
-        return dict(zip(run.outputs, run.run(run.outputs, {}), strict=True))
-
-    def _steps_done(self) -> int:
-        if "step" in self._values.slots and self.file.ours and len(self.file.parts) == 1:
-            return int(self._values.read("step"))
-        return self.file.updates
-
-    def _reserved(self, tensor: str, value: int) -> None:
-        """Sets `steps` or `observations`, which the file leaves to us, in every part that has it."""
-        if self.file.ours:
-            for slot in self._values.slots.values():
-                if slot.tensor == tensor and slot.part is not None and slot.name not in self._assigned:
-                    left = value - self.progress.begun
-                    own = self.file.turns[slot.part].count(left) if tensor == "steps" else value
-                    self._values.write(slot.name, np.array(own, slot.dtype))
 
     # --- what it holds
 
@@ -268,9 +189,9 @@ class Trainer:
             columns = self._check(batch)
             arrays = columns.arrays
             if progress.step == 0 and self.plan is None:
-                self._foresee(stepper.reads, columns.rows)
+                foresee(self, stepper.reads, columns.rows)
         if self._waiting:
-            self._initialize()
+            initialize(self)
         step = progress.step + 1
         stepper.step(arrays, step - progress.begun)
         values = stepper.read()
@@ -302,35 +223,6 @@ class Trainer:
             "another thread is training this trainer",
             help="one thread trains a trainer: make one for each thread, or guard it with a lock of your own",
         )
-
-    def _foresee(self, reads: Collection[str], rows: int | None) -> None:
-        """Before what runs without a fit: `steps` and `observations`, where it reads them, are those that were given,
-        else those of the fit that the spec's own settings and data make. `rows`: of the batch, which with
-        `batch: all` are all there are, or None. Raises `Error` E0633 where nothing says them: a schedule over a guess
-        would end at once or never, a prior would weigh as much as a guess has it.
-        """
-        missing = [
-            name
-            for name in ("steps", "observations")
-            if name in reads and name not in self._planned and name not in self._assigned
-        ]
-        if not self.file.ours or not missing:
-            return
-        if rows is not None and self.stage.settings.get("batch") == "all":
-            self._planned.setdefault("observations", rows)
-        found, why = foreseen(self, self._planned.get("observations"))
-        for name in missing:
-            if name not in found:
-                given = ", ".join(f"{name}=..." for name in missing)
-                raise Error(
-                    "E0633",
-                    f"the spec reads `{name}`, and nothing says how many there will be",
-                    where=self.file.name,
-                    notes=["within `fit`, the spec's own settings and data say it", *why],
-                    help=f"Trainer(program, {given}): `steps` updates in all, on `observations` rows",
-                )
-            self._planned[name] = found[name]
-            self._reserved(name, found[name])
 
     def fit(
         self,
@@ -364,10 +256,8 @@ class Trainer:
                 self._enter(number or 0)
             while True:
                 block = self.progress.block
-                loop = Loop(
-                    self, data, validation, epochs, steps, batch, tuple(callbacks), run, every, number is not None
-                )
-                history = loop.go()
+                request = Request(self, data, validation, epochs, steps, batch, number is not None)
+                history = Loop(self, request, tuple(callbacks), run, every).go()
                 if self.progress.block == block:
                     return history
                 run = None  # the next block goes on in the folder of this one
@@ -386,13 +276,13 @@ class Trainer:
         self._best = None
         for name in ("stepper", "epoch_figures", "_check"):
             self.__dict__.pop(name, None)
-        begin(self._values, before, self.stage, self._starts)
+        begin(self._values, before, self.stage, partial(starts, self))
 
     def evaluate(self, data: object, batch: int | None = None) -> dict[str, float]:
         """The loss, its named terms and each metric over a data set. Raises `Error` E06xx, E0633 as `step` does."""
         columns = data if isinstance(data, Columns) else self.columns(data, self.evaluator.fields)
         if self.progress.step == 0 and self.plan is None:
-            self._foresee(self.evaluator.reads, None)
+            foresee(self, self.evaluator.reads, None)
         return self.evaluator.run(columns, batch or batch_for(columns, self._batch()))
 
     def predict(
