@@ -3,7 +3,8 @@
 A file says what every runtime has; on this provider some of it costs more than it need. Integers without sign are
 divided one after another, where a shift takes many at once (4,096 of 64 bits: 8.1 us and 1.9); a selection costs six
 times a product (8,192 numbers: 9.5 us and 1.6), so of two in a row that put in the same number one is left, on a
-condition of both. Exact, NaN and infinities included. Linear in nodes.
+condition of both. Some runtimes take products of matrices only; here a vector times a matrix is a vector, and need not
+be made one. Exact, NaN and infinities included. Linear in nodes.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from . import graphs
 
 SHIFTS = "Div by a power of two into BitShift"
 SELECTIONS = "Where of a Where into one"
+VECTORS = "Reshape of a product with one row"
 UNSIGNED = {TensorProto.UINT32, TensorProto.UINT64}  # those that BitShift has a kernel for
 
 
 def promising(model: ModelProto) -> bool:
     """Whether there is anything to look at: what follows costs more than this look."""
-    selections = {node.output[0] for node in model.graph.node if node.op_type == "Where"}
+    within = {"Where": "Where", "Reshape": "MatMul"}  # what it makes of what
+    made = {node.output[0]: node.op_type for node in model.graph.node if node.op_type in ("Where", "MatMul")}
     return any(
-        node.op_type == "Div" or (node.op_type == "Where" and not selections.isdisjoint(node.input[1:]))
+        node.op_type == "Div" or any(made.get(name, "") == within.get(node.op_type) for name in node.input)
         for node in model.graph.node
     )
 
@@ -48,13 +51,15 @@ def faster(model: ModelProto, known: graphs.Known) -> dict[str, int]:
     read = Counter(name for node in graph.node for name in graphs.reads(node))
     read.update(value.name for value in graph.output)
     nodes: list[NodeProto] = []
+    if vectors := _vectors(model, known, read, taken):
+        counts[VECTORS] = vectors
     for node in graph.node:
         if _own(node, "Where"):
             while (merged := _merged(node, made, read, held, known, taken)) is not None:
                 nodes.extend(merged)
                 counts[SELECTIONS] += 1
         nodes.append(node)
-    if counts[SELECTIONS]:
+    if counts[SELECTIONS] or vectors:
         kept = graphs.needed(nodes, [value.name for value in graph.output])
         del graph.node[:]
         graph.node.extend(kept)
@@ -105,6 +110,45 @@ def _merged(
                 each.metadata_props.extend(node.metadata_props)
             return nodes
     return None
+
+
+def _vectors(model: ModelProto, known: graphs.Known, read: Counter[str], taken: set[str]) -> int:
+    """Makes reshape(a[1, n] @ b, [m]) the product a[n] @ b, where `a` repeats one number; how often."""
+    graph = model.graph
+    held = {each.name: each for each in graph.initializer if len(each.dims) == 2 and all(d == 1 for d in each.dims)}
+    for value in graph.input:
+        held.pop(value.name, None)
+    maker = {name: node for node in graph.node for name in node.output if name}
+    vector: dict[str, NodeProto] = {}  # rows -> what makes the same as vectors
+    count = 0
+    for node in graph.node:
+        product = maker.get(node.input[0]) if _own(node, "Reshape") else None
+        if product is None or not _own(product, "MatMul") or read[product.output[0]] != 1:
+            continue
+        row = maker.get(product.input[0])
+        ranks = [len(known[name][1]) if name in known else None for name in (*product.input, node.output[0])]
+        if row is None or ranks != [2, 2, 1] or not _own(row, "Expand") or row.input[0] not in held:
+            continue
+        if known.get(row.input[1], (0, ()))[1] != (1,):
+            continue
+        if row.output[0] not in vector:
+            number = held[row.input[0]]
+            one, ones = (graphs.fresh(f"{name}/vector", taken) for name in (number.name, row.output[0]))
+            graph.initializer.append(graphs.tensor(one, numpy_helper.to_array(number).reshape(1)))
+            vector[row.output[0]] = helper.make_node("Expand", [one, row.input[1]], [ones], name=ones)
+        product.input[0] = vector[row.output[0]].output[0]
+        product.output[0] = node.output[0]
+        node.ClearField("output")  # nothing reads it any more
+        count += 1
+    if count:
+        nodes: list[NodeProto] = []
+        for node in graph.node:
+            if node.output:
+                nodes.append(node)
+                nodes.extend(vector[name] for name in node.output if name in vector)
+        del graph.node[:]
+        graph.node.extend(nodes)
+    return count
 
 
 def _condition(node: NodeProto, condition: str, holds: bool, nodes: list[NodeProto], taken: set[str]) -> str:

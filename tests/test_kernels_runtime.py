@@ -7,7 +7,7 @@ import itertools
 import dlc
 import numpy as np
 import pytest
-from dlc.runtime.kernels import SELECTIONS, SHIFTS
+from dlc.runtime.kernels import SELECTIONS, SHIFTS, VECTORS
 from dlc.runtime.rewrite import rewritten
 from onnx import TensorProto, helper, numpy_helper
 from test_rewrite_runtime import node, operators, run
@@ -101,6 +101,29 @@ def test_selections_of_numbers_stay():
     assert rewritten(model(nodes, inputs, {"y": FLOAT}, {"c": np.array(0, "f4")}), "cpu")[1] == {}
 
 
+def summed(shape: list[int], readers: int = 1):
+    nodes = [node("Shape", "x", "n", start=0, end=1), node("Expand", "c n", "ones"), node("MatMul", "ones x", "row")]
+    nodes += [node("Reshape", "row flat", f"y{i}") for i in range(readers)]
+    held = {"c": np.full(shape, 0.5, "f4"), "flat": np.array([-1])}
+    return model(nodes, {"x": (FLOAT, ["n", 3])}, {f"y{i}": FLOAT for i in range(readers)}, held)
+
+
+def test_a_product_with_one_row_is_a_vector():
+    before = summed([1, 1])
+    after, counts = rewritten(before, "cpu")
+    assert counts == {VECTORS: 1} and operators(after) == ["Shape", "Expand", "MatMul"]
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("f4")
+    [y], [z] = run(before, {"x": x}), run(after, {"x": x})
+    assert y.shape == z.shape == (3,)
+    np.testing.assert_array_equal(y, z)
+    assert run(after, {"x": x[:0]})[0].tolist() == [0, 0, 0]
+
+
+def test_other_products_stay():
+    assert rewritten(summed([1, 1], readers=2), "cpu")[1] == {}
+    assert rewritten(summed([1]), "cpu")[1] == {}  # is a vector already
+
+
 def test_a_step_with_dropout_is_the_same_bit_for_bit(monkeypatch):
     text = """model m {
         input x: float[batch, 6]
@@ -119,7 +142,7 @@ def test_a_step_with_dropout_is_the_same_bit_for_bit(monkeypatch):
         return trainer
 
     fast = trained()
-    assert fast.rewrites[SHIFTS] >= 3 and fast.rewrites[SELECTIONS] == 1
+    assert fast.rewrites[SHIFTS] >= 3 and fast.rewrites[SELECTIONS] == 1 and fast.rewrites[VECTORS] == 2
     monkeypatch.setattr("dlc.runtime.rewrite.kernels.promising", lambda model: False)
     plain = trained()
     assert SHIFTS not in plain.rewrites
