@@ -93,6 +93,10 @@ def _graph(graph: GraphProto, bound: set[str], rest: Sum, state: Sum, values: Ma
             into.add(graphs.numbers(array))
             continue
         into.add(f"{held.name} {held.data_type} {list(held.dims)}".encode())
+        if held.data_type == TensorProto.STRING:
+            for text in held.string_data:
+                into.add(text)
+            continue
         into.add(held.raw_data if held.HasField("raw_data") else numpy_helper.to_array(held).tobytes())
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -18,6 +18,9 @@ from . import altered, checksum, external, graphs, metadata, structure
 from .failures import Error
 from .memory import refuse_endless
 from .write import write
+
+if TYPE_CHECKING:
+    from .columns import Table
 
 FORMAT, LANGUAGE = 2, 1  # the newest that this runtime reads
 LARGE = 1_500_000_000  # bytes of tensors in one file; beyond it they go beside the file
@@ -65,6 +68,8 @@ class Stage:
 
 class CompiledFile:
     """A `.onnx` file, ours or foreign. Never changed after it is made, so threads may share it."""
+
+    table: Table | None = None  # of a file whose encodings of columns were taken off (columns.py): the whole
 
     def __init__(
         self, model: ModelProto, name: str = "<memory>", *, check: bool = True, stale: Error | None = None
@@ -180,6 +185,8 @@ class CompiledFile:
         `values` (slot name -> array) replaces state; `trained` notes the updates done. Tensors of more than
         `threshold` bytes in all go to `NAME.onnx.data` beside it. Raises `Error` E0739.
         """
+        if self.table is not None:
+            return self.table.whole.save(path, values, trained=trained, threshold=threshold, sealed=sealed)
         path = Path(path)
         values = values or {}
         held = {(slot.part, slot.tensor): values[slot.name] for slot in self.slots if slot.name in values}
@@ -204,6 +211,8 @@ class CompiledFile:
 
     def holding(self, values: Mapping[str, np.ndarray], trained: int) -> CompiledFile:
         """The file with other state (slot name -> array), after `trained` updates."""
+        if self.table is not None:
+            return self.table.whole.holding(values, trained)
         model = ModelProto()
         model.CopyFrom(self.model)
         wanted = {(slot.part, slot.tensor): values[slot.name] for slot in self.slots if slot.name in values}
@@ -253,6 +262,11 @@ class CompiledFile:
     def sources(self) -> metadata.Sources:
         """`dlc.sources`; empty for a foreign file."""
         return self._read("dlc.sources", metadata.Sources) or metadata.Sources()
+
+    @cached_property
+    def columns(self) -> metadata.Columns | None:
+        """`dlc.columns`; None where no input or target is made of columns that the spec names."""
+        return self._read("dlc.columns", metadata.Columns)
 
     @cached_property
     def evaluation(self) -> metadata.Evaluation | None:

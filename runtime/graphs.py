@@ -62,6 +62,19 @@ def free_names(graph: GraphProto) -> Iterator[str]:
     yield from (value.name for value in graph.output if value.name not in own)
 
 
+def rename(node: NodeProto, names: Mapping[str, str]) -> None:
+    """Other names for what a node reads, in its bodies too where they do not define them."""
+    for at, name in enumerate(node.input):
+        if name in names:
+            node.input[at] = names[name]
+    for body in subgraphs(node):
+        if names.keys() & set(free_names(body)):
+            for inner in body.node:
+                rename(inner, names)
+            for value in body.output:
+                value.name = names.get(value.name, value.name)
+
+
 def tensors(graph: GraphProto) -> Iterator[TensorProto]:
     """Every tensor that a graph holds: initializers, constants in attributes, those of bodies."""
     pending = [graph]

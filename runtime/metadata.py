@@ -181,6 +181,43 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Column:
+    """How an input or target is made of columns of a table. `missing`: what an empty cell counts as, a word as a list
+    of one. `output`: the output that comes out as the column is."""
+
+    names: tuple[str, ...]
+    missing: Literal["median", "mean", "indicator"] | Finite | tuple[str] | None = None
+    encode: tuple[Literal["log1p", "standardised", "bins", "vocabulary", "one_hot"], ...] = ()
+    bins: Count | None = None
+    target: bool = False
+    output: str | None = None
+
+    @property
+    def words(self) -> bool:
+        """Whether its cells are words, not numbers."""
+        return "vocabulary" in self.encode or "one_hot" in self.encode
+
+    @property
+    def index(self) -> bool:
+        """Whether it becomes integers."""
+        return "vocabulary" in self.encode or "bins" in self.encode
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is taken as it stands."""
+        return not self.encode and self.missing is None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """`dlc.columns`: how inputs and targets are made of columns; `fitted`: the training rows in which what that needs
+    to know (means, words) was found, 0 before."""
+
+    of: dict[str, Column]
+    fitted: Whole = 0
+
+
+@dataclass(frozen=True)
 class Sources:
     """`dlc.sources`: every text of the spec by its name; `main` is the name of the spec itself."""
 

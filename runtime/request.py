@@ -102,17 +102,18 @@ class Request:
             )
         wanted = validation if validation is not None else known.get("validate")
         if wanted is None or wanted is False:
-            return trainer.columns(data, trainer.inputs), None, None
+            return trainer.columns(data, trainer.inputs, fits=True), None, None
         if isinstance(wanted, int | float):
             if not 0 < wanted < 1:
                 raise Error("E0631", f"`validate` takes a share between 0 and 1, not {wanted}")
             names = {field.name for field in trainer.inputs}
             fields = trainer.inputs + tuple(f for f in trainer.evaluator.fields if f.name not in names)
-            train, held = split(trainer.columns(data, fields), float(wanted), trainer.seed)
+            both = trainer.columns(data, fields, fits=True, share=float(wanted))
+            train, held = split(both, float(wanted), trainer.seed)
             return train, held, float(wanted)
         path = str(self._place(wanted)) if isinstance(wanted, str | os.PathLike) else None
-        held = trainer.columns(path or wanted, trainer.evaluator.fields)
-        return trainer.columns(data, trainer.inputs), held, path
+        train = trainer.columns(data, trainer.inputs, fits=True)
+        return train, trainer.columns(path or wanted, trainer.evaluator.fields), path
 
     def _path(self, data: object, known: Mapping[str, Any]) -> str | None:
         if isinstance(data, str | os.PathLike):

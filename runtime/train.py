@@ -20,7 +20,8 @@ from .by_path import Values
 from .callbacks import Callback, History
 from .checkpoint import Checkpoint, Plan, Progress, Run, find
 from .closing import EpochFigures
-from .data import Columns, Field, check, fields, load
+from .columns import bare, loaded, read
+from .data import Columns, Field, fields
 from .data.check import BatchCheck
 from .evaluate import Evaluator, Predictor, batch_for
 from .failures import Error
@@ -64,7 +65,7 @@ class Trainer:
         reads them and its own settings and data do not say (a fit plans for itself).
         Raises `Error` E0625, E07xx, E08xx.
         """
-        self.file = CompiledFile.of(program)
+        self.file = bare(CompiledFile.of(program))
         self.device = session.choose(device)
         fused = self.file.ours and self.file.stale is None  # what another tool has put in is not rewritten yet
         threads = session.threads_for(self.file) if threads is None else whole("threads", threads, THREADS)
@@ -296,20 +297,21 @@ class Trainer:
         """
         rows = None if rows is None else positive("rows", rows)
         seed = None if seed is None else whole("seed", seed, SEEDS) % (1 << 64)
-        predictor, columns = self.predictor, self.stage.settings.get("columns")
-        wanted = predictor.fields
+        predictor, wanted = self.predictor, self.predictor.fields
         try:
-            found, where = load(data, wanted, columns)
+            found, where = loaded(self, data, wanted)
         except Error:
             if len(predictor.needed()) == len(wanted):
                 raise
-            found, where = load(data, predictor.needed(), columns)  # those that can be drawn are not there
-        return predictor.run(found, where, batch or self._batch(), rows, seed)
+            found, where = loaded(self, data, predictor.needed())  # those that can be drawn are not there
+        made = predictor.run(found, where, batch or self._batch(), rows, seed)
+        return made if self.file.table is None else self.file.table.decode(made)
 
-    def columns(self, data: object, wanted: tuple[Field, ...]) -> Columns:
-        """Data loaded and checked."""
-        found, where = load(data, wanted, self.stage.settings.get("columns"))
-        return check(found, wanted, where)
+    def columns(
+        self, data: object, wanted: tuple[Field, ...], *, fits: bool = False, share: float | None = None
+    ) -> Columns:
+        """Data loaded and checked; `fits` and `share` as in `columns.loaded`."""
+        return read(self, data, wanted, fits=fits, share=share)
 
     def _batch(self) -> int:
         batch = self.stage.settings.get("batch", BATCH)

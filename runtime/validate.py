@@ -14,6 +14,7 @@ import onnx
 from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, ValueInfoProto
 
 from . import graphs, metadata
+from .columns import verify
 from .failures import Error
 from .file import CompiledFile, Part
 from .metadata import RESERVED
@@ -298,6 +299,7 @@ def _check_promises(file: CompiledFile) -> None:
         "settings",
         "sources",
         "evaluation",
+        "columns",
         "updates",
         "turns",
         "stages",
@@ -323,6 +325,8 @@ def _check_promises(file: CompiledFile) -> None:
                 f"expected the scalar `{wanted}`",
             )
     _check_evaluation(file)
+    if file.columns is not None:
+        verify(file)
 
 
 def _check_reserved(file: CompiledFile, part: Part) -> None:

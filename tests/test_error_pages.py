@@ -43,6 +43,7 @@ GIVEN = {
     "E0244": "target y: float[batch]\nparam w: float[3]\nm, s = stack([1, 2, 3]), stack([1, 2, 3])\nloss t = mean(w^2)",
     "E0246": FIT + "\nh = x * w",
     "E0247": "minimize loss using descend(0.1)",
+    "E0254": 'target kind: int[batch] from "species" vocabulary\nlogits = x |> dense(3)',
     "E0301": "w = x",
     "E0302": CLASSES,
     "E0310": PARTS + "\ntarget y: float[batch]\nsigma = exp(w)",

@@ -21,7 +21,7 @@ from ..ir.types import Dim
 from ..recursion import deep_recursion
 from ..source import Source, Span
 from ..syntax import tree as syntax
-from . import calls, expressions, loading, statements, support, train, turns, types, update
+from . import calls, columns, expressions, loading, statements, support, train, turns, types, update
 from .context import PASS, Context, check_size
 from .library import Library, train_blocks
 from .likelihood import Pass
@@ -406,6 +406,7 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
             )
         outputs[f"output/{name}"] = node
         module.outputs.append(name)
+    columns.decoded(module)
     module.batch = _batch(module)
     evaluation = passes["evaluation"]
     figures = evaluation.figures()

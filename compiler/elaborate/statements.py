@@ -15,6 +15,7 @@ from ..syntax import tree as syntax
 from . import (
     builtins,
     calls,
+    columns,
     control,
     distributions,
     expressions,
@@ -309,7 +310,9 @@ def _input(c: Context, frame: Frame, statement: syntax.Input | syntax.Target) ->
         )
     _decided(frame, statement, "an input")
     hides(c, frame, statement.name, statement.name_span)
+    columns.widen(frame, statement)
     type, labels = types.declared(c, frame, statement.type, free=True)
+    columns.declare(c, frame, statement, type)
     drawn = statement.drawn_from if isinstance(statement, syntax.Input) else None
     if drawn is not None:
         c.read["predicting"] = None

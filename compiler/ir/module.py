@@ -22,9 +22,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from dlc.runtime.metadata import Column
 from dlc.runtime.support import Support
 
 from ..diagnostics import error
+from ..source import Span
 from .graph import Array, Graph, Node
 from .types import TensorType
 
@@ -86,6 +88,8 @@ class Module:
     names: dict[str, Node] = field(default_factory=dict)  # what the model's text calls its values, before any pass
     turns: list[Turn] = field(default_factory=list)  # of several losses or train blocks; empty for a single one
     blocks: list[Block] = field(default_factory=list)  # of several train blocks; empty for a single one
+    columns: dict[str, Column] = field(default_factory=dict)  # of inputs and targets that say which they are made of
+    placed: dict[str, Span] = field(default_factory=dict)  # where they say it
     batch: str | None = None  # the dimension that counts rows
     trains: bool = False
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # "model" and "train", as in the file

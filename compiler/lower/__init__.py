@@ -10,6 +10,7 @@ from onnx import ModelProto, StringStringEntryProto, defs
 from ..defaults import PRECISIONS
 from ..diagnostics import InternalError
 from ..ir.module import Module
+from .columns import columns
 from .kernels import OPSET
 from .metadata import metadata, version
 from .model import main_graph, start_values
@@ -38,6 +39,7 @@ def lower(module: Module, precision: str = "float32", seed: int = 0) -> ModelPro
     emitter = main_graph(model.graph, module, precision, start, shared)
     for turn in range(max(len(module.turns), 1) if module.trains else 0):
         training_info(model.training_info.add(), module, emitter, start, seed, owned, turn)
+    columns(model, module, precision)
     model.metadata_props.extend(
         StringStringEntryProto(key=key, value=value) for key, value in metadata(module, precision).items()
     )

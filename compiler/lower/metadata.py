@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from dlc.runtime.metadata import Columns
+
 from ..analysis import epoch
 from ..analysis.aggregation import COMBINED
 from ..ir.graph import Node
@@ -35,6 +37,8 @@ def metadata(module: Module, precision: str) -> dict[str, str]:
     }
     if module.trains:
         props["dlc.evaluate"] = _json(evaluation(module))
+    if module.columns:
+        props["dlc.columns"] = _json(asdict(Columns(module.columns)))
     if module.turns:
         shown = [{name: value for name, value in asdict(turn).items() if name != "block"} for turn in module.turns]
         props["dlc.turns"] = _json(shown)

@@ -298,12 +298,20 @@ class Builder:
         return Block(self._span(c), kind(c, s.Statement))
 
     def input_(self, c: list[Any]) -> s.Input:
-        _, name, _, type, _, within, _, drawn_from = c
-        return s.Input(self._span(c), self._name(name), self._at(name), type, drawn_from, within)
+        _, name, _, type, _, within, _, drawn_from, columns = c
+        return s.Input(self._span(c), self._name(name), self._at(name), type, drawn_from, within, columns)
 
     def target(self, c: list[Any]) -> s.Target:
-        _, name, _, type, _, within = c
-        return s.Target(self._span(c), self._name(name), self._at(name), type, within)
+        _, name, _, type, _, within, columns = c
+        return s.Target(self._span(c), self._name(name), self._at(name), type, within, columns)
+
+    def columns(self, c: list[Any]) -> s.Columns:
+        names = (token for token in kind(c, Token) if token.type == "STRING")
+        return s.Columns(self._span(c), tuple(self.string([name]) for name in names), kind(c, s.Encoding))
+
+    def encoding(self, c: list[Any]) -> s.Encoding:
+        value = c[2] if c[1:2] == ["="] else None
+        return s.Encoding(self._span(c), self._name(c[0]), kind(c, s.Argument), value)
 
     def term(self, c: list[Any]) -> s.Term:
         word, name, _, value = c
@@ -390,8 +398,7 @@ class Builder:
         return s.Minimize(self._span(c), objective, over, using, every, start)
 
     def sample(self, c: list[Any]) -> s.Sample:
-        _, _, _, over, _, using = c
-        return s.Sample(self._span(c), over, using)
+        return s.Sample(self._span(c), c[3], c[5])
 
     def freeze(self, c: list[Any]) -> s.Freeze:
         return s.Freeze(self._span(c), c[1])

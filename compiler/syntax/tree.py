@@ -221,6 +221,25 @@ class Or(Pattern):
     items: tuple[Pattern, ...]
 
 
+@part
+class Encoding:
+    """How a column becomes numbers: `standardised`, `bins(10)` (with arguments), `missing = median` (with a value)."""
+
+    span: Span
+    name: str
+    arguments: tuple[Argument, ...]
+    value: Expr | None
+
+
+@part
+class Columns:
+    """`from "a", "b" ENCODING*`: the columns of a table that an input or target is made of."""
+
+    span: Span
+    names: tuple[Text, ...]
+    encodings: tuple[Encoding, ...]
+
+
 # --- statements
 
 
@@ -236,6 +255,7 @@ class Input(Statement):
     type: Type
     drawn_from: Expr | None
     within: Expr | None
+    columns: Columns | None
 
 
 @part
@@ -244,6 +264,7 @@ class Target(Statement):
     name_span: Span
     type: Type
     within: Expr | None
+    columns: Columns | None
 
 
 @part

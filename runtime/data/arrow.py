@@ -18,6 +18,7 @@ from ..memory import refuse_endless, refuse_huge
 from .check import Lines
 from .fields import Field
 from .packed import pyarrow
+from .raw import Raw, cells
 from .table import check_names, no_number, places, shaped
 
 Columns = Mapping[str, Sequence[str]]  # what the setting `columns` says
@@ -128,6 +129,12 @@ def _numbers(field: Field, name: str, column: Any, where: Rows) -> np.ndarray:
     import pyarrow as pa
     from pyarrow import compute
 
+    if isinstance(field, Raw):
+        if column.null_count and not field.gaps:
+            raise no_number(field, name, "", where.at(int(np.argmax(column.is_null().to_numpy()))))
+        held = np.empty(len(column), object)
+        held[:] = column.to_pylist()
+        return cells(field, held, where)
     lengths: list[int] = []
     while True:
         if column.null_count:

@@ -55,10 +55,10 @@ def check(data: Mapping[str, object], fields: tuple[Field, ...], where: str) -> 
     for field in fields:
         if field.name not in data:
             raise _missing(field, data, where)
-        arrays[field.name] = _array(field, _given(field, data, where), where)
+        arrays[field.name] = _array(field, given(field, data, where), where)
     sizes: dict[str, tuple[int, str]] = {}
     for field in fields:
-        _check_shape(field, arrays[field.name], sizes, where)
+        check_shape(field, arrays[field.name], sizes, where)
     rows = _rows(fields, arrays, where)
     return Columns(fields, {f.name: _convert(f, arrays[f.name], where) for f in fields}, rows, where)
 
@@ -156,7 +156,7 @@ def refuse_masked(name: str, value: object, where: str | None) -> None:
         )
 
 
-def _given(field: Field, data: Mapping[str, object], where: str) -> object:
+def given(field: Field, data: Mapping[str, object], where: str) -> object:
     """What a mapping has for a field: that of `numpy.load` reads its file only now."""
     try:
         return data[field.name]
@@ -208,7 +208,7 @@ def _array(field: Field, value: object, where: str) -> np.ndarray:
     return array
 
 
-def _check_shape(field: Field, array: np.ndarray, sizes: dict[str, tuple[int, str]], where: str) -> None:
+def check_shape(field: Field, array: np.ndarray, sizes: dict[str, tuple[int, str]], where: str) -> None:
     found = list(array.shape)
     if array.ndim != len(field.shape):
         raise Error(
@@ -369,6 +369,6 @@ def _first(field: Field, array: np.ndarray, wrong: np.ndarray, where: str) -> di
     if isinstance(where, Lines) and at:
         names = where.names[field.name]
         column = int(np.ravel_multi_index(at[1:], array.shape[1:])) if len(at) > 1 else 0
-        where, place = where.at(at[0]), f"in `{names[column]}`"
+        where, place = where.at(at[0]), f"in `{names[min(column, len(names) - 1)]}`"
     more = int(np.count_nonzero(wrong)) - 1
     return {"where": where, "notes": [f"found {array[at]} {place}" + (f", and {more} more" if more else "")]}

@@ -13,7 +13,7 @@ from ..file import CompiledFile
 from ..metadata import Tensor
 from ..support import Support
 
-KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool"}
+KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "O": "text"}
 
 
 @dataclass(frozen=True)

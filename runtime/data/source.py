@@ -66,17 +66,23 @@ def split(columns: Columns, share: float, seed: int) -> tuple[Columns, Columns]:
 
     Raises `Error` E0619 where one of the two would be empty.
     """
-    held = round(columns.rows * share)
-    if not 0 < held < columns.rows:
+    train, held = sides(columns.rows, share, seed, columns.where)
+    return _rows(columns, train), _rows(columns, held)
+
+
+def sides(rows: int, share: float, seed: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """The rows for training and those for validation, each in order. Raises `Error` E0619."""
+    held = round(rows * share)
+    if not 0 < held < rows:
         raise Error(
             "E0619",
-            f"a validation share of {share} of {columns.rows} rows leaves one side empty",
-            where=columns.where,
-            notes=[f"{held} rows for validation, {columns.rows - held} for training"],
+            f"a validation share of {share} of {rows} rows leaves one side empty",
+            where=where,
+            notes=[f"{held} rows for validation, {rows - held} for training"],
             help="give more data, another share, or none",
         )
-    order = random.permutation(columns.rows, seed=seed, purpose=random.SPLIT)
-    return _rows(columns, np.sort(order[held:])), _rows(columns, np.sort(order[:held]))
+    order = random.permutation(rows, seed=seed, purpose=random.SPLIT)
+    return np.sort(order[held:]), np.sort(order[:held])
 
 
 def _rows(columns: Columns, rows: np.ndarray) -> Columns:

@@ -16,6 +16,7 @@ from ..nearest import did_you_mean
 from . import packed
 from .check import Lines
 from .fields import Field
+from .raw import EMPTY, GAP, Raw, written
 
 ROWS = 1 << 14  # that are text at once: a cell takes 60 bytes as text, 8 as a number
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
@@ -101,7 +102,14 @@ class _Table:
         return found, Lines(str(self.path), self.lines, names)
 
     def _numbers(self, field: Field, name: str, cells: list[str]) -> np.ndarray:
-        """Cells as numbers: integers where the field wants them and all are."""
+        """Cells as numbers: integers where the field wants them and all are. What the file encodes stays as it is."""
+        if isinstance(field, Raw):
+            start = self.done
+            made = written(field, cells, lambda at: no_number(field, name, "", f"{self.path}:{self.lines[start + at]}"))
+            if made is not None:
+                return made
+            bad = next(i for i, cell in enumerate(cells) if cell.strip().lower() not in EMPTY and not _is_number(cell))
+            raise no_number(field, name, cells[bad].strip(), f"{self.path}:{self.lines[start + bad]}")
         if field.kind == "bool":
             words = {"true": "1", "false": "0"}
             cells = [words.get(cell.strip().lower(), cell) for cell in cells]
@@ -138,7 +146,9 @@ class _Table:
 
 def no_number(field: Field, name: str, shown: str, where: str) -> Error:
     """E0608. `shown`: what stands there, "" for nothing."""
-    help = "give words and categories as integers; leave incomplete rows out"
+    help = f'the spec makes numbers of words: `from "{name}" vocabulary`, or `one_hot`'
+    if not shown:
+        help = GAP
     if "," in shown and _is_number(shown.replace(",", "", 1)):
         help = f"a number is written with a point, not with a comma: `{shown.replace(',', '.', 1)}`"
     elif _is_number(shown.replace("_", "")):

@@ -1,6 +1,7 @@
 """Writes the data beside it, the same bytes at every run: `python specs/data/make.py` (needs scikit-learn).
 
-The digits come from scikit-learn; everything else is drawn here from a fixed seed. Sources: LICENSES.md.
+Digits, wines and patients come from scikit-learn, the Titanic from published counts; everything else is drawn here from
+a fixed seed. (`penguins.csv` and `sunspots.csv` are not made here.) Sources: LICENSES.md.
 """
 
 from __future__ import annotations
@@ -91,10 +92,58 @@ def body() -> None:
     save_file({name: trainer.parameters[name] for name in ("body.W", "body.b")}, FOLDER / "body.safetensors")
 
 
+def wine() -> None:
+    """178 wines of three growers with 13 measurements; a word for the grower."""
+    from sklearn.datasets import load_wine
+
+    found = load_wine()
+    names = [name.replace("/", "_") for name in found.feature_names]
+    lines = [",".join([*names, "grower"])]
+    for row, grower in zip(found.data, found.target, strict=True):
+        lines.append(",".join([*(f"{value:g}" for value in row), ("first", "second", "third")[grower]]))
+    (FOLDER / "wine.csv").write_text("\n".join(lines) + "\n")
+
+
+def diabetes() -> None:
+    """442 patients: age, sex, eight measurements, and how far the illness had gone a year later."""
+    from sklearn.datasets import load_diabetes
+
+    found = load_diabetes(scaled=False)
+    lines = [",".join(["age", "sex", "bmi", "bp", *(f"s{k}" for k in range(1, 7)), "progression"])]
+    for row, y in zip(found.data, found.target, strict=True):
+        sex = ("one", "other")[int(row[1]) - 1]
+        lines.append(",".join([f"{row[0]:g}", sex, *(f"{value:g}" for value in row[2:]), f"{y:g}"]))
+    (FOLDER / "diabetes.csv").write_text("\n".join(lines) + "\n")
+
+
+def titanic() -> None:
+    """The 2,201 people on the Titanic, one row each, from the counts of Dawson (1995), table 1."""
+    counts = {  # class, sex, age: how many were lost and how many survived
+        ("first", "male", "child"): (0, 5),
+        ("first", "female", "child"): (0, 1),
+        ("first", "male", "adult"): (118, 57),
+        ("first", "female", "adult"): (4, 140),
+        ("second", "male", "child"): (0, 11),
+        ("second", "female", "child"): (0, 13),
+        ("second", "male", "adult"): (154, 14),
+        ("second", "female", "adult"): (13, 80),
+        ("third", "male", "child"): (35, 13),
+        ("third", "female", "child"): (17, 14),
+        ("third", "male", "adult"): (387, 75),
+        ("third", "female", "adult"): (89, 76),
+        ("crew", "male", "adult"): (670, 192),
+        ("crew", "female", "adult"): (3, 20),
+    }
+    lines = ["class,sex,age,survived"]
+    for who, (lost, saved) in counts.items():
+        lines += [",".join([*who, "no"])] * lost + [",".join([*who, "yes"])] * saved
+    (FOLDER / "titanic.csv").write_text("\n".join(lines) + "\n")
+
+
 def _csv(name: str, header: str, rows: object, formats: list[str]) -> None:
     np.savetxt(FOLDER / name, np.asarray(rows), fmt=formats, delimiter=",", header=header, comments="")
 
 
 if __name__ == "__main__":
-    for write in (digits, xor, logistic, linear, poisson, force, curve, body):
+    for write in (digits, xor, logistic, linear, poisson, force, curve, body, wine, diabetes, titanic):
         write()

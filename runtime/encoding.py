@@ -1,0 +1,79 @@
+"""What an encoding of a column needs to know: its names, its forms, and how it is found in the training rows.
+
+Names of what belongs to a column begin with `column:`; no path of a parameter has a colon.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .failures import Error
+from .metadata import Column
+
+PREFIX = "column:"
+
+
+def state_name(column: str, what: str) -> str:
+    """The initializer that holds what an encoding knows."""
+    return f"{PREFIX}{column}/{what}"
+
+
+def raw_shape(column: Column, rank: int) -> tuple[int, ...]:
+    """The shape of a row of the table's own cells, where what they become has so many dimensions."""
+    alone = len(column.names) == 1 and (column.missing == "indicator" or "one_hot" in column.encode)
+    return () if alone or rank < 2 else (len(column.names),)
+
+
+def unfitted(column: Column, rank: int) -> dict[str, np.ndarray]:
+    """What an encoding knows before a row was seen: its numbers are NaN, and there are no words."""
+    if column.words:
+        return {"words": np.array([""], object)}
+    shape = raw_shape(column, rank)
+    states: dict[str, np.ndarray] = {}
+    if column.missing is not None:
+        states["fill"] = np.full(shape, column.missing if isinstance(column.missing, float) else math.nan)
+    if "standardised" in column.encode:
+        states["mean"], states["scale"] = np.full(shape, math.nan), np.full(shape, math.nan)
+    if column.bins is not None:
+        states["edges"] = np.full((*shape, column.bins - 1), math.nan)
+    return states
+
+
+def fit(name: str, column: Column, cells: np.ndarray, where: str) -> dict[str, np.ndarray]:
+    """What an encoding knows of the cells of the training rows: `[rows]` or `[rows, columns]` of text, or of numbers
+    that are NaN where a cell is empty. Spreads are those of the rows themselves (divided by their number), a constant
+    column has the spread 1. Raises `Error` E0691."""
+    if column.words:
+        if isinstance(column.missing, tuple):
+            cells = np.where(cells == "", column.missing[0], cells)
+        words = sorted({str(word) for word in cells.reshape(-1)} - {""})
+        return {"words": np.array(words if column.target else ["", *words], object)}
+    states: dict[str, np.ndarray] = {}
+    if column.missing is not None:
+        states["fill"] = _fill(name, column, cells, where)
+        cells = np.where(np.isnan(cells), states["fill"], cells)
+    if "log1p" in column.encode:
+        cells = np.log1p(cells)
+    if "standardised" in column.encode:
+        spread = np.asarray(cells.std(axis=0))
+        states["mean"], states["scale"] = np.asarray(cells.mean(axis=0)), np.where(spread > 0, spread, 1.0)
+    if column.bins is not None:
+        ends = np.quantile(cells, np.arange(1, column.bins) / column.bins, axis=0)
+        states["edges"] = np.ascontiguousarray(np.moveaxis(ends, 0, -1))
+    return states
+
+
+def _fill(name: str, column: Column, cells: np.ndarray, where: str) -> np.ndarray:
+    if isinstance(column.missing, float):
+        return np.full(cells.shape[1:], column.missing)
+    if np.isnan(cells).all(axis=0).any():
+        raise Error(
+            "E0691",
+            f"a column of `{name}` is empty in all training rows",
+            where=where,
+            notes=[f"`missing = {column.missing}` is of the cells that are there"],
+            help="say a number, `missing = 0`, or leave the column out",
+        )
+    return np.asarray(np.nanmedian(cells, axis=0) if column.missing == "median" else np.nanmean(cells, axis=0))
