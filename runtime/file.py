@@ -259,6 +259,12 @@ class CompiledFile:
         return self._read("dlc.signature", metadata.Signature) or metadata.Signature()
 
     @cached_property
+    def supplied(self) -> tuple[metadata.Supplied, ...]:
+        """`dlc.supplied`: what the spec does not say and the compiler did."""
+        form: Any = tuple[metadata.Supplied, ...]
+        return self._read("dlc.supplied", form) or ()
+
+    @cached_property
     def sources(self) -> metadata.Sources:
         """`dlc.sources`; empty for a foreign file."""
         return self._read("dlc.sources", metadata.Sources) or metadata.Sources()

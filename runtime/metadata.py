@@ -218,6 +218,16 @@ class Columns:
 
 
 @dataclass(frozen=True)
+class Supplied:
+    """One of `dlc.supplied`, a list: what the spec does not say and the compiler did. `by` is the likelihood that an
+    output or metric comes from, the value of a setting."""
+
+    kind: Literal["output", "metric", "setting"]
+    name: str
+    by: str
+
+
+@dataclass(frozen=True)
 class Sources:
     """`dlc.sources`: every text of the spec by its name; `main` is the name of the spec itself."""
 

@@ -298,6 +298,7 @@ def _check_promises(file: CompiledFile) -> None:
     for one in (
         "settings",
         "sources",
+        "supplied",
         "evaluation",
         "columns",
         "updates",

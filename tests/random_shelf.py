@@ -155,6 +155,7 @@ def scores(d: Draft) -> None:
             "perplexity({a}, argmin({a}, axis = -1))",
             "rmse({a}, 0.3)",
             "mape({a}, 2)",
+            "weighted_mean({a}, exp(tanh({a})))",
             "r2({a}, {a} + 0.1, near = 1)",
         ]
     )

@@ -26,6 +26,7 @@ BROADCASTS = [
     "matthews",
     "rmse",
     "mape",
+    "weighted_mean",
     "relu",
     "leaky_relu",
     "elu",

@@ -67,6 +67,7 @@ ELSEWHERE = {
             "r2",
             "rmse",
             "mape",
+            "weighted_mean",
             "perplexity",
             "class_counts",
             "in_bins",

@@ -36,6 +36,10 @@ LINES = {
     "r2_far_from_0": "r2(p, t, near = 1e5)",
     "rmse": "rmse(p, t)",
     "mape": "mape(p, t)",
+    # weighted
+    "weighted_mean": "weighted_mean(abs(p - t), 1 + y)",
+    "weighted_accuracy": "weighted_mean(argmax(z, axis = -1) == y, u == 1)",
+    "weighted_mean_of_nothing": "weighted_mean(p, 0 * u)",
 }
 SPEC = "\n".join(
     [
@@ -106,6 +110,8 @@ def of_sklearn(data: dict[str, Any]) -> dict[str, float]:
         **dict.fromkeys(("r2", "r2_far_from_0"), metrics.r2_score(t, 1e5 + x[:, 6].astype(float))),  # in float64
         "rmse": metrics.root_mean_squared_error(t, p),
         "mape": metrics.mean_absolute_percentage_error(t, p),
+        "weighted_mean": metrics.mean_absolute_error(t, p, sample_weight=1 + y),
+        "weighted_accuracy": metrics.accuracy_score(y, best, sample_weight=u),
     }
 
 
@@ -150,6 +156,8 @@ def test_an_epoch_reports_them() -> None:
         ("perplexity(z, y)", "min"),
         ("calibration_error(z, y)", "min"),
         ("100 * mape(p, t)", "min"),
+        ("weighted_mean(argmax(z, axis = -1) == y, u)", "max"),
+        ("sqrt(weighted_mean((p - t)^2, u))", "min"),
         ("rmse(p, t)", "min"),
         ("r2(p, t)", "max"),
         ("pinball(p, t)", "min"),

@@ -80,7 +80,7 @@ def helped(line: str) -> str:
     ("z = InstanceNormLayer(x)", "here it is called `instance_norm`"),
     ("z = Mish2(x)", "did you mean `mish`?"),
     ("t ~ Normal(0, 1)", "write `normal(mean = 0, std = 1)`"),
-    ("z = x |> dense(3, activation = relu)", "it is applied after the layer: `x |> dense(8) |> relu`"),
+    ("z = x |> dense(3, activation = relu)", "it is the last argument without a name: `x |> dense(8, relu)`"),
     ("z = x |> dense(3, in_features = 4)", "leave it out: the size is that of what the layer is applied to"),
     ("z = h |> conv(3, KernelSize = 4)", "here it is called `kernel`"),
     ("z = h |> conv(3, dilation_rate = 2)", "here it is called `dilation`"),

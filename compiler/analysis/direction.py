@@ -13,13 +13,15 @@ import numpy as np
 from ..ir.graph import Node
 from ..ir.reachable import dependent
 
-GROWS, FALLS = 1, -1
-# Functions of the library's losses.dl and metrics.dl that say how near their first argument is to their second.
+GROWS, FALLS, ALIKE = 1, -1, 0
+# Functions of the library's losses.dl and metrics.dl that say how near their first argument is to their second, and
+# one that moves as its first does, as its second is not negative.
 COMPARISONS = {
     **dict.fromkeys(("squared", "absolute", "huber", "cross_entropy", "binary_cross_entropy", "hinge"), FALLS),
     **dict.fromkeys(("pinball", "logistic_loss", "focal", "rmse", "mape", "perplexity", "calibration_error"), FALLS),
     **dict.fromkeys(("top_k", "precision", "recall", "f1", "macro_precision", "macro_recall", "macro_f1"), GROWS),
     **dict.fromkeys(("matthews", "auc", "average_precision", "r2"), GROWS),
+    "weighted_mean": ALIKE,
 }
 
 
@@ -51,8 +53,11 @@ def direction(
     for node in order:
         if node in sign or node not in moves:
             continue
-        a, b, better = compared.get(node, (node, node, 0))
-        moved = better if better and apart(a, b) else _sign(node, sign, moves, apart)
+        a, b, better = compared.get(node, (node, node, None))
+        if better == ALIKE:
+            moved = sign.get(a)
+        else:
+            moved = better if better and apart(a, b) else _sign(node, sign, moves, apart)
         if moved:
             sign[node] = moved
     found = sign.get(figure)

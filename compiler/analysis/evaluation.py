@@ -35,14 +35,17 @@ def split(module: Module, *, derived: bool) -> None:
         try:
             closed = _closed(module, figure, value, totals)
         except CompileError:
-            if derived:
+            if derived and not module.withhold(figure):
                 raise
             continue  # simplified it may do: an index that is not negative needs no number of rows
         module.graph.outputs[f"evaluate/value/{figure}"] = closed
         del module.graph.outputs[root]
     for root, value in module.roots("loss", "metric/").items():
         figure = root.removeprefix("metric/")
-        if module.trains and figure not in module.epoch and (derived or not _derives(module, value)):
+        waits = any(one.name == figure for one in module.supplied) and f"whole/{figure}" in module.graph.outputs
+        if waits or not module.trains or figure in module.epoch:  # it may have to be left out
+            continue
+        if derived or not _derives(module, value):
             epoch.split(module, root, figure)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
-from . import kinds, report
+from . import kinds, report, supplied
 from .options import COMPILATION, OUTPUT, Compilation, Output, is_spec
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def check(
     only = "" if found["trains"] else ", predicts only"
     unsealed = "" if found.get("checksum", True) else "; it has no checksum, so damage to it would go undetected"
     report.say(f"{file}: {found['model']} is fine, {values}{only}{unsealed}")
+    for line in supplied.lines(found["supplied"]):
+        report.say(line)
     if missing := found.get("missing"):
         names = ", ".join(f"`{name}`" for name in missing[:5]) + (", ..." if len(missing) > 5 else "")
         report.say(
@@ -106,6 +108,7 @@ def _spec(path: Path, device: str | None, compilation: Compilation, output: Outp
         "targets": {leaf.attrs["name"]: str(leaf.type) for leaf in module.targets},
         "outputs": {name: str(module.graph.outputs[f"output/{name}"].type) for name in module.outputs},
         "metrics": list(module.metrics),
+        "supplied": supplied.records(module.supplied),
         **({"placement": _placement(program.model_proto())} if device else {}),
     }
 
@@ -131,6 +134,7 @@ def _compiled(path: Path, device: str | None, compilation: Compilation, accept: 
         "values": sum(prod(shape) for shape in shapes),
         "checksum": file.sealed,
         "missing": missing,
+        "supplied": supplied.records(file.supplied),
         "altered": list(file.stale.notes) if file.stale is not None else [],
         **({"placement": _placement(file.model)} if device else {}),
     }

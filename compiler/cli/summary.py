@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from . import kinds, report
+from . import kinds, report, supplied
 from .options import COMPILATION, OUTPUT, Compilation, Output
 
 if TYPE_CHECKING:
@@ -41,9 +41,10 @@ def summary(
     """Print a table of layers, parameters, shapes and counts."""
     kinds.expect(file, "summary", kinds.SPEC, kinds.COMPILED, kinds.RUN)
     compiled = compilation.file(file, output)
-    rows, totals = rows_of(compiled), totals_of(compiled)
+    rows, totals, given = rows_of(compiled), totals_of(compiled), supplied.records(compiled.supplied)
     if output.json:
-        report.say(json.dumps({"model": compiled.title, "layers": [asdict(row) for row in rows], **totals}))
+        layers = [asdict(row) for row in rows]
+        report.say(json.dumps({"model": compiled.title, "layers": layers, **totals, "supplied": given}))
         return
     table: list[tuple[str, ...]] = []
     for row in rows:
@@ -72,6 +73,8 @@ def summary(
         f"{totals['predicting']:,} nodes predict, {totals['training']:,} more train; "
         f"{totals['optimizer_values']:,} values of optimizer state"
     )
+    for line in supplied.lines(given):
+        report.say(line)
 
 
 def rows_of(file: CompiledFile) -> list[Row]:

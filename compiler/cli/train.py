@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
-from . import kinds, report
+from . import kinds, report, supplied
 from .options import COMPILATION, OUTPUT, Accept, Compilation, Data, Device, Output, Whole, is_spec, positive
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def train(
         compilation.refuse(file, "--seed")
         trainer = Trainer(compiled_file(file, quiet, accept=accept), device=device, seed=compilation.seed)
     heard = listener(output.json, log_every, quiet)
+    for line in () if output.json or quiet else supplied.lines(supplied.records(trainer.file.supplied)):
+        report.say(line)
     try:
         history = trainer.fit(
             data,

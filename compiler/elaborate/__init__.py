@@ -21,7 +21,7 @@ from ..ir.types import Dim
 from ..recursion import deep_recursion
 from ..source import Source, Span
 from ..syntax import tree as syntax
-from . import calls, columns, expressions, loading, statements, support, train, turns, types, update
+from . import calls, columns, expressions, loading, statements, supplied, support, train, turns, types, update
 from .context import PASS, Context, check_size
 from .library import Library, train_blocks
 from .likelihood import Pass
@@ -308,6 +308,7 @@ def _passes(
         c.problems.raise_if_any()
         statements.run(c, frame, declaration.body)
         c.problems.raise_if_any()
+        supplied.supply(c, frame, declaration)
         c.moving = moving
         for known, value in frame.names.items():
             if isinstance(value, Tensor):
@@ -396,6 +397,10 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
             for leaf in c.graph.order([node])
             if leaf.op.name == "input" and leaf.attrs["name"] in targets
         ]
+        given = [one for one in passes["predicting"].supplied if (one.kind, one.name) == ("output", name)]
+        if needs and given:  # a decoder that is fed its targets: only the spec can say what it predicts
+            continue
+        module.supplied += given
         if needs:
             raise error(
                 "E0340",
@@ -412,6 +417,8 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
     figures = evaluation.figures()
     training = passes["training"] if module.trains else evaluation  # a figure may be of one pass alone
     module.metrics = list({**evaluation.metrics, **training.metrics})
+    said = dict.fromkeys(one for run in (evaluation, training) for one in run.supplied if one.kind == "metric")
+    module.supplied += said
     ever = {**figures, **training.figures()}
     module.terms = [name for name in ever if name not in module.metrics]
     clash = [name for name in ever if name in module.outputs or name == "loss"]

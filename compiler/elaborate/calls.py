@@ -11,7 +11,18 @@ from ..diagnostics import CompileError, Label, did_you_mean, error
 from ..ir.types import Dim, TypeProblem
 from ..source import Span
 from ..syntax import foreign, tree as syntax
-from . import custom, expressions, lookahead, statements, subjects, support, tensor_arguments, types, updaters
+from . import (
+    activation,
+    custom,
+    expressions,
+    lookahead,
+    statements,
+    subjects,
+    support,
+    tensor_arguments,
+    types,
+    updaters,
+)
 from .context import Context, located, poisoned, said, to_node
 from .scope import Frame
 from .values import (
@@ -206,7 +217,7 @@ def apply_fn(c: Context, frame: Frame, callee: Declared, given: list[Argument], 
     declaration = callee.declaration
     assert isinstance(declaration, syntax.Fn)
     what = f"`{declaration.name}`"
-    inner = frame.inner("fn", callee.unit, span)
+    inner = frame.inner("fn", callee.unit, span, home=callee.home)
     bound, missing = bind(c, inner, declaration.configuration, given, what, span)
     if missing is not None:
         if missing == declaration.configuration[0].name or len(declaration.configuration) > 1:
@@ -227,7 +238,7 @@ def apply_fn(c: Context, frame: Frame, callee: Declared, given: list[Argument], 
         if len(pair) == 2 and pair[0] is not None and pair[1] is not None:
             c.compared[value.node] = pair[0], pair[1], COMPARISONS[declaration.name]
     tensor_arguments.note(c, callee, given, value, span)
-    rule = callee.unit.derivatives.get(declaration.name)
+    rule = callee.unit.derivatives.get(declaration.name) if callee.home is None else None
     return value if rule is None else custom.attach(c, frame, callee, rule, bound, value, span)
 
 
@@ -328,7 +339,10 @@ def _make(
     c: Context, frame: Frame, declaration: syntax.Declaration, callee: Declared, given: list[Argument], span: Span
 ) -> Value:
     what = f"`{declaration.name}`"
-    inner = frame.inner("configuration", callee.unit, span)
+    inner = frame.inner("configuration", callee.unit, span, home=callee.home)
+    after = None
+    if isinstance(declaration, syntax.Layer):
+        given, after = activation.split(c, frame, callee, given)
     of = type(declaration).__name__.lower()
     bound, missing = bind(c, inner, declaration.configuration, given, what, span, of=of)
     require(missing, what, declaration.configuration, span)
@@ -369,7 +383,8 @@ def _make(
             else f"apply `{owner.path}` above the `if` once, as in `y = {owner.path}(...)`: inside it then "
             "shares what it made",
         )
-    instance = Instance(declaration, callee.unit, configuration, owner, span, tuple(given), c.graph.place)
+    place = c.graph.place
+    instance = Instance(declaration, callee.unit, configuration, owner, span, tuple(given), place, callee.home, after)
     owner.unnamed.append(instance)
     return instance
 
@@ -394,7 +409,7 @@ def apply_layer(c: Context, frame: Frame, instance: Instance, given: list[Argume
     declaration = instance.declaration
     what = f"`{declaration.name}`"
     path = settle_path(instance)
-    inner = frame.inner("layer", instance.unit, span, path)
+    inner = frame.inner("layer", instance.unit, span, path, instance.home)
     inner.adopt(instance.configuration)
     if inner.conditional is None:
         c.applied.add(path)
@@ -421,7 +436,8 @@ def apply_layer(c: Context, frame: Frame, instance: Instance, given: list[Argume
     if not place.said:
         place.said, place.span = said(declaration.name, instance.given), instance.span
     with c.inside(place):
-        return run_body(c, inner, declaration.flow, bound, what, declaration.returns, declaration.body, span)
+        value = run_body(c, inner, declaration.flow, bound, what, declaration.returns, declaration.body, span)
+    return activation.apply(c, frame, instance, value, span)
 
 
 def part(c: Context, frame: Frame, instance: Instance, name: str, span: Span) -> Value:

@@ -80,6 +80,7 @@ class Context:
         self.draws = 0  # draws of this pass so far: the place of the next one
         self.made: dict[str, Span | None] = {}  # parameters and states that this pass asked for
         self.data: dict[Node, bool] = {}  # whether a value depends on data
+        self.held: dict[Node, bool] = {}  # whether it depends on what is learned, drawn or counted
         self.applied: set[str] = set()  # paths of layers that were applied under no condition
         self.filled: dict[Node, tuple[Any, tuple[Any, ...], Span]] = {}  # what an fn made of a number, and the call
         self.ignored: list[tuple[Any, tuple[Any, ...], Span]] = []  # calls whose fn ignores its number

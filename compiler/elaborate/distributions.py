@@ -15,6 +15,7 @@ from .scope import Frame
 from .values import Argument, Distributed, Tensor, Value, kind
 
 EQUATIONS = ("log_density", "draw", "like")
+WEIGHTS = "weights"  # what a metric counts its observations by: `none`, or as `weighted` says
 
 
 def equations(declaration: syntax.Distribution) -> list[str]:
@@ -49,29 +50,61 @@ def equation(
             notes=["it has " + ", ".join(known)],
             help=did_you_mean(name, known),
         )
+    place = [_defined(statement) for statement in declaration.body].index(name)
+    checked = name != "draw"  # what a draw is shaped like is no value of the distribution
+    inner = _run(c, frame, value, declaration.body[: place + 1], span, subject, checked)
+    return calls.outward(inner, inner.names[name])
+
+
+def terms(declaration: syntax.Distribution, kind_: str) -> list[syntax.Term]:
+    """What a distribution declares of itself for a model that does not: `output probability = ...`, `metric ...`."""
+    return [part for part in declaration.body if isinstance(part, syntax.Term) and part.kind == kind_]
+
+
+def shown(c: Context, frame: Frame, value: Distributed, term: syntax.Term, span: Span, subject: Tensor) -> Value:
+    """The value of such an output, or of such a metric, which is given the value that is observed and its weights."""
+    body = value.declaration.body
+    given = Argument(None, subject, span) if term.kind == "metric" else None
+    inner = _run(c, frame, value, body[: body.index(term) + 1], span, given, False)
+    return calls.outward(inner, inner.shown)
+
+
+def _run(
+    c: Context,
+    frame: Frame,
+    value: Distributed,
+    body: Sequence[syntax.Statement],
+    span: Span,
+    subject: Argument | None,
+    checked: bool,
+) -> Frame:
+    """The frame of a distribution after the last statement of `body`, and those that it needs."""
+    declaration = value.declaration
+    what = f"`{declaration.name}`"
     inner = frame.inner("distribution", value.unit, span)
     inner.adopt(value.configuration)
     try:
         with c.deeper(what, span):
             if subject is not None and declaration.flow:
-                flow = declaration.flow[0]
-                if name == "draw":  # what a draw is shaped like is no value of the distribution
-                    flow = replace(flow, within=None)
+                flow = declaration.flow[0] if checked else replace(declaration.flow[0], within=None)
                 with c.at(inner, span):
                     calls.settle(c, inner, [flow], {flow.name: subject}, what)
-            for statement in _parts(declaration.body, name):
+            if isinstance(body[-1], syntax.Term):
+                inner.names.setdefault(WEIGHTS, value.weights)
+            for statement in _parts(body):
                 statements.execute(c, inner, statement)
     except CompileError as problem:
         raise calls.from_library(problem, inner, span, what) from None
-    return calls.outward(inner, inner.names[name])
+    return inner
 
 
-def _parts(body: Sequence[syntax.Statement], name: str) -> list[syntax.Statement]:
-    """The statements that make an equation, itself the last. Of other names those that it reads: what is made of the
+def _parts(body: Sequence[syntax.Statement]) -> list[syntax.Statement]:
+    """The statements that make the last one, itself the last. Of other names those that it reads: what is made of the
     value, which `mean` is not given, has no say in it."""
-    place = [_defined(statement) for statement in body].index(name)
-    found, read = [body[place]], _names(body[place])
-    for statement in reversed(body[:place]):
+    found, read = [body[-1]], _names(body[-1])
+    for statement in reversed(body[:-1]):
+        if isinstance(statement, syntax.Term) and statement.kind != "loss":
+            continue
         if isinstance(statement, syntax.Assign | syntax.Typed | syntax.If | syntax.For):
             if _defined(statement) in EQUATIONS or read.isdisjoint(statements.assigned([statement])):
                 continue

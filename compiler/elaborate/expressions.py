@@ -159,16 +159,19 @@ NOTHING = object()  # the value `none`, where None means not found
 
 def lookup(c: Context, frame: Frame, name: str, span: Span | None) -> Value:
     """What a name means: local, dimension, pass, declaration, builtin, a term of the model. None if nothing."""
-    if name in frame.names:
-        value = frame.names[name]
-        if isinstance(value, int) and not isinstance(value, bool) and frame.dims.get(name) == value:
-            return named_size(int(value), frame.label(name))  # an argument that a type uses as a dimension's name
-        return NOTHING if value is None else value
-    if name in frame.states:
-        slot = frame.states[name]
-        return Tensor(slot.value, slot.labels)
-    if name in frame.dims:
-        return named_size(frame.dims[name], frame.label(name))
+    around: Frame | None = frame
+    while around is not None:
+        if name in around.names:
+            value = around.names[name]
+            if isinstance(value, int) and not isinstance(value, bool) and around.dims.get(name) == value:
+                return named_size(int(value), around.label(name))  # an argument that a type uses as a dimension's name
+            return NOTHING if value is None else value
+        if name in around.states:
+            slot = around.states[name]
+            return Tensor(slot.value, slot.labels)
+        if name in around.dims:
+            return named_size(around.dims[name], around.label(name))
+        around = around.home
     own = frame.unit.find(name)
     if own:
         return Declared(*own)

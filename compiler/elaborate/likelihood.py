@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from .. import ops
 from ..diagnostics import error
 from ..ir.graph import Node
+from ..ir.module import Supplied
 from ..ir.op import total
 from ..source import Span
 from ..syntax import tree as syntax
-from . import calls, distributions, expressions, scan
+from . import calls, distributions, expressions, scan, supplied
 from .context import Context, to_node
 from .scope import Frame
 from .values import POISON, Argument, Distributed, Tensor, Value, kind
@@ -28,6 +29,8 @@ class Pass:
     rows: list[tuple[Node, Span]] = field(default_factory=list)  # log densities of the likelihoods
     priors: list[Span] = field(default_factory=list)
     believed: dict[str, None] = field(default_factory=dict)  # parameters whose own priors are in
+    observed: list[supplied.Observed] = field(default_factory=list)  # the likelihoods
+    supplied: list[Supplied] = field(default_factory=list)  # outputs and metrics that they gave
 
     def figures(self) -> dict[str, Node]:
         """What is reported beside `loss`: its terms that have names, then metrics, which win where both have one."""
@@ -57,7 +60,6 @@ def scalar(c: Context, value: Value, what: str, span: Span, dtype: str | None = 
 
 def term(c: Context, frame: Frame, statement: syntax.Term) -> None:
     """`loss [NAME] = e`, `metric NAME = e`, `output NAME = e`."""
-    current = c.current
     if statement.kind == "output" and frame.training and not c.checking_outputs:
         return  # the training pass needs no outputs
     if statement.kind == "metric" and frame.predicting:
@@ -65,22 +67,27 @@ def term(c: Context, frame: Frame, statement: syntax.Term) -> None:
     value = expressions.evaluate(c, frame, statement.value)
     if value is POISON:
         return
-    name, span = statement.name, statement.value.span
+    show(c, frame, statement.kind, statement.name, value, statement.name_span, statement.value.span)
+
+
+def show(c: Context, frame: Frame, kind_: str, name: str | None, value: Value, place: Span, span: Span) -> None:
+    """A loss, metric or output of that value, named at `place`."""
+    current = c.current
     if name is not None:
         terms = [term for term, _, _ in current.losses]
-        pair = (statement.kind == "metric" and name in terms) or (statement.kind == "loss" and name in current.metrics)
+        pair = (kind_ == "metric" and name in terms) or (kind_ == "loss" and name in current.metrics)
         if name == "loss" or (name in current.places and not (pair and name not in current.paired)):
             raise error(
                 "E0203",
                 f"`{name}` is defined twice",
-                statement.name_span,
+                place,
                 "again here",
                 more=[(current.places.get(name), "first here")],
             )
         if pair:
             current.paired[name] = None
-        current.places[name] = statement.name_span
-    if statement.kind == "output":
+        current.places[name] = place
+    if kind_ == "output":
         node = to_node(c, value)
         if node is None or node.dtype == "key":
             several = isinstance(value, tuple)
@@ -89,8 +96,8 @@ def term(c: Context, frame: Frame, statement: syntax.Term) -> None:
         current.outputs[name or "output"] = node
         frame.terms[name or "output"] = Tensor(node)
         return
-    node = scalar(c, value, f"a {statement.kind}", span)
-    if statement.kind == "metric":
+    node = scalar(c, value, f"a {kind_}", span)
+    if kind_ == "metric":
         current.metrics[name or "metric"] = node
         frame.terms[name or "metric"] = Tensor(node)
     else:
@@ -126,9 +133,9 @@ def observe(c: Context, frame: Frame, left: Value, right: Value, left_span: Span
         raise error(
             "E0301", f"`~` says how a tensor is distributed, not {kind(left)}", left_span, f"this is {kind(left)}"
         )
-    if frame.predicting:
-        return
     subject = left if isinstance(left, Tensor) else Tensor(to_node(c, left, "float"))  # type: ignore[arg-type]
+    if frame.predicting:
+        return supplied.note(c, frame, right, subject, left_span, span)
     with c.within("call", right.declaration.name, span):
         _joined(c, frame, right, subject, left_span, span)
 
@@ -137,7 +144,7 @@ def _joined(c: Context, frame: Frame, right: Distributed, subject: Tensor, left_
     """The negative log density joins the loss."""
     density = log_density(c, frame, right, subject, left_span, span)
     if c.depends_on_data(subject.node):
-        current = c.current
+        current, each = c.current, density
         if right.joint and density.rank > 1:
             density = ops.reduce_sum(density, axes=tuple(range(1, density.rank)), keepdims=False)
         if right.weights is not None:
@@ -154,6 +161,7 @@ def _joined(c: Context, frame: Frame, right: Distributed, subject: Tensor, left_
             summed = ops.mean(density, tuple(range(density.rank)))
             current.rows.append((density, span))
         add_loss(c, frame, None, -summed, prior=False)
+        supplied.note(c, frame, right, subject, left_span, span, each)
         if current.priors:
             _same_rows(current)
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..ir.graph import Node
@@ -51,6 +51,7 @@ class Frame:
     terms: dict[str, Tensor] = field(default_factory=dict)  # the model's losses, metrics, outputs by name
     came_from: dict[Label, Label | None] = field(default_factory=dict)  # own dimension names -> the caller's
     result: list[Value] | None = None
+    shown: Value = None  # of the output or metric that a distribution declares
     # Inside a run-time `if` or `if training` nothing may be made; the span says which `if`.
     conditional: Span | None = None
     undecided: Span | None = None  # the same for a run-time `if` alone
@@ -64,9 +65,10 @@ class Frame:
     )  # of an optimizer: those it applies, and their names
     scan: OpenScan | None = None  # the innermost scan of this text
     bodies: list[Sequence[Statement]] = field(default_factory=list)  # that run now, the innermost last
+    home: Frame | None = None  # of an fn or layer that stands in a block: what it sees of the lines above it
     number: int = field(default_factory=lambda: next(_numbers))
 
-    def inner(self, kind: str, unit: Unit, span: Span, path: str | None = None) -> Frame:
+    def inner(self, kind: str, unit: Unit, span: Span, path: str | None = None, home: Frame | None = None) -> Frame:
         """The frame of something applied here, in the same pass and under the same conditions."""
         return Frame(
             kind,
@@ -79,7 +81,13 @@ class Frame:
             conditional=self.conditional,
             undecided=self.undecided,
             fixed=self.fixed,
+            home=home,
         )
+
+    def above(self) -> Frame:
+        """This frame as the lines above see it: later ones change other copies of its names and states."""
+        states = {name: replace(slot) for name, slot in self.states.items()}
+        return replace(self, names=dict(self.names), dims=dict(self.dims), states=states)
 
     def label(self, name: str) -> Label:
         return (self.number, name)

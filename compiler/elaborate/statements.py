@@ -28,7 +28,7 @@ from . import (
 )
 from .context import Context, located, poisoned, to_node
 from .scope import Frame
-from .values import POISON, Indexed, Instance, Reported, Tensor, Value, kind
+from .values import POISON, Declared, Indexed, Instance, Reported, Tensor, Value, kind
 
 
 def run(c: Context, frame: Frame, body: Sequence[syntax.Statement]) -> None:
@@ -92,6 +92,8 @@ def assigned(body: Sequence[syntax.Statement]) -> Iterator[str]:
                     yield name.name
         elif isinstance(statement, syntax.Input | syntax.Target | syntax.Param | syntax.State | syntax.Typed):
             yield statement.name
+        elif isinstance(statement, syntax.Local):
+            yield statement.declaration.name
         elif isinstance(statement, syntax.If):
             yield from assigned(statement.yes)
             yield from assigned(statement.no)
@@ -224,6 +226,14 @@ def _typed(c: Context, frame: Frame, statement: syntax.Typed) -> None:
     assign(c, frame, syntax.Name(statement.name_span, statement.name), checked)
 
 
+def _local(c: Context, frame: Frame, statement: syntax.Local) -> None:
+    declaration = statement.declaration
+    home = frame.above()
+    value = Declared(declaration, frame.unit, home)
+    assign(c, frame, syntax.Name(declaration.name_span, declaration.name), value)
+    home.names[declaration.name] = value  # one that applies itself never ends: that is said of it
+
+
 # --- states
 
 
@@ -354,6 +364,9 @@ def _decided(frame: Frame, statement: syntax.Statement, what: str) -> None:
 
 
 def _term(c: Context, frame: Frame, statement: syntax.Term) -> None:
+    if frame.kind == "distribution" and statement.kind != "loss":
+        frame.shown = expressions.evaluate(c, frame, statement.value)
+        return
     if frame.kind != "model":
         raise error("E0235", f"`{statement.kind}` belongs to a model", statement.span, "declared here")
     _decided(frame, statement, f"`{statement.kind}`")
@@ -381,6 +394,7 @@ _EXECUTE: dict[type, Any] = {
     syntax.For: lambda *of: control.for_(*of),
     syntax.Scan: lambda *of: scan.scan(*of),
     syntax.Checkpoint: lambda *of: control.checkpoint(*of),
+    syntax.Local: _local,
     syntax.Return: _return,
     syntax.Input: _input,
     syntax.Target: _input,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..analysis.direction import direction
 from ..diagnostics import CompileError, did_you_mean, error
+from ..ir.module import Supplied
 from ..source import Span
 from ..syntax import foreign, tree as syntax
 from . import expressions, loading, statements, turns
@@ -94,7 +96,32 @@ def read(
         "epochs" not in given or ("steps" in overrides and "epochs" not in overrides)
     ):
         settings["epochs"] = None  # the run ends with its steps, not with the epochs of the spec or of the default
+    if settings["data"] is not None and c.sums and not given & {"epochs", "steps"}:
+        _until_it_is_learned(c, plan, given)
     return plan
+
+
+def _until_it_is_learned(c: Context, plan: Plan, given: set[str]) -> None:
+    """What a block with data that does not say how long it trains has where it says nothing else: a fifth of the rows
+    to validate, and as many epochs as make that better."""
+    settings = plan.settings
+    if "validate" not in given and settings["validate"] is None:
+        settings["validate"] = 0.2
+    if "stop" not in given and settings["validate"] is not None:
+        settings["stop"] = _watched(c, {"patience": 5}, {}, None)
+    if settings["stop"] is not None:
+        settings["epochs"] = 100
+    of = f" of block {plan.block + 1}" if plan.block else ""
+    for name in ("batch", "epochs", "validate", "stop"):
+        if name not in given and settings[name] is not None:
+            c.module.supplied.append(Supplied("setting", name + of, shown(settings[name])))
+
+
+def shown(value: Any) -> str:
+    """The value of a setting as a spec writes it."""
+    if isinstance(value, Mapping):
+        return f"patience({value['patience']}, on = {value['on']})"
+    return json.dumps(value) if isinstance(value, str) and value != "all" else str(value)
 
 
 def _setting(

@@ -127,10 +127,12 @@ BUILTINS: dict[str, Builtin] = {}  # by name; `builtins/` fills it
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Declared:
-    """A declaration as a value: an fn, or the maker of layers, distributions and optimizers."""
+    """A declaration as a value: an fn, or the maker of layers, distributions and optimizers. `home`: where it stands
+    in a block, the frame as it was there."""
 
     declaration: syntax.Declaration
     unit: Unit
+    home: Frame | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,6 +174,8 @@ class Instance:
     span: Span
     given: tuple[Argument, ...]
     place: Place  # where it was made
+    home: Frame | None = None  # of its declaration
+    after: Value = None  # what is applied to its result: `dense(64, relu)`
     path: str | None = None
 
 

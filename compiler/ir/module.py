@@ -67,6 +67,15 @@ class Block:
     starts: dict[str, str]  # optimizer state that begins as a parameter is when the block does, by their paths
 
 
+@dataclass(frozen=True)
+class Supplied:
+    """What the spec does not say and the compiler did."""
+
+    kind: str  # "output", "metric", or "setting" of the train block
+    name: str
+    by: str  # `y ~ categorical` of an output or metric; the value of a setting
+
+
 @dataclass
 class Module:
     """A spec after elaboration, and after every later pass: they change `graph` in place."""
@@ -90,6 +99,7 @@ class Module:
     blocks: list[Block] = field(default_factory=list)  # of several train blocks; empty for a single one
     columns: dict[str, Column] = field(default_factory=dict)  # of inputs and targets that say which they are made of
     placed: dict[str, Span] = field(default_factory=dict)  # where they say it
+    supplied: list[Supplied] = field(default_factory=list)  # what the text does not say
     batch: str | None = None  # the dimension that counts rows
     trains: bool = False
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # "model" and "train", as in the file
@@ -111,6 +121,19 @@ class Module:
             for name, node in self.graph.outputs.items()
             if any(name == prefix or (prefix.endswith("/") and name.startswith(prefix)) for prefix in prefixes)
         }
+
+    def withhold(self, metric: str) -> bool:
+        """Leaves a metric out that the spec does not state. False where it does, or a train block waits for it."""
+        one = next((one for one in self.supplied if (one.kind, one.name) == ("metric", metric)), None)
+        settings = [block.settings for block in self.blocks] or [self.settings.get("train", {})]
+        watched = [held["stop"]["on"].partition(".")[2] for held in settings if held.get("stop")]
+        if one is None or metric in watched:
+            return False
+        self.supplied.remove(one)
+        self.metrics.remove(metric)
+        for root in (f"whole/{metric}", f"metric/{metric}"):
+            self.graph.outputs.pop(root, None)
+        return True
 
     def turn(self, number: int) -> str:
         """What the roots of a pass begin with, where losses take turns."""

@@ -35,6 +35,8 @@ def metadata(module: Module, precision: str) -> dict[str, str]:
         "dlc.sources": _json({"main": next(iter(module.sources), None), "files": module.sources}),
         "dlc.signature": _json(signature(module)),
     }
+    if module.supplied:
+        props["dlc.supplied"] = _json([asdict(one) for one in module.supplied])
     if module.trains:
         props["dlc.evaluate"] = _json(evaluation(module))
     if module.columns:

@@ -18,6 +18,7 @@ from lark import Token
 from ..diagnostics import CompileError, error
 from ..source import Source, Span
 from . import tree as s
+from .typos import malformed_number
 
 # Deeper trees are refused, so that every later stage may recurse. Depth does not count down `left`.
 DEPTH = 100
@@ -354,6 +355,9 @@ class Builder:
         body = c[1].statements
         return self._deep(s.Checkpoint(self._span(c), body), body)
 
+    def local(self, c: list[Any]) -> s.Local:
+        return self._deep(s.Local(c[0].span, c[0]), c[0].body)
+
     def typed(self, c: list[Any]) -> s.Typed:
         name, _, type, _, value = c
         return self._level(s.Typed(self._span(c), self._name(name), self._at(name), type, value), (value,))
@@ -490,11 +494,3 @@ def reserved(word: str, span: Span) -> CompileError:
         "cannot be a name",
         help=f"choose another name, such as `{word}_` or a longer one",
     )
-
-
-def malformed_number(text: str, span: Span) -> CompileError:
-    help = "numbers are written `12`, `1_000`, `0.5`, `5e-3`"
-    product = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)((?![xXbBoO][0-9])[^\W\d]\w*)", text)
-    if product:
-        help = f"a product needs its sign: `{product[1]} * {product[2]}`"
-    return error("E0108", f"`{text}` is not a number", span, help=help)

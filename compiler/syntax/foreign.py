@@ -108,7 +108,7 @@ ARGUMENTS = {
 # Arguments of other libraries that nothing has here: the words, which functions they are given to (a kind of
 # declaration, and arguments of which it has one), and what is written. {f} is the function.
 _NOWHERE = """
-activation act nonlinearity | layer | it is applied after the layer: `x |> dense(8) |> relu`
+activation act nonlinearity | layer | it is the last argument without a name: `x |> dense(8, relu)`
 in_features in_channels input_size input_shape num_features normalized_shape d_in | layer | leave it out: the size is that of what the layer is applied to
 return_sequences return_state | layer backward | all states come out, `[batch, time, hidden]`: the last is `(w |> {f}(8))[:, -1]`
 batch_first time_major | layer backward | leave it out: a sequence is `[batch, time, n]`

@@ -2,8 +2,8 @@
 
     file        = declaration*
     declaration = Import | Model | Layer | Optimizer | Distribution | Fn | Derivative | Train
-    statement   = Input | Target | Term | Param | State | Return | If | For | Scan | Checkpoint | Typed | Assign
-                | Update | Tilde
+    statement   = Input | Target | Term | Param | State | Return | If | For | Scan | Checkpoint | Local | Typed
+                | Assign | Update | Tilde
     train line  = Minimize | Sample | Freeze | Setting | Assign
     expression  = Number | Text | Name | Constant | Ellipsis | Tuple | List | Unary | Binary | Compare | Range
                 | Choice | Pipe | Call | Index | Attribute
@@ -464,6 +464,13 @@ class Train:
     title_span: Span
     configuration: tuple[Parameter, ...]
     body: tuple[Statement, ...]
+
+
+@part
+class Local(Statement):
+    """An fn or a layer inside a block: the lines below know it, and it knows the names above."""
+
+    declaration: Fn | Layer
 
 
 @part

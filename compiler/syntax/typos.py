@@ -67,3 +67,11 @@ def unfinished(failure: Failure, opened: list[int], before: tuple[int, int] | No
         "expected a value after it",
         more=[(failure.span, "this statement was read as its value")],
     )
+
+
+def malformed_number(text: str, span: Span) -> CompileError:
+    help = "numbers are written `12`, `1_000`, `0.5`, `5e-3`"
+    product = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)((?![xXbBoO][0-9])[^\W\d]\w*)", text)
+    if product:
+        help = f"a product needs its sign: `{product[1]} * {product[2]}`"
+    return error("E0108", f"`{text}` is not a number", span, help=help)
