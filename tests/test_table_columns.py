@@ -361,10 +361,10 @@ def test_tables_reach_what_scikit_learn_reaches(
     name: str, target: str, words: set[str], least: float, tmp_path: Path
 ) -> None:
     pytest.importorskip("sklearn")
-    assert len((SPECS / f"{name}.dl").read_text().splitlines()) <= 25
+    assert len((SPECS / "tables" / f"{name}.dl").read_text().splitlines()) <= 25
     regression = name in ("diabetes", "sunspots")
     score, held, truth = _usual(name, target, words, regression)
-    trainer = Trainer(dlc.compile(SPECS / f"{name}.dl"), device="cpu")
+    trainer = Trainer(dlc.compile(SPECS / "tables" / f"{name}.dl"), device="cpu")
     trainer.fit()
     path = tmp_path / "m.onnx"
     trainer.save(path)

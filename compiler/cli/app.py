@@ -20,6 +20,7 @@ from .usage import explained
 COMMANDS = {
     "check": "Check every name and shape of a spec, or the inside of a .onnx file.",
     "compile": "Write the .onnx file of a spec.",
+    "data": "Show what the columns of data become, and what is likely to be wrong with them.",
     "train": "Train a spec or a compiled file.",
     "evaluate": "Compute loss and metrics of a trained file over a data set.",
     "predict": "Compute the outputs of a file for rows of data.",
