@@ -28,7 +28,7 @@ COMMANDS = {
     "decompile": "Recover the spec that a file was compiled from.",
     "summary": "Print a table of layers, parameters, shapes and counts.",
     "graph": "Draw the graph of a spec.",
-    "grad": "Print a derivative as a formula.",
+    "grad": "Derive a loss by a parameter, step by step.",
     "fmt": "Format specs in the standard form.",
     "explain": "Print the page of an error code.",
     "completion": "Print the script that completes commands for bash, zsh or fish.",

@@ -153,8 +153,12 @@ def _scan(c: Context, frame: Frame, statement: syntax.Scan, length: Size, label:
     c.open_scans.append(open_scan)
     frame.names[statement.name] = Tensor(iteration)
     found = len(c.problems.errors)
+    names: dict[str, Node] = {}
     try:
         statements.run(c, frame, statement.body)
+        names.update(
+            (n, v.node) for n, v in frame.names.items() if isinstance(v, Tensor) and n not in open_scan.outside
+        )
     finally:
         after = {name: slot.value for name, (_, slot) in held.items()}
         inner = {name: slot.value for name, (_, slot) in open_scan.slots.items()}
@@ -170,6 +174,8 @@ def _scan(c: Context, frame: Frame, statement: syntax.Scan, length: Size, label:
     ends.update((leaf, inner[name]) for name, (leaf, _) in open_scan.slots.items())
     ends.update((leaf, moving.values_[path]) for path, leaf in moving.leaves.items())
     emits = {name: emit for name, emit in open_scan.emits.items() if emit is not None}
+    carried = {**{n: leaf for n, (leaf, _) in held.items()}, **{n: leaf for n, (leaf, _) in open_scan.slots.items()}}
+    names.update((f"state/{name}", leaf) for name, leaf in carried.items())
     with c.at(frame, statement.span):
         made = scan_builder.close(
             c.graph,
@@ -181,6 +187,7 @@ def _scan(c: Context, frame: Frame, statement: syntax.Scan, length: Size, label:
             length,
             reverse,
             first,
+            names,
         )
     last = dict(zip(open_scan.starts, made, strict=False))
     for leaf, slot in held.values():

@@ -48,16 +48,21 @@ class Intake:
         places: Sequence[int],
         length: Size,
         reverse: bool,
+        names: Mapping[str, Node] | None = None,
     ) -> Node:
         """The scan of these roots: the states after the iteration, then what it emits. `states` are those before the
-        first iteration."""
+        first iteration. `names`: what the text calls values of an iteration."""
         mapping: dict[Node, Node] = {}
         body = Graph()
         types: list[TensorType] = []
         for leaf in [*self.states, *self.scanned.values(), *self.captured.values()]:
             mapping[leaf] = ops.make_local(body, len(types), leaf.type)
             types.append(leaf.type)
-        made = Body(body, types, rebuild(body, roots, mapping))
+        done: dict[Node, Node] = {}
+        made = Body(body, types, rebuild(body, roots, mapping, done=done))
+        for name, node in (names or {}).items():
+            if node in done and done[node] in body:
+                body.marks[name] = done[node]
         return ops.make_scan(
             outside,
             made,
@@ -81,13 +86,15 @@ def close(
     length: Size,
     reverse: bool,
     first: int,
+    names: Mapping[str, Node] | None = None,
 ) -> list[Node]:
     """The results of the scan whose iteration was written into the surrounding graph, on placeholders.
 
     `states` maps the placeholder of each state to its value before the first iteration, `after` has their values after
     the iteration; `iteration` is the placeholder of the iteration's number; `first` is the id of the first node that
     can depend on them. What depends on none of them is computed once, outside; `x[..., t + k, ...]` of such a value is
-    a scanned value. A state that the iteration does not change is no state.
+    a scanned value. A state that the iteration does not change is no state. `names`: what the text calls values of the
+    iteration, the placeholders of states among them; the body has them as marks.
     """
     same = [leaf for leaf, end in zip(states, after, strict=True) if leaf is end]
     moved = [leaf for leaf in states if leaf not in same]
@@ -118,8 +125,10 @@ def close(
         return None if found is None else intake.slice(*found)
 
     made = [node for node in order if node in inside or node in closed]
-    inner = rebuild(iterations, roots, placed, made, outside=intake.capture, make=make)
-    scan = intake.scan(graph, [states[leaf] for leaf in moved], inner, places, length, reverse)
+    done: dict[Node, Node] = {}
+    inner = rebuild(iterations, roots, placed, made, outside=intake.capture, make=make, done=done)
+    within = {name: done[node] for name, node in (names or {}).items() if node in done}
+    scan = intake.scan(graph, [states[leaf] for leaf in moved], inner, places, length, reverse, within)
     last = {leaf: ops.result(scan, number) for number, leaf in enumerate(moved)}
     return [
         *(last.get(leaf, start) for leaf, start in states.items()),

@@ -1,4 +1,4 @@
-"""A derivative as a formula that a person reads: the graph of the derivative, written in `notation`.
+"""A value as a formula that a person reads: its graph, written in `notation`.
 
 What the spec gave a name to is shown by that name; what stands several times and has none is defined below the formula.
 Reshapes that only add or drop dimensions of size 1, and casts, are not shown.
@@ -6,102 +6,57 @@ Reshapes that only add or drop dimensions of size 1, and casts, are not shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
 
-from .. import ops
-from ..autodiff.expand import expand
-from ..diagnostics import did_you_mean, error
 from ..ir.graph import Node
-from ..ir.module import Module
 from ..ir.reachable import needed
-from ..ir.rebuild import rebuild
 from ..ir.types import Dim, Size
-from ..ops.match import hidden
-from ..optimize import simplify
-from .notation import (
-    COMPARISONS,
-    Apply,
-    Expression,
-    Formula,
-    Number,
-    Product,
-    Sum,
-    Symbol,
+from ..ops.match import hidden, number
+from .algebra import (
+    compared,
+    expanded,
     join,
+    loose,
     matrix_product,
     product_of,
     pull,
     scale,
+    size_of,
+    split,
     sum_of,
     transposed,
 )
+from .notation import COMPARISONS, Apply, Expression, Formula, Number, Symbol
 
 
-def derivative(module: Module, of: str, wrt: str) -> Formula:
-    """The derivative of a scalar of the spec by a parameter, an input or a named value.
-
-    `of` is `loss`, `objective`, the NAME of a loss or metric, or a name of the model's text; `wrt` is the path of a
-    parameter, an input, or a name. E0405 for a name that is not there. The module is used up: its graph is rewritten.
-    """
-    graph = module.graph
-    scalars = {n: node for n, node in module.names.items() if not node.rank and node.dtype == "float"}
-    scalars.update({n.removeprefix("metric/"): node for n, node in module.roots("loss", "metric/").items()})
-    values = {n: node for n, node in module.names.items() if node.dtype == "float"}
-    values.update({path: v.node for path, v in module.variables.items() if v.kind == "parameter"})
-    target, by = _find(of, scalars, "--of"), _find(wrt, values, "--wrt")
-    if by not in graph.order([target]):
-        raise error("E0401", f"`{of}` does not depend on `{wrt}`", target.span, "this value")
-    names = dict(module.names)
-    if by.op.name not in ("input", "variable"):
-        leaf = ops.cut(by)
-        target, *values_ = rebuild(graph, [target, *names.values()], {by: leaf})
-        by, names = leaf, dict(zip(names, values_, strict=True))
-    graph.outputs.clear()
-    for node in graph.nodes:  # nothing is run, so nothing is computed again
-        node.block = 0
-    graph.outputs.update({"derivative": ops.gradient(target, by), **{f"name/{n}": node for n, node in names.items()}})
-    simplify(graph)
-    while expand(graph):
-        simplify(graph)
-    simplify(graph, final=True)
-    writer = _Writer(
-        {node: n.removeprefix("name/") for n, node in reversed(list(graph.outputs.items())) if n != "derivative"},
-        graph.outputs["derivative"],
-    )
-    return writer.formula()
-
-
-def of_value(root: Node, names: dict[Node, str]) -> Formula:
-    """A value in terms of those that have a name."""
-    return _Writer(dict(names), root).formula()
-
-
-def _find(name: str, known: dict[str, Node], option: str) -> Node:
-    if name not in known:
-        raise error(
-            "E0405",
-            f"there is no `{name}` for {option}",
-            None,
-            notes=["there are " + ", ".join(sorted(known))],
-            help=did_you_mean(name, known),
-        )
-    return known[name]
+def of_value(root: Node, names: Mapping[Node, str | Expression], taken: Collection[str] = ()) -> Formula:
+    """A value in terms of those that have a name. `taken`: what it may give to no other."""
+    given = {node: Symbol(name) if isinstance(name, str) else name for node, name in names.items()}
+    return _Writer(given, root, {*taken, *(e.name for e in given.values() if isinstance(e, Symbol))}).formula()
 
 
 # --- graph -> expression
 
-FUNCTIONS = {"sigmoid": "σ", "one_hot": "onehot", "reduce_max": "max", "reduce_min": "min", "reduce_prod": "prod"}
+FUNCTIONS = {
+    "sigmoid": "σ",
+    "one_hot": "onehot",
+    "reduce_max": "max",
+    "reduce_min": "min",
+    "reduce_prod": "prod",
+    "unslice": "pad",
+}
 DRAWS = {"random_uniform": "uniform(0, 1)", "random_normal": "normal(0, 1)", "random_below": "bernoulli({share:g})"}
 
 
 @dataclass
 class _Writer:
-    names: dict[Node, str]
+    names: dict[Node, Expression]
     root: Node
+    taken: set[str]
     done: dict[Node, Expression] = field(default_factory=dict)
 
     def formula(self) -> Formula:
@@ -110,25 +65,32 @@ class _Writer:
                 node = node.inputs[0]
                 if node.op.name not in ("input", "variable"):
                     self.names.setdefault(node, name)
-        self.names.pop(self.root, None)
         shown = self._shown()
         uses: dict[Node, int] = {}
         for node in shown:
             if node.op.name not in DRAWS:
                 for source in node.inputs:
                     uses[source] = uses.get(source, 0) + 1
-        where: list[tuple[str, Expression]] = []
-        taken = set(self.names.values())
+        where: list[tuple[Symbol, Expression]] = []
         for node in shown:
             expression = self._expression(node)
-            large = _size(expression) > 4 or node.op.name in DRAWS  # two draws read alike and are not
+            large = size_of(expression) > 4 or node.op.name in DRAWS  # two draws read alike and are not
             if uses.get(node, 0) > 1 and node.rank and node is not self.root and large:
-                name = next(n for i in count() for n in (f"{c}{i or ''}" for c in "huvw") if n not in taken)
-                taken.add(name)
-                where.append((name, expression))
-                expression = Symbol(name)
+                fresh = next(n for i in count() for n in (f"{c}{i or ''}" for c in "huvw") if n not in self.taken)
+                self.taken.add(fresh)
+                where.append((Symbol(fresh), expression))
+                expression = Symbol(fresh)
             self.done[node] = expression
         return Formula(self.done[self.root], tuple(where))
+
+    def _behind(self, node: Node, shown: Expression) -> Expression:
+        """What a comparison looks at: relu(a) > 0 where a > 0."""
+        left, right = node.inputs
+        if node.op.name == "gt" and left.op.name == "relu" and number(right) == 0:
+            [argument] = left.inputs
+            if argument in self.done or argument in self.names or argument.op.name in ("input", "variable"):
+                return self.done.get(argument) or self._expression(argument)
+        return shown
 
     def _shown(self) -> dict[Node, None]:
         """What the formula reaches without looking behind names."""
@@ -138,7 +100,7 @@ class _Writer:
 
     def _expression(self, node: Node) -> Expression:
         if node in self.names:
-            return Symbol(self.names[node])
+            return self.names[node]
         name, attrs = node.op.name, node.attrs
         if name in DRAWS:
             return Symbol(DRAWS[name].format(**attrs))
@@ -156,8 +118,13 @@ class _Writer:
         if name == "neg":
             return scale(args[0], -1.0)
         if name in ("add", "sub"):
-            return sum_of([(1, args[0]), (1 if name == "add" else -1, args[1])])
+            return expanded(sum_of([(1, args[0]), (1 if name == "add" else -1, args[1])]))
         if name in ("mul", "div"):
+            if node.rank:
+                args = [
+                    arg if any(size != 1 for size in source.shape) else loose(arg)
+                    for source, arg in zip(node.inputs, args, strict=True)
+                ]
             return product_of(args[:1], args[1:]) if name == "div" else product_of(args, [])
         if name == "pow" and isinstance(args[1], Number):
             return Apply("^", (args[0], args[1]))
@@ -178,10 +145,48 @@ class _Writer:
             everything = len(attrs["axes"]) == node.inputs[0].rank
             return pull(args[0], lambda core: Apply("Σ" if everything else f"Σ_{over}", (core,)))
         if name in COMPARISONS:
-            return Apply(COMPARISONS[name], tuple(args))
+            return compared(COMPARISONS[name], self._behind(node, args[0]), args[1])
         if name == "where":
-            return Apply("where", tuple(args))
+            return _chosen(*args)
+        if name == "sigmoid" and node.inputs[0].op.name == "neg":
+            other = node.graph.known(node.op, node.inputs[0].inputs, node.attrs)
+            if other is not None and other in self.names:
+                return sum_of([(1, Number(1.0)), (-1, self.names[other])])
+        if name == "slice":
+            return Apply(_sliced(node), (args[0],))
         return Apply(FUNCTIONS.get(name, name), tuple(args))
+
+
+def _sliced(node: Node) -> str:
+    """`[:, 0:4]`, as the language writes it."""
+    said = []
+    attrs, whole = node.attrs, node.inputs[0].shape
+    for start, stop, step, size in zip(attrs["starts"], attrs["stops"], attrs["steps"], whole, strict=True):
+        if (start, stop, step) == (0, size, 1):
+            said.append(":")
+        elif step == 1 and stop == start + 1:
+            said.append(str(start))
+        else:
+            said.append(f"{start}:{stop}" + f":{step}" * (step != 1))
+    while len(said) > 1 and said[-1] == ":":
+        said.pop()
+    return f"[{', '.join(said)}]"
+
+
+_CONTRARY = {"<": "≥", "≤": ">", ">": "≤", "≥": "<", "=": "≠", "≠": "="}
+
+
+def _chosen(condition: Expression, yes: Expression, no: Expression) -> Expression:
+    """Iverson's brackets: a choice between something and 0 is a product with the condition."""
+    (n, s, m, over), (k, t, q, under) = split(yes), split(no)
+    if over and over == under:
+        return join(1.0, [], [_chosen(condition, join(n, s, m, ()), join(k, t, q, ()))], over)
+    if no == Number(0.0):
+        return condition if yes == Number(1.0) else product_of([yes, condition], [])
+    if yes == Number(0.0) and isinstance(condition, Apply) and condition.function in _CONTRARY:
+        other = Apply(_CONTRARY[condition.function], condition.arguments)
+        return other if no == Number(1.0) else product_of([no, other], [])
+    return Apply("where", (condition, yes, no))
 
 
 def _of_size(size: Size) -> Expression:
@@ -193,20 +198,6 @@ def _of_size(size: Size) -> Expression:
 
 
 def _same_but_ones(node: Node) -> bool:
-    before = [size for size in node.inputs[0].shape if size != 1]
-    return before == [size for size in node.shape if size != 1]
-
-
-def _size(expression: Expression) -> int:
-    if isinstance(expression, Symbol | Number):
-        return 1
-    parts: Sequence[Expression]
-    if isinstance(expression, Apply):
-        parts = expression.arguments
-    elif isinstance(expression, Sum):
-        parts = [term for _, term in expression.terms]
-    elif isinstance(expression, Product):
-        parts = (*expression.scalars, *expression.matrix, *expression.over)
-    else:
-        parts = (expression.inner,)
-    return 1 + sum(_size(part) for part in parts)
+    """Whether a reshape leaves the rows as they are: other dimensions of size 1, or all rows in one dimension."""
+    before, after = ([size for size in n.shape if size != 1] for n in (node.inputs[0], node))
+    return before == after or (len(before) > 1 and len(after) > 1 and before[-1] == after[-1])
