@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -71,7 +71,7 @@ class Progress:
 class Plan:
     """What a fit was asked for, resolved; a resumed run goes on with it. Ends are counted from the beginning."""
 
-    batch: metadata.Count | Literal["all"] = metadata.BATCH
+    batch: metadata.Batch = metadata.BATCH
     epochs: metadata.Total | None = None
     steps: metadata.Total | None = None
     stop: Annotated[dict[str, Any], metadata.Kept(metadata.Stop)] | None = None

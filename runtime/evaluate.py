@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from . import graphs, random
 from .closing import COMBINE, Closing
-from .data import ArraySource, Columns, Field, check, fields, figure_batch
+from .data import Batch, Columns, Field, check, fields, figure_batch, sweep
 from .failures import Error
 from .file import CompiledFile, Part
 from .session import Options, Session
@@ -42,11 +42,13 @@ def fit_batch(columns: Columns, batch: int) -> int:
     return fixed
 
 
-def _fed(source: ArraySource, held: Mapping[str, Any], key: np.ndarray | None) -> Iterator[tuple[dict[str, Any], int]]:
+def _fed(
+    batches: Iterator[Batch], held: Mapping[str, Any], key: np.ndarray | None
+) -> Iterator[tuple[dict[str, Any], int]]:
     """What to feed for each batch, and its rows. Each batch that draws does so with a key of its own: with one for all
     their draws would be the same."""
     row = 0
-    for part in source.batches(0):
+    for part in batches:
         own = {} if key is None else {"key": np.array(random.batch_key(int(key), row), np.uint64)}
         yield {**held, **part.arrays, **own}, part.rows
         row += part.rows
@@ -87,10 +89,10 @@ class Evaluator:
 
     def run(self, columns: Columns, batch: int) -> dict[str, float]:
         """Each figure over all rows; parts are combined in float64, then closed by the file's own arithmetic."""
-        source = ArraySource(columns, fit_batch(columns, batch_for(columns, batch)))
+        batches = sweep(columns, fit_batch(columns, batch_for(columns, batch)))
         held = self.state.feeds(self.part, self.session.inputs)
         key = self.state.read(self.key) if self.key is not None else None
-        results = [(self.session.run(self.outputs, feeds), rows) for feeds, rows in _fed(source, held, key)]
+        results = [(self.session.run(self.outputs, feeds), rows) for feeds, rows in _fed(batches, held, key)]
         if self.plan is None or self.closing is None:
             return {
                 name: sum(float(np.reshape(values[i], ())) * rows for values, rows in results) / columns.rows
@@ -143,11 +145,11 @@ class Predictor:
             data = self.drawer.complete(data, where, rows, key)
         columns = check(data, self.fields, where)
         # What has no row dimension is over all rows together, so they go in one batch.
-        whole = None in self.rows.values()
-        source = ArraySource(columns, fit_batch(columns, columns.rows if whole else batch_for(columns, batch)))
+        whole = None in self.rows.values() or len(columns.counts) > 1
+        batches = sweep(columns, fit_batch(columns, columns.rows if whole else batch_for(columns, batch)))
         held = self.state.feeds(None, self.session.inputs)
         key = key if "key" in self.session.inputs else None
-        results = [self.session.run(self.outputs, feeds) for feeds, _ in _fed(source, held, key)]
+        results = [self.session.run(self.outputs, feeds) for feeds, _ in _fed(batches, held, key)]
         made = {}
         for i, name in enumerate(self.outputs):
             axis = self.rows[name]

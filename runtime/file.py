@@ -14,7 +14,7 @@ import numpy as np
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, numpy_helper
 
-from . import altered, checksum, external, graphs, metadata, structure
+from . import altered, checksum, external, graphs, metadata, observed, structure
 from .failures import Error
 from .memory import refuse_endless
 from .write import write
@@ -326,6 +326,7 @@ class CompiledFile:
             own = set(part.updates) | set(part.initials) | (keys if part.index == 0 else set())
             if self.ours:
                 own.update(metadata.RESERVED)
+            own.update(held.name for held in part.algorithm.initializer if self.ours and observed.is_count(held.name))
             found += [_slot(held, part.index) for held in part.algorithm.initializer if held.name in own]
         return tuple(found)
 

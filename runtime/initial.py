@@ -52,12 +52,12 @@ def steps_done(trainer: Trainer) -> int:
     return trainer.file.updates
 
 
-def reserve(trainer: Trainer, tensor: str, value: int) -> None:
-    """Sets `steps` or `observations`, which the file leaves to us, in every part that has it."""
+def reserve(trainer: Trainer, tensor: str, value: int | np.ndarray) -> None:
+    """Sets `steps`, `observations` or rows by class, which the file leaves to us, in every part that has it."""
     file, values = trainer.file, trainer._values
     if file.ours:
         for slot in values.slots.values():
             if slot.tensor == tensor and slot.part is not None and slot.name not in trainer._assigned:
-                left = value - trainer.progress.begun
-                own = file.turns[slot.part].count(left) if tensor == "steps" else value
+                turn = file.turns[slot.part]
+                own = turn.count(int(value) - trainer.progress.begun) if tensor == "steps" else value
                 values.write(slot.name, np.array(own, slot.dtype))

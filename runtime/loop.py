@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from . import interrupts, lock, patience, stages
 from .callbacks import Callback, History, MetricsFile, Record, Start
 from .checkpoint import Checkpoint, Run
-from .data import ArraySource
 from .failures import Error
 from .file import CompiledFile
 from .finite import refused
@@ -149,7 +148,7 @@ class Loop:
             stages.title(trainer),
             trainer.device,
             trainer.seed,
-            self.columns.rows,
+            self.columns.rows if self.columns.fields else 0,
             self.held.rows if self.held else 0,
             self.batch,
             progress.step,
@@ -162,21 +161,20 @@ class Loop:
     def _steps(self, listeners: list[Callback], interrupted: list[bool]) -> None:
         trainer, progress, stepper = self.trainer, self.trainer.progress, self.trainer.stepper
         each = [one.on_step for one in listeners if type(one).on_step is not Callback.on_step]
-        order = None if self.plan.batch == "all" else trainer.seed  # one batch of all rows is as the data are
-        source = ArraySource(self.columns, self.batch, order)
+        source = self.request.source
         last = self.plan.steps if self.plan.steps is not None else math.inf
         epochs = self.plan.epochs if self.plan.epochs is not None else math.inf
         add = trainer.epoch_figures.add
         before, self._due = time.monotonic(), time.monotonic() + self.every
         while progress.step < last and progress.epoch < epochs and not progress.stopped:
-            sums = progress.sums
+            sums, self._rows = progress.sums, source.length(progress.epoch)
             for batch in source.batches(progress.epoch, progress.cursor):
                 self._torn = True
                 step, cursor = progress.step + 1, progress.cursor + batch.rows
                 stepper.step(batch.arrays, step - progress.begun)
                 figures, now = stepper.read(), time.monotonic()
                 saves = now >= self._due
-                ends = step >= last or (cursor >= self.columns.rows and progress.epoch + 1 >= epochs)
+                ends = step >= last or (cursor >= self._rows and progress.epoch + 1 >= epochs)
                 looks = ends or saves or self._looks(step, cursor)
                 bad = figures and not math.isfinite(figures[0])
                 if stepper.several:
@@ -211,7 +209,7 @@ class Loop:
     def _looks(self, step: int, cursor: int) -> bool:
         """Whether to look through all state after a step: in the beginning ever more rarely, then at ends of epochs
         that may be the best, or that are some way from the last look."""
-        if cursor < self.columns.rows:
+        if cursor < self._rows:
             return self._early and not step & (step - 1)
         return self.plan.stop is not None or self._early or self._far(step)
 
@@ -221,7 +219,7 @@ class Loop:
     def _finish_epoch(self, listeners: list[Callback]) -> None:
         """The record of an epoch: of a whole one it is kept, of one that `steps` cut short it is only told."""
         trainer, progress = self.trainer, self.trainer.progress
-        whole = progress.cursor >= self.columns.rows
+        whole = progress.cursor >= self._rows
         record: Record = {
             "epoch": progress.epoch + 1,
             "step": progress.step,
@@ -280,6 +278,7 @@ class Loop:
             problem.code, problem.message, where=problem.where, notes=[*problem.notes, *notes], help=problem.help
         )
 
+    _rows = 0  # of the epoch
     _good: Checkpoint  # what to go back to
     _early = True  # no epoch has ended well yet
     _short: Record | None = None

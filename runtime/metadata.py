@@ -104,6 +104,7 @@ class Signature:
     parameters: tuple[Tensor, ...] = ()
     states: tuple[Tensor, ...] = ()
     batch: str | None = None
+    rows: tuple[str, ...] = ()  # the dimensions that count rows, where there are several
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,9 @@ class Stop:
 
 
 BATCH, EPOCHS = 32, 10  # where a file does not say
+Batch = (
+    Count | Literal["all"] | dict[str, Count | Literal["all"]]
+)  # of each dimension that counts rows, where several do
 RESERVED = ("step", "steps", "key", "observations")  # state that every compiled file may have
 
 
@@ -123,7 +127,7 @@ RESERVED = ("step", "steps", "key", "observations")  # state that every compiled
 class Train:
     """The settings that a runtime acts on; others beside them (a spec's own names) may hold anything."""
 
-    batch: Count | Literal["all"] | None = BATCH
+    batch: Batch | None = BATCH
     epochs: Whole | None = None
     steps: Whole | None = None
     data: str | None = None

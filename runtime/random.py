@@ -52,7 +52,10 @@ def call_key(key: int, call: int) -> int:
     return fold(fold(key, CALL), call) if call else key
 
 
-def permutation(rows: int, *, seed: int, purpose: int, turn: int = 0) -> np.ndarray:
-    """The rows 0..rows-1 in the order of their words, shape [rows] int64; `turn` is the epoch."""
+def permutation(rows: int, *, seed: int, purpose: int, turn: int = 0, own: tuple[int, ...] = ()) -> np.ndarray:
+    """The rows 0..rows-1 in the order of their words, shape [rows] int64; `turn` is the epoch, and `own` numbers tell
+    orders of one epoch apart."""
     key = fold(fold(fold(K0, seed), purpose), turn)
+    for number in own:
+        key = fold(key, number)
     return np.argsort(words(np.arange(rows, dtype=np.uint64), key), kind="stable")

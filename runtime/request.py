@@ -6,16 +6,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from . import checksum, patience, stages
+from . import checksum, feeding, patience, stages
 from .arguments import positive
 from .checkpoint import Plan
-from .data import Columns, split
-from .evaluate import fit_batch
+from .data import Columns, Field, fields as fields_of, split
 from .failures import Error
 from .initial import reserve
-from .metadata import BATCH, EPOCHS
+from .metadata import EPOCHS, Batch
+from .observed import CLASSES, classes, observed
 
 if TYPE_CHECKING:
     from .train import Trainer
@@ -35,7 +35,7 @@ class Request:
         validation: object = None,
         epochs: int | None = None,
         steps: int | None = None,
-        batch: int | str | None = None,
+        batch: int | str | Mapping[str, int | str] | None = None,
         only: bool = False,
     ) -> None:
         self.trainer = trainer
@@ -50,11 +50,11 @@ class Request:
         known = asdict(plan) if plan is not None and more else settings
         if entered and plan is not None:
             known = stages.gone_on(plan, trainer.file.stages[plan.block].settings, settings)
-        self.columns, self.held, validate = self._data(data, validation, known)
-        given = batch if batch is not None else known.get("batch") or BATCH
-        size: int | Literal["all"] = "all" if given == "all" else positive("batch", given)
-        self.batch = fit_batch(self.columns, self.columns.rows if size == "all" else size)
-        self.batch = min(self.batch, self.columns.rows)
+        size = feeding.batch_of(trainer.file, batch if batch is not None else known.get("batch"), settings.get("batch"))
+        self.columns, self.held, validate = self._data(data, validation, known, size)
+        feeding.held_to(trainer.file, self.columns, size, settings.get("batch"))
+        self.source = feeding.source(self.columns, size, trainer.seed, trainer.chooser)
+        self.batch = self.source.batch
         self.plan = Plan(
             size,
             stop=known.get("stop"),
@@ -86,34 +86,42 @@ class Request:
             )
 
     def _data(
-        self, data: object, validation: object, known: Mapping[str, Any]
+        self, data: object, validation: object, known: Mapping[str, Any], batch: Batch
     ) -> tuple[Columns, Columns | None, float | str | None]:
         """Training data, validation data or None, and the setting that says how to get them again."""
         trainer = self.trainer
         if data is None:
             data = self._path(None, known)
+        wanted = validation if validation is not None else known.get("validate")
+        inputs = self._fields()
+        if not inputs and wanted in (None, False):
+            return feeding.undrawn(batch), None, None
         if data is None:
             raise Error(
                 "E0601",
                 "there are no data to train on",
                 where=trainer.file.name,
-                notes=[f"expected `{field.name}: {field}`" for field in trainer.inputs],
+                notes=[f"expected `{field.name}: {field}`" for field in inputs],
                 help='give them: --data FILE, trainer.fit(data), or `data: "FILE"` in the train block',
             )
-        wanted = validation if validation is not None else known.get("validate")
         if wanted is None or wanted is False:
-            return trainer.columns(data, trainer.inputs, fits=True), None, None
+            return trainer.columns(data, inputs, fits=True), None, None
         if isinstance(wanted, int | float):
             if not 0 < wanted < 1:
                 raise Error("E0631", f"`validate` takes a share between 0 and 1, not {wanted}")
-            names = {field.name for field in trainer.inputs}
-            fields = trainer.inputs + tuple(f for f in trainer.evaluator.fields if f.name not in names)
+            fields = united(inputs, trainer.evaluator.fields)
             both = trainer.columns(data, fields, fits=True, share=float(wanted))
             train, held = split(both, float(wanted), trainer.seed)
             return train, held, float(wanted)
         path = str(self._place(wanted)) if isinstance(wanted, str | os.PathLike) else None
-        train = trainer.columns(data, trainer.inputs, fits=True)
+        train = trainer.columns(data, inputs, fits=True)
         return train, trainer.columns(path or wanted, trainer.evaluator.fields), path
+
+    def _fields(self) -> tuple[Field, ...]:
+        """What of the training data is read: by the step, to choose rows, and to count them."""
+        trainer = self.trainer
+        counted = fields_of(trainer.file, [name.removeprefix(CLASSES) for name in classes(trainer.file)])
+        return united(trainer.inputs, trainer.chooser.fields if trainer.chooser else (), counted)
 
     def _path(self, data: object, known: Mapping[str, Any]) -> str | None:
         if isinstance(data, str | os.PathLike):
@@ -172,13 +180,19 @@ class Request:
         """The number of the last update that is planned."""
         if self.plan.steps is not None:
             return self.plan.steps
-        progress, per_epoch = self.trainer.progress, -(-self.columns.rows // self.batch)
-        left = (self.plan.epochs or 0) * per_epoch - progress.epoch * per_epoch - -(-progress.cursor // self.batch)
-        return progress.step + left
+        progress = self.trainer.progress
+        epochs = range(progress.epoch, self.plan.epochs or 0)
+        return progress.step + feeding.planned(self.source, self.trainer.chooser, epochs, progress.cursor)
 
     def reserve(self) -> int:
         """Tells the file how many updates and rows there will be. The number of the last update."""
         total = self.total()
-        reserve(self.trainer, "observations", self.columns.rows)
-        reserve(self.trainer, "steps", total)
+        for name, value in {**observed(self.trainer.file, self.columns), "steps": total}.items():
+            reserve(self.trainer, name, value)
         return total
+
+
+def united(*several: tuple[Field, ...]) -> tuple[Field, ...]:
+    """Fields, each name once."""
+    found = {field.name: field for each in reversed(several) for field in each}
+    return tuple({field.name: found[field.name] for each in several for field in each}.values())

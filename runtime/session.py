@@ -115,7 +115,8 @@ def threads_for(file: CompiledFile) -> int:
     a spec runs the same way each time."""
     largest = max((int(np.prod(slot.shape, dtype=np.int64)) for slot in file.slots), default=0)
     batch = file.settings.get("batch", BATCH)
-    rows = batch if isinstance(batch, int) else LARGE_PRODUCT
+    sizes = batch.values() if isinstance(batch, dict) else [batch]
+    rows = max(size if isinstance(size, int) else LARGE_PRODUCT for size in sizes)
     if largest >= LARGE_PARAMETER or 2 * rows * largest >= LARGE_PRODUCT:
         return cores()
     nodes = [*file.main.node, *(node for part in file.parts for node in part.algorithm.node)]

@@ -19,6 +19,7 @@ from .arguments import positive, whole
 from .by_path import Values
 from .callbacks import Callback, History
 from .checkpoint import Checkpoint, Plan, Progress, Run, find
+from .choosing import Chooser
 from .closing import EpochFigures
 from .columns import bare, loaded, read
 from .data import Columns, Field, fields
@@ -147,6 +148,10 @@ class Trainer:
         return EpochFigures(self.file, self._values, self.stepper, self._how.fused, self.stage)
 
     @cached_property
+    def chooser(self) -> Chooser | None:
+        return Chooser.of(self.file, self._values, self._how, self.stage)
+
+    @cached_property
     def evaluator(self) -> Evaluator:
         return Evaluator(self.file, self._values, self._how)
 
@@ -231,7 +236,7 @@ class Trainer:
         validation: object = None,
         epochs: int | None = None,
         steps: int | None = None,
-        batch: int | str | None = None,
+        batch: int | str | Mapping[str, int | str] | None = None,
         callbacks: Sequence[Callback] = (),
         run: Run | str | os.PathLike[str] | None = None,
         *,
@@ -241,11 +246,12 @@ class Trainer:
         """Trains. What is not given comes from the file's train settings.
 
         `data`: a mapping of arrays, a table, or the path of a file or folder. `validation`: the same, a share of
-        them in (0, 1), or False for none. `epochs` or `steps`: how many more. `batch`: rows, or "all". `run`: a Run, or
-        the folder in which to make one. `every`: seconds between checkpoints. What a resumed trainer is not given it
-        takes from its run; given neither epochs nor steps, it finishes the run that was interrupted. Ctrl-C and
-        SIGTERM write a checkpoint and raise KeyboardInterrupt. Of several train blocks those that are left run one
-        after another, each from where the last ended; `only`: this one, by its title or its place, from 1.
+        them in (0, 1), or False for none. `epochs` or `steps`: how many more. `batch`: rows, or "all", or these
+        by dimension where several count rows. `run`: a Run, or the folder in which to make one. `every`: seconds
+        between checkpoints. What a resumed trainer is not given it takes from its run; given neither epochs nor steps,
+        it finishes the run that was interrupted. Ctrl-C and SIGTERM write a checkpoint and raise KeyboardInterrupt. Of
+        several train blocks those that are left run one after another, each from where the last ended; `only`: this
+        one, by its title or its place, from 1.
         Raises `Error` E06xx, E0670, E07xx, E08xx.
         """
         if not self.file.parts:
@@ -275,7 +281,7 @@ class Trainer:
         progress.best = progress.score = None
         progress.finished = progress.stopped = False
         self._best = None
-        for name in ("stepper", "epoch_figures", "_check"):
+        for name in ("stepper", "epoch_figures", "chooser", "_check"):
             self.__dict__.pop(name, None)
         begin(self._values, before, self.stage, partial(starts, self))
 

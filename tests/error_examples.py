@@ -9,7 +9,7 @@ from pathlib import Path
 PAGES = Path(__file__).parent.parent / "docs" / "errors"
 TOP = re.compile(r"(fn|layer|optimizer|distribution|derivative|import|model|train)\b")
 TRAIN = re.compile(
-    r"(minimize|sample|freeze|(penalty|clip|batch|epochs?|steps|data|validate|stop|seed|columns|load|ensemble):)"
+    r"(minimize|sample|freeze|(penalty|clip|batch|epochs?|steps|data|validate|stop|seed|columns|load|ensemble|keep|order|weights|class_weights):)"
 )
 LOSS = """
     target y: int[batch]

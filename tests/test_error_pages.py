@@ -98,6 +98,8 @@ GIVEN = {
     "E0522": "minimize loss using descend(0.1)",
     "E0527": FIT + "\nloss = mean(z)",
     "E0528": FIT + "\nloss = mean(z)",
+    "E0546": "param W: float[4] init ones",
+    "E0545": FIT + "\nweights: abs(y)",
     "E0523": "minimize loss using held(sgd(0.1))\nclip: global_norm(1.0)",
     "E0525": FIT + "\nmetric f1 = 2 * mean(y * p) / (mean(y) + mean(p))\nvalidate: 0.2",
     "E0620": "param w: float[4]\nz = sum(x * w, axis = -1)",

@@ -24,6 +24,7 @@ GIVEN = {
     "train gpt": "model gpt { input x: float[batch, 4]; target y: int[batch]; loss = cross_entropy(x |> dense(3), y) }",
     "load: weights": "",
     "train wgan": "model wgan {\ninput x: float[batch, 4]\n" + LOSSES + "\n}",
+    "keep:": "grey = x[:, 0]",
     "for i in 0..depth": "depth, width, h = 64, 4, x",
 }
 # They read a file of weights, which test_load.py writes.

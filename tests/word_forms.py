@@ -46,7 +46,7 @@ PROSE = re.compile(
     r"\w+|if training|param \w+|[\w/]+\.dl|dlc .*|--\w.*|std\..*|<-|\|>|\[.*\]|(float|int|bool)\[.*\]|power = 1|\W+"
     r'|else if|a if c else b|import "blocks.dl"'
 )
-SETTING = re.compile("(penalty|clip|epochs|batch|stop|validate|steps|seed|data):|freeze ")
+SETTING = re.compile("(penalty|clip|epochs|batch|stop|validate|steps|seed|data|weights|class_weights):|freeze ")
 
 
 def forms(said: str) -> list[tuple[str, str]]:

@@ -13,45 +13,45 @@ from collections.abc import Sequence
 
 from ..ir.graph import Node
 from ..ir.types import Dim, Size
-from .batch_mixing import times
+from .batch_mixing import Rows, times
 
 REDUCES = {"reduce_sum": "sum", "reduce_max": "max", "reduce_min": "min", "matmul": "sum", "scatter_add": "sum"}
 COMBINED = ("mean", "sum", "min", "max")
 TURNED = {"min": "max", "max": "min"}
 
 
-def additive(size: Size, batch: str) -> bool:
+def additive(size: Size, rows: Rows) -> bool:
     """Whether a size of two batches together is the sum of both: each term has the batch exactly once."""
     return isinstance(size, Dim) and all(
-        sum(1 for atom in monomial if atom == batch) == 1 and all(isinstance(atom, str) for atom in monomial)
+        sum(1 for atom in monomial if atom in rows) == 1 and all(isinstance(atom, str) for atom in monomial)
         for monomial, _ in size.terms
     )
 
 
-def counts(node: Node, batch: str) -> bool:
-    return node.op.name == "size" and bool(times(node.attrs["dim"], batch))
+def counts(node: Node, rows: Rows) -> bool:
+    return node.op.name == "size" and bool(times(node.attrs["dim"], rows))
 
 
-def kinds(order: Sequence[Node], batch: str) -> dict[Node, str]:
+def kinds(order: Sequence[Node], rows: Rows) -> dict[Node, str]:
     """The kind of every value. `order`: inputs first."""
     found: dict[Node, str] = {}
     for node in order:
         given = [found[source] for source in node.inputs]
         from_rows = "rows" in given
-        if any(times(size, batch) for size in node.shape) or (from_rows and node.dtype == "results"):
+        if any(times(size, rows) for size in node.shape) or (from_rows and node.dtype == "results"):
             found[node] = "rows"  # what a scan gives is told result by result
         elif from_rows:
             found[node] = REDUCES.get(node.op.name, "other")
-        elif counts(node, batch):
-            found[node] = "sum" if additive(node.attrs["dim"], batch) else "other"
+        elif counts(node, rows):
+            found[node] = "sum" if additive(node.attrs["dim"], rows) else "other"
         elif all(kind == "const" for kind in given):
             found[node] = "const"
         else:
-            found[node] = _arithmetic(node, given, batch)
+            found[node] = _arithmetic(node, given, rows)
     return found
 
 
-def _arithmetic(node: Node, given: list[str], batch: str) -> str:
+def _arithmetic(node: Node, given: list[str], rows: Rows) -> str:
     name = node.op.name
     converted = name == "cast" and node.dtype in ("float", node.inputs[0].dtype)
     if converted or (node.op.moves and len(given) == 1):
@@ -69,16 +69,16 @@ def _arithmetic(node: Node, given: list[str], batch: str) -> str:
         return kind if kind in ("mean", "sum") else "other"
     if name == "div" and given[0] in ("mean", "sum") and given[1] == "const":
         return given[0]
-    if name == "div" and given == ["sum", "sum"] and _count(node.inputs[1], batch):
+    if name == "div" and given == ["sum", "sum"] and _count(node.inputs[1], rows):
         return "mean"
     return "other"
 
 
-def _count(node: Node, batch: str) -> bool:
+def _count(node: Node, rows: Rows) -> bool:
     """Whether a sum is the number of rows, or so many for each."""
     while node.op.name in ("cast", "reshape"):
         node = node.inputs[0]
-    return counts(node, batch)
+    return counts(node, rows)
 
 
 def region(value: Node, found: dict[Node, str]) -> list[Node]:

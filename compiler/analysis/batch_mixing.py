@@ -12,15 +12,17 @@ from ..ir.graph import Node
 from ..ir.reachable import dependent
 from ..ir.types import Dim, Size, names_of, product
 
+Rows = tuple[str, ...]  # the dimensions that count rows: mostly one, "batch"
 
-def times(size: Size, batch: str) -> int:
-    """How often the batch is a factor of a size, at most."""
-    if not isinstance(size, Dim) or batch not in names_of(size):
+
+def times(size: Size, rows: Rows) -> int:
+    """How often rows are a factor of a size, at most."""
+    if not isinstance(size, Dim) or not any(name in rows for name in names_of(size)):
         return 0
-    return max(1, *(sum(atom == batch for atom in monomial) for monomial, _ in size.terms))
+    return max(1, *(sum(atom in rows for atom in monomial) for monomial, _ in size.terms))
 
 
-def meetings(order: Sequence[Node], batch: str) -> dict[Node, Node]:
+def meetings(order: Sequence[Node], rows: Rows) -> dict[Node, Node]:
     """The values in which rows met, each with the node at which they did. `order`: inputs first. Linear.
 
     Random numbers in the order of the batch are no meeting: `shuffle(z)` pairs any row with any other. A number that
@@ -31,25 +33,25 @@ def meetings(order: Sequence[Node], batch: str) -> dict[Node, Node]:
     met: dict[Node, Node] = {}
     for node in order:
         operands = node.inputs[:-1] if node.op.index and len(node.inputs) > 1 else node.inputs
-        counts = node.op.name == "arange" and any(times(size, batch) for size in node.shape)
+        counts = node.op.name == "arange" and any(times(size, rows) for size in node.shape)
         if counts or any(source in places for source in operands):
             places[node] = None
         before = next((met[source] for source in node.inputs if source in met), None)
         if before is not None:
             met[node] = before
-        elif node in data and (sum(times(size, batch) for size in node.shape) > 1 or _mixes(node, batch, data, places)):
+        elif node in data and (sum(times(size, rows) for size in node.shape) > 1 or _mixes(node, rows, data, places)):
             met[node] = node
     return {**{node: node for node in places}, **met}
 
 
-def _mixes(node: Node, batch: str, data: Container[Node], places: Container[Node]) -> bool:
+def _mixes(node: Node, rows: Rows, data: Container[Node], places: Container[Node]) -> bool:
     name, attrs = node.op.name, node.attrs
     if name == "scan":
-        return bool(times(attrs["length"], batch))
+        return bool(times(attrs["length"], rows))
     if not node.inputs:
         return False
     source = node.inputs[0]
-    along = [axis for axis, size in enumerate(source.shape) if times(size, batch)]
+    along = [axis for axis, size in enumerate(source.shape) if times(size, rows)]
     if not along or source not in data:
         return False
     ways = [] if node.op.apart is None else [node.op.apart(node, 0, axis) for axis in along]

@@ -20,11 +20,10 @@ def split(module: Module, root: str, figure: str) -> None:
     """Notes in `module.epoch` how the figure of a root combines: "mean", "sum", "min", "max"; "closed" where a root
     `evaluate/train/value/NAME` does it; "none" where nothing can, and the figures of an epoch go without it."""
     graph, value = module.graph, module.graph.outputs[root]
-    batch = module.batch
-    if batch is None or figure in module.later():  # such a pass gives nothing but its loss
+    if not module.rows or figure in module.later():  # such a pass gives nothing but its loss
         module.epoch[figure] = "mean"
         return
-    found = kinds(graph.order([value]), batch)
+    found = kinds(graph.order([value]), module.rows)
     if found[value] != "other":
         module.epoch[figure] = "mean" if found[value] == "const" else found[value]
         return

@@ -17,7 +17,7 @@ from ..ir.graph import Node
 from ..ir.module import Module, Variable
 from ..ir.reachable import dependent
 from ..ir.rebuild import rebuild
-from ..ir.types import Dim, TensorType
+from ..ir.types import Dim, TensorType, names_of
 from . import epoch
 from .aggregation import REDUCES, additive, cancels, counts, kinds
 from .batch_mixing import meetings, times
@@ -55,18 +55,18 @@ def _derives(module: Module, value: Node) -> bool:
 
 def _closed(module: Module, name: str, value: Node, totals: dict[tuple[Node, bool], Node]) -> Node:
     """The closing arithmetic of a figure. New parts become roots; `totals` maps parts to the leaves of their totals."""
-    batch = module.batch
-    if batch is None:
+    rows = module.rows
+    if not rows:
         return value
     order = module.graph.order([value])
-    kind = kinds(order, batch)
+    kind = kinds(order, rows)
     # A loss may compare the rows of a batch with each other; then it is that of batches.
-    met = meetings(order, batch) if name in module.metrics else {}
+    met = meetings(order, rows) if name in module.metrics else {}
     exact = name in module.metrics and cancels(value, kind)
     taken = [
         node
         for node in order
-        if kind[node] != "rows" and (any(kind[source] == "rows" for source in node.inputs) or counts(node, batch))
+        if kind[node] != "rows" and (any(kind[source] == "rows" for source in node.inputs) or counts(node, rows))
     ]
     beyond = dependent(order, taken)  # a value of rows there needs two passes over the data
     parts: dict[Node, str] = dict.fromkeys(taken, "")
@@ -80,24 +80,27 @@ def _closed(module: Module, name: str, value: Node, totals: dict[tuple[Node, boo
                 help="write it with sums: for a variance, mean(x^2) - mean(x)^2",
             )
         if node in parts:
-            parts[node] = _reduce(module, name, value, node, batch, met)
+            parts[node] = _reduce(module, name, value, node, met)
     mapping = {part: _total(module, part, reduce, totals, exact) for part, reduce in parts.items()}
     if exact:
         module.exact[f"evaluate/value/{name}"] = None
     return rebuild(module.graph, [value], mapping)[0]
 
 
-def _reduce(module: Module, name: str, value: Node, part: Node, batch: str, met: dict[Node, Node]) -> str:
+def _reduce(module: Module, name: str, value: Node, part: Node, met: dict[Node, Node]) -> str:
     """How the values of a part combine. E0504."""
+    rows = module.rows
     reduce = REDUCES.get(part.op.name)
-    if part.op.name == "size" and additive(part.attrs["dim"], batch):
+    if part.op.name == "size" and additive(part.attrs["dim"], rows):
         reduce = "sum"
     if reduce is None or any(isinstance(size, Dim) for size in part.shape) or part in met:
         pairs = (
             node
             for node in module.graph.order([part if part in met else value])
-            if sum(times(size, batch) for size in node.shape) > 1
+            if sum(times(size, rows) for size in node.shape) > 1
         )
+        removed = (name for x in part.inputs for size in x.shape for name in names_of(size) if name in rows)
+        batch = next(removed, rows[0])
         if (pair := next(pairs, None)) is not None:
             raise error(
                 "E0504",

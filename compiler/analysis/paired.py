@@ -6,7 +6,7 @@ from ..diagnostics import Problems, error
 from ..ir.graph import Node
 from ..ir.module import Module
 from ..ir.reachable import dependent
-from .batch_mixing import times
+from .batch_mixing import Rows, times
 
 
 def warn(module: Module, problems: Problems) -> None:
@@ -14,11 +14,11 @@ def warn(module: Module, problems: Problems) -> None:
 
     What is found: a value of a parameter and of the place of a row in its batch, of no data, that meets data.
     """
-    settings, batch = module.settings.get("train", {}), module.batch
+    settings, rows = module.settings.get("train", {}), module.rows
     shuffled = settings.get("batch") != "all"
-    if not module.trains or batch is None or not (shuffled or isinstance(settings.get("validate"), float)):
+    if not module.trains or not rows or not (shuffled or isinstance(settings.get("validate"), float)):
         return
-    found = _met(module, batch)
+    found = _met(module, rows)
     if found is None:
         return
     node, leaf, name = found
@@ -35,12 +35,12 @@ def warn(module: Module, problems: Problems) -> None:
                 if shuffled
                 else "give the validation set as a file"
             )
-            + f"; or let the data say which row is which: `input row: int[{batch}]` and `{name}[row]`",
+            + f"; or let the data say which row is which: `input row: int[{rows[0]}]` and `{name}[row]`",
         )
     )
 
 
-def _met(module: Module, batch: str) -> tuple[Node, Node, str] | None:
+def _met(module: Module, rows: Rows) -> tuple[Node, Node, str] | None:
     """The first such value of the loss, and its parameter."""
     learned = {v.node: v.path for v in module.variables.values() if v.kind == "parameter"}
     owner: dict[Node, Node] = {}  # what is computed from parameters: the first of them
@@ -59,9 +59,9 @@ def _met(module: Module, batch: str) -> tuple[Node, Node, str] | None:
         if parameter is not None:
             owner[node] = parameter
         placed = [source in places for source in node.inputs]
-        counts = sum(times(size, batch) for size in node.shape)
+        counts = sum(times(size, rows) for size in node.shape)
         same = node.op.name in ("eq", "ne") and all(placed) and counts > 1  # an identity matrix: the same for any order
-        cut = node.op.name == "slice" and not any(times(size, batch) for size in node.inputs[0].shape)  # theta[:batch]
+        cut = node.op.name == "slice" and not any(times(size, rows) for size in node.inputs[0].shape)  # theta[:batch]
         if counts and not same and (node.op.name == "arange" or cut or any(placed)):
             places.add(node)
             if parameter is not None:

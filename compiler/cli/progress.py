@@ -33,7 +33,9 @@ def _listed(known: Figures) -> str:
 
 
 def opening(start: Start) -> str:
-    rows = f"{start.rows:,} rows" + (f", {start.validation_rows:,} to validate" if start.validation_rows else "")
+    rows = (f"{start.rows:,} rows" if start.rows else "rows that are drawn") + (
+        f", {start.validation_rows:,} to validate" if start.validation_rows else ""
+    )
     until = f"{start.epochs:,} epochs" if start.epochs is not None else f"{start.steps:,} updates"
     gone = f" (from update {start.step:,})" if start.step else ""
     return f"{start.title}: {rows}, batch {start.batch:,}, {until}{gone}, seed {start.seed}, {start.device}"

@@ -21,7 +21,7 @@ from ..ir.types import Dim
 from ..recursion import deep_recursion
 from ..source import Source, Span
 from ..syntax import tree as syntax
-from . import calls, columns, expressions, loading, statements, supplied, support, train, turns, types, update
+from . import calls, columns, expressions, loading, statements, supplied, support, train, turns, types, update, weighing
 from .context import PASS, Context, check_size
 from .library import Library, train_blocks
 from .likelihood import Pass
@@ -81,9 +81,10 @@ def _elaborate(
         _arguments(c, frame, block.configuration, of_train, held)
 
     main = _passes(c, unit, declaration, of_model, bool(blocks))
+    c.module.rows = _rows(c.module)
     if blocks:
         c.module.settings["train"] = settings[0]
-        _train(c, blocks, frames, settings, of_train, main["training"], weights)
+        _train(c, blocks, frames, settings, of_train, main, weights)
         _finish_step(c, main["training"])
     problems.raise_if_any()
     _finish(c, main)
@@ -97,11 +98,11 @@ def _train(
     frames: list[Frame],
     settings: list[dict[str, Any]],
     given: Mapping[str, Any],
-    training: Pass,
+    main: Mapping[str, Pass],
     weights: bool,
 ) -> None:
     """The updates of each train block."""
-    moving, sums = c.moving, False
+    moving, sums, training = c.moving, False, main["training"]
     plan: train.Plan | None = None
     starts: list[dict[str, str]] = []
     for block, frame, held in zip(blocks, frames, settings, strict=True):
@@ -111,6 +112,9 @@ def _train(
         sums = sums or c.sums
         if weights:
             loading.load(c, plan)
+        weighing.apply(c, plan, main.values())
+        lead = c.module.turn(len(c.module.turns))
+        c.graph.outputs.update({f"{lead}rows/{name}": node for name, node in plan.choices.items()})
         with c.graph.at(derived=True):
             known = set(c.module.variables)
             update.update(c, plan, lambda name, span: _objective(training, name, span), len(blocks) > 1)
@@ -161,7 +165,7 @@ def _assign_overrides(
     of_model: dict[str, Any] = {}
     of_train: dict[str, Any] = {}
     in_model = [p.name for p in model.configuration]
-    in_train = list(dict.fromkeys(p.name for block in blocks for p in block.configuration)) + list(train.DEFAULTS)
+    in_train = list(dict.fromkeys(p.name for block in blocks for p in block.configuration)) + list(train.SETTABLE)
     for name, value in overrides.items():
         side, _, bare = name.rpartition(".")
         hits = [
@@ -310,6 +314,8 @@ def _passes(
         c.problems.raise_if_any()
         supplied.supply(c, frame, declaration)
         c.moving = moving
+        if training:
+            c.model = frame
         for known, value in frame.names.items():
             if isinstance(value, Tensor):
                 c.module.names.setdefault(known, value.node)
@@ -412,7 +418,6 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
         outputs[f"output/{name}"] = node
         module.outputs.append(name)
     columns.decoded(module)
-    module.batch = _batch(module)
     evaluation = passes["evaluation"]
     figures = evaluation.figures()
     training = passes["training"] if module.trains else evaluation  # a figure may be of one pass alone
@@ -436,11 +441,11 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
             outputs[f"{module.turn(number)}initial/key"] = ops.fold(ops.seed_key(c.graph), PASS + number)
 
 
-def _batch(module: Module) -> str | None:
+def _rows(module: Module) -> tuple[str, ...]:
     """The dimension that counts rows: `batch` if there is one, else the first free one."""
     free = [size for leaf in [*module.inputs, *module.targets] for size in leaf.shape if isinstance(size, Dim)]
     names = [name for size in free for name in size.names()]
-    return "batch" if "batch" in names else names[0] if names else None
+    return ("batch",) if "batch" in names else tuple(names[:1])
 
 
 __all__ = ["elaborate"]

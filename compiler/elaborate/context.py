@@ -95,6 +95,7 @@ class Context:
         self.scans = 0  # scans so far
         self.open_scans: list[OpenScan] = []  # scans whose iteration is being elaborated, the outermost first
         self.current: Pass  # what the pass that runs has given so far
+        self.model: Frame  # what the model's text names, in its training pass
         self.optimizers: dict[tuple[int, str], str] = {}  # of each pass and parameter, where losses take turns
         self.sums = True  # the sum of the losses is reported, as `loss`
         self.clipping: Clipping | None = None  # of the update that is being elaborated
@@ -128,10 +129,10 @@ class Context:
         self.module.variables[path] = variable
         return variable
 
-    def counter(self, name: str) -> Node:
-        """One of the variables `step`, `key`, `steps`, `observations`."""
+    def counter(self, name: str, shape: Shape = ()) -> Node:
+        """One of the variables `step`, `key`, `steps`, `observations`, or what else a runtime says of the data."""
         if name not in self.module.variables:
-            self.variable(name, "counter", TensorType("key" if name == "key" else "int", ()))
+            self.variable(name, "counter", TensorType("key" if name == "key" else "int", shape))
         return self.module.variables[name].node
 
     def step(self) -> Node:

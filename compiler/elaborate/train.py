@@ -9,13 +9,14 @@ from typing import Any
 
 from ..analysis.direction import direction
 from ..diagnostics import CompileError, did_you_mean, error
+from ..ir.graph import Node
 from ..ir.module import Supplied
 from ..source import Span
 from ..syntax import foreign, tree as syntax
-from . import expressions, loading, statements, turns
+from . import batches, by_row, expressions, loading, statements, turns, weighing
 from .context import Context
 from .scope import Frame
-from .values import POISON, Value, kind, plain
+from .values import POISON, Tensor, Value, kind, plain
 
 DEFAULTS: dict[str, Any] = {
     "batch": 32,
@@ -28,6 +29,9 @@ DEFAULTS: dict[str, Any] = {
     "columns": None,
 }
 LATER = {"ensemble": ("E0512", "train with several seeds: --seed 0, --seed 1, ...")}
+SETTABLE = (*DEFAULTS, "class_weights")  # from outside, too
+BY_ROW = ("weights", "class_weights")
+CHOICES = ("keep", "order")  # which rows an epoch has, and in which order
 REPEATED = ("penalty", "clip", "load")
 GOES_ON = ("batch", "data", "validate", "seed", "columns")  # what a block has of the one before, unless it says so
 FAR = 2**31 - 1  # as files take it: `metadata.FAR` of the runtime
@@ -45,6 +49,9 @@ class Plan:
     clips: list[syntax.Setting] = field(default_factory=list)
     freezes: list[syntax.Freeze] = field(default_factory=list)
     loads: list[loading.Request] = field(default_factory=list)
+    weights: list[tuple[Node, Span]] = field(default_factory=list)  # of each row, and where it is said
+    classes: syntax.Setting | None = None  # the line `class_weights:`
+    choices: dict[str, Node] = field(default_factory=dict)  # `keep:` and `order:`, of each row
 
 
 def read(
@@ -62,6 +69,8 @@ def read(
     if before is not None:
         settings.update({name: before.settings[name] for name in GOES_ON})
     c.sums = turns.reported(block)
+    if before is None:
+        c.module.rows = batches.named(block) or c.module.rows
     for statement in block.body:
         try:
             with c.at(frame, statement.span), c.within("part", "update", None):
@@ -87,8 +96,11 @@ def read(
             for name in statements.assigned([statement]):
                 frame.names[name] = POISON
     for name, value in overrides.items():
-        if name in DEFAULTS:
-            settings[name] = _columns(c, value, None) if name == "columns" else check(name, value, None)
+        if name in SETTABLE and (name not in BY_ROW or not plan.block):
+            if name == "batch":
+                settings[name] = batches.check(c, value, None)
+            else:
+                settings[name] = _columns(c, value, None) if name == "columns" else check(name, value, None)
             if name == "stop" and value is not None:
                 settings[name] = _watched(c, value, {}, None)
     given = {statement.name for statement in block.body if isinstance(statement, syntax.Setting)} | set(overrides)
@@ -98,6 +110,10 @@ def read(
         settings["epochs"] = None  # the run ends with its steps, not with the epochs of the spec or of the default
     if settings["data"] is not None and c.sums and not given & {"epochs", "steps"}:
         _until_it_is_learned(c, plan, given)
+    if settings.get("class_weights") is not None:
+        with c.at(frame, plan.classes.span if plan.classes else None):
+            weight = weighing.class_weights(c, plan.classes, settings["class_weights"])
+        plan.weights.append((weight, plan.classes.span if plan.classes else block.span))
     return plan
 
 
@@ -148,8 +164,8 @@ def _setting(
         else:
             (plan.penalties if name == "penalty" else plan.clips).append(statement)
         return
-    if name not in DEFAULTS and name != "keep":
-        known = [*DEFAULTS, *REPEATED, "keep"]
+    if name not in DEFAULTS and name not in BY_ROW and name not in CHOICES:
+        known = [*DEFAULTS, *BY_ROW, *CHOICES, *REPEATED]
         raise error(
             "E0506",
             f"there is no setting `{name}`",
@@ -158,8 +174,11 @@ def _setting(
             notes=["settings are " + ", ".join(known)],
             help=foreign.lookup(name, [foreign.SETTINGS, foreign.NAMES], known),
         )
-    if statement.on is not None:
+    if statement.on is not None and name != "class_weights":
         raise error("E0505", f"`{name}:` takes no `on`", statement.on.span, "here")
+    if name in BY_ROW:
+        _weights(c, plan, statement, settings, overrides)
+        return
     if name == "seed" and plan.block:
         raise error(
             "E0527",
@@ -176,9 +195,7 @@ def _setting(
         settings[name] = _columns(c, expressions.evaluate(c, plan.frame, value), value.span, entries)
     elif name == "stop":
         settings[name] = _patience(c, plan.frame, statement.value)
-    elif name == "keep":
-        if not (isinstance(statement.value, syntax.Name) and statement.value.name == "optimizer"):
-            raise error("E0507", "`keep:` takes `optimizer`", statement.value.span, "found something else")
+    elif name == "keep" and isinstance(statement.value, syntax.Name) and statement.value.name == "optimizer":
         if not plan.block:
             raise error(
                 "E0527",
@@ -188,10 +205,42 @@ def _setting(
                 help="`keep: optimizer` goes on with the optimizer state of the block before",
             )
         settings["keep"] = "optimizer"
-    elif name == "batch" and isinstance(statement.value, syntax.Name) and statement.value.name == "all":
-        settings[name] = "all"
+    elif name in CHOICES:
+        epoch = Tensor(c.counter(by_row.EPOCH))
+        node = by_row.expression(c, plan.frame, statement, {"epoch": epoch})
+        if node is not None:
+            plan.choices[name] = node
+        settings["order" if name == "order" else "keep_rows"] = _text(statement)
+    elif name == "batch":
+        settings[name] = batches.read(c, plan.frame, statement.value, not plan.block)
     else:
         settings[name] = check(name, expressions.evaluate(c, plan.frame, statement.value), statement.value.span)
+
+
+def _weights(
+    c: Context, plan: Plan, statement: syntax.Setting, settings: dict[str, Any], overrides: Mapping[str, Any]
+) -> None:
+    """`weights:` and `class_weights:`."""
+    name, value = statement.name, statement.value
+    if plan.block:
+        raise error(
+            "E0527",
+            f"`{name}:` belongs in the first train block",
+            statement.span,
+            "this block goes on with the same losses",
+            help="what the losses are, and so how rows count in them, is the same in all blocks",
+        )
+    if name == "weights":
+        weight = by_row.expression(c, plan.frame, statement)
+        if weight is not None:
+            plan.weights.append((weight, value.span))
+        settings[name] = _text(statement)
+        return
+    plan.classes = statement
+    if name not in overrides:
+        balanced = isinstance(value, syntax.Name) and value.name == "balanced"
+        given = "balanced" if balanced else expressions.evaluate(c, plan.frame, value)
+        settings[name] = weighing.check(given, value.span)
 
 
 def _text(statement: syntax.Setting) -> str:
@@ -202,11 +251,12 @@ def _text(statement: syntax.Setting) -> str:
 
 def check(name: str, value: Any, span: Span | None) -> Any:
     """A setting's value, if it makes sense: E0507 otherwise."""
+    if name == "class_weights":
+        return weighing.check(value, span)
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = plain(value) if isinstance(value, int) else value
     whole = isinstance(value, int) and not isinstance(value, bool)
     good, wanted = {
-        "batch": ((whole and 0 < value <= FAR) or value == "all", "an integer above 0, or `all`"),
         "epochs": ((whole and 0 <= value <= FAR) or value is None, "an integer"),
         "steps": ((whole and 0 <= value <= FAR) or value is None, "an integer"),
         "data": (isinstance(value, str) or value is None, 'a file, as in "data/digits.npz"'),

@@ -8,6 +8,8 @@ The roots live in `graph.outputs`, under these names, so that every pass keeps t
     turn/K/next/PATH     the same of pass K, from 1, where losses take turns
     turn/K/initial/key   the key of pass K
     initial/PATH         a variable's start value, from the leaf `seed` alone; none for one that is loaded
+    rows/keep            of each row, whether it is in the epoch `rows/epoch`; rows/order: by what rows are sorted;
+                         turn/K/rows/... of the first pass of another train block
     draw/NAME            a draw for an input that has a distribution, of the shape of the input
     whole/NAME           `loss` or a metric over the whole data set, until `evaluation.split` makes of it
     evaluate/part/K      one batch's contribution to a total
@@ -100,10 +102,15 @@ class Module:
     columns: dict[str, Column] = field(default_factory=dict)  # of inputs and targets that say which they are made of
     placed: dict[str, Span] = field(default_factory=dict)  # where they say it
     supplied: list[Supplied] = field(default_factory=list)  # what the text does not say
-    batch: str | None = None  # the dimension that counts rows
+    rows: tuple[str, ...] = ()  # the dimensions that count rows: one, but where the train block names several
     trains: bool = False
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # "model" and "train", as in the file
     sources: dict[str, str] = field(default_factory=dict)  # name -> text, the spec first
+
+    @property
+    def batch(self) -> str | None:
+        """The first dimension that counts rows."""
+        return self.rows[0] if self.rows else None
 
     def whole_range(self, name: str) -> tuple[int, int] | None:
         """The integers that all of an input may be, the end left out; None where none are stated."""

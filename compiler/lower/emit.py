@@ -54,6 +54,7 @@ class Emitter:
     ) -> None:
         self.graph, self.precision, self.spread = graph, precision, spread
         self.batch: Mapping[str, int] = {}  # free dimensions whose greatest size is known here
+        self.fixed: Mapping[str, int] = {}  # those that no data have, with their size here: rows that are drawn
         self.data = list(data)
         self.used: dict[str, None] = {}  # names of the data this graph reads, in order of first use
         self.reserved: set[str] = beside.reserved if beside else set(reserved)
@@ -348,6 +349,8 @@ class Emitter:
     def _named(self, dim: str) -> str:
         """A free dimension name, read off the first data leaf whose shape tells it."""
         key = ("dim", dim)
+        if dim in self.fixed:
+            return self._numbers((self.fixed[dim],))
         if key not in self._shared:
             leaf, axis, factor, offset = self._where(dim)
             name = self.names[leaf]

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dlc.runtime.metadata import Columns
+from dlc.runtime.observed import CLASSES
 
 from ..analysis import epoch
 from ..analysis.aggregation import COMBINED
@@ -15,7 +16,7 @@ from ..ir.graph import Node
 from ..ir.module import Module
 from ..ir.types import Shape
 
-FORMAT, TURNS = "1", "2"  # a reader of 1 would run each training_info in every iteration
+FORMAT, TURNS = "1", "2"  # a reader of 1 would run each training_info in every iteration, on all rows
 LANGUAGE = "1"
 
 
@@ -26,7 +27,7 @@ def version() -> str:
 
 def metadata(module: Module, precision: str) -> dict[str, str]:
     props = {
-        "dlc.format": TURNS if module.turns else FORMAT,
+        "dlc.format": TURNS if module.turns or _of_rows(module) else FORMAT,
         "dlc.language": LANGUAGE,
         "dlc.compiler": version(),
         "dlc.model": module.name,
@@ -55,6 +56,13 @@ def metadata(module: Module, precision: str) -> dict[str, str]:
     return props
 
 
+def _of_rows(module: Module) -> bool:
+    """Whether a runtime has to know more of the rows of the data than that there are some."""
+    said = any(path.startswith(CLASSES) for path in module.variables)
+    chosen = any(module.roots(f"{module.turn(number)}rows/") for number in range(max(len(module.turns), 1)))
+    return said or chosen or len(module.rows) > 1
+
+
 def signature(module: Module) -> dict[str, Any]:
     """What goes in and out and what is held, for the checks of a runtime and for people."""
     variables = module.variables.items()
@@ -78,6 +86,7 @@ def signature(module: Module) -> dict[str, Any]:
             or (variable.kind == "counter" and f"next/{path}" in module.graph.outputs)
         ],
         "batch": module.batch,
+        **({"rows": list(module.rows)} if len(module.rows) > 1 else {}),
     }
 
 

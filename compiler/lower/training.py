@@ -12,6 +12,7 @@ from onnx import GraphProto, StringStringEntryProto, TrainingInfoProto
 from ..analysis import epoch
 from ..ir.graph import Node
 from ..ir.module import Module
+from ..ir.types import names_of
 from .elements import element, tensor, value_info
 from .emit import Emitter
 from .exact import exact_emitter, inside
@@ -102,14 +103,16 @@ def step_roots(module: Module, turn: int = 0) -> dict[str, Node]:
         names = [mine.loss, *rest]
     roots = {name: outputs[root] for name in names if (root := name if name == "loss" else f"metric/{name}") in outputs}
     roots.update({f"next/{path}": node for path, node in _next(module, turn).items()})
+    mark = module.turn(turn)
+    choices = {name.removeprefix(mark): node for name, node in module.roots(f"{mark}rows/").items()}
     if turn:
         parts = [f"{epoch.PART}{k}" for k in range(len(module.epoch_reduces))] if leads else []
-        return roots | {name: outputs[name] for name in parts}
+        return roots | {name: outputs[name] for name in parts} | choices
     names = [f"evaluate/part/{k}" for k in range(len(module.reduces))]
     names += [name for name in outputs if name.startswith("evaluate/value/")]
     names += [f"{epoch.PART}{k}" for k in range(len(module.epoch_reduces))]
     names += [name for name in outputs if name.startswith(epoch.VALUE)]
-    return roots | {name: outputs[name] for name in names}
+    return roots | {name: outputs[name] for name in names} | choices
 
 
 def early(roots: Iterable[Node]) -> list[Node]:
@@ -160,9 +163,12 @@ def _algorithm(
     likely += [leaf for leaf in data if leaf in needed and leaf.attrs["name"] not in there]
     rest = [leaf for leaf in data if leaf not in needed and leaf.attrs["name"] not in there]
     emitter = Emitter(graph, precision, data=likely + rest, beside=beside)
-    batch = module.settings.get("train", {}).get("batch") or BATCH
-    if isinstance(batch, int) and module.batch:
-        emitter.batch = {module.batch: batch}
+    emitter.batch = _sizes(module, turn)
+    emitter.fixed = {
+        name: size
+        for name, size in emitter.batch.items()
+        if not any(name in names_of(size) for leaf in data for size in leaf.shape)
+    }
     if drawn or renamed:
         emitter.forget(_made_of(main, {*renamed, *(leaf.attrs["name"] for leaf in drawn)}))
     for leaf in data:
@@ -207,6 +213,15 @@ def _algorithm(
         for leaf in data
         if leaf.attrs["name"] not in there and (leaf in needed or leaf.attrs["name"] in used)
     )
+
+
+def _sizes(module: Module, turn: int) -> dict[str, int]:
+    """The rows that a batch has at most, of each dimension that counts them, where it is known."""
+    block = module.turns[turn].block if module.turns else 0
+    settings = module.blocks[block].settings if module.blocks else module.settings.get("train", {})
+    batch = settings.get("batch") or BATCH
+    each = batch if isinstance(batch, Mapping) else dict.fromkeys(module.rows[:1], batch)
+    return {name: size for name, size in each.items() if isinstance(size, int)}
 
 
 def _feed(step: Emitter, main: Emitter, module: Module, order: list[Node], draws: dict[str, Node]) -> dict[str, None]:

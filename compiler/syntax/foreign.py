@@ -198,6 +198,8 @@ SETTINGS = {
         ("scheduler", "lr_scheduler", "warmup"),
         "the rate is a schedule: `minimize loss using adam(cosine(1e-3, over = steps, warmup = 100))`",
     ),
+    **dict.fromkeys(("class_weight", "pos_weight"), "write `class_weights: balanced`, or a weight for each class"),
+    **dict.fromkeys(("sample_weight", "sample_weights", "weight"), "write `weights: abs(t)`, a weight for each row"),
     **dict.fromkeys(("metrics",), "the model says `metric error = absolute(prediction, t)`"),
     **dict.fromkeys(("num_epochs", "max_epochs", "n_epochs"), "write `epochs: 10`"),
     **dict.fromkeys(("max_steps", "num_steps", "iterations", "n_iter"), "write `steps: 1000`"),

@@ -5,6 +5,18 @@ from __future__ import annotations
 from .check import Columns, check
 from .fields import Field, fields, figure_batch
 from .load import load
-from .source import ArraySource, Batch, Source, split
+from .source import ArraySource, Batch, Source, split, sweep
 
-__all__ = ["ArraySource", "Batch", "Columns", "Field", "Source", "check", "fields", "figure_batch", "load", "split"]
+__all__ = [
+    "ArraySource",
+    "Batch",
+    "Columns",
+    "Field",
+    "Source",
+    "check",
+    "fields",
+    "figure_batch",
+    "load",
+    "split",
+    "sweep",
+]

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,24 @@ PART = 1 << 22  # elements that are looked at at once
 
 @dataclass(frozen=True)
 class Columns:
-    """Checked data in the graph's dtypes: every array of `fields` by name, `rows` of them."""
+    """Checked data in the graph's dtypes: every array of `fields` by name, `rows` of them. Where several dimensions
+    count rows, `rows` are those of the longest."""
 
     fields: tuple[Field, ...]
     arrays: Mapping[str, np.ndarray]
     rows: int
     where: str
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """The rows of each dimension that counts them, by its name (`Field.along`)."""
+        rowed = sorted((f for f in self.fields if f.rows is not None), key=lambda f: f.place)
+        return {f.along: self.arrays[f.name].shape[f.rows] for f in rowed if f.rows is not None}
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The place of each such dimension among those of the file."""
+        return {f.along: f.place for f in self.fields if f.rows is not None}
 
 
 class Lines(str):
@@ -240,18 +253,22 @@ def check_shape(field: Field, array: np.ndarray, sizes: dict[str, tuple[int, str
 
 
 def _rows(fields: tuple[Field, ...], arrays: Mapping[str, np.ndarray], where: str) -> int:
-    counts = {f.name: arrays[f.name].shape[f.rows] for f in fields if f.rows is not None}
-    if len(set(counts.values())) > 1:
-        raise Error(
-            "E0617",
-            "the arrays differ in their number of rows",
-            where=where,
-            notes=[f"`{name}` has {count}" for name, count in counts.items()],
-        )
-    rows = next(iter(counts.values()), 1)
-    if rows == 0:
-        raise Error("E0618", "the data have no rows", where=where, notes=["found 0 rows"])
-    return rows
+    most = 1
+    for along in dict.fromkeys(f.along for f in fields if f.rows is not None):
+        counts = {f.name: arrays[f.name].shape[f.rows] for f in fields if f.rows is not None and f.along == along}
+        if len(set(counts.values())) > 1:
+            raise Error(
+                "E0617",
+                "the arrays differ in their number of rows",
+                where=where,
+                notes=[f"`{name}` has {count}" for name, count in counts.items()],
+            )
+        rows = next(iter(counts.values()))
+        if rows == 0:
+            of = f" of `{along}`" if along else ""
+            raise Error("E0618", f"the data have no rows{of}", where=where, notes=["found 0 rows"])
+        most = max(most, rows)
+    return most
 
 
 def _convert(field: Field, array: np.ndarray, where: str) -> np.ndarray:

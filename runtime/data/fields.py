@@ -19,13 +19,17 @@ KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "O": "text"}
 @dataclass(frozen=True)
 class Field:
     """One array of the data. `shape` holds sizes, names, or None where any size will do; `rows` is the axis that
-    counts rows, None for an array that is the same in every batch. `supports` say what numbers it may hold."""
+    counts rows, None for an array that is the same in every batch. `supports` say what numbers it may hold. `along` is
+    the name of the dimension of its rows in a file where several count rows, "" where one does, and `place` its place
+    among them."""
 
     name: str
     dtype: np.dtype[np.generic]
     shape: tuple[int | str | None, ...]
     rows: int | None
     supports: tuple[Support, ...] = ()
+    along: str = ""
+    place: int = 0
 
     @property
     def kind(self) -> str:
@@ -42,6 +46,7 @@ def fields(file: CompiledFile, names: Iterable[str]) -> tuple[Field, ...]:
         values.update((value.name, value) for value in graphs.inputs(part.algorithm))
     supports = {entry.name: _supports(entry) for entry in (*file.signature.inputs, *file.signature.targets)}
     batch = file.signature.batch if file.ours else _common(graphs.shape_of(v) for v in values.values())
+    several = file.signature.rows
     found = []
     for name in names:
         value = values[name]
@@ -49,11 +54,14 @@ def fields(file: CompiledFile, names: Iterable[str]) -> tuple[Field, ...]:
         if shape is None:
             raise Error("E0733", f"the input `{name}` has no shape, so data cannot be checked", where=file.name)
         # The graph knows `batch` and `time` by name too, but not what labels may be.
-        rows = shape.index(batch) if batch is not None and batch in shape else None
+        counted = next((size for size in shape if size in (several or (batch,)) and size is not None), None)
+        rows = shape.index(counted) if counted is not None else None
         if rows is None and not file.ours and shape and (shape[0] is None or batch is None):
             rows = 0
         dtype = graphs.dtype_of(value.type.tensor_type.elem_type)
-        found.append(Field(name, dtype, shape, rows, supports.get(name, ())))
+        along = str(counted) if several and counted is not None else ""
+        place = several.index(along) if along else 0
+        found.append(Field(name, dtype, shape, rows, supports.get(name, ()), along, place))
     return tuple(found)
 
 

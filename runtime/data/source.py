@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from .. import random
 from ..failures import Error
 from .check import Columns
+from .fields import Field
 
 BLOCK = 1 << 24  # bytes gathered at once: one pass over memory, then batches are views
+
+Order = Callable[
+    [int, np.ndarray], np.ndarray
+]  # epoch, its rows as they were shuffled -> those that it takes, in order
+Sizes = int | Mapping[str, "int | Literal['all']"]  # rows of a batch, or those of each dimension that counts rows
 
 
 class Batch(NamedTuple):
@@ -22,31 +29,92 @@ class Batch(NamedTuple):
 
 
 class Source(Protocol):
-    """What training reads. `rows` is the length of an epoch; `batches` must give the same again for the same
+    """What training reads. `length` is that of an epoch in rows; `batches` must give the same again for the same
     (epoch, cursor), so that a resumed run is the unbroken one."""
 
-    rows: int
+    def length(self, epoch: int) -> int: ...
 
     def batches(self, epoch: int, cursor: int = 0) -> Iterator[Batch]: ...
 
 
-class ArraySource:
-    """Checked arrays, in an order of their own each epoch (`seed` None: as they stand)."""
+@dataclass(frozen=True)
+class Rows:
+    """A dimension that counts rows: how many there are, how many a batch takes, in an order from `seed` (None: as they
+    stand), less those that `choose` leaves out. `place`: among those of the file."""
 
-    def __init__(self, columns: Columns, batch: int, seed: int | None = None) -> None:
-        self.rows, self.batch, self.seed = columns.rows, min(batch, columns.rows), seed
-        self.columns = columns
-        self._whole = {f.name: columns.arrays[f.name] for f in columns.fields if f.rows is None}
-        self._rowed = [(f.name, f.rows, columns.arrays[f.name]) for f in columns.fields if f.rows is not None]
-        size = max(1, sum(array.nbytes for _, _, array in self._rowed) // columns.rows)
-        self._block = max(1, BLOCK // (size * self.batch)) * self.batch
+    name: str
+    count: int
+    batch: int
+    seed: int | None
+    place: int
+    choose: Order | None
 
-    def batches(self, epoch: int, cursor: int = 0) -> Iterator[Batch]:
+    def order(self, epoch: int, turn: int = 0) -> np.ndarray | None:
+        """Of an epoch; None for all as they stand. Shorter dimensions take several turns in it, each in another."""
         order = None
         if self.seed is not None:
-            order = random.permutation(self.rows, seed=self.seed, purpose=random.ORDER, turn=epoch)
-        for start in range(cursor, self.rows, self._block):
-            stop = min(start + self._block, self.rows)
+            own = (self.place, turn) if self.place or turn else ()
+            order = random.permutation(self.count, seed=self.seed, purpose=random.ORDER, turn=epoch, own=own)
+        if self.choose is not None:
+            order = self.choose(epoch, np.arange(self.count) if order is None else order)
+        return order
+
+
+def dimensions(columns: Columns, batch: Sizes, seed: int | None, choose: Mapping[str, Order]) -> list[Rows]:
+    """The dimensions of data that count rows, that of the most batches first: an epoch takes each of its rows once."""
+    found = []
+    for name, count in (columns.counts or {"": columns.rows}).items():
+        size = batch if isinstance(batch, int) else batch.get(name, "all")
+        taken, own = (count, None) if size == "all" else (min(size, count), seed)
+        found.append(Rows(name, count, taken, own, columns.places.get(name, 0), choose.get(name)))
+    longest = max(found, key=lambda rows: -(-rows.count // rows.batch))
+    return [longest, *(rows for rows in found if rows is not longest)]
+
+
+class ArraySource:
+    """Checked arrays, in an order of their own each epoch (`seed` None: as they stand). `choose`: which rows of a
+    dimension an epoch takes, and in which order.
+
+    Of several dimensions that count rows an epoch goes through the longest once, counted in batches; each other gives
+    every batch as many rows as it is to have, and begins again, in another order, when it is at its end.
+    """
+
+    def __init__(
+        self, columns: Columns, batch: Sizes, seed: int | None = None, choose: Mapping[str, Order] | None = None
+    ) -> None:
+        self.columns = columns
+        self._lead, *self._others = dimensions(columns, batch, seed, choose or {})
+        self.rows, self.batch = self._lead.count, self._lead.batch
+        self._whole = {f.name: columns.arrays[f.name] for f in columns.fields if f.rows is None}
+        self._rowed = self._along(self._lead)
+        size = max(1, sum(array.nbytes for _, _, array in self._rowed) // self.rows)
+        self._block = max(1, BLOCK // (size * self.batch)) * self.batch
+        self._known: tuple[int, np.ndarray | None] | None = None
+        self._beside = [(rows, self._along(rows)) for rows in self._others]
+        self._turns: dict[tuple[str, int, int], np.ndarray | None] = {}
+
+    def _along(self, rows: Rows) -> list[tuple[str, int, np.ndarray]]:
+        """The arrays of a dimension, each with the axis that is it."""
+        fields = self.columns.fields
+        return [
+            (f.name, f.rows, self.columns.arrays[f.name]) for f in fields if f.rows is not None and f.along == rows.name
+        ]
+
+    def length(self, epoch: int) -> int:
+        order = self._order(epoch)
+        return self.rows if order is None else len(order)
+
+    def _order(self, epoch: int) -> np.ndarray | None:
+        """The rows of an epoch; None for all as they stand. The last one is kept."""
+        if self._known is None or self._known[0] != epoch:
+            self._known = epoch, self._lead.order(epoch)
+        return self._known[1]
+
+    def batches(self, epoch: int, cursor: int = 0) -> Iterator[Batch]:
+        order = self._order(epoch)
+        end = self.rows if order is None else len(order)
+        for start in range(cursor, end, self._block):
+            stop = min(start + self._block, end)
             rows = slice(start, stop) if order is None else order[start:stop]
             block = [(name, axis, _take(array, axis, rows)) for name, axis, array in self._rowed]
             for first in range(0, stop - start, self.batch):
@@ -54,7 +122,50 @@ class ArraySource:
                 part = slice(first, last)
                 arrays = {name: array[part] if axis == 0 else _take(array, axis, part) for name, axis, array in block}
                 arrays.update(self._whole)
+                for others, held in self._beside:
+                    chosen = self._cycled(others, epoch, (start + first) // self.batch)
+                    arrays.update((name, _take(array, axis, chosen)) for name, axis, array in held)
                 yield Batch(arrays, last - first)
+
+    def _cycled(self, rows: Rows, epoch: int, number: int) -> slice | np.ndarray:
+        """The rows of a dimension that has fewer batches than the epoch, in batch `number` of it, from 0."""
+        first = self._turn(rows, epoch, 0)
+        if first is None:
+            return slice(0, rows.count)
+        count = len(first)
+        size = min(rows.batch, count)
+        places = np.arange(number * size, (number + 1) * size)
+        found = []
+        for turn in range(int(places[0]) // count, int(places[-1]) // count + 1):
+            order = self._turn(rows, epoch, turn)
+            assert order is not None  # as that of the first turn
+            found.append(order[places[places // count == turn] % count])
+        return np.concatenate(found)
+
+    def _turn(self, rows: Rows, epoch: int, turn: int) -> np.ndarray | None:
+        key = rows.name, epoch, turn
+        if key not in self._turns:
+            if len(self._turns) > 3 * len(self._others):
+                self._turns.clear()
+            self._turns[key] = rows.order(epoch, turn)
+        return self._turns[key]
+
+
+def sweep(columns: Columns, batch: int) -> Iterator[Batch]:
+    """All rows once, in the order of the data: of several dimensions that count rows each batch has its share."""
+    counts = columns.counts
+    if len(counts) < 2:
+        yield from ArraySource(columns, batch).batches(0)
+        return
+    number = min(-(-max(counts.values()) // batch), *counts.values())
+    for k in range(number):
+        arrays = dict(columns.arrays)
+        for f in columns.fields:
+            if f.rows is not None:
+                n = counts[f.along]
+                arrays[f.name] = _take(arrays[f.name], f.rows, slice(n * k // number, n * (k + 1) // number))
+        longest = columns.rows
+        yield Batch(arrays, longest * (k + 1) // number - longest * k // number)
 
 
 def _take(array: np.ndarray, axis: int, rows: slice | np.ndarray) -> np.ndarray:
@@ -62,32 +173,40 @@ def _take(array: np.ndarray, axis: int, rows: slice | np.ndarray) -> np.ndarray:
 
 
 def split(columns: Columns, share: float, seed: int) -> tuple[Columns, Columns]:
-    """A seeded random share of the rows for validation: (training, validation), each in the order of the data.
+    """A seeded random share of the rows for validation: (training, validation), each in the order of the data. Where
+    several dimensions count rows it is a share of each.
 
     Raises `Error` E0619 where one of the two would be empty.
     """
-    train, held = sides(columns.rows, share, seed, columns.where)
+    train: dict[str, np.ndarray] = {}
+    held: dict[str, np.ndarray] = {}
+    for name, count in (columns.counts or {"": columns.rows}).items():
+        found = sides(count, share, seed, columns.where, name, columns.places.get(name, 0))
+        train[name], held[name] = found
     return _rows(columns, train), _rows(columns, held)
 
 
-def sides(rows: int, share: float, seed: int, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """The rows for training and those for validation, each in order. Raises `Error` E0619."""
+def sides(
+    rows: int, share: float, seed: int, where: str, along: str = "", place: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows for training and those for validation, each in order, of the dimension `along`. Raises `Error` E0619."""
     held = round(rows * share)
     if not 0 < held < rows:
         raise Error(
             "E0619",
-            f"a validation share of {share} of {rows} rows leaves one side empty",
+            f"a validation share of {share} of {rows} rows{f' of `{along}`' if along else ''} leaves one side empty",
             where=where,
             notes=[f"{held} rows for validation, {rows - held} for training"],
             help="give more data, another share, or none",
         )
-    order = random.permutation(rows, seed=seed, purpose=random.SPLIT)
+    order = random.permutation(rows, seed=seed, purpose=random.SPLIT, own=(place, 0) if place else ())
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def _rows(columns: Columns, rows: np.ndarray) -> Columns:
-    arrays = {
-        f.name: columns.arrays[f.name] if f.rows is None else _take(columns.arrays[f.name], f.rows, rows)
-        for f in columns.fields
-    }
-    return Columns(columns.fields, arrays, len(rows), columns.where)
+def _rows(columns: Columns, rows: Mapping[str, np.ndarray]) -> Columns:
+    def part(f: Field) -> np.ndarray:
+        array = columns.arrays[f.name]
+        return array if f.rows is None else _take(array, f.rows, rows[f.along])
+
+    arrays = {f.name: part(f) for f in columns.fields}
+    return Columns(columns.fields, arrays, max(len(each) for each in rows.values()), columns.where)

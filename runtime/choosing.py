@@ -1,0 +1,92 @@
+"""Which rows an epoch takes, and in which order, where a file says so: by outputs of its algorithm."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import graphs
+from .data import Columns, Field, fields, sweep
+from .evaluate import batch_for, fit_batch
+from .failures import Error
+from .file import CompiledFile, Stage
+from .session import Options, Session
+from .state import State, promoted
+
+KEEP, ORDER, EPOCH = "rows/keep", "rows/order", "rows/epoch"
+
+
+class Chooser:
+    """Runs what a train block says of rows over the data of an epoch."""
+
+    def __init__(self, file: CompiledFile, state: State, how: Options, stage: Stage, outputs: list[str]) -> None:
+        part = stage.parts[0]
+        promote = promoted(file, part.index) | {EPOCH}
+        self.name, self._outputs = file.name, outputs
+        self._session = Session(graphs.concatenate(file.model, part.algorithm, outputs, promote), how)
+        names = [name for name in self._session.inputs if name != EPOCH and state.name(part.index, name) is None]
+        self.fields: tuple[Field, ...] = fields(file, names)
+        self.moves = EPOCH in self._session.inputs  # from epoch to epoch
+        self.along = next((field.along for field in self.fields if field.rows is not None), "")
+        self._columns: Columns | None = None
+        self._known: tuple[int, dict[str, np.ndarray]] | None = None
+
+    @classmethod
+    def of(cls, file: CompiledFile, state: State, how: Options, stage: Stage) -> Chooser | None:
+        """That of a train block; None where it takes all rows as they are shuffled."""
+        there = {value.name for part in stage.parts[:1] for value in part.algorithm.output} if file.ours else set()
+        outputs = [name for name in (KEEP, ORDER) if name in there]
+        return cls(file, state, how, stage, outputs) if outputs else None
+
+    def over(self, columns: Columns) -> Chooser:
+        """The same, of these data."""
+        arrays = {field.name: columns.arrays[field.name] for field in self.fields}
+        self._columns = Columns(self.fields, arrays, columns.counts[self.along], columns.where)
+        self._known = None
+        return self
+
+    def __call__(self, epoch: int, order: np.ndarray) -> np.ndarray:
+        """The rows of an epoch (from 0) in their order, of all rows as they were shuffled: what ties stays as it was.
+
+        Raises `Error` E0680 where none is left, E0681 for an order by what is no number.
+        """
+        values = self._values(epoch)
+        if KEEP in values:
+            order = order[values[KEEP][order]]
+        if not len(order):
+            raise Error(
+                "E0680",
+                f"no row is left in epoch {epoch + 1}",
+                where=self.name,
+                notes=["`keep:` is false of each"],
+                help="`epoch` counts from 1: the first must keep some rows, too",
+            )
+        if ORDER in values:
+            by = values[ORDER][order]
+            if by.dtype.kind == "f" and np.isnan(by).any():
+                raise Error(
+                    "E0681",
+                    f"`order:` is not a number for row {int(order[np.argmax(np.isnan(by))])}",
+                    where=self.name,
+                    help="a logarithm or root of a negative number is none: `where(x > 0, log(x), 0)`",
+                )
+            order = order[np.argsort(by, kind="stable")]
+        return order
+
+    def kept(self, epoch: int) -> int:
+        """How many rows an epoch has."""
+        return int(np.count_nonzero(self._values(epoch)[KEEP])) if KEEP in self._outputs else self._of().rows
+
+    def _of(self) -> Columns:
+        assert self._columns is not None  # `over` comes first
+        return self._columns
+
+    def _values(self, epoch: int) -> dict[str, np.ndarray]:
+        """Each output, of each row as the data have them."""
+        epoch = epoch if self.moves else 0
+        if self._known is None or self._known[0] != epoch:
+            columns, number = self._of(), np.array(epoch + 1, np.int64)
+            batches = sweep(columns, fit_batch(columns, batch_for(columns, 1)))
+            parts = [self._session.run(self._outputs, {**b.arrays, EPOCH: number}) for b in batches]
+            joined = [np.concatenate([part[i] for part in parts]) for i in range(len(self._outputs))]
+            self._known = epoch, dict(zip(self._outputs, joined, strict=True))
+        return self._known[1]
