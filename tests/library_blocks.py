@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from library_sweep import Case, picture, ranks
+from library_sweep import Case, mean, picture, ranks
 from library_windows import along_channels, convolved
 from scipy import special
 
@@ -74,6 +74,26 @@ def inception_of_torch(torch: Any, x: Any, **f: Any) -> Any:
     return torch.cat(columns, 1)
 
 
+def contracted(x: Any, W: Any, b: Any) -> Any:
+    h = np.tanh(x @ W + b)
+    return ((1 - h**2) ** 2 * (W**2).sum(0)).sum(-1)
+
+
+def contraction_of_torch(torch: Any, x: Any, W: Any, b: Any) -> Any:
+    rows = [torch.func.jacrev(lambda row: torch.tanh(row @ W + b))(row) for row in x]
+    return torch.stack([(row**2).sum() for row in rows]).mean() if rows else x.new_full((), torch.nan)
+
+
+def turns(x: Any) -> Any:
+    """The length of the slope of the sine of each row."""
+    return np.sqrt((np.cos(x) ** 2).sum(tuple(range(1, x.ndim))))
+
+
+def penalty_of_torch(torch: Any, x: Any) -> Any:
+    [g] = torch.autograd.grad(torch.sin(x).sum(), x, create_graph=True)
+    return ((g.flatten(1).norm(dim=1) - 0.3) ** 2).mean()
+
+
 ALONE = "the same as its input outside training; its draws in test_noise.py"
 NOISE: dict[str, Any] = {"torch": lambda torch, x: x, "points": ALONE}
 
@@ -87,6 +107,20 @@ BLOCK_CASES = {
     "dropconnect": Case("g = dense(3, bias = false)\n    f = dropconnect(g)\n    out = f(x)", lambda x, W: x @ W,
                         shapes=ranks(1, 5, ("#",)), result=lambda x: (*x[:-1], "3"), parameters=("g.W",),
                         torch=lambda torch, x, W: torch.nn.functional.linear(x, W.mT), points=ALONE),
+    "weight_noise": Case("g = dense(3, bias = false)\n    f = weight_noise(g)\n    out = f(x)", lambda x, W: x @ W,
+                         shapes=ranks(1, 5, ("#",)), result=lambda x: (*x[:-1], "3"), parameters=("g.W",),
+                         torch=lambda torch, x, W: torch.nn.functional.linear(x, W.mT), points=ALONE),
+    "mixup": Case("u, v = mixup(0.3)(x, y)\n    out = u * sin(v)", lambda x, y: x * np.sin(y), "x y", shapes=ranks(1),
+                  torch=lambda torch, x, y: x * torch.sin(y),
+                  points="the same as its input outside training; its draws in test_robust.py"),
+    "contraction": Case("out = contraction(tanh(f(x)), x)", lambda x, W, b: mean(contracted(x, W, b)),
+                        shapes=lambda n, count: [("a", "2")], result=lambda x: (), layer="dense(3)",
+                        parameters=("W", "b"), torch=contraction_of_torch, points="a derivative"),
+    "gradient_penalty": Case("out = gradient_penalty(sin(x), x, length = 0.3)", lambda x: mean((turns(x) - 0.3) ** 2),
+                             shapes=ranks(2), result=lambda x: (), torch=penalty_of_torch, edge=turns,
+                             least={"b": 1, "c": 1, "d": 1, "e": 1},
+                             points=[("gradient_penalty(x[:, none]^2 / 2, x[:, none], length = 0)", [0, 1],
+                                      lambda x, y: (x**2 + y**2) / 2)]),
     "highway": Case("out = f(x)", highway, layer="highway(activation = tanh, gate = -1.5)",
                     shapes=ranks(1, 5, ("#",)), torch=highway_of_torch, points="made of functions that have their own"),
     "squeeze_excitation": Case("out = f(x)", excited, layer="squeeze_excitation(2, activation = tanh)",

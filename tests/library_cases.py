@@ -10,6 +10,7 @@ import numpy as np
 from library_attention import ATTENTION_CASES
 from library_blocks import BLOCK_CASES
 from library_distributions import DISTRIBUTION_CASES
+from library_sequences import SEQUENCE_CASES
 from library_shelf import SHELF_CASES
 from library_sweep import (
     SCALED,
@@ -445,5 +446,6 @@ CASES = {
     **ATTENTION_CASES,
     **BLOCK_CASES,
     **DISTRIBUTION_CASES,
+    **SEQUENCE_CASES,
     **SHELF_CASES,
 }

@@ -110,8 +110,77 @@ def recurrent_layer(d: Draft) -> None:
     lengths = [v for v in d.values if v.dtype == "int" and v.shape == ("batch",)]
     flow = f", lengths = {d.random.choice(lengths)}" if lengths and d.random.random() < 0.4 else ""
     layer = d.fresh("cell")
+    if d.random.random() < 0.3:
+        y, h = d.fresh("y"), d.fresh("h")
+        d.lines.append(f"{layer} = {name}({hidden}{back}, last = true)")
+        cell = f", {d.fresh('c')}" if name == "lstm" else ""
+        d.lines.append(f"{y}, {h}{cell} = {layer}({a}{flow}, start = 0.3)")
+        d.let(f"{y} - 0.5 * {h}[:, none]", (*a.shape[:2], hidden), 1.5, (a,))
+        return
     d.lines.append(f"{layer} = {name}({hidden}{back})")
     d.let(f"{layer}({a}{flow})", (*a.shape[:2], hidden), 1.0, (a,))
+
+
+@construct
+def layers_of_recurrences(d: Draft) -> None:
+    a = d.value(lambda v: v.rank == 3 and v.shape[:2] == ("batch", "time") and isinstance(v.shape[2], int) and v.named)
+    text, width = d.random.choice(
+        [
+            ("bidirectional(gru, 2)", 4),
+            ("stacked(rnn, 2, layers = 2)", 2),
+            ("leaky_rnn(3, learned = true)", 3),
+            ("leaky_rnn(2, backward = true)", 2),
+            ("skip_rnn(2, skip = 2)", 2),
+            ("echo_state(3)", 3),
+        ]
+    )
+    d.let(f"{a} |> {text}", (*a.shape[:2], width), 1.0, (a,))
+
+
+@construct
+def recurrence_that_ends(d: Draft) -> None:
+    """Each row for itself, or all at once."""
+    a = d.value(lambda v: v.rank == 3 and v.shape[:2] == ("batch", "time") and isinstance(v.shape[2], int) and v.named)
+    t, h, y = d.fresh("t"), d.fresh("h"), d.fresh("y")
+    until = d.random.choice([f"{h}[:, 0] > 0.2", f"any({h} > 0.4)", f"{t} == 1", f"sum({h}, axis = 1) < 0"])
+    d.lines += [
+        f"scan {t} over {d.random.choice(['time', 'time', 'reverse(time)'])} until {until} {{",
+        f"    state {h}: float[batch, {a.shape[2]}] = 0.1",
+        f"    {h} <- tanh(0.7 * {h} + {a}[:, {t}])",
+        f"    {y}[:, {t}] = {h}",
+        "}",
+    ]
+    d.let(f"{y} + 0.5 * {h}[:, none]", a.shape, 1.5, (a,), rows="any" not in until)
+
+
+@construct
+def several_hops(d: Draft) -> None:
+    a = d.value(lambda v: v.rank == 3 and v.shape[0] == "batch" and isinstance(v.shape[2], int) and v.named)
+    q = d.value(lambda v: v.rank == 2 and v.shape[0] == "batch" and isinstance(v.shape[1], int) and v.named)
+    mask = d.random.choice(["", f", mask = {a}[:, :, 0] < 0.5"])
+    d.let(f"tanh(memory(hops = 2)({q}, {a}{mask}))", q.shape, 1.0, (a, q))
+
+
+@construct
+def spoken(d: Draft) -> None:
+    a = d.value(lambda v: v.rank == 3 and v.shape[0] == "batch" and v.shape[2] in (2, 3, 4) and v.named)
+    how = d.random.choice(["", ", drop = true"])
+    text = f"ctc({a}, one_hot(argmin({a}[:, 0], axis = -1), 1), blank = {a.shape[2] - 1}{how})"
+    name = d.fresh("cost")
+    d.lines.append(f"{name} = {text}")
+    d.let(f"{a} * tanh(where({name} < inf, {name}, 0))", a.shape, a.bound, (a,), rows=False)
+
+
+@construct
+def likeliest_texts(d: Draft) -> None:
+    a = d.value(lambda v: v.rank == 2 and v.shape[0] == "batch" and isinstance(v.shape[1], int) and v.named)
+    d.above["talking"] = (
+        "layer talking()(word: int[batch, k], h: float[batch, k, n]) -> float[batch, k, 3], float[batch, k, n] {\n"
+        "    return (h |> dense(3)) + word[:, :, none], tanh(h + 0.3)\n}"
+    )
+    text, score = d.fresh("text"), d.fresh("score")
+    d.lines.append(f"{text}, {score} = beam_search(talking(), {a}, width = 2, longest = 3)")
+    d.let(f"{a} * tanh(0.1 * stop_gradient({score})[:, :1])", a.shape, a.bound, (a,))
 
 
 @construct

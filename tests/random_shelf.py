@@ -165,6 +165,44 @@ def scores(d: Draft) -> None:
 
 
 @construct
+def misleading(d: Draft) -> None:
+    a = d.value(lambda v: v.rank == 2 and v.shape[0] == "batch" and isinstance(v.shape[1], int) and v.named)
+    d.above["risen"] = "fn risen(x, s) = mean(sin(s * x))"
+    text = d.random.choice(
+        [
+            f"fgsm(mean(cos({a})), {a}, size = 0.2) + {a}",
+            f"pgd(risen(s = 1.3), {a}, limit = 0.2, size = 0.1, iterations = 2) + {a}",
+            f"contraction(tanh({a}), {a}) + {a}",
+            f"gradient_penalty(sin({a}), {a}, length = 0.4) + {a}",
+        ]
+    )
+    d.let(f"tanh({text})", a.shape, 1.0, (a,), rows=False)
+
+
+@construct
+def mixed_rows(d: Draft) -> None:
+    a = d.value(lambda v: v.rank > 0 and v.shape[0] == "batch" and v.named)
+    u, v = d.fresh("u"), d.fresh("u")
+    d.lines.append(f"{u}, {v} = mixup(0.5)({a}, 0.3 * {a})")
+    d.let(f"{u} * tanh({v})", a.shape, a.bound, (a,), rows=False)
+
+
+@construct
+def noisy_weights(d: Draft) -> None:
+    a = d.value(lambda v: v.rank > 0 and isinstance(v.shape[-1], int))
+    d.let(f"{a} |> weight_noise(dense(2), std = 0.1) |> tanh", (*a.shape[:-1], 2), 1.0, (a,))
+
+
+@construct
+def matched_lengths(d: Draft) -> None:
+    a = d.value(lambda v: v.rank == 3 and v.shape[:2] == ("batch", "time") and isinstance(v.shape[2], int) and v.named)
+    n = a.shape[2]
+    d.let(
+        f"{a} * tanh(gradient_match({a}, tanh({a}), 0.5 * eye({n}) + sum(x) / 50))", a.shape, a.bound, (a,), rows=False
+    )
+
+
+@construct
 def directions(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 0 and isinstance(v.shape[-1], int))
     d.let(f"{a} |> weight_norm(dense(2)) |> tanh", (*a.shape[:-1], 2), 1.0, (a,))

@@ -24,6 +24,7 @@ TURNS = [
 
 
 HALVED = "optimizer halved(inner)(theta, g, t) { theta <- inner(theta, clipped(g / 2), t) }"
+NATURAL = "minimize loss over last.W using {}(source, by_head); minimize loss over last.b using sgd(1e-2)"
 CLIPPED = "minimize loss using halved(sgd(1e-2)); clip: global_norm(1.0)"
 GROUPS = "minimize loss over last.W using momentum(1e-2); minimize loss over last.b using adam(1e-2)"
 
@@ -66,7 +67,11 @@ def random_spec(seed: int) -> str:
     if d.random.random() < 0.4:
         d.lines.append("output ddx = grad(sum(dx * sin(dx)), x)")
     _losses(d)
-    train = d.random.choice([*TRAIN.values(), GROUPS, CLIPPED])
+    train = d.random.choice(
+        [*TRAIN.values(), GROUPS, CLIPPED, NATURAL.format("kfac"), NATURAL.format("diagonal_fisher")]
+    )
+    if "by_head" in train:
+        d.lines.append("by_head = grad(mean(head^2), head)")
     used = {"*.W": "last.W", "not *.W": "last.b", "*.b": "last.b", "not *.b": "last.W"}  # what every loss depends on
     train = re.sub(r"(?<= over )(not )?\*\.[Wb]", lambda found: used[found[0]], train).replace("(z,", "(head,")
     if "newton" in train and any("laplace" in line for line in d.lines):  # whose second derivative is none
@@ -85,7 +90,7 @@ def _losses(d: Draft) -> None:
         if v.dtype == "float" and v.rows and v.rank == 2 and v.shape[0] == "batch" and isinstance(v.shape[1], int)
     ]
     source = d.random.choice(rows)
-    d.lines += ["last = dense(1)", f"head = {source} |> last"]
+    d.lines += ["last = dense(1)", f"source = 1 * {source}", "head = source |> last"]
     kind = d.random.choice(
         [
             "joint(normal(head[:, 0], 0.8))",

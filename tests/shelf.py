@@ -26,6 +26,7 @@ TRAIN = {
     "noise": "minimize loss using noise(sgd(1e-2))",
     "sam": "minimize loss using sam(adam(1e-2))",
     "backtracking": "minimize loss using backtracking(sgd(1.0), trials = 3)",
+    "plateau": "minimize loss using plateau(sgd(1e-2), patience = 3)",
     "ema": "minimize loss using ema(sgd(1e-2))",
     "newton_cg": "minimize loss using newton_cg(iterations = 3)",
     "gauss_newton": "minimize loss using gauss_newton(z, iterations = 3)",
@@ -87,6 +88,27 @@ BODY = {
     **{
         name: f"h = reshape(x, [batch, 2, 2]) |> {name}(3); z = h[:, -1] |> dense(3)" for name in ("rnn", "lstm", "gru")
     },
+    **{
+        f"{name} layers": f"h = reshape(x, [batch, 2, 2]) |> {text}; z = h[:, -1] |> dense(3)"
+        for name, text in (
+            ("leaky", "leaky_rnn(3, learned = true)"),
+            ("skipping", "skip_rnn(3, skip = 2)"),
+            ("echoing", "echo_state(5)"),
+            ("stacked", "stacked(gru, 3, layers = 2, both = true, rate = 0.1)"),
+        )
+    },
+    "states": "h, last = gru(3, last = true)(reshape(x, [batch, 2, 2]), start = x[:, :3]); z = last |> dense(3)",
+    "memory": "z = memory(hops = 2)(x, reshape(x, [batch, 2, 2])) |> dense(3)",
+    "ctc": "z = x |> dense(3)\n    loss spoken = ctc(broadcast_to(z[:, none], [batch, 4, 3]), y[:, none], blank = 0)",
+    "beam_search": "g = dense(3)\n    z = x |> weight_noise(g)\n"
+    "    text, score = beam_search(talking(g), x, width = 2, longest = 3)\n    metric likely = mean(score[:, 0])",
+    "misled": "f = dense(3); u, v = mixup(0.2)(x, one_hot(y, 3)); z = f(u)\n    loss mixed = mean((z - v)^2)\n"
+    "    loss misled = cross_entropy(f(fgsm(cross_entropy(f(x), y), x)), y)\n"
+    "    loss worse = cross_entropy(f(pgd(attacked(f = f, y = y), x, iterations = 2)), y)\n"
+    "    loss smooth = contraction(tanh(f(x)), x) + gradient_penalty(tanh(f(x)), x)",
+    "matched": "U = eye(4)\n    s = broadcast_to((x |> dense(4))[:, none], [batch, 2, 4])\n"
+    "    z = tanh(s)[:, 1] |> dense(3)\n"
+    "    loss matched = gradient_match(grad(sum(sin(s)), s), tanh(s), U)",
     "attention": "h = reshape(x, [batch, 2, 2]) |> learned_positions(2) |> encoder_block(2, hidden = 3, rate = 0.1)\n"
     "    z = reshape(h |> attention(1, causal = true, turn = rotary), [batch, 4]) |> dense(3)",
     "decoder_block": "h = reshape(x, [batch, 2, 2]) |> sinusoidal_positions\n"
@@ -128,13 +150,22 @@ PICTURES = {
 
 
 def trained(train: str = TRAIN["adam"], body: str = "z = x |> dense(3)") -> str:
-    return f"""model m {{
+    above = ABOVE if "talking" in body or "attacked" in body else ""
+    return f"""{above}model m {{
     input x: float[batch, 4]; target y: int[batch]
     {body}
     y ~ categorical(logits = z)
     output p = softmax(z)
 }}
 train {{ {train} }}
+"""
+
+
+NATURAL = "z = x |> dense(3); by_z = grad(cross_entropy(z, y), z)"
+ABOVE = """layer talking(g)(word: int[batch, k], h: float[batch, k, n]) -> float[batch, k, 3], float[batch, k, n] {
+    return g(h) + word[:, :, none], tanh(h + 0.3)
+}
+fn attacked(x, f, y) = cross_entropy(f(x), y)
 """
 
 
@@ -151,6 +182,12 @@ def _rule(body: str) -> str:
 SHELF: dict[str, str] = {
     **{f"function {name}": case.example for name, case in CASES.items()},
     **{f"train {name}": trained(train) for name, train in TRAIN.items()},
+    **{
+        f"train {rule}": trained(
+            f"minimize loss over *.W using {rule}(x, by_z); minimize loss over *.b using sgd(1e-2)", NATURAL
+        )
+        for rule in ("kfac", "diagonal_fisher")
+    },
     **{f"body {name}": trained(TRAIN[_rule(body)], body) for name, body in BODY.items()},
     **{f"picture {name}": seen(layer) for name, layer in PICTURES.items()},
 }

@@ -345,6 +345,7 @@ POINTS: dict[str, list[Row]] = {
 WHY = {
     "linear in its argument": "broadcast_to concat flip pad rearrange repeat reshape split stack tile transpose tril "
     "triu reduce dense conv conv_transpose tiled_conv embedding dropout rfft irfft",
+    "a search, or what no derivative flows through": "beam_search fgsm pgd gradient_match",
     "without a derivative: integers, booleans, sizes": "all any arange argmax argmin argsort is_finite is_inf "
     "is_nan one_hot top transposition xor accuracy size rank known_size window eye bins fan_in fan_out "
     "interval reverse",
@@ -362,7 +363,7 @@ WHY = {
     "an update rule or a schedule": "accumulate adagrad adam adamw lookahead momentum rmsprop sgd heavy_ball rprop "
     "adadelta adamax nadam amsgrad radam adabelief yogi adafactor lars lamb lion sign_sgd muon "
     "clip_each noise sam backtracking ema newton_cg gauss_newton levenberg_marquardt lbfgs conjugate_gradient armijo "
-    "newton wolfe strong_wolfe shampoo inverse_root matrices "
+    "newton wolfe strong_wolfe shampoo inverse_root matrices kfac diagonal_fisher plateau "
     "constant_rate cosine cyclic exponential_decay step_decay",
     "a word about distributions": "joint weighted log_density",
     "its derivative is chosen, and linear in what flows back": "round_through sign_through reverse_gradient "

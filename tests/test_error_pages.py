@@ -76,6 +76,7 @@ GIVEN = {
     "E0384": "input x: float[batch, time, 4, 4]",
     "E0385": "input x: float[batch, 3]",
     "E0387": "input k: float[batch, batch]\ninput s: float[batch, 8, 8]",
+    "E0388": SEQUENCE,
     "E0393": FIT + "\n---\nloss = mean(z * w)",
     "E0402": "target y: float[batch]\nparam W: float[4] init ones",
     "E0403": "z = x^2",

@@ -77,6 +77,9 @@ ELSEWHERE = {
     **dict.fromkeys(
         ("gamma_like", "von_mises_like"), "a draw: its distribution, below and by those of test_distributions.py"
     ),
+    **dict.fromkeys(("fgsm", "pgd", "gradient_match"), "no derivative by its values: against a loop in test_robust.py"),
+    "beam_search": "a search: against all texts and one on lists in test_translate.py",
+    **dict.fromkeys(("kfac", "diagonal_fisher", "plateau"), "an update rule: against its loop in test_natural.py"),
     **dict.fromkeys(("accumulate", "lookahead"), "a rule around an update rule: against its loop in test_updates.py"),
     **dict.fromkeys(
         (

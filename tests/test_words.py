@@ -86,7 +86,7 @@ def helped(line: str) -> str:
     ("z = h |> conv(3, dilation_rate = 2)", "here it is called `dilation`"),
     ("z = h |> batch_norm(Eps = 2)", "here it is called `eps`"),
     ("z = w |> gru(8, batch_first = true)", "leave it out: a sequence is `[batch, time, n]`"),
-    ("z = w |> gru(8, num_layers = 2)", "layers follow each other: `w |> gru(8) |> gru(8)`"),
+    ("z = w |> gru(8, num_layers = 2)", "write `w |> stacked(gru, 8, layers = 2)`"),
     ("z = w |> gru(8, dropout = 0.2)", "a layer of its own does it: `w |> gru(8) |> dropout(0.2)`"),
     ("z = x |> dense(3, batch_first = true)", "None"),
     ("z = cross_entropy(logits, y, reduction = 1)", "leave it out: losses are means over every prediction"),

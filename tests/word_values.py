@@ -54,6 +54,10 @@ UNLIKE = {
     "lstm(": "learned",
     "gru(": "learned",
     "rnn(": "learned",
+    "bidirectional(": "learned",
+    "stacked(": "learned",
+    "memory(": "learned",
+    "echo_state(": "a draw",
     "batch_norm()": "a layer by its name",
     "joint(": "what one observation is",
     "step_decay(": "a schedule, below",
@@ -98,6 +102,9 @@ VALUES: dict[str, Of | tuple[str, Of]] = {
     "log(-expm1(-x))": unit(lambda o: o.torch.log(1 - o.torch.exp(-o.x))),
     "log(-expm1(x))": ("below", lambda o: o.torch.log(1 - o.torch.exp(o.x))),
     "log(p) - log(1 - p)": lambda o: o.torch.logit(o.p),
+    "ctc(w, where(y > 0, y, 1)[:, none], blank = 0)": lambda o: o.F.ctc_loss(
+        o.F.log_softmax(o.w, -1).transpose(0, 1), o.torch.where(o.y > 0, o.y, 1)[:, None],
+        o.torch.full((len(o.w),), 4), o.torch.ones(len(o.w), dtype=o.torch.int64), reduction="none").mean(),
     # layers, as they start
     "x |> rms_norm()": lambda o: o.F.rms_norm(o.x, (4,), eps=1e-6),
     "x |> layer_norm()": lambda o: o.F.layer_norm(o.x, (4,)),
@@ -239,7 +246,6 @@ VALUES: dict[str, Of | tuple[str, Of]] = {
     "a + 0.5 * (b - a)": lambda o: o.torch.lerp(o.a, o.b, 0.5),
     "x * pi / 180": lambda o: o.torch.deg2rad(o.x),
     "x * 180 / pi": lambda o: o.torch.rad2deg(o.x),
-    "logaddexp(a, b)": lambda o: o.torch.logaddexp(o.a, o.b),
     "logaddexp(log(0.3) + a, log(0.7) + b)": lambda o: o.torch.log(0.3 * o.torch.exp(o.a) + 0.7 * o.torch.exp(o.b)),
     # reductions
     "mean(x)": lambda o: o.torch.mean(o.x),

@@ -15,6 +15,7 @@ from . import (
     activation,
     custom,
     expressions,
+    inside,
     lookahead,
     statements,
     subjects,
@@ -90,14 +91,12 @@ def call(
             )
         return _make(c, frame, declaration, callee, given, span)
     where = callee_span or span
-    hidden = where.text in BUILTINS or c.library.find(where.text, frame.unit) is not None
-    raise error(
-        "E0213",
-        f"{kind(callee)} cannot be called",
-        where,
-        f"this is {kind(callee)}",
-        help=f"a value named `{where.text}` hides the function: give the value another name" if hidden else None,
-    )
+    help = None
+    if where.text in BUILTINS or c.library.find(where.text, frame.unit) is not None:
+        help = f"a value named `{where.text}` hides the function: give the value another name"
+    elif frame.kind == "fn":
+        help = "give it a function: the name of an `fn` or layer, or one whose first argument is left out, `f(y = y)`"
+    raise error("E0213", f"{kind(callee)} cannot be called", where, f"this is {kind(callee)}", help=help)
 
 
 # --- binding
@@ -443,18 +442,19 @@ def apply_layer(c: Context, frame: Frame, instance: Instance, given: list[Argume
 def part(c: Context, frame: Frame, instance: Instance, name: str, span: Span) -> Value:
     """`f.W`: a parameter, a state or a configured value of an instance."""
     path = settle_path(instance)
-    variable = c.module.variables.get(f"{path}.{name}")
-    if variable is not None:
-        return Tensor(c.moving.get(variable.path, variable.node))
+    made = inside.at_path(c, f"{path}.{name}")
+    if made is not None:
+        return made
     given = instance.configuration.names
     if name in given:
         return given[name]
     own = statements.made_names(instance.declaration.body)
-    if name in own:
+    if name in own or (name in statements.assigned(instance.declaration.body) and not inside.holds(c, path)):
         lookahead.make(c, frame, instance)
-        variable = c.module.variables.get(f"{path}.{name}")
-        if variable is not None:
-            return Tensor(c.moving.get(variable.path, variable.node))
+        made = inside.at_path(c, f"{path}.{name}")
+        if made is not None:
+            return made
+    if name in own:
         raise error(
             "E0223",
             f"`{path}` has no `{name}` yet: its shape is known once the layer has been applied",

@@ -11,7 +11,7 @@ from ..diagnostics import did_you_mean, error
 from ..ir.types import Dim
 from ..source import Span
 from ..syntax import foreign, tree as syntax
-from . import arithmetic, builtins, calls, control, distributions, indexing, scan
+from . import arithmetic, builtins, calls, control, distributions, indexing, inside, scan
 from .context import Context, poisoned
 from .scope import Frame
 from .values import (
@@ -19,6 +19,7 @@ from .values import (
     Argument,
     Declared,
     Distributed,
+    Inner,
     Instance,
     Parts,
     Range,
@@ -217,6 +218,8 @@ def _attribute(c: Context, frame: Frame, expr: syntax.Attribute) -> Value:
         return POISON
     if isinstance(value, Instance):
         return calls.part(c, frame, value, expr.name, expr.name_span)
+    if isinstance(value, Inner):
+        return inside.part(c, value, expr.name, expr.name_span)
     if isinstance(value, Distributed):
         return distributions.equation(c, frame, value, expr.name, expr.name_span)
     raise error(

@@ -10,10 +10,10 @@ from ..ir.graph import Node
 from ..ir.types import Dim, Size, product
 from ..source import Span
 from ..syntax import tree as syntax
-from . import arithmetic, expressions, scan, support
+from . import arithmetic, expressions, inside, scan, support
 from .context import Context
 from .scope import Frame
-from .values import POISON, Indexed, Label, NamedDim, NamedInt, Range, Tensor, Value, clash, kind, plain
+from .values import POISON, Indexed, Inner, Label, NamedDim, NamedInt, Range, Tensor, Value, clash, kind, plain
 
 
 def index(c: Context, frame: Frame, expr: syntax.Index) -> Value:
@@ -22,6 +22,9 @@ def index(c: Context, frame: Frame, expr: syntax.Index) -> Value:
         return POISON
     if isinstance(value, Indexed | list | tuple):
         return _entry(c, frame, value, expr)
+    if isinstance(value, Inner):
+        place = [str(expressions.static_int(c, frame, e, "the number of a layer")) for e in expr.places]
+        return inside.entry(c, value, ",".join(place), expr.span)
     if not isinstance(value, Tensor):
         raise error("E0237", f"{kind(value)} has no elements", expr.value.span, f"this is {kind(value)}")
     aligned = _along(c, frame, value, expr)

@@ -14,7 +14,7 @@ from ..ir.types import Dim, Size
 from ..ops import scan_builder
 from ..source import Span
 from ..syntax import tree as syntax
-from . import expressions, parameters, statements, types
+from . import ending, expressions, parameters, statements, types
 from .context import Context, poisoned, to_node
 from .scope import Frame, StateSlot
 from .values import POISON, Label, NamedDim, NamedInt, Range, Reversed, Tensor, Value, kind, label_of, plain
@@ -159,6 +159,9 @@ def _scan(c: Context, frame: Frame, statement: syntax.Scan, length: Size, label:
         names.update(
             (n, v.node) for n, v in frame.names.items() if isinstance(v, Tensor) and n not in open_scan.outside
         )
+        until = None
+        if statement.until is not None and len(c.problems.errors) == found:
+            until = ending.condition(c, frame, statement.until)
     finally:
         after = {name: slot.value for name, (_, slot) in held.items()}
         inner = {name: slot.value for name, (_, slot) in open_scan.slots.items()}
@@ -176,6 +179,8 @@ def _scan(c: Context, frame: Frame, statement: syntax.Scan, length: Size, label:
     emits = {name: emit for name, emit in open_scan.emits.items() if emit is not None}
     carried = {**{n: leaf for n, (leaf, _) in held.items()}, **{n: leaf for n, (leaf, _) in open_scan.slots.items()}}
     names.update((f"state/{name}", leaf) for name, leaf in carried.items())
+    if until is not None:
+        ending.end(c, frame, open_scan, until, ends, emits)
     with c.at(frame, statement.span):
         made = scan_builder.close(
             c.graph,

@@ -180,6 +180,13 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Inner:
+    """`f.inner`, `f.inner[0]`: a layer that the layer f makes, or several of one name, by their path."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Distributed:
     """A distribution with its parameters. `joint` counts a whole row as one observation; `weights` count some
     or in part."""
@@ -244,6 +251,8 @@ def kind(value: Value) -> str:
         return f"the {what} `{value.declaration.name}`"
     if isinstance(value, Instance):
         return f"an instance of the layer `{value.declaration.name}`"
+    if isinstance(value, Inner):
+        return f"the layer `{value.path}` inside another"
     if isinstance(value, Distributed):
         return f"the distribution `{value.declaration.name}`"
     if isinstance(value, Updater):

@@ -347,9 +347,9 @@ class Builder:
         return self._deep(node, (over, *body.statements))
 
     def scan(self, c: list[Any]) -> s.Scan:
-        _, name, _, over, body = c
-        node = s.Scan(self._span(c), self._name(name), self._at(name), over, body.statements)
-        return self._deep(node, (over, *body.statements))
+        _, name, _, over, _, until, body = c
+        node = s.Scan(self._span(c), self._name(name), self._at(name), over, until, body.statements)
+        return self._deep(node, (over, *body.statements, *kind(c, s.Expr)[1:]))
 
     def checkpoint(self, c: list[Any]) -> s.Checkpoint:
         body = c[1].statements

@@ -112,8 +112,8 @@ activation act nonlinearity | layer | it is the last argument without a name: `x
 in_features in_channels input_size input_shape num_features normalized_shape d_in | layer | leave it out: the size is that of what the layer is applied to
 return_sequences return_state | layer backward | all states come out, `[batch, time, hidden]`: the last is `(w |> {f}(8))[:, -1]`
 batch_first time_major | layer backward | leave it out: a sequence is `[batch, time, n]`
-bidirectional | layer backward | write `concat([w |> {f}(8), w |> {f}(8, backward = true)], axis = -1)`
-num_layers n_layers | layer backward | layers follow each other: `w |> {f}(8) |> {f}(8)`
+bidirectional | layer backward | write `w |> bidirectional({f}, 8)`
+num_layers n_layers | layer backward | write `w |> stacked({f}, 8, layers = 2)`
 dropout recurrent_dropout | layer backward | a layer of its own does it: `w |> {f}(8) |> dropout(0.2)`
 keep_prob | layer rate | the rate is the share that is set to 0: `x |> dropout(0.2)` keeps 0.8
 padding_idx mask_zero | layer vocabulary | a mask does it: `where((y > 0)[:, none], y |> {f}(10, 4), 0)`

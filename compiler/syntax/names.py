@@ -112,7 +112,10 @@ RNNCell simple_rnn: write `w |> rnn(8)`, for all iterations
 LSTMCell LSTMcell: write `w |> lstm(8)`, for all iterations, or a `scan` of your own
 GRUCell: write `w |> gru(8)`, for all iterations
 ConvLSTM2D: it is not in the library: write a `scan` of your own
-Bidirectional bidirectional: write `concat([w |> lstm(8), w |> lstm(8, backward = true)], axis = -1)`
+Bidirectional: write `w |> bidirectional(lstm, 8)`
+StackedRNNCells MultiRNNCell: write `w |> stacked(lstm, 8, layers = 2)`
+EchoStateNetwork ESN: write `w |> echo_state(8)`
+MemN2N memory_network: write `memory(hops = 3)(x, w)`
 TimeDistributed: layers act on the last dimension of any tensor: `w |> dense(8)`
 RepeatVector: write `broadcast_to(x[:, none, :], [batch, 3, 4])`
 EmbeddingBag: write `mean(y[:, none] |> embedding(10, 4), axis = 1)`
@@ -355,7 +358,7 @@ Perplexity: write `metric m = perplexity(logits, y)`
 log_loss: write `cross_entropy(logits, y)` or `binary_cross_entropy(prediction, hit)`, of logits
 focal_loss FocalLoss SparseCategoricalFocalCrossentropy: write `focal(logits, y)`
 sigmoid_focal_loss BinaryFocalCrossentropy: write `mean(sigmoid(-z)^2 * softplus(-z))` of `z = (2 * hit - 1) * prediction`
-ctc_loss CTCLoss CTC: it is not in the library: the recurrence is a `scan` with `logaddexp(a, b)`
+ctc_loss CTCLoss CTC: write `ctc(w, where(y > 0, y, 1)[:, none], blank = 0)`, the mean over rows of -log p; `y` are `[batch, most]`
 GaussianNLLLoss gaussian_nll_loss: write `t ~ normal(prediction, sqrt(exp(a[:, 0])))`, where `exp(a[:, 0])` is the variance, up to a constant
 hinge_loss Hinge: write `hinge(prediction, 2 * hit - 1)`: labels are -1 or 1
 squared_hinge SquaredHinge: write `mean(maximum(1 - (2 * hit - 1) * prediction, 0)^2)`: labels are -1 or 1
@@ -398,6 +401,7 @@ GaussNewton: write `minimize loss using gauss_newton(prediction)`, of a value of
 NewtonCG: write `minimize loss using newton_cg()`
 Shampoo: write `minimize loss using matrices(shampoo(1e-1), adam(1e-3))`
 SAM: write `minimize loss using sam(adam(1e-3))`
+KFAC kfac_jax: write `minimize loss over theta using kfac(x, g)` of `g = grad(squared(x @ theta, 1), x @ theta)`
 ASGD SWA Ftrl soap prodigy sophia: it is not in the library: `minimize loss using adam(1e-3)`, or an `optimizer` of your own
 Momentum nesterov: write `minimize loss using momentum(1e-2, nesterov = true)`
 decoupled_weight_decay add_decayed_weights: write `minimize loss using adamw(1e-3, decay = 1e-2)`
@@ -411,7 +415,7 @@ PolynomialDecay PolynomialLR polynomial_schedule linear_schedule: write `minimiz
 LinearLR: write `minimize loss using adam(polynomial(1e-3 / 3, over = 5, last = 1e-3))`
 warmup_cosine warmup_cosine_decay_schedule get_cosine_schedule_with_warmup: write `minimize loss using adam(cosine(1e-3, over = steps, warmup = 100))`
 CosineAnnealingWarmRestarts sgdr_schedule CosineDecayRestarts: write `minimize loss using adam(restarts(1e-3, over = 100))`
-ReduceLROnPlateau reduce_on_plateau: a rate does not read the loss: `minimize loss using adam(cosine(1e-3, over = steps))`, `stop: patience(5, on = validation.loss)`
+ReduceLROnPlateau reduce_on_plateau: write `minimize loss using plateau(adam(1e-3), patience = 100)`, of the loss of training; of another `stop: patience(5, on = validation.loss)`
 CyclicLR CyclicalLearningRate: write `minimize loss using sgd(cyclic(1e-3, 1e-2, half = 200))`
 constant_schedule: write `minimize loss using adam(constant_rate(1e-3))`
 ConstantLR: write `minimize loss using adam(1e-3 / 3 if step <= 5 else 1e-3)`

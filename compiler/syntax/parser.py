@@ -5,8 +5,8 @@ Newlines end statements by three small rules, with no look-ahead in the lexer:
 1. Where a statement cannot end (after `+`, `=`, `,`, `(`), the contextual lexer knows no `_END`, and the
    newline falls to what is ignored.
 2. Inside `( )` and `[ ]`, and inside the `{ }` of a mapping, which follows a `:`, the filter `Newlines` drops it.
-3. Before a line that begins with an infix operator, `{`, `else`, `over`, `using`, `every`, `from`, `on` or `init`
-   the filter drops it. It looks at the text: asking the lexer for the next token would read that token in the
+3. Before a line that begins with an infix operator, `{`, `else`, `over`, `until`, `using`, `every`, `from`, `on` or
+   `init` the filter drops it. It looks at the text: asking the lexer for the next token would read that token in the
    wrong state of the parser.
 
 A `;` ends a statement wherever it stands.
@@ -37,7 +37,7 @@ MAX_BYTES = 16 * 2**20
 _GRAMMAR = ("dl.lark", "expr.lark")
 CONTINUES = re.compile(
     r"\|>|->|\.\.(?!\.)|[-+*/%@^~{=]|<-(?=\s)|!=|[<>]"
-    r"|(?:and|or|else)\b|(?:over|using|every|from|on|init)\b(?!\s*(?:[=:,\[.(~]|<-))"
+    r"|(?:and|or|else)\b|(?:over|until|using|every|from|on|init)\b(?!\s*(?:[=:,\[.(~]|<-))"
 )
 _DECLARATION = re.compile(
     r"^(?:(?:model|layer|optimizer|distribution|fn|derivative)[ \t]+\w+[ \t]*[({]|train\b[^=\n]*\{|import[ \t]+[\w\"])",

@@ -322,6 +322,7 @@ class Scan(Statement):
     name: str
     name_span: Span
     over: Expr
+    until: Expr | None  # ends it where it holds after an iteration
     body: tuple[Statement, ...]
 
 

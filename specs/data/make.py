@@ -82,6 +82,17 @@ def curve() -> None:
     np.savez_compressed(FOLDER / "curve.npz", x=x.astype(np.float32))
 
 
+def backwards() -> None:
+    """1,000 words of 2 to 6 letters, 2 to 7: source [1000, 6], filled up with 0, and y [1000, 7], the letters from the
+    last to the first and then 1."""
+    rng = np.random.default_rng(6)
+    source, y = np.zeros((1000, 6), np.int64), np.zeros((1000, 7), np.int64)
+    for i, length in enumerate(rng.integers(2, 7, 1000)):
+        source[i, :length] = rng.integers(2, 8, length)
+        y[i, :length], y[i, length] = source[i, :length][::-1], 1
+    np.savez_compressed(FOLDER / "backwards.npz", source=source, y=y)
+
+
 def body() -> None:
     """The first layer of specs/pretrain.dl, trained on the digits: body.W [64, 48], body.b [48]. Needs dlc."""
     import dlc
@@ -145,5 +156,5 @@ def _csv(name: str, header: str, rows: object, formats: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    for write in (digits, xor, logistic, linear, poisson, force, curve, body, wine, diabetes, titanic):
+    for write in (digits, xor, logistic, linear, poisson, force, curve, backwards, body, wine, diabetes, titanic):
         write()
