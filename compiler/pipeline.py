@@ -41,6 +41,7 @@ ROOMS = (
     "optimize",
     "lower",
     "view",
+    "reports",
     "pipeline",
     "program",
     "sklearn",

@@ -4,6 +4,7 @@
         spec/...               the spec and every source it used
         settings.json          the resolved settings, seed, data, device
         metrics.jsonl          one line an epoch
+        norms.jsonl            lengths of weights and gradients, after some epochs
         checkpoints/           last.safetensors, which holds the best epoch's state too
         NAME.onnx              the file as compiled; at the end, as trained
 
@@ -240,6 +241,7 @@ class Run:
         self.folder = folder
         self.checkpoints = folder / "checkpoints"
         self.metrics = folder / "metrics.jsonl"
+        self.norms = folder / "norms.jsonl"
         self.known = self._stamp()  # of the checkpoint that was last read or written through this object
 
     @classmethod

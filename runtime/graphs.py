@@ -247,7 +247,7 @@ def concatenate(
     """A step as one model: the main graph and `algorithm`, cut to the nodes that `outputs` need.
 
     Initializers named in `promote` become inputs (an initializer that a session holds is folded away); those
-    in `replace` get other values. Linear in nodes.
+    in `replace` get other values. An output may be any value; one that no graph gives has no type yet. Linear in nodes.
     """
     graphs = [model.graph] if algorithm is None else [model.graph, algorithm]
     asked = list(outputs)
@@ -278,7 +278,7 @@ def concatenate(
                 into.initializer.append(tensor(held.name, replace[held.name]))
             else:
                 into.initializer.add().CopyFrom(held)  # append serializes: three copies, and none over 2 GB
-    into.output.extend(declared[name] for name in asked)
+    into.output.extend(declared.get(name) or ValueInfoProto(name=name) for name in asked)
     return made
 
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from . import interrupts, lock, patience, stages
 from .callbacks import Callback, History, MetricsFile, Record, Start
 from .checkpoint import Checkpoint, Run
+from .environment import environment
 from .failures import Error
 from .file import CompiledFile
 from .finite import refused
 from .initial import initialize
+from .norms import NormsFile
 
 if TYPE_CHECKING:
     from .request import Request
@@ -60,6 +62,7 @@ class Loop:
             "device": trainer.device,
             "rows": self.columns.rows,
             "batch": self.batch,
+            "environment": environment(),
         }
         first = trainer._checkpoint(trainer._values.view())
         first.plan, first.progress.finished, first.progress.stopped = self.plan, False, False
@@ -114,6 +117,7 @@ class Loop:
         listeners = list(self.callbacks)
         if self.folder is not None:
             listeners.append(MetricsFile(self.folder.metrics, progress.history))
+            listeners.append(NormsFile(self.folder.norms, trainer, self.request.source))
         for listener in listeners:
             listener.on_start(self._start(total))
         self._good, self._early = trainer.checkpoint(), not progress.history

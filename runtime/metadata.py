@@ -157,6 +157,16 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Norms:
+    """A line of norms.jsonl: Euclidean norms by parameter at the end of an epoch."""
+
+    epoch: Count
+    step: Total
+    weights: dict[str, float]
+    gradients: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Turn:
     """One of `dlc.turns`, a list: the loss of a training_info, and the iterations in which it runs: `first`,
     `first + every` and so on."""

@@ -126,11 +126,12 @@ def threads_for(file: CompiledFile) -> int:
 @dataclass(frozen=True)
 class Options:
     """How sessions are made: `device` is "cpu" or "cuda"; `fused`: the compiler has rewritten the graph already, so
-    ONNX Runtime need not."""
+    ONNX Runtime need not; `profile`: the beginning of a path where ONNX Runtime writes what each node took."""
 
     device: str = "cpu"
     threads: int = 1
     fused: bool = False
+    profile: str | None = None
 
 
 def giving_back() -> Any:
@@ -169,6 +170,10 @@ class Session:
         providers = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider", "CPUExecutionProvider"]
         block = _block(module) if device == "cpu" else 0
         model, self.rewrites = rewrite.rewritten(model, device, block)  # what -> how often
+        self.profiled = None
+        if how.profile is not None:
+            options.enable_profiling, options.profile_file_prefix = True, how.profile
+            self.profiled = model.graph  # whose nodes a profile names
         try:
             data = model.SerializeToString()
         except Exception:  # protobuf has no class of its own for a message over 2 GB

@@ -187,6 +187,7 @@ def test_what_a_run_folder_holds(tmp_path: Path) -> None:
     assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()) == [
         "checkpoints/last.safetensors",
         "metrics.jsonl",
+        "norms.jsonl",
         "settings.json",
         "softmax.onnx",
         "spec/softmax.dl",

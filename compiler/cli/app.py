@@ -16,7 +16,9 @@ from .. import __version__
 from . import report
 from .usage import explained
 
-# name -> what it does, in the order of `dlc --help`. The module `dlc.cli.NAME` defines the function of that name.
+# name -> what it does, in the order of `dlc --help`. The module `dlc.cli.NAME` defines the function of that name, but
+# for those whose module has another.
+MODULES = {"report": "run_report"}
 COMMANDS = {
     "check": "Check every name and shape of a spec, or the inside of a .onnx file.",
     "compile": "Write the .onnx file of a spec.",
@@ -24,6 +26,8 @@ COMMANDS = {
     "train": "Train a spec or a compiled file.",
     "evaluate": "Compute loss and metrics of a trained file over a data set.",
     "predict": "Compute the outputs of a file for rows of data.",
+    "profile": "Measure where the time and memory of a step go.",
+    "report": "Write a page on one or more runs.",
     "export": "Write only the predicting part of a file.",
     "decompile": "Recover the spec that a file was compiled from.",
     "summary": "Print a table of layers, parameters, shapes and counts.",
@@ -46,7 +50,8 @@ def make_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     for place, (name, purpose) in enumerate(COMMANDS.items()):
-        app.command(f"dlc.cli.{name}:{name}", name=name, help=purpose, sort_key=place)  # imported when it is called
+        module = MODULES.get(name, name)
+        app.command(f"dlc.cli.{module}:{name}", name=name, help=purpose, sort_key=place)  # imported when it is called
     return app
 
 

@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 def module_of(file: CompiledFile, max_nodes: int) -> Module:
     """The model of a file as a graph, before any pass. The library is the one that is installed. E0795 for a file
     without its spec; what the files of `load:` would start is left as it is."""
+    return _read(file, max_nodes)[0]
+
+
+def changed(file: CompiledFile, max_nodes: int) -> dict[str, Any]:
+    """The settings with which a file was compiled otherwise than its spec says, as `--set` takes them. E0795."""
+    return _read(file, max_nodes)[1]
+
+
+def _read(file: CompiledFile, max_nodes: int) -> tuple[Module, dict[str, Any]]:
     from dlc.runtime.sources import places, write
 
     from ..elaborate import elaborate
@@ -36,13 +45,13 @@ def module_of(file: CompiledFile, max_nodes: int) -> Module:
         again = partial(elaborate, source, folder=folder, model=file.title, max_nodes=max_nodes, weights=False)
         module = again()
         given = {"model": file.hyperparameters, "train": file.settings}
-        changed: dict[str, Any] = {
+        given_anew: dict[str, Any] = {
             f"{side}.{setting}": _given(value)
             for side, held in given.items()
             for setting, value in held.items()
             if setting in module.settings[side] and setting not in DEFAULTS and value != module.settings[side][setting]
         }
-        return again(overrides=changed) if changed else module
+        return (again(overrides=given_anew) if given_anew else module), given_anew
 
 
 def _given(value: Any) -> Any:

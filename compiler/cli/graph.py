@@ -21,7 +21,8 @@ def graph(
     out: Annotated[
         Path | None,
         Parameter(
-            name=("--output", "-o"), help="NAME.svg, .pdf, .png, .html, .dot or .mmd (Mermaid). Default: NAME.svg here."
+            name=("--output", "-o"),
+            help="NAME.svg, .pdf, .png, .tex (TikZ), .html, .dot or .mmd (Mermaid). Default: NAME.svg here.",
         ),
     ] = None,
     view: Annotated[
@@ -34,6 +35,7 @@ def graph(
     ] = "forward",
     depth: Annotated[str, Parameter(help="How many levels of layers are opened; all: every operation.")] = "0",
     only: Annotated[str | None, Parameter(help="Only layers with such a path: `block[0].*`.")] = None,
+    style: Annotated[Literal["colour", "print"], Parameter(help="print: black on white, for paper.")] = "colour",
     compilation: Compilation = COMPILATION,
     output: Output = OUTPUT,
 ) -> None:
@@ -46,11 +48,14 @@ def graph(
     target = out or Path(f"{spec.stem}.svg")
     kind_of(target)
     if target.suffix.lower() == ".html":
+        if style != "colour":
+            help = "-o NAME.svg; a page is printed black on white by the browser"
+            raise Error("E0790", "`--style` is for pictures", help=help)
         _page(compilation, spec, output, target, view, levels, only)
         return
     stage = "graph" if view in WRITTEN_VIEWS else "optimized" if view == "predict" else "gradient"
     picture = draw(compilation.module(spec, output, stage), view, levels, only)
-    write(target, content(picture, target))
+    write(target, content(picture, target, style))
     if output.json:
         counts = {"boxes": picture.number_of_nodes(), "arrows": picture.number_of_edges()}
         report.say(json.dumps({"file": str(target), **counts}))

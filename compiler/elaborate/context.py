@@ -97,6 +97,7 @@ class Context:
         self.current: Pass  # what the pass that runs has given so far
         self.model: Frame  # what the model's text names, in its training pass
         self.optimizers: dict[tuple[int, str], str] = {}  # of each pass and parameter, where losses take turns
+        self.rates: dict[str, Node] = {}  # of the pass that is made: each parameter's learning rate
         self.sums = True  # the sum of the losses is reported, as `loss`
         self.clipping: Clipping | None = None  # of the update that is being elaborated
         self.functions: dict[str, Objective] = {}  # values of the model that an optimizer may be given, by name

@@ -97,6 +97,7 @@ def _pass(
     }
     marked = c.module.turn(number)
     c.graph.marks.update({f"{marked}gradient/{path}": node for path, node in by_path.items()})
+    c.rates = {}
     clipping = c.clipping = Clipping(c, partial(_all_clipped, c, plan) if plan.clips else None)
     with c.within("part", "update", None):
         for statement, group, updater in groups:
@@ -105,7 +106,9 @@ def _pass(
                     rule = partial(_updated, c, plan.frame, updater, subject, statement.using.span, number)
                     clipping.run(subject, [by_path[path] for path in subject.paths], rule)
         c.clipping, c.functions = None, {}
-        return {f"next/{path}": theta for path, theta in clipping.close().items()}
+        moved = {f"next/{path}": theta for path, theta in clipping.close().items()}
+    c.graph.marks.update({f"{marked}rate/{path}": node for path, node in c.rates.items()})
+    return moved
 
 
 def _reached(c: Context, objective: Node) -> set[str]:

@@ -96,6 +96,9 @@ def apply_updater(
             inner.names[name] = at(value, subject)
         elif isinstance(value, Tensor) and values["t"] is not step:
             inner.names[name] = Tensor(rebuild(c.graph, [value.node], {step: values["t"]})[0], inner.names[name].labels)
+    rate = to_node(c, inner.names["lr"]) if "lr" in inner.names else None
+    if rate is not None and not rate.rank:
+        c.rates.update(dict.fromkeys(subject.paths, rate))
     inner.names["t"] = Tensor(values["t"])
     if "theta" not in [parameter.name for parameter in declaration.flow]:
         raise error(

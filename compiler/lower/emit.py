@@ -56,6 +56,7 @@ class Emitter:
         self.batch: Mapping[str, int] = {}  # free dimensions whose greatest size is known here
         self.fixed: Mapping[str, int] = {}  # those that no data have, with their size here: rows that are drawn
         self.data = list(data)
+        self.titles: dict[Node, str] = {}  # names of values for who looks into the file, where they need no copy
         self.used: dict[str, None] = {}  # names of the data this graph reads, in order of first use
         self.reserved: set[str] = beside.reserved if beside else set(reserved)
         self.count: _Counter = beside.count if beside else _Counter()
@@ -109,8 +110,12 @@ class Emitter:
             if node in wanted:
                 if self._rename(name, wanted[node], before):
                     name = wanted[node]
-            elif len(self.graph.node) > before and self.graph.node[-1].op_type in _SHAPED_BY_VALUE:
-                self._declare(name, node.type)
+            else:
+                if node in self.titles and self._alone(name, before):
+                    self._rename(name, self.titles[node], before)
+                    name = self.titles[node]
+                if len(self.graph.node) > before and self.graph.node[-1].op_type in _SHAPED_BY_VALUE:
+                    self._declare(name, node.type)
             names[node] = name
 
     def _lowered(self, node: Node, names: Mapping[Node, str]) -> str:
@@ -150,7 +155,7 @@ class Emitter:
 
         Returns whether the value itself has the name now: what comes after reads it, not the copy.
         """
-        copied = len(self.graph.node) == before or self.graph.node[-1].output[0] != name or name in self._pinned
+        copied = not self._alone(name, before)
         if copied:
             name = self.node("Identity", [name])
         self.graph.node[-1].output[0] = wanted
@@ -161,6 +166,10 @@ class Emitter:
         self.dtypes[wanted] = self.dtypes[name]
         self._pinned.add(wanted)
         return not copied
+
+    def _alone(self, name: str, before: int) -> bool:
+        """Whether a value is that of the node just made, which nothing else has named."""
+        return len(self.graph.node) > before and self.graph.node[-1].output[0] == name and name not in self._pinned
 
     def _declare(self, name: str, type: TensorType) -> None:
         """Says the shape of a value where it depends on another value.

@@ -192,6 +192,10 @@ def _algorithm(
         turn,
         renamed,
     )
+    mark = f"{module.turn(turn)}gradient/"
+    emitter.titles = {  # what a step derives, by name: for runs that note it, and for people
+        node: name.removeprefix(module.turn(turn)) for name, node in module.graph.marks.items() if name.startswith(mark)
+    }
     write_roots(emitter, order, own)
     used = dict(emitter.used)
     if exact:

@@ -1,4 +1,5 @@
-"""A picture as a file: `.dot` and `.mmd` (Mermaid) by our own writers, `.svg`, `.pdf` and `.png` by Graphviz."""
+"""A picture as a file: `.dot` and `.mmd` (Mermaid) by our own writers, `.svg`, `.pdf` and `.png` by Graphviz, which
+also places what a `.tex` (TikZ) draws."""
 
 from __future__ import annotations
 
@@ -11,9 +12,10 @@ from typing import Any
 
 from ..diagnostics import error
 from .box import Box, Picture
-from .looks import ACROSS, ARROWS, BEGIN, CLUSTERS, LEGEND, LOOKS, look
+from .looks import ACROSS, LEGEND, STYLES, Style, look
+from .tikz import tikz
 
-KINDS = (".svg", ".pdf", ".png", ".html", ".dot", ".mmd")
+KINDS = (".svg", ".pdf", ".png", ".tex", ".html", ".dot", ".mmd")
 LARGEST = 1_500  # boxes that are laid out
 # Beyond so many boxes Graphviz is held to a few rounds of its network simplex and draws arrows as straight lines:
 # curves around 1,500 boxes took it more than 15 minutes.
@@ -35,12 +37,14 @@ def kind_of(path: Path) -> str:
     return kind
 
 
-def content(picture: Picture, path: Path) -> str | bytes:
-    """The content of a file by the ending of its name. E0792."""
+def content(picture: Picture, path: Path, style: str = "colour") -> str | bytes:
+    """The content of a file by the ending of its name; `style`: "colour", or "print" for black on white. E0792."""
     kind = kind_of(path)
     if kind in (".pdf", ".png"):
-        return laid_out(picture, kind[1:])
-    return {".dot": dot, ".mmd": mermaid, ".svg": svg}[kind](picture)
+        return laid_out(picture, kind[1:], style)
+    if kind == ".tex":
+        return tikz(picture, laid_out(picture, "json", style), style)
+    return {".dot": dot, ".mmd": mermaid, ".svg": svg}[kind](picture, style)
 
 
 # --- .dot
@@ -55,31 +59,34 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
-def dot(picture: Picture) -> str:
+def dot(picture: Picture, style: str = "colour") -> str:
     """The picture in the dot language. The same picture gives the same text."""
+    drawn = STYLES[style]
+    ink, soft, edge = drawn.ink
     number = {box: f"n{i}" for i, box in enumerate(picture)}
     lines = [
         "digraph {",
-        f"  graph [label={_heading(picture)}, labelloc=t, labeljust=l, fontsize=18, rankdir=TB,",
+        f"  graph [label={_heading(picture, drawn)}, labelloc=t, labeljust=l, fontsize=18, rankdir=TB,",
         '    nodesep=0.3, ranksep=0.32, pad=0.2, bgcolor="#ffffff", fontname="Helvetica,Arial,sans-serif",',
-        f'    fontcolor="#1b1f24", compound=true{QUICK if picture.number_of_nodes() > MANY else ""}]',
-        '  node [fontname="Helvetica,Arial,sans-serif", fontsize=13, fontcolor="#1b1f24", style=filled, penwidth=1.2,',
+        f'    fontcolor="{ink}", compound=true{QUICK if picture.number_of_nodes() > MANY else ""}]',
+        f'  node [fontname="Helvetica,Arial,sans-serif", fontsize=13, fontcolor="{ink}", style=filled, penwidth=1.2,',
         '    margin="0.16,0.07", height=0.3]',
-        '  edge [fontname="Helvetica,Arial,sans-serif", fontsize=11, fontcolor="#4a5159", color="#6b747d",',
+        f'  edge [fontname="Helvetica,Arial,sans-serif", fontsize=11, fontcolor="{soft}", color="{edge}",',
         "    arrowsize=0.7]",
     ]
-    lines += _nested(tree(picture), number, 1)
+    lines += _nested(tree(picture), number, 1, drawn)
     lines += _level(picture, number)
     for source, target, data in picture.edges(data=True):
-        lines.append("  " + _arrow(number[source], number[target], source.side, target.side, data))
+        lines.append("  " + _arrow(number[source], number[target], source.side, target.side, data, drawn))
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _heading(picture: Picture) -> str:
+def _heading(picture: Picture, style: Style) -> str:
     """The name of the model, and what the colours in the picture mean."""
     shown = {look(box) for box in picture}
     cells = "".join(
-        f'<TD BGCOLOR="{LOOKS[kind]["fillcolor"]}" COLOR="{LOOKS[kind]["color"]}" BORDER="1" CELLPADDING="3">'
+        f'<TD BGCOLOR="{style.looks[kind]["fillcolor"]}" COLOR="{style.looks[kind]["color"]}" BORDER="1" '
+        f'CELLPADDING="3">'
         f'<FONT POINT-SIZE="10"> {escape(text)} </FONT></TD>'
         for text, kind in {LEGEND[kind]: kind for kind in LEGEND if kind in shown}.items()
     )
@@ -98,15 +105,15 @@ def _level(picture: Picture, number: dict[Box, str]) -> Iterator[str]:
             yield f"  {{rank=same; {number[forward[box.partner]]}; {number[box]}}}"
 
 
-def _arrow(source: str, target: str, start: str, end: str, data: dict[str, Any]) -> str:
+def _arrow(source: str, target: str, start: str, end: str, data: dict[str, Any], style: Style) -> str:
     """Arrows of a derivative run up, beside those of the model, which run down."""
-    look = dict(BEGIN if data.get("starts") else ARROWS[start, end])
+    look = dict(style.begin if data.get("starts") else style.arrows[start, end])
     if data["label"] and (start, end) not in ACROSS:
         look["label"] = quote(" " + data["label"])
     if data["next"]:
         look |= {"style": "bold", "constraint": "false", "label": quote(" next")}
     if data["serving"]:
-        look["style"], look["color"] = "dashed", '"#5c9f7d"'
+        look["style"], look["color"] = "dashed", f'"{style.serving}"'
     if (start, end) == ("backward", "backward"):
         source, target = target, source
         look["dir"] = "back"
@@ -128,7 +135,7 @@ def tree(picture: Picture) -> dict[Any, Any]:
     return made
 
 
-def _nested(boxes: dict[Any, Any], number: dict[Box, str], first: int) -> Iterator[str]:
+def _nested(boxes: dict[Any, Any], number: dict[Box, str], first: int, style: Style) -> Iterator[str]:
     """Boxes, and clusters within clusters. Not recursive: layers may nest deeply."""
     clusters = 0
     stack: list[tuple[Iterator[Any], int]] = [(iter(boxes.items()), first)]
@@ -137,13 +144,13 @@ def _nested(boxes: dict[Any, Any], number: dict[Box, str], first: int) -> Iterat
         pad = "  " * depth
         for key, inside in items:
             if isinstance(key, Box):
-                yield pad + _node(key, number[key])
+                yield pad + _node(key, number[key], style)
                 continue
             clusters += 1
             yield f"{pad}subgraph cluster_{clusters} {{"
             yield (
-                f'{pad}  graph [label={quote(key[1])}, labeljust=l, fontsize=12, fontcolor="#3d454d", '
-                f'style="filled,rounded", color="#c3ccd5", fillcolor="{CLUSTERS[(depth - 1) % 2]}", '
+                f'{pad}  graph [label={quote(key[1])}, labeljust=l, fontsize=12, fontcolor="{style.ink[1]}", '
+                f'style="filled,rounded", color="{style.groups}", fillcolor="{style.clusters[(depth - 1) % 2]}", '
                 f"margin=10, tooltip={quote(key[1])}]"
             )
             stack.append((iter(inside.items()), depth + 1))
@@ -154,15 +161,15 @@ def _nested(boxes: dict[Any, Any], number: dict[Box, str], first: int) -> Iterat
                 yield "  " * (depth - 1) + "}"
 
 
-def _node(box: Box, name: str) -> str:
-    shown = ", ".join(f'{key}="{value}"' for key, value in LOOKS[look(box)].items())
+def _node(box: Box, name: str, style: Style) -> str:
+    shown = ", ".join(f'{key}="{value}"' for key, value in style.looks[look(box)].items())
     return f"{name} [label={quote(chr(10).join(box.text))}, {shown}, tooltip={quote(box.tip)}]"
 
 
 # --- Mermaid
 
 
-def mermaid(picture: Picture) -> str:
+def mermaid(picture: Picture, style: str = "colour") -> str:
     """The picture as a Mermaid flowchart, which GitHub and notebooks draw. The same picture gives the same text."""
     number = {box: f"n{i}" for i, box in enumerate(picture)}
     lines, parts = ["flowchart TB"], 0
@@ -186,10 +193,10 @@ def mermaid(picture: Picture) -> str:
         shown = f'|"{"<br/>".join(map(_plain, data["label"].splitlines()))}"|' if data["label"] else ""
         lines.append(f"  {number[source]} {'-.->' if data['serving'] else '-->'}{shown} {number[target]}")
     for kind in dict.fromkeys(map(look, picture)):
-        drawn = LOOKS[kind]
+        drawn = STYLES[style].looks[kind]
         width = drawn.get("penwidth", "1.2")
-        style = f"fill:{drawn['fillcolor']},stroke:{drawn['color']},color:#1b1f24,stroke-width:{width}px"
-        lines.append(f"  classDef {kind} {style}")
+        said = f"fill:{drawn['fillcolor']},stroke:{drawn['color']},color:{STYLES[style].ink[0]},stroke-width:{width}px"
+        lines.append(f"  classDef {kind} {said}")
     return "\n".join(lines) + "\n"
 
 
@@ -201,15 +208,15 @@ def _plain(text: str) -> str:
 # --- laid out by Graphviz
 
 
-def svg(picture: Picture) -> str:
+def svg(picture: Picture, style: str = "colour") -> str:
     """The picture as SVG."""
-    text = laid_out(picture, "svg").decode("utf-8")
+    text = laid_out(picture, "svg", style).decode("utf-8")
     return text[text.index("<svg") :]
 
 
-def laid_out(picture: Picture, format: str) -> bytes:
-    """The picture laid out by Graphviz: "svg", "pdf" or "png". E0791 where pygraphviz is not installed, E0775 for one
-    that is too large."""
+def laid_out(picture: Picture, format: str, style: str = "colour") -> bytes:
+    """The picture laid out by Graphviz: "svg", "pdf", "png" or "json". E0791 where pygraphviz is not installed, E0775
+    for one that is too large."""
     if picture.number_of_nodes() > LARGEST:
         raise error(
             "E0775",
@@ -227,7 +234,7 @@ def laid_out(picture: Picture, format: str) -> bytes:
             None,
             help='pip install "dlc-compiler[graph]", or write a .dot or .mmd file',
         ) from None
-    text = dot(picture)
+    text = dot(picture, style)
     if format == "png":
         text = text.replace("digraph {", "digraph {\n  graph [dpi=144]", 1)  # sharp on paper and on any screen
     with _quiet():

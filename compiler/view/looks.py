@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TypeAlias
+
 from .box import Box
+
+Attributes: TypeAlias = dict[str, str]  # of Graphviz
 
 LOOKS: dict[str, dict[str, str]] = {
     "input": {"shape": "box", "fillcolor": "#d6eaf8", "color": "#0b5394", "style": "filled,rounded", "penwidth": "2.4"},
@@ -63,10 +68,53 @@ ARROWS: dict[tuple[str, str], dict[str, str]] = {
 ACROSS = (("forward", "backward"), ("forward", "update"), ("update", "update"))  # arrows without shapes
 
 
+@dataclass(frozen=True)
+class Style:
+    """How a picture is drawn. `begin`: the arrow from a loss to its derivative; `serving`: of arrows that only an
+    output needs; `ink`: of text, its softer shade, and of arrows; `groups`: the line around what is opened."""
+
+    looks: dict[str, Attributes]
+    clusters: tuple[str, str]
+    arrows: dict[tuple[str, str], Attributes]
+    begin: Attributes
+    serving: str
+    ink: tuple[str, str, str]
+    groups: str
+
+
+# Black on white: kinds are told apart by shade, line and form alone.
+SHADES = {"layer": "#e2e2e2", "parameter": "#e2e2e2", "plain": "#f2f2f2", "gradient": "#cccccc", "update": "#f2f2f2"}
+LINES = {"backward": "filled,rounded,dashed", "gradient": "filled,dashed", "update": "filled,dotted"}
+
+
+def _black(look: Attributes) -> Attributes:
+    """The arrows of a derivative are dashed, those of an update thick."""
+    style = {"#a0306e": "dashed", "#00716d": "bold"}.get(look.get("color", "").strip('"'), "")
+    return {**({"style": style} if style else {}), **look, "color": '"#000000"'}
+
+
+STYLES = {
+    "colour": Style(LOOKS, CLUSTERS, ARROWS, BEGIN, "#5c9f7d", ("#1b1f24", "#4a5159", "#6b747d"), "#c3ccd5"),
+    "print": Style(
+        {
+            kind: {**look, "fillcolor": SHADES.get(kind, "#ffffff"), "color": "#000000"}
+            | ({"style": LINES[kind]} if kind in LINES else {})
+            for kind, look in LOOKS.items()
+        },
+        ("#ffffff", "#ffffff"),
+        {ends: _black(look) for ends, look in ARROWS.items()},
+        _black(BEGIN),
+        "#000000",
+        ("#000000", "#000000", "#000000"),
+        "#888888",
+    ),
+}
+
+
 def look(box: Box) -> str:
     """Which of LOOKS a box has."""
     if box.side == "backward" and box.kind not in ("gradient", "input", "target", "parameter", "loss"):
-        return "gradient" if any(line.startswith("∂loss/∂") for line in box.lines) else "backward"
+        return "gradient" if any(line.startswith("∂") and "/∂" in line for line in box.lines) else "backward"
     if box.side == "update" and box.kind not in ("gradient", "state", "parameter", "layer"):
         return "update"
     return box.kind

@@ -7,16 +7,13 @@ and the style that are written here run, and no other load.
 
 from __future__ import annotations
 
-import json
-from base64 import b64encode
 from collections.abc import Mapping
-from hashlib import sha256
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 from ..ir.module import Module
 from .box import Box, Picture
+from .document import asset, packed, policy
 from .fold import opened
 from .looks import LEGEND
 from .outline import Outline
@@ -37,7 +34,7 @@ _PAGE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src {style}; script-src {script}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>{title}</title>
 <style>{css}</style>
 </head>
@@ -62,7 +59,7 @@ _PAGE = """<!DOCTYPE html>
   <section id="said"><h2>{name}</h2><pre id="text"></pre></section>
 </aside>
 <noscript>This page draws its picture by a script that is in it.</noscript>
-<script type="application/json" id="data">{data}</script>
+<script type="application/octet-stream" id="data">{data}</script>
 <script>{dagre}</script>
 <script>{js}</script>
 </body>
@@ -86,38 +83,22 @@ def page(written: Module, derived: Module | None, view: str = "forward", depth: 
     name, text = next(iter(written.sources.items()), ("", ""))
     data: dict[str, Any] = {"title": written.name, "views": views, "lines": text.split("\n"), "legend": LEGEND}
     data |= {"view": view, "depth": depth}
-    scripts = {"dagre": _asset("dagre.min.js"), "js": _asset("page.js")}
-    css = _asset("page.css")
+    css, scripts = styles_and_scripts()
     return _PAGE.format(
         title=escape(written.name),
         name=escape(name),
         css=css,
-        style=_hash(css),
-        script=" ".join(map(_hash, scripts.values())),
+        policy=policy([css], scripts.values()),
         heads="".join(map(_head, KINDS)),
         summary=_summary(outlines, written),
-        data=_json(data),
+        data=packed(data),
         **scripts,
     )
 
 
-def _asset(name: str) -> str:
-    """A file of `assets/`, as it stands between tags: nothing in ours ends a script."""
-    text = (files(__package__) / "assets" / name).read_text("utf-8")
-    assert "</" not in text.replace("</g>", "")
-    return text
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
-
-
-def _json(data: Any) -> str:
-    """JSON within a page: no text in it ends the element or begins a comment."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    for c in "<>&\u2028\u2029":
-        text = text.replace(c, f"\\u{ord(c):04x}")
-    return text
+def styles_and_scripts() -> tuple[str, dict[str, str]]:
+    """The style of every such page, and its scripts: a page that shows one in a frame allows them too."""
+    return asset("page.css"), {"dagre": asset("dagre.min.js"), "js": asset("page.js")}
 
 
 def _head(kind: str) -> str:

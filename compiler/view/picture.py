@@ -103,6 +103,17 @@ def _plain(name: str) -> str:
     return name.split("/", 2)[2] if name.startswith("turn/") else name
 
 
+def _derived(module: Module) -> dict[str, Node]:
+    """The gradients, by their marks."""
+    return {name: node for name, node in module.graph.marks.items() if _plain(name).startswith("gradient/")}
+
+
+def _loss(module: Module, mark: str) -> str:
+    """The loss that a gradient is of: its own, where losses take turns."""
+    number = int(mark.split("/", 2)[1]) if mark.startswith("turn/") else 0
+    return module.turns[number].loss if module.turns else "loss"
+
+
 class _Drawing:
     """Turns nodes into boxes, each once; but what depends on nothing is drawn in each layer that reads it, as equal
     layers are made of equal boxes then."""
@@ -122,11 +133,11 @@ class _Drawing:
         self.backward = Place(None, "model", "").inside("part", "backward", None)
         self.after = Place(None, "model", "").inside("part", "after the step", None)
         self.mirrors: dict[tuple[Place, Place], Place] = {}
-        self.gradients: dict[Node, list[str]] = {}
+        self.gradients: dict[Node, list[tuple[str, str]]] = {}  # of which loss, with respect to which parameter
         if view not in WRITTEN_VIEWS:
-            for name, node in module.graph.marks.items():
-                if _plain(name).startswith("gradient/"):
-                    self.gradients.setdefault(node, []).append(_plain(name).removeprefix("gradient/"))
+            for name, node in _derived(module).items():
+                path = _plain(name).removeprefix("gradient/")
+                self.gradients.setdefault(node, []).append((_loss(module, name), path))
         self.sides: dict[Node, str] = {}
         self.figures = set(self._needed(module.roots("loss", "metric/").values()) if view in TRAINING else ())
 
@@ -168,7 +179,7 @@ class _Drawing:
             roots = {name: node for name, node in roots.items() if self._learned(_plain(name)[5:])}
         if self.view == "backward":
             roots |= self.module.roots(*(f"metric/{turn.loss}" for turn in self.module.turns))
-            roots |= self.module.graph.marks
+            roots |= _derived(self.module)
         return roots
 
     def _learned(self, path: str) -> bool:
@@ -246,13 +257,13 @@ class _Drawing:
             self.boxes[node] = gradient
 
     def _gradient(self, node: Node) -> Box:
-        """∂loss/∂W, in the layer of W."""
-        paths = self.gradients[node]
-        owner = self.module.variables[paths[0]].node
-        names = [f"∂loss/∂{path.rpartition('.')[2]}" for path in paths]
+        """∂loss/∂W, in the layer of W; of several losses each by its name."""
+        pairs = self.gradients[node]
+        owner = self.module.variables[pairs[0][1]].node
+        names = [f"∂{loss}/∂{path.rpartition('.')[2]}" for loss, path in pairs]
         shape = show_shape(node.shape) if node.rank else node.dtype
         inside = self._mirror(self.backward, self._chain(owner.place))
-        tip = "gradient of " + ", ".join(paths)
+        tip = "gradient of " + ", ".join(path for _, path in pairs)
         box = Box("gradient", (*names, shape), inside, tip, side="backward", at=_at(owner), node=node)
         self.picture.add_node(box)
         return box

@@ -1,12 +1,16 @@
 "use strict";
-// The data that Python wrote: views of the model as groups, leaves and arrows (compiler/view/outline.py).
-const data = JSON.parse(document.getElementById("data").textContent);
+// The data that Python wrote: views of the model as groups, leaves and arrows (compiler/view/outline.py), packed.
+const data = {}, views = {};
+async function unpacked(text) {
+  const bytes = Uint8Array.from(atob(text), c => c.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+}
 const byId = id => document.getElementById(id);
 const svgns = "http://www.w3.org/2000/svg";
 const view = byId("view"), svg = byId("svg"), scene = byId("scene");
 const ruler = document.createElement("canvas").getContext("2d");
 const SIDES = ["forward", "backward", "update"], ACROSS = 70;
-let name = data.view, now = null, picked = null, hits = [], at = { x: 0, y: 0, k: 1 };
+let name = "forward", now = null, picked = null, hits = [], at = { x: 0, y: 0, k: 1 };
 
 function make(tag, attributes = {}, text) {
   const made = document.createElementNS(svgns, tag);
@@ -48,7 +52,6 @@ class View {
       if (this.items[i].look === "turn" || this.items[i].depth < depth) this.open.add(i);
   }
 }
-const views = Object.fromEntries(Object.entries(data.views).map(([key, given]) => [key, new View(given)]));
 const runs = i => now.items[i].runs || now.items[i].inside.some(runs);
 
 // --- where everything stands
@@ -386,12 +389,14 @@ scene.addEventListener("pointerout", () => { for (const span of byId("text").chi
 
 // --- the text
 
-data.lines.forEach((line, n) => {
-  const span = document.createElement("span");
-  span.dataset.n = n + 1;
-  span.textContent = line || " ";
-  byId("text").append(span);
-});
+function write(lines) {
+  lines.forEach((line, n) => {
+    const span = document.createElement("span");
+    span.dataset.n = n + 1;
+    span.textContent = line || " ";
+    byId("text").append(span);
+  });
+}
 function ofLine(n) {  // the shown boxes that a line made, and where a group is only that line, the group
   const found = new Set();
   for (const item of now.items) if ((item.at || []).includes(n) && item.look !== "turn") {
@@ -537,12 +542,18 @@ byId("theme").addEventListener("click", () => theme(!document.documentElement.cl
 byId("fit").addEventListener("click", fit);
 byId("depth").addEventListener("input", e => { const picking = picked; now.level(+e.target.value); draw(); fit(); if (picking !== null) pick(picking); });
 byId("unroll").addEventListener("click", () => { unrolled = !unrolled; show(name); });
-// `predict` is the forward picture, with what a prediction does not run dimmed.
-for (const which of [...Object.keys(views).filter(key => !key.includes("/")), "predict"]) {
-  const made = button(which, () => { show(which); link(); });
-  made.dataset.view = which;
-  document.querySelector(".views").append(made);
+async function begin() {
+  Object.assign(data, await unpacked(byId("data").textContent));
+  for (const [key, given] of Object.entries(data.views)) views[key] = new View(given);
+  write(data.lines);
+  // `predict` is the forward picture, with what a prediction does not run dimmed.
+  for (const which of [...Object.keys(views).filter(key => !key.includes("/")), "predict"]) {
+    const made = button(which, () => { show(which); link(); });
+    made.dataset.view = which;
+    document.querySelector(".views").append(made);
+  }
+  show(data.view);
+  follow();
+  new ResizeObserver(() => { if (picked === null) fit(); }).observe(view);
 }
-show(data.view);
-follow();
-new ResizeObserver(() => { if (picked === null) fit(); }).observe(view);
+begin();

@@ -1,0 +1,1 @@
+"""What runs did and where their time goes, as pages and tables."""
