@@ -29,7 +29,7 @@ def profile(
         Parameter(help="An update, or a prediction. Default: an update where the file trains."),
     ] = None,
     data: Data = None,
-    batch: Annotated[Whole | None, Parameter(help="Rows of a call. Default: those of the settings.")] = None,
+    rows: Annotated[Whole | None, Parameter(help="Rows of a call. Default: a batch of the settings.")] = None,
     calls: Annotated[Whole, Parameter(help="How many calls are measured.")] = 20,
     out: Annotated[
         Path | None,
@@ -49,7 +49,7 @@ def profile(
     from .trained import compiled_file
 
     kinds.expect(file, "profile", kinds.SPEC, kinds.COMPILED, kinds.RUN)
-    positive("batch", batch)
+    positive("rows", rows)
     positive("calls", calls)
     if out is not None and out.suffix.lower() not in ENDINGS:
         raise Error(
@@ -65,7 +65,7 @@ def profile(
         trainer = Trainer(compiled_file(file, output.json, predicts=what == "predict"), device=device)
     if what == "step" and not trainer.file.parts:
         raise trainer._cannot_train()
-    found = reports.profiled(trainer, what or ("step" if trainer.file.parts else "predict"), data, calls, batch)
+    found = reports.profiled(trainer, what or ("step" if trainer.file.parts else "predict"), data, calls, rows)
     if out is not None:
         html = out.suffix.lower() == ".html"
         write(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import TypeVar, Union
 
 Size = Union[int, "Dim"]
@@ -229,6 +229,11 @@ def product(sizes: Iterable[Size]) -> Size:
 
 
 def show_shape(shape: Sequence[Size]) -> str:
+    return _shown(tuple(shape))
+
+
+@lru_cache(maxsize=4096)  # a large model has many values of few shapes
+def _shown(shape: tuple[Size, ...]) -> str:
     return "[" + ", ".join(str(size) for size in shape) + "]"
 
 

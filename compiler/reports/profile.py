@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -310,7 +310,8 @@ def _peak(graph: GraphProto, live: Sequence[tuple[str, list[int]]]) -> tuple[int
 
 
 def tree(found: Profile) -> dict[str, Any]:
-    """What a call took as a tree: side, layers from the outside in, lines of the spec, operators. `µs` of each."""
+    """What a call took as a tree: side, layers from the outside in, lines of the spec, operators; each in the order in
+    which it ran first. `us` are microseconds."""
     n = max(1, len(found.calls))
     top = _branch(found.what)
     for call in found.calls:
@@ -341,14 +342,12 @@ def _branch(name: str) -> dict[str, Any]:
 
 
 def _listed(branch: dict[str, Any]) -> dict[str, Any]:
-    inside: Iterable[dict[str, Any]] = branch["inside"].values()
-    shown = sorted(inside, key=lambda each: -each["us"])
     return {
         "name": branch["name"],
         "us": round(branch["us"], 2),
         "bytes": round(branch["bytes"]),
         "nodes": round(branch["nodes"], 1),
-        "inside": [_listed(each) for each in shown],
+        "inside": [_listed(each) for each in branch["inside"].values()],
     }
 
 
