@@ -176,7 +176,7 @@ def _norms(run: Ran) -> str:
     ]
     return (
         '<p class="soft">Euclidean lengths after some epochs; the gradients are of the loss with its penalties, before '
-        "any clip, on the first rows of the training data.</p>"
+        "any clip, on the first rows of the first epoch.</p>"
         f"<details><summary>lengths after update {last.step:,}</summary>"
         + table(["parameter", "gradient", "weights"], rows, 1)
         + "</details>"
