@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .analysis import evaluation, float32, paired
+from .autodiff import members
 from .autodiff.expand import expand
 from .defaults import MAX_NODES
 from .diagnostics import Diagnostic, Problems
@@ -91,6 +92,7 @@ def differentiate(module: Module, max_nodes: int = MAX_NODES) -> None:
     while expand(module.graph, max_nodes):
         simplify(module.graph)
     evaluation.split(module, derived=True)
+    members.gather(module, max_nodes)
 
 
 def optimize(module: Module, precision: str) -> None:

@@ -49,6 +49,8 @@ class History:
     seconds: float = 0.0  # wall time of training
     stopped: bool = False  # patience ran out
     run: Path | None = None
+    test: Mapping[str, float] | None = None  # the figures of the test rows, with the state that was kept
+    results: list[dict[str, Any]] = field(default_factory=list)  # of folds and members (`legs.report`)
 
     def _repr_html_(self) -> str:
         """In a notebook: a row for each epoch, the last forty."""
@@ -71,8 +73,10 @@ class History:
     def final(self) -> Record | None:
         """The record of the state that the trainer now has: the best epoch's where it was restored."""
         if self.best is not None:
-            return next(record for record in self.epochs if record["epoch"] == self.best)
-        return self.epochs[-1] if self.epochs else None
+            found = next((record for record in self.epochs if record["epoch"] == self.best), None)
+        else:
+            found = self.epochs[-1] if self.epochs else None
+        return {**found, "test": self.test} if found is not None and self.test is not None else found
 
 
 class Callback:
@@ -104,6 +108,15 @@ class MetricsFile(Callback):
             raise cannot_write(path, problem) from None
 
     def on_epoch(self, record: Record) -> None:
+        self._add(record)
+
+    def on_end(self, history: History) -> None:
+        """What the test rows came to is a line of its own, the last."""
+        final = history.final
+        if final is not None and history.test is not None:
+            self._add({name: final[name] for name in ("epoch", "step", "seconds", "test")})
+
+    def _add(self, record: Mapping[str, Any]) -> None:
         try:
             with self.path.open("ab") as out:
                 out.write(_line(record))
@@ -111,7 +124,7 @@ class MetricsFile(Callback):
             raise cannot_write(self.path, problem) from None
 
 
-def _line(record: Record) -> bytes:
+def _line(record: Mapping[str, Any]) -> bytes:
     return (json.dumps(record) + "\n").encode()
 
 

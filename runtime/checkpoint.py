@@ -5,6 +5,7 @@
         settings.json          the resolved settings, seed, data, device
         metrics.jsonl          one line an epoch
         norms.jsonl            lengths of weights and gradients, after some epochs
+        results.json           what each fold or member came to, where there are any
         checkpoints/           last.safetensors, which holds the best epoch's state too
         NAME.onnx              the file as compiled; at the end, as trained
 
@@ -21,16 +22,16 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, TypeVar
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from . import checksum, graphs, lock, metadata, origin, sources
+from . import checksum, graphs, legs, lock, metadata, origin, repeats, sources
 from .atomic import cannot_write, replacing, sync_folder
 from .callbacks import Record
 from .failures import Error
@@ -40,7 +41,7 @@ from .nearest import did_you_mean
 
 VERSION = 2  # 1: without the origin of the file; readers of that time know fewer fields of a plan
 LAST = "last.safetensors"
-BEST = "best:"  # before the names of the best epoch's state; no path has a colon
+BEST, BEGIN = "best:", "begin:"  # before the names of other states than the present one; no path has a colon
 
 T = TypeVar("T")
 
@@ -62,10 +63,15 @@ class Progress:
     stopped: bool = False
     block: metadata.Whole = 0  # the train block that runs
     begun: metadata.Total = 0  # the updates that were done before it
+    leg: metadata.Whole = 0  # the fold and member that trains (legs.py)
+    past: list[Annotated[Record, metadata.Kept(metadata.Record)]] = field(default_factory=list)  # of legs that ended
+    kept: list[metadata.Total] = field(default_factory=list)  # epochs behind the state in which each block ended
+    results: list[Annotated[dict[str, Any], metadata.Kept(repeats.Result)]] = field(default_factory=list)
+    test: dict[str, float] | None = None  # the figures of the test rows, once they are there
 
     def copy(self) -> Progress:
         """One that training does not change."""
-        return replace(self, sums=list(self.sums), history=list(self.history))
+        return replace(self, sums=list(self.sums), history=list(self.history), kept=list(self.kept))
 
 
 @dataclass
@@ -85,12 +91,18 @@ class Plan:
     block: metadata.Whole = 0  # that it is a plan of
     only: bool = False  # no other block runs after it
     threads: metadata.Threads | None = None  # of the CPU: sums of a convolution or LSTM depend on how many there are
+    test: metadata.Share | metadata.DataFile | None = None
+    restore: Literal["best", "last"] | None = None  # of the state at the end; None: best where `stop` watches a figure
+    leg: metadata.Whole = 0  # that it is a plan of
+    more_epochs: metadata.Count | None = None  # what the fit was given for each block and leg, in place of its settings
+    more_steps: metadata.Count | None = None
+    assigned: list[str] = field(default_factory=list)  # what a member of an ensemble does not start anew
 
 
 @dataclass
 class Checkpoint:
     """All that is needed to go on: state by path, and where training stood. `best` is the state of the best epoch,
-    where one is to be restored at the end."""
+    where one is to be restored at the end; `begin` what each fold or member begins with."""
 
     state: dict[str, np.ndarray]
     progress: Progress
@@ -99,6 +111,7 @@ class Checkpoint:
     best: dict[str, np.ndarray] | None = None
     settings: str = "{}"  # `dlc.settings` of the file
     origin: str = ""  # `origin.of` the file
+    begin: dict[str, np.ndarray] | None = None
 
     def save(self, path: Path) -> None:
         """Raises `Error` E0748."""
@@ -110,7 +123,9 @@ class Checkpoint:
             "settings": self.settings,
             "origin": self.origin,
         }
-        named = {**self.state, **{BEST + name: array for name, array in (self.best or {}).items()}}
+        named = dict(self.state)
+        for prefix, others in ((BEST, self.best), (BEGIN, self.begin)):
+            named.update({prefix + name: array for name, array in (others or {}).items()})
         told["checksum"] = checksum.arrays(named, told)
         try:
             with replacing(path) as out:
@@ -150,14 +165,17 @@ class Checkpoint:
         progress, plan = _told(told, "progress", Progress, path), _told(told, "plan", Plan, path)
         if progress.best is not None and all(record["epoch"] != progress.best for record in progress.history):
             raise _unreadable(path, f"its history has no epoch {progress.best}, which it calls the best")
-        best = {name.removeprefix(BEST): array for name, array in state.items() if name.startswith(BEST)}
-        state = {name: array for name, array in state.items() if not name.startswith(BEST)}
+        best, begin = (
+            {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+            for prefix in (BEST, BEGIN)
+        )
+        state = {name: array for name, array in state.items() if not name.startswith((BEST, BEGIN))}
         words = told.get("settings", "{}"), told.get("origin", "")
-        return cls(state, progress, plan, told.get("model", ""), best or None, *words)
+        return cls(state, progress, plan, told.get("model", ""), best or None, *words, begin or None)
 
     def check(self, slots: Mapping[str, Slot], path: Path) -> None:
         """Whether the state is that of a file. Raises `Error` E0742 (names) and E0743 (shapes and dtypes)."""
-        for state in (self.state, self.best):
+        for state in (self.state, self.best, self.begin):
             if state is not None:
                 _check_state(state, slots, path)
 
@@ -317,6 +335,10 @@ class Run:
             raise self._nothing("has not trained yet")
         file = CompiledFile.load(model, state=False)
         self.refuse_another(file, found)
+        members = legs.Legs.of(file).members
+        if members > 1 and not progress.finished:
+            done = len(progress.results) % members
+            raise self._nothing(f"is not finished: it has trained {done} of {members} members")
         found.check({slot.name: slot for slot in file.slots}, last)
         if progress.finished and file.updates == progress.step:
             return CompiledFile.load(model), None
@@ -357,6 +379,17 @@ class Run:
                 help="give the folder that `dlc train` printed",
             )
         return found[0]
+
+    def report(self, results: Sequence[Mapping[str, Any]]) -> None:
+        """Writes what folds or members came to, `results.json`, where there are any. Raises `Error` E0748."""
+        if not results:
+            return
+        path = self.folder / "results.json"
+        try:
+            with replacing(path) as out:
+                out.write((json.dumps(legs.report(results), indent=2) + "\n").encode())
+        except OSError as problem:
+            raise cannot_write(path, problem) from None
 
     def write(self, last: Checkpoint) -> None:
         """Replaces the last checkpoint. Raises `Error` E0748."""

@@ -21,7 +21,7 @@ from . import graphs
 from .data import Columns as Checked, Field, check, fields, load
 from .data.check import check_shape, given
 from .data.raw import Raw, cells as raw_cells
-from .data.source import sides
+from .data.shares import places
 from .encoding import PREFIX, fit, raw_shape, state_name, unfitted
 from .failures import Error, at_run_time
 from .file import CompiledFile
@@ -325,10 +325,16 @@ def _gathered(data: Mapping[str, object], wanted: tuple[Field, ...], names: Mapp
 
 
 def loaded(
-    trainer: Trainer, data: object, wanted: tuple[Field, ...], *, fits: bool = False, share: float | None = None
+    trainer: Trainer,
+    data: object,
+    wanted: tuple[Field, ...],
+    *,
+    fits: bool = False,
+    share: tuple[float, float] | None = None,
 ) -> tuple[Cells, str]:
     """Data as the graphs take them, not yet checked, and where they are from. With `fits` a file that has seen no table
-    yet finds out what its encodings need to know: in all rows, or in those that a `share` for validation leaves."""
+    yet finds out what its encodings need to know: in all rows, or in those that a `share` for validation and one to
+    test leave."""
     columns, table = trainer.stage.settings.get("columns"), trainer.file.table
     if table is None:
         return load(data, wanted, columns)
@@ -336,7 +342,7 @@ def loaded(
     cells, where = table.load(data, (*wanted, *(_others(trainer.file, wanted) if fits else ())), columns)
     if fits:
         count = max((len(np.asarray(own)) for name, own in cells.items() if name in table.made), default=0)
-        rows = None if share is None else sides(count, share, trainer.seed, where)[0]
+        rows = None if share is None else np.sort(places(count, trainer.seed, *share, where)[0])
         trainer.file = bare(table.fit(cells, rows, where))
         table = trainer.file.table or table
     return table.encode(cells, wanted, where), where
@@ -352,7 +358,12 @@ def _others(file: CompiledFile, wanted: tuple[Field, ...]) -> tuple[Field, ...]:
 
 
 def read(
-    trainer: Trainer, data: object, wanted: tuple[Field, ...], *, fits: bool = False, share: float | None = None
+    trainer: Trainer,
+    data: object,
+    wanted: tuple[Field, ...],
+    *,
+    fits: bool = False,
+    share: tuple[float, float] | None = None,
 ) -> Checked:
     """The same, checked. Raises `Error` E06xx."""
     found, where = loaded(trainer, data, wanted, fits=fits, share=share)

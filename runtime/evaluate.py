@@ -108,11 +108,13 @@ class Evaluator:
 
 
 class Predictor:
-    """The main graph's outputs for rows of data."""
+    """The main graph's outputs for rows of data; of an ensemble `each` member's too."""
 
-    def __init__(self, file: CompiledFile, state: State, how: Options) -> None:
+    def __init__(self, file: CompiledFile, state: State, how: Options, each: bool = False) -> None:
         self.state = state
         self.outputs = [value.name for value in file.main.output]
+        if file.ensemble is not None and not each:
+            self.outputs = [name for name in self.outputs if not name.endswith(".members")]
         # A file that never trains has no state, but it may draw.
         self.keys = {
             held.name: numpy_helper.to_array(held) for held in file.main.initializer if file.ours and held.name == "key"

@@ -14,7 +14,7 @@ import numpy as np
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, numpy_helper
 
-from . import altered, checksum, external, graphs, metadata, observed, structure
+from . import altered, checksum, external, graphs, metadata, observed, repeats, structure
 from .failures import Error
 from .memory import refuse_endless
 from .write import write
@@ -22,7 +22,7 @@ from .write import write
 if TYPE_CHECKING:
     from .columns import Table
 
-FORMAT, LANGUAGE = 2, 1  # the newest that this runtime reads
+FORMAT, LANGUAGE = 3, 1  # the newest that this runtime reads
 LARGE = 1_500_000_000  # bytes of tensors in one file; beyond it they go beside the file
 TRAINED = "dlc.trained"  # metadata: a trainer wrote these values, so training goes on from them
 
@@ -295,6 +295,11 @@ class CompiledFile:
             found.append(Stage(block.title, self.parts[span], self.turns[span], block.train, block.starts))
             first += block.passes
         return tuple(found) or (Stage(None, self.parts, self.turns, self.settings),)
+
+    @cached_property
+    def ensemble(self) -> repeats.Ensemble | None:
+        """`dlc.ensemble`; None for a single model."""
+        return self._read("dlc.ensemble", repeats.Ensemble)
 
     @cached_property
     def updates(self) -> int:

@@ -19,18 +19,25 @@ def initialize(trainer: Trainer) -> None:
     """Runs each part's initialization from the seed (a foreign one may have no `seed`). What was assigned stays."""
     trainer._waiting = False
     file, values = trainer.file, trainer._values
-    seed = np.array(trainer.seed % (1 << 64), np.uint64)
+    seed = np.array(trainer.own_seed % (1 << 64), np.uint64)
+    kept = set(trainer._assigned)
+    if trainer.progress.leg and file.ensemble is not None:
+        kept.update(file.ensemble.state)  # of the members that are trained
     for part in file.parts:
         if part.initialization is None or not part.initials:
             continue
-        if file.ours and any(
-            held.name == "seed" and numpy_helper.to_array(held) == seed for held in part.initialization.initializer
+        if (
+            not trainer.progress.leg
+            and file.ours
+            and any(
+                held.name == "seed" and numpy_helper.to_array(held) == seed for held in part.initialization.initializer
+            )
         ):
             continue  # the file holds the start values of this very seed
         made = starts(trainer, part)
         for tensor, output in part.initials.items():
             name = values.name(part.index, tensor)
-            if name is not None and name not in trainer._assigned:
+            if name is not None and name not in kept:
                 values.write(name, made[output])
 
 
@@ -40,7 +47,7 @@ def starts(trainer: Trainer, part: Part) -> dict[str, np.ndarray]:
     model = graphs.standalone(trainer.file.model, part.initialization)
     for held in model.graph.initializer:
         if held.name == "seed" and trainer.file.ours:
-            held.CopyFrom(graphs.tensor("seed", np.array(trainer.seed % (1 << 64), np.uint64)))
+            held.CopyFrom(graphs.tensor("seed", np.array(trainer.own_seed % (1 << 64), np.uint64)))
     run = session.Session(model, session.Options("cpu", session.cores(), trainer._how.fused))
     return dict(zip(run.outputs, run.run(run.outputs, {}), strict=True))
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import interrupts, lock, patience, stages
+from . import interrupts, legs, lock, patience, stages
 from .callbacks import Callback, History, MetricsFile, Record, Start
 from .checkpoint import Checkpoint, Run
 from .environment import environment
@@ -96,10 +96,13 @@ class Loop:
     def _written(self) -> History:
         """Of a run that is finished: writes its .onnx where a kill or a full disk came before it."""
         assert self.folder is not None
-        if CompiledFile.load(self.folder.model, check=False, state=False).updates != self.trainer.progress.step:
+        progress, history = self.trainer.progress, self._history()
+        if CompiledFile.load(self.folder.model, check=False, state=False).updates != progress.step:
             self._save()
+            MetricsFile(self.folder.metrics, [*progress.past, *progress.history]).on_end(history)
+            self.folder.report(progress.results)
             self.trainer.save(self.folder.model)
-        return self._history()
+        return history
 
     def _train(self) -> History:
         trainer = self.trainer
@@ -114,9 +117,12 @@ class Loop:
             if progress.finished and progress.best is not None:
                 trainer._best = trainer._values.snapshot()  # the fit before restored it; this one may do no better
             progress.finished = progress.stopped = False
+            progress.test = None
+            if not progress.leg and not progress.block and trainer.legs.count > 1:
+                trainer._begin = trainer._values.snapshot()
         listeners = list(self.callbacks)
         if self.folder is not None:
-            listeners.append(MetricsFile(self.folder.metrics, progress.history))
+            listeners.append(MetricsFile(self.folder.metrics, [*progress.past, *progress.history]))
             listeners.append(NormsFile(self.folder.norms, trainer, self.request.source))
         for listener in listeners:
             listener.on_start(self._start(total))
@@ -131,16 +137,36 @@ class Loop:
                 raise
             except Blown as problem:
                 raise self._rescued(problem.error) from None
-        if self.plan.stop is not None and progress.best is not None and trainer._best is not None:
+        if self._restores() and progress.best is not None and trainer._best is not None:
             trainer._values.restore(trainer._best)
         progress.finished, trainer._best = True, None
+        return self._ended(listeners)
+
+    def _restores(self) -> bool:
+        """Whether the best epoch is what training ends with."""
+        return self.plan.stop is not None and self.plan.restore != "last"
+
+    def _ended(self, listeners: list[Callback]) -> History:
+        """Turns to the block or the leg that follows; after the last scores the test rows and writes the file."""
+        trainer, progress = self.trainer, self.trainer.progress
         history = self._history()
+        progress.kept.append((history.best or progress.epoch) - self.plan.since)
+        if self.request.ends_leg and trainer.legs.mark(progress.leg):
+            progress.results.append(legs.result(trainer, history.final))
+            legs.store(trainer)
         if self.request.follows:
-            trainer._enter(progress.block + 1)
+            if self.request.ends_leg:
+                legs.enter(trainer, progress.block if self.plan.only else 0)
+            else:
+                trainer._enter(progress.block + 1)
             self._save()
             return history
+        if self.request.tested is not None:
+            progress.test = legs.score(trainer, self.request.tested, self.batch)
+        history = self._history()
         self._save()
         if self.folder is not None:
+            self.folder.report(progress.results)
             trainer.save(self.folder.model)
         for listener in listeners:
             listener.on_end(history)
@@ -226,6 +252,7 @@ class Loop:
         whole = progress.cursor >= self._rows
         record: Record = {
             "epoch": progress.epoch + 1,
+            **trainer.legs.mark(progress.leg),
             "step": progress.step,
             "seconds": round(progress.seconds, 6),
             "train": trainer.epoch_figures.close(progress.sums, progress.cursor),
@@ -249,7 +276,7 @@ class Loop:
     def _keep(self, better: bool) -> None:
         """Notes the state as one to go back to, and as the best where it is."""
         self._good, self._early = self._noted(), False
-        if better:
+        if better and self._restores():
             self.trainer._best = self._good.best = self._good.state
 
     def _noted(self) -> Checkpoint:
@@ -265,7 +292,7 @@ class Loop:
             trainer._values.restore(self._good.state)
             trainer.progress, trainer._best = self._good.progress.copy(), self._good.best
         progress, written = trainer.progress, trainer.checkpoint()
-        best = self.plan.stop is not None and trainer._best is not None
+        best = self._restores() and trainer._best is not None
         if best and trainer._best is not None:
             trainer._values.restore(trainer._best)
         what = f"the best epoch, {progress.best}" if best else f"the state after update {progress.step}"
@@ -300,6 +327,7 @@ class Loop:
     def _history(self) -> History:
         progress = self.trainer.progress
         records = list(progress.history) + ([self._short] if self._short else [])
-        best = progress.best if self.plan.stop is not None else None
+        best = progress.best if self._restores() else None
         folder = self.folder.folder if self.folder else None
-        return History(records, best, progress.step, progress.seconds, progress.stopped, folder)
+        ends = progress.step, progress.seconds, progress.stopped, folder
+        return History(records, best, *ends, progress.test, list(progress.results))

@@ -116,6 +116,14 @@ class Stop:
     mode: Literal["min", "max"] = "min"
 
 
+@dataclass(frozen=True)
+class Folds:
+    """A cross-validation whose folds have the classes of a target in proportion."""
+
+    count: Count
+    by: str
+
+
 BATCH, EPOCHS = 32, 10  # where a file does not say
 Batch = (
     Count | Literal["all"] | dict[str, Count | Literal["all"]]
@@ -135,6 +143,10 @@ class Train:
     stop: Stop | None = None
     seed: Seed | None = None
     columns: dict[str, list[str]] | None = None
+    test: Share | str | None = None
+    restore: Literal["best", "last"] | None = None
+    folds: Count | Folds | None = None
+    ensemble: Count | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import checksum, feeding, patience, stages
 from .arguments import positive
 from .checkpoint import Plan
-from .data import Columns, Field, fields as fields_of, split
+from .data import Columns, Field, fields as fields_of, shares
 from .failures import Error
 from .initial import reserve
 from .metadata import EPOCHS, Batch
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 
 class Request:
-    """What is to be done: `plan`, on `columns` and `held` (rows to validate on, or None), in batches of `batch` rows.
+    """What is to be done: `plan`, in batches of `batch` rows of `columns`; `held` and `tested` are the rows to validate
+    and to test on, or None.
 
-    `again`: an interrupted fit goes on; `over`: of a finished one nothing is left; `follows`: another train block is to
-    follow.
+    `again`: an interrupted fit goes on; `over`: of a finished one nothing is left; `follows`: another train block, or
+    a leg, is to follow, which begins anew where this one `ends_leg`.
     """
 
     def __init__(
@@ -37,12 +38,16 @@ class Request:
         steps: int | None = None,
         batch: int | str | Mapping[str, int | str] | None = None,
         only: bool = False,
+        test: object = None,
     ) -> None:
         self.trainer = trainer
-        plan, block = trainer.plan, trainer.progress.block
-        entered = plan is not None and plan.block != block  # the plan is that of the block before
-        self.again = plan is not None and not trainer.progress.finished and epochs is None and steps is None
-        self.again = self.again and not entered
+        plan, block, leg = trainer.plan, trainer.progress.block, trainer.progress.leg
+        # Whether the plan is that of the block, or the leg, before.
+        entered = plan is not None and (plan.block, plan.leg) != (block, leg)
+        if entered and plan is not None and epochs is None and steps is None:
+            epochs, steps = plan.more_epochs, plan.more_steps
+        self.again = not entered and plan is not None and not trainer.progress.finished
+        self.again = self.again and epochs is None and steps is None
         # Of a resumed run that is finished, nothing is left to do unless more is asked for.
         self.over = trainer.run is not None and trainer.progress.finished and epochs is None and steps is None
         settings = trainer.stage.settings
@@ -51,9 +56,9 @@ class Request:
         if entered and plan is not None:
             known = stages.gone_on(plan, trainer.file.stages[plan.block].settings, settings)
         size = feeding.batch_of(trainer.file, batch if batch is not None else known.get("batch"), settings.get("batch"))
-        self.columns, self.held, validate = self._data(data, validation, known, size)
+        validate, tested = self._data(data, validation, test, known, size)
         feeding.held_to(trainer.file, self.columns, size, settings.get("batch"))
-        self.source = feeding.source(self.columns, size, trainer.seed, trainer.chooser)
+        self.source = feeding.source(self.columns, size, trainer.own_seed, trainer.chooser)
         self.batch = self.source.batch
         self.plan = Plan(
             size,
@@ -63,16 +68,26 @@ class Request:
             seed=trainer.seed,
             rows=self.columns.rows,
             block=block,
-            only=only or (plan is not None and plan.only and not entered),
+            only=only or (plan is not None and plan.only and (not entered or plan.leg != leg)),
             threads=trainer._how.threads,
+            test=tested,
+            restore=known.get("restore"),
+            leg=leg,
+            more_epochs=epochs,
+            more_steps=steps,
+            assigned=sorted(trainer._assigned) if trainer.file.ensemble else [],
         )
-        # Whether another block is to follow: then this one ends where that begins.
-        self.follows = not self.plan.only and block + 1 < len(trainer.file.stages) and not self.over
+        # Whether another block, or a leg, is to follow: then this one ends where that begins.
+        self.ends_leg = self.plan.only or block + 1 == len(trainer.file.stages)
+        self.follows = not self.over and not (self.ends_leg and leg + 1 == trainer.legs.count)
         if plan is not None and self.again:
             self.same_data(plan)
-            self.plan.epochs, self.plan.steps, self.plan.since = plan.epochs, plan.steps, plan.since
+            for name in ("epochs", "steps", "since", "more_epochs", "more_steps"):
+                setattr(self.plan, name, getattr(plan, name))
         elif not self.over:
             self._ends(epochs, steps, settings)
+        if trainer.legs.last(leg) and self.plan.stop is not None:
+            self._as_folds_did()
         if self.plan.stop is not None:
             patience.check(trainer, self.plan.stop, self.held)
         found, wanted = len(trainer.progress.sums), trainer.epoch_figures.count
@@ -86,16 +101,22 @@ class Request:
             )
 
     def _data(
-        self, data: object, validation: object, known: Mapping[str, Any], batch: Batch
-    ) -> tuple[Columns, Columns | None, float | str | None]:
-        """Training data, validation data or None, and the setting that says how to get them again."""
+        self, data: object, validation: object, test: object, known: Mapping[str, Any], batch: Batch
+    ) -> tuple[float | str | None, float | str | None]:
+        """Sets the data to train on, to validate on and to test on. Returns the settings that say how to get the last
+        two again."""
         trainer = self.trainer
         if data is None:
             data = self._path(None, known)
-        wanted = validation if validation is not None else known.get("validate")
-        inputs = self._fields()
-        if not inputs and wanted in (None, False):
-            return feeding.undrawn(batch), None, None
+        fold = trainer.legs.fold(trainer.progress.leg)
+        said = {**known, "validate": None} if fold is not None else known
+        validate, share = self._share("validate", validation, said)
+        tests, test_share = self._share("test", test, known)
+        inputs, apart = self._fields(), bool(share or test_share or fold)
+        self.held, self.tested = None, None
+        if not inputs and not apart and validate in (None, False) and tests in (None, False):
+            self.columns = feeding.undrawn(batch)
+            return None, None
         if data is None:
             raise Error(
                 "E0601",
@@ -104,18 +125,41 @@ class Request:
                 notes=[f"expected `{field.name}: {field}`" for field in inputs],
                 help='give them: --data FILE, trainer.fit(data), or `data: "FILE"` in the train block',
             )
-        if wanted is None or wanted is False:
-            return trainer.columns(data, inputs, fits=True), None, None
-        if isinstance(wanted, int | float):
+        if fold is not None and validation not in (None, False):
+            raise Error(
+                "E0688",
+                "the folds of a cross-validation are its validation data",
+                where=trainer.file.name,
+                notes=[f"the spec says `folds: {fold.count}`"],
+                help="leave `validation` out; rows that no fold trains on are `test`",
+            )
+        fields = united(inputs, trainer.evaluator.fields) if apart else inputs
+        self.columns = trainer.columns(data, fields, fits=True, share=(share, test_share))
+        if apart:
+            self.columns, self.held, self.tested = shares(self.columns, trainer.seed, share, test_share, fold)
+        paths: list[str | None] = [None, None]
+        if not share and fold is None:
+            paths[0], self.held = self._own(validate)
+        if not test_share:
+            paths[1], self.tested = self._own(tests)
+        return share or paths[0], test_share or paths[1]
+
+    @staticmethod
+    def _share(what: str, given: object, known: Mapping[str, Any]) -> tuple[object, float]:
+        """What `validate` or `test` is, and the share of the rows where it is one. Raises `Error` E0631."""
+        wanted = given if given is not None else known.get(what)
+        if isinstance(wanted, int | float) and wanted is not False:
             if not 0 < wanted < 1:
-                raise Error("E0631", f"`validate` takes a share between 0 and 1, not {wanted}")
-            fields = united(inputs, trainer.evaluator.fields)
-            both = trainer.columns(data, fields, fits=True, share=float(wanted))
-            train, held = split(both, float(wanted), trainer.seed)
-            return train, held, float(wanted)
+                raise Error("E0631", f"`{what}` takes a share between 0 and 1, not {wanted}")
+            return wanted, float(wanted)
+        return wanted, 0.0
+
+    def _own(self, wanted: object) -> tuple[str | None, Columns | None]:
+        """Rows of their own, and the path that they are from."""
+        if wanted is None or wanted is False:
+            return None, None
         path = str(self._place(wanted)) if isinstance(wanted, str | os.PathLike) else None
-        train = trainer.columns(data, inputs, fits=True)
-        return train, trainer.columns(path or wanted, trainer.evaluator.fields), path
+        return path, self.trainer.columns(path or wanted, self.trainer.evaluator.fields)
 
     def _fields(self) -> tuple[Field, ...]:
         """What of the training data is read: by the step, to choose rows, and to count them."""
@@ -154,10 +198,12 @@ class Request:
             )
 
     def digest(self) -> str:
-        """A checksum of the training and validation arrays."""
+        """A checksum of the arrays to train, validate and test on."""
         if not self.plan.digest:
-            held = {f"validation {name}": array for name, array in (self.held.arrays if self.held else {}).items()}
-            self.plan.digest = checksum.arrays({**self.columns.arrays, **held})
+            arrays = dict(self.columns.arrays)
+            for what, columns in (("validation", self.held), ("test", self.tested)):
+                arrays.update({f"{what} {name}": a for name, a in (columns.arrays if columns else {}).items()})
+            self.plan.digest = checksum.arrays(arrays)
         return self.plan.digest
 
     def _ends(self, epochs: int | None, steps: int | None, settings: Mapping[str, Any]) -> None:
@@ -175,6 +221,15 @@ class Request:
             self.plan.steps = progress.step + positive("steps", steps)
         else:
             self.plan.epochs = progress.epoch + positive("epochs", epochs)
+
+    def _as_folds_did(self) -> None:
+        """Trains on all rows as long as the folds of a cross-validation did: no rows are left to say when to stop."""
+        stop, progress, trainer = self.plan.stop, self.trainer.progress, self.trainer
+        if stop is not None and str(stop.get("on", "validation.loss")).startswith("validation."):
+            self.plan.stop = None
+            if not self.again and not self.over and not progress.finished:
+                epochs = trainer.legs.epochs(progress.results, progress.block)
+                self.plan.epochs, self.plan.steps = progress.epoch + epochs, None
 
     def total(self) -> int:
         """The number of the last update that is planned."""

@@ -89,15 +89,16 @@ def _bare(tensor: str) -> str:
 
 
 def title(trainer: Trainer) -> str:
-    """What is trained, in words: which block of several."""
+    """What is trained, in words: which fold, member and block of several."""
     count, called = len(trainer.file.stages), trainer.stage.title
+    leg = trainer.legs.title(trainer.progress.leg)
     if count == 1:
-        return trainer.file.title
-    return f"{trainer.file.title}, {f'{called}, ' if called else ''}block {trainer.progress.block + 1} of {count}"
+        return trainer.file.title + leg
+    return f"{trainer.file.title}{leg}, {f'{called}, ' if called else ''}block {trainer.progress.block + 1} of {count}"
 
 
 def gone_on(plan: Plan, before: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a train block that begins: what it has of the one before is as that was asked to do it."""
     given = asdict(plan)
     same = (name for name in ("data", "validate", "batch") if settings.get(name) == before.get(name))
-    return {**settings, **{name: given[name] for name in same}}
+    return {**settings, **{name: given[name] for name in same}, "test": given["test"]}

@@ -6,7 +6,8 @@ import math
 import os
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property, partial
 from html import escape
 from pathlib import Path
@@ -30,6 +31,7 @@ from .file import CompiledFile, Slot, Stage
 from .finite import refused
 from .foreseen import foresee
 from .initial import initialize, reserve, starts, steps_done
+from .legs import Legs, refuse_again, refuse_steps, score
 from .loop import Loop
 from .metadata import BATCH, SEEDS, THREADS
 from .request import Request
@@ -77,14 +79,17 @@ class Trainer:
         self.folder = Path(home) if home is not None else None
         self._values = State(self.file, self.device)
         self._assigned: set[str] = set()
+        self.legs = Legs.of(self.file)
+        self.progress = Progress(leg=self.legs.count - 1 if self.file.trained else 0)  # what folds are for may be done
         self._waiting = start != "file" and not self.file.trained and any(p.initials for p in self.file.parts)
         if self._waiting and (self.file.ours or seed is not None):
             initialize(self)
-        self.progress = Progress(step=steps_done(self))
+        self.progress.step = steps_done(self)
         self.plan: Plan | None = None  # of the run that a checkpoint interrupted, or of the last fit
         self.run: Run | None = None
         self.resumed = False
         self._best: dict[str, np.ndarray] | None = None
+        self._begin: dict[str, np.ndarray] | None = None  # with which each leg begins, where there are several
         self._turn = threading.RLock()
         self._planned = {
             name: positive(name, value)
@@ -160,6 +165,10 @@ class Trainer:
         return Predictor(self.file, self._values, self._how)
 
     @cached_property
+    def _each(self) -> Predictor:
+        return Predictor(self.file, self._values, self._how, each=True)
+
+    @cached_property
     def _check(self) -> BatchCheck:
         return BatchCheck(self.inputs)
 
@@ -194,6 +203,7 @@ class Trainer:
         if arrays is None:
             columns = self._check(batch)
             arrays = columns.arrays
+            refuse_steps(self)
             if progress.step == 0 and self.plan is None:
                 foresee(self, stepper.reads, columns.rows)
         if self._waiting:
@@ -242,6 +252,7 @@ class Trainer:
         *,
         every: float = 10.0,
         only: str | int | None = None,
+        test: object = None,
     ) -> History:
         """Trains. What is not given comes from the file's train settings.
 
@@ -251,21 +262,24 @@ class Trainer:
         between checkpoints. What a resumed trainer is not given it takes from its run; given neither epochs nor steps,
         it finishes the run that was interrupted. Ctrl-C and SIGTERM write a checkpoint and raise KeyboardInterrupt. Of
         several train blocks those that are left run one after another, each from where the last ended; `only`: this
-        one, by its title or its place, from 1.
+        one, by its title or its place, from 1. `test`: as `validation`, scored once at the end. The folds and members
+        of a spec that has them train one after another.
         Raises `Error` E06xx, E0670, E07xx, E08xx.
         """
         if not self.file.parts:
             raise self._cannot_train()
         with self._alone():
+            refuse_again(self, epochs is not None or steps is not None)
             number = None if only is None else stage_of(self.file.stages, only)
             again = len(self.file.stages) > 1 and self.plan is None and self.file.trained  # from the first block on
             if again or (number is not None and number != self.progress.block):
                 self._enter(number or 0)
+                if self.plan is not None:  # what this fit is given counts, not what the last one was
+                    self.plan = replace(self.plan, more_epochs=None, more_steps=None)
             while True:
-                block = self.progress.block
-                request = Request(self, data, validation, epochs, steps, batch, number is not None)
+                request = Request(self, data, validation, epochs, steps, batch, number is not None, test)
                 history = Loop(self, request, tuple(callbacks), run, every).go()
-                if self.progress.block == block:
+                if not request.follows:
                     return history
                 run = None  # the next block goes on in the folder of this one
 
@@ -275,35 +289,54 @@ class Trainer:
         return self.file.stages[self.progress.block]
 
     def _enter(self, number: int) -> None:
-        """Turns to another train block. The plan of the one before stays: it says what data were given."""
-        before, progress = self.stage, self.progress
+        """Turns to another train block, which begins where the one before ended."""
+        before = self.stage
+        self._turn_to(number)
+        begin(self._values, before, self.stage, partial(starts, self))
+
+    def _turn_to(self, number: int) -> None:
+        """Makes a train block the one that trains. The plan of the one before stays: it says what data were given."""
+        progress, other = self.progress, number != self.progress.block
         progress.block, progress.begun, progress.cursor, progress.sums = number, progress.step, 0, []
         progress.best = progress.score = None
         progress.finished = progress.stopped = False
         self._best = None
-        for name in ("stepper", "epoch_figures", "chooser", "_check"):
+        for name in ("stepper", "epoch_figures", "chooser", "_check") if other else ():
             self.__dict__.pop(name, None)
-        begin(self._values, before, self.stage, partial(starts, self))
+
+    @property
+    def own_seed(self) -> int:
+        """The seed of start values, draws and the order of rows: each member of an ensemble has the next."""
+        return self.seed + self.legs.member(self.progress.leg)
 
     def evaluate(self, data: object, batch: int | None = None) -> dict[str, float]:
         """The loss, its named terms and each metric over a data set. Raises `Error` E06xx, E0633 as `step` does."""
         columns = data if isinstance(data, Columns) else self.columns(data, self.evaluator.fields)
         if self.progress.step == 0 and self.plan is None:
             foresee(self, self.evaluator.reads, None)
-        return self.evaluator.run(columns, batch or batch_for(columns, self._batch()))
+        with self._alone() if self.file.ensemble else nullcontext():
+            return score(self, columns, batch or batch_for(columns, self._batch()))
 
     def predict(
-        self, data: object, batch: int | None = None, *, rows: int | None = None, seed: int | None = None
+        self,
+        data: object,
+        batch: int | None = None,
+        *,
+        rows: int | None = None,
+        seed: int | None = None,
+        members: bool = False,
     ) -> dict[str, np.ndarray]:
         """The model's outputs by name for rows of data (the inputs that the outputs need; no targets).
 
         `batch`: rows of a batch at least, by default those of the settings; it is larger where rows are small. Inputs
         with a distribution are drawn where the data lack them, `rows` of them where no data say how many. What is drawn
-        is drawn anew in each batch and each call; the same `seed` gives the same numbers. Raises `Error` E06xx.
+        is drawn anew in each batch and each call; the same `seed` gives the same numbers. An ensemble gives the means
+        and `NAME.std`, with `members` also `NAME.members`, [members, rows, ...]. Raises `Error` E06xx.
         """
         rows = None if rows is None else positive("rows", rows)
         seed = None if seed is None else whole("seed", seed, SEEDS) % (1 << 64)
-        predictor, wanted = self.predictor, self.predictor.fields
+        predictor = self._each if members else self.predictor
+        wanted = predictor.fields
         try:
             found, where = loaded(self, data, wanted)
         except Error:
@@ -314,7 +347,7 @@ class Trainer:
         return made if self.file.table is None else self.file.table.decode(made)
 
     def columns(
-        self, data: object, wanted: tuple[Field, ...], *, fits: bool = False, share: float | None = None
+        self, data: object, wanted: tuple[Field, ...], *, fits: bool = False, share: tuple[float, float] | None = None
     ) -> Columns:
         """Data loaded and checked; `fits` and `share` as in `columns.loaded`."""
         return read(self, data, wanted, fits=fits, share=share)
@@ -353,7 +386,8 @@ class Trainer:
     def _checkpoint(self, state: dict[str, np.ndarray]) -> Checkpoint:
         plan = self.plan or Plan(seed=self.seed)
         settings = self.file.metadata.get("dlc.settings", "{}")
-        return Checkpoint(state, self.progress.copy(), plan, self.file.title, self._best, settings, self._origin)
+        words = self.file.title, self._best, settings, self._origin
+        return Checkpoint(state, self.progress.copy(), plan, *words, self._begin)
 
     @cached_property
     def _origin(self) -> str:
@@ -388,5 +422,6 @@ class Trainer:
         trainer._values.restore(found.state)
         trainer.progress, trainer.plan, trainer.run = found.progress, found.plan, run
         trainer.folder, trainer.resumed = getattr(program, "folder", None), True
-        trainer._best = found.best
+        trainer._best, trainer._begin = found.best, found.begin
+        trainer._assigned.update(found.plan.assigned)
         return trainer

@@ -9,7 +9,8 @@ from pathlib import Path
 PAGES = Path(__file__).parent.parent / "docs" / "errors"
 TOP = re.compile(r"(fn|layer|optimizer|distribution|derivative|import|model|train)\b")
 TRAIN = re.compile(
-    r"(minimize|sample|freeze|(penalty|clip|batch|epochs?|steps|data|validate|stop|seed|columns|load|ensemble|keep|order|weights|class_weights):)"
+    r"(minimize|sample|freeze|(penalty|clip|batch|epochs?|steps|data|validate|stop|seed|columns|load|ensemble|keep|order|"
+    r"weights|class_weights|folds|test|restore|average):)"
 )
 LOSS = """
     target y: int[batch]

@@ -19,6 +19,7 @@ FUNCTIONS = {
 }
 # Element by element, or a mean or sum of that: operands broadcast, and a number is one of them.
 BROADCASTS = [
+    "moving_mean",
     "pinball",
     "precision",
     "recall",

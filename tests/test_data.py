@@ -9,7 +9,7 @@ import generator
 import numpy as np
 import pytest
 from dlc.runtime import CompiledFile, Error, random
-from dlc.runtime.data import ArraySource, Columns, Field, check, fields, load, split
+from dlc.runtime.data import ArraySource, Columns, Field, check, fields, load, shares
 from dlc.runtime.support import index
 from hand_built import blobs, compiled, foreign
 from hypothesis import given, settings, strategies as st
@@ -395,15 +395,15 @@ def test_rows_on_another_axis_and_arrays_without_rows() -> None:
 
 
 def test_split() -> None:
-    train, held = split(taken(blobs(50)), 0.2, 7)
+    train, held, _ = shares(taken(blobs(50)), 7, 0.2)
     assert (train.rows, held.rows) == (40, 10)
     both = np.concatenate([train.arrays["x"], held.arrays["x"]])
     assert sorted(map(tuple, both)) == sorted(map(tuple, blobs(50)["x"]))
-    assert not np.array_equal(held.arrays["x"], split(taken(blobs(50)), 0.2, 8)[1].arrays["x"])
+    assert not np.array_equal(held.arrays["x"], shares(taken(blobs(50)), 8, 0.2).validation.arrays["x"])
 
 
 @pytest.mark.parametrize(("rows", "share"), [(1, 0.5), (4, 0.1), (4, 0.9)])
 def test_a_split_leaves_something_on_both_sides(rows: int, share: float) -> None:
     with pytest.raises(Error) as caught:
-        split(taken(blobs(rows)), share, 0)
+        shares(taken(blobs(rows)), 0, share)
     assert caught.value.code == "E0619"

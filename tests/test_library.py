@@ -48,6 +48,7 @@ ELSEWHERE = {
         (
             *("newton_cg", "gauss_newton", "levenberg_marquardt", "lbfgs", "conjugate_gradient", "armijo"),
             *("newton", "wolfe", "strong_wolfe", "sam", "backtracking", "ema"),
+            "moving_mean",
         ),
         "a rule of all parameters, or what it is made of: against closed forms and its loop in test_whole_rules.py",
     ),

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dlc.runtime import CompiledFile, Error, Trainer
-from dlc.runtime.data.source import sides
+from dlc.runtime.data.shares import places
 from hypothesis import given, settings, strategies as st
 from onnx.reference import ReferenceEvaluator
 
@@ -119,7 +119,7 @@ def test_a_column_that_is_taken_as_it_stands() -> None:
 
 
 def test_rows_held_out_are_not_looked_at() -> None:
-    train, held = sides(40, 0.25, 0, "")
+    train, held = (np.sort(side) for side in places(40, 0, 0.25, 0.0, "")[:2])
     cells = np.arange(40.0)
     cells[held] = 1e9
     words = np.array(["a", "b"] * 20, object)
@@ -337,7 +337,7 @@ def _usual(name: str, target: str, words: set[str], regression: bool) -> tuple[f
         ],
         object,
     )
-    train, held = sides(len(rows), 0.25, 0, "")
+    train, held = (np.sort(side) for side in places(len(rows), 0, 0.25, 0.0, "")[:2])
     steps = [(make_pipeline(SimpleImputer(), StandardScaler()), numbers)] if numbers else []
     steps += [(OneHotEncoder(handle_unknown="ignore"), text)] if text else []
     model = make_pipeline(make_column_transformer(*steps), RidgeCV() if regression else LogisticRegression())

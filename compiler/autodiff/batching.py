@@ -1,6 +1,6 @@
 """Values for many directions at once, along a new leading dimension, instead of a graph for each direction.
 
-    along([J v], v, [v1, v2, ...]) = [J v1, J v2, ...]
+    along([J v], {v: [v1, v2, ...]}) = [J v1, J v2, ...]
 
 A value that depends on the direction gets a dimension in front that counts the directions. A dimension of it may
 stay 1 where the value would only repeat along it (it is thin): a direction that all rows of a batch share goes
@@ -9,7 +9,7 @@ through a matrix product once, not once for each row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .. import ops
 from ..diagnostics import error
@@ -23,20 +23,25 @@ RULES: dict[str, Rule] = {}
 
 
 def along(
-    targets: Sequence[Node], leaf: Node, many: Node, max_nodes: int | None = None, span: Span | None = None
+    targets: Sequence[Node],
+    many: Mapping[Node, Node],
+    count: int,
+    max_nodes: int | None = None,
+    span: Span | None = None,
 ) -> list[Node | None]:
-    """Each target for every value of `leaf` that `many` has along its first dimension; None where it has no say.
+    """Each target for every value that the nodes of `many` have along a first dimension; None where they have no say.
 
-    many: [count, *s] with s the shape of the leaf, or 1 where it repeats. The results are [count, *shape of the
-    target]. An operation without a rule here is written `count` times; E0220 if that is more than max_nodes.
+    many: for each such node its values, [count, *s] with s its shape, or 1 where it repeats. The results are [count,
+    *shape of the target]. An operation without a rule here is written `count` times; E0220 if that is more than
+    max_nodes.
     """
-    graph = leaf.graph
-    count = many.shape[0]
-    assert isinstance(count, int)
+    if not targets:
+        return []
+    graph = targets[0].graph
     order = graph.order(targets)
-    found: dict[Node, Node] = {leaf: many}
-    reached = dependent(order, [leaf])
-    alone = sum(_rule(node) is _one_by_one for node in reached if node is not leaf)  # written for each direction
+    found = dict(many)
+    reached = dependent(order, list(many))
+    alone = sum(_rule(node) is _one_by_one for node in reached if node not in many)  # written for each direction
     if max_nodes is not None and alone * count * 3 > max_nodes:
         total = alone * count * 3
         raise error(
@@ -57,7 +62,10 @@ def along(
                     results = [ops.result(scan, node.attrs["index"]) for scan in scans[node.inputs[0]]]
                     found[node] = ops.stack(results)
                     continue
-                found[node] = _rule(node)(node, [found.get(source) for source in node.inputs], count)
+                parts = [found.get(source) for source in node.inputs]
+                # A rule for an index that is the same along all directions: one that is not is looked up by itself.
+                moved = node.op.index and any(part is not None for part in parts[1:])
+                found[node] = (_one_by_one if moved else _rule(node))(node, parts, count)
     return [full(found[target], target.shape) if target in found else None for target in targets]
 
 

@@ -101,7 +101,9 @@ def _every(
     `fixed`, then its own. None where it is zero."""
     if one is None:
         return None
-    [found] = along([one], formal, each_unit(formal, fixed), max_nodes, span)
+    units = each_unit(formal, fixed)
+    assert isinstance(units.shape[0], int)
+    [found] = along([one], {formal: units}, units.shape[0], max_nodes, span)
     if found is None:
         return None
     lead = tuple(size for i, size in enumerate(formal.shape) if i not in fixed)

@@ -31,7 +31,7 @@ def _read(file: CompiledFile, max_nodes: int) -> tuple[Module, dict[str, Any]]:
     from dlc.runtime.sources import places, write
 
     from ..elaborate import elaborate
-    from ..elaborate.train import DEFAULTS
+    from ..elaborate.train import SETTABLE
     from ..pipeline import source_of
     from ..source import Source
 
@@ -49,7 +49,9 @@ def _read(file: CompiledFile, max_nodes: int) -> tuple[Module, dict[str, Any]]:
             f"{side}.{setting}": _given(value)
             for side, held in given.items()
             for setting, value in held.items()
-            if setting in module.settings[side] and setting not in DEFAULTS and value != module.settings[side][setting]
+            if setting in module.settings[side]
+            and (setting not in SETTABLE or setting in ("ensemble", "class_weights"))
+            and value != module.settings[side][setting]
         }
         return (again(overrides=given_anew) if given_anew else module), given_anew
 

@@ -36,6 +36,9 @@ def predict(
     out: Annotated[
         Path | None, Parameter(name=("--output", "-o"), help="NAME.npz or NAME.csv. Default: CSV to stdout.")
     ] = None,
+    members: Annotated[
+        bool, Parameter(help="Of an ensemble each member's outputs too, NAME.members.", show_default=False)
+    ] = False,
     device: Device = "auto",
     output: Output = OUTPUT,
 ) -> None:
@@ -57,7 +60,7 @@ def predict(
     kinds.expect(file, "predict", kinds.COMPILED, kinds.RUN)
     trainer = Trainer(compiled_file(file, predicts=True), device=device)
     seed = secrets.randbits(63) if seed is None else seed
-    made: Arrays = trainer.predict({} if data is None else data, rows=rows, seed=seed)
+    made: Arrays = trainer.predict({} if data is None else data, rows=rows, seed=seed, members=members)
     if out is None:
         if output.json:
             report.say(json.dumps({name: array.tolist() for name, array in made.items()}))

@@ -6,12 +6,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dlc.runtime.callbacks import Callback, Figures, History, Record, Start, figure
 from dlc.runtime.failures import plain
+from dlc.runtime.legs import report as summary
 
 from . import report
 
@@ -21,11 +22,26 @@ PAUSE = 0.1  # seconds between drawings of the bar
 def figures(record: Mapping[str, Any]) -> str:
     """`train loss 0.0312  validation loss 0.0712 accuracy 0.9805`"""
     parts = []
-    for side in ("train", "validation"):
+    for side in ("train", "validation", "test"):
         known = record.get(side)
         if known:
             parts.append(f"{side} {_listed(known)}")
     return "  ".join(parts)
+
+
+def outcomes(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each fold, or member of an ensemble, and one with means and standard deviations."""
+    summed = summary(results)
+    what = "fold" if "folds" in summed else "member"
+    width = len(str(len(summed[f"{what}s"])))
+    lines = [f"{what} {one[what]:>{width}}: epoch {one['epoch']}  {figures(one)}" for one in summed[f"{what}s"]]
+    spreads = []
+    for side, mean in summed["mean"].items():
+        std = summed["std"][side]
+        spreads.append(
+            f"{side} " + " ".join(f"{name} {figure(mean[name], 4)} ± {figure(std[name], 2)}" for name in mean)
+        )
+    return [*lines, "mean" + " " * (len(what) + width - 3) + ": " + "  ".join(spreads)]
 
 
 def _listed(known: Figures) -> str:

@@ -25,6 +25,9 @@ def train(
     validation: Annotated[
         Path | None, Parameter(help="Data to validate on; takes precedence over the spec's `validate`.")
     ] = None,
+    test: Annotated[
+        Path | None, Parameter(help="Data to score once, at the end; takes precedence over the spec's `test`.")
+    ] = None,
     epochs: Annotated[Whole | None, Parameter(help="Passes over the data; takes precedence over the spec's.")] = None,
     steps: Annotated[Whole | None, Parameter(help="Updates, instead of epochs.")] = None,
     batch: Annotated[Whole | None, Parameter(help="Rows per update; takes precedence over the spec's.")] = None,
@@ -93,6 +96,7 @@ def train(
             callbacks=[heard],
             run=None if resume is not None else runs,
             only=only,
+            test=test,
         )
     except KeyboardInterrupt:
         if heard.run is not None:
@@ -106,6 +110,7 @@ def train(
 
 def _finished(history: History, output: Output) -> None:
     from dlc.runtime.checkpoint import Run
+    from dlc.runtime.legs import report as summed
 
     run = history.run
     model = Run(run).model if run is not None else None
@@ -119,6 +124,10 @@ def _finished(history: History, output: Output) -> None:
             "train": final["train"],
             "validation": final["validation"],
         }
+        if history.test is not None:
+            record["test"] = history.test
+        if history.results:
+            record |= summed(history.results)
         report.say(json.dumps(record))
         return
     for line in closing(history):
@@ -129,9 +138,9 @@ def _finished(history: History, output: Output) -> None:
 
 def closing(history: History) -> list[str]:
     """What a run came to, for people."""
-    from .progress import figures
+    from .progress import figures, outcomes
 
-    lines = []
+    lines = outcomes(history.results) if history.results else []
     final = history.final
     if final is not None:
         epoch = f"best epoch {history.best}" if history.best is not None else f"epoch {final['epoch']}"

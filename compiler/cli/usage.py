@@ -172,7 +172,7 @@ def _value(option: str, tokens: Sequence[str]) -> str:
 def _settable(tokens: Sequence[str]) -> list[str]:
     """What `--set` takes for the spec on the command line; nothing where it cannot be read."""
     from ..diagnostics import CompileError
-    from ..elaborate.train import DEFAULTS
+    from ..elaborate.train import SETTABLE
     from ..syntax import tree as syntax
     from ..syntax.parser import parse, read_source
 
@@ -189,7 +189,7 @@ def _settable(tokens: Sequence[str]) -> list[str]:
                 if isinstance(one, syntax.Model | syntax.Train)
                 for parameter in one.configuration
             ]
-            found += DEFAULTS
+            found += SETTABLE
     return list(dict.fromkeys(found))
 
 

@@ -21,7 +21,21 @@ from ..ir.types import Dim
 from ..recursion import deep_recursion
 from ..source import Source, Span
 from ..syntax import tree as syntax
-from . import calls, columns, expressions, loading, statements, supplied, support, train, turns, types, update, weighing
+from . import (
+    averaging,
+    calls,
+    columns,
+    expressions,
+    loading,
+    statements,
+    supplied,
+    support,
+    train,
+    turns,
+    types,
+    update,
+    weighing,
+)
 from .context import PASS, Context, check_size
 from .library import Library, train_blocks
 from .likelihood import Pass
@@ -84,8 +98,10 @@ def _elaborate(
     c.module.rows = _rows(c.module)
     if blocks:
         c.module.settings["train"] = settings[0]
-        _train(c, blocks, frames, settings, of_train, main, weights)
+        first = _train(c, blocks, frames, settings, of_train, main, weights)
         _finish_step(c, main["training"])
+        if first.average is not None:
+            averaging.average(c, first.frame, *first.average)
     problems.raise_if_any()
     _finish(c, main)
     c.module.sources = library.sources
@@ -100,14 +116,16 @@ def _train(
     given: Mapping[str, Any],
     main: Mapping[str, Pass],
     weights: bool,
-) -> None:
-    """The updates of each train block."""
+) -> train.Plan:
+    """The updates of each train block. The first block, as it was read."""
     moving, sums, training = c.moving, False, main["training"]
     plan: train.Plan | None = None
+    plans: list[train.Plan] = []
     starts: list[dict[str, str]] = []
     for block, frame, held in zip(blocks, frames, settings, strict=True):
         c.moving = moving
         plan = train.read(c, block, frame, given, held, plan)
+        plans.append(plan)
         c.problems.raise_if_any()
         sums = sums or c.sums
         if weights:
@@ -123,6 +141,7 @@ def _train(
     if len(blocks) > 1:
         titles = [block.title for block in blocks]
         c.module.blocks = [Block(*block) for block in zip(titles, settings, starts, strict=True)]
+    return plans[0]
 
 
 def source_span(source: Source) -> Span:
@@ -414,6 +433,14 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
                 passes["predicting"].places.get(name),
                 "there is no target when the model predicts",
                 help="a `metric` may use the target",
+            )
+        if module.settings["train"].get("ensemble") and node.dtype != "float":
+            raise error(
+                "E0533",
+                f"the output `{name}` has no mean over the members of an ensemble",
+                passes["predicting"].places.get(name),
+                f"this is `{node.type}`",
+                help="an ensemble predicts means: of probabilities, numbers; take the class of the mean probability",
             )
         outputs[f"output/{name}"] = node
         module.outputs.append(name)

@@ -13,10 +13,10 @@ from ..ir.graph import Node
 from ..ir.module import Supplied
 from ..source import Span
 from ..syntax import foreign, tree as syntax
-from . import batches, by_row, expressions, loading, statements, turns, weighing
+from . import averaging, batches, by_row, expressions, judging, loading, statements, turns, weighing
 from .context import Context
 from .scope import Frame
-from .values import POISON, Tensor, Value, kind, plain
+from .values import POISON, Argument, Tensor, Value, kind, plain
 
 DEFAULTS: dict[str, Any] = {
     "batch": 32,
@@ -28,12 +28,12 @@ DEFAULTS: dict[str, Any] = {
     "seed": None,
     "columns": None,
 }
-LATER = {"ensemble": ("E0512", "train with several seeds: --seed 0, --seed 1, ...")}
-SETTABLE = (*DEFAULTS, "class_weights")  # from outside, too
+SETTABLE = (*DEFAULTS, "class_weights", *judging.SETTINGS)  # from outside, too
 BY_ROW = ("weights", "class_weights")
 CHOICES = ("keep", "order")  # which rows an epoch has, and in which order
 REPEATED = ("penalty", "clip", "load")
-GOES_ON = ("batch", "data", "validate", "seed", "columns")  # what a block has of the one before, unless it says so
+# What a block has of the one before, unless it says so.
+GOES_ON = ("batch", "data", "validate", "seed", "columns", *judging.OF_A_RUN)
 FAR = 2**31 - 1  # as files take it: `metadata.FAR` of the runtime
 
 
@@ -52,6 +52,7 @@ class Plan:
     weights: list[tuple[Node, Span]] = field(default_factory=list)  # of each row, and where it is said
     classes: syntax.Setting | None = None  # the line `class_weights:`
     choices: dict[str, Node] = field(default_factory=dict)  # `keep:` and `order:`, of each row
+    average: tuple[syntax.Setting, list[Argument]] | None = None
 
 
 def read(
@@ -67,7 +68,7 @@ def read(
     plan = Plan(frame, settings, 0 if before is None else before.block + 1)
     settings.update(DEFAULTS)
     if before is not None:
-        settings.update({name: before.settings[name] for name in GOES_ON})
+        settings.update({name: before.settings[name] for name in GOES_ON if name in before.settings})
     c.sums = turns.reported(block)
     if before is None:
         c.module.rows = batches.named(block) or c.module.rows
@@ -96,7 +97,9 @@ def read(
             for name in statements.assigned([statement]):
                 frame.names[name] = POISON
     for name, value in overrides.items():
-        if name in SETTABLE and (name not in BY_ROW or not plan.block):
+        if name in judging.SETTINGS:
+            settings[name] = judging.check(name, value, None)
+        elif name in SETTABLE and (name not in BY_ROW or not plan.block):
             if name == "batch":
                 settings[name] = batches.check(c, value, None)
             else:
@@ -104,6 +107,11 @@ def read(
             if name == "stop" and value is not None:
                 settings[name] = _watched(c, value, {}, None)
     given = {statement.name for statement in block.body if isinstance(statement, syntax.Setting)} | set(overrides)
+    spans = {one.name: one.span for one in block.body if isinstance(one, syntax.Setting) and one.name not in overrides}
+    try:
+        judging.refuse_both(plan, spans)
+    except CompileError as problem:
+        c.problems.add(problem)
     if settings["steps"] is not None and (
         "epochs" not in given or ("steps" in overrides and "epochs" not in overrides)
     ):
@@ -114,6 +122,8 @@ def read(
         with c.at(frame, plan.classes.span if plan.classes else None):
             weight = weighing.class_weights(c, plan.classes, settings["class_weights"])
         plan.weights.append((weight, plan.classes.span if plan.classes else block.span))
+    if settings.get("restore") == "best" and settings["stop"] is None:
+        settings["stop"] = _watched(c, {"patience": FAR}, {}, spans.get("restore"))
     return plan
 
 
@@ -121,9 +131,10 @@ def _until_it_is_learned(c: Context, plan: Plan, given: set[str]) -> None:
     """What a block with data that does not say how long it trains has where it says nothing else: a fifth of the rows
     to validate, and as many epochs as make that better."""
     settings = plan.settings
-    if "validate" not in given and settings["validate"] is None:
+    folds = settings.get("folds") is not None
+    if "validate" not in given and settings["validate"] is None and not folds:
         settings["validate"] = 0.2
-    if "stop" not in given and settings["validate"] is not None:
+    if "stop" not in given and (folds or settings["validate"] is not None):
         settings["stop"] = _watched(c, {"patience": 5}, {}, None)
     if settings["stop"] is not None:
         settings["epochs"] = 100
@@ -144,9 +155,6 @@ def _setting(
     c: Context, plan: Plan, statement: syntax.Setting, settings: dict[str, Any], overrides: Mapping[str, Any]
 ) -> None:
     name = statement.name
-    if name in LATER:
-        code, instead = LATER[name]
-        raise error(code, f"`{name}:` is not in this version", statement.span, "here", help=instead)
     if name in REPEATED:
         if statement.on is not None and name == "clip":
             raise error("E0505", "`clip:` sees the whole gradient: it takes no `on`", statement.on.span, "here")
@@ -164,8 +172,8 @@ def _setting(
         else:
             (plan.penalties if name == "penalty" else plan.clips).append(statement)
         return
-    if name not in DEFAULTS and name not in BY_ROW and name not in CHOICES:
-        known = [*DEFAULTS, *BY_ROW, *CHOICES, *REPEATED]
+    if name not in SETTABLE and name not in (*BY_ROW, *CHOICES, "average"):
+        known = [*DEFAULTS, *BY_ROW, *CHOICES, *judging.SETTINGS, "average", *REPEATED]
         raise error(
             "E0506",
             f"there is no setting `{name}`",
@@ -189,7 +197,20 @@ def _setting(
         )
     if name in overrides:
         return
-    if name == "columns":
+    if name in judging.SETTINGS:
+        settings[name] = judging.read(c, plan, statement)
+    elif name == "average":
+        if plan.block:
+            raise error(
+                "E0527",
+                "`average:` belongs in the first train block",
+                statement.span,
+                "this block goes on from where the last ended",
+                help="the parameters are means in all blocks or in none",
+            )
+        plan.average = statement, averaging.rule(c, plan.frame, statement)
+        settings[name] = _text(statement)
+    elif name == "columns":
         value = statement.value
         entries = {e.name: e.span for e in value.entries} if isinstance(value, syntax.Mapping) else {}
         settings[name] = _columns(c, expressions.evaluate(c, plan.frame, value), value.span, entries)

@@ -32,13 +32,16 @@ from ..source import Span
 from .graph import Array, Graph, Node
 from .types import TensorType
 
+MEMBERS = "members/"  # before the path of a parameter or state of a layer: that of every member of an ensemble
+
 
 @dataclass
 class Variable:
     """Something a step reads that is not data.
 
-    kind: "parameter" (learned), "state" (of a layer), "optimizer" (its state), "counter" (`step`, `key`, `steps`,
-    `observations`), or "total" (`evaluate/total/K`).
+    kind: "parameter" (learned), "state" (of a layer), "optimizer" (its state), "member" (a parameter or state of every
+    member of an ensemble, `members/PATH`), "counter" (`step`, `key`, `steps`, `observations`), or "total"
+    (`evaluate/total/K`).
     """
 
     path: str
@@ -103,6 +106,7 @@ class Module:
     placed: dict[str, Span] = field(default_factory=dict)  # where they say it
     supplied: list[Supplied] = field(default_factory=list)  # what the text does not say
     rows: tuple[str, ...] = ()  # the dimensions that count rows: one, but where the train block names several
+    members: int = 0  # of an ensemble, whose outputs are the means over them; 0 for a single model
     trains: bool = False
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # "model" and "train", as in the file
     sources: dict[str, str] = field(default_factory=dict)  # name -> text, the spec first

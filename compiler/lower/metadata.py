@@ -13,10 +13,12 @@ from dlc.runtime.observed import CLASSES
 from ..analysis import epoch
 from ..analysis.aggregation import COMBINED
 from ..ir.graph import Node
-from ..ir.module import Module
+from ..ir.module import MEMBERS, Module
 from ..ir.types import Shape
 
-FORMAT, TURNS = "1", "2"  # a reader of 1 would run each training_info in every iteration, on all rows
+# A reader of 1 would run each training_info in every iteration, on all rows, one of 2 would train one member of an
+# ensemble and predict with none.
+FORMAT, TURNS, ENSEMBLE = "1", "2", "3"
 LANGUAGE = "1"
 
 
@@ -27,7 +29,7 @@ def version() -> str:
 
 def metadata(module: Module, precision: str) -> dict[str, str]:
     props = {
-        "dlc.format": TURNS if module.turns or _of_rows(module) else FORMAT,
+        "dlc.format": ENSEMBLE if module.members else TURNS if module.turns or _of_rows(module) else FORMAT,
         "dlc.language": LANGUAGE,
         "dlc.compiler": version(),
         "dlc.model": module.name,
@@ -53,6 +55,9 @@ def metadata(module: Module, precision: str) -> dict[str, str]:
                 for block, count in zip(module.blocks, passes, strict=True)
             ]
         )
+    if module.members:
+        state = {path: path.removeprefix(MEMBERS) for path, v in module.variables.items() if v.kind == "member"}
+        props["dlc.ensemble"] = _json({"members": module.members, "state": state})
     return props
 
 
@@ -82,7 +87,7 @@ def signature(module: Module) -> dict[str, Any]:
         "states": [
             {"name": path, "shape": _shape(variable.type.shape), "dtype": variable.type.dtype}
             for path, variable in variables
-            if variable.kind in ("state", "optimizer")
+            if variable.kind in ("state", "optimizer", "member")
             or (variable.kind == "counter" and f"next/{path}" in module.graph.outputs)
         ],
         "batch": module.batch,

@@ -64,12 +64,16 @@ def owners(module: Module) -> dict[str, int | None]:
                 users[path].append(turn)
     kinds = {path: variable.kind for path, variable in module.variables.items()}
     return {
-        path: turns[0] if turns and kinds[path] == "optimizer" else None if any(turns) and kinds[path] in SHARED else 0
+        path: turns[0]
+        if len(turns) == 1 and kinds[path] == "optimizer"
+        else None
+        if any(turns) and kinds[path] in SHARED
+        else 0
         for path, turns in users.items()
     }
 
 
-SHARED = ("parameter", "state")
+SHARED = ("parameter", "state", "optimizer")
 
 
 def _next(module: Module, turn: int) -> dict[str, Node]:

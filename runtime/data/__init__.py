@@ -5,18 +5,21 @@ from __future__ import annotations
 from .check import Columns, check
 from .fields import Field, fields, figure_batch
 from .load import load
-from .source import ArraySource, Batch, Source, split, sweep
+from .shares import Fold, Shares, shares
+from .source import ArraySource, Batch, Source, sweep
 
 __all__ = [
     "ArraySource",
     "Batch",
     "Columns",
     "Field",
+    "Fold",
+    "Shares",
     "Source",
     "check",
     "fields",
     "figure_batch",
     "load",
-    "split",
+    "shares",
     "sweep",
 ]

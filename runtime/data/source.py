@@ -9,9 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 
 from .. import random
-from ..failures import Error
 from .check import Columns
-from .fields import Field
 
 BLOCK = 1 << 24  # bytes gathered at once: one pass over memory, then batches are views
 
@@ -116,15 +114,15 @@ class ArraySource:
         for start in range(cursor, end, self._block):
             stop = min(start + self._block, end)
             rows = slice(start, stop) if order is None else order[start:stop]
-            block = [(name, axis, _take(array, axis, rows)) for name, axis, array in self._rowed]
+            block = [(name, axis, take(array, axis, rows)) for name, axis, array in self._rowed]
             for first in range(0, stop - start, self.batch):
                 last = min(first + self.batch, stop - start)
                 part = slice(first, last)
-                arrays = {name: array[part] if axis == 0 else _take(array, axis, part) for name, axis, array in block}
+                arrays = {name: array[part] if axis == 0 else take(array, axis, part) for name, axis, array in block}
                 arrays.update(self._whole)
                 for others, held in self._beside:
                     chosen = self._cycled(others, epoch, (start + first) // self.batch)
-                    arrays.update((name, _take(array, axis, chosen)) for name, axis, array in held)
+                    arrays.update((name, take(array, axis, chosen)) for name, axis, array in held)
                 yield Batch(arrays, last - first)
 
     def _cycled(self, rows: Rows, epoch: int, number: int) -> slice | np.ndarray:
@@ -163,50 +161,10 @@ def sweep(columns: Columns, batch: int) -> Iterator[Batch]:
         for f in columns.fields:
             if f.rows is not None:
                 n = counts[f.along]
-                arrays[f.name] = _take(arrays[f.name], f.rows, slice(n * k // number, n * (k + 1) // number))
+                arrays[f.name] = take(arrays[f.name], f.rows, slice(n * k // number, n * (k + 1) // number))
         longest = columns.rows
         yield Batch(arrays, longest * (k + 1) // number - longest * k // number)
 
 
-def _take(array: np.ndarray, axis: int, rows: slice | np.ndarray) -> np.ndarray:
+def take(array: np.ndarray, axis: int, rows: slice | np.ndarray) -> np.ndarray:
     return np.asarray(array[(slice(None),) * axis + (rows,)])
-
-
-def split(columns: Columns, share: float, seed: int) -> tuple[Columns, Columns]:
-    """A seeded random share of the rows for validation: (training, validation), each in the order of the data. Where
-    several dimensions count rows it is a share of each.
-
-    Raises `Error` E0619 where one of the two would be empty.
-    """
-    train: dict[str, np.ndarray] = {}
-    held: dict[str, np.ndarray] = {}
-    for name, count in (columns.counts or {"": columns.rows}).items():
-        found = sides(count, share, seed, columns.where, name, columns.places.get(name, 0))
-        train[name], held[name] = found
-    return _rows(columns, train), _rows(columns, held)
-
-
-def sides(
-    rows: int, share: float, seed: int, where: str, along: str = "", place: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """The rows for training and those for validation, each in order, of the dimension `along`. Raises `Error` E0619."""
-    held = round(rows * share)
-    if not 0 < held < rows:
-        raise Error(
-            "E0619",
-            f"a validation share of {share} of {rows} rows{f' of `{along}`' if along else ''} leaves one side empty",
-            where=where,
-            notes=[f"{held} rows for validation, {rows - held} for training"],
-            help="give more data, another share, or none",
-        )
-    order = random.permutation(rows, seed=seed, purpose=random.SPLIT, own=(place, 0) if place else ())
-    return np.sort(order[held:]), np.sort(order[:held])
-
-
-def _rows(columns: Columns, rows: Mapping[str, np.ndarray]) -> Columns:
-    def part(f: Field) -> np.ndarray:
-        array = columns.arrays[f.name]
-        return array if f.rows is None else _take(array, f.rows, rows[f.along])
-
-    arrays = {f.name: part(f) for f in columns.fields}
-    return Columns(columns.fields, arrays, max(len(each) for each in rows.values()), columns.where)

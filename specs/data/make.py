@@ -93,6 +93,14 @@ def backwards() -> None:
     np.savez_compressed(FOLDER / "backwards.npz", source=source, y=y)
 
 
+def gap() -> None:
+    """300 points of sin(4 x) + noise of standard deviation 0.1, none of them between -0.3 and 0.4."""
+    rng = np.random.default_rng(6)
+    x = np.concatenate([rng.uniform(-1, -0.3, 150), rng.uniform(0.4, 1, 150)])
+    y = np.sin(4 * x) + 0.1 * rng.standard_normal(300)
+    np.savez_compressed(FOLDER / "gap.npz", x=x[:, None].astype(np.float32), y=y.astype(np.float32))
+
+
 def body() -> None:
     """The first layer of specs/pretrain.dl, trained on the digits: body.W [64, 48], body.b [48]. Needs dlc."""
     import dlc
@@ -156,5 +164,5 @@ def _csv(name: str, header: str, rows: object, formats: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    for write in (digits, xor, logistic, linear, poisson, force, curve, backwards, body, wine, diabetes, titanic):
+    for write in (digits, xor, logistic, linear, poisson, force, curve, backwards, gap, body, wine, diabetes, titanic):
         write()
