@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from onnx import GraphProto, NodeProto, ValueInfoProto, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
 from . import graphs
 from .failures import Error
 from .file import CompiledFile, Part
 from .session import onnxruntime
 from .state import Stepper, is_finite, promoted
+
+SHOWN = 8  # rows that are named
 
 
 def refused(file: CompiledFile, stepper: Stepper, batch: Mapping[str, np.ndarray], step: int) -> Error:
@@ -44,6 +47,7 @@ def refused(file: CompiledFile, stepper: Stepper, batch: Mapping[str, np.ndarray
             where = graphs.source(node) or None
             shape = f" {list(array.shape)}" if array.ndim else ""
             notes = [f"first in `{tensor}`{shape}, which {node.op_type} made {_word(array)}"]
+            notes += _rows(array, batch)
     return Error(
         "E0670",
         message,
@@ -86,15 +90,93 @@ def _origin(
         return None
     part, target = found
     nodes, values = _everything(file, part, stepper, batch, target)
+    return _first(nodes, values, target)
+
+
+def _first(
+    nodes: Sequence[NodeProto], values: Mapping[str, np.ndarray], target: str
+) -> tuple[NodeProto, str, np.ndarray]:
+    """The node that made the first number that is not finite on the way to a value: one whose operands are finite. In
+    a scan that of its body, in the first iteration that has one."""
     made = {name: node for node in nodes for name in node.output if name}
     at = target
     while True:
         node = made[at]
-        infinite = [name for name in graphs.reads(node) if name in made and not is_finite(values[name])]
+        infinite = [name for name in graphs.reads(node) if name in made and _counts(node, name, values)]
         if not infinite:
-            return node, at, values[at]
+            inner = None
+            if node.op_type == "Scan":
+                with suppress(Exception):  # of a body that cannot be run by itself: the scan is named
+                    inner = _within(node, values)
+            return inner or (node, at, values[at])
         # Where NaN goes in it is what comes out; infinities only make one where there was none.
         at = next((name for name in infinite if np.isnan(values[name]).any()), infinite[0])
+
+
+def _counts(node: NodeProto, name: str, values: Mapping[str, np.ndarray]) -> bool:
+    """Whether an operand has what is not finite; that of a `Where` in what it is chosen for."""
+    if is_finite(values[name]):
+        return False
+    if node.op_type != "Where" or name == node.input[0]:
+        return True
+    chosen = values.get(node.input[0])
+    if chosen is None:
+        return True
+    sides = [(chosen, node.input[1]), (~chosen, node.input[2])]
+    return any(bool((~np.isfinite(values[name]) & side).any()) for side, one in sides if one == name)
+
+
+def _rows(array: np.ndarray, batch: Mapping[str, np.ndarray]) -> list[str]:
+    """Which rows of the batch have what is not finite, where the value has a row for each."""
+    counts = Counter(len(one) for one in batch.values() if one.ndim)
+    rows = counts.most_common(1)[0][0] if counts else 0
+    if rows < 2 or not array.ndim or len(array) != rows:
+        return []
+    bad = np.flatnonzero(~np.isfinite(array).reshape(rows, -1).all(axis=1)).tolist()
+    if len(bad) == rows:
+        return [f"in all {rows} rows of the batch"]
+    shown = ", ".join(map(str, bad[:SHOWN])) + (f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else "")
+    return [f"in row{'s' if len(bad) > 1 else ''} {shown} of the batch, counted from 0"]
+
+
+def _within(scan: NodeProto, values: Mapping[str, np.ndarray]) -> tuple[NodeProto, str, np.ndarray] | None:
+    """The same inside a scan: its iterations one by one, until one makes what is not finite."""
+    given = {one.name: one for one in scan.attribute}
+    body, count = given["body"].g, given["num_scan_inputs"].i
+    held = len(scan.input) - count
+    state = [np.asarray(values[name]) for name in scan.input[:held]]
+    slices = [np.asarray(values[name]) for name in scan.input[held:]]
+    axes = list(given["scan_input_axes"].ints) if "scan_input_axes" in given else [0] * count
+    turned = list(given["scan_input_directions"].ints) if "scan_input_directions" in given else [0] * count
+    outer = {name: values[name] for name in graphs.free_names(body) if name in values}
+    names = list(dict.fromkeys(name for node in body.node for name in node.output if name))
+    model = ModelProto(ir_version=10)
+    model.opset_import.add(domain="", version=21)
+    model.graph.CopyFrom(body)
+    finals = [value.name for value in body.output]
+    known = {value.name for value in model.graph.output}
+    model.graph.output.extend(ValueInfoProto(name=name) for name in names if name not in known)
+    inputs = [value.name for value in body.input]
+    model.graph.input.extend(
+        helper.make_tensor_value_info(name, graphs.element_of(array.dtype), list(array.shape))
+        for name, array in outer.items()
+    )
+    session = _plain(model)
+    wanted = list(dict.fromkeys([*names, *finals]))
+    length = slices[0].shape[axes[0]] if slices else 0
+    for turn in range(length):
+        parts = [
+            np.take(array, length - 1 - turn if back else turn, axis=axis)
+            for array, axis, back in zip(slices, axes, turned, strict=True)
+        ]
+        feeds = {**outer, **dict(zip(inputs, [*state, *parts], strict=True))}
+        found = dict(zip(wanted, _run(session, wanted, feeds), strict=True))
+        bad = next((name for name in finals if not is_finite(found[name])), None)
+        if bad is not None:
+            node, tensor, array = _first(list(body.node), {**outer, **feeds, **found}, bad)
+            return node, tensor, array
+        state = [found[name] for name in finals[:held]]
+    return None
 
 
 def _everything(
@@ -104,18 +186,34 @@ def _everything(
     model = graphs.concatenate(file.model, part.algorithm, [target], promoted(file, part.index))
     names = [name for node in model.graph.node for name in node.output if name]
     model.graph.output.extend(ValueInfoProto(name=name) for name in names if name != target)
-    module = onnxruntime()
-    options = module.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = module.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = module.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = _plain(model)
     held = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
     feeds: dict[str, Any] = {}
     for value in model.graph.input:
         slot = stepper.state.name(part.index, value.name)
         array = stepper.state.read(slot) if slot is not None else {**held, **batch}[value.name]
-        feeds[value.name] = module.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array).reshape(array.shape))
-    made = session.run_with_ort_values(names, feeds)
-    return list(model.graph.node), {
-        name: np.asarray(one.numpy()) if one.is_tensor() else np.zeros(0) for name, one in zip(names, made, strict=True)
+        feeds[value.name] = array
+    given = {**held, **feeds}
+    return list(model.graph.node), {**given, **dict(zip(names, _run(session, names, feeds), strict=True))}
+
+
+def _plain(model: ModelProto) -> Any:
+    """A session on the CPU that computes every node as it stands."""
+    module = onnxruntime()
+    options = module.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = module.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return module.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _run(session: Any, names: Sequence[str], feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Values by name; of one that is no tensor nothing."""
+    ort = onnxruntime().OrtValue
+    own = {one.name for one in session.get_inputs()}
+    given = {
+        name: ort.ortvalue_from_numpy(np.ascontiguousarray(array).reshape(array.shape))
+        for name, array in feeds.items()
+        if name in own
     }
+    made = session.run_with_ort_values(list(names), given)
+    return [np.asarray(one.numpy()) if one.is_tensor() else np.zeros(0) for one in made]

@@ -136,7 +136,7 @@ class Loop:
                     self._save()
                 raise
             except Blown as problem:
-                raise self._rescued(problem.error) from None
+                raise self._rescued(self._retraced(problem.error)) from None
         if self._restores() and progress.best is not None and trainer._best is not None:
             trainer._values.restore(trainer._best)
         progress.finished, trainer._best = True, None
@@ -283,6 +283,34 @@ class Loop:
         """Where training stands, in the memory of what was noted before unless that is the best epoch's."""
         trainer, before = self.trainer, self._good.state
         return trainer._checkpoint(trainer._values.snapshot(before if before is not trainer._best else None))
+
+    def _retraced(self, problem: Error) -> Error:
+        """Where state came to NaN in an update whose loss was finite, a later step shows it: the updates since the last
+        state that was seen to be finite are done once more, with a look at all state after each, to the first that is
+        to blame."""
+        trainer, stepper = self.trainer, self.trainer.stepper
+        if stepper.spoilt() is None or not self._good.state:
+            return problem
+        last = trainer.progress.step
+        trainer._values.restore(self._good.state)
+        progress = self._good.progress.copy()
+        step, epoch, cursor = progress.step, progress.epoch, progress.cursor
+        while step < last:
+            for batch in self.request.source.batches(epoch, cursor):
+                step += 1
+                stepper.step(batch.arrays, step - progress.begun)
+                if stepper.spoilt() is not None:
+                    found = refused(trainer.file, stepper, batch.arrays, step)
+                    trainer._values.restore(self._good.state)
+                    trainer.progress, trainer._best = progress, self._good.best
+                    later = f"the loss showed it at step {last + 1}"
+                    return Error(
+                        found.code, found.message, where=found.where, notes=[*found.notes, later], help=found.help
+                    )
+                if step >= last:
+                    break
+            epoch, cursor = epoch + 1, 0
+        return problem
 
     def _rescued(self, problem: Error) -> Error:
         """After a step that was taken back: restores the best epoch, else the last state that was seen to be finite,

@@ -171,7 +171,7 @@ class _Products:
         if c is None or x in self.numbers or kind not in self.kinds:
             return None
         factor = c if node.op_type == "Mul" else 1 / c if c else None
-        if factor is None or not abs(factor) <= LARGEST:
+        if not factor or not abs(factor) <= LARGEST:  # with 0 a kernel reads nothing, and NaN is lost
             return None
         held = kind != TensorProto.DOUBLE or float(np.float32(factor)) == factor
         return (x, factor) if held else None

@@ -263,3 +263,26 @@ def test_what_may_be_infinite_is_chosen(body):
     names, g = derived(body)
     assert "Where" in names
     assert (g[:, ::2] == 0).all() and np.isfinite(g).all()
+
+
+@pytest.mark.parametrize(
+    "value", ["x @ W + 0.0 * c", "0.0 * c - x @ W", "0.0 * (c @ W)", "x @ W + 0.0 * (c @ W)", "c / 0.0 * 0.0 + x @ W"]
+)
+def test_a_factor_of_0_keeps_nan(value: str) -> None:
+    """0 times NaN or an infinity is NaN; a product with `alpha` or `beta` 0 reads nothing."""
+    program = dlc.compile(f"""model m {{
+    input x: float[batch, 4]
+    input d: float[batch, 4]
+    param W: float[4, 4] init orthogonal
+    c = 1 / d
+    output o = {value}
+}}
+""")
+    d = np.ones((3, 4), np.float32)
+    d[1, 2] = 0
+    model = program.model_proto()
+    fed = {"x": np.ones((3, 4), np.float32), "d": d}
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    [made] = session.run(None, {one.name: fed[one.name] for one in session.get_inputs()})
+    again = dlc.Trainer(program, device="cpu").predict(fed)["o"]  # as the runtime rewrites it
+    assert np.isnan(made[1]).any() and np.isnan(again[1]).any()

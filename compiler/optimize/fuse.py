@@ -258,7 +258,8 @@ class _Fusing:
         if inner.op.name != "gemm":
             return None
         scaled = {name: found.factor * inner.attrs[name] for name in ("alpha", "beta")}
-        return ops.gemm(*inner.inputs, **{**inner.attrs, **scaled}) if all(map(self._holds, scaled.values())) else None
+        held = all(self._holds(value) or not inner.attrs[name] for name, value in scaled.items())
+        return ops.gemm(*inner.inputs, **{**inner.attrs, **scaled}) if held else None
 
     def factor_of_power(self, node: Node) -> Node | None:
         """c exp(-x) = exp(log(c) - x), and c (y exp(-x)), for a number c > 0: no pass for the sign"""
@@ -333,6 +334,8 @@ class _Fusing:
         if matmul.shape != ((1, *node.shape) if row else node.shape):
             return None
         a, b = matmul.inputs
+        if term.factor == 0.0:
+            return None
         if not term.plain or not self._holds(term.factor):
             pair = self._scale(a, b, matmul, self._scalar(term, abs(term.factor)))
             if pair is None:
@@ -393,7 +396,8 @@ class _Fusing:
         return reduce(ops.div, scaled.over, result)
 
     def _holds(self, factor: float) -> bool:
-        return self.precision != "float64" or float(np.float32(factor)) == factor
+        """Whether a product may take a factor as its own: not 0, with which a kernel reads nothing, and NaN is lost."""
+        return factor != 0.0 and (self.precision != "float64" or float(np.float32(factor)) == factor)
 
     def _scale(self, a: Node, b: Node, whole: Node, scalar: Node) -> tuple[Node, Node] | None:
         """The operands, the smaller one scaled; None where scaling the product is less work."""
