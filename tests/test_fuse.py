@@ -46,7 +46,7 @@ class Case:
 
     def run(self, precision: str) -> dict[str, np.ndarray]:
         """What ONNX Runtime computes; the variables become inputs, so that nothing is folded."""
-        module = Module("case", self.graph, inputs=[self.x, self.dz], batch="batch")
+        module = Module("case", self.graph, inputs=[self.x, self.dz], rows=("batch",))
         for leaf in (self.W, self.b, self.rate):
             module.variables[leaf.attrs["path"]] = Variable(leaf.attrs["path"], "parameter", leaf)
         module.outputs = [root.removeprefix("output/") for root in self.graph.outputs]

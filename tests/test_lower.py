@@ -44,7 +44,7 @@ def softmax_regression(rate: float = 0.5, momentum: float = 0.9) -> Module:
     """Softmax regression with momentum; the gradient is written by hand."""
     graph = Graph()
     source = Source("softmax.dl", TEXT)
-    module = Module("softmax", graph, batch="batch", trains=True, supports={"y": {index(CLASSES): index(CLASSES)}})
+    module = Module("softmax", graph, rows=("batch",), trains=True, supports={"y": {index(CLASSES): index(CLASSES)}})
     module.sources = {"softmax.dl": TEXT, "std/dense.dl": "layer dense() {}\n"}
     module.settings = {"model": {"hidden": 3}, "train": {"batch": 16}}
 
@@ -340,7 +340,7 @@ def test_same_bytes_in_every_process():
 
 def tiny() -> tuple[Module, Graph]:
     graph = Graph()
-    module = Module("tiny", graph, batch="batch")
+    module = Module("tiny", graph, rows=("batch",))
     module.inputs = [make_input(graph, "x", floats(BATCH, 3))]
     return module, graph
 
