@@ -472,17 +472,20 @@ def test_every_spec_computes_what_the_interpreter_does(path):
         pass
     draw = np.random.default_rng(0)
     fed = {}
+    rows = module.settings["train"]["batch"]
+    rows = rows if isinstance(rows, dict) else {}  # of dimensions that no data have: a step draws so many
     for leaf in [*module.inputs, *module.targets]:
-        name, shape = leaf.attrs["name"], tuple(7 if isinstance(size, Dim) else size for size in leaf.shape)
+        name = leaf.attrs["name"]
+        shape = tuple(rows.get(str(size), 7) if isinstance(size, Dim) else size for size in leaf.shape)
         high = (module.whole_range(name) or (0, 2))[1]
         fed[name] = draw.normal(size=shape) if leaf.dtype == "float" else draw.integers(0, high, shape)
     first = lower(module, "float64", seed=3)
-    fed |= {"steps": np.array(9), **initial_state(first, 3), "step": np.array(4)}
+    fed |= {"steps": np.array(9), **initial_state(first, 3), "step": np.array(4), "rows/epoch": np.array(3)}
     for info in first.training_info:
         for tensor in info.algorithm.initializer:
             if "/" in tensor.name and not tensor.name.startswith("constant/"):
                 fed[tensor.name] = draw.uniform(0.5, 1, tuple(tensor.dims))  # optimizer state, totals of evaluation
-    wanted = module.roots("loss", "metric/", "next/", "turn/1/next/", "output/", "evaluate/")
+    wanted = module.roots("loss", "metric/", "next/", "turn/1/next/", "output/", "evaluate/", "rows/")
     expected = dict(zip(wanted, interpret.evaluate(list(wanted.values()), fed), strict=True))
     fuse(module.graph, "float64")
     model = lower(module, "float64", seed=3)
