@@ -44,6 +44,13 @@ def check(path_or_text: Any, **options: Any) -> list[Diagnostic]:
     return check_source(source, folder, **options)[1]
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext dlc` in Jupyter: cells that begin with `%%dlc` are specs."""
+    from .notebook import load
+
+    load(shell)
+
+
 def __dir__() -> list[str]:
     """What the package offers: the compiler's modules are no part of that."""
     return sorted(__all__)

@@ -46,7 +46,9 @@ ROOMS = (
     "pipeline",
     "program",
     "sklearn",
+    "editor",
     "cli",
+    "notebook",
 )
 
 

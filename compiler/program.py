@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .ir.graph import Node
     from .ir.module import Module
+    from .source import Source
 
 SHOWN = 40  # parameters in the table of a notebook
 DRAWN = 10_000  # nodes of a model whose page is shown there
@@ -124,14 +125,36 @@ def compile(
     `set` and keyword arguments give hyperparameters and train settings by name (`model.x`, `train.x` when both
     have one). `seed` comes before the spec's own, which comes before 0. Raises dlc.Error with every problem found.
     """
-    from .elaborate import elaborate
-    from .pipeline import check, source_of
+    from .pipeline import source_of
 
+    _check_precision(precision)
+    source, folder = source_of(path_or_text)
+    overrides = {**(set or {}), **hyperparameters}
+    return compile_source(source, folder, model, precision, overrides, seed=seed, max_nodes=max_nodes)
+
+
+def _check_precision(precision: str) -> None:
     if precision not in PRECISIONS:
         known = ", ".join(PRECISIONS)
         raise error("E0807", f"there is no precision `{precision}`", None, notes=[f"precisions are {known}"])
-    source, folder = source_of(path_or_text)
-    overrides = {**(set or {}), **hyperparameters}
+
+
+def compile_source(
+    source: Source,
+    folder: Path | None,
+    model: str | None = None,
+    precision: str = "float32",
+    set: Mapping[str, Any] | None = None,
+    *,
+    seed: int | None = None,
+    max_nodes: int = MAX_NODES,
+) -> Program:
+    """The same of a text in hand, whose imports and data are looked for in `folder`."""
+    from .elaborate import elaborate
+    from .pipeline import check
+
+    _check_precision(precision)
+    overrides = dict(set or {})
     module, warnings = check(source, folder, model=model, set=overrides, max_nodes=max_nodes, precision=precision)
     if seed is not None and module.trains:  # the file says what its start values were made from
         module.settings["train"]["seed"] = seed

@@ -29,6 +29,10 @@ class Source:
         line = bisect.bisect_right(self._starts, offset)
         return line, offset - self._starts[line - 1] + 1
 
+    def offset(self, line: int, column: int) -> int:
+        """The character at a line and column, both counted from 1; the end of the text for what lies behind it."""
+        return min(self._starts[line - 1] + column - 1, len(self.text)) if line <= len(self._starts) else len(self.text)
+
     def line(self, number: int) -> str:
         """The text of a line (counted from 1) without its end."""
         start = self._starts[number - 1]

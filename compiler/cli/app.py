@@ -34,6 +34,7 @@ COMMANDS = {
     "graph": "Draw the graph of a spec.",
     "grad": "Derive a loss by a parameter, step by step.",
     "fmt": "Format specs in the standard form.",
+    "lsp": "Serve an editor: problems, shapes, names, formatting.",
     "explain": "Print the page of an error code.",
     "completion": "Print the script that completes commands for bash, zsh or fish.",
     "doctor": "Check the installation: versions, devices, problems.",

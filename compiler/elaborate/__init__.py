@@ -36,7 +36,7 @@ from . import (
     update,
     weighing,
 )
-from .context import PASS, Context, check_size
+from .context import PASS, Context, Seen, check_size
 from .library import Library, train_blocks
 from .likelihood import Pass
 from .scope import Frame
@@ -52,14 +52,17 @@ def elaborate(
     max_nodes: int = MAX_NODES,
     problems: Problems | None = None,
     weights: bool = True,
+    seen: Seen | None = None,
+    once: bool = False,
 ) -> Module:
     """The module of a spec. `folder` is where its imports are looked for; `overrides` are hyperparameters and
-    settings by name, `model.x` or `train.x` when both have it; `weights`: the files of `load:` are read. Raises
-    CompileError with all that was found."""
+    settings by name, `model.x` or `train.x` when both have it; `weights`: the files of `load:` are read; `seen` takes
+    what each piece of the text is; `once`: the model's text runs for one pass alone and nothing is updated, as an
+    editor asks for it at each key. Raises CompileError with all that was found."""
     problems = problems if problems is not None else Problems()
     with deep_recursion():
         try:
-            module = _elaborate(source, folder, model, dict(overrides or {}), max_nodes, problems, weights)
+            module = _elaborate(source, folder, model, dict(overrides or {}), max_nodes, problems, weights, seen, once)
         except CompileError as problem:
             problems.add(problem)
             problems.raise_if_any()
@@ -80,12 +83,15 @@ def _elaborate(
     max_nodes: int,
     problems: Problems,
     weights: bool,
+    seen: Seen | None,
+    once: bool,
 ) -> Module:
     library = Library(problems, folder)
     unit = library.load(source, folder=folder)
     declaration = _choose(source, unit, model)
     blocks = train_blocks(unit, declaration)
     c = Context(declaration.name, library, problems, max_nodes)
+    c.seen = seen
     c.module.settings = {"model": {}, "train": {}}
     of_model, of_train = _assign_overrides(declaration, blocks, overrides)
     # The train blocks' arguments first: a mistake there is worth reporting even if the model is broken.
@@ -94,13 +100,13 @@ def _elaborate(
     for block, frame, held in zip(blocks, frames, settings, strict=True):
         _arguments(c, frame, block.configuration, of_train, held)
 
-    main = _passes(c, unit, declaration, of_model, bool(blocks))
+    main = _passes(c, unit, declaration, of_model, bool(blocks), once)
     c.module.rows = _rows(c.module)
     if blocks:
         c.module.settings["train"] = settings[0]
-        first = _train(c, blocks, frames, settings, of_train, main, weights)
+        first = _train(c, blocks, frames, settings, of_train, main, weights, once)
         _finish_step(c, main["training"])
-        if first.average is not None:
+        if first.average is not None and not once:
             averaging.average(c, first.frame, *first.average)
     problems.raise_if_any()
     _finish(c, main)
@@ -116,8 +122,9 @@ def _train(
     given: Mapping[str, Any],
     main: Mapping[str, Pass],
     weights: bool,
+    once: bool,
 ) -> train.Plan:
-    """The updates of each train block. The first block, as it was read."""
+    """The updates of each train block; `once`: its settings alone. The first block, as it was read."""
     moving, sums, training = c.moving, False, main["training"]
     plan: train.Plan | None = None
     plans: list[train.Plan] = []
@@ -130,6 +137,8 @@ def _train(
         sums = sums or c.sums
         if weights:
             loading.load(c, plan)
+        if once:
+            continue
         weighing.apply(c, plan, main.values())
         lead = c.module.turn(len(c.module.turns))
         c.graph.outputs.update({f"{lead}rows/{name}": node for name, node in plan.choices.items()})
@@ -138,7 +147,7 @@ def _train(
             update.update(c, plan, lambda name, span: _objective(training, name, span), len(blocks) > 1)
         starts.append(turns.begun(c, known) if plan.block else {})
     c.sums = sums
-    if len(blocks) > 1:
+    if len(blocks) > 1 and not once:
         titles = [block.title for block in blocks]
         c.module.blocks = [Block(*block) for block in zip(titles, settings, starts, strict=True)]
     return plans[0]
@@ -313,9 +322,9 @@ def _like(default: Any) -> str:
 
 
 def _passes(
-    c: Context, unit: Any, declaration: syntax.Model, given: Mapping[str, Any], trains: bool
+    c: Context, unit: Any, declaration: syntax.Model, given: Mapping[str, Any], trains: bool, once: bool
 ) -> dict[str, Pass]:
-    """Runs the model's text for each pass that can differ."""
+    """Runs the model's text for each pass that can differ; `once`: for the first alone, whose results stand for all."""
     results: dict[str, Pass] = {}
     made: list[dict[str, Span | None]] = []
     settings = c.module.settings["model"]
@@ -356,6 +365,8 @@ def _passes(
         c.checking_outputs = True
         run("training", True, False)
         c.checking_outputs = False
+        if once:
+            return dict.fromkeys(("training", "evaluation", "predicting"), results["training"])
         asked, draws = dict(c.read), c.draws
         if not ("training" in asked or "draw" in asked or "move" in asked):
             results["evaluation"] = results["training"]

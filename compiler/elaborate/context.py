@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import ops
 from ..diagnostics import CompileError, Diagnostic, Label, Problems, error
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .clipping import Clipping
     from .likelihood import Pass
     from .scan import OpenScan
+
+# By source and range of text: the owner of what was made there, and the value, once for each time that the text ran.
+Seen: TypeAlias = "dict[tuple[str, int, int], list[tuple[str, Value]]]"
 
 MAX_DEPTH = 200  # applications within applications
 MAX_ELEMENTS = 2**31  # of one value, and of all parameters and states together
@@ -102,6 +105,13 @@ class Context:
         self.clipping: Clipping | None = None  # of the update that is being elaborated
         self.functions: dict[str, Objective] = {}  # values of the model that an optimizer may be given, by name
         self.checking_outputs = False  # outputs are evaluated in the training pass too
+        self.seen: Seen | None = None  # what the text's values were found to be, where an editor asks for it
+
+    def note(self, frame: Frame, span: Span, value: Value) -> None:
+        """Remembers what a piece of the user's text is, for an editor."""
+        assert self.seen is not None
+        if not frame.unit.standard and value is not POISON:
+            self.seen.setdefault((span.source.name, span.start, span.end), []).append((frame.path, value))
 
     # --- variables
 

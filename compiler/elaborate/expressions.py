@@ -71,6 +71,8 @@ def _pipes(c: Context, frame: Frame, expr: syntax.Pipe) -> Value:
     value = evaluate(c, frame, left)
     for step in steps:
         value = pipe(c, frame, Argument(None, value, step.left.span), step.right, step.span)
+        if c.seen is not None:
+            c.note(frame, step.span, value)
     return value
 
 
@@ -140,6 +142,8 @@ def _unary(c: Context, frame: Frame, expr: syntax.Unary) -> Value:
 
 def _name(c: Context, frame: Frame, expr: syntax.Name) -> Value:
     value = lookup(c, frame, expr.name, expr.span)
+    if c.seen is not None:
+        c.note(frame, expr.span, value)
     if value is None:
         if later := builtins.LATER.get(expr.name):
             raise error("E0244", f"`{expr.name}` is not in this version", expr.span, later[0], help=later[1])
@@ -243,6 +247,8 @@ def _call(c: Context, frame: Frame, expr: syntax.Call) -> Value:
         if poisoned(value, *(argument.value for argument in arguments)):
             return POISON
         value = calls.call(c, frame, value, arguments, call.span, call.function.span)
+        if c.seen is not None:
+            c.note(frame, call.span, value)
     return value
 
 

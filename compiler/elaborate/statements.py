@@ -63,6 +63,8 @@ def execute(c: Context, frame: Frame, statement: syntax.Statement) -> None:
     try:
         with c.at(frame, statement.span):
             _EXECUTE[type(statement)](c, frame, statement)
+        if c.seen is not None:
+            _note(c, frame, statement)
     except TypeProblem as problem:
         raise located(problem, (), statement.span) from None
     except OverflowError:
@@ -72,6 +74,25 @@ def execute(c: Context, frame: Frame, statement: syntax.Statement) -> None:
         for instance in frame.unnamed:
             calls.settle_path(instance)
         frame.unnamed.clear()
+
+
+def _note(c: Context, frame: Frame, statement: syntax.Statement) -> None:
+    """What the names that a statement gave are, for an editor."""
+    named: list[tuple[str, Span]] = []
+    if isinstance(statement, syntax.Assign):
+        bare = [target.value if isinstance(target, syntax.Index) else target for target in statement.targets]
+        named = [(name.name, name.span) for name in bare if isinstance(name, syntax.Name)]
+    elif isinstance(statement, syntax.Input | syntax.Target | syntax.Param | syntax.State | syntax.Typed):
+        named = [(statement.name, statement.name_span)]
+    elif isinstance(statement, syntax.Update):
+        named = [(statement.target.name, statement.target.span)]
+    for name, span in named:
+        value = frame.names.get(name)
+        if isinstance(value, Indexed) and value.entries:
+            value = next(reversed(value.entries.values()))
+        if name in frame.states:
+            value = Tensor(frame.states[name].value, frame.states[name].labels)
+        c.note(frame, span, value)
 
 
 def poison(frame: Frame, body: Sequence[syntax.Statement]) -> None:
