@@ -28,8 +28,9 @@ def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.chdir(tmp_path)
-    made = InteractiveShell.instance()
-    made.history_manager.enabled = False
+    from traitlets.config import Config
+
+    made = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False, "hist_file": ":memory:"}))
     made.run_line_magic("load_ext", "dlc")
     yield made
     made.run_line_magic("reset", "-f")
