@@ -34,8 +34,8 @@ class Closing:
         self._session = Session(model, Options("cpu", 1, fused))
         self.inputs = self._session.inputs
 
-    def __call__(self, totals: Sequence[object]) -> dict[str, float]:
-        """The figures, from a total for each part."""
+    def __call__(self, totals: Sequence[object]) -> dict[str, np.ndarray]:
+        """The figures and tables, from a total for each part."""
         types = self._session.types
         feeds = {
             one.total: np.asarray(value, types[one.total])
@@ -44,7 +44,33 @@ class Closing:
         }
         held = {n: self.state.read(s) for n in self.inputs if (s := self.state.name(self.part, n))}
         closed = dict(zip(self._asked, self._session.run(self._asked, {**held, **feeds}), strict=True))
-        return {name: float(closed[output]) + 0.0 for name, output in self.values.items()}  # -0.0 is written 0.0
+        return {name: np.asarray(closed[output]) for name, output in self.values.items()}
+
+
+class OfAllRows:
+    """The arithmetic of figures that read all rows at once, behind what of each row is `kept`."""
+
+    def __init__(
+        self, file: CompiledFile, part: Part, state: State, kept: Sequence[str], values: Mapping[str, str], fused: bool
+    ) -> None:
+        self.state, self.part, self.kept, self.values = state, part.index, kept, values
+        self._asked = list(dict.fromkeys(values.values()))
+        model = graphs.concatenate(file.model, part.algorithm, self._asked, promoted(file, part.index))
+        graphs.cut(model, [value for value in part.algorithm.output if value.name in kept])
+        self._session = Session(model, Options("cpu", 1, fused))
+        self.inputs = self._session.inputs
+
+    def __call__(self, kept: Mapping[str, np.ndarray], data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The figures, from what is kept of all rows in order; `data` where a figure asks how many there are."""
+        feeds = {n: kept[n] if n in kept else data[n] for n in self.inputs if n in kept or n in data}
+        held = {n: self.state.read(s) for n in self.inputs if n not in feeds and (s := self.state.name(self.part, n))}
+        closed = dict(zip(self._asked, self._session.run(self._asked, {**held, **feeds}), strict=True))
+        return {name: np.asarray(closed[output]) for name, output in self.values.items()}
+
+
+def figures(values: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Those that are single numbers; -0.0 is written 0.0."""
+    return {name: float(value) + 0.0 for name, value in values.items() if not value.ndim}
 
 
 class EpochFigures:
@@ -107,10 +133,10 @@ class EpochFigures:
             totals = [total / n if how == "mean" and n else total for how, total, n in pairs]
             found = {name: totals[i] for i, name in self._names if sums[count + i]}
             if self._closing is not None and sums[2 * count - 1]:
-                found.update(self._closing(totals[len(totals) - len(self._closing.parts) :]))
+                found.update(figures(self._closing(totals[len(totals) - len(self._closing.parts) :])))
             return {name: found[name] for name in self.shown if name in found}
         totals = [total / rows if how == "mean" else total for how, total in zip(self._hows, sums, strict=True)]
         found = {name: totals[i] for i, name in self._names}
         if self._closing is not None:
-            found.update(self._closing(totals[len(totals) - len(self._closing.parts) :]))
+            found.update(figures(self._closing(totals[len(totals) - len(self._closing.parts) :])))
         return {name: found[name] for name in self.shown}

@@ -9,7 +9,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from . import graphs, random
-from .closing import COMBINE, Closing
+from .closing import COMBINE, Closing, OfAllRows, figures
 from .data import Batch, Columns, Field, check, fields, figure_batch, sweep
 from .failures import Error
 from .file import CompiledFile, Part
@@ -70,6 +70,7 @@ class Evaluator:
             )
         self.state, self.plan = state, file.evaluation
         outputs = [one.part for one in self.plan.parts] if self.plan else figure_names(file.parts[0])
+        outputs += self.plan.kept if self.plan else ()
         holder = next(
             (p for p in file.parts if {v.name for v in p.algorithm.output}.issuperset(outputs)), file.parts[0]
         )
@@ -78,24 +79,35 @@ class Evaluator:
         model = graphs.concatenate(file.model, holder.algorithm, outputs, promote)
         self.session = Session(model, how)
         self.outputs = outputs
-        self.names = list(self.plan.values) if self.plan else outputs
+        self.names = [*self.plan.values, *self.plan.of_kept] if self.plan else outputs
         self.key = state.name(self.part, "key") if file.ours and "key" in self.session.inputs else None
         data = [name for name in self.session.inputs if state.name(self.part, name) is None]
         self.fields: tuple[Field, ...] = fields(file, data)
         self.closing: Closing | None = None
+        self.of_all: OfAllRows | None = None
         if self.plan:
-            self.closing = Closing(file, holder, state, self.plan.parts, self.plan.values, how.fused)
+            values = {**self.plan.values, **self.plan.tables}
+            self.closing = Closing(file, holder, state, self.plan.parts, values, how.fused)
+            if self.plan.of_kept:
+                self.of_all = OfAllRows(file, holder, state, self.plan.kept, self.plan.of_kept, how.fused)
         self.reads = {*self.session.inputs, *(self.closing.inputs if self.closing else ())}  # state included
 
     def run(self, columns: Columns, batch: int) -> dict[str, float]:
-        """Each figure over all rows; parts are combined in float64, then closed by the file's own arithmetic."""
+        """Each figure over all rows."""
+        return figures(self.values(columns, batch))
+
+    def values(self, columns: Columns, batch: int) -> dict[str, np.ndarray]:
+        """Each figure and each table over all rows; parts are combined in float64, then closed by the file's own
+        arithmetic. What figures keep of all rows stays in memory until then."""
         batches = sweep(columns, fit_batch(columns, batch_for(columns, batch)))
         held = self.state.feeds(self.part, self.session.inputs)
         key = self.state.read(self.key) if self.key is not None else None
         results = [(self.session.run(self.outputs, feeds), rows) for feeds, rows in _fed(batches, held, key)]
         if self.plan is None or self.closing is None:
             return {
-                name: sum(float(np.reshape(values[i], ())) * rows for values, rows in results) / columns.rows
+                name: np.asarray(
+                    sum(float(np.reshape(values[i], ())) * rows for values, rows in results) / columns.rows
+                )
                 for i, name in enumerate(self.names)
             }
         totals = []
@@ -104,7 +116,16 @@ class Evaluator:
             for values, _ in results[1:]:
                 value = COMBINE[part.reduce](value, values[i])
             totals.append(value)
-        return self.closing(totals)
+        found = self.closing(totals)
+        if self.of_all is not None:
+            first = len(self.plan.parts)
+            kept = {
+                name: np.concatenate([values[first + i] for values, _ in results])
+                for i, name in enumerate(self.plan.kept)
+            }
+            found.update(self.of_all(kept, columns.arrays))
+        order = [*self.names, *self.plan.tables]
+        return {name: found[name] for name in sorted(found, key=order.index)}
 
 
 class Predictor:

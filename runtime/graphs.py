@@ -304,6 +304,23 @@ def whole(model: ModelProto, algorithm: GraphProto | None, large: int) -> ModelP
     return made
 
 
+def cut(model: ModelProto, values: Sequence[ValueInfoProto]) -> None:
+    """Makes values in the middle of a graph inputs of it, in place: what makes them goes."""
+    graph, names = model.graph, {value.name for value in values}
+    outputs = [value.name for value in graph.output]
+    kept = needed([node for node in graph.node if names.isdisjoint(node.output)], outputs)
+    wanted = {name for node in kept for name in reads(node)} | set(outputs)
+    nodes = [node.SerializeToString() for node in kept]
+    del graph.node[:]
+    for data in nodes:
+        graph.node.add().ParseFromString(data)
+    inputs = [value for value in (*graph.input, *values) if value.name in wanted]
+    copies = [value.SerializeToString() for value in inputs]
+    del graph.input[:]
+    for data in copies:
+        graph.input.add().ParseFromString(data)
+
+
 def _shell(model: ModelProto) -> ModelProto:
     """A model without graphs: versions and functions only."""
     shell = ModelProto(ir_version=model.ir_version, producer_name=model.producer_name)

@@ -100,21 +100,27 @@ def enter(trainer: Trainer, block: int) -> None:
         initialize(trainer)
 
 
-def score(trainer: Trainer, columns: Columns, batch: int) -> dict[str, float]:
-    """The figures of the state that the file predicts with: of an ensemble the means over its members."""
+def score(trainer: Trainer, columns: Columns, batch: int) -> dict[str, Any]:
+    """The figures and tables of the state that the file predicts with: of an ensemble the means over its members."""
     ensemble, values = trainer.file.ensemble, trainer._values
     if ensemble is None:
-        return trainer.evaluator.run(columns, batch)
+        return shown(trainer.evaluator.values(columns, batch))
     now = {of: values.read(of) for of in ensemble.state.values()}
     every = {of: values.read(name) for name, of in ensemble.state.items()}
     found = []
     try:
         for member in range(ensemble.members):
             values.restore({of: array[member] for of, array in every.items()})
-            found.append(trainer.evaluator.run(columns, batch))
+            found.append(trainer.evaluator.values(columns, batch))
     finally:
         values.restore(now)
-    return spread(found)["mean"]
+    means = {name: np.mean([one[name] for one in found], axis=0, dtype=np.float64) for name in found[0]}
+    return shown({name: np.asarray(mean) for name, mean in means.items()})
+
+
+def shown(values: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Numbers as such, tables as arrays."""
+    return {name: value if value.ndim else float(value) + 0.0 for name, value in values.items()}
 
 
 def spread(figures: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:

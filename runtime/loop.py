@@ -162,7 +162,8 @@ class Loop:
             self._save()
             return history
         if self.request.tested is not None:
-            progress.test = legs.score(trainer, self.request.tested, self.batch)
+            found = legs.score(trainer, self.request.tested, self.batch)
+            progress.test = {name: value for name, value in found.items() if isinstance(value, float)}
         history = self._history()
         self._save()
         if self.folder is not None:

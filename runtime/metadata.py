@@ -282,11 +282,14 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`dlc.evaluate`: `values` is the output of each figure's closing arithmetic."""
+    """`dlc.evaluate`: the output of each figure's closing arithmetic, each table's, each figure's of rows `kept`."""
 
     parts: tuple[Figure, ...]
     values: dict[str, str]
     train: Epoch | None = None
+    tables: dict[str, str] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+    of_kept: dict[str, str] = field(default_factory=dict)
 
 
 class Unfit(Exception):

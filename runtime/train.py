@@ -309,8 +309,9 @@ class Trainer:
         """The seed of start values, draws and the order of rows: each member of an ensemble has the next."""
         return self.seed + self.legs.member(self.progress.leg)
 
-    def evaluate(self, data: object, batch: int | None = None) -> dict[str, float]:
-        """The loss, its named terms and each metric over a data set. Raises `Error` E06xx, E0633 as `step` does."""
+    def evaluate(self, data: object, batch: int | None = None) -> dict[str, Any]:
+        """The loss, its named terms and each metric over a data set: numbers, and arrays of metrics that are tables.
+        Raises `Error` E06xx, E0633 as `step` does."""
         columns = data if isinstance(data, Columns) else self.columns(data, self.evaluator.fields)
         if self.progress.step == 0 and self.plan is None:
             foresee(self, self.evaluator.reads, None)

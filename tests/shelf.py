@@ -119,7 +119,8 @@ BODY = {
     "metric a = precision(s > 0, t) + recall(s > 0, t) + f1(s > 0, t) + matthews(s > 0, t)\n    "
     "metric b = auc(sigmoid(s), t) + average_precision(sigmoid(s), t) + top_k(z, y, k = 2)\n    "
     "metric c = macro_precision(z, y) + macro_recall(z, y) + macro_f1(z, y) + calibration_error(z, y)\n    "
-    "metric d = perplexity(z, y) + r2(s, 1.0 * t) + rmse(s, t) + mape(s, 1 + t) + weighted_mean(s, t)",
+    "metric d = perplexity(z, y) + r2(s, 1.0 * t) + rmse(s, t) + mape(s, 1 + t) + weighted_mean(s, t)\n    "
+    "metric e = exact_auc(s, t) + exact_average_precision(s, t); metric f = confusion(z, y)",
     "accuracy": "z = x |> dense(3); metric right = accuracy(z, y)",
     "weight_norm": "z = x |> weight_norm(dense(8)) |> rms_norm() |> prelu() |> dense(3)",
     "noise": "z = x |> gaussian_noise(0.1) |> dropconnect(dense(8)) |> alpha_dropout(0.1) |> dense(3)",

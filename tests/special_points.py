@@ -353,10 +353,11 @@ WHY = {
     "lecun_normal lecun_uniform "
     "he_uniform orthogonal sparse spectral_radius gamma_like von_mises_like",
     "a score over a data set": "top_k precision recall f1 macro_precision macro_recall macro_f1 matthews auc "
-    "average_precision calibration_error r2 rmse mape weighted_mean perplexity class_counts in_bins",
+    "average_precision exact_auc exact_average_precision by_score confusion "
+    "calibration_error r2 rmse mape weighted_mean perplexity class_counts in_bins",
     "a number, or one shape of it": "constant zeros ones zeros_like ones_like gate_bias",
     "what an optimizer asks for": "clipped",
-    "a derivative itself, or a marker": "grad hessian hvp jacobian jvp vjp stop_gradient",
+    "a derivative itself, or a marker": "grad hessian hvp jacobian jvp vjp stop_gradient all_rows",
     "made of the functions above, parameter by parameter": "moments batch_norm group_norm mlp rnn gru lstm "
     "eliminate gauss_jordan pivots "
     "spectral_norm",

@@ -41,7 +41,7 @@ def cost(nodes: Iterable[Node]) -> int:
     return sum(count(node.op.cost(node)) for node in nodes)
 
 
-MOVES = ("reshape", "transpose", "broadcast_to", "cast", "cut", "point", "stop_gradient")
+MOVES = ("reshape", "transpose", "broadcast_to", "cast", "cut", "point", "stop_gradient", "all_rows")
 
 
 def moved(node: Node) -> Node:

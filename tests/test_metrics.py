@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import dlc
 import numpy as np
 import pytest
+from dlc.cli import main
 
 metrics = pytest.importorskip("sklearn.metrics")
 ROWS = 1237  # batches of 100 end with one of 37
@@ -18,6 +20,10 @@ LINES = {
     "matthews": "matthews(s > 0, u)",
     "auc": "auc(sigmoid(s), u)",
     "average_precision": "average_precision(sigmoid(s), u)",
+    "exact_auc": "exact_auc(s, u)",
+    "exact_average_precision": "exact_average_precision(s, u)",
+    "exact_auc_of_ties": "exact_auc(round(3 * s), u)",
+    "exact_average_precision_of_ties": "exact_average_precision(round(3 * s), u)",
     "precision_of_nothing": "precision(s > 99, u)",
     "recall_of_nothing": "recall(s > 0, 0 * u)",
     "f1_of_nothing": "f1(s > 99, 0 * u)",
@@ -96,6 +102,10 @@ def of_sklearn(data: dict[str, Any]) -> dict[str, float]:
         "matthews": metrics.matthews_corrcoef(u, hit),
         "auc": metrics.roc_auc_score(u, in_bins(sigmoid(s))),
         "average_precision": metrics.average_precision_score(u, in_bins(sigmoid(s))),
+        "exact_auc": metrics.roc_auc_score(u, s),
+        "exact_average_precision": metrics.average_precision_score(u, s),
+        "exact_auc_of_ties": metrics.roc_auc_score(u, np.round(3 * s)),
+        "exact_average_precision_of_ties": metrics.average_precision_score(u, np.round(3 * s)),
         **dict.fromkeys([name for name in LINES if name.endswith("nothing")], 0.0),
         "top_k": metrics.top_k_accuracy_score(y, z, k=2, labels=range(5)),
         "macro_precision": metrics.precision_score(y, best, **macro),
@@ -135,6 +145,55 @@ def test_scores_are_near_those_that_are_not_rounded() -> None:
     assert found["average_precision"] == pytest.approx(metrics.average_precision_score(data["u"], s), abs=2e-3)
 
 
+TABLES = SPEC.replace(
+    "    output o",
+    "    metric confused = confusion(z, y)\n    metric pairs = 1.0 * confusion(z, y) / 2\n"
+    "    metric counts = scatter_add(1 + 0 * y, y, 5)\n    output o",
+)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_tables_over_all_rows(precision: str, tmp_path: Any, capsys: Any) -> None:
+    data = made(1)
+    trainer = dlc.Trainer(dlc.compile(TABLES, precision=precision), device="cpu")
+    expected = metrics.confusion_matrix(data["y"], data["x"][:, :5].argmax(1), labels=range(5))
+    found = trainer.evaluate(data)
+    np.testing.assert_array_equal(found["confused"], expected)
+    np.testing.assert_array_equal(found["pairs"], expected / 2)
+    np.testing.assert_array_equal(found["counts"], expected.sum(1))
+    history = trainer.fit(data, run=tmp_path)
+    assert "confused" not in history.epochs[-1]["validation"] and "exact_auc" in history.epochs[-1]["validation"]
+    assert "exact_auc" not in history.epochs[-1]["train"]
+    np.savez(tmp_path / "d.npz", **data)
+    command = ["evaluate", str(history.run), "--data", str(tmp_path / "d.npz"), "--device", "cpu"]
+    assert main([*command, "--json"]) in (0, None)
+    assert json.loads(capsys.readouterr().out)["confused"] == expected.tolist()
+    assert main(command) in (0, None)
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("confused")
+    assert lines[at + 1].split() == list("01234")
+    assert [list(map(int, line.split())) for line in lines[at + 2 : at + 7]] == [
+        [i, *row] for i, row in enumerate(expected.tolist())
+    ]
+
+
+def test_what_all_rows_may_be() -> None:
+    """In a loss and an output it is the value itself; a metric of it may use what the model learned."""
+    text = """model m { input x: float[batch]; target y: float[batch]; param w: float init 2.0
+    loss = mean((all_rows(w * x) - y)^2)
+    metric spread = w * (max(all_rows(x)) - min(all_rows(x))) + size(all_rows(x), 0)
+    metric middle = sort(all_rows(w * x))[3]
+    output o = all_rows(w * x) }
+    train { minimize loss using sgd(0.0); batch: 3; epochs: 1 }"""
+    x = np.array([3.0, 1.0, 4.0, 1.5, 9.0, 2.0, 6.0])
+    trainer = dlc.Trainer(dlc.compile(text), device="cpu")
+    found = trainer.evaluate({"x": x, "y": 0 * x}, batch=3)
+    assert found["spread"] == 2 * 8 + 7 and found["middle"] == 6.0
+    assert found["loss"] == pytest.approx(np.mean(4 * x * x))
+    np.testing.assert_array_equal(trainer.predict({"x": x})["o"], 2 * x.astype(np.float32))
+
+
 def test_an_epoch_reports_them() -> None:
     history = dlc.Trainer(dlc.compile(SPEC), device="cpu").fit(made(0))
     assert history.epochs[-1]["validation"].keys() >= LINES.keys()
@@ -149,6 +208,8 @@ def test_an_epoch_reports_them() -> None:
         ("matthews(s > 0, u)", "max"),
         ("auc(sigmoid(s), u)", "max"),
         ("average_precision(sigmoid(s), u)", "max"),
+        ("exact_auc(s, u)", "max"),
+        ("exact_average_precision(s, u)", "max"),
         ("top_k(z, y, k = 2)", "max"),
         ("macro_f1(z, y)", "max"),
         ("macro_recall(z, y)", "max"),

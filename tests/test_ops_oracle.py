@@ -185,6 +185,7 @@ TORCH = {
     "cast": lambda x, dtype: x.to(TYPES[dtype]),
     "stop_gradient": torch.detach,
     "cut": torch.clone,
+    "all_rows": torch.clone,
     "point": torch.clone,
     "one_hot": one_hot,
     "arange": lambda size: torch.arange(int(size)),

@@ -20,7 +20,7 @@ COMPARISONS = {
     **dict.fromkeys(("squared", "absolute", "huber", "cross_entropy", "binary_cross_entropy", "hinge"), FALLS),
     **dict.fromkeys(("pinball", "logistic_loss", "focal", "rmse", "mape", "perplexity", "calibration_error"), FALLS),
     **dict.fromkeys(("top_k", "precision", "recall", "f1", "macro_precision", "macro_recall", "macro_f1"), GROWS),
-    **dict.fromkeys(("matthews", "auc", "average_precision", "r2"), GROWS),
+    **dict.fromkeys(("matthews", "auc", "average_precision", "r2", "exact_auc", "exact_average_precision"), GROWS),
     "weighted_mean": ALIKE,
 }
 

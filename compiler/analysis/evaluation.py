@@ -15,12 +15,14 @@ from .. import ops
 from ..diagnostics import CompileError, error
 from ..ir.graph import Node
 from ..ir.module import Module, Variable
-from ..ir.reachable import dependent
+from ..ir.reachable import dependent, needed
 from ..ir.rebuild import rebuild
 from ..ir.types import Dim, TensorType, names_of
 from . import epoch
 from .aggregation import REDUCES, additive, cancels, counts, kinds
 from .batch_mixing import meetings, times
+
+KEPT, OF_ALL = "evaluate/rows/part/", "evaluate/rows/value/"  # what is kept of all rows, and figures of it
 
 
 def split(module: Module, *, derived: bool) -> None:
@@ -32,6 +34,10 @@ def split(module: Module, *, derived: bool) -> None:
         if not derived and _derives(module, value):
             continue
         figure = root.removeprefix("whole/")
+        if figure in module.metrics and keeps(module, value):
+            _keep(module, figure, value)
+            del module.graph.outputs[root]
+            continue
         try:
             closed = _closed(module, figure, value, totals)
         except CompileError:
@@ -47,6 +53,39 @@ def split(module: Module, *, derived: bool) -> None:
             continue
         if derived or not _derives(module, value):
             epoch.split(module, root, figure)
+
+
+def keeps(module: Module, value: Node) -> bool:
+    """Whether a figure reads all rows of a data set at once, by `all_rows`."""
+    return any(node.op.name == "all_rows" for node in module.graph.order([value]))
+
+
+def _keep(module: Module, name: str, value: Node) -> None:
+    """The roots of a figure that reads all rows at once: what of them is kept, `evaluate/rows/part/K`, and its value
+    over all of it. E0504 where it reads other rows too."""
+    outputs = module.graph.outputs
+    known = {node: root for root, node in module.roots(KEPT).items()}
+    for node in needed([value], lambda node: () if node.op.name == "all_rows" else node.inputs):
+        if node.op.name == "input":
+            raise error(
+                "E0504",
+                f"`{name}` cannot be accumulated over batches",
+                node.span or value.span,
+                "rows of this are read beside those that `all_rows` keeps",
+                help=f"keep them too: `all_rows({node.attrs['name']})`",
+            )
+        if node.op.name == "all_rows" and node not in known:
+            if not node.rank or not additive(node.shape[0], module.rows):
+                raise error(
+                    "E0504",
+                    f"`{name}` cannot be accumulated over batches",
+                    node.span or value.span,
+                    f"this is `{node.type}`: its rows are not along the first dimension",
+                    help="`all_rows` keeps a value for each row: `all_rows(score)` of `float[batch]`",
+                )
+            known[node] = f"{KEPT}{len(known)}"
+            outputs[known[node]] = node
+    outputs[f"{OF_ALL}{name}"] = value
 
 
 def _derives(module: Module, value: Node) -> bool:

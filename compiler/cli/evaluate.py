@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from cyclopts import Parameter
+from dlc.runtime.callbacks import figure
 from dlc.runtime.failures import Error
 
 from . import kinds, report
 from .options import OUTPUT, Accept, Device, Output
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 
 
 def evaluate(
@@ -29,7 +33,6 @@ def evaluate(
     output: Output = OUTPUT,
 ) -> None:
     """Loss and metrics over a data set, with dropout off."""
-    from dlc.runtime.callbacks import figure
     from dlc.runtime.checkpoint import Run
     from dlc.runtime.own import own_data
     from dlc.runtime.train import Trainer
@@ -53,7 +56,23 @@ def evaluate(
         report.note(f"note: on {what}: {columns.rows:,} rows")
         found = trainer.evaluate(columns, batch)
     if output.json:
-        report.say(json.dumps(dict(found)))
+        report.say(
+            json.dumps({name: value if isinstance(value, float) else value.tolist() for name, value in found.items()})
+        )
     else:
         for name, value in found.items():
-            report.say(f"{name}  {figure(value)}")
+            for line in [f"{name}  {figure(value)}"] if isinstance(value, float) else [name, *table(value)]:
+                report.say(line)
+
+
+def table(values: Array) -> list[str]:
+    """Lines of a table, its rows and columns numbered from 0; of more than two dimensions one table after another."""
+    if values.ndim > 2:
+        return [line for i, part in enumerate(values) for line in (f"[{i}]", *table(part))]
+    rows = np.atleast_2d(values)
+    cells = [[str(int(x)) if float(x).is_integer() else figure(float(x), 4) for x in row] for row in rows]
+    lines = [["", *map(str, range(rows.shape[1]))], *([str(i), *row] for i, row in enumerate(cells))]
+    if values.ndim == 1:
+        lines = [line[1:] for line in lines]
+    width = max((len(cell) for line in lines for cell in line), default=0)
+    return ["  " + "  ".join(f"{cell:>{width}}" for cell in line) for line in lines]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..analysis import evaluation
 from ..defaults import MAX_NODES
 from ..diagnostics import CompileError, Problems, did_you_mean, error
 from ..ir.graph import Node
@@ -412,7 +413,10 @@ def _finish_step(c: Context, current: Pass) -> None:
     if c.sums:
         outputs["loss"] = loss if loss is not None else ops.constant(c.graph, 0.0, "float")
     for name, node in current.figures().items():
-        outputs[f"metric/{name}"] = node
+        if not node.rank and not (
+            name in current.metrics and evaluation.keeps(c.module, node)
+        ):  # others are of a whole data set alone
+            outputs[f"metric/{name}"] = node
     for path, node in c.moving.items():
         outputs[f"next/{path}"] = node
     outputs["next/step"] = c.step()

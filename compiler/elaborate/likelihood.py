@@ -9,6 +9,7 @@ from ..diagnostics import error
 from ..ir.graph import Node
 from ..ir.module import Supplied
 from ..ir.op import total
+from ..ir.types import Dim
 from ..source import Span
 from ..syntax import tree as syntax
 from . import calls, distributions, expressions, scan, supplied
@@ -96,7 +97,11 @@ def show(c: Context, frame: Frame, kind_: str, name: str | None, value: Value, p
         current.outputs[name or "output"] = node
         frame.terms[name or "output"] = Tensor(node)
         return
-    node = scalar(c, value, f"a {kind_}", span)
+    table = to_node(c, value) if kind_ == "metric" else None
+    if table is not None and table.rank and table.dtype != "key" and not any(isinstance(n, Dim) for n in table.shape):
+        node = table  # of a whole data set: a confusion matrix
+    else:
+        node = scalar(c, value, f"a {kind_}", span)
     if kind_ == "metric":
         current.metrics[name or "metric"] = node
         frame.terms[name or "metric"] = Tensor(node)

@@ -382,7 +382,7 @@ def _watched(
             )
     result = {"patience": None, "on": "validation.loss", "mode": None, **given}
     side, _, metric = str(result["on"]).partition(".")
-    known = [*(["loss"] if c.sums else []), *c.current.figures()]
+    known = [*(["loss"] if c.sums else []), *(name for name, node in c.current.figures().items() if not node.rank)]
     if side not in ("train", "validation") or metric not in known:
         offers = [f"{a}.{b}" for a in ("validation", "train") for b in known]
         raise error(

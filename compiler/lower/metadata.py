@@ -12,6 +12,7 @@ from dlc.runtime.observed import CLASSES
 
 from ..analysis import epoch
 from ..analysis.aggregation import COMBINED
+from ..analysis.evaluation import KEPT, OF_ALL
 from ..ir.graph import Node
 from ..ir.module import MEMBERS, Module
 from ..ir.types import Shape
@@ -97,8 +98,14 @@ def signature(module: Module) -> dict[str, Any]:
 
 def evaluation(module: Module) -> dict[str, Any]:
     combined = {name: how for name, how in module.epoch.items() if how in COMBINED}
+    closing = _closing(module, module.reduces, "evaluate/part/", "evaluate/total/", "evaluate/value/")
+    tables = {name: root for name, root in closing["values"].items() if module.graph.outputs[root].rank}
+    closing["values"] = {name: root for name, root in closing["values"].items() if name not in tables}
+    kept = {"kept": list(module.roots(KEPT)), "of_kept": {n.removeprefix(OF_ALL): n for n in module.roots(OF_ALL)}}
     return {
-        **_closing(module, module.reduces, "evaluate/part/", "evaluate/total/", "evaluate/value/"),
+        **closing,
+        **({"tables": tables} if tables else {}),
+        **(kept if kept["kept"] else {}),
         "train": {"figures": combined, **_closing(module, module.epoch_reduces, epoch.PART, epoch.TOTAL, epoch.VALUE)},
     }
 

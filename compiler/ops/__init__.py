@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..ir.graph import OPERATORS
 from ..ir.types import broadcast
-from .choice import and_, cut, eq, ge, gt, is_nan, le, lt, ne, not_, or_, point, stop_gradient, tie, where
+from .choice import all_rows, and_, cut, eq, ge, gt, is_nan, le, lt, ne, not_, or_, point, stop_gradient, tie, where
 from .contraction import contract
 from .convolution import conv, conv_input, conv_weight
 from .derivative import PLACEHOLDERS, custom, formal, gradient, jacobian, make_formal, tangent
@@ -49,6 +49,7 @@ __all__ = [
     "abs_",
     "add",
     "all_",
+    "all_rows",
     "and_",
     "any_",
     "arange",

@@ -247,6 +247,21 @@ cut = define(  # an intermediate value by which a derivative is taken: no rewrit
     marker=True,
     moves=True,
 )
+all_rows = define(  # what a metric reads of all rows of a data set at once: its own value, which an evaluation keeps
+    "all_rows",
+    infer=lambda x: x,
+    grad=lambda g, y, x: [g],
+    jvp=pointwise,
+    cost=free,
+    lower=lambda out, node, x: str(out.node("Identity", [x])),
+    reference=lambda x: x,
+    samples=lambda rng: Sample((rng.uniform(-3, 3, shapes(rng, 1)[0]),), {}),
+    elementwise=True,
+    finite=True,
+    monotone=(1,),
+    marker=True,
+    moves=True,
+)
 point = (
     define(  # the vector at which an optimizer's rule stands: the same, until no derivative is left to be taken by it
         "point",

@@ -100,6 +100,12 @@ def stop_gradient(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
 
 
 @builtin
+def all_rows(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
+    value = tensor(c, x)
+    return Tensor(ops.all_rows(value.node), value.labels, value.along)
+
+
+@builtin
 def is_finite(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
     value = tensor(c, x, "float")
     return Tensor(ops.lt(ops.abs_(value.node), float("inf")), value.labels)
