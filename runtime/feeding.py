@@ -28,7 +28,8 @@ def batch_of(file: CompiledFile, given: object, own: object) -> Batch:
             "a batch has rows of several dimensions, and each has a number of its own",
             where=file.name,
             notes=[f"found {given!r}", "the dimensions are " + ", ".join(several)],
-            help="give each: {" + ", ".join(f'"{name}": 100' for name in several) + "}",
+            help="`batch: rows(" + ", ".join(f"{name} = 100" for name in several) + ")` in the spec; from Python "
+            "fit(batch={" + ", ".join(f'"{name}": 100' for name in several) + "})",
         )
     return {name: "all" if size == "all" else positive(f"batch of {name}", size) for name, size in given.items()}
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import dlc
 import numpy as np
+import onnxruntime
 import pytest
 from dlc.cli import main
 from dlc.runtime import Callback, random
+from onnx import helper, numpy_helper
 from test_checkpoint import Interrupt, same
 
 SPECS = Path(__file__).parents[1] / "specs"
@@ -154,6 +156,61 @@ def test_what_a_step_need_not_read_is_no_part_of_its_data() -> None:
     one = trainer("keep: hard < 0.5; steps: 10")
     assert [field.name for field in one.inputs] == ["x", "y"]
     one.step({name: rows()[name][:8] for name in ("x", "y")})
+
+
+def test_stock_onnx_runtime_makes_the_same_run() -> None:
+    """As docs/file-format.md says it: rows are chosen by outputs of the algorithm, classes are counted into state."""
+    text = SPEC.replace("loss = squared(p, y)", "target c: bool[batch]\n    c ~ bernoulli(logits = p - y)")
+    lines = "keep: hard < 0.3 * epoch; order: rank; class_weights: balanced; epochs: 3"
+    ours, data = trainer(lines, text), {**rows(), "c": rows()["x"][:, 1] > 0.6}
+    ours.fit(data)
+    model = dlc.compile(text.replace("LINES", lines), precision="float64").model_proto()
+    [info] = model.training_info
+    assert {p.key: p.value for p in model.metadata_props}["dlc.format"] == "2"
+    bound = {entry.key: entry.value for entry in info.update_binding}
+    held = {t.name: t for t in (*model.graph.initializer, *info.algorithm.initializer)}
+    said = [n for n in held if n in ("steps", "rows/epoch") or n.startswith("observations")]
+    outputs = {value.name: value for value in info.algorithm.output}
+
+    def session(wanted: list[str]) -> Any:
+        graph = helper.make_graph(
+            [*model.graph.node, *info.algorithm.node],
+            "part",
+            [
+                *model.graph.input,
+                *info.algorithm.input,
+                *(helper.make_tensor_value_info(n, held[n].data_type, held[n].dims) for n in (*bound, *said)),
+            ],
+            [outputs[name] for name in wanted],
+            [t for n, t in held.items() if n not in bound and n not in said],
+        )
+        made = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+        return onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    state = {name: numpy_helper.to_array(held[name]) for name in (*bound, *said)}
+    start = helper.make_model(info.initialization, opset_imports=model.opset_import, ir_version=model.ir_version)
+    start = onnxruntime.InferenceSession(start.SerializeToString())
+    made = dict(zip([o.name for o in start.get_outputs()], start.run(None, {}), strict=True))
+    state.update({b.key: made[b.value] for b in info.initialization_binding if b.key in state})
+    state["observations/c"] = np.bincount(data["c"], minlength=2)
+    choose, step = session(["rows/keep", "rows/order"]), session(list(bound.values()))
+
+    def run(which: Any, rows: Any, **more: Any) -> Any:
+        fed = {**{name: array[rows] for name, array in data.items()}, **state, **more}
+        return which.run(None, {i.name: fed[i.name] for i in which.get_inputs()})
+
+    orders = []
+    for epoch in range(3):
+        keep, order = run(choose, slice(None), **{"rows/epoch": np.array(epoch + 1)})
+        places = random.permutation(50, seed=5, purpose=random.ORDER, turn=epoch)
+        places = places[keep[places]]
+        orders.append(places[np.argsort(order[places], kind="stable")])
+    state["steps"] = np.array(sum(-(-len(order) // 8) for order in orders))
+    for order in orders:
+        for first in range(0, len(order), 8):
+            state.update(zip(bound, run(step, order[first : first + 8]), strict=True))
+    for name in ours.parameters:
+        np.testing.assert_allclose(state[name], ours.parameters[name], rtol=1e-10)
 
 
 def test_the_curriculum_of_the_specs(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@ is refused."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import dlc
 import numpy as np
 import pytest
@@ -111,6 +113,32 @@ def test_a_figure_is_over_all_rows_on_both_sides(metric: str) -> None:
         assert "figure" not in record["train"] and "loss" in record["train"]
     else:
         assert record["train"]["figure"] == pytest.approx(true, rel=1e-9)
+
+
+@pytest.mark.parametrize(("metric", "of"), [
+    ("sum(h) / batch / time", lambda h: h.mean()),
+    ("sqrt(mean(h^2)) * time", lambda h: np.sqrt((h**2).mean()) * 5),
+    ("max(h) / (time - 1)", lambda h: h.max() / 4),
+    ("mean(sum(h, axis = 1)) / time^2", lambda h: h.mean() / 5),
+    ("time", lambda h: 5),
+    ("mean(h) + sum(arange(time)) / time", lambda h: h.mean() + 2),
+])  # fmt: skip
+def test_the_closing_arithmetic_has_the_length_of_sequences(metric: str, of: Any) -> None:
+    text = f"""
+        model m {{
+            input h: float[batch, time]
+            param w: float init ones
+            loss = sum((w * h - 1)^2) / batch / time
+            metric figure = {metric}
+        }}
+        train {{ minimize loss using sgd(0); batch: 3; epochs: 1 }}
+    """
+    h = np.random.default_rng(4).normal(size=(11, 5))
+    trainer = dlc.Trainer(dlc.compile(text, precision="float64"), device="cpu")
+    record = trainer.fit({"h": h}, validation={"h": h}).epochs[0]
+    for side in ("train", "validation"):
+        assert record[side]["figure"] == pytest.approx(of(h), rel=1e-12)
+        assert record[side]["loss"] == pytest.approx(((h - 1) ** 2).mean(), rel=1e-12)
 
 
 def test_a_batch_larger_than_one_evaluation_takes() -> None:

@@ -163,7 +163,9 @@ train { minimize loss using sgd(0.01); batch: rows(inner = 20, edge = 6); steps:
 """
 
 
-def test_rows_that_are_drawn_need_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_are_drawn_need_no_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """They are drawn anew in every step, as many as the batch says; 100 updates are an epoch."""
     one = trainer(DRAWN)
     history = one.fit()
@@ -183,6 +185,11 @@ def test_rows_that_are_drawn_need_no_data(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     Path("drawn.dl").write_text(DRAWN)
     assert main(["train", "drawn.dl", "--quiet"]) == 0
+    (folder,) = Path("runs").iterdir()
+    capsys.readouterr()
+    for what in (folder, folder / "m.onnx"):
+        assert main(["evaluate", str(what)]) == 0
+        assert "number  20" in capsys.readouterr().out
 
 
 def test_one_dimension_of_drawn_rows() -> None:

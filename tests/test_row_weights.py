@@ -168,6 +168,7 @@ def test_time_steps_count_as_their_row() -> None:
     a, b = ((data["x"] @ one.parameters[f"{n}.W"] + one.parameters[f"{n}.b"])[..., 0] for n in ("dense", "dense[1]"))
     share = data["w"] / data["w"].sum()
     expected = (share @ (a - data["y"]).mean(1)) ** 2 + share @ np.abs(b - data["y"]).mean(1)
+    assert one.evaluate(data, batch=2)["loss"] == pytest.approx(expected, rel=1e-12)
     assert one.step(data)["loss"] == pytest.approx(expected, rel=1e-12)
 
 

@@ -81,6 +81,17 @@ def _count(node: Node, rows: Rows) -> bool:
     return counts(node, rows)
 
 
+def measured(order: Sequence[Node]) -> set[Node]:
+    """What is made of the sizes of data (the length of sequences): the closing arithmetic, which has no data, takes it
+    from the batches, where it is always the same. `order`: inputs first."""
+    found: set[Node] = set()
+    for node in order:
+        free = node.op.name == "size" or any(isinstance(size, Dim) for size in node.shape)
+        if free or any(source in found for source in node.inputs):
+            found.add(node)
+    return found
+
+
 def region(value: Node, found: dict[Node, str]) -> list[Node]:
     """The closing arithmetic of a figure: its value and what that is made of, down to what has a kind or no row."""
     seen: dict[Node, None] = {}

@@ -11,7 +11,7 @@ from .. import ops
 from ..ir.module import Module, Variable
 from ..ir.rebuild import rebuild
 from ..ir.types import TensorType
-from .aggregation import COMBINED, cancels, kinds, region
+from .aggregation import COMBINED, cancels, kinds, measured, region
 
 PART, TOTAL, VALUE = "evaluate/train/part/", "evaluate/train/total/", "evaluate/train/value/"
 
@@ -27,7 +27,8 @@ def split(module: Module, root: str, figure: str) -> None:
     if found[value] != "other":
         module.epoch[figure] = "mean" if found[value] == "const" else found[value]
         return
-    nodes = region(value, found)
+    nodes, sized = region(value, found), measured(graph.order([value]))
+    found.update((node, "max") for node in nodes if found[node] == "const" and node in sized)
     parts = [node for node in nodes if found[node] in COMBINED]
     lost = any(
         found[node] == "other" and (not node.inputs or any(found[x] == "rows" for x in node.inputs)) for node in nodes

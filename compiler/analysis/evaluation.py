@@ -19,7 +19,7 @@ from ..ir.reachable import dependent, needed
 from ..ir.rebuild import rebuild
 from ..ir.types import Dim, TensorType, names_of
 from . import epoch
-from .aggregation import REDUCES, additive, cancels, counts, kinds
+from .aggregation import REDUCES, additive, cancels, counts, kinds, measured
 from .batch_mixing import meetings, times
 
 KEPT, OF_ALL = "evaluate/rows/part/", "evaluate/rows/value/"  # what is kept of all rows, and figures of it
@@ -102,13 +102,16 @@ def _closed(module: Module, name: str, value: Node, totals: dict[tuple[Node, boo
     # A loss may compare the rows of a batch with each other; then it is that of batches.
     met = meetings(order, rows) if name in module.metrics else {}
     exact = name in module.metrics and cancels(value, kind)
-    taken = [
-        node
+    taken = {
+        node: None
         for node in order
         if kind[node] != "rows" and (any(kind[source] == "rows" for source in node.inputs) or counts(node, rows))
-    ]
+    }
     beyond = dependent(order, taken)  # a value of rows there needs two passes over the data
-    parts: dict[Node, str] = dict.fromkeys(taken, "")
+    sized = measured(order)
+    closing = needed([value], lambda node: () if node in taken or kind[node] == "const" else node.inputs)
+    same = {node: "max" for node in closing if kind[node] == "const" and node in sized and not node.rank}
+    parts: dict[Node, str] = dict.fromkeys(taken, "") | same
     for node in order:
         if kind[node] == "rows" and node in beyond:
             raise error(
@@ -118,7 +121,7 @@ def _closed(module: Module, name: str, value: Node, totals: dict[tuple[Node, boo
                 "computed for each row from a value over all rows",
                 help="write it with sums: for a variance, mean(x^2) - mean(x)^2",
             )
-        if node in parts:
+        if node in parts and node not in same:
             parts[node] = _reduce(module, name, value, node, met)
     mapping = {part: _total(module, part, reduce, totals, exact) for part, reduce in parts.items()}
     if exact:

@@ -41,16 +41,20 @@ def evaluate(
 
     kinds.expect(file, "evaluate", kinds.COMPILED, kinds.RUN)
     compiled = compiled_file(file, accept=accept)
-    if data is None and not file.is_dir():
+    trainer = Trainer(compiled, device=device)
+    drawn = bool(compiled.parts) and not trainer.evaluator.fields  # all that an evaluation reads
+    if data is None and not drawn and not file.is_dir():
         raise Error(
             "E0790",
             "`dlc evaluate` needs data",
             notes=["a run folder knows its own, a .onnx file does not"],
             help=f"dlc evaluate {file} --data FILE",
         )
-    trainer = Trainer(compiled, device=device)
     if data is not None:
         found = trainer.evaluate(data)
+    elif drawn:
+        report.note("note: on rows that are drawn, of a batch")
+        found = trainer.evaluate({})
     else:
         columns, batch, what = own_data(trainer, Run(file))
         report.note(f"note: on {what}: {columns.rows:,} rows")

@@ -61,9 +61,7 @@ def _weighed(c: Context, loss: Node, weight: Node, span: Span) -> Node:
     rows = str(row)
     of = kinds(graph.order([loss]), (rows,))
     weight = ops.cast(weight, dtype="float")
-    whole = ops.reduce_sum(weight, axes=(0,), keepdims=False)
-    size = ops.reduce_sum(ops.abs_(weight), axes=(0,), keepdims=False)
-    whole = whole + ops.cast(ops.eq(size, 0.0), dtype="float")
+    none = ops.eq(ops.reduce_sum(ops.abs_(weight), axes=(0,), keepdims=False), 0.0)
     mapping: dict[Node, Node] = {}
     stack, seen = [loss], {loss}
     while stack:
@@ -77,7 +75,8 @@ def _weighed(c: Context, loss: Node, weight: Node, span: Span) -> Node:
         ):
             each = divide(node.inputs[0].attrs["dim"], row)
             assert each is not None  # each term of the size has the rows as a factor
-            mapping[node] = whole if each == 1 else whole * ops.cast(ops.make_size(graph, each), dtype="float")
+            of_row = weight if each == 1 else weight * ops.cast(ops.make_size(graph, each), dtype="float")
+            mapping[node] = ops.reduce_sum(of_row, axes=(0,), keepdims=False) + ops.cast(none, dtype="float")
         elif any(of[source] == "rows" for source in node.inputs) or counts(node, (rows,)):
             mapping[node] = _sum(node, weight, row, loss, span)
         else:
