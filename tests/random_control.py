@@ -114,7 +114,7 @@ def recurrent_layer(d: Draft) -> None:
         y, h = d.fresh("y"), d.fresh("h")
         d.lines.append(f"{layer} = {name}({hidden}{back}, last = true)")
         cell = f", {d.fresh('c')}" if name == "lstm" else ""
-        d.lines.append(f"{y}, {h}{cell} = {layer}({a}{flow}, start = 0.3)")
+        d.lines.append(f"{y}, {h}{cell} = {layer}({a}{flow}, start = broadcast_to(0.3, [batch, {hidden}]))")
         d.let(f"{y} - 0.5 * {h}[:, none]", (*a.shape[:2], hidden), 1.5, (a,))
         return
     d.lines.append(f"{layer} = {name}({hidden}{back})")
@@ -165,7 +165,7 @@ def several_hops(d: Draft) -> None:
 def spoken(d: Draft) -> None:
     a = d.value(lambda v: v.rank == 3 and v.shape[0] == "batch" and v.shape[2] in (2, 3, 4) and v.named)
     how = d.random.choice(["", ", drop = true"])
-    text = f"ctc({a}, one_hot(argmin({a}[:, 0], axis = -1), 1), blank = {a.shape[2] - 1}{how})"
+    text = f"ctc({a}, argmin({a}[:, :1, :-1], axis = -1), blank = {a.shape[2] - 1}{how})"
     name = d.fresh("cost")
     d.lines.append(f"{name} = {text}")
     d.let(f"{a} * tanh(where({name} < inf, {name}, 0))", a.shape, a.bound, (a,), rows=False)
@@ -180,7 +180,7 @@ def likeliest_texts(d: Draft) -> None:
     )
     text, score = d.fresh("text"), d.fresh("score")
     d.lines.append(f"{text}, {score} = beam_search(talking(), {a}, width = 2, longest = 3)")
-    d.let(f"{a} * tanh(0.1 * stop_gradient({score})[:, :1])", a.shape, a.bound, (a,))
+    d.let(f"{a} * tanh(0.1 * {score}[:, :1])", a.shape, a.bound, (a,))
 
 
 @construct

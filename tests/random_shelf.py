@@ -170,7 +170,7 @@ def misleading(d: Draft) -> None:
     d.above["risen"] = "fn risen(x, s) = mean(sin(s * x))"
     text = d.random.choice(
         [
-            f"fgsm(mean(cos({a})), {a}, size = 0.2) + {a}",
+            f"fgsm(risen(s = 0.7), {a}, size = 0.2) + {a}",
             f"pgd(risen(s = 1.3), {a}, limit = 0.2, size = 0.1, iterations = 2) + {a}",
             f"contraction(tanh({a}), {a}) + {a}",
             f"gradient_penalty(sin({a}), {a}, length = 0.4) + {a}",

@@ -103,7 +103,7 @@ BODY = {
     "beam_search": "g = dense(3)\n    z = x |> weight_noise(g)\n"
     "    text, score = beam_search(talking(g), x, width = 2, longest = 3)\n    metric likely = mean(score[:, 0])",
     "misled": "f = dense(3); u, v = mixup(0.2)(x, one_hot(y, 3)); z = f(u)\n    loss mixed = mean((z - v)^2)\n"
-    "    loss misled = cross_entropy(f(fgsm(cross_entropy(f(x), y), x)), y)\n"
+    "    loss misled = cross_entropy(f(fgsm(attacked(f = f, y = y), x)), y)\n"
     "    loss worse = cross_entropy(f(pgd(attacked(f = f, y = y), x, iterations = 2)), y)\n"
     "    loss smooth = contraction(tanh(f(x)), x) + gradient_penalty(tanh(f(x)), x)",
     "matched": "U = eye(4)\n    s = broadcast_to((x |> dense(4))[:, none], [batch, 2, 4])\n"
@@ -166,7 +166,7 @@ NATURAL = "z = x |> dense(3); by_z = grad(cross_entropy(z, y), z)"
 ABOVE = """layer talking(g)(word: int[batch, k], h: float[batch, k, n]) -> float[batch, k, 3], float[batch, k, n] {
     return g(h) + word[:, :, none], tanh(h + 0.3)
 }
-fn attacked(x, f, y) = cross_entropy(f(x), y)
+fn attacked(x, f, y) = -log_density(categorical(logits = f(x)), y)
 """
 
 
