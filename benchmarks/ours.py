@@ -22,5 +22,5 @@ class Dlc:
     def run(self, steps: int) -> float:
         loss = 0.0
         for _ in range(steps):
-            loss = self.trainer.step(dict(zip(self.names, next(self.feed), strict=True)))["loss"]
+            loss = self.trainer.step(dict(zip(self.names, next(self.feed), strict=False)))["loss"]
         return loss

@@ -67,6 +67,6 @@ def step(state: Tree, x: jax.Array, y: jax.Array, *, loss: Any, workload: Worklo
 
 
 def cosine(t: jax.Array, workload: Workload) -> jax.Array:
-    over = workload.planned - workload.warmup
-    decay = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((t - 1 - workload.warmup) / over, 0, 1)))
-    return jnp.minimum(t / workload.warmup, 1) * decay
+    warmup = workload.warmup or 0
+    decay = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((t - 1 - warmup) / (workload.planned - warmup), 0, 1)))
+    return jnp.minimum(t / max(warmup, 1), 1) * decay

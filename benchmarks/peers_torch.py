@@ -30,8 +30,8 @@ class Torch:
         self.objective = torch.compile(objective) if compiled else objective
 
     def cosine(self, done: int) -> float:
-        warmup, steps = self.workload.warmup, self.workload.planned
-        ramp = min((done + 1) / warmup, 1.0)
+        warmup, steps = self.workload.warmup or 0, self.workload.planned
+        ramp = min((done + 1) / max(warmup, 1), 1.0)
         return ramp * 0.5 * (1 + math.cos(math.pi * min(max((done - warmup) / (steps - warmup), 0.0), 1.0)))
 
     def run(self, steps: int) -> float:

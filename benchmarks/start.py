@@ -114,6 +114,12 @@ def _gpt(workload: Workload, rng: Generator) -> Named:
     yield from _norm("last", d)
 
 
+def _contractive(workload: Workload, rng: Generator) -> Named:
+    n, hidden = workload.widths
+    yield from _dense(rng, "encode", n, hidden)
+    yield from _dense(rng, "decode", hidden, n)
+
+
 FAMILIES: dict[str, Callable[[Workload, Generator], Named]] = {
     "perceptron": _perceptron,
     "residual": _residual,
@@ -121,4 +127,5 @@ FAMILIES: dict[str, Callable[[Workload, Generator], Named]] = {
     "resnet": _resnet,
     "lstm": _lstm,
     "gpt": _gpt,
+    "contractive": _contractive,
 }

@@ -129,6 +129,16 @@ class Gpt(Objective):
         return F.cross_entropy(self.norm("last", x) @ t["token"].T, following.reshape(-1))
 
 
+class Contractive(Objective):
+    """The Jacobian of the code as its closed form says it, which is less work than differentiating for it."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        h = torch.sigmoid(self.dense("encode", x))
+        jacobian = (h * (1 - h)).unsqueeze(2) * self.theta["encode.W"].T
+        rebuilding = x.shape[1] * F.binary_cross_entropy_with_logits(self.dense("decode", h), x)
+        return rebuilding + 0.1 * jacobian.square().sum((1, 2)).mean()
+
+
 OBJECTIVES: dict[str, Callable[[Workload, Theta], Objective]] = {
     "perceptron": Perceptron,
     "residual": Residual,
@@ -136,6 +146,7 @@ OBJECTIVES: dict[str, Callable[[Workload, Theta], Objective]] = {
     "resnet": ResNet,
     "lstm": Lstm,
     "gpt": Gpt,
+    "contractive": Contractive,
 }
 
 

@@ -22,8 +22,9 @@ class Workload:
 
     ``family`` names the model: start.py says what it starts from, torch_models.py and jax_models.py how the peers write
     it. A "perceptron" has the layer widths ``widths``, relu between the layers and cross entropy on top; "residual" is
-    ``x = x + relu(x @ W + b)``, ``depth`` times at width ``widths[0]``, on squared error. ``feeds`` are the names of
-    our inputs, ``steps`` is the length of one timed round; ``dropout``, ``clip``, ``l2`` and ``cosine`` are as in
+    ``x = x + relu(x @ W + b)``, ``depth`` times at width ``widths[0]``, on squared error; a "contractive" autoencoder
+    has ``widths`` inputs and hidden units, and a penalty on the Jacobian of its code. ``feeds`` are the names of our
+    inputs, ``steps`` is the length of one timed round; ``dropout``, ``clip``, ``l2`` and ``cosine`` are as in
     specs/digits.dl.
     """
 
@@ -36,12 +37,12 @@ class Workload:
     steps: int
     widths: tuple[int, ...] = ()
     depth: int = 0
-    feeds: tuple[str, str] = ("x", "y")
+    feeds: tuple[str, ...] = ("x", "y")
     dropout: float = 0.0
     clip: float = 0.0
     l2: float = 0.0
     decay: float = 0.0
-    warmup: int = 0
+    warmup: int | None = None
     planned: int = 100_000
     # (whom, times its time): at most this; "best" is the best peer
     targets: tuple[tuple[str, float], ...] = ()
@@ -52,7 +53,7 @@ class Workload:
 
     @property
     def cosine(self) -> bool:
-        return self.warmup > 0
+        return self.warmup is not None
 
 
 WORKLOADS = {
@@ -83,6 +84,17 @@ WORKLOADS = {
             known=(("torch", 4.8), ("torch-compile", 2.49), ("jax", 2.50)),
         ),
         Workload(
+            "large-mlp",
+            HERE / "large_mlp.dl",
+            "perceptron",
+            256,
+            "adam",
+            1e-3,
+            10,
+            (1024, 2048, 2048, 1000),
+            targets=(("best", 1.0),),
+        ),
+        Workload(
             "deep-residual",
             HERE / "deep_residual.dl",
             "residual",
@@ -108,6 +120,20 @@ WORKLOADS = {
             clip=1.0,
             l2=1e-4,
             warmup=50,
+        ),
+        Workload(
+            "contractive",
+            SPECS / "contractive.dl",
+            "contractive",
+            64,
+            "adam",
+            1e-2,
+            1000,
+            (64, 32),
+            feeds=("x",),
+            warmup=0,
+            planned=460,
+            targets=(("best", 1.0),),
         ),
         Workload(
             "lenet5",

@@ -91,6 +91,7 @@ class Plan:
     block: metadata.Whole = 0  # that it is a plan of
     only: bool = False  # no other block runs after it
     threads: metadata.Threads | None = None  # of the CPU: sums of a convolution or LSTM depend on how many there are
+    native: bool | None = None  # whether chains ran in kernels of our own, whose functions differ in the last bit
     test: metadata.Share | metadata.DataFile | None = None
     restore: Literal["best", "last"] | None = None  # of the state at the end; None: best where `stop` watches a figure
     leg: metadata.Whole = 0  # that it is a plan of

@@ -192,12 +192,17 @@ def raw_size(held: TensorProto) -> int | None:
     return int(prod(held.dims)) * dtype_of(held.data_type).itemsize
 
 
-def known(model: ModelProto) -> Known:
-    """The element type and the dimensions of every value whose rank is known."""
+def inferred(model: ModelProto) -> ModelProto:
+    """The model with the types and shapes that ONNX's inference finds, in bodies too."""
     try:
-        graph = shape_inference.infer_shapes(model).graph
+        return shape_inference.infer_shapes(model)
     except Exception:  # ONNX has no class of its own for a graph it cannot follow, or one over 2 GB
-        graph = model.graph
+        return model
+
+
+def known(model: ModelProto, shapes: ModelProto | None = None) -> Known:
+    """The element type and the dimensions of every value whose rank is known; `shapes`: what `inferred` gave."""
+    graph = (inferred(model) if shapes is None else shapes).graph
     found: dict[str, tuple[int, tuple[int | None, ...]]] = {
         held.name: (held.data_type, tuple(held.dims)) for held in graph.initializer
     }

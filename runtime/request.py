@@ -70,6 +70,7 @@ class Request:
             block=block,
             only=only or (plan is not None and plan.only and (not entered or plan.leg != leg)),
             threads=trainer._how.threads,
+            native=trainer.native if trainer.device == "cpu" else None,
             test=tested,
             restore=known.get("restore"),
             leg=leg,

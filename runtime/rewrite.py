@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from . import blocks, graphs, kernels
+from . import blocks, chains, graphs, kernels
 
 logger = logging.getLogger("dlc.runtime")
 
@@ -29,24 +29,30 @@ TRANSPOSES = "Transpose into FusedMatMul"
 FACTORS = "Mul or Div by a number into FusedMatMul"
 
 
-def rewritten(model: ModelProto, device: str, block: int = 0) -> tuple[ModelProto, dict[str, int]]:
+def rewritten(
+    model: ModelProto, device: str, block: int = 0, native: bool = False
+) -> tuple[ModelProto, dict[str, int]]:
     """The model for a provider ("cpu" or "cuda"), and how often each rewrite was made. The model that is given stays
     as it is; it is given back where nothing fits. `block`: of how many channels the provider's convolutions work, 0
-    where they do not."""
+    where they do not. `native`: whether the session has the operators of the native library."""
     kinds: set[int] = FUSED_MATMUL.get(device, set())
     convolutions = block > 0 and any(blocks.is_convolution(node) for node in model.graph.node)
     products = bool(kinds) and _promising(model)
     slow = device == "cpu" and kernels.promising(model)
-    if not products and not convolutions and not slow:
+    native = native and device == "cpu"
+    if not products and not convolutions and not slow and not native:
         return model, {}
     made = ModelProto()
     made.CopyFrom(model)
-    known = graphs.known(made)
+    shapes = graphs.inferred(made)
+    known = graphs.known(made, shapes)
     counts = _Products(made, known, kinds).run() if products else {}
     if convolutions and (count := blocks.blocked(made, known, block)):
         counts[blocks.BLOCKED] = count
     if slow:
         counts |= kernels.faster(made, known)
+    if native and (count := chains.chained(made, shapes)):
+        counts[chains.CHAINED] = count
     if not counts:
         return model, {}
     logger.debug("%s on %s: %s", made.graph.name, device, ", ".join(f"{n} × {what}" for what, n in counts.items()))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, ModelProto
 
-from . import blocks, graphs, rewrite
+from . import blocks, chains, graphs, native, rewrite
 from .failures import Error, at_run_time
 from .file import CompiledFile
 from .metadata import BATCH
@@ -126,12 +126,14 @@ def threads_for(file: CompiledFile) -> int:
 @dataclass(frozen=True)
 class Options:
     """How sessions are made: `device` is "cpu" or "cuda"; `fused`: the compiler has rewritten the graph already, so
-    ONNX Runtime need not; `profile`: the beginning of a path where ONNX Runtime writes what each node took."""
+    ONNX Runtime need not; `profile`: the beginning of a path where ONNX Runtime writes what each node took; `native`:
+    whether chains of elementwise operations run in kernels of our own, which must work here (native.py)."""
 
     device: str = "cpu"
     threads: int = 1
     fused: bool = False
     profile: str | None = None
+    native: bool = False
 
 
 def giving_back() -> Any:
@@ -169,7 +171,9 @@ class Session:
         options.graph_optimization_level = _level(module, len(model.graph.node), how.fused)
         providers = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider", "CPUExecutionProvider"]
         block = _block(module) if device == "cpu" else 0
-        model, self.rewrites = rewrite.rewritten(model, device, block)  # what -> how often
+        model, self.rewrites = rewrite.rewritten(model, device, block, how.native)  # what -> how often
+        if chains.CHAINED in self.rewrites:
+            native.register(options)
         self.profiled = None
         if how.profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, how.profile

@@ -34,6 +34,7 @@ from .initial import initialize, reserve, starts, steps_done
 from .legs import Legs, refuse_again, refuse_steps, score
 from .loop import Loop
 from .metadata import BATCH, SEEDS, THREADS
+from .native import wanted as own_kernels
 from .request import Request
 from .stages import begin, place as stage_of, there
 from .state import State, Stepper
@@ -55,6 +56,7 @@ class Trainer:
         seed: int | None = None,
         *,
         threads: int | None = None,
+        native: bool | None = None,
         start: str | None = None,
         folder: str | os.PathLike[str] | None = None,
         steps: int | None = None,
@@ -63,16 +65,20 @@ class Trainer:
         """`program`: a compiled spec, a CompiledFile, a `ModelProto`, or the path of a .onnx file.
 
         `seed` comes before the file's own setting, which comes before 0. `threads`: of the CPU; by default one for
-        small models, else every core. `folder`: what relative data paths of the spec count from. `steps`: how many
-        updates a loop of `step` will make in all, and `observations`: the rows of its training set, where the spec
-        reads them and its own settings and data do not say (a fit plans for itself).
+        small models, else every core. `native`: whether chains of elementwise operations run in kernels of our own
+        (docs/native.md); by default where they work and `DLC_NATIVE=0` is not set. `folder`: what relative data paths
+        of the spec count from. `steps`: how many updates a loop of `step` will make in all, and `observations`: the
+        rows of its training set, where the spec reads them and its own settings and data do not say (a fit plans for
+        itself).
         Raises `Error` E0625, E07xx, E08xx.
         """
         self.file = bare(CompiledFile.of(program))
         self.device = session.choose(device)
         fused = self.file.ours and self.file.stale is None  # what another tool has put in is not rewritten yet
         threads = session.threads_for(self.file) if threads is None else whole("threads", threads, THREADS)
-        self._how = session.Options(self.device, threads, fused)
+        self._how = session.Options(
+            self.device, threads, fused, native=self.device == "cpu" and own_kernels(native)
+        )
         given = seed if seed is not None else self.file.settings.get("seed")
         self.seed = 0 if given is None else whole("seed", given, SEEDS)
         home = folder if folder is not None else getattr(program, "folder", None)
@@ -98,6 +104,11 @@ class Trainer:
         }
         for name, value in self._planned.items():
             reserve(self, name, value)
+
+    @property
+    def native(self) -> bool:
+        """Whether chains of elementwise operations run in kernels of our own (docs/native.md)."""
+        return self._how.native
 
     def _repr_html_(self) -> str:
         """In a notebook: what it trains, how far it is, and the first parameters with their shapes."""
@@ -396,13 +407,20 @@ class Trainer:
 
     @classmethod
     def resume(
-        cls, path: str | os.PathLike[str], program: object = None, device: str = "auto", *, threads: int | None = None
+        cls,
+        path: str | os.PathLike[str],
+        program: object = None,
+        device: str = "auto",
+        *,
+        threads: int | None = None,
+        native: bool | None = None,
     ) -> Trainer:
         """A trainer as it stood at the last checkpoint of a run folder, or at a checkpoint file.
 
         A checkpoint outside a run folder needs the `program` that it is of. One that is given is taken if its state has
-        the same names and shapes; the file in a run folder must be of the spec that was trained. Raises `Error` E0740
-        to E0745.
+        the same names and shapes; the file in a run folder must be of the spec that was trained. It goes on with as
+        many threads, and with or without kernels of our own, as it began; where there are none, its `native` is not
+        that of its `plan`. Raises `Error` E0740 to E0745.
         """
         place, run = find(Path(path))
         found = Checkpoint.load(place)
@@ -417,7 +435,9 @@ class Trainer:
         if program is None and run is not None:
             run.refuse_another(file, found)
         threads = found.plan.threads if threads is None else threads
-        trainer = cls(file, device, found.plan.seed, threads=threads, start="file")
+        if native is None and not found.plan.native:  # older runs had none
+            native = False
+        trainer = cls(file, device, found.plan.seed, threads=threads, native=native, start="file")
         found.check(trainer.slots, place)
         there(file.stages, max(found.progress.block, found.plan.block), str(place))
         trainer._values.restore(found.state)

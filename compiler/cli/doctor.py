@@ -58,6 +58,7 @@ def examine() -> tuple[dict[str, Any], list[dict[str, str]]]:
         "packages": installed,
     }
     facts |= _runtime(installed, problems)
+    facts["native kernels"] = _native(bool(facts["providers"]))
     telling = os.environ.get("ORT_DISABLE_TELEMETRY", "1") in ("0", "false", "")
     facts["telemetry"] = "on: ORT_DISABLE_TELEMETRY is set to allow it" if telling else "off"
     facts["program"] = _program(problems)
@@ -117,6 +118,21 @@ def _runtime(installed: dict[str, str | None], problems: list[dict[str, str]]) -
                 }
             )
     return facts
+
+
+def _native(runs: bool) -> str:
+    """The library of our own kernels: nothing needs it, so that it is missing is no problem."""
+    from dlc.runtime import native
+
+    costs = "everything works without, but steps with many elementwise operations (Adam, GELU) take longer"
+    if native.library() is None:
+        return f"not built: {costs}. With a C compiler: pip install --force-reinstall --no-deps dlc-compiler"
+    if native.lanes() is None:
+        return f"{native.library()} does not load: {costs}"
+    why = native.refusal() if runs else None
+    if why is not None:
+        return f"ONNX Runtime does not take them ({why}): {costs}"
+    return f"for {native.lanes()}" + ("" if native.allowed() else f", switched off by {native.VARIABLE}")
 
 
 def cuda_libraries() -> dict[str, str]:

@@ -15,6 +15,7 @@ from .options import COMPILATION, OUTPUT, Accept, Compilation, Data, Device, Out
 
 if TYPE_CHECKING:
     from dlc.runtime.callbacks import History
+    from dlc.runtime.train import Trainer
 
 
 def train(
@@ -38,6 +39,12 @@ def train(
     runs: Annotated[Path, Parameter(help="Where run folders are made.")] = Path("runs"),
     accept: Accept = False,
     device: Device = "auto",
+    no_native: Annotated[
+        bool,
+        Parameter(
+            help="Without kernels of our own: ONNX Runtime's operators alone, as with DLC_NATIVE=0.", show_default=False
+        ),
+    ] = False,
     log_every: Annotated[
         Whole | None,
         Parameter(help="Print a line every N epochs; with --steps, every N updates. Default: every epoch."),
@@ -75,14 +82,17 @@ def train(
         kinds.expect(resume, "train --resume", kinds.RUN, kinds.CHECKPOINT)
     elif file is not None:
         kinds.expect(file, "train", kinds.SPEC, kinds.COMPILED)
+    native = False if no_native else None
     if resume is not None:
         compilation.refuse(resume)
-        trainer = Trainer.resume(resume, device=device)
+        trainer = Trainer.resume(resume, device=device, native=native)
+        _kernels(trainer)
     elif is_spec(file := Path(file or "")):
-        trainer = Trainer(compilation.program(file, output), device=device, seed=compilation.seed)
+        trainer = Trainer(compilation.program(file, output), device=device, seed=compilation.seed, native=native)
     else:
         compilation.refuse(file, "--seed")
-        trainer = Trainer(compiled_file(file, quiet, accept=accept), device=device, seed=compilation.seed)
+        model = compiled_file(file, quiet, accept=accept)
+        trainer = Trainer(model, device=device, seed=compilation.seed, native=native)
     heard = listener(output.json, log_every, quiet)
     for line in () if output.json or quiet else supplied.lines(supplied.records(trainer.file.supplied)):
         report.say(line)
@@ -106,6 +116,12 @@ def train(
         heard.close()
     if output.json or not quiet:
         _finished(history, output)
+
+
+def _kernels(trainer: Trainer) -> None:
+    """Says where a run that began with kernels of our own goes on without them."""
+    if trainer.plan is not None and trainer.plan.native and not trainer.native:
+        report.note("this run began with kernels of our own; without them its numbers may differ in the last bits")
 
 
 def _finished(history: History, output: Output) -> None:

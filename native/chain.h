@@ -1,0 +1,106 @@
+/* A chain: elementwise operations on tensors, as a program for a small machine whose registers are tiles.
+ *
+ * The program is an attribute of the node, a list of integers:
+ *     VERSION, inputs, instructions, outputs,
+ *     the element type of each input,
+ *     for each instruction: operation, type, a, b, c,
+ *     for each output: the value that it is.
+ * Values are numbered: inputs first, then the result of each instruction. An instruction's operands a, b, c are values
+ * before it, 0 where it has none; its type is that of its result, but of a comparison that of its operands. CONST has
+ * the bits of a number in a. Outputs are results of instructions, each another one. */
+
+#ifndef DLC_CHAIN_H
+#define DLC_CHAIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* MOST_VALUES: inputs and results together. */
+enum { VERSION = 1, MOST_VALUES = 128, MOST_INPUTS = 64, MOST_OUTPUTS = 64, MOST_AXES = 16 };
+
+/* Operations by number: a number is never used for anything else. */
+enum Operation {
+    CONST = 0, CAST, WHERE,
+    ADD = 3, SUB, MUL, DIV, MAX, MIN, POW,
+    NEG = 10, ABS, SQRT, RECIPROCAL, SIGN, FLOOR, CEIL,
+    EXP = 17, LOG, TANH, ERF, SIGMOID,
+    EQUAL = 22, LESS, LESS_EQUAL, GREATER, GREATER_EQUAL,
+    AND = 27, OR, XOR, NOT,
+    OPERATIONS
+};
+
+/* Types as the machine counts them; `element` gives ONNX's number. */
+enum Type { F32, F64, I32, I64, U8, TYPES };
+extern const int elements[TYPES];
+extern const size_t sizes[TYPES];
+
+/* Does one operation on n elements: r = f(a, b, c). r may be a, b or c themselves. */
+typedef void (*Lane)(size_t n, void *r, const void *a, const void *b, const void *c);
+
+/* What there is for one kind of processor: [operation][type], NULL where there is nothing. Of CAST the first index is
+ * the type that is cast. */
+typedef struct {
+    const char *name;
+    Lane op[OPERATIONS][TYPES];
+    Lane cast[TYPES][TYPES];
+    Lane fill[TYPES];      /* n copies of one element */
+} Lanes;
+
+extern const Lanes lanes_plain, lanes_avx2, lanes_avx512;
+const Lanes *lanes_here(void); /* the widest that this processor can do */
+
+typedef struct {
+    Lane lane;             /* NULL: CONST */
+    uint16_t a, b, c;      /* values */
+    uint16_t type;         /* of the result */
+    int64_t bits;          /* of CONST */
+} Instruction;
+
+typedef struct {
+    const Lanes *lanes;
+    int inputs, count, outputs;
+    uint8_t type[MOST_VALUES];     /* of each value */
+    int16_t output[MOST_VALUES];   /* which output a value is, -1: none */
+    int16_t slot[MOST_VALUES];     /* which register a result is in, -1: none, it is an output */
+    uint16_t value[MOST_OUTPUTS];
+    int slots;                                         /* registers for results */
+    Instruction code[MOST_VALUES];
+} Program;
+
+/* Reads a program of `length` integers for a node with so many inputs and outputs. Returns NULL, or what is wrong with
+ * it: nothing of a program is used before all of it has been looked at. */
+const char *program_read(Program *program, const int64_t *text, size_t length, size_t inputs, size_t outputs);
+
+/* A tensor in memory, dense. */
+typedef struct {
+    void *data;
+    size_t rank;
+    int64_t size[MOST_AXES];
+} Tensor;
+
+/* How the tensors of one call are walked. */
+typedef struct Walk Walk;
+struct Walk {
+    const Program *program;
+    const Tensor *inputs;
+    void *const *results;
+    size_t total;                               /* elements of each output */
+    size_t tile, share;                         /* elements of a tile, and of a share of the work */
+    size_t room;                                /* bytes of a register */
+    int axes;                                   /* after neighbours that all inputs walk alike have been joined */
+    size_t size[MOST_AXES];
+    size_t stride[MOST_INPUTS][MOST_AXES];
+    uint8_t kind[MOST_INPUTS];                  /* how it is read: */
+    int16_t slot[MOST_INPUTS];                  /* the register that holds it, after those for results */
+};
+enum { DIRECT, ONE, GATHERED };                 /* where it lies; a number for all; copied tile by tile */
+
+/* Works out the shape of the results, to which the inputs are broadcast. NULL, or what is wrong. */
+const char *walk_shape(const Tensor *inputs, int count, size_t *rank, int64_t *size);
+/* Prepares a walk over results of that shape. */
+void walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *const *results, size_t rank,
+                const int64_t *size);
+/* Does the share of the work with that number, from 0. */
+void walk_share(void *walk, size_t number);
+
+#endif

@@ -1,0 +1,158 @@
+/* The operator Chain of the domain dlc.native, as ONNX Runtime sees it: created from a node, called with tensors. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chain.h"
+#include "ort.h"
+
+#if defined(_WIN32)
+#define PUBLIC __declspec(dllexport)
+#else
+#define PUBLIC __attribute__((visibility("default")))
+#endif
+
+#define CALL(TABLE, NAME, TYPE) ((TYPE)(TABLE)[NAME])
+
+typedef struct {
+    Table table;
+    Program program;
+} Kernel;
+
+static Status failure(Table table, int code, const char *what) {
+    char text[256];
+    snprintf(text, sizeof text, "dlc.native.Chain: %s", what);
+    return CALL(table, CREATE_STATUS, CreateStatus)(code, text);
+}
+
+static Status create(const Op *op, Table table, const void *info, void **made) {
+    (void)op;
+    size_t inputs = 0, outputs = 0, length = 0;
+    Status status = CALL(table, INFO_GET_INPUT_COUNT, InfoCount)(info, &inputs);
+    if (!status) status = CALL(table, INFO_GET_OUTPUT_COUNT, InfoCount)(info, &outputs);
+    if (!status) status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, "program", NULL, &length);
+    if (status) return status;
+    if (length > 16 + 6 * MOST_VALUES + MOST_OUTPUTS) return failure(table, INVALID_GRAPH, "a program that is too long");
+    int64_t text[16 + 6 * MOST_VALUES + MOST_OUTPUTS];
+    status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, "program", text, &length);
+    if (status) return status;
+    Kernel *kernel = malloc(sizeof *kernel);
+    if (!kernel) return failure(table, FAIL, "no memory");
+    kernel->table = table;
+    const char *wrong = program_read(&kernel->program, text, length, inputs, outputs);
+    if (wrong) {
+        free(kernel);
+        return failure(table, INVALID_GRAPH, wrong);
+    }
+    *made = kernel;
+    return NULL;
+}
+
+/* The shape and the memory of an input, whose type must be the one that the program says. */
+static Status look(const Kernel *kernel, const void *context, size_t index, Tensor *tensor) {
+    Table table = kernel->table;
+    const void *value = NULL;
+    void *info = NULL;
+    Status status = CALL(table, CONTEXT_GET_INPUT, ContextInput)(context, index, &value);
+    if (status) return status;
+    if (!value) return failure(table, INVALID_ARGUMENT, "an input is missing");
+    status = CALL(table, GET_TENSOR_TYPE_AND_SHAPE, GetInfo)(value, &info);
+    if (status) return status;
+    int type = 0;
+    status = CALL(table, GET_TENSOR_ELEMENT_TYPE, GetElementType)(info, &type);
+    if (!status) status = CALL(table, GET_DIMENSIONS_COUNT, GetRank)(info, &tensor->rank);
+    if (!status && type != elements[kernel->program.type[index]])
+        status = failure(table, INVALID_ARGUMENT, "an input of another type than the program says");
+    if (!status && tensor->rank > MOST_AXES) status = failure(table, INVALID_ARGUMENT, "an input of too many axes");
+    if (!status) status = CALL(table, GET_DIMENSIONS, GetDimensions)(info, tensor->size, tensor->rank);
+    CALL(table, RELEASE_TENSOR_TYPE_AND_SHAPE_INFO, Release)(info);
+    /* The data of a tensor are asked for as something that may change; nothing here changes an input. */
+    if (!status) status = CALL(table, GET_TENSOR_MUTABLE_DATA, GetData)((void *)value, &tensor->data);
+    return status;
+}
+
+static Status compute(void *of, void *context) {
+    const Kernel *kernel = of;
+    const Program *program = &kernel->program;
+    Table table = kernel->table;
+    Tensor inputs[MOST_INPUTS];
+    void *results[MOST_OUTPUTS];
+    size_t given = 0, asked = 0, rank = 0;
+    int64_t size[MOST_AXES];
+    Status status = CALL(table, CONTEXT_GET_INPUT_COUNT, ContextCount)(context, &given);
+    if (!status) status = CALL(table, CONTEXT_GET_OUTPUT_COUNT, ContextCount)(context, &asked);
+    if (status) return status;
+    if (given != (size_t)program->inputs || asked != (size_t)program->outputs)
+        return failure(table, INVALID_ARGUMENT, "other inputs or outputs than the program has");
+    for (int i = 0; i < program->inputs; i++)
+        if ((status = look(kernel, context, (size_t)i, &inputs[i]))) return status;
+    const char *wrong = walk_shape(inputs, program->inputs, &rank, size);
+    if (wrong) return failure(table, INVALID_ARGUMENT, wrong);
+    for (int i = 0; i < program->outputs; i++) {
+        void *value = NULL;
+        status = CALL(table, CONTEXT_GET_OUTPUT, ContextOutput)(context, (size_t)i, size, rank, &value);
+        if (!status && !value) status = failure(table, INVALID_ARGUMENT, "an output is missing");
+        if (!status) status = CALL(table, GET_TENSOR_MUTABLE_DATA, GetData)(value, &results[i]);
+        if (status) return status;
+    }
+    Walk walk;
+    walk_begin(&walk, program, inputs, results, rank, size);
+    if (!walk.total) return NULL;
+    size_t shares = (walk.total + walk.share - 1) / walk.share;
+    if (shares > 1) return CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, walk_share, shares, 0, &walk);
+    walk_share(&walk, 0);
+    return NULL;
+}
+
+/* What ONNX Runtime asks about the operator: any number of inputs and outputs, each of any type. */
+static const char *name(const Op *op) { return (void)op, "Chain"; }
+static const char *provider(const Op *op) { return (void)op, "CPUExecutionProvider"; }
+static int any_type(const Op *op, size_t index) { return (void)op, (void)index, 0; }
+static size_t one(const Op *op) { return (void)op, (size_t)1; }
+static int variadic(const Op *op, size_t index) { return (void)op, (void)index, 2; }
+static int default_memory(const Op *op, size_t index) { return (void)op, (void)index, 0; }
+static int at_least_one(const Op *op) { return (void)op, 1; }
+static int of_several_types(const Op *op) { return (void)op, 0; }
+static int version(const Op *op) { return (void)op, 1; }
+
+static const Op chain = {
+    .version = API,
+    .name = name,
+    .provider = provider,
+    .input_type = any_type,
+    .input_count = one,
+    .output_type = any_type,
+    .output_count = one,
+    .destroy = free,
+    .input_kind = variadic,
+    .output_kind = variadic,
+    .input_memory = default_memory,
+    .inputs_least = at_least_one,
+    .inputs_alike = of_several_types,
+    .outputs_least = at_least_one,
+    .outputs_alike = of_several_types,
+    .create_or_fail = create,
+    .compute_or_fail = compute,
+    .first_version = version,
+    .last_version = version,
+};
+
+/* Called by ONNX Runtime when a session's options take this library. */
+PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
+    Table table = base->get(API);
+    if (!table) return NULL; /* one older than 1.17: no operator, and no session that has a Chain loads */
+    static void *domain; /* made once and never released: sessions may outlive any call */
+    Status status = NULL;
+    if (!domain) {
+        void *fresh = NULL;
+        status = CALL(table, CREATE_CUSTOM_OP_DOMAIN, CreateDomain)("dlc.native", &fresh);
+        if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &chain);
+        if (status) return status;
+        domain = fresh;
+    }
+    return CALL(table, ADD_CUSTOM_OP_DOMAIN, AddDomain)(options, domain);
+}
+
+/* The kind of processor that the lanes were chosen for: what `dlc doctor` shows. */
+PUBLIC const char *dlc_native_lanes(void) { return lanes_here()->name; }

@@ -1,0 +1,166 @@
+/* What each operation does to n elements: plain loops, which the compiler vectorizes. A file includes this once for
+ * each kind of processor, with LANES the name of its table, and says before what instructions the compiler may use.
+ *
+ * The result may lie where an operand lies, element on element: no element is read after its place was written, which
+ * is what the pragma says. */
+
+#include "chain.h"
+#include "functions.h"
+
+#if defined(__clang__)
+#define EACH _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < n; i++)
+#elif defined(__GNUC__)
+#define EACH _Pragma("GCC ivdep") for (size_t i = 0; i < n; i++)
+#elif defined(_MSC_VER)
+#define EACH __pragma(loop(ivdep)) for (size_t i = 0; i < n; i++)
+#else
+#define EACH for (size_t i = 0; i < n; i++)
+#endif
+
+/* A lane: R and A are the types of the result and of the operands, VALUE is made of x, y and z. */
+#define LANE(NAME, R, A, VALUE)                                                                       \
+    static void NAME(size_t n, void *to, const void *a, const void *b, const void *c) {               \
+        R *r = to;                                                                                    \
+        const A *px = a;                                                                              \
+        (void)b, (void)c;                                                                             \
+        EACH {                                                                                        \
+            const A x = px[i];                                                                        \
+            r[i] = (R)(VALUE);                                                                        \
+        }                                                                                             \
+    }
+#define LANE2(NAME, R, A, VALUE)                                                                      \
+    static void NAME(size_t n, void *to, const void *a, const void *b, const void *c) {               \
+        R *r = to;                                                                                    \
+        const A *px = a, *py = b;                                                                     \
+        (void)c;                                                                                      \
+        EACH {                                                                                        \
+            const A x = px[i], y = py[i];                                                             \
+            r[i] = (R)(VALUE);                                                                        \
+        }                                                                                             \
+    }
+#define CHOICE(NAME, R)                                                                               \
+    static void NAME(size_t n, void *to, const void *a, const void *b, const void *c) {               \
+        R *r = to;                                                                                    \
+        const uint8_t *which = a;                                                                     \
+        const R *py = b, *pz = c;                                                                     \
+        EACH {                                                                                        \
+            const R y = py[i], z = pz[i];                                                             \
+            r[i] = which[i] ? y : z;                                                                  \
+        }                                                                                             \
+    }
+
+/* The larger one, as ONNX has it: NaN if either is. */
+#define LARGER(x, y) ((x) > (y) || (x) != (x) ? (x) : (y))
+#define SMALLER(x, y) ((x) < (y) || (x) != (x) ? (x) : (y))
+
+#define ARITHMETIC(S, T)                        \
+    LANE2(add_##S, T, T, x + y)                 \
+    LANE2(sub_##S, T, T, x - y)                 \
+    LANE2(mul_##S, T, T, x * y)                 \
+    LANE2(max_##S, T, T, LARGER(x, y))          \
+    LANE2(min_##S, T, T, SMALLER(x, y))
+#define COMPARISONS(S, T)                       \
+    LANE2(equal_##S, uint8_t, T, x == y)        \
+    LANE2(less_##S, uint8_t, T, x < y)          \
+    LANE2(less_equal_##S, uint8_t, T, x <= y)   \
+    LANE2(greater_##S, uint8_t, T, x > y)       \
+    LANE2(greater_equal_##S, uint8_t, T, x >= y)
+#define FLOATS(S, T, SUFFIX)                    \
+    ARITHMETIC(S, T)                            \
+    COMPARISONS(S, T)                           \
+    LANE2(div_##S, T, T, x / y)                 \
+    LANE2(pow_##S, T, T, pow##SUFFIX(x, y))     \
+    LANE(neg_##S, T, T, -x)                     \
+    LANE(abs_##S, T, T, fabs##SUFFIX(x))        \
+    LANE(sqrt_##S, T, T, sqrt##SUFFIX(x))       \
+    LANE(reciprocal_##S, T, T, 1 / x)           \
+    LANE(sign_##S, T, T, x > 0 ? 1 : x < 0 ? -1 : x == 0 ? 0 : x) \
+    LANE(floor_##S, T, T, floor##SUFFIX(x))     \
+    LANE(ceil_##S, T, T, ceil##SUFFIX(x))       \
+    CHOICE(where_##S, T)
+FLOATS(f32, float, f)
+FLOATS(f64, double, )
+LANE(exp_f32, float, float, exp32(x))
+LANE(log_f32, float, float, log32(x))
+LANE(tanh_f32, float, float, tanh32(x))
+LANE(erf_f32, float, float, erf32(x))
+LANE(sigmoid_f32, float, float, sigmoid32(x))
+LANE(exp_f64, double, double, exp64(x))
+LANE(log_f64, double, double, log64(x))
+LANE(sigmoid_f64, double, double, sigmoid64(x))
+
+/* Whole numbers wrap around, which C says of unsigned ones only. */
+#define WHOLE(S, T, U)                                  \
+    COMPARISONS(S, T)                                   \
+    LANE2(add_##S, T, U, x + y)                         \
+    LANE2(sub_##S, T, U, x - y)                         \
+    LANE2(mul_##S, T, U, x * y)                         \
+    LANE2(max_##S, T, T, x > y ? x : y)                 \
+    LANE2(min_##S, T, T, x < y ? x : y)                 \
+    CHOICE(where_##S, T)
+WHOLE(i32, int32_t, uint32_t)
+WHOLE(i64, int64_t, uint64_t)
+
+/* Truths: 0 or 1. */
+LANE2(and_u8, uint8_t, uint8_t, (x != 0) & (y != 0))
+LANE2(or_u8, uint8_t, uint8_t, (x != 0) | (y != 0))
+LANE2(xor_u8, uint8_t, uint8_t, (x != 0) ^ (y != 0))
+LANE2(equal_u8, uint8_t, uint8_t, (x != 0) == (y != 0))
+LANE(not_u8, uint8_t, uint8_t, x == 0)
+CHOICE(where_u8, uint8_t)
+
+/* Casts that are defined for every number: no float becomes a whole number here. */
+LANE(f32_f64, double, float, x)
+LANE(f64_f32, float, double, x)
+LANE(u8_f32, float, uint8_t, x != 0)
+LANE(u8_f64, double, uint8_t, x != 0)
+LANE(u8_i32, int32_t, uint8_t, x != 0)
+LANE(u8_i64, int64_t, uint8_t, x != 0)
+LANE(f32_u8, uint8_t, float, x != 0)
+LANE(f64_u8, uint8_t, double, x != 0)
+LANE(i32_u8, uint8_t, int32_t, x != 0)
+LANE(i64_u8, uint8_t, int64_t, x != 0)
+LANE(i32_f32, float, int32_t, x)
+LANE(i64_f32, float, int64_t, x)
+LANE(i32_f64, double, int32_t, x)
+LANE(i64_f64, double, int64_t, x)
+LANE(i32_i64, int64_t, int32_t, x)
+
+/* n copies of one element, by its width. */
+static void fill_1(size_t n, void *to, const void *a, const void *b, const void *c) {
+    (void)b, (void)c;
+    memset(to, *(const unsigned char *)a, n);
+}
+#define FILL(NAME, T)                                                                                 \
+    static void NAME(size_t n, void *to, const void *a, const void *b, const void *c) {               \
+        T *r = to;                                                                                    \
+        const T x = *(const T *)a;                                                                    \
+        (void)b, (void)c;                                                                             \
+        EACH r[i] = x;                                                                                \
+    }
+FILL(fill_4, uint32_t)
+FILL(fill_8, uint64_t)
+
+#define BOTH(NAME) {[F32] = NAME##_f32, [F64] = NAME##_f64}
+#define NUMBERS(NAME) {[F32] = NAME##_f32, [F64] = NAME##_f64, [I32] = NAME##_i32, [I64] = NAME##_i64}
+#define ALL(NAME) {[F32] = NAME##_f32, [F64] = NAME##_f64, [I32] = NAME##_i32, [I64] = NAME##_i64, [U8] = NAME##_u8}
+const Lanes LANES = {
+    .name = NAMED,
+    .fill = {[F32] = fill_4, [F64] = fill_8, [I32] = fill_4, [I64] = fill_8, [U8] = fill_1},
+    .op = {
+        [WHERE] = ALL(where), [ADD] = NUMBERS(add), [SUB] = NUMBERS(sub), [MUL] = NUMBERS(mul), [DIV] = BOTH(div),
+        [MAX] = NUMBERS(max), [MIN] = NUMBERS(min), [POW] = BOTH(pow), [NEG] = BOTH(neg), [ABS] = BOTH(abs),
+        [SQRT] = BOTH(sqrt), [RECIPROCAL] = BOTH(reciprocal), [SIGN] = BOTH(sign), [FLOOR] = BOTH(floor),
+        [CEIL] = BOTH(ceil), [EXP] = BOTH(exp), [LOG] = BOTH(log), [TANH] = {[F32] = tanh_f32},
+        [ERF] = {[F32] = erf_f32}, [SIGMOID] = BOTH(sigmoid), [EQUAL] = ALL(equal), [LESS] = NUMBERS(less),
+        [LESS_EQUAL] = NUMBERS(less_equal), [GREATER] = NUMBERS(greater), [GREATER_EQUAL] = NUMBERS(greater_equal),
+        [AND] = {[U8] = and_u8}, [OR] = {[U8] = or_u8}, [XOR] = {[U8] = xor_u8}, [NOT] = {[U8] = not_u8},
+    },
+    .cast = {
+        [F32] = {[F64] = f32_f64, [U8] = f32_u8},
+        [F64] = {[F32] = f64_f32, [U8] = f64_u8},
+        [I32] = {[F32] = i32_f32, [F64] = i32_f64, [I64] = i32_i64, [U8] = i32_u8},
+        [I64] = {[F32] = i64_f32, [F64] = i64_f64, [U8] = i64_u8},
+        [U8] = {[F32] = u8_f32, [F64] = u8_f64, [I32] = u8_i32, [I64] = u8_i64},
+    },
+};

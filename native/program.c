@@ -1,0 +1,129 @@
+/* Reading a program: every number in it is checked before it is used, for a file may hold any. */
+
+#include <string.h>
+
+#include "chain.h"
+#include "ort.h"
+
+const int elements[TYPES] = {FLOAT32, FLOAT64, INT32, INT64, BOOL};
+const size_t sizes[TYPES] = {4, 8, 4, 8, 1};
+
+enum { HEAD = 4, WORDS = 5 };
+
+/* How many operands each operation takes. */
+static const uint8_t arity[OPERATIONS] = {
+    [CONST] = 0, [CAST] = 1, [WHERE] = 3, [ADD] = 2, [SUB] = 2, [MUL] = 2, [DIV] = 2, [MAX] = 2, [MIN] = 2, [POW] = 2,
+    [NEG] = 1, [ABS] = 1, [SQRT] = 1, [RECIPROCAL] = 1, [SIGN] = 1, [FLOOR] = 1, [CEIL] = 1, [EXP] = 1, [LOG] = 1,
+    [TANH] = 1, [ERF] = 1, [SIGMOID] = 1, [EQUAL] = 2, [LESS] = 2, [LESS_EQUAL] = 2, [GREATER] = 2,
+    [GREATER_EQUAL] = 2, [AND] = 2, [OR] = 2, [XOR] = 2, [NOT] = 1,
+};
+
+static int type_of(int64_t element) {
+    for (int t = 0; t < TYPES; t++)
+        if (elements[t] == element) return t;
+    return -1;
+}
+
+/* One instruction; `known`: how many values there are before it. */
+static const char *instruction_read(Program *p, Instruction *to, const int64_t *word, int known, const Lanes *lanes) {
+    if (word[0] < 0 || word[0] >= OPERATIONS) return "an operation that there is not";
+    int op = (int)word[0], type = type_of(word[1]), operands = arity[op];
+    if (type < 0) return "a type that there is not";
+    memset(to, 0, sizeof *to);
+    to->type = (uint16_t)type;
+    if (op == CONST) {
+        to->bits = word[2];
+        return NULL;
+    }
+    uint16_t *operand[3] = {&to->a, &to->b, &to->c};
+    for (int i = 0; i < 3; i++) {
+        int64_t value = word[2 + i];
+        if (i >= operands) value = word[2]; /* unused: something that exists */
+        if (value < 0 || value >= known) return "an operand that is not there yet";
+        *operand[i] = (uint16_t)value;
+    }
+    int a = p->type[to->a], b = p->type[to->b], c = p->type[to->c];
+    if (op == CAST) {
+        to->lane = lanes->cast[a][type];
+    } else if (op == WHERE) {
+        if (a != U8 || b != type || c != type) return "operands of other types";
+        to->lane = lanes->op[op][type];
+    } else {
+        if (a != type || b != type) return "operands of other types";
+        to->lane = lanes->op[op][type];
+        if (op >= EQUAL && op <= GREATER_EQUAL) to->type = U8;
+    }
+    return to->lane ? NULL : "an operation that this type does not have";
+}
+
+/* Gives every result that is no output a register, which is free again after its last reader. */
+static void allocate(Program *p) {
+    static const int none = -1;
+    int last[MOST_VALUES]; /* the instruction that reads a value last */
+    int16_t idle[MOST_VALUES];
+    int idles = 0, values = p->inputs + p->count;
+    for (int v = 0; v < values; v++) last[v] = none;
+    for (int i = 0; i < p->count; i++) {
+        const Instruction *at = &p->code[i];
+        if (at->lane) last[at->a] = last[at->b] = last[at->c] = i;
+    }
+    p->slots = 0;
+    for (int v = 0; v < values; v++) p->slot[v] = -1;
+    for (int i = 0; i < p->count; i++) {
+        const Instruction *at = &p->code[i];
+        int made = p->inputs + i;
+        if (!at->lane) { /* written once for all tiles: its register is never another's */
+            p->slot[made] = (int16_t)p->slots++;
+            continue;
+        }
+        /* An operand that is read for the last time leaves its register to the result, if their elements are as wide:
+         * otherwise the result would be written over what is still to be read. */
+        const uint16_t operand[3] = {at->a, at->b, at->c};
+        int later[3], laters = 0;
+        for (int k = 0; k < 3; k++) {
+            int v = operand[k];
+            if (v < p->inputs || last[v] != i || p->slot[v] < 0 || !p->code[v - p->inputs].lane) continue;
+            last[v] = none; /* not twice */
+            if (sizes[p->type[v]] == sizes[at->type])
+                idle[idles++] = p->slot[v];
+            else
+                later[laters++] = p->slot[v];
+        }
+        if (p->output[made] < 0) p->slot[made] = idles ? idle[--idles] : (int16_t)p->slots++;
+        while (laters) idle[idles++] = (int16_t)later[--laters];
+        if (p->output[made] >= 0) continue;
+        if (last[made] == none) idle[idles++] = p->slot[made]; /* nothing reads it */
+    }
+}
+
+const char *program_read(Program *p, const int64_t *text, size_t length, size_t inputs, size_t outputs) {
+    if (length < HEAD) return "no beginning";
+    if (text[0] != VERSION) return "a version that this library does not know";
+    if (text[1] < 1 || text[1] > MOST_INPUTS || text[2] < 1 || text[2] >= MOST_VALUES || text[3] < 1 ||
+        text[3] > MOST_OUTPUTS || text[1] + text[2] > MOST_VALUES)
+        return "too many or too few inputs, instructions or outputs";
+    if ((size_t)text[1] != inputs || (size_t)text[3] != outputs) return "other inputs or outputs than the node has";
+    p->inputs = (int)text[1], p->count = (int)text[2], p->outputs = (int)text[3];
+    if (length != (size_t)(HEAD + p->inputs + WORDS * p->count + p->outputs)) return "another length than it says";
+    const int64_t *at = text + HEAD;
+    for (int i = 0; i < p->inputs; i++, at++) {
+        int type = type_of(*at);
+        if (type < 0) return "an input of a type that there is not";
+        p->type[i] = (uint8_t)type;
+    }
+    const Lanes *lanes = p->lanes = lanes_here();
+    for (int i = 0; i < p->count; i++, at += WORDS) {
+        const char *wrong = instruction_read(p, &p->code[i], at, p->inputs + i, lanes);
+        if (wrong) return wrong;
+        p->type[p->inputs + i] = (uint8_t)p->code[i].type;
+    }
+    for (int v = 0; v < p->inputs + p->count; v++) p->output[v] = -1;
+    for (int i = 0; i < p->outputs; i++, at++) {
+        if (*at < p->inputs || *at >= p->inputs + p->count || !p->code[*at - p->inputs].lane || p->output[*at] >= 0)
+            return "an output that is no result, or twice";
+        p->value[i] = (uint16_t)*at;
+        p->output[*at] = (int16_t)i;
+    }
+    allocate(p);
+    return NULL;
+}
