@@ -42,8 +42,10 @@ typedef void (*Lane)(size_t n, void *r, const void *a, const void *b, const void
 typedef struct {
     const char *name;
     Lane op[OPERATIONS][TYPES];
+    Lane left[OPERATIONS][TYPES], right[OPERATIONS][TYPES]; /* with one element for all as a, as b; NULL: none */
     Lane cast[TYPES][TYPES];
     Lane fill[TYPES];      /* n copies of one element */
+    void (*stream)(size_t bytes, void *to, const void *from); /* a copy past the caches, 0 bytes at the end of all; or NULL */
 } Lanes;
 
 extern const Lanes lanes_plain, lanes_avx2, lanes_avx512;
@@ -51,6 +53,7 @@ const Lanes *lanes_here(void); /* the widest that this processor can do */
 
 typedef struct {
     Lane lane;             /* NULL: CONST */
+    Lane left, right;      /* where a, or b, is one element for all; NULL: none */
     uint16_t a, b, c;      /* values */
     uint16_t type;         /* of the result */
     int64_t bits;          /* of CONST */
@@ -61,9 +64,12 @@ typedef struct {
     int inputs, count, outputs;
     uint8_t type[MOST_VALUES];     /* of each value */
     int16_t output[MOST_VALUES];   /* which output a value is, -1: none */
-    int16_t slot[MOST_VALUES];     /* which register a result is in, -1: none, it is an output */
+    uint8_t whole[MOST_VALUES];    /* whether something reads a value that takes no single element for all */
     uint16_t value[MOST_OUTPUTS];
-    int slots;                                         /* registers for results */
+    struct {                       /* [0]: outputs are computed where they belong; [1]: in a register, and copied */
+        int16_t slot[MOST_VALUES]; /* which register a result is in, -1: none */
+        int slots;                 /* registers for results */
+    } plan[2];
     Instruction code[MOST_VALUES];
 } Program;
 
@@ -87,6 +93,8 @@ struct Walk {
     size_t total;                               /* elements of each output */
     size_t tile, share;                         /* elements of a tile, and of a share of the work */
     size_t room;                                /* bytes of a register */
+    int streamed;                               /* the plan: 1 where the outputs are larger than a cache */
+    int ahead;                                  /* whether what the next tile reads is asked for early */
     int axes;                                   /* after neighbours that all inputs walk alike have been joined */
     size_t size[MOST_AXES];
     size_t stride[MOST_INPUTS][MOST_AXES];

@@ -66,8 +66,8 @@ static inline float exp_scaled(float p, uint32_t shifted) {
 }
 
 static inline float exp32(float x) {
-    x = x > 130.0f ? 130.0f : x; /* NaN stays */
-    x = x < -150.0f ? -150.0f : x;
+    x = 130.0f < x ? 130.0f : x; /* NaN stays */
+    x = -150.0f > x ? -150.0f : x;
     uint32_t shifted;
     float p = exp_rest(x, &shifted);
     return exp_scaled(1.0f + p, shifted);
@@ -171,7 +171,7 @@ static inline float tanh32(float x) {
     p = MULTIPLY_ADD(p, s, 1.33327201e-1f);
     p = MULTIPLY_ADD(p, s, -3.33333164e-1f);
     float near = MULTIPLY_ADD(x * s, p, x);
-    float t = size > 10.0f ? 20.0f : size + size; /* from 10 on it is 1; NaN stays */
+    float t = 20.0f < size + size ? 20.0f : size + size; /* from 10 on it is 1; NaN stays */
     float far = 1.0f - 2.0f / (exp_near(t) + 1.0f);
     far = float_of(bits_of(far) | (bits_of(x) & 0x80000000u));
     return size < 0.75f ? near : far; /* NaN: far */
@@ -188,7 +188,7 @@ static inline float erf32(float x) {
     p = MULTIPLY_ADD(p, s, -3.7612626e-1f);
     p = MULTIPLY_ADD(p, s, 1.28379166e-1f);
     float near = MULTIPLY_ADD(x, p, x);
-    float t = size > 4.0f ? 4.0f : size; /* NaN stays */
+    float t = 4.0f < size ? 4.0f : size; /* NaN stays */
     float g = 2.16977296e-5f;
     g = MULTIPLY_ADD(g, t, -4.41474025e-4f);
     g = MULTIPLY_ADD(g, t, 4.20529163e-3f);
@@ -206,7 +206,7 @@ static inline float erf32(float x) {
  * both parts of the quotient is put back; 1.457 - d / 2 is 1 / d to a few per cent, and all that the small one needs. */
 static inline float sigmoid32(float x) {
     uint32_t shifted;
-    float size = fabsf(x), p = exp_rest(size > 150.0f ? -150.0f : -size, &shifted), sum = 1.0f + p;
+    float size = fabsf(x), p = exp_rest(-150.0f > -size ? -150.0f : -size, &shifted), sum = 1.0f + p;
     float e = exp_scaled(sum, shifted), d = 1.0f + e, q = (x < 0.0f ? e : 1.0f) / d;
 #if defined(FUSED)
     return MULTIPLY_ADD(q * ((d - 1.0f) - e), MULTIPLY_ADD(-0.5f, d, 1.457f), q);

@@ -38,6 +38,27 @@
             r[i] = (R)(VALUE);                                                                        \
         }                                                                                             \
     }
+/* The same with one element for all, on the left or on the right. */
+#define ONES(NAME, T, VALUE)                                                                          \
+    LANE2(NAME, T, T, VALUE)                                                                          \
+    static void NAME##_left(size_t n, void *to, const void *a, const void *b, const void *c) {        \
+        T *r = to;                                                                                    \
+        const T x = *(const T *)a, *py = b;                                                           \
+        (void)c;                                                                                      \
+        EACH {                                                                                        \
+            const T y = py[i];                                                                        \
+            r[i] = VALUE;                                                                             \
+        }                                                                                             \
+    }                                                                                                 \
+    static void NAME##_right(size_t n, void *to, const void *a, const void *b, const void *c) {       \
+        T *r = to;                                                                                    \
+        const T *px = a, y = *(const T *)b;                                                           \
+        (void)c;                                                                                      \
+        EACH {                                                                                        \
+            const T x = px[i];                                                                        \
+            r[i] = VALUE;                                                                             \
+        }                                                                                             \
+    }
 #define CHOICE(NAME, R)                                                                               \
     static void NAME(size_t n, void *to, const void *a, const void *b, const void *c) {               \
         R *r = to;                                                                                    \
@@ -54,9 +75,10 @@
 #define SMALLER(x, y) ((x) < (y) || (x) != (x) ? (x) : (y))
 
 #define ARITHMETIC(S, T)                        \
-    LANE2(add_##S, T, T, x + y)                 \
-    LANE2(sub_##S, T, T, x - y)                 \
-    LANE2(mul_##S, T, T, x * y)                 \
+    ONES(add_##S, T, x + y)                     \
+    ONES(sub_##S, T, x - y)                     \
+    ONES(mul_##S, T, x * y)                     \
+    ONES(div_##S, T, x / y)                     \
     LANE2(max_##S, T, T, LARGER(x, y))          \
     LANE2(min_##S, T, T, SMALLER(x, y))
 #define COMPARISONS(S, T)                       \
@@ -68,7 +90,6 @@
 #define FLOATS(S, T, SUFFIX)                    \
     ARITHMETIC(S, T)                            \
     COMPARISONS(S, T)                           \
-    LANE2(div_##S, T, T, x / y)                 \
     LANE2(pow_##S, T, T, pow##SUFFIX(x, y))     \
     LANE(neg_##S, T, T, -x)                     \
     LANE(abs_##S, T, T, fabs##SUFFIX(x))        \
@@ -141,11 +162,31 @@ static void fill_1(size_t n, void *to, const void *a, const void *b, const void 
 FILL(fill_4, uint32_t)
 FILL(fill_8, uint64_t)
 
+#if defined(STREAM)
+/* Lines of the first-level cache to memory, and not into a cache: `to` begins on a line, like the memory of tensors. Of
+ * 0 bytes: what was written is there for other threads. */
+static void stream_lines(size_t bytes, void *to, const void *from) {
+    char *out = to;
+    const char *in = from;
+    if (!bytes) {
+        _mm_sfence();
+        return;
+    }
+    size_t whole = ((uintptr_t)to & 63) == 0 ? bytes & ~(size_t)63 : 0;
+    for (size_t i = 0; i < whole; i += 64) STREAM(out + i, in + i);
+    memcpy(out + whole, in + whole, bytes - whole);
+}
+#else
+#define stream_lines NULL
+#endif
+
 #define BOTH(NAME) {[F32] = NAME##_f32, [F64] = NAME##_f64}
+#define BOTH_OF(NAME, SIDE) {[F32] = NAME##_f32_##SIDE, [F64] = NAME##_f64_##SIDE}
 #define NUMBERS(NAME) {[F32] = NAME##_f32, [F64] = NAME##_f64, [I32] = NAME##_i32, [I64] = NAME##_i64}
 #define ALL(NAME) {[F32] = NAME##_f32, [F64] = NAME##_f64, [I32] = NAME##_i32, [I64] = NAME##_i64, [U8] = NAME##_u8}
 const Lanes LANES = {
     .name = NAMED,
+    .stream = stream_lines,
     .fill = {[F32] = fill_4, [F64] = fill_8, [I32] = fill_4, [I64] = fill_8, [U8] = fill_1},
     .op = {
         [WHERE] = ALL(where), [ADD] = NUMBERS(add), [SUB] = NUMBERS(sub), [MUL] = NUMBERS(mul), [DIV] = BOTH(div),
@@ -155,6 +196,13 @@ const Lanes LANES = {
         [ERF] = {[F32] = erf_f32}, [SIGMOID] = BOTH(sigmoid), [EQUAL] = ALL(equal), [LESS] = NUMBERS(less),
         [LESS_EQUAL] = NUMBERS(less_equal), [GREATER] = NUMBERS(greater), [GREATER_EQUAL] = NUMBERS(greater_equal),
         [AND] = {[U8] = and_u8}, [OR] = {[U8] = or_u8}, [XOR] = {[U8] = xor_u8}, [NOT] = {[U8] = not_u8},
+    },
+    .left = {
+        [ADD] = BOTH_OF(add, left), [SUB] = BOTH_OF(sub, left), [MUL] = BOTH_OF(mul, left), [DIV] = BOTH_OF(div, left),
+    },
+    .right = {
+        [ADD] = BOTH_OF(add, right), [SUB] = BOTH_OF(sub, right), [MUL] = BOTH_OF(mul, right),
+        [DIV] = BOTH_OF(div, right),
     },
     .cast = {
         [F32] = {[F64] = f32_f64, [U8] = f32_u8},

@@ -2,6 +2,7 @@
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 /* Before the functions, since they are what it applies to; system headers first, which it must not touch. */
+#include <immintrin.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,6 +14,8 @@
 #endif
 
 #define FUSED
+#define HALF(to, from) _mm256_stream_si256((__m256i *)(to), _mm256_loadu_si256((const __m256i *)(from)))
+#define STREAM(to, from) (HALF(to, from), HALF((to) + 32, (from) + 32))
 #define LANES lanes_avx2
 #define NAMED "avx2"
 #include "lanes.h"

@@ -2,6 +2,7 @@
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 /* Before the functions, since they are what it applies to; system headers first, which it must not touch. */
+#include <immintrin.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,6 +14,7 @@
 #endif
 
 #define FUSED
+#define STREAM(to, from) _mm512_stream_si512((__m512i *)(to), _mm512_loadu_si512(from))
 #define LANES lanes_avx512
 #define NAMED "avx512"
 #include "lanes.h"

@@ -51,13 +51,15 @@ static const char *instruction_read(Program *p, Instruction *to, const int64_t *
     } else {
         if (a != type || b != type) return "operands of other types";
         to->lane = lanes->op[op][type];
+        to->left = lanes->left[op][type], to->right = lanes->right[op][type];
         if (op >= EQUAL && op <= GREATER_EQUAL) to->type = U8;
     }
     return to->lane ? NULL : "an operation that this type does not have";
 }
 
-/* Gives every result that is no output a register, which is free again after its last reader. */
-static void allocate(Program *p) {
+/* Gives results registers, each of which is free again after its last reader: to outputs only where they are copied. */
+static void allocate(Program *p, int streamed) {
+    int16_t *slot = p->plan[streamed].slot;
     static const int none = -1;
     int last[MOST_VALUES]; /* the instruction that reads a value last */
     int16_t idle[MOST_VALUES];
@@ -67,33 +69,34 @@ static void allocate(Program *p) {
         const Instruction *at = &p->code[i];
         if (at->lane) last[at->a] = last[at->b] = last[at->c] = i;
     }
-    p->slots = 0;
-    for (int v = 0; v < values; v++) p->slot[v] = -1;
+    int slots = 0;
+    for (int v = 0; v < values; v++) slot[v] = -1;
     for (int i = 0; i < p->count; i++) {
         const Instruction *at = &p->code[i];
         int made = p->inputs + i;
         if (!at->lane) { /* written once for all tiles: its register is never another's */
-            p->slot[made] = (int16_t)p->slots++;
+            slot[made] = (int16_t)slots++;
             continue;
         }
         /* An operand that is read for the last time leaves its register to the result, if their elements are as wide:
          * otherwise the result would be written over what is still to be read. */
         const uint16_t operand[3] = {at->a, at->b, at->c};
-        int later[3], laters = 0;
+        int16_t later[3];
+        int laters = 0;
         for (int k = 0; k < 3; k++) {
             int v = operand[k];
-            if (v < p->inputs || last[v] != i || p->slot[v] < 0 || !p->code[v - p->inputs].lane) continue;
+            if (v < p->inputs || last[v] != i || slot[v] < 0 || !p->code[v - p->inputs].lane) continue;
             last[v] = none; /* not twice */
             if (sizes[p->type[v]] == sizes[at->type])
-                idle[idles++] = p->slot[v];
+                idle[idles++] = slot[v];
             else
-                later[laters++] = p->slot[v];
+                later[laters++] = slot[v];
         }
-        if (p->output[made] < 0) p->slot[made] = idles ? idle[--idles] : (int16_t)p->slots++;
-        while (laters) idle[idles++] = (int16_t)later[--laters];
-        if (p->output[made] >= 0) continue;
-        if (last[made] == none) idle[idles++] = p->slot[made]; /* nothing reads it */
+        if (streamed || p->output[made] < 0) slot[made] = idles ? idle[--idles] : (int16_t)slots++;
+        while (laters) idle[idles++] = later[--laters];
+        if (slot[made] >= 0 && last[made] == none) idle[idles++] = slot[made]; /* nothing reads it */
     }
+    p->plan[streamed].slots = slots;
 }
 
 const char *program_read(Program *p, const int64_t *text, size_t length, size_t inputs, size_t outputs) {
@@ -124,6 +127,16 @@ const char *program_read(Program *p, const int64_t *text, size_t length, size_t 
         p->value[i] = (uint16_t)*at;
         p->output[*at] = (int16_t)i;
     }
-    allocate(p);
+    memset(p->whole, 0, sizeof p->whole);
+    for (int i = 0; i < p->count; i++) {
+        /* Of two inputs or constants both may be one element for all, and only one of them is taken as that. */
+        const Instruction *code = &p->code[i];
+        int a_made = code->a >= p->inputs && p->code[code->a - p->inputs].lane;
+        int b_made = code->b >= p->inputs && p->code[code->b - p->inputs].lane;
+        p->whole[code->a] |= !code->left || !b_made, p->whole[code->b] |= !code->right || !a_made;
+        p->whole[code->c] |= !code->right;
+    }
+    allocate(p, 0);
+    allocate(p, 1);
     return NULL;
 }

@@ -5,11 +5,20 @@
 
 #include "chain.h"
 
+#if defined(__GNUC__) || defined(__clang__)
+#define PREFETCH(ADDRESS) __builtin_prefetch(ADDRESS)
+#else
+#define PREFETCH(ADDRESS) (void)(ADDRESS)
+#endif
+
 enum {
     CACHE = 24 * 1024, /* bytes for the registers of a tile, of a first-level cache of 32 kB */
     SHORTEST = 64, LONGEST = 1024, /* elements of a tile */
     SPLIT = 1 << 16, /* elements times instructions of a share: less does not pay for handing it to another thread */
-    SHARES = 32      /* the most of one call */
+    SHARES = 32,     /* the most of one call */
+    FAR = 1 << 21,   /* bytes of inputs that come from beyond the second-level cache */
+    LARGE = 1 << 22, /* bytes of outputs that no cache keeps until they are read again */
+    LINE = 64
 };
 
 const char *walk_shape(const Tensor *inputs, int count, size_t *rank, int64_t *size) {
@@ -61,8 +70,10 @@ void walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *
     walk->total = 1;
     for (size_t k = 0; k < rank; k++) walk->total *= (size_t)size[k];
     walk_axes(walk, rank, size);
-    int slots = program->slots;
-    size_t widest = 1;
+    size_t widest = 1, written = 0, read = 0;
+    for (int i = 0; i < program->outputs; i++) written += walk->total * sizes[program->type[program->value[i]]];
+    walk->streamed = program->lanes->stream && written >= LARGE;
+    int slots = program->plan[walk->streamed].slots;
     for (int i = 0; i < program->inputs; i++) {
         int one = 1, direct = walk->axes <= 1;
         for (int k = 0; k < walk->axes; k++) one &= walk->stride[i][k] == 0;
@@ -75,9 +86,11 @@ void walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *
                 step *= walk->size[k];
             }
         }
+        if (direct) read += walk->total * sizes[program->type[i]];
         walk->kind[i] = direct ? DIRECT : one ? ONE : GATHERED;
         walk->slot[i] = direct ? -1 : (int16_t)slots++;
     }
+    walk->ahead = read >= FAR;
     for (int v = 0; v < program->inputs + program->count; v++)
         if (sizes[program->type[v]] > widest) widest = sizes[program->type[v]];
     size_t tile = slots ? CACHE / ((size_t)slots * widest) / SHORTEST * SHORTEST : LONGEST;
@@ -90,8 +103,9 @@ void walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *
     walk->share = share ? share : 1;
 }
 
-/* The elements of a broadcast input for the results from `at` on. */
-static void gather(const Walk *walk, int input, size_t at, size_t n, char *to) {
+/* The elements of a broadcast input for the results from `at` on. Returns whether they are all one, which is then given
+ * once only if nothing needs more. */
+static int gather(const Walk *walk, int input, size_t at, size_t n, char *to) {
     const int type = walk->program->type[input];
     size_t index[MOST_AXES], offset = 0, width = sizes[type];
     const size_t *stride = walk->stride[input];
@@ -100,6 +114,10 @@ static void gather(const Walk *walk, int input, size_t at, size_t n, char *to) {
         index[k] = at % walk->size[k];
         at /= walk->size[k];
         offset += index[k] * stride[k];
+    }
+    if (!stride[0] && index[0] + n <= walk->size[0]) {
+        walk->program->lanes->fill[type](walk->program->whole[input] ? n : 1, to, data + offset * width, NULL, NULL);
+        return 1;
     }
     while (n) {
         size_t run = walk->size[0] - index[0];
@@ -121,6 +139,22 @@ static void gather(const Walk *walk, int input, size_t at, size_t n, char *to) {
             index[k] = 0;
         }
     }
+    return 0;
+}
+
+/* What the next tile reads: its lines are asked for a few at a time between the instructions of this one, so that
+ * memory works while the processor does. */
+typedef struct {
+    const char *at, *end;
+} Ahead;
+
+static void prefetch(Ahead *ahead, int *count, size_t lines) {
+    while (lines-- && *count) {
+        Ahead *last = &ahead[*count - 1];
+        PREFETCH(last->at);
+        last->at += LINE;
+        if (last->at >= last->end) --*count;
+    }
 }
 
 void walk_share(void *context, size_t number) {
@@ -129,38 +163,57 @@ void walk_share(void *context, size_t number) {
     size_t begin = number * walk->share, end = begin + walk->share;
     if (end > walk->total) end = walk->total;
     if (begin >= end) return;
-    enum { LINE = 64, BYTES = SHORTEST * 8 * MOST_VALUES + LINE }; /* more than CACHE, too */
+    enum { BYTES = SHORTEST * 8 * MOST_VALUES + LINE }; /* more than CACHE, too */
     union {
         double aligned;
         char bytes[BYTES];
     } memory;
     char *registers = memory.bytes + (LINE - (uintptr_t)memory.bytes % LINE) % LINE;
-    char *at[MOST_VALUES]; /* where each value of the tile is */
-    const int inputs = program->inputs;
+    char *at[MOST_VALUES];         /* where each value of the tile is */
+    uint8_t one[MOST_VALUES] = {0}; /* whether it is one element for all, which stands first there */
+    const int inputs = program->inputs, streamed = walk->streamed;
+    const int16_t *plan = program->plan[streamed].slot;
     for (int i = 0; i < inputs; i++) {
         at[i] = walk->slot[i] < 0 ? NULL : registers + (size_t)walk->slot[i] * walk->room;
-        if (walk->kind[i] == ONE) program->lanes->fill[program->type[i]](walk->tile, at[i], walk->inputs[i].data, NULL, NULL);
+        one[i] = walk->kind[i] == ONE;
+        if (one[i]) program->lanes->fill[program->type[i]](walk->tile, at[i], walk->inputs[i].data, NULL, NULL);
     }
     for (int i = 0; i < program->count; i++) {
         const Instruction *code = &program->code[i];
-        int made = inputs + i, slot = program->slot[made];
+        int made = inputs + i, slot = plan[made];
         at[made] = slot < 0 ? NULL : registers + (size_t)slot * walk->room;
-        if (!code->lane) program->lanes->fill[code->type](walk->tile, at[made], &code->bits, NULL, NULL);
+        one[made] = !code->lane;
+        if (one[made]) program->lanes->fill[code->type](walk->tile, at[made], &code->bits, NULL, NULL);
     }
+    Ahead ahead[MOST_INPUTS];
+    int aheads = 0;
     for (size_t start = begin; start < end; start += walk->tile) {
-        size_t n = end - start < walk->tile ? end - start : walk->tile;
+        size_t n = end - start < walk->tile ? end - start : walk->tile, lines = 0;
+        aheads = 0;
         for (int i = 0; i < inputs; i++) {
-            if (walk->kind[i] == DIRECT)
-                at[i] = (char *)walk->inputs[i].data + start * sizes[program->type[i]];
-            else if (walk->kind[i] == GATHERED)
-                gather(walk, i, start, n, at[i]);
+            size_t width = sizes[program->type[i]];
+            if (walk->kind[i] == DIRECT) {
+                at[i] = (char *)walk->inputs[i].data + start * width;
+                if (walk->ahead && end - start >= 2 * walk->tile) {
+                    ahead[aheads++] = (Ahead){at[i] + n * width, at[i] + 2 * n * width};
+                    lines += n * width / LINE + 1;
+                }
+            } else if (walk->kind[i] == GATHERED) {
+                one[i] = (uint8_t)gather(walk, i, start, n, at[i]);
+            }
         }
+        size_t quota = lines / (size_t)program->count + 1;
         for (int i = 0; i < program->count; i++) {
             const Instruction *code = &program->code[i];
             int made = inputs + i, output = program->output[made];
+            if (aheads) prefetch(ahead, &aheads, quota);
             if (!code->lane) continue;
-            if (output >= 0) at[made] = (char *)walk->results[output] + start * sizes[code->type];
-            code->lane(n, at[made], at[code->a], at[code->b], at[code->c]);
+            char *result = output < 0 ? NULL : (char *)walk->results[output] + start * sizes[code->type];
+            if (result && !streamed) at[made] = result;
+            Lane lane = one[code->b] && code->right ? code->right : one[code->a] && code->left ? code->left : code->lane;
+            lane(n, at[made], at[code->a], at[code->b], at[code->c]);
+            if (result && streamed) program->lanes->stream(n * sizes[code->type], result, at[made]);
         }
     }
+    if (streamed) program->lanes->stream(0, NULL, NULL);
 }

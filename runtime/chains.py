@@ -208,6 +208,7 @@ class Chains:
         own = {held.name: held for held in graph.initializer if not held.dims and held.name not in named}
         self.numbers = {**numbers, **own}  # of rank 0: they go into the program
         self.results = {value.name for value in graph.output}
+        self.declared = self.results | {value.name for value in graph.value_info}
         self.taken = graphs.names(graph)
 
     def run(self) -> int:
@@ -348,9 +349,8 @@ class Chains:
             program=program.text(outputs),
         )
         node.metadata_props.extend(first.metadata_props)
-        said = {value.name for value in self.graph.value_info} | self.results
         for name in outputs:
-            if name not in said:
+            if name not in self.declared:
                 kind, shape = self.known[name]
                 self.graph.value_info.append(helper.make_tensor_value_info(name, kind, list(shape)))
         return node

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -52,9 +53,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy, out = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         (copy / name).write_bytes((ROOT / name).read_bytes())
-    for folder in ("compiler", "runtime", "grammar", "specs", "docs/errors"):
+    for folder in ("compiler", "runtime", "native", "grammar", "specs", "docs/errors"):
         for path in (ROOT / folder).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
+            if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("_chains."):
                 target = copy / path.relative_to(ROOT)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(path.read_bytes())
@@ -78,7 +79,38 @@ def test_the_wheel_holds_everything(wheel: Path) -> None:
     assert missing == []
     assert any(name.endswith("licenses/LICENSE") for name in held)
     assert {"dlc/py.typed", "dlc/runtime/py.typed", "dlc/specs/std/layers.dl", "dlc/errors/E0312.md"} <= held
-    assert {name.split("/")[0] for name in held} == {"dlc", wheel.name.split("-py3")[0] + ".dist-info"}
+    assert {name.split("/")[0] for name in held} == {"dlc", "-".join(wheel.name.split("-")[:2]) + ".dist-info"}
+
+
+def test_the_wheel_holds_the_native_library_for_every_python(wheel: Path) -> None:
+    """Where there is a compiler; its sources stay at home."""
+    held = zipfile.ZipFile(wheel).namelist()
+    built = [name for name in held if name.startswith("dlc/runtime/_chains.")]
+    assert len(built) == (shutil.which("cc") is not None or shutil.which("gcc") is not None)
+    assert not any(name.endswith((".c", ".h")) for name in held)
+    if built:
+        assert "-cp311-abi3-" in wheel.name
+
+
+def test_without_a_compiler_the_wheel_is_built(wheel: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(ROOT / "native", copy / "native")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy / name)
+    for folder in ("compiler", "runtime", "grammar", "specs", "docs/errors"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "_chains.*"))
+    build = "from setuptools import build_meta; import sys; print(build_meta.build_wheel(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", build, str(tmp_path)],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "CC": "/nowhere/cc", "CXX": "/nowhere/cc"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    [made] = tmp_path.glob("*.whl")
+    assert not any("_chains" in name for name in zipfile.ZipFile(made).namelist())
 
 
 def test_the_wheel_works(wheel: Path, tmp_path: Path) -> None:
