@@ -149,6 +149,41 @@ def test_weights_and_choices_are_of_their_own_dimension() -> None:
     assert found["edge_loss"] == pytest.approx(0.5 * (line(one, data["e"]) ** 2).mean(), rel=1e-12)
 
 
+PAIRS = """model m {
+    input p: float[good, 3]
+    input n: float[bad, 3]
+    input w: float[good]
+    f = dense(1)
+    a, b = f(p)[:, 0], f(n)[:, 0]
+    loss = mean(relu(1 - a[:, none] + b[none, :]))
+    output score = f(p)[:, 0]
+    output other = f(n)[:, 0]
+}
+train { minimize loss using sgd(0.1); batch: rows(good = 8, bad = 10); epochs: 2; LINES }
+"""
+
+
+@pytest.mark.parametrize("lines", ["", "weights: w"])
+def test_pairs_of_rows_of_two_dimensions(lines: str) -> None:
+    """Every positive with every negative row of the batch: of all rows, where an evaluation takes them at once."""
+    rng = np.random.default_rng(0)
+    data = {"p": rng.normal(size=(40, 3)) + 1, "n": rng.normal(size=(90, 3)), "w": rng.uniform(0, 1, 40)}
+    one = trainer(PAIRS.replace("LINES", lines))
+
+    def expected() -> float:
+        a, b = line(one, data["p"]), line(one, data["n"])
+        each = np.maximum(1 - a[:, None] + b[None, :], 0).mean(1)
+        return float(np.average(each, weights=data["w"] if lines else None))
+
+    assert one.evaluate(data)["loss"] == pytest.approx(expected(), rel=1e-12)
+    before = expected()
+    assert one.fit(data, validation=0.2).epochs[-1]["validation"]["loss"] > 0
+    assert one.evaluate(data)["loss"] == pytest.approx(expected(), rel=1e-12) and expected() < before
+    found = one.predict({"p": data["p"], "n": data["n"]})
+    np.testing.assert_allclose(found["score"], line(one, data["p"]), rtol=1e-12)
+    np.testing.assert_allclose(found["other"], line(one, data["n"]), rtol=1e-12)
+
+
 DRAWN = """model m {
     input x: float[inner] ~ uniform(-1, 1)
     input s: float[edge] ~ normal(0, 1)

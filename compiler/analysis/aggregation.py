@@ -21,11 +21,14 @@ TURNED = {"min": "max", "max": "min"}
 
 
 def additive(size: Size, rows: Rows) -> bool:
-    """Whether a size of two batches together is the sum of both: each term has the batch exactly once."""
-    return isinstance(size, Dim) and all(
-        sum(1 for atom in monomial if atom in rows) == 1 and all(isinstance(atom, str) for atom in monomial)
-        for monomial, _ in size.terms
-    )
+    """Whether a size of two batches together is the sum of both: each term has the batch exactly once. The numbers of
+    pairs of rows of different dimensions add up, too: to those of the pairs within batches."""
+    return isinstance(size, Dim) and all(_once(monomial, rows) for monomial, _ in size.terms)
+
+
+def _once(monomial: tuple[object, ...], rows: Rows) -> bool:
+    found = [atom for atom in monomial if atom in rows]
+    return bool(found) and len(set(found)) == len(found) and all(isinstance(atom, str) for atom in monomial)
 
 
 def counts(node: Node, rows: Rows) -> bool:

@@ -20,7 +20,7 @@ from ..analysis.aggregation import additive, counts, kinds
 from ..diagnostics import did_you_mean, error
 from ..ir.graph import Node
 from ..ir.rebuild import rebuild
-from ..ir.types import Dim, divide
+from ..ir.types import Dim, Size, divide, names_of
 from ..source import Span
 from ..syntax import tree as syntax
 from .context import Context
@@ -75,14 +75,23 @@ def _weighed(c: Context, loss: Node, weight: Node, span: Span) -> Node:
         ):
             each = divide(node.inputs[0].attrs["dim"], row)
             assert each is not None  # each term of the size has the rows as a factor
-            of_row = weight if each == 1 else weight * ops.cast(ops.make_size(graph, each), dtype="float")
-            mapping[node] = ops.reduce_sum(of_row, axes=(0,), keepdims=False) + ops.cast(none, dtype="float")
+            mapping[node] = _whole(c, weight, each) + ops.cast(none, dtype="float")
         elif any(of[source] == "rows" for source in node.inputs) or counts(node, (rows,)):
             mapping[node] = _sum(node, weight, row, loss, span)
         else:
             stack += [source for source in node.inputs if source not in seen]
             seen.update(node.inputs)
     return rebuild(graph, [loss], mapping)[0]
+
+
+def _whole(c: Context, weight: Node, each: Size) -> Node:
+    """The sum of the weights where every row counts `each` times."""
+    if any(name in c.module.rows for name in names_of(each)):  # with every row of another dimension
+        pairs = ops.broadcast_to(ops.reshape(weight, shape=(*weight.shape, 1)), shape=(*weight.shape, each))
+        return ops.reduce_sum(pairs, axes=(0, 1), keepdims=False)
+    if each != 1:
+        weight = weight * ops.cast(ops.make_size(c.graph, each), dtype="float")
+    return ops.reduce_sum(weight, axes=(0,), keepdims=False)
 
 
 def _sum(node: Node, weight: Node, row: Any, loss: Node, span: Span) -> Node:
