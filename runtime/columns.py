@@ -21,7 +21,7 @@ from . import graphs
 from .data import Columns as Checked, Field, check, fields, load
 from .data.check import check_shape, given
 from .data.raw import Raw, cells as raw_cells
-from .data.shares import places
+from .data.shares import Fold, folds, places
 from .encoding import PREFIX, fit, raw_shape, state_name, unfitted
 from .failures import Error, at_run_time
 from .file import CompiledFile
@@ -331,18 +331,23 @@ def loaded(
     *,
     fits: bool = False,
     share: tuple[float, float] | None = None,
+    fold: Fold | None = None,
 ) -> tuple[Cells, str]:
     """Data as the graphs take them, not yet checked, and where they are from. With `fits` a file that has seen no table
     yet finds out what its encodings need to know: in all rows, or in those that a `share` for validation and one to
-    test leave."""
+    test leave. Each `fold` of a cross-validation finds it in its own."""
     columns, table = trainer.stage.settings.get("columns"), trainer.file.table
     if table is None:
         return load(data, wanted, columns)
-    fits = fits and not table.fitted
+    fits = fits and (not table.fitted or (fold is not None and not trainer.file.trained))
     cells, where = table.load(data, (*wanted, *(_others(trainer.file, wanted) if fits else ())), columns)
     if fits:
         count = max((len(np.asarray(own)) for name, own in cells.items() if name in table.made), default=0)
-        rows = None if share is None else np.sort(places(count, trainer.seed, *share, where)[0])
+        rows = None if share is None else places(count, trainer.seed, *share, where)[0]
+        if rows is not None and fold is not None:
+            known = Checked(wanted, {one.name: cells[one.name] for one in wanted if one.name in cells}, count, where)
+            rows = rows[folds(known, rows, fold, trainer.file.signature.batch or "") != fold.index]
+        rows = None if rows is None else np.sort(rows)
         trainer.file = bare(table.fit(cells, rows, where))
         table = trainer.file.table or table
     return table.encode(cells, wanted, where), where
@@ -364,7 +369,8 @@ def read(
     *,
     fits: bool = False,
     share: tuple[float, float] | None = None,
+    fold: Fold | None = None,
 ) -> Checked:
     """The same, checked. Raises `Error` E06xx."""
-    found, where = loaded(trainer, data, wanted, fits=fits, share=share)
+    found, where = loaded(trainer, data, wanted, fits=fits, share=share, fold=fold)
     return check(found, wanted, where)

@@ -135,7 +135,7 @@ class Request:
                 help="leave `validation` out; rows that no fold trains on are `test`",
             )
         fields = united(inputs, trainer.evaluator.fields) if apart else inputs
-        self.columns = trainer.columns(data, fields, fits=True, share=(share, test_share))
+        self.columns = trainer.columns(data, fields, fits=True, share=(share, test_share), fold=fold)
         if apart:
             self.columns, self.held, self.tested = shares(self.columns, trainer.seed, share, test_share, fold)
         paths: list[str | None] = [None, None]

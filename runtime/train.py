@@ -23,7 +23,7 @@ from .checkpoint import Checkpoint, Plan, Progress, Run, find
 from .choosing import Chooser
 from .closing import EpochFigures
 from .columns import bare, loaded, read
-from .data import Columns, Field, fields
+from .data import Columns, Field, Fold, fields
 from .data.check import BatchCheck
 from .evaluate import Evaluator, Predictor, batch_for
 from .failures import Error
@@ -357,10 +357,16 @@ class Trainer:
         return made if self.file.table is None else self.file.table.decode(made)
 
     def columns(
-        self, data: object, wanted: tuple[Field, ...], *, fits: bool = False, share: tuple[float, float] | None = None
+        self,
+        data: object,
+        wanted: tuple[Field, ...],
+        *,
+        fits: bool = False,
+        share: tuple[float, float] | None = None,
+        fold: Fold | None = None,
     ) -> Columns:
-        """Data loaded and checked; `fits` and `share` as in `columns.loaded`."""
-        return read(self, data, wanted, fits=fits, share=share)
+        """Data loaded and checked; `fits`, `share` and `fold` as in `columns.loaded`."""
+        return read(self, data, wanted, fits=fits, share=share, fold=fold)
 
     def _batch(self) -> int:
         batch = self.stage.settings.get("batch", BATCH)

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dlc.runtime import CompiledFile, Error, Trainer
+from dlc.runtime.callbacks import Callback, Start
 from dlc.runtime.data.shares import places
 from hypothesis import given, settings, strategies as st
 from onnx.reference import ReferenceEvaluator
@@ -131,6 +132,21 @@ def test_rows_held_out_are_not_looked_at() -> None:
     known = cells[train]
     np.testing.assert_allclose(made["o"][train], (known - known.mean()) / known.std())
     assert set(made["p"][train].tolist()) == {1, 2} and set(made["p"][held].tolist()) == {0}
+
+
+def test_each_fold_looks_at_its_own_rows() -> None:
+    class Seen(Callback):
+        fitted: list[int]
+
+        def on_start(self, start: Start) -> None:
+            assert trainer.file.table is not None
+            self.fitted = [*getattr(self, "fitted", []), trainer.file.table.said.fitted]
+
+    text = WHOLE.replace("epochs: 2", "epochs: 1\n    folds: 3")
+    rows = {name: cells * 3 for name, cells in TABLE.items()}
+    trainer, seen = Trainer(dlc.compile(text), device="cpu"), Seen()
+    trainer.fit(rows, callbacks=[seen])
+    assert seen.fitted == [16, 16, 16, 24]
 
 
 def test_the_order_of_a_time_in_seconds_survives_in_float32(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def shares(columns: Columns, seed: int, validate: float = 0.0, test: float = 0.0
         place = columns.places.get(name, 0)
         found = list(places(count, seed, validate, test, columns.where, name, place))
         if fold is not None:
-            of = _folds(columns, found[0], fold, name)
+            of = folds(columns, found[0], fold, name)
             found[1], found[0] = found[0][of == fold.index], found[0][of != fold.index]
         for part, rows in zip(parts, found, strict=True):
             part[name] = np.sort(rows)
@@ -72,7 +72,7 @@ def places(
     return order[held + tested :], order[:held], order[held : held + tested]
 
 
-def _folds(columns: Columns, rows: np.ndarray, fold: Fold, along: str) -> np.ndarray:
+def folds(columns: Columns, rows: np.ndarray, fold: Fold, along: str) -> np.ndarray:
     """The fold of each of some rows: parts that follow on each other, the first ones a row larger where it does not
     come out even; or, of each class in turn, one row for each fold after the other."""
     count, total = fold.count, len(rows)
