@@ -20,10 +20,21 @@ if TYPE_CHECKING:
     from dlc.runtime.train import Trainer
 
     from .diagnostics import Diagnostic, InternalError
-    from .program import Program, compile, load
+    from .program import Program, compile, fit, load
 
 __version__ = "0.1.0"
-__all__ = ["Diagnostic", "Error", "InternalError", "Program", "Trainer", "__version__", "check", "compile", "load"]
+__all__ = [
+    "Diagnostic",
+    "Error",
+    "InternalError",
+    "Program",
+    "Trainer",
+    "__version__",
+    "check",
+    "compile",
+    "fit",
+    "load",
+]
 
 _HOMES = {
     "Diagnostic": "dlc.diagnostics",
@@ -31,6 +42,7 @@ _HOMES = {
     "Error": "dlc.runtime.failures",
     "Program": "dlc.program",
     "compile": "dlc.program",
+    "fit": "dlc.program",
     "load": "dlc.program",
     "Trainer": "dlc.runtime.train",
 }

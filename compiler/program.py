@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -15,6 +15,7 @@ from .diagnostics import Diagnostic, error
 if TYPE_CHECKING:
     import networkx as nx
     import onnx
+    from dlc.runtime.train import Trainer
 
     from .ir.graph import Node
     from .ir.module import Module
@@ -162,6 +163,37 @@ def compile_source(
         elaborate, source, folder=folder, model=model, overrides=overrides, max_nodes=max_nodes, weights=False
     )
     return Program(module, precision, seed, warnings, folder, again)
+
+
+def fit(
+    spec: str | Path | Program,
+    data: object = None,
+    *,
+    device: str = "auto",
+    validation: object = None,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch: int | str | None = None,
+    callbacks: Sequence[object] = (),
+    run: str | Path | None = None,
+    max_time: float | None = None,
+    **hyperparameters: Any,
+) -> Trainer:
+    """Compiles a spec and trains it on data: `trainer = dlc.fit("flowers.dl", table, hidden=64)`.
+
+    `spec`: a path, the text itself, or a compiled Program. `data`, by default that of the spec, and the options are
+    those of `Trainer.fit`; what else is given are hyperparameters and settings of the spec, as for `dlc.compile`.
+    Returns the trainer, which predicts, evaluates and saves; its `history` has what the fit did. Raises dlc.Error.
+
+        >>> trainer = dlc.fit("specs/xor.dl", epochs=5)
+        >>> trainer.history.epochs[-1]["train"]["loss"]
+    """
+    from dlc.runtime.train import Trainer
+
+    program = spec if isinstance(spec, Program) else compile(spec, **hyperparameters)
+    trainer = Trainer(program, device=device)
+    trainer.fit(data, validation, epochs, steps, batch=batch, callbacks=callbacks, run=run, max_time=max_time)
+    return trainer
 
 
 def load(path: str | Path, *, accept: bool = False) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .atomic import cannot_write, replacing
+from .failures import Error
 
 Figures = Mapping[str, float]
 Record = dict[str, Any]  # of the form `metadata.Record`
@@ -69,6 +71,42 @@ class History:
             rows += f"<tr><td>{record['epoch']}</td>{cells}</tr>"
         return f"<table><tr>{head}</tr>{rows}</table>{self.steps:,} updates in {self.seconds:.1f} s"
 
+    def table(self) -> list[dict[str, float | int]]:
+        """A row for each epoch: `epoch`, `step`, `seconds`, and figures as `train.loss`, `validation.loss`."""
+        return [
+            {
+                **{name: record[name] for name in ("epoch", "step", "seconds")},
+                **{
+                    f"{side}.{name}": value
+                    for side in ("train", "validation")
+                    for name, value in (record[side] or {}).items()
+                },
+            }
+            for record in self.epochs
+        ]
+
+    def to_pandas(self) -> Any:
+        """The same as a data frame of pandas, by epoch. Raises `Error` E0695 where pandas is not installed."""
+        return _installed("pandas").DataFrame(self.table()).set_index("epoch")
+
+    def plot(self, *names: str) -> Any:
+        """Curves of these figures (of all) over the epochs, those of validation dashed, in a figure of Matplotlib: one
+        axis for each. Raises `Error` E0695 where Matplotlib is not installed."""
+        pyplot = _installed("matplotlib.pyplot")
+        table = self.table()
+        known = list(dict.fromkeys(name.split(".", 1)[1] for row in table for name in row if "." in name))
+        shown = list(names) or known
+        figure, axes = pyplot.subplots(1, max(1, len(shown)), figsize=(5 * max(1, len(shown)), 4), squeeze=False)
+        for axis, name in zip(axes[0], shown, strict=False):
+            for side, line in (("train", "-"), ("validation", "--")):
+                points = [(row["epoch"], row[f"{side}.{name}"]) for row in table if f"{side}.{name}" in row]
+                if points:
+                    axis.plot(*zip(*points, strict=True), line, label=side)
+            axis.set_xlabel("epoch")
+            axis.set_title(name)
+            axis.legend()
+        return figure
+
     @property
     def final(self) -> Record | None:
         """The record of the state that the trainer now has: the best epoch's where it was restored."""
@@ -79,11 +117,31 @@ class History:
         return {**found, "test": self.test} if found is not None and self.test is not None else found
 
 
+def _installed(name: str) -> Any:
+    """A library that is not one of ours. Raises `Error` E0695."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        base = name.partition(".")[0]
+        raise Error(
+            "E0695", f"`{base}` is not installed: the history is shown with it", help=f"pip install {base}"
+        ) from None
+
+
 class Callback:
-    """A listener that does nothing; override what is wanted."""
+    """A listener that does nothing; override what is wanted. (Objects with Keras' names are told too: moments.py.)"""
 
     def on_start(self, start: Start) -> None:
         """Before the first step."""
+
+    def before_epoch(self, epoch: int) -> None:
+        """Before the first update of an epoch, from 1, or of what is left of it."""
+
+    def before_step(self, step: int) -> None:
+        """Before update number `step`. Costs nothing where it is not overridden."""
+
+    def before_validation(self) -> None:
+        """Before an epoch is validated."""
 
     def on_step(self, step: int, figures: Figures) -> None:
         """After update number `step`. Costs nothing where it is not overridden."""

@@ -337,6 +337,8 @@ def loaded(
     yet finds out what its encodings need to know: in all rows, or in those that a `share` for validation and one to
     test leave. Each `fold` of a cross-validation finds it in its own."""
     columns, table = trainer.stage.settings.get("columns"), trainer.file.table
+    if isinstance(data, Checked):
+        return data.arrays, data.where
     if table is None:
         return load(data, wanted, columns)
     fits = fits and (not table.fitted or (fold is not None and not trainer.file.trained))

@@ -45,8 +45,11 @@ class Loop:
         callbacks: tuple[Callback, ...],
         run: Run | str | os.PathLike[str] | None,
         every: float,
+        limit: float = math.inf,
     ) -> None:
+        """`limit`: the time, of `time.monotonic`, after which no further update begins."""
         self.trainer, self.request, self.every, self.callbacks = trainer, request, every, callbacks
+        self.limit = limit
         self.plan, self.columns, self.held, self.batch = request.plan, request.columns, request.held, request.batch
         self.parent = Path(run) if run is not None and not isinstance(run, Run) else None  # of a folder to be made
         self.folder = run if isinstance(run, Run) else trainer.run if run is None else None
@@ -192,16 +195,24 @@ class Loop:
     def _steps(self, listeners: list[Callback], interrupted: list[bool]) -> None:
         trainer, progress, stepper = self.trainer, self.trainer.progress, self.trainer.stepper
         each = [one.on_step for one in listeners if type(one).on_step is not Callback.on_step]
+        first = [one.before_step for one in listeners if type(one).before_step is not Callback.before_step]
         source = self.request.source
         last = self.plan.steps if self.plan.steps is not None else math.inf
         epochs = self.plan.epochs if self.plan.epochs is not None else math.inf
         add = trainer.epoch_figures.add
         before, self._due = time.monotonic(), time.monotonic() + self.every
-        while progress.step < last and progress.epoch < epochs and not progress.stopped:
+        now = before
+        while progress.step < last and progress.epoch < epochs and not progress.stopped and not self._halts(now):
             sums, self._rows = progress.sums, source.length(progress.epoch)
+            for listener in listeners:
+                listener.before_epoch(progress.epoch + 1)
             for batch in source.batches(progress.epoch, progress.cursor):
-                self._torn = True
+                if (now >= self.limit or trainer.stop_training) and progress.cursor and self._halts(now):
+                    break
                 step, cursor = progress.step + 1, progress.cursor + batch.rows
+                for tell_first in first:
+                    tell_first(step)
+                self._torn = True
                 stepper.step(batch.arrays, step - progress.begun)
                 figures, now = stepper.read(), time.monotonic()
                 saves = now >= self._due
@@ -237,6 +248,12 @@ class Loop:
             progress.seconds += now - before
             before = now
 
+    def _halts(self, now: float) -> bool:
+        """Whether training ends here: its time is over, or a callback has asked for it."""
+        halts = now >= self.limit or self.trainer.stop_training
+        self.trainer.progress.stopped = self.trainer.progress.stopped or halts
+        return halts
+
     def _looks(self, step: int, cursor: int) -> bool:
         """Whether to look through all state after a step: in the beginning ever more rarely, then at ends of epochs
         that may be the best, or that are some way from the last look."""
@@ -251,6 +268,8 @@ class Loop:
         """The record of an epoch: of a whole one it is kept, of one that `steps` cut short it is only told."""
         trainer, progress = self.trainer, self.trainer.progress
         whole = progress.cursor >= self._rows
+        for listener in listeners if self.held is not None else ():
+            listener.before_validation()
         record: Record = {
             "epoch": progress.epoch + 1,
             **trainer.legs.mark(progress.leg),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -18,7 +19,7 @@ import numpy as np
 from . import origin, session
 from .arguments import positive, whole
 from .by_path import Values
-from .callbacks import Callback, History
+from .callbacks import History
 from .checkpoint import Checkpoint, Plan, Progress, Run, find
 from .choosing import Chooser
 from .closing import EpochFigures
@@ -34,6 +35,7 @@ from .initial import initialize, reserve, starts, steps_done
 from .legs import Legs, refuse_again, refuse_steps, score
 from .loop import Loop
 from .metadata import BATCH, SEEDS, THREADS
+from .moments import listening
 from .native import wanted as own_kernels
 from .request import Request
 from .stages import begin, place as stage_of, there
@@ -48,6 +50,9 @@ class Trainer:
     computes; a trained one goes on from what it holds. A foreign file (without our metadata) keeps what it holds
     until the first training step. `start="file"` keeps it in any case.
     """
+
+    history: History | None = None  # of the last fit
+    stop_training = False  # a callback says True: training ends after the update
 
     def __init__(
         self,
@@ -256,12 +261,13 @@ class Trainer:
         epochs: int | None = None,
         steps: int | None = None,
         batch: int | str | Mapping[str, int | str] | None = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[object] = (),
         run: Run | str | os.PathLike[str] | None = None,
         *,
         every: float = 10.0,
         only: str | int | None = None,
         test: object = None,
+        max_time: float | None = None,
     ) -> History:
         """Trains. What is not given comes from the file's train settings.
 
@@ -272,12 +278,16 @@ class Trainer:
         it finishes the run that was interrupted. Ctrl-C and SIGTERM write a checkpoint and raise KeyboardInterrupt. Of
         several train blocks those that are left run one after another, each from where the last ended; `only`: this
         one, by its title or its place, from 1. `test`: as `validation`, scored once at the end. The folds and members
-        of a spec that has them train one after another.
+        of a spec that has them train one after another. `callbacks`: listeners (`Callback`), or objects with Keras'
+        names; `stop_training = True` on the trainer ends it after the update. `max_time`: seconds after which no
+        update begins; what was trained is kept as at any end.
         Raises `Error` E06xx, E0670, E07xx, E08xx.
         """
         if not self.file.parts:
             raise self._cannot_train()
+        limit = math.inf if max_time is None else time.monotonic() + max_time
         with self._alone():
+            self.stop_training = False
             refuse_again(self, epochs is not None or steps is not None)
             number = None if only is None else stage_of(self.file.stages, only)
             again = len(self.file.stages) > 1 and self.plan is None and self.file.trained  # from the first block on
@@ -285,12 +295,20 @@ class Trainer:
                 self._enter(number or 0)
                 if self.plan is not None:  # what this fit is given counts, not what the last one was
                     self.plan = replace(self.plan, more_epochs=None, more_steps=None)
+            heard = listening(callbacks, self)
             while True:
                 request = Request(self, data, validation, epochs, steps, batch, number is not None, test)
-                history = Loop(self, request, tuple(callbacks), run, every).go()
-                if not request.follows:
+                history = Loop(self, request, heard, run, every, limit).go()
+                if not request.follows or self.stop_training or time.monotonic() >= limit:
+                    self.history = history
                     return history
                 run = None  # the next block goes on in the folder of this one
+
+    def summary(self) -> str:
+        """A table: inputs and targets, parameters with their shapes and counts, outputs, and totals."""
+        from .overview import overview
+
+        return overview(self)
 
     @property
     def stage(self) -> Stage:

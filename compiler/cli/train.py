@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
 
-from . import kinds, report, supplied
+from . import kinds, report, supplied, trials
 from .options import COMPILATION, OUTPUT, Accept, Compilation, Data, Device, Output, Whole, is_spec, positive
 
 if TYPE_CHECKING:
@@ -57,6 +57,18 @@ def train(
             show_default=False,
         ),
     ] = False,
+    max_time: Annotated[
+        str | None, Parameter(help="Begin no update after so long: 90s, 30m, 2h. What was trained is kept.")
+    ] = None,
+    dry_run: Annotated[
+        bool, Parameter(help="Check the data, make one update, write nothing.", show_default=False)
+    ] = False,
+    overfit: Annotated[
+        Whole | None, Parameter(help="Learn the first N batches by heart, without validation; write nothing.")
+    ] = None,
+    find_lr: Annotated[
+        bool, Parameter(help="Try learning rates for the argument `lr` of the train block.", show_default=False)
+    ] = False,
     compilation: Compilation = COMPILATION,
     output: Output = OUTPUT,
 ) -> None:
@@ -70,7 +82,13 @@ def train(
         raise Error(
             "E0790", "`dlc train` takes a spec, a .onnx file, or --resume RUN", help="dlc train specs/digits.dl"
         )
-    for name, value in (("epochs", epochs), ("steps", steps), ("batch", batch), ("log-every", log_every)):
+    for name, value in (
+        ("epochs", epochs),
+        ("steps", steps),
+        ("batch", batch),
+        ("log-every", log_every),
+        ("overfit", overfit),
+    ):
         positive(name, value)
     if quiet and log_every is not None:
         raise Error("E0790", "`--quiet` and `--log-every` contradict each other", help="give one of them")
@@ -83,6 +101,10 @@ def train(
     elif file is not None:
         kinds.expect(file, "train", kinds.SPEC, kinds.COMPILED)
     native = False if no_native else None
+    limit = None if max_time is None else trials.seconds(max_time)
+    trials.refuse({"--dry-run": dry_run, "--overfit": overfit is not None, "--find-lr": find_lr}, resume)
+    if find_lr:
+        return trials.find_lr(Path(file or ""), data, compilation, device, output)
     if resume is not None:
         compilation.refuse(resume)
         trainer = Trainer.resume(resume, device=device, native=native)
@@ -93,7 +115,11 @@ def train(
         compilation.refuse(file, "--seed")
         model = compiled_file(file, quiet, accept=accept)
         trainer = Trainer(model, device=device, seed=compilation.seed, native=native)
+    if dry_run:
+        return trials.dry_run(trainer, data, validation, test, batch, output)
     heard = listener(output.json, log_every, quiet)
+    if overfit is not None:
+        return trials.overfit(trainer, overfit, data, steps, heard, output)
     for line in () if output.json or quiet else supplied.lines(supplied.records(trainer.file.supplied)):
         report.say(line)
     try:
@@ -107,6 +133,7 @@ def train(
             run=None if resume is not None else runs,
             only=only,
             test=test,
+            max_time=limit,
         )
     except KeyboardInterrupt:
         if heard.run is not None:

@@ -16,6 +16,7 @@ from .. import memory
 from ..failures import Error
 from . import arrow, table
 from .fields import Field
+from .iterated import gathered, iterated
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 Columns = Mapping[str, Sequence[str]]  # what the setting `columns` says
@@ -25,19 +26,25 @@ Loaded = tuple[Mapping[str, object], str]  # arrays by name, and where they are 
 def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence[str]] | None = None) -> Loaded:
     """The arrays that `fields` ask for, not yet checked.
 
-    `data` is a mapping, a table of columns (anything with the Arrow C stream: pandas, Polars, pyarrow), or the path of
-    a file or a folder; `columns` names the columns of a field where they are not `x`, or `x0`, `x1`, ... Raises `Error`
-    E0602 to E0608, E0623, E0624, E0626, E0627, E0639, E0645 to E0648.
+    `data` is a mapping, a table of columns (anything with the Arrow C stream: pandas, Polars, pyarrow), an iterable of
+    batches or rows, which is read once, or the path of a file or a folder; `columns` names the columns of a field where
+    they are not `x`, or `x0`, `x1`, ... Raises `Error` E0602 to E0608, E0623, E0624, E0626, E0627, E0639, E0645 to
+    E0648.
     """
     if isinstance(data, Mapping):
         return data, "the data given"
     if arrow.exports(data):
         return arrow.given(data, fields, columns or {})
+    if iterated(data) and not isinstance(data, os.PathLike):
+        return gathered(data, fields), "the data given"
     if not isinstance(data, str | os.PathLike):
         raise Error(
             "E0603",
             f"data cannot be read from {_article(type(data).__name__)}",
-            notes=["expected a mapping of names to arrays, a table of columns, or the path of a file", KNOWN],
+            notes=[
+                "expected a mapping of names to arrays, a table, an iterable of batches, or the path of a file",
+                KNOWN,
+            ],
         )
     path = Path(data)
     try:
