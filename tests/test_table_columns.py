@@ -94,7 +94,7 @@ def test_gaps_have_a_column_of_their_own(tmp_path: Path) -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=40), st.integers(2, 6))
 def test_bins_hold_as_many_rows(cells: list[float], count: int) -> None:
-    trainer = fitted(f'    input a: int[batch] from "age" bins({count})', {"age": cells}, value="1.0")
+    trainer = fitted(f'    input a: int[batch] from "age" bins({count})', {"age": cells}, value="sum(a)")
     made = trainer.predict({"age": cells})["o"]
     ends = np.quantile(cells, np.arange(1, count) / count)
     np.testing.assert_array_equal(made, np.searchsorted(ends, cells, side="right"))
@@ -103,7 +103,7 @@ def test_bins_hold_as_many_rows(cells: list[float], count: int) -> None:
 def test_words(tmp_path: Path) -> None:
     words = np.array(["Rome", "Oslo", "Rome", "", "Århus"], object)
     lines = '    input a: int[batch] from "city" missing = "none" vocabulary'
-    trainer = fitted(lines, {"city": words}, value="1.0")
+    trainer = fitted(lines, {"city": words}, value="sum(a)")
     new = np.array(["Oslo", "none", "", "Paris", "Århus", "Rome"], object)
     assert stock(trainer, tmp_path / "m.onnx", {"a": new})["o"].tolist() == [1, 3, 3, 0, 4, 2]
     assert trainer.predict({"city": new})["o"].tolist() == [1, 3, 3, 0, 4, 2]
