@@ -30,7 +30,7 @@ TRAIN = "\ntrain {\n    minimize loss using adam(1e-2)\n    epochs: 2\n    batch
 
 def spec(lines: str, value: str = "mean(a)", head: str = "") -> str:
     """A model that gives back what its columns become, as the output `o`, and trains a number of its own."""
-    loss = f"    param w: float init zeros\n    loss = (w - 1)^2 + 0 * {value}\n"
+    loss = f"    param w: float init zeros\n    loss = (w - 1)^2 + 0.001 * w * {value}\n"
     return f"model m {{\n{lines}\n{loss}    output o = a\n{head}}}\n{TRAIN}"
 
 
