@@ -122,13 +122,16 @@ def test_a_contractive_autoencoder_moves_less():
 @pytest.mark.oracle
 def test_the_data_are_what_make_py_writes(tmp_path):
     pytest.importorskip("sklearn")
-    (tmp_path / "make.py").write_text((SPECS / "data" / "make.py").read_text("utf-8"), "utf-8")
-    subprocess.run([sys.executable, tmp_path / "make.py"], check=True)
-    for path in sorted(tmp_path.glob("*.csv")):
+    made = tmp_path / "data"
+    made.mkdir()
+    for name in ("pretrain.dl", "data/make.py", "data/digits.npz"):  # the spec trains what one of them holds
+        (tmp_path / name).write_bytes((SPECS / name).read_bytes())
+    subprocess.run([sys.executable, made / "make.py"], check=True)
+    for path in sorted(made.glob("*.csv")):
         assert path.read_bytes() == (SPECS / "data" / path.name).read_bytes()
-    for path in sorted(tmp_path.glob("*.npz")):
-        with np.load(path) as made, np.load(SPECS / "data" / path.name) as held:
-            assert list(made) == list(held)
-            for name in made:
-                assert made[name].dtype == held[name].dtype
-                np.testing.assert_allclose(made[name], held[name], rtol=1e-6)
+    for path in sorted(made.glob("*.npz")):
+        with np.load(path) as anew, np.load(SPECS / "data" / path.name) as held:
+            assert list(anew) == list(held)
+            for name in anew:
+                assert anew[name].dtype == held[name].dtype
+                np.testing.assert_allclose(anew[name], held[name], rtol=1e-6)

@@ -67,7 +67,10 @@ def test_a_hyperparameter_is_no_option(run, command: str, words: list[str], help
         assert first == f"error[E0790]: `dlc {command}` has no option `{words[0].partition('=')[0]}`"
         assert last == f"   = help: {help.format(command)}"
         assert notes == (
-            ["   = `--set` takes hidden, lr, batch, epochs, steps, data, validate, stop, seed, columns, class_weights"]
+            [
+                "   = `--set` takes hidden, lr, batch, epochs, steps, data, validate, stop, seed, columns, "
+                "class_weights, test, restore, folds, ensemble"
+            ]
             if words == ["--foo"]
             else []
         )
