@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -23,7 +24,9 @@ from dlc.pipeline import differentiate
 from dlc.syntax.parser import make_source, read_source
 from dlc.view.box import Box, Picture
 from dlc.view.layout import LARGEST, QUICK, content, dot, mermaid, quote, svg
+from dlc.view.looks import STYLES
 from dlc.view.picture import draw
+from dlc.view.tikz import text as latex
 
 SPECS = Path(__file__).parent.parent / "specs"
 BENCHMARKS = SPECS.parent / "benchmarks"
@@ -323,3 +326,59 @@ def test_a_large_picture_is_drawn_in_seconds() -> None:
         content(whole, Path("a.svg"))
     assert caught.value.code == "E0775"
     assert str(content(whole, Path("a.dot"))).startswith("digraph")
+
+
+def test_black_on_white_has_no_colour(tmp_path: Path) -> None:
+    picture = draw(module("digits", derived=True), "step", 1)
+    for text in (dot(picture, "print"), mermaid(picture, "print"), svg(picture, "print")):
+        values = {value.lower() for value in re.findall(r"#[0-9a-fA-F]{6}\b", text)}
+        assert values and all(value[1:3] == value[3:5] == value[5:7] for value in values), values
+    looks = {kind: tuple(sorted(look.items())) for kind, look in STYLES["print"].looks.items()}
+    apart = ["input", "target", "layer", "call", "gradient", "backward", "update", "loss"]
+    assert len({looks[kind] for kind in apart}) == len(apart)  # by shade, line and form
+    assert STYLES["colour"].looks != STYLES["print"].looks
+    assert main(["graph", str(SPECS / "digits.dl"), "--style", "print", "-o", str(tmp_path / "a.html")]) == 2
+
+
+def braces(text: str) -> bool:
+    """Whether the braces of LaTeX text are balanced, those that are escaped left out."""
+    depth = 0
+    for brace in re.findall(r"(?<!\\)[{}]", text.replace("\\\\", "")):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def test_tikz_has_each_box_and_arrow_and_no_command_of_a_name(tmp_path: Path) -> None:
+    spec = tmp_path / "m.dl"
+    hurt = r"\input{/etc/passwd} 100% $x_1^2$ #&~ ∂"
+    spec.write_text(
+        "model m {\n input x: float[batch, 2]\n target y: float[batch]\n"
+        " z = (x |> dense(3) |> gelu |> dense(1))[:, 0]\n"
+        " y ~ normal(z, 1)\n output z = z\n}\ntrain m { minimize loss using adam(1e-2) }\n"
+    )
+    for view, depth in (("forward", "0"), ("backward", "1"), ("step", "all")):
+        target = tmp_path / f"{view}.tex"
+        assert main(["graph", str(spec), "--view", view, "--depth", depth, "-o", str(target)]) == 0
+        text = target.read_text("utf-8")
+        derived = elaborate(read_source(spec), folder=tmp_path)
+        differentiate(derived)
+        source = elaborate(read_source(spec), folder=tmp_path) if view == "forward" else derived
+        picture = draw(source, view, None if depth == "all" else int(depth))
+        assert text.count(r"\node[box") == picture.number_of_nodes()
+        assert len(re.findall(r"\\draw\[(?:->|<-)", text)) == picture.number_of_edges()
+        assert braces(text) and text.isascii()
+        used = set(re.findall(r"(?:fill|draw|text)=(c[0-9a-f]{6})", text))
+        assert used <= set(re.findall(r"\\definecolor\{(c[0-9a-f]{6})\}\{HTML\}", text))
+    shown = latex(hurt)
+    assert shown.isascii() and braces(shown) and r"\textbackslash{}input\{" in shown and r"100\%" in shown
+    assert not re.search(r"\\(?!textbackslash|textasciicircum|textasciitilde|ensuremath|partial|[{}$&#_%])", shown)
+
+
+def test_gradients_of_several_losses_are_named_by_their_own() -> None:
+    picture = draw(module("gan", derived=True), "backward", 0)
+    lines = {line for box in picture for line in box.text if "/∂" in line}
+    assert any("∂critic_loss/∂W" in line for line in lines) and any("∂generator_loss/∂W" in line for line in lines)
+    assert not any("∂loss/∂" in line for line in lines)
+    assert any("∂loss/∂W" in line for box in draw(module("digits", derived=True), "backward") for line in box.text)
