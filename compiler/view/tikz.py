@@ -19,6 +19,7 @@ ESCAPES = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    **{c: f"{{{c}}}" for c in "[]*"},  # which `\\\\` at the end of a line before would take for its own
     **{c: "\\" + c for c in "$&#_%"},
 }
 SIGNS = {
