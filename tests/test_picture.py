@@ -382,3 +382,15 @@ def test_gradients_of_several_losses_are_named_by_their_own() -> None:
     assert any("∂critic_loss/∂W" in line for line in lines) and any("∂generator_loss/∂W" in line for line in lines)
     assert not any("∂loss/∂" in line for line in lines)
     assert any("∂loss/∂W" in line for box in draw(module("digits", derived=True), "backward") for line in box.text)
+
+
+def test_a_block_adds_up_what_flows_to_its_own_input() -> None:
+    """So the last of several equal blocks has the derivative of the others, whatever reads what it gives."""
+    gpt = draw(module("gpt", BENCHMARKS, derived=True), "backward", 0)
+    assert [box.text[0] for box in gpt if "block" in box.text[0] and box.side == "backward"] == ["∂ block[0..3] × 4"]
+    deep = dlc.compile((BENCHMARKS / "deep_residual.dl").read_text(), depth=6)
+    picture = draw(deep.module, "backward", 0)
+    blocks = [box.text[0] for box in picture if "block" in box.text[0] and box.side == "backward"]
+    assert blocks == ["∂ block[1..5]", "∂ block[0]"]  # nothing flows on from the first
+    assert set(picture.graph["times"].values()) == {5, 6}
+    assert nx.is_directed_acyclic_graph(nx.DiGraph(picture))

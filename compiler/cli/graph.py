@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
@@ -12,6 +12,10 @@ from dlc.runtime.failures import Error
 from . import kinds, report
 from .files import write
 from .options import COMPILATION, OUTPUT, Compilation, Output
+
+if TYPE_CHECKING:
+    from ..ir.module import Module
+    from ..view.outline import Measured
 
 
 def graph(
@@ -35,6 +39,12 @@ def graph(
     ] = "forward",
     depth: Annotated[str, Parameter(help="How many levels of layers are opened; all: every operation.")] = "0",
     only: Annotated[str | None, Parameter(help="Only layers with such a path: `block[0].*`.")] = None,
+    values: Annotated[
+        bool, Parameter(help="Of a run: say on each box what its values are on the run's own data.", show_default=False)
+    ] = False,
+    data: Annotated[
+        Path | None, Parameter(help="Of a run or a .onnx file: say on each box what its values are on these data.")
+    ] = None,
     style: Annotated[Literal["colour", "print"], Parameter(help="print: black on white, for paper.")] = "colour",
     compilation: Compilation = COMPILATION,
     output: Output = OUTPUT,
@@ -51,8 +61,10 @@ def graph(
         if style != "colour":
             help = "-o NAME.svg; a page is printed black on white by the browser"
             raise Error("E0790", "`--style` is for pictures", help=help)
-        _page(compilation, spec, output, target, view, levels, only)
+        _page(compilation, spec, output, target, view, levels, only, (values, data))
         return
+    if values or data is not None:
+        raise Error("E0790", "values are shown on a page: pictures have none", help="-o NAME.html")
     stage = "graph" if view in WRITTEN_VIEWS else "optimized" if view == "predict" else "gradient"
     picture = draw(compilation.module(spec, output, stage), view, levels, only)
     write(target, content(picture, target, style))
@@ -64,7 +76,14 @@ def graph(
 
 
 def _page(
-    compilation: Compilation, spec: Path, output: Output, target: Path, view: str, depth: int | None, only: str | None
+    compilation: Compilation,
+    spec: Path,
+    output: Output,
+    target: Path,
+    view: str,
+    depth: int | None,
+    only: str | None,
+    asked: tuple[bool, Path | None],
 ) -> None:
     """Writes a page of all views, which opens with that one: of the model as it is written, and once more with its
     derivatives."""
@@ -82,12 +101,42 @@ def _page(
     derived = None
     if written.trains:
         derived = compilation.module(spec, output, "gradient", quiet=True)
-    text = page(written, derived, "forward" if view in WRITTEN_VIEWS else view, 99 if depth is None else depth)
+    opens, levels = "forward" if view in WRITTEN_VIEWS else view, 99 if depth is None else depth
+    measured, on = _measured(spec, written, derived, asked)
+    text = page(written, derived, opens, levels, measured, on)
     write(target, text)
     if output.json:
         report.say(json.dumps({"file": str(target), "bytes": len(text.encode())}))
     else:
         report.note(f"{target}: {len(text.encode()):,} bytes")
+
+
+def _measured(
+    spec: Path, written: Module, derived: Module | None, asked: tuple[bool, Path | None]
+) -> tuple[Measured | None, str]:
+    """What was measured of a run or a compiled file, where that was asked for, and on what."""
+    from dlc.runtime.checkpoint import Run
+    from dlc.runtime.own import own_data
+    from dlc.runtime.train import Trainer
+
+    from ..reports.measured import measured
+    from .trained import compiled_file
+
+    values, data = asked
+    if not values and data is None:
+        return None, ""
+    if kinds.kind_of(spec) == kinds.SPEC:
+        help = f"dlc train {spec}, then dlc graph RUN -o NAME.html --values"
+        raise Error("E0790", "values are those of a trained file or a run", help=help)
+    if data is None and not spec.is_dir():
+        raise Error("E0790", "`--values` is for runs: a .onnx file knows no data", help="--data FILE")
+    trainer = Trainer(compiled_file(spec, quiet=True))
+    if data is not None:
+        fields = trainer.evaluator.fields if trainer.file.parts else trainer.predictor.fields
+        columns, on = trainer.columns(data, fields), str(data)
+    else:
+        columns, _, on = own_data(trainer, Run(spec))
+    return measured(trainer, [written, *([derived] if derived is not None else [])], columns.arrays), on
 
 
 def _levels(depth: str) -> int | None:

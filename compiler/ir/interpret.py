@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,36 @@ def evaluate(roots: Sequence[Node], feeds: Mapping[Any, Any] | None = None) -> l
         return _run(order, roots, values, sizes)
 
 
+def each(roots: Sequence[Node], feeds: Mapping[Any, Any]) -> Iterator[tuple[Node, Array]]:
+    """Every value that the roots need, inputs first, dropped once nothing more needs it. Left out is what depends on a
+    leaf or size that is not fed, or on a derivative that is not taken yet. ValueError where a shape does not fit."""
+    order = roots[0].graph.order(roots) if roots else []
+    values = {node: _fed(node, feeds) for node in order if node.op.name in LEAVES and _key(node, feeds) is not None}
+    unread = (
+        [leaf for leaf in roots[0].graph.inputs.values() if leaf not in values and _key(leaf, feeds)] if roots else []
+    )
+    sizes = _sizes([*values.items(), *((leaf, _fed(leaf, feeds)) for leaf in unread)])
+    uses = Counter(source for node in order for source in dict.fromkeys(node.inputs))
+    with np.errstate(all="ignore"):
+        for node in order:
+            if node not in values and node.op.name not in LEAVES and all(source in values for source in node.inputs):
+                with suppress(KeyError, ValueError):  # a derivative that was not taken; a size that nothing tells
+                    values[node] = _made(node, [values[source] for source in node.inputs], sizes)
+            if node in values:
+                yield node, values[node]
+            for source in dict.fromkeys(node.inputs):
+                uses[source] -= 1
+                if not uses[source]:
+                    values.pop(source, None)
+
+
+def _made(node: Node, given: Sequence[Array], sizes: Mapping[str, int]) -> Any:
+    if node.op.name == "scan":
+        return _scan(ScanView(node), given, sizes)
+    attrs = {name: _resolved(value, sizes) for name, value in node.attrs.items()}
+    return np.asarray(node.op.reference(*given, **attrs), NUMPY[node.dtype])
+
+
 def _run(order: Sequence[Node], roots: Sequence[Node], values: dict[Node, Any], sizes: Mapping[str, int]) -> list[Any]:
     """The values of the roots; `values` has those of the leaves."""
     uses: dict[Node, int] = {}
@@ -42,12 +74,7 @@ def _run(order: Sequence[Node], roots: Sequence[Node], values: dict[Node, Any], 
             uses[source] = uses.get(source, 0) + 1
     for node in order:
         if node not in values:
-            given = [values[source] for source in node.inputs]
-            if node.op.name == "scan":
-                values[node] = _scan(ScanView(node), given, sizes)
-            else:
-                attrs = {name: _resolved(value, sizes) for name, value in node.attrs.items()}
-                values[node] = np.asarray(node.op.reference(*given, **attrs), NUMPY[node.dtype])
+            values[node] = _made(node, [values[source] for source in node.inputs], sizes)
         for source in node.inputs:
             uses[source] -= 1
             if not uses[source]:

@@ -9,6 +9,34 @@ from .box import Box
 
 Attributes: TypeAlias = dict[str, str]  # of Graphviz
 
+SYMBOLS = {  # operations as they are written; the others go by their names
+    "add": "+",
+    "sub": "−",
+    "mul": "×",
+    "div": "÷",
+    "neg": "−",
+    "pow": "^",
+    "matmul": "@",
+    "floordiv": "//",
+    "mod": "%",
+    "eq": "=",
+    "ne": "≠",
+    "lt": "<",
+    "le": "≤",
+    "gt": ">",
+    "ge": "≥",
+    "sqrt": "√",
+    "maximum": "max",
+    "minimum": "min",
+    "random_uniform": "uniform draw",
+    "random_normal": "normal draw",
+    "random_below": "draw <",
+    "reduce_sum": "Σ",
+    "reduce_max": "max",
+    "reduce_min": "min",
+    "reduce_prod": "Π",
+    "logsumexp": "log Σ exp",
+}
 LOOKS: dict[str, dict[str, str]] = {
     "input": {"shape": "box", "fillcolor": "#d6eaf8", "color": "#0b5394", "style": "filled,rounded", "penwidth": "2.4"},
     "target": {

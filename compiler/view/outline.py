@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -21,15 +22,29 @@ LARGEST = 60  # operations of a group whose formula is written
 LONGEST = 240  # characters of a formula
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on a batch: of values their mean, spread, length, share of zeros and of dead units, rounded;
+    of layers and calls how many µs they take, by side."""
+
+    values: Mapping[Node, Mapping[str, float]] = field(default_factory=dict)
+    times: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
 class Outline:
     """The groups and leaves of a view, numbered: groups first. `written` is what the page reads. `runs`: what a
     prediction needs; `unrolled`: each turn of a `for` stands by itself."""
 
     def __init__(
-        self, picture: Picture, names: Mapping[Node, str], runs: Collection[Node] = (), unrolled: bool = False
+        self,
+        picture: Picture,
+        names: Mapping[Node, str],
+        runs: Collection[Node] = (),
+        unrolled: bool = False,
+        measured: Measured | None = None,
     ) -> None:
         self.picture, self.repeats = (picture, Repeats()) if unrolled else merged(picture)
-        self.names, self.runs = names, runs
+        self.names, self.runs, self.measured = names, runs, measured or Measured()
         self.members: dict[Path, list[Box]] = {}
         self.above: dict[Path, Path | None] = {}
         self.leaf: dict[Box, Path | None] = {}  # the group that it stands in
@@ -109,7 +124,19 @@ class Outline:
             "partner": ":".join(map(str, _outermost(members[0]))) if above is None else None,
             "formula": self._formulas(members),
             **self._work(path, members),
+            **self._measured(path, members, box.side),
         }
+
+    def _measured(self, path: Path, members: Sequence[Box], side: str) -> dict[str, Any]:
+        """What was measured of the value that leaves a place, of a derivative of its first gradient, and how long the
+        place takes."""
+        own = set(members)
+        gradients = [box for box in members if box.kind == "gradient"]
+        leaving = [box for box in members if any(target not in own for target in self.picture.successors(box))]
+        nodes = [box.node for box in gradients[::-1] or leaving if box.node in self.measured.values]
+        made: dict[str, Any] = {"stats": self.measured.values[nodes[-1]]} if nodes else {}
+        took = self.measured.times.get(side, {}).get(path[-1].name) if path[-1].kind in ("layer", "call") else None
+        return made if took is None else {**made, "time": round(took, 1)}
 
     def _work(self, path: Path, members: Sequence[Box]) -> dict[str, str]:
         """How many multiplications, divisions and elementary functions a place takes, and how many numbers it makes."""
@@ -141,6 +168,8 @@ class Outline:
             lines[0] += f" × {times:,}"
         found = {"up": -1 if above is None else number[above], "look": look(box), "text": lines, "side": box.side}
         found |= {"at": list(box.at), "tip": box.tip}
+        if box.node is not None and box.node in self.measured.values:
+            found["stats"] = self.measured.values[box.node]
         if box.node in self.runs and (box.kind != "result" or box.tip.startswith("output ")):
             found["runs"] = 1
         if box.kind == "gradient":  # any other says itself what it does

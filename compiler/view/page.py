@@ -16,7 +16,7 @@ from .box import Box, Picture
 from .document import asset, packed, policy
 from .fold import opened
 from .looks import LEGEND
-from .outline import Outline
+from .outline import Measured, Outline
 from .picture import TRAINING, primitives
 
 KINDS = ("forward", "backward", "update", "kept", "serving", "next")  # of arrows
@@ -44,6 +44,7 @@ _PAGE = """<!DOCTYPE html>
   <div class="views" role="group" aria-label="view"></div>
   <label>levels <input id="depth" type="range" min="0" max="1" value="0" step="1"></label>
   <button id="unroll" type="button" aria-pressed="false" hidden>unroll</button>
+  <label id="by" hidden>colour by <select id="scale"></select></label>
   <input id="search" type="search" placeholder="search ( / )" aria-label="search">
   <span id="found" role="status"></span>
   <span class="space"></span>
@@ -53,6 +54,7 @@ _PAGE = """<!DOCTYPE html>
 <main id="view" aria-label="the graph: click a layer to open it, drag to move, wheel to zoom">
   <svg id="svg" role="tree" aria-label="{title}"><defs>{heads}</defs><g id="scene"></g></svg>
   <div id="legend"></div>
+  <canvas id="map" width="150" height="110" aria-hidden="true" hidden></canvas>
 </main>
 <aside>
   <section id="about" aria-live="polite"><h2>{title}</h2>{summary}</section>
@@ -67,22 +69,32 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def page(written: Module, derived: Module | None, view: str = "forward", depth: int = 0) -> str:
+def page(
+    written: Module,
+    derived: Module | None,
+    view: str = "forward",
+    depth: int = 0,
+    measured: Measured | None = None,
+    on: str = "",
+) -> str:
     """The page of a model. `written`: as its text says it; `derived`: the same, differentiated, where it trains. It
-    opens with that view, and so many levels of it open."""
+    opens with that view, and so many levels of it open. `measured`: what boxes say of a batch; `on`: of which."""
     pictures = {"forward": primitives(written, "forward")}
     if derived is not None and derived.trains:
         pictures |= {each: primitives(derived, each) for each in TRAINING}
     names = {node: name for name, node in written.names.items()}
     runs = set(written.graph.order(written.roots("output/").values()))
-    outlines = {each: Outline(drawn, names, runs if each == "forward" else ()) for each, drawn in pictures.items()}
+    outlines = {
+        each: Outline(drawn, names, runs if each == "forward" else (), measured=measured)
+        for each, drawn in pictures.items()
+    }
     views = {each: outline.written() for each, outline in outlines.items()}
     whole = pictures["forward"]
     if outlines["forward"].repeats.times and whole.number_of_nodes() <= UNROLLED:
-        views["forward/each"] = Outline(whole, names, runs, unrolled=True).written()
+        views["forward/each"] = Outline(whole, names, runs, unrolled=True, measured=measured).written()
     name, text = next(iter(written.sources.items()), ("", ""))
     data: dict[str, Any] = {"title": written.name, "views": views, "lines": text.split("\n"), "legend": LEGEND}
-    data |= {"view": view, "depth": depth}
+    data |= {"view": view, "depth": depth, "measured": on if measured is not None else None}
     css, scripts = styles_and_scripts()
     return _PAGE.format(
         title=escape(written.name),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from math import prod
 from typing import TypeAlias
 
@@ -30,6 +31,7 @@ from ..ir.types import show_shape
 from ..ops.match import hidden
 from .box import Box, Picture
 from .fold import folded
+from .looks import SYMBOLS
 
 Path: TypeAlias = tuple[Place, ...]
 Source: TypeAlias = Callable[[Node, Box], "Box | None"]  # the box of a value for one that reads it
@@ -47,35 +49,6 @@ WRITTEN_VIEWS = ("forward", "graph")  # of the model as it is written, before an
 TRAINING = ("backward", "update", "step")
 MOVING = ("input", "variable", "seed")  # what values can depend on
 WRITTEN = ("constant", "size")  # single values written into their users
-
-SYMBOLS = {  # operations as they are written; the others go by their names
-    "add": "+",
-    "sub": "−",
-    "mul": "×",
-    "div": "÷",
-    "neg": "−",
-    "pow": "^",
-    "matmul": "@",
-    "floordiv": "//",
-    "mod": "%",
-    "eq": "=",
-    "ne": "≠",
-    "lt": "<",
-    "le": "≤",
-    "gt": ">",
-    "ge": "≥",
-    "sqrt": "√",
-    "maximum": "max",
-    "minimum": "min",
-    "random_uniform": "uniform draw",
-    "random_normal": "normal draw",
-    "random_below": "draw <",
-    "reduce_sum": "Σ",
-    "reduce_max": "max",
-    "reduce_min": "min",
-    "reduce_prod": "Π",
-    "logsumexp": "log Σ exp",
-}
 
 
 def draw(module: Module, view: str = "forward", depth: int | None = None, only: str | None = None) -> Picture:
@@ -138,6 +111,8 @@ class _Drawing:
             for name, node in _derived(module).items():
                 path = _plain(name).removeprefix("gradient/")
                 self.gradients.setdefault(node, []).append((_loss(module, name), path))
+        self.paths: dict[Node, Path] = {}  # of derivatives
+        self.made: dict[Node, int] = {}  # their order
         self.sides: dict[Node, str] = {}
         self.figures = set(self._needed(module.roots("loss", "metric/").values()) if view in TRAINING else ())
 
@@ -206,7 +181,28 @@ class _Drawing:
         """Where a node is drawn: a derivative beside what it derives, since among it its arrows would run against all
         others."""
         chain = self._chain(node.place)
-        return self._mirror(self.backward, chain) if self._side(node) == "backward" else chain
+        if self._side(node) != "backward":
+            return chain
+        if node not in self.paths:
+            own = self._mirror(self.backward, chain)
+            self.paths[node] = self._summed(node, own)
+            self.made[node] = len(self.made)
+        return self.paths[node]
+
+    def _summed(self, node: Node, own: Path) -> Path:
+        """Where derivatives that are added up lie: in the place of all of them, or in the turn of a `for` of the one
+        that is made last, else where the value is made. A turn adds up what flows to its own input, so that the last
+        of several equal ones is like the others."""
+        terms = [_seen(source) for source in node.inputs]
+        if node.op.name != "add" or not all(term in self.paths for term in terms):
+            return own
+        paths = [self.paths[term] for term in terms]
+        shared = sum(1 for _ in takewhile(lambda places: len(set(places)) == 1, zip(*paths, strict=False)))
+        if shared > 1:
+            return paths[0][:shared]
+        last = self.paths[max(terms, key=self.made.__getitem__)]
+        turns = sum(1 for _ in takewhile(lambda place: place.kind == "turn", last[1:]))
+        return own if own[: 1 + turns] == last[: 1 + turns] else last[: 1 + turns]
 
     def _mirror(self, place: Place, chain: tuple[Place, ...]) -> tuple[Place, ...]:
         """The same places in another part of the picture."""

@@ -58,8 +58,23 @@ const runs = i => now.items[i].runs || now.items[i].inside.some(runs);
 
 function sized(item) {
   ruler.font = "600 13px system-ui, 'Helvetica Neue', Arial, sans-serif";
-  const width = Math.max(...item.text.map(line => ruler.measureText(line).width));
-  return { width: Math.max(46, width + 22), height: 13 + 17 * item.text.length };
+  const text = lines(item), width = Math.max(...text.map(line => ruler.measureText(line).width));
+  return { width: Math.max(46, width + 22), height: 13 + 17 * text.length };
+}
+
+// What was measured on a batch: which number of a box is looked at, and how it is said.
+const SCALES = { spread: "spread", length: "length", zeros: "zeros", dead: "dead units", time: "time" };
+let scaled = "";
+const measure = item => scaled === "time" ? item.time : item.stats?.[scaled];
+const share = x => `${(100 * x).toPrecision(3).replace(/\.?0+$/, "")} %`;
+const say = (which, x) => which === "zeros" || which === "dead" ? share(x) : which === "time" ? (x >= 1000 ? `${(x / 1000).toPrecision(3)} ms` : `${x} µs`) : String(x);
+const lines = item => scaled && measure(item) !== undefined ? [...item.text, `${SCALES[scaled]} ${say(scaled, measure(item))}`] : item.text;
+function heat() {  // how far up the scale each box is that is shown, from 0 to 1: of lengths and spreads by their logarithm
+  const found = [...placed.boxes].filter(([i, box]) => !box.group && measure(now.items[i]) !== undefined);
+  const plain = ["zeros", "dead", "time"].includes(scaled), values = found.map(([i]) => measure(now.items[i]));
+  const above = values.filter(x => x > 0), up = x => plain ? x : Math.log10(x);
+  const low = plain ? 0 : up(Math.min(...above)), high = up(Math.max(...above));
+  return new Map(found.map(([i], n) => [i, values[n] > 0 ? high > low ? (up(values[n]) - low) / (high - low) : 1 : 0]));
 }
 
 const laneOf = i => name === "update" ? "update" : now.items[i].side;  // the update is one flow, down
@@ -169,8 +184,10 @@ function drawArrow(arrow) {
     : sides === "forward>forward" ? "forward" : sides === "forward>update" ? "kept" : sides.endsWith("update") ? "update" : "backward";
   const path = make("path", { class: "edge " + kind, d: arrow.points ? curve(arrow.points) : arrow.next ? around(a, b) : across(a, b, kind === "update"), "marker-end": `url(#head-${kind})` });
   path.dataset.from = arrow.from; path.dataset.to = arrow.to;
-  scene.append(path);
-  if (arrow.label) scene.append(make("text", { class: "shape", x: arrow.label.x, y: arrow.label.y + 4, "text-anchor": "middle" }, arrow.shape));
+  const ends = arrow.points || [a, b, ...[a, b].map(box => ({ x: box.x + box.width, y: box.y + box.height }))];
+  const x = ends.map(p => p.x), y = ends.map(p => p.y), wide = arrow.next ? 60 : 10;
+  part(path, Math.min(...x) - wide, Math.min(...y) - wide, Math.max(...x) + wide, Math.max(...y) + wide);
+  if (arrow.label) part(make("text", { class: "shape", x: arrow.label.x, y: arrow.label.y + 4, "text-anchor": "middle" }, arrow.shape), arrow.label.x - 60, arrow.label.y - 10, arrow.label.x + 60, arrow.label.y + 10);
 }
 
 function drawBox(i) {
@@ -185,21 +202,46 @@ function drawBox(i) {
     g.append(make("text", { x: box.x + 9, y: box.y + 14 }, (item.look === "turn" ? "" : "▾ ") + item.title));
   } else {
     const text = make("text", { "text-anchor": "middle" });
-    item.text.forEach((line, n) => text.append(make("tspan", { class: n ? "more" : "first", x: box.x + box.width / 2, y: box.y + 19 + 17 * n }, line)));
+    lines(item).forEach((line, n) => text.append(make("tspan", { class: n ? "more" : "first", x: box.x + box.width / 2, y: box.y + 19 + 17 * n }, line)));
     g.append(text);
     if (item.tip) g.append(make("title", {}, item.tip));
   }
-  scene.append(g);
+  part(g, box.x, box.y, box.x + box.width, box.y + box.height);
+}
+
+// Of a large picture only what is on the screen, or half a screen away, is drawn: so it moves smoothly.
+let parts = [];
+const MANY = 300;
+function part(element, left, top, right, bottom) {
+  scene.append(element);
+  parts.push({ element, left, top, right, bottom, away: false });
+}
+function cull() {
+  if (parts.length < MANY) return;
+  const width = view.clientWidth / at.k, height = view.clientHeight / at.k, x = -at.x / at.k, y = -at.y / at.k;
+  for (const one of parts) {
+    const away = one.right < x - width / 2 || one.left > x + 1.5 * width || one.bottom < y - height / 2 || one.top > y + 1.5 * height;
+    if (away !== one.away) { one.away = away; one.element.style.display = away ? "none" : ""; }
+  }
 }
 
 function draw() {
   placed = layout();
+  const shades = scaled ? heat() : new Map();
   scene.replaceChildren();
+  parts = [];
   const order = [...placed.boxes.keys()];
   order.filter(i => placed.boxes.get(i).group).sort((a, b) => now.items[a].depth - now.items[b].depth).forEach(drawBox);
   placed.arrows.forEach(drawArrow);
   order.filter(i => !placed.boxes.get(i).group).forEach(drawBox);
+  for (const [i, up] of shades) {
+    const rect = scene.querySelector(`[data-i="${i}"] > rect`);
+    rect.style.fill = `color-mix(in srgb, var(--heat) ${Math.round(90 * up)}%, var(--paper))`;
+  }
   mark();
+  sketch();
+  cull();
+  overview();
 }
 
 function mark() {
@@ -232,7 +274,8 @@ function pan(x, y) {
   svg.style.willChange = "transform";
   svg.style.transform = `translate(${dragged[0]}px, ${dragged[1]}px)`;
   clearTimeout(resting);
-  resting = setTimeout(rest, 150);
+  if (Math.abs(dragged[0]) > 0.4 * view.clientWidth || Math.abs(dragged[1]) > 0.4 * view.clientHeight) rest();
+  else resting = setTimeout(rest, 150);
 }
 function rest() {
   clearTimeout(resting);
@@ -242,7 +285,54 @@ function rest() {
   place();
 }
 
-function place() { scene.setAttribute("transform", `translate(${at.x} ${at.y}) scale(${at.k})`); }
+function place() {
+  scene.setAttribute("transform", `translate(${at.x} ${at.y}) scale(${at.k})`);
+  cull();
+  overview();
+}
+
+// The whole in small, with what of it is on the screen, where that is not all.
+const map = byId("map"), small = document.createElement("canvas");
+let sketched = null;
+function sketch() {
+  const all = extent(), sharp = window.devicePixelRatio || 1, style = getComputedStyle(document.documentElement);
+  const k = Math.min(150 / all.width, 110 / all.height);
+  sketched = { ...all, k, sharp, ink: style.getPropertyValue("--pick") };
+  map.width = small.width = Math.max(8, all.width * k) * sharp;
+  map.height = small.height = Math.max(8, all.height * k) * sharp;
+  map.style.width = `${map.width / sharp}px`;
+  map.style.height = `${map.height / sharp}px`;
+  const drawn = small.getContext("2d");
+  drawn.scale(sharp * k, sharp * k);
+  for (const box of [...placed.boxes.values()].sort((a, b) => b.group - a.group)) {
+    drawn.fillStyle = style.getPropertyValue(box.group ? "--group-2" : "--operation-line");
+    drawn.fillRect(box.x - all.x, box.y - all.y, Math.max(box.width, 1 / k), Math.max(box.height, 1 / k));
+  }
+}
+function overview() {
+  if (!sketched) return;
+  const width = view.clientWidth, height = view.clientHeight, { x, y, k, sharp, ink } = sketched;
+  map.hidden = sketched.width * at.k <= width && sketched.height * at.k <= height;
+  if (map.hidden) return;
+  const drawn = map.getContext("2d");
+  drawn.setTransform(1, 0, 0, 1, 0, 0);
+  drawn.clearRect(0, 0, map.width, map.height);
+  drawn.drawImage(small, 0, 0);
+  drawn.scale(sharp, sharp);
+  drawn.strokeStyle = ink;
+  drawn.lineWidth = 1.5;
+  drawn.strokeRect((-at.x / at.k - x) * k, (-at.y / at.k - y) * k, width / at.k * k, height / at.k * k);
+}
+for (const on of ["pointerdown", "pointermove"]) map.addEventListener(on, e => {
+  if (on === "pointermove" && !e.buttons) return;
+  e.stopPropagation();
+  const side = map.getBoundingClientRect(), { x, y, k } = sketched;
+  rest();
+  fitted = false;
+  at.x = view.clientWidth / 2 - (x + (e.clientX - side.left) / k) * at.k;
+  at.y = view.clientHeight / 2 - (y + (e.clientY - side.top) / k) * at.k;
+  place();
+});
 
 function extent() {
   const list = [...placed.boxes.values()];
@@ -326,7 +416,8 @@ function pick(i, focus = false) {
   const line = byId("text").querySelector(".on");
   if (line) line.scrollIntoView({ block: "nearest" });
   link();
-  if (focus) scene.querySelector(`[data-i="${now.closed(i)}"]`)?.focus({ preventScroll: true });
+  const shown = focus && scene.querySelector(`[data-i="${now.closed(i)}"]`);
+  if (shown) { shown.style.display = ""; shown.focus({ preventScroll: true }); }
 }
 
 function button(text, act) {
@@ -361,6 +452,11 @@ function about() {
   if (codes.length) row("formula", ...codes);
   if (item.work) row("multiplies", `${item.work} times`);
   if (item.makes) row("makes", `${item.makes} numbers`);
+  if (item.stats) {
+    const { mean, spread, length, zeros, dead } = item.stats;
+    row("values", `mean ${mean}, spread ${spread}, length ${length}, ${share(zeros)} zeros` + (dead === undefined ? "" : `, ${share(dead)} of the units zero in every row`));
+  }
+  if (item.time !== undefined) row("takes", say("time", item.time));
   const shown = now.closed(picked), ends = (which, other) => {
     const parts = placed.arrows.filter(arrow => arrow[which] === shown).flatMap(arrow => [document.createElement("br"),
       button(now.items[arrow[other]].text[0], () => pick(arrow[other])), arrow.shapes.length ? "  " + arrow.shapes.join(", ") : ""]);
@@ -466,7 +562,7 @@ function walk(key) {
   else
     ends = [...placed.boxes].filter(([i, box]) => !box.group && (key === "ArrowRight" ? mid(box)[0] > x + 1 : mid(box)[0] < x - 1) && Math.abs(mid(box)[1] - y) < 60).map(([i]) => i);
   const far = i => { const [a, b] = mid(placed.boxes.get(i)); return Math.hypot(a - x, b - y) + (now.items[i].side === now.items[shown].side ? 0 : 1e4); };
-  if (ends.length) { const i = ends.sort((a, b) => far(a) - far(b))[0]; pick(i, true); seen([i]); }
+  if (ends.length) { const i = ends.sort((a, b) => far(a) - far(b))[0]; seen([i]); pick(i, true); }
 }
 document.addEventListener("keydown", e => {
   if (e.target.tagName === "INPUT") return;
@@ -536,11 +632,16 @@ function follow() {
 }
 window.addEventListener("hashchange", follow);
 
-const theme = dark => { document.documentElement.classList.toggle("dark", dark); byId("theme").setAttribute("aria-pressed", String(dark)); };
+const theme = dark => {
+  document.documentElement.classList.toggle("dark", dark);
+  byId("theme").setAttribute("aria-pressed", String(dark));
+  if (now) { sketch(); overview(); }
+};
 theme(matchMedia("(prefers-color-scheme: dark)").matches);
 byId("theme").addEventListener("click", () => theme(!document.documentElement.classList.contains("dark")));
 byId("fit").addEventListener("click", fit);
 byId("depth").addEventListener("input", e => { const picking = picked; now.level(+e.target.value); draw(); fit(); if (picking !== null) pick(picking); });
+byId("scale").addEventListener("change", e => { const picking = picked; scaled = e.target.value; draw(); fit(); if (picking !== null) pick(picking); });
 byId("unroll").addEventListener("click", () => { unrolled = !unrolled; show(name); });
 async function begin() {
   Object.assign(data, await unpacked(byId("data").textContent));
@@ -551,6 +652,11 @@ async function begin() {
     const made = button(which, () => { show(which); link(); });
     made.dataset.view = which;
     document.querySelector(".views").append(made);
+  }
+  if (data.measured !== null) {
+    byId("by").hidden = false;
+    byId("by").title = `on ${data.measured}`;
+    for (const [value, text] of [["", "kind"], ...Object.entries(SCALES)]) byId("scale").append(new Option(text, value));
   }
   show(data.view);
   follow();
