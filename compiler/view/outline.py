@@ -133,7 +133,8 @@ class Outline:
         own = set(members)
         gradients = [box for box in members if box.kind == "gradient"]
         leaving = [box for box in members if any(target not in own for target in self.picture.successors(box))]
-        nodes = [box.node for box in gradients[::-1] or leaving if box.node in self.measured.values]
+        ends = [box.node for box in gradients[::-1] or leaving]
+        nodes = [node for node in ends if node is not None and node in self.measured.values]
         made: dict[str, Any] = {"stats": self.measured.values[nodes[-1]]} if nodes else {}
         took = self.measured.times.get(side, {}).get(path[-1].name) if path[-1].kind in ("layer", "call") else None
         return made if took is None else {**made, "time": round(took, 1)}
