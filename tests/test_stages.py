@@ -322,7 +322,7 @@ def test_a_file_whose_blocks_are_not_its_passes_is_refused(tmp_path: Path) -> No
         ('train { minimize loss using sgd }\ntrain { load: "w.npz"; minimize loss using sgd }', "E0527"),
         ("train { minimize loss using sgd }\ntrain { seed: 3; minimize loss using sgd }", "E0527"),
         ("train { keep: optimizer; minimize loss using sgd }", "E0527"),
-        ("train { minimize loss using sgd }\ntrain { keep: body; minimize loss using sgd }", "E0507"),
+        ("train { minimize loss using sgd }\ntrain { keep: body; minimize loss using sgd }", "E0540"),
         ("train { minimize loss using sgd }\ntrain { epochs: 3 }", "E0509"),
         ("train { minimize loss using sgd }\ntrain { freeze *; minimize loss using sgd }", "E0515"),
         (
