@@ -82,23 +82,74 @@ def curve() -> None:
     np.savez_compressed(FOLDER / "curve.npz", x=x.astype(np.float32))
 
 
-def backwards() -> None:
-    """1,000 words of 2 to 6 letters, 2 to 7: source [1000, 6], filled up with 0, and y [1000, 7], the letters from the
-    last to the first and then 1."""
+def names() -> None:
+    """800 sentences of 6 to 16 words out of 40, and a tag for each: 0 outside, 1 and 2 the first and the other words of
+    a person, 3 and 4 those of a firm. Words 1 to 9 are names, which only the words around them make a person or a firm: a
+    firm ends in one of the words 10 to 12, which also stand elsewhere. One tag in thirty is any."""
     rng = np.random.default_rng(6)
-    source, y = np.zeros((1000, 6), np.int64), np.zeros((1000, 7), np.int64)
-    for i, length in enumerate(rng.integers(2, 7, 1000)):
-        source[i, :length] = rng.integers(2, 8, length)
-        y[i, :length], y[i, length] = source[i, :length][::-1], 1
-    np.savez_compressed(FOLDER / "backwards.npz", source=source, y=y)
+    words, tags = np.zeros((800, 16), np.uint8), np.zeros((800, 16), np.uint8)
+    lengths = rng.integers(6, 17, 800)
+    for row, length in enumerate(lengths):
+        at = 0
+        while at < length:
+            run = min(int(rng.integers(1, 4)), length - at)
+            if rng.uniform() < 0.4:  # a name, with another word behind it
+                firm = rng.uniform() < 0.5 and at + run < length
+                words[row, at : at + run] = rng.integers(1, 10, run)
+                tags[row, at : at + run] = 4 if firm else 2
+                tags[row, at] = 3 if firm else 1
+                at += run
+                if firm:
+                    words[row, at], tags[row, at] = rng.integers(10, 13), 4
+                    at += 1
+                elif at < length:
+                    words[row, at] = rng.integers(13, 40)
+                    at += 1
+            else:
+                words[row, at : at + run] = rng.integers(10, 40, run)
+                at += run
+    tags = np.where(rng.uniform(size=tags.shape) < 1 / 30, rng.integers(0, 5, tags.shape), tags).astype(np.uint8)
+    np.savez_compressed(FOLDER / "names.npz", words=words, lengths=lengths.astype(np.uint8), tags=tags)
 
 
-def gap() -> None:
-    """300 points of sin(4 x) + noise of standard deviation 0.1, none of them between -0.3 and 0.4."""
-    rng = np.random.default_rng(6)
-    x = np.concatenate([rng.uniform(-1, -0.3, 150), rng.uniform(0.4, 1, 150)])
-    y = np.sin(4 * x) + 0.1 * rng.standard_normal(300)
-    np.savez_compressed(FOLDER / "gap.npz", x=x[:, None].astype(np.float32), y=y.astype(np.float32))
+def ratings() -> None:
+    """6,000 ratings of 100 films by 300 people: a mean, what each person and each film adds to it, how 3 tastes meet 3
+    traits, and noise of standard deviation 0.3."""
+    rng = np.random.default_rng(7)
+    people, films = rng.standard_normal((300, 4)), rng.standard_normal((100, 4))
+    pair = rng.permutation(300 * 100)[:6000]
+    user, film = pair // 100, pair % 100
+    mean = 3 + 0.4 * people[user, 0] + 0.5 * films[film, 0] + 0.4 * (people[user, 1:] * films[film, 1:]).sum(axis=1)
+    rating = mean + 0.3 * rng.standard_normal(6000)
+    _csv("ratings.csv", "user,film,rating", np.column_stack([user, film, rating]), ["%d", "%d", "%.2f"])
+
+
+def characters() -> None:
+    """The text of the licence, in pieces of 48 characters in a random order: text [236, 48], the numbers of its characters
+    in the order of their code points, and next, those one place on."""
+    said = np.frombuffer((FOLDER.parents[1] / "LICENSE").read_bytes(), np.uint8)
+    _, numbers = np.unique(said, return_inverse=True)
+    count = (len(numbers) - 1) // 48
+    order = np.random.default_rng(10).permutation(count)
+    pieces = [numbers[shift : shift + 48 * count].reshape(count, 48)[order].astype(np.uint8) for shift in (0, 1)]
+    np.savez_compressed(FOLDER / "characters.npz", text=pieces[0], next=pieces[1])
+
+
+def rare() -> None:
+    """1,500 points of the plane, one in twenty of them of class 1: a ring around those of class 0, which it touches."""
+    rng = np.random.default_rng(8)
+    y = rng.uniform(size=1500) < 0.05
+    angle, radius = rng.uniform(0, 2 * np.pi, 1500), np.where(y, 1.9, 0.8) + 0.35 * rng.standard_normal(1500)
+    x = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    np.savez_compressed(FOLDER / "rare.npz", x=x.astype(np.float32), y=y.astype(np.uint8))
+
+
+def inverse() -> None:
+    """1,000 points of t + 0.3 sin(2 pi t) + noise, given to predict t: up to three values for one x (Bishop 1994, section 5)."""
+    rng = np.random.default_rng(9)
+    t = rng.uniform(0, 1, 1000)
+    x = t + 0.3 * np.sin(2 * np.pi * t) + rng.uniform(-0.1, 0.1, 1000)
+    np.savez_compressed(FOLDER / "inverse.npz", x=x[:, None].astype(np.float32), y=t.astype(np.float32))
 
 
 def body() -> None:
@@ -164,5 +215,22 @@ def _csv(name: str, header: str, rows: object, formats: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    for write in (digits, xor, logistic, linear, poisson, force, curve, backwards, gap, body, wine, diabetes, titanic):
+    for write in (
+        digits,
+        xor,
+        logistic,
+        linear,
+        poisson,
+        force,
+        curve,
+        names,
+        ratings,
+        characters,
+        rare,
+        inverse,
+        body,
+        wine,
+        diabetes,
+        titanic,
+    ):
         write()
