@@ -264,6 +264,12 @@ class CompiledFile:
         form: Any = tuple[metadata.Supplied, ...]
         return self._read("dlc.supplied", form) or ()
 
+    def leaves(self, block: int, *settings: str) -> list[str]:
+        """Those of the settings of a train block that the spec leaves to the compiler."""
+        of = f" of block {block + 1}" if block else ""
+        left = [one.name for one in self.supplied if one.kind == "setting"]
+        return [name for name in settings if name + of in left]
+
     @cached_property
     def sources(self) -> metadata.Sources:
         """`dlc.sources`; empty for a foreign file."""

@@ -51,6 +51,8 @@ class Request:
         # Of a resumed run that is finished, nothing is left to do unless more is asked for.
         self.over = trainer.run is not None and trainer.progress.finished and epochs is None and steps is None
         settings = trainer.stage.settings
+        if epochs is not None or steps is not None:  # whoever says how long has no use for what says it otherwise
+            settings = {**settings, **dict.fromkeys(trainer.file.leaves(block, "validate", "stop"))}
         more = self.again or self.over or trainer.resumed  # of the same: data, validation, batch and stop
         known = asdict(plan) if plan is not None and more else settings
         if entered and plan is not None:

@@ -24,7 +24,7 @@ REACHED = {
 
 def trained(name: str, epochs: int, **settings: object) -> tuple[dlc.Trainer, dict[str, float]]:
     trainer = dlc.Trainer(dlc.compile(SPECS / f"{name}.dl", set=settings), device="cpu", seed=2)
-    history = trainer.fit(epochs=epochs)
+    history = trainer.fit(epochs=epochs, validation=0.2)
     return trainer, history.epochs[-1]["validation"]
 
 

@@ -377,6 +377,24 @@ def test_what_is_set_from_outside_is_not_supplied() -> None:
     assert dlc.compile(text, set={"data": None}).settings["train"]["epochs"] == 10
 
 
+def test_whoever_says_how_long_has_no_use_for_what_is_supplied() -> None:
+    made = dlc.compile(TRAIN.replace("LINES", 'data: "d.npz"; batch: 4'))
+    rng = np.random.default_rng(0)
+    rows = {"x": rng.normal(size=(20, 4)), "y": rng.integers(0, 3, 20)}
+    trainer = dlc.Trainer(made, device="cpu")
+    history = trainer.fit(rows, steps=30)
+    assert (history.steps, history.epochs[-1]["validation"]) == (30, None)
+    both = [
+        dlc.Trainer(one, device="cpu") for one in (made, dlc.compile(TRAIN.replace("LINES", "batch: 4; epochs: 3")))
+    ]
+    both[0].fit(rows, epochs=3)
+    both[1].fit(rows)
+    for name in both[0].parameters:
+        np.testing.assert_array_equal(both[0].parameters[name], both[1].parameters[name])
+    history = dlc.Trainer(made, device="cpu").fit(rows)
+    assert history.epochs[-1]["validation"] is not None and history.best is not None
+
+
 def test_blocks_and_losses_that_take_turns() -> None:
     two = TRAIN.replace("LINES", 'data: "d.npz"; epochs: 3') + "train { minimize loss using adam(1e-3) }\n"
     module = dlc.compile(two).module

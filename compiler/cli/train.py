@@ -120,7 +120,10 @@ def train(
     heard = listener(output.json, log_every, quiet)
     if overfit is not None:
         return trials.overfit(trainer, overfit, data, steps, heard, output)
-    for line in () if output.json or quiet else supplied.lines(supplied.records(trainer.file.supplied)):
+    given = supplied.records(trainer.file.supplied)
+    if epochs is not None or steps is not None:  # then nothing else says how long
+        given = [one for one in given if one["kind"] != "setting"]
+    for line in () if output.json or quiet else supplied.lines(given):
         report.say(line)
     try:
         history = trainer.fit(

@@ -75,9 +75,11 @@ def _weighed(c: Context, loss: Node, weight: Node, span: Span) -> Node:
         ):
             each = divide(node.inputs[0].attrs["dim"], row)
             assert each is not None  # each term of the size has the rows as a factor
-            mapping[node] = _whole(c, weight, each) + ops.cast(none, dtype="float")
+            with graph.like(node):
+                mapping[node] = _whole(c, weight, each) + ops.cast(none, dtype="float")
         elif any(of[source] == "rows" for source in node.inputs) or counts(node, (rows,)):
-            mapping[node] = _sum(node, weight, row, loss, span)
+            with graph.like(node):  # what is drawn as one call stays one
+                mapping[node] = _sum(node, weight, row, loss, span)
         else:
             stack += [source for source in node.inputs if source not in seen]
             seen.update(node.inputs)

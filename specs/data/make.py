@@ -84,8 +84,8 @@ def curve() -> None:
 
 def names() -> None:
     """800 sentences of 6 to 16 words out of 40, and a tag for each: 0 outside, 1 and 2 the first and the other words of
-    a person, 3 and 4 those of a firm. Words 1 to 9 are names, which only the words around them make a person or a firm: a
-    firm ends in one of the words 10 to 12, which also stand elsewhere. One tag in thirty is any."""
+    a person, 3 and 4 those of a firm. Words 1 to 9 are names, of a person or a firm as words around them say: a firm
+    ends in one of the words 10 to 12, which also stand elsewhere. One tag in thirty is any."""
     rng = np.random.default_rng(6)
     words, tags = np.zeros((800, 16), np.uint8), np.zeros((800, 16), np.uint8)
     lengths = rng.integers(6, 17, 800)
@@ -125,8 +125,8 @@ def ratings() -> None:
 
 
 def characters() -> None:
-    """The text of the licence, in pieces of 48 characters in a random order: text [236, 48], the numbers of its characters
-    in the order of their code points, and next, those one place on."""
+    """The text of the licence, in pieces of 48 characters in a random order: text [236, 48], the numbers of its
+    characters in the order of their code points, and next, those one place on."""
     said = np.frombuffer((FOLDER.parents[1] / "LICENSE").read_bytes(), np.uint8)
     _, numbers = np.unique(said, return_inverse=True)
     count = (len(numbers) - 1) // 48
@@ -145,7 +145,7 @@ def rare() -> None:
 
 
 def inverse() -> None:
-    """1,000 points of t + 0.3 sin(2 pi t) + noise, given to predict t: up to three values for one x (Bishop 1994, section 5)."""
+    """1,000 points x = t + 0.3 sin(2 pi t) + noise, given to predict t: up to three values for one x (Bishop 1994)."""
     rng = np.random.default_rng(9)
     t = rng.uniform(0, 1, 1000)
     x = t + 0.3 * np.sin(2 * np.pi * t) + rng.uniform(-0.1, 0.1, 1000)
