@@ -52,7 +52,8 @@ def test_it_trains_or_says_what_it_lacks(path):
         text = text.replace(f"/ {divisor}", f"/ maximum({divisor}, 1e-30)")
     text = text.replace("lr = 1.0, damping = 1e-3", "lr = 0.1, damping = 0.1")  # the curvature is that of four rows
     try:
-        program = dlc.compile(text, set={**hyperparameters, "batch": 4})
+        # Of eight rows none are left out: the best epoch by two of them would be kept, not the last.
+        program = dlc.compile(text, set={**hyperparameters, "batch": 4, "validate": None})
     except dlc.Error as problem:
         assert path.stem in LACKING, problem.render()
         code, word = LACKING[path.stem]
