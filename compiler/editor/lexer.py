@@ -10,6 +10,8 @@ from pygments.token import Comment, Keyword, Name, Number, Operator, Punctuation
 
 from .words import pattern
 
+__all__ = ["DlLexer"]  # which Pygments asks for
+
 KINDS = {
     "comment": Comment.Single,
     "string": String.Double,
