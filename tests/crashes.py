@@ -1,6 +1,8 @@
 """Kills training, and lets its writes fail, at every point; then resumes, and holds the .onnx to the unbroken run's.
 
     python tests/crashes.py kills [trials]      SIGKILL at random moments, up to three times in one run
+    python tests/crashes.py digits [trials]     SIGKILL at a random moment of a run of specs/digits.dl, half of them
+                                                within the writing of a checkpoint or of the file
     python tests/crashes.py faults [of points]  at each write: a full disk, a kill before it, half-way and after it
 
 Works where processes can be forked. Each trial ends with one run folder, whose .onnx has the bytes of a run that
@@ -10,6 +12,7 @@ nothing disturbed, and with no temporary file.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import random
 import shutil
@@ -24,6 +27,7 @@ from typing import Any
 
 import numpy as np
 from dlc.runtime import CompiledFile, Error, Trainer, loop
+from dlc.runtime.checkpoint import Checkpoint
 from hand_built import blobs, compiled
 
 STOP = {"patience": 6, "on": "validation.loss", "mode": "min"}
@@ -56,11 +60,16 @@ class Bench:
 
     def __init__(self, folder: Path, epochs: int) -> None:
         self.folder, self.runs = folder, folder / "runs"
-        np.savez(folder / "d.npz", **blobs(90))
-        CompiledFile(compiled(validate=0.2, stop={**STOP, "patience": epochs}, epochs=epochs)).save(folder / "m.onnx")
+        self.prepare(epochs)
         assert ended(forked(self.go)) == 0
         self.wanted = self.result()
         shutil.rmtree(self.runs)
+
+    def prepare(self, epochs: int) -> None:
+        """Writes the compiled file and its data."""
+        np.savez(self.folder / "d.npz", **blobs(90))
+        file = CompiledFile(compiled(validate=0.2, stop={**STOP, "patience": epochs}, epochs=epochs))
+        file.save(self.folder / "m.onnx")
 
     def go(self) -> None:
         """Trains, or goes on where there is a run."""
@@ -79,7 +88,8 @@ class Bench:
     def result(self) -> bytes:
         found = self.run()
         assert found is not None
-        return (found / "softmax.onnx").read_bytes()
+        [file] = found.glob("*.onnx")
+        return file.read_bytes()
 
     def check(self) -> str:
         """What is wrong at the end of a trial, or nothing."""
@@ -215,6 +225,62 @@ def kills(folder: Path, trials: int, epochs: int = 40, seed: int = 0) -> Counter
     return seen
 
 
+class Digits(Bench):
+    """A run of specs/digits.dl with a checkpoint after every update; `saving` says to the parent whether one is being
+    written."""
+
+    saving: mmap.mmap
+
+    def prepare(self, epochs: int) -> None:
+        import dlc
+
+        self.saving = mmap.mmap(-1, 1)
+        specs = Path(__file__).parents[1] / "specs"
+        shutil.copy(specs / "data" / "digits.npz", self.folder / "d.npz")
+        dlc.compile(specs / "digits.dl", epochs=epochs).save(self.folder / "m.onnx")
+
+    def go(self) -> None:
+        for owner in (Checkpoint, CompiledFile):
+            owner.save = self.marked(owner.save)  # type: ignore[method-assign, assignment]
+        super().go()
+
+    def marked(self, save: Callable[..., Any]) -> Callable[..., Any]:
+        def saved(*args: Any, **kwargs: Any) -> Any:
+            self.saving[0] = 1
+            try:
+                return save(*args, **kwargs)
+            finally:
+                self.saving[0] = 0
+
+        return saved
+
+
+def digits(folder: Path, trials: int, epochs: int = 2, seed: int = 0) -> Counter[str]:
+    """SIGKILL at a random moment of a run; in every second trial as soon after it as something is being written."""
+    bench, seen, choose = Digits(folder, epochs), Counter[str](), random.Random(seed)
+    before = time.monotonic()
+    assert ended(forked(bench.go)) == 0
+    whole = time.monotonic() - before
+    shutil.rmtree(bench.runs)
+    for trial in range(trials):
+        bench.saving[0] = 0
+        child = forked(bench.go)
+        time.sleep(choose.random() * whole)
+        until = time.monotonic() + (1.0 if trial % 2 else 0.0)
+        while not bench.saving[0] and time.monotonic() < until:
+            pass
+        if trial % 2:
+            time.sleep(choose.random() * 0.002)  # not at its beginning alone
+        os.kill(child, signal.SIGKILL)
+        struck = ended(child) == -signal.SIGKILL
+        where = "within a save" if bench.saving[0] else "between saves"
+        seen[f"killed {where}" if struck else "ended before the signal"] += 1
+        seen["trials"] += 1
+        _note(seen, bench.check(), f"trial {trial}")
+        shutil.rmtree(bench.runs, ignore_errors=True)
+    return seen
+
+
 def _note(seen: Counter[str], wrong: str, where: str) -> None:
     seen["wrong" if wrong else "same bytes"] += 1
     if wrong:
@@ -225,7 +291,10 @@ def main(words: list[str]) -> int:
     folder = Path(tempfile.mkdtemp())
     number = int(words[1]) if len(words) > 1 else 0
     try:
-        seen = kills(folder, number or 200) if words[:1] == ["kills"] else faults(folder, number or 1)
+        if words[:1] == ["digits"]:
+            seen = digits(folder, number or 500)
+        else:
+            seen = kills(folder, number or 200) if words[:1] == ["kills"] else faults(folder, number or 1)
     finally:
         shutil.rmtree(folder)
     print(", ".join(f"{name}: {count}" for name, count in seen.items()))

@@ -22,6 +22,7 @@ KINDS = {
     "onnx": "a compiled file, NAME.onnx",
     "external": "a compiled file whose tensors lie beside it",
     "data": "the file beside it, NAME.onnx.data",
+    "table": "a file that has seen a table, with its words",
 }
 USED = [
     "dlc.format",
@@ -32,6 +33,7 @@ USED = [
     "dlc.sources",
     "dlc.signature",
     "dlc.evaluate",
+    "dlc.columns",
     "dlc.trained",
 ]
 
@@ -80,6 +82,14 @@ def prepare(folder: Path, kind: str) -> tuple[Path, Path]:
         trainer = Trainer(CompiledFile(compiled()), "cpu", steps=9, observations=20)
         trainer.step(blobs(20))
         trainer.save(folder / "m.onnx")
+        return folder / "m.onnx", folder / "m.onnx"
+    if kind == "table":
+        import dlc
+
+        specs = Path(__file__).parents[1] / "specs" / "tables"
+        learner = Trainer(dlc.compile(specs / "titanic.dl"), "cpu")
+        learner.fit(epochs=1)
+        learner.save(folder / "m.onnx")
         return folder / "m.onnx", folder / "m.onnx"
     values = {"W": np.random.default_rng(0).normal(size=(4, 400)).astype(np.float32)}
     CompiledFile(compiled(classes=400)).save(folder / "m.onnx", values, threshold=1000)

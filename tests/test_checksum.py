@@ -129,7 +129,7 @@ def test_the_same_content_has_the_same_bytes(tmp_path: Path) -> None:
 # --- flips of bits: tests/damage.py makes thousands
 
 
-@pytest.mark.parametrize("kind", ["onnx", "external", "data", "checkpoint"])
+@pytest.mark.parametrize("kind", ["onnx", "external", "data", "checkpoint", "table"])
 def test_no_flip_of_a_bit_loads_in_silence(tmp_path: Path, kind: str) -> None:
     seen = flipped(tmp_path, kind, 150, seed=1)
     assert seen["other values"] == 0 and seen["other failures"] == 0

@@ -227,6 +227,13 @@ def test_kills_at_random_moments(trials: int) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
+@pytest.mark.parametrize("trials", [6, pytest.param(500, marks=pytest.mark.long)])
+def test_kills_within_saves(trials: int) -> None:
+    seen = campaign("digits", str(trials))
+    assert seen["same bytes"] == trials and seen["killed within a save"] >= 0.4 * trials
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
 @pytest.mark.parametrize("share", [79, pytest.param(1, marks=pytest.mark.long)])
 def test_faults_at_writes(share: int) -> None:
     seen = campaign("faults", str(share))
