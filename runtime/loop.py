@@ -140,6 +140,10 @@ class Loop:
                 raise
             except Blown as problem:
                 raise self._rescued(self._retraced(problem.error)) from None
+        if progress.leg + 1 < trainer.legs.count and self._halts(time.monotonic()):
+            progress.stopped = False  # others are to follow, so this one is to be finished
+            self._save()
+            return self._history()
         if self._restores() and progress.best is not None and trainer._best is not None:
             trainer._values.restore(trainer._best)
         progress.finished, trainer._best = True, None

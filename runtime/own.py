@@ -24,6 +24,9 @@ def own_data(trainer: Trainer, run: Run) -> tuple[Columns, int, str]:
     trainer.plan, trainer.resumed = plan, True  # data and validation are those of the plan
     request = Request(trainer, batch=plan.batch)
     request.same_data(plan)
+    if request.held is None and request.tested is not None and isinstance(plan.test, float):
+        what = f"the rows of {plan.data} that it was trained on (it held none out to validate)"
+        return request.columns, request.batch, what
     if request.held is None:
         return (
             trainer.columns(plan.data, trainer.evaluator.fields),

@@ -179,6 +179,31 @@ def test_a_member_is_a_run_with_a_seed_of_its_own(more: str, tmp_path: Path) -> 
     )
 
 
+def test_the_commands_know_members(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "d.npz", **DATA)
+    (tmp_path / "m.dl").write_text(MODEL + f'\ntrain m {{ {ENSEMBLE}; data: "d.npz"; test: 0.2 }}')
+    runs = tmp_path / "runs"
+    assert main(["train", str(tmp_path / "m.dl"), "--runs", str(runs), "--device", "cpu"]) in (0, None)
+    out = capsys.readouterr().out
+    assert "member 2 of 3" in out and "member 3: epoch 4  train loss" in out and " ± " in out and "test loss" in out
+    (run,) = runs.iterdir()
+    assert main(["predict", str(run), "--data", str(tmp_path / "d.npz"), "--members"]) in (0, None)
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split(",") == [
+        *(f"p{ending}{i}" for ending in ("", ".std") for i in range(2)), *(f"p.members{i}" for i in range(6))
+    ]  # fmt: skip
+    assert len(rows) == 45
+    for row in rows:
+        values = np.array(row.split(","), float)
+        np.testing.assert_allclose(values[4:].reshape(3, 2).mean(0), values[:2], atol=1e-6)
+    assert main(["evaluate", str(run), "--json"]) in (0, None)  # without data: on the rows that trained
+    told = json.loads(capsys.readouterr().out)
+    one = Trainer(Run(run).trained()[0], device="cpu")
+    rows_of = shares(one.columns(DATA, one.evaluator.fields), 3, test=0.2)
+    assert told == pytest.approx(one.evaluate(rows_of.train), rel=1e-6)
+    assert main(["summary", str(run), "--json"]) in (0, None)
+
+
 @pytest.mark.parametrize("at", [3, 24, 30, 47, 60])
 def test_an_ensemble_resumes_in_any_member(at: int, tmp_path: Path) -> None:
     whole = trainer(ENSEMBLE + "; validate: 0.2; stop: patience(2)")
@@ -194,6 +219,22 @@ def test_an_ensemble_resumes_in_any_member(at: int, tmp_path: Path) -> None:
         Run(folder).trained()[1] is None
         and Checkpoint.load(folder / "checkpoints" / "last.safetensors").progress.finished
     )
+
+
+@pytest.mark.parametrize("lines", [ENSEMBLE, LINES + "; folds: 3; stop: patience(2)"])
+def test_one_whose_time_is_over_is_left_to_be_resumed(lines: str, tmp_path: Path) -> None:
+    whole = trainer(lines)
+    expected = whole.fit(DATA)
+    one, turns = trainer(lines), 0
+    history = one.fit(DATA, run=tmp_path, max_time=1e-9)
+    assert history.steps < expected.steps and not one.finished
+    again = Trainer.resume(history.run, device="cpu")
+    while not again.finished and turns < 100 and again.progress.leg + 1 < again.legs.count:
+        again.fit(DATA, max_time=0.002)
+        turns += 1
+    found = again.fit(DATA)
+    same(whole, again)
+    assert found.results == expected.results
 
 
 def test_one_that_is_not_finished_predicts_nothing(tmp_path: Path) -> None:

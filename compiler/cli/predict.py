@@ -85,6 +85,7 @@ def packed(made: Arrays) -> bytes:
 def table(made: Arrays) -> str:
     """A row of CSV for each row of data; an output of several values a row is NAME0, NAME1, ..."""
     columns: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {}
+    made = {name: np.moveaxis(a, 0, 1) if name.endswith(".members") and a.ndim > 1 else a for name, a in made.items()}
     rows = max((len(array) for array in made.values() if array.ndim), default=1)
     for name, array in made.items():
         if array.ndim == 0 or len(array) != rows:

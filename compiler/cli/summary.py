@@ -116,11 +116,13 @@ def _owners(layer: str) -> list[str]:
 
 
 def totals_of(file: CompiledFile) -> dict[str, Any]:
-    learned = set(file.parameters)
+    learned, members = set(file.parameters), file.ensemble.state if file.ensemble else {}
     return {
         "parameters": len(learned),
         "values": sum(prod(slot.shape) for slot in file.slots if slot.name in learned),
-        "optimizer_values": sum(prod(slot.shape) for slot in file.slots if "/" in slot.name),
+        "optimizer_values": sum(
+            prod(slot.shape) for slot in file.slots if "/" in slot.name and slot.name not in members
+        ),
         "predicting": len(file.main.node),
         "training": sum(len(part.algorithm.node) for part in file.parts),
     }
