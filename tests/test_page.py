@@ -11,6 +11,7 @@ import zlib
 from base64 import b64decode
 from html import unescape
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,26 @@ def test_a_stranger_finds_five_answers_in_the_text() -> None:
     assert gpt["goes in"] == "tokens int[batch, 128]" and gpt["most of it"] == "block[0..3] × 4: 793,088"
     assert gpt["flows back"].startswith("token: ∂loss/∂table")
     assert gpt["learned"] == "842,496 numbers in 52 parameters"
+
+
+@pytest.mark.parametrize("name", ["digits", "xor", "gan", "force", "gpt", "resnet20", "lstm", "deep_residual"])
+def test_the_text_of_every_page_answers(name: str) -> None:
+    """What goes in, what is learned, where the loss is, which layer holds most, what flows back into the first layer:
+    written out of what the page says without its script, and held to the model."""
+    folder = SPECS if (SPECS / f"{name}.dl").exists() else BENCHMARKS
+    module = elaborate(read_source(folder / f"{name}.dl"), folder=folder)
+    told = answers(page_of(name, folder))
+    for leaf in module.inputs:
+        assert f"{leaf.attrs['name']} {leaf.type}" in told["goes in"]
+    sizes = {path: prod(v.type.shape) for path, v in module.variables.items() if v.kind == "parameter"}  # type: ignore[arg-type]
+    assert told["learned"] == f"{sum(sizes.values()):,} numbers in {len(sizes):,} parameters"  # type: ignore[arg-type]
+    losses = [turn.loss for turn in module.turns] or ["loss"]
+    assert told["loss"] and all(loss in told["loss"] for loss in losses if len(losses) > 1)
+    most = int(told["most of it"].rpartition(": ")[2].replace(",", ""))
+    largest = max(sizes.values())  # type: ignore[type-var]
+    assert largest <= most <= sum(sizes.values())  # type: ignore[operator, arg-type]
+    back = told["flows back"]
+    assert re.search(r"∂\w+/∂\w+", back) and "∂ " in back.partition(", from ")[2]
 
 
 def test_a_page_is_one_file_that_loads_nothing(tmp_path: Path) -> None:

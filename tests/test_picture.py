@@ -394,3 +394,27 @@ def test_a_block_adds_up_what_flows_to_its_own_input() -> None:
     assert blocks == ["∂ block[1..5]", "∂ block[0]"]  # nothing flows on from the first
     assert set(picture.graph["times"].values()) == {5, 6}
     assert nx.is_directed_acyclic_graph(nx.DiGraph(picture))
+
+
+def test_a_layer_that_is_an_argument_lies_in_the_layer_that_it_is_an_argument_of() -> None:
+    text = (
+        "model m {\n input x: float[batch, 4]\n target y: float[batch, 1]\n"
+        " z = x |> spectral_norm(dense(8)) |> relu |> weight_norm(dense(1))\n"
+        " loss = mean((z - y)^2)\n output z = z\n}\ntrain m { minimize loss using adam(1e-3) }\n"
+    )
+    for view, depth in (("forward", 0), ("backward", 0), ("backward", 1)):
+        made = elaborate(make_source(text))
+        if view == "backward":
+            differentiate(made)
+        picture = draw(made, view, depth)
+        if depth == 0:
+            assert nx.is_directed_acyclic_graph(nx.DiGraph(picture)), view  # neither reads what the other makes
+            boxes = [box for box in picture if box.side == "forward"]
+            assert {"spectral_norm(dense(8))", "weight_norm(dense(1))"} <= {box.text[0] for box in boxes}
+            assert not any(box.text[0].startswith("dense") for box in boxes)
+            assert ("x", "spectral_norm(dense(8))") in arrows(picture)
+        else:
+            assert any([place.name for place in box.path[:2]] == ["spectral_norm", "dense"] for box in picture)
+    picture = draw(elaborate(make_source(text)))
+    learned = {box.text[0]: box.text[-1] for box in picture if box.kind == "layer"}
+    assert learned["spectral_norm(dense(8))"] == "40 parameters"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ..source import Span
 
 
@@ -47,3 +49,20 @@ class Place:
 
 def _ends(span: Span | None) -> tuple[int, int]:
     return (-1, -1) if span is None else (span.start, span.end)
+
+
+def wrappers(above: Place) -> dict[Place, tuple[Place, ...]]:
+    """Of layers that lie there the layers that they are arguments of, the outermost first: of `dense` in
+    `spectral_norm(dense(8))` that one, in which a picture shows it. Linear but for the sorting."""
+    layers = [place for place in above.within.values() if place.kind == "layer" and place.span is not None]
+    often = Counter(place.ends for place in layers)  # a text that made several does not say which of them is meant
+    found: dict[Place, tuple[Place, ...]] = {}
+    around: list[Place] = []
+    for place in sorted(layers, key=lambda place: (place.ends[0], -place.ends[1])):
+        while around and around[-1].ends[1] < place.ends[1]:
+            around.pop()
+        if often[place.ends] == 1:
+            if around:
+                found[place] = tuple(around)
+            around.append(place)
+    return found

@@ -25,7 +25,7 @@ from ..diagnostics import error
 from ..ir.body import Captured, Scanned, ScanView, State
 from ..ir.graph import Node, show_attr
 from ..ir.module import Module
-from ..ir.place import Place
+from ..ir.place import Place, wrappers
 from ..ir.reachable import needed
 from ..ir.types import show_shape
 from ..ops.match import hidden
@@ -98,6 +98,7 @@ class _Drawing:
         self.scans: dict[Node, list[Box | None]] = {}  # the boxes of their results
         self.copies: dict[tuple[Node, tuple[Place, ...]], Box] = {}
         self.chains: dict[Place, tuple[Place, ...]] = {}
+        self.wrapped: dict[Place, dict[Place, tuple[Place, ...]]] = {}
         self.fixed: set[Node] = set()  # depends on no data, parameter, state or draw
         self.kinds = {path: variable.kind for path, variable in module.variables.items()}
         self.targets = {leaf.attrs["name"] for leaf in module.targets}
@@ -174,7 +175,14 @@ class _Drawing:
 
     def _chain(self, place: Place) -> tuple[Place, ...]:
         if place not in self.chains:
-            self.chains[place] = tuple(place.chain())
+            found: list[Place] = []
+            for each in place.chain():
+                if each.kind == "layer" and each.above is not None:
+                    if each.above not in self.wrapped:
+                        self.wrapped[each.above] = wrappers(each.above)
+                    found += self.wrapped[each.above].get(each, ())
+                found.append(each)
+            self.chains[place] = tuple(found)
         return self.chains[place]
 
     def _path(self, node: Node) -> tuple[Place, ...]:
