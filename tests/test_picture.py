@@ -402,7 +402,7 @@ def test_a_layer_that_is_an_argument_lies_in_the_layer_that_it_is_an_argument_of
         " z = x |> spectral_norm(dense(8)) |> relu |> weight_norm(dense(1))\n"
         " loss = mean((z - y)^2)\n output z = z\n}\ntrain m { minimize loss using adam(1e-3) }\n"
     )
-    for view, depth in (("forward", 0), ("backward", 0), ("backward", 1)):
+    for view, depth in (("forward", 0), ("backward", 0), ("backward", 2)):
         made = elaborate(make_source(text))
         if view == "backward":
             differentiate(made)
@@ -415,6 +415,6 @@ def test_a_layer_that_is_an_argument_lies_in_the_layer_that_it_is_an_argument_of
             assert ("x", "spectral_norm(dense(8))") in arrows(picture)
         else:
             assert any([place.name for place in box.path[:2]] == ["spectral_norm", "dense"] for box in picture)
-    picture = draw(elaborate(make_source(text)))
+    picture = draw(elaborate(make_source(text)), "forward", 0)
     learned = {box.text[0]: box.text[-1] for box in picture if box.kind == "layer"}
     assert learned["spectral_norm(dense(8))"] == "40 parameters"
