@@ -435,9 +435,9 @@ def test_the_limit_on_nodes_is_asked_before_a_graph_is_unrolled():
     many = ops.reshape(ops.one_hot(ops.make_arange(graph, 50), depth=50), shape=(50, 50))
     size = len(graph)
     with pytest.raises(CompileError) as caught:
-        along([z], direction, many, 100)
+        along([z], {direction: many}, 50, 100)
     assert caught.value.code == "E0220" and "150" in str(caught.value) and len(graph) == size
-    [found] = along([z], direction, many, 200)
+    [found] = along([z], {direction: many}, 50, 200)
     fed = {"x": np.linspace(-1, 1, 50)}
     soft = np.exp(np.eye(50)) / np.exp(np.eye(50)).sum(1, keepdims=True)
     expected = soft * (np.exp(fed["x"]) / np.exp(fed["x"]).sum())

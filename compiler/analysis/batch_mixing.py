@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from ..ir.apart import Slices
+from ..ir.body import ScanView
 from ..ir.graph import Node
 from ..ir.reachable import dependent
 from ..ir.types import Dim, Size, names_of, product
@@ -22,13 +23,14 @@ def times(size: Size, rows: Rows) -> int:
     return max(1, *(sum(atom in rows for atom in monomial) for monomial, _ in size.terms))
 
 
-def meetings(order: Sequence[Node], rows: Rows) -> dict[Node, Node]:
-    """The values in which rows met, each with the node at which they did. `order`: inputs first. Linear.
+def meetings(order: Sequence[Node], rows: Rows, given: str = "input") -> dict[Node, Node]:
+    """The values in which rows met, each with the node at which they did. `order`: inputs first. `given`: the leaves
+    that hold data. Linear.
 
     Random numbers in the order of the batch are no meeting: `shuffle(z)` pairs any row with any other. A number that
     counts the rows of the batch (`arange(batch)`) is one, but for an index, which may find each row's own place.
     """
-    data = dependent(order, [node for node in order if node.op.name == "input"])
+    data = dependent(order, [node for node in order if node.op.name == given])
     places: dict[Node, None] = {}  # an index computed from `arange(batch)`
     met: dict[Node, Node] = {}
     for node in order:
@@ -47,7 +49,7 @@ def meetings(order: Sequence[Node], rows: Rows) -> dict[Node, Node]:
 def _mixes(node: Node, rows: Rows, data: Container[Node], places: Container[Node]) -> bool:
     name, attrs = node.op.name, node.attrs
     if name == "scan":
-        return bool(times(attrs["length"], rows))
+        return bool(times(attrs["length"], rows)) or _iterations_mix(ScanView(node), rows)
     if not node.inputs:
         return False
     source = node.inputs[0]
@@ -65,6 +67,34 @@ def _mixes(node: Node, rows: Rows, data: Container[Node], places: Container[Node
     if name == "reshape":
         return any(_moved(source, node, axis) for axis in along)
     return False
+
+
+def _iterations_mix(scan: ScanView, rows: Rows) -> bool:
+    """Whether what an iteration leaves of rows depends on other rows: on a value that has none any more, as a mean over
+    them, on how many there are, or on what has met. Such values may be states, too."""
+    order = scan.body.graph.order(scan.body.roots)
+    inside = meetings(order, rows, "local")
+    told: set[int] = set()  # states, without rows, that know of them
+    while True:
+        of_rows: dict[Node, bool] = {}
+        mixed: dict[Node, bool] = {}
+        for node in order:
+            of_rows[node] = any(times(size, rows) for size in node.shape)
+            if node.op.name == "local":
+                mixed[node] = node.attrs["number"] in told
+                continue
+            from_rows = any(of_rows[source] for source in node.inputs)
+            if node.op.name == "scan":
+                of_rows[node] = from_rows
+            gone = from_rows and not of_rows[node]
+            counted = node.op.name == "size" and bool(times(node.attrs["dim"], rows))
+            mixed[node] = gone or counted or node in inside or any(mixed[source] for source in node.inputs)
+        if any(mixed[root] and of_rows[root] for root in scan.body.roots):
+            return True
+        now = {state.number for state in scan.states if mixed[state.after]}
+        if now <= told:
+            return False
+        told |= now
 
 
 def _moved(source: Node, result: Node, axis: int) -> bool:
