@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, replace
@@ -40,6 +41,7 @@ KINDS = {
     "int": TensorProto.INT64,
     "bool": TensorProto.BOOL,
 }
+TOKENS = 64  # words of a text, as far as memory is planned
 SIZE = 1 << 22  # comparisons of cells with words at once
 Cells = Mapping[str, Any]
 
@@ -88,7 +90,9 @@ class Table:
             if isinstance(field, Raw) and field.name in loaded:
                 own = raw_cells(field, given(field, loaded, where), where)
                 check_shape(field, own, {}, where)
-                if "log1p" in self.made[field.name].encode and bool((own <= -1).any()):
+                if self.made[field.name].text:
+                    own = _plain(field.name, self.made[field.name], own, where)
+                elif "log1p" in self.made[field.name].encode and bool((own <= -1).any()):
                     raise Error(
                         "E0692",
                         f"`{field.name}` holds numbers of -1 or less, which have no `log1p`",
@@ -103,9 +107,9 @@ class Table:
         column = self.made.get(field.name)
         if column is None:
             return field
-        kind = np.dtype(object if column.words else np.float64)
+        kind = np.dtype(object if column.text else np.float64)
         shape = (field.shape[0], *raw_shape(column, len(field.shape)))
-        return Raw(field.name, kind, shape, 0, (), gaps=column.missing is not None)
+        return Raw(field.name, kind, shape, 0, (), gaps=column.missing is not None or "words" in column.encode)
 
     # --- what encodings know
 
@@ -120,7 +124,7 @@ class Table:
             own = np.asarray(cells[name])
             own = own if rows is None else own[rows]
             count = len(own)
-            found = fit(name, column, own, where)
+            found = fit(name, column, own, where, len(self.entries[name].shape))
             if column.words:
                 self._refuse_many(name, column, found["words"].tolist(), where)
             states.update({state_name(name, what): value for what, value in found.items()})
@@ -137,7 +141,7 @@ class Table:
 
     def _refuse_many(self, name: str, column: Column, words: list[str], where: str) -> None:
         """E0693 where there are more words than the spec has room for."""
-        entry, others = self.entries[name], 0 if column.target else 1
+        entry, others = self.entries[name], 0 if column.target else 2 if "words" in column.encode else 1
         if "one_hot" in column.encode:
             room = entry.shape[1] + 1 if isinstance(entry.shape[1], int) else math.inf
         else:
@@ -196,7 +200,7 @@ class Table:
             session = self._sessions[name] = self._session(source, output, name)
         column = self.made[self.outputs.get(name, name)]
         width = len(self.words(self.outputs.get(name, name))) if column.words else 1
-        size = max(1, SIZE // (width * max(1, own[:1].size)))
+        size = max(1, SIZE // (width * max(1, own[:1].size) * (TOKENS if "words" in column.encode else 1)))
         parts = range(0, max(1, len(own)), size)
         try:
             made = [session.run([output], {source: np.ascontiguousarray(own[at : at + size])})[0] for at in parts]
@@ -296,6 +300,31 @@ def verify(file: CompiledFile) -> None:
                 notes=["an input that is made of columns has nodes that encode them"],
                 help="compile the spec again",
             )
+
+
+def _plain(name: str, column: Column, cells: np.ndarray, where: str) -> np.ndarray:
+    """Texts with single blanks between words, and dates as YYYY-MM-DD. Raises `Error` E0697."""
+    if "words" in column.encode:
+        return np.array([" ".join(cell.split()) for cell in cells.tolist()], object)
+    if "date" not in column.encode:
+        return cells
+    cells = np.array([cell[:10] for cell in cells.tolist()], object)
+    for row, cell in enumerate(cells.tolist()):
+        try:
+            sound = re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", cell) is not None
+            np.datetime64(cell, "D")
+        except ValueError:
+            sound = False
+        if not sound:
+            at = getattr(where, "at", None)
+            raise Error(
+                "E0697",
+                f"`{cell}` in `{name}` is not a date",
+                where=at(row) if at else where,
+                notes=["expected YYYY-MM-DD, as in 2026-01-31"],
+                help="write the date so in the table, or leave these rows out",
+            )
+    return cells
 
 
 def _of(name: str, node: str) -> bool:

@@ -6,6 +6,7 @@ Names of what belongs to a column begin with `column:`; no path of a parameter h
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 
@@ -22,15 +23,17 @@ def state_name(column: str, what: str) -> str:
 
 def raw_shape(column: Column, rank: int) -> tuple[int, ...]:
     """The shape of a row of the table's own cells, where what they become has so many dimensions."""
-    alone = len(column.names) == 1 and (column.missing == "indicator" or "one_hot" in column.encode)
-    return () if alone or rank < 2 else (len(column.names),)
+    wider = column.missing == "indicator" or {"one_hot", "words", "date"} & set(column.encode)
+    return () if (len(column.names) == 1 and wider) or rank < 2 else (len(column.names),)
 
 
 def unfitted(column: Column, rank: int) -> dict[str, np.ndarray]:
     """What an encoding knows before a row was seen: its numbers are NaN, and there are no words."""
     if column.words:
-        return {"words": np.array([""], object)}
+        return {"words": np.array(["", " "] if "words" in column.encode else [""], object)}
     shape = raw_shape(column, rank)
+    if "date" in column.encode:
+        shape = (len(column.parts),) if rank > 1 else ()
     states: dict[str, np.ndarray] = {}
     if column.missing is not None:
         states["fill"] = np.full(shape, column.missing if isinstance(column.missing, float) else math.nan)
@@ -41,10 +44,34 @@ def unfitted(column: Column, rank: int) -> dict[str, np.ndarray]:
     return states
 
 
-def fit(name: str, column: Column, cells: np.ndarray, where: str) -> dict[str, np.ndarray]:
+def dates(column: Column, cells: np.ndarray) -> np.ndarray:
+    """The parts of dates that are written YYYY-MM-DD, `[rows, parts]`: year, month, day, weekday (0 is Monday), yearday
+    (from 1), days (since 1970-01-01). Raises ValueError for what is no date."""
+    days = cells.astype("datetime64[D]")
+    months, years = days.astype("datetime64[M]"), days.astype("datetime64[Y]")
+    number = days.astype(np.int64)
+    known = {
+        "year": years.astype(np.int64) + 1970,
+        "month": months.astype(np.int64) % 12 + 1,
+        "day": (days - months).astype(np.int64) + 1,
+        "weekday": (number + 3) % 7,
+        "yearday": (days - years).astype(np.int64) + 1,
+        "days": number,
+    }
+    return np.stack([known[part] for part in column.parts], axis=1).astype(np.float64)
+
+
+def fit(name: str, column: Column, cells: np.ndarray, where: str, rank: int = 1) -> dict[str, np.ndarray]:
     """What an encoding knows of the cells of the training rows: `[rows]` or `[rows, columns]` of text, or of numbers
-    that are NaN where a cell is empty. Spreads are those of the rows themselves (divided by their number), a constant
-    column has the spread 1. Raises `Error` E0691."""
+    that are NaN where a cell is empty; `rank`: that of what they become. Spreads are those of the rows themselves
+    (divided by their number), a constant column has the spread 1. Raises `Error` E0691."""
+    if "words" in column.encode:
+        counts = Counter(word for cell in cells.tolist() for word in cell.split())
+        kept = sorted(counts, key=lambda word: (-counts[word], word))[: column.most]
+        return {"words": np.array(["", " ", *sorted(kept)], object)}
+    if "date" in column.encode:
+        made = dates(column, cells)
+        cells = made if rank > 1 else made[:, 0]
     if column.words:
         if isinstance(column.missing, tuple):
             cells = np.where(cells == "", column.missing[0], cells)

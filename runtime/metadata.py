@@ -213,20 +213,27 @@ class Column:
 
     names: tuple[str, ...]
     missing: Literal["median", "mean", "indicator"] | Finite | tuple[str] | None = None
-    encode: tuple[Literal["log1p", "standardised", "bins", "vocabulary", "one_hot"], ...] = ()
+    encode: tuple[Literal["date", "log1p", "standardised", "bins", "vocabulary", "one_hot", "words"], ...] = ()
     bins: Count | None = None
+    parts: tuple[Literal["year", "month", "day", "weekday", "yearday", "days"], ...] = ()  # of a date
+    most: Count | None = None  # words of texts that are kept
     target: bool = False
     output: str | None = None
 
     @property
     def words(self) -> bool:
-        """Whether its cells are words, not numbers."""
-        return "vocabulary" in self.encode or "one_hot" in self.encode
+        """Whether it becomes places of words."""
+        return bool({"vocabulary", "one_hot", "words"} & set(self.encode))
+
+    @property
+    def text(self) -> bool:
+        """Whether its cells are text, not numbers."""
+        return self.words or "date" in self.encode
 
     @property
     def index(self) -> bool:
         """Whether it becomes integers."""
-        return "vocabulary" in self.encode or "bins" in self.encode
+        return bool({"vocabulary", "bins", "words"} & set(self.encode))
 
     @property
     def plain(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import datetime
 import itertools
 import json
 import math
@@ -401,3 +402,42 @@ def test_tables_reach_what_scikit_learn_reaches(
     reached = 1 - np.mean((truth - made) ** 2) / np.var(truth) if regression else np.mean(made == truth)
     assert reached >= score - 0.02, (reached, score)
     assert reached >= least
+
+
+DAYS = ["2024-02-29", "1999-12-31", "2000-03-01", "1970-01-01", "1900-01-01", "2026-11-29", "2023-07-04", "1600-02-29"]
+
+
+def test_parts_of_dates(tmp_path: Path) -> None:
+    """The graph counts days as the calendar of Python does."""
+    lines = '    input a: float[batch, n] from "day" date("year", "month", "day", "weekday", "yearday", "days")'
+    trainer = fitted(lines, {"day": DAYS})
+    day = [datetime.date.fromisoformat(text) for text in DAYS]
+    wanted = [
+        [d.year, d.month, d.day, d.weekday(), d.timetuple().tm_yday, (d - datetime.date(1970, 1, 1)).days] for d in day
+    ]
+    np.testing.assert_array_equal(stock(trainer, tmp_path / "m.onnx", {"a": np.array(DAYS, object)})["o"], wanted)
+    table = pa.table({"day": pa.array(day)})
+    np.testing.assert_array_equal(trainer.predict(table)["o"], wanted)
+    trainer = fitted('    input a: float[batch] from "day" date("month") standardised', {"day": DAYS})
+    months = np.array([d.month for d in day], float)
+    np.testing.assert_allclose(trainer.predict({"day": DAYS})["o"], (months - months.mean()) / months.std())
+    for wrong in ("2024-02-30", "yesterday", "2024-2-3"):
+        assert refused(lines, {"day": [wrong]}, "E0697")
+
+
+def test_words_of_texts(tmp_path: Path) -> None:
+    texts = ["the cat  sat", "the dog", "a cat sat on the mat", ""]
+    lines = '    input a: int[batch, 4] from "text" words'
+    trainer = fitted(lines, {"text": [*texts[:3], "dog"]}, value="sum(a)")
+    assert trainer.file.table is not None
+    known = trainer.file.table.words("a")
+    assert known == ["", " ", "a", "cat", "dog", "mat", "on", "sat", "the"]
+    new = np.array(["the new cat", "a a a a a", "mat", "  "], object)
+    wanted = [[8, 1, 3, 0], [2, 2, 2, 2], [5, 0, 0, 0], [0, 0, 0, 0]]
+    assert stock(trainer, tmp_path / "m.onnx", {"a": new})["o"].tolist() == wanted
+    trainer = fitted('    input a: int[batch, 3] from "text" words(2)', {"text": texts[:3]}, value="sum(a)")
+    assert trainer.file.table is not None and trainer.file.table.words("a") == ["", " ", "cat", "the"]
+    lines = '    input i: int[batch, 3] from "text" words\n    a = embedding(4, 2)(i)'
+    assert (
+        refused(lines, {"text": ["one two three"]}, "E0693").message == "`i` has 3 words where the spec has room for 2"
+    )

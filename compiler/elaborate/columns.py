@@ -23,9 +23,15 @@ from .scope import Frame
 from .types import known_size
 from .values import POISON, Reported, kind
 
-Name = Literal["log1p", "standardised", "bins", "vocabulary", "one_hot"]
-NUMBERS: tuple[Name, ...] = ("log1p", "standardised", "bins")  # encodings of numbers, in the order of their application
-WORDS: tuple[Name, ...] = ("vocabulary", "one_hot")
+Name = Literal["date", "log1p", "standardised", "bins", "vocabulary", "one_hot", "words"]
+PARTS = ("year", "month", "day", "weekday", "yearday", "days")
+NUMBERS: tuple[Name, ...] = (
+    "date",
+    "log1p",
+    "standardised",
+    "bins",
+)  # encodings of numbers, in the order of their application
+WORDS: tuple[Name, ...] = ("vocabulary", "one_hot", "words")
 FILLS = ("median", "mean", "indicator")
 PLAIN = 'write `from "age"` for a column of numbers, `from "age" standardised`, `from "city" vocabulary`'
 
@@ -37,8 +43,9 @@ def widen(frame: Frame, statement: syntax.Input | syntax.Target) -> None:
         return
     name = dims[1].name
     words = {encoding.name for encoding in columns.encodings}
-    if known_size(frame, name) is None and name not in expressions.CONSTANTS and "one_hot" not in words:
-        frame.dims[name] = len(columns.names) * (2 if _indicated(columns) else 1)
+    if known_size(frame, name) is None and name not in expressions.CONSTANTS and not {"one_hot", "words"} & words:
+        dates = [len(encoding.arguments) for encoding in columns.encodings if encoding.name == "date"]
+        frame.dims[name] = sum(dates) or len(columns.names) * (2 if _indicated(columns) else 1)
 
 
 def _indicated(columns: syntax.Columns) -> bool:
@@ -77,6 +84,8 @@ def declare(c: Context, frame: Frame, statement: syntax.Input | syntax.Target, t
         missing=made.get("missing"),
         encode=tuple(name for name in (*NUMBERS, *WORDS) if name in made),
         bins=made.get("bins"),
+        parts=made.get("date", ()),
+        most=made["words"] if made.get("words") is not True and "words" in made else None,
         target=target,
     )
     _fits(statement, columns, column, type)
@@ -106,9 +115,11 @@ def _value(c: Context, frame: Frame, encoding: syntax.Encoding) -> Any:
                 help='write `missing = median`, `missing = 0`, `missing = "unknown"` or `missing = indicator`',
             )
         return _fill(c, frame, encoding.value)
-    if encoding.value is not None or (encoding.arguments and name != "bins"):
+    if encoding.value is not None or (encoding.arguments and name not in ("bins", "date", "words")):
         raise error("E0250", f"`{name}` takes no value", encoding.span, "has one", help=f"write `{name}`")
-    return _bins(c, frame, encoding) if name == "bins" else True
+    if name == "date":
+        return _parts(c, frame, encoding)
+    return _count(c, frame, encoding) if name == "bins" or encoding.arguments else True
 
 
 def _fill(c: Context, frame: Frame, value: syntax.Expr) -> str | float | tuple[str]:
@@ -131,7 +142,22 @@ def _fill(c: Context, frame: Frame, value: syntax.Expr) -> str | float | tuple[s
     )
 
 
-def _bins(c: Context, frame: Frame, encoding: syntax.Encoding) -> int:
+def _parts(c: Context, frame: Frame, encoding: syntax.Encoding) -> tuple[str, ...]:
+    found = [expressions.evaluate(c, frame, argument.value) for argument in encoding.arguments]
+    wrong = [value for value in found if value not in PARTS]
+    if not found or wrong or len(set(found)) < len(found):
+        raise error(
+            "E0250",
+            "`date` says which parts of a date are numbers",
+            encoding.span,
+            f"{kind(wrong[0])} is none" if wrong else "each once",
+            notes=["parts are " + ", ".join(PARTS)],
+            help='write `date("month", "weekday")`',
+        )
+    return tuple(found)
+
+
+def _count(c: Context, frame: Frame, encoding: syntax.Encoding) -> int:
     found = [expressions.evaluate(c, frame, argument.value) for argument in encoding.arguments]
     if len(found) == 1 and found[0] is POISON:
         raise Reported
@@ -139,10 +165,12 @@ def _bins(c: Context, frame: Frame, encoding: syntax.Encoding) -> int:
     if not isinstance(count, int) or isinstance(count, bool) or not 2 <= count <= 10_000:
         raise error(
             "E0250",
-            "`bins` says how many ranges of equally many rows there are",
+            "`bins` says how many ranges of equally many rows there are"
+            if encoding.name == "bins"
+            else "`words` says how many words are kept",
             encoding.span,
             "a number from 2 to 10,000 is expected",
-            help="write `bins(10)`",
+            help=f"write `{encoding.name}({10 if encoding.name == 'bins' else 1000})`",
         )
     return count
 
@@ -155,6 +183,11 @@ def _fits(statement: syntax.Input | syntax.Target, columns: syntax.Columns, colu
     if words and (numbers or len(words) > 1):
         first, second = (words + numbers)[:2]
         raise _contrary(f"`{first}` and `{second}`", said[second], said[first])
+    if "date" in numbers and (column.bins or "log1p" in numbers or column.missing is not None):
+        other = "bins" if column.bins else "log1p" if "log1p" in numbers else "missing"
+        raise _contrary(f"`date` and `{other}`", said[other], said["date"])
+    if "words" in words and column.missing is not None:
+        raise _contrary("`words` and `missing`", said["missing"], said["words"])
     if column.bins and "standardised" in numbers:
         raise _contrary("`bins` and `standardised`", said["standardised"], said["bins"])
     if column.missing is not None:
@@ -178,27 +211,31 @@ def _fits(statement: syntax.Input | syntax.Target, columns: syntax.Columns, colu
         if column.missing == "indicator" and column.bins:
             raise _contrary("`bins` and `missing = indicator`", said["missing"], said["bins"])
     count = len(column.names)
-    if "one_hot" in words:
-        if count > 1:
-            raise error(
-                "E0251",
-                "`one_hot` takes one column",
-                columns.span,
-                f"these are {count}",
-                help="write an input for each, and `concat([a, b], axis = 1)`",
-            )
-        if type.rank != 2 or not isinstance(type.shape[1], int):
-            raise _unfit(statement, "float[batch, 3]", "one number for each word, so many", said["one_hot"])
+    single = next((name for name in ("one_hot", "words", "date") if name in column.encode), None)
+    if column.target and single in ("words", "date"):
+        raise error("E0251", f"a target is no `{single}`", said[single], "of a target", help="make it an input")
+    if single is not None and count > 1:
+        raise error(
+            "E0251",
+            f"`{single}` takes one column",
+            columns.span,
+            f"these are {count}",
+            help="write an input for each, and `concat([a, b], axis = 1)`",
+        )
+    if "words" in words and (type.rank != 2 or not isinstance(type.shape[1], int)):
+        raise _unfit(statement, "int[batch, 40]", "the first so many words", said["words"])
+    if "one_hot" in words and (type.rank != 2 or not isinstance(type.shape[1], int)):
+        raise _unfit(statement, "float[batch, 3]", "one number for each word, so many", said["one_hot"])
     dtype = "int" if column.index else "float"
     if type.dtype != dtype and (column.encode or column.missing is not None):
         shown = f"{dtype}[{', '.join(map(str, type.shape))}]"
         raise _unfit(statement, shown, f"{dtype}s", columns.span)
-    if "one_hot" not in words:
-        width = count * (2 if column.missing == "indicator" else 1)
+    if not {"one_hot", "words"} & set(words):
+        width = len(column.parts) or count * (2 if column.missing == "indicator" else 1)
         wanted: list[tuple[Size, ...]] = [type.shape[:1], (*type.shape[:1], 1)] if width == 1 else []
         if type.shape not in (wanted or [(*type.shape[:1], width)]) or not type.shape:
             shown = f"{type.dtype}[batch]" if width == 1 else f"{type.dtype}[batch, {width}]"
-            what = f"{count} column{'s' if count > 1 else ''}"
+            what = f"{count} column{'s' if count > 1 else ''}" if not column.parts else "the parts of a date"
             both = f"{what}, and for each whether it was empty" if width > count else what
             raise _unfit(statement, shown, both, columns.span)
 

@@ -49,7 +49,8 @@ class _Writer:
 
     def __call__(self, operator: str, *inputs: str, **attributes: Any) -> str:
         made = f"{PREFIX}{self.name}/{operator}_{len(self.nodes)}"
-        node = helper.make_node(operator, inputs, [made], made)
+        made_too = [f"{made}/count"] if operator == "StringSplit" else []  # which has two results
+        node = helper.make_node(operator, inputs, [made, *made_too], made)
         node.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
         node.metadata_props.add(key="dlc.source", value=self.place)
         self.nodes.append(node)
@@ -77,14 +78,15 @@ def _encode(graph: GraphProto, main: GraphProto, value: Any, column: Column, pre
     write = _Writer(graph, main, name, name, _place(module, name))
     states = unfitted(column, leaf.rank)
     kind = ELEMENT[element(leaf.dtype, precision)][0]
-    (_words if column.words else _numbers)(write, column, name, states, leaf, kind)
+    rule = _text if "words" in column.encode else _words if column.words else _numbers
+    rule(write, column, name, states, leaf, kind)
     write.nodes[-1].output[0] = PREFIX + name
     shape = [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
     if column.missing == "indicator":
         shape = [shape[0], len(column.names)] if len(column.names) > 1 else shape[:1]
-    if "one_hot" in column.encode:
+    if {"one_hot", "words", "date"} & set(column.encode):
         shape = shape[:1]
-    element_type = TensorProto.STRING if column.words else TensorProto.DOUBLE
+    element_type = TensorProto.STRING if column.text else TensorProto.DOUBLE
     value.CopyFrom(helper.make_tensor_value_info(name, element_type, shape))
     _first(graph, write.nodes)
 
@@ -104,8 +106,62 @@ def _words(write: _Writer, column: Column, raw: str, states: dict[str, np.ndarra
     write("Cast", write("Equal", ends, places), to=kind)
 
 
+def _text(write: _Writer, column: Column, raw: str, states: dict[str, np.ndarray], leaf: Node, kind: int) -> None:
+    """The places of the words of a text, which blanks divide: 0 behind its end, 1 for a word that is not known. Of a
+    longer text the first are taken."""
+    size, last = int(leaf.shape[1]), write.constant("last", [-1], np.int64)  # type: ignore[arg-type]
+    each = write("Unsqueeze", write("StringSplit", raw), last)
+    same = write("Cast", write("Equal", each, write.state("words", states["words"])), to=TensorProto.FLOAT)
+    none = write("Equal", write("ReduceMax", same, last, keepdims=0), write.constant("none", 0, np.float32))
+    places = write("ArgMax", same, axis=-1, keepdims=0)
+    places = write("Add", places, write("Cast", none, to=TensorProto.INT64))
+    time = write.constant("time", [size], np.int64)
+    shape = write("Concat", write("Shape", raw), time, axis=0)
+    whole = write("Concat", places, write("Expand", write.constant("zero", 0, np.int64), shape), axis=1)
+    first, axis = write.constant("first", [0], np.int64), write.constant("axis", [1], np.int64)
+    write("Slice", whole, first, time, axis)
+
+
+def _date(write: _Writer, column: Column, raw: str, rank: int) -> str:
+    """The parts of dates written YYYY-MM-DD, as doubles: days since 1970 by counting years from March on (Hinnant 2013,
+    days_from_civil)."""
+
+    def number(value: int) -> str:
+        return write.constant(f"number/{value}", value, np.int64)
+
+    def days(year: str, shifted: str, day: str) -> str:
+        """Of a year that begins in March, the month counted from there, and the day."""
+        century = write("Div", year, number(400))
+        within = write("Sub", year, write("Mul", century, number(400)))
+        month = write("Div", write("Add", write("Mul", shifted, number(153)), number(2)), number(5))
+        total = write("Add", write("Add", month, day), number(-719469))
+        total = write("Add", total, write("Mul", century, number(146097)))
+        total = write("Add", total, write("Mul", within, number(365)))
+        leaps = write("Sub", write("Div", within, number(4)), write("Div", within, number(100)))
+        return write("Add", total, leaps)
+
+    split = write("Cast", write("StringSplit", raw, delimiter="-"), to=TensorProto.INT64)
+    year, month, day = (write("Gather", split, number(place), axis=1) for place in range(3))
+    early = write("Cast", write("Less", month, number(3)), to=TensorProto.INT64)
+    from_march = write("Mod", write("Add", month, number(9)), number(12))
+    count = days(write("Sub", year, early), from_march, day)
+    known = {"year": year, "month": month, "day": day, "days": count}
+    if "weekday" in column.parts:
+        week = write("Mod", write("Add", count, number(3)), number(7))
+        known["weekday"] = week
+    if "yearday" in column.parts:
+        begin = days(write("Sub", year, number(1)), number(10), number(1))
+        known["yearday"] = write("Add", write("Sub", count, begin), number(1))
+    parts = [write("Cast", known[part], to=TensorProto.DOUBLE) for part in column.parts]
+    if rank < 2:
+        return parts[0]
+    last = write.constant("last", [-1], np.int64)
+    return write("Concat", *(write("Unsqueeze", part, last) for part in parts), axis=1)
+
+
 def _numbers(write: _Writer, column: Column, raw: str, states: dict[str, np.ndarray], leaf: Node, kind: int) -> None:
-    """Gaps filled, then logarithms, then scaled or in ranges."""
+    """Dates in parts or gaps filled, then logarithms, then scaled or in ranges."""
+    raw = _date(write, column, raw, leaf.rank) if "date" in column.encode else raw
     gap, value = "", raw
     if column.missing is not None:
         gap = write("IsNaN", raw)
