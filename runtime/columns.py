@@ -19,6 +19,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 
 from . import graphs
+from .column import Column, Columns
 from .data import Columns as Checked, Field, check, fields, load
 from .data.check import check_shape, given
 from .data.raw import Raw, cells as raw_cells
@@ -26,7 +27,7 @@ from .data.shares import Fold, folds, places
 from .encoding import PREFIX, fit, raw_shape, state_name, unfitted
 from .failures import Error, at_run_time
 from .file import CompiledFile
-from .metadata import Column, Columns, Tensor
+from .metadata import Tensor
 from .session import onnxruntime, sources
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from collections import Counter
 
 import numpy as np
 
+from .column import Column
 from .failures import Error
-from .metadata import Column
 
 PREFIX = "column:"
 

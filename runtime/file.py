@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, numpy_helper
 
 from . import altered, checksum, external, graphs, metadata, observed, repeats, structure
+from .column import Columns
 from .failures import Error
 from .memory import refuse_endless
 from .write import write
@@ -276,9 +277,9 @@ class CompiledFile:
         return self._read("dlc.sources", metadata.Sources) or metadata.Sources()
 
     @cached_property
-    def columns(self) -> metadata.Columns | None:
+    def columns(self) -> Columns | None:
         """`dlc.columns`; None where no input or target is made of columns that the spec names."""
-        return self._read("dlc.columns", metadata.Columns)
+        return self._read("dlc.columns", Columns)
 
     @cached_property
     def evaluation(self) -> metadata.Evaluation | None:

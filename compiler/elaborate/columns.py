@@ -10,7 +10,7 @@ import math
 from dataclasses import replace
 from typing import Any, Literal
 
-from dlc.runtime.metadata import Column
+from dlc.runtime.column import Column
 
 from ..diagnostics import did_you_mean, error
 from ..ir.module import Module

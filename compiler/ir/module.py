@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from dlc.runtime.metadata import Column
+from dlc.runtime.column import Column
 from dlc.runtime.support import Support
 
 from ..diagnostics import error

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from dlc.runtime import graphs
+from dlc.runtime.column import Column
 from dlc.runtime.encoding import PREFIX, state_name, unfitted
-from dlc.runtime.metadata import Column
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from ..ir.graph import Node

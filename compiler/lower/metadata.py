@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from dlc.runtime.metadata import Columns
+from dlc.runtime.column import Columns
 from dlc.runtime.observed import CLASSES
 
 from ..analysis import epoch
