@@ -22,6 +22,7 @@ def run(model: ModelProto, feeds: dict[str, Array], threads: int = 1) -> list[Ar
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_cpu_mem_arena = False  # each tensor has memory of its own, whose ends a sanitizer watches
     native.register(options)
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return [np.asarray(value) for value in session.run(None, feeds)]

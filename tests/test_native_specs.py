@@ -1,0 +1,69 @@
+"""Whole random specs with chains in the native library and without: they agree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dlc
+import numpy as np
+import pytest
+from dlc.runtime import chains, graphs, native
+from dlc.runtime.session import Options, Session
+from onnx import TensorProto, numpy_helper
+from random_specs import random_spec
+from test_random_specs import distance, feeds_of
+
+pytestmark = pytest.mark.skipif(not native.works(), reason="the native library was not built")
+BOUND = {"float32": 1e-5, "float64": 1e-12}  # of the largest entry of a tensor
+CHUNK = 20
+
+
+def both(seed: int, precision: str) -> tuple[list[str], int]:
+    """Values of the step of a random spec that differ, and how many operations went into chains."""
+    text = random_spec(seed)
+    feeds, module = feeds_of(text, seed)
+    names = [
+        name.removeprefix("output/").removeprefix("metric/")
+        for name in module.roots("output/", "loss", "metric/", "next/")
+    ]
+    model = dlc.compile(text, precision=precision).model_proto()
+    algorithm = model.training_info[0].algorithm
+    held = {t.name: t for graph in (model.graph, algorithm) for t in graph.initializer if t.name in feeds}
+    joined = graphs.concatenate(model, algorithm, names, held)
+    given: dict[str, Any] = {}
+    for value in joined.graph.input:
+        array, number = np.asarray(feeds[value.name]), value.type.tensor_type.elem_type
+        if number in (TensorProto.FLOAT, TensorProto.DOUBLE):
+            array = array.astype(precision)
+        elif value.name in held:
+            array = array.astype(numpy_helper.to_array(held[value.name]).dtype)
+        given[value.name] = array
+    plain, fused = (Session(joined, Options(fused=True, native=way)) for way in (False, True))
+    found = []
+    for name, a, b in zip(names, plain.run(names, given), fused.run(names, given), strict=True):
+        largest = float(np.max(np.abs(a), where=np.isfinite(a), initial=0.0)) if a.dtype.kind == "f" else 0.0
+        if a.shape != b.shape or a.dtype != b.dtype or not distance(a, b) <= BOUND[precision] * largest:
+            found.append(f"{seed} {precision} {name}: {distance(a, b):.3g} of {largest:.3g}")
+    return found, fused.rewrites.get(chains.CHAINED, 0)
+
+
+def agree(chunk: int) -> None:
+    faults, count = [], 0
+    for seed in range(chunk * CHUNK, (chunk + 1) * CHUNK):
+        for precision in BOUND:
+            found, chained = both(seed, precision)
+            faults += found
+            count += chained
+    assert faults == []
+    assert count > 20 * CHUNK
+
+
+@pytest.mark.parametrize("chunk", range(3))
+def test_random_specs_agree(chunk: int) -> None:
+    agree(chunk)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("chunk", range(3, 500 // CHUNK))
+def test_random_specs_agree_at_length(chunk: int) -> None:
+    agree(chunk)
