@@ -1,7 +1,7 @@
 /* A chain: elementwise operations on tensors, as a program for a small machine whose registers are tiles.
  *
  * The program is an attribute of the node, a list of integers:
- *     VERSION, inputs, instructions, outputs,
+ *     VERSION, inputs, instructions, outputs, flags (1: nothing reads the outputs soon),
  *     the element type of each input,
  *     for each instruction: operation, type, a, b, c,
  *     for each output: the value that it is.
@@ -62,6 +62,7 @@ typedef struct {
 typedef struct {
     const Lanes *lanes;
     int inputs, count, outputs;
+    int last;                      /* whether nothing reads the outputs soon: large ones need not be in a cache */
     uint8_t type[MOST_VALUES];     /* of each value */
     int16_t output[MOST_VALUES];   /* which output a value is, -1: none */
     uint8_t whole[MOST_VALUES];    /* whether something reads a value that takes no single element for all */

@@ -8,7 +8,7 @@
 const int elements[TYPES] = {FLOAT32, FLOAT64, INT32, INT64, BOOL};
 const size_t sizes[TYPES] = {4, 8, 4, 8, 1};
 
-enum { HEAD = 4, WORDS = 5 };
+enum { HEAD = 5, WORDS = 5 };
 
 /* How many operands each operation takes. */
 static const uint8_t arity[OPERATIONS] = {
@@ -106,6 +106,8 @@ const char *program_read(Program *p, const int64_t *text, size_t length, size_t 
         text[3] > MOST_OUTPUTS || text[1] + text[2] > MOST_VALUES)
         return "too many or too few inputs, instructions or outputs";
     if ((size_t)text[1] != inputs || (size_t)text[3] != outputs) return "other inputs or outputs than the node has";
+    if (text[4] < 0 || text[4] > 1) return "flags that there are not";
+    p->last = (int)text[4];
     p->inputs = (int)text[1], p->count = (int)text[2], p->outputs = (int)text[3];
     if (length != (size_t)(HEAD + p->inputs + WORDS * p->count + p->outputs)) return "another length than it says";
     const int64_t *at = text + HEAD;

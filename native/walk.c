@@ -14,10 +14,11 @@
 enum {
     CACHE = 24 * 1024, /* bytes for the registers of a tile, of a first-level cache of 32 kB */
     SHORTEST = 64, LONGEST = 1024, /* elements of a tile */
+    RUN = 128,
     SPLIT = 1 << 16, /* elements times instructions of a share: less does not pay for handing it to another thread */
     SHARES = 32,     /* the most of one call */
     FAR = 1 << 21,   /* bytes of inputs that come from beyond the second-level cache */
-    LARGE = 1 << 22, /* bytes of outputs that no cache keeps until they are read again */
+    LARGE = 1 << 22, /* bytes of last outputs that no cache keeps until the next step */
     LINE = 64
 };
 
@@ -72,7 +73,7 @@ void walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *
     walk_axes(walk, rank, size);
     size_t widest = 1, written = 0, read = 0;
     for (int i = 0; i < program->outputs; i++) written += walk->total * sizes[program->type[program->value[i]]];
-    walk->streamed = program->lanes->stream && written >= LARGE;
+    walk->streamed = program->last && program->lanes->stream && written >= LARGE;
     int slots = program->plan[walk->streamed].slots;
     for (int i = 0; i < program->inputs; i++) {
         int one = 1, direct = walk->axes <= 1;
@@ -95,6 +96,8 @@ void walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *
         if (sizes[program->type[v]] > widest) widest = sizes[program->type[v]];
     size_t tile = slots ? CACHE / ((size_t)slots * widest) / SHORTEST * SHORTEST : LONGEST;
     walk->tile = tile < SHORTEST ? SHORTEST : tile > LONGEST ? LONGEST : tile;
+    /* A run of a broadcast input, if it is long enough, is a tile: the input is then one element for all of it. */
+    if (walk->axes > 1 && walk->size[0] >= RUN && walk->size[0] < walk->tile) walk->tile = walk->size[0];
     walk->room = walk->tile * widest;
     size_t least = SPLIT / (size_t)(program->count + program->inputs), shares = walk->total / least;
     shares = shares < 1 ? 1 : shares > SHARES ? SHARES : shares;

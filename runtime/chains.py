@@ -10,7 +10,9 @@ nodes of another shape cannot come back, since broadcasting only makes shapes la
 from __future__ import annotations
 
 import heapq
+import math
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -74,6 +76,8 @@ CASTS: dict[int, frozenset[int]] = {  # those that are defined for every number
     BOOL: frozenset((FLOAT, DOUBLE, INT32, INT64)),
 }
 
+LARGE = 4_096  # elements of a row of the batch, or of all where there is none
+
 Size = int | str
 Sizes = tuple[Size, ...]
 Typed = tuple[int, Sizes]  # element type and shape; a name is a size that is the same wherever it stands
@@ -114,13 +118,13 @@ class _Program:
         self.code.append((operation, kind, a, b, c))
         return MOST_INPUTS + len(self.code) - 1
 
-    def text(self, outputs: Sequence[str]) -> list[int]:
+    def text(self, outputs: Sequence[str], last: bool) -> list[int]:
         count = len(self.inputs)
 
         def place(value: int) -> int:
             return value if value < MOST_INPUTS else value - MOST_INPUTS + count
 
-        words = [VERSION, count, len(self.code), len(outputs), *self.kinds]
+        words = [VERSION, count, len(self.code), len(outputs), int(last), *self.kinds]
         for operation, kind, *operands in self.code:
             words += [operation, kind, *(operands if operation == CONST else map(place, operands))]
         return words + [place(self.values[name]) for name in outputs]
@@ -221,7 +225,8 @@ class Chains:
         self.parts: list[Part | None] = [self._part(node) for node in self.nodes]
         self.maker = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
         self.reading = [list(dict.fromkeys(graphs.reads(node))) for node in self.nodes]
-        regions = [piece for region in self._regions() for piece in self._pieces(region)]
+        self.readers = Counter(name for names in self.reading for name in names)
+        regions = [piece for region in self._regions() for piece in self._pieces(region) if self._pays(piece)]
         if regions:
             count += sum(map(len, regions))
             self._replace(regions)
@@ -299,6 +304,19 @@ class Chains:
         if len(piece) >= self.least:
             yield piece
 
+    def _pays(self, region: list[int]) -> bool:
+        """Whether it is worth it: of large tensors a chain reads and writes each once, in memory of its own, where
+        ONNX Runtime writes each result over an operand that has been read (docs/performance.md)."""
+        parts = [part for i in region if (part := self.parts[i]) is not None]
+        if math.prod(size for size in parts[0].shape if isinstance(size, int)) < LARGE:
+            return True
+        made = {part.node.output[0] for part in parts}
+        read = {name for part in parts for name in part.node.input} - made
+        inputs = sum(self.known[name][1] == parts[0].shape for name in read)
+        inside = Counter(name for part in parts for name in dict.fromkeys(part.node.input))
+        outputs = sum(name in self.results or self.readers[name] > inside[name] for name in made)
+        return len(parts) >= inputs + outputs
+
     @staticmethod
     def _full(inputs: set[str], code: int, outputs: int) -> bool:
         """Whether a program is too long; any input may be a number, which takes an instruction besides."""
@@ -346,7 +364,7 @@ class Chains:
             outputs,
             name=graphs.fresh(f"{first.name or first.output[0]}/chain", self.taken),
             domain=DOMAIN,
-            program=program.text(outputs),
+            program=program.text(outputs, not any(readers.get(name, set()) - {number} for name in outputs)),
         )
         node.metadata_props.extend(first.metadata_props)
         for name in outputs:

@@ -137,7 +137,7 @@ def wide(op: str, x: Array) -> Array:
 
 def unary(op: str, kind: int = TensorProto.FLOAT) -> ModelProto:
     number = chains.SAME[op][0]
-    return chain([1, 1, 1, 1, kind, number, kind, 0, 0, 0, 1], {"x": kind}, {"y": kind})
+    return chain([1, 1, 1, 1, 0, kind, number, kind, 0, 0, 0, 1], {"x": kind}, {"y": kind})
 
 
 @there
@@ -179,18 +179,31 @@ def test_functions_in_float64(op: str) -> None:
 @there
 def test_a_chain_broadcasts_to_a_size_of_nothing() -> None:
     kind = TensorProto.FLOAT
-    model = chain([1, 2, 1, 1, kind, kind, 3, kind, 0, 1, 0, 2], {"a": kind, "b": kind}, {"y": kind})
+    model = chain([1, 2, 1, 1, 0, kind, kind, 3, kind, 0, 1, 0, 2], {"a": kind, "b": kind}, {"y": kind})
     [y] = run(model, {"a": np.zeros((0, 1), np.float32), "b": np.zeros((1, 7), np.float32)})
     assert y.shape == (0, 7)
+
+
+@there
+@pytest.mark.parametrize("size", [1_500_000, 1 << 21])
+def test_large_results_go_past_the_caches(size: int) -> None:
+    """To the last element, whether their number fills lines or not, and in any number of threads."""
+    rng = np.random.default_rng(6)
+    a, b = rng.normal(size=(2, size + 3)).astype(np.float32)
+    program = [1, 2, 3, 2, 1, F, F, 3, F, 0, 1, 0, 5, F, 2, 0, 0, 4, F, 3, 1, 0, 3, 4]
+    for threads in (1, 2):
+        y, z = run(chain(program, {"a": F, "b": F}, {"y": F, "z": F}), {"a": a, "b": b}, threads)
+        np.testing.assert_array_equal(y, (a + b) * a)
+        np.testing.assert_array_equal(z, (a + b) * a - b)
 
 
 # --- what a kernel refuses
 
 F = TensorProto.FLOAT
-GOOD = [1, 2, 2, 1, F, F, 3, F, 0, 1, 0, 5, F, 2, 0, 0, 3]
+GOOD = [1, 2, 2, 1, 0, F, F, 3, F, 0, 1, 0, 5, F, 2, 0, 0, 3]
 WRONG: dict[str, list[int]] = {
     "nothing": [],
-    "a beginning only": GOOD[:3],
+    "a beginning only": GOOD[:4],
     "cut off": GOOD[:-1],
     "too long": [*GOOD, 0],
     "longer than any": [1, *([0] * 5000)],
@@ -200,16 +213,17 @@ WRONG: dict[str, list[int]] = {
     "very many instructions": [1, 2, 2**40, *GOOD[3:]],
     "negative instructions": [1, 2, -1, *GOOD[3:]],
     "other outputs": [*GOOD[:3], 2, *GOOD[4:]],
-    "an unknown type": [*GOOD[:4], 77, *GOOD[5:]],
-    "an unknown operation": [*GOOD[:6], 31, *GOOD[7:]],
-    "a negative operation": [*GOOD[:6], -1, *GOOD[7:]],
-    "an operation of another type": [*GOOD[:6], 27, *GOOD[7:]],
-    "an operand of the future": [*GOOD[:8], 2, *GOOD[9:]],
-    "an operand far away": [*GOOD[:8], 2**62, *GOOD[9:]],
-    "a negative operand": [*GOOD[:8], -1, *GOOD[9:]],
+    "unknown flags": [*GOOD[:4], 2, *GOOD[5:]],
+    "an unknown type": [*GOOD[:5], 77, *GOOD[6:]],
+    "an unknown operation": [*GOOD[:7], 31, *GOOD[8:]],
+    "a negative operation": [*GOOD[:7], -1, *GOOD[8:]],
+    "an operation of another type": [*GOOD[:7], 27, *GOOD[8:]],
+    "an operand of the future": [*GOOD[:9], 2, *GOOD[10:]],
+    "an operand far away": [*GOOD[:9], 2**62, *GOOD[10:]],
+    "a negative operand": [*GOOD[:9], -1, *GOOD[10:]],
     "an output that is an input": [*GOOD[:-1], 0],
     "an output that is not there": [*GOOD[:-1], 4],
-    "types that do not agree": [*GOOD[:4], TensorProto.DOUBLE, *GOOD[5:]],
+    "types that do not agree": [*GOOD[:5], TensorProto.DOUBLE, *GOOD[6:]],
 }
 
 
