@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import sys
 
 import torch
 
 from .start import start
-from .torch_models import OBJECTIVES, Objective, optimizer
+from .torch_models import OBJECTIVES, Objective, optimizer, schedule
 from .workloads import Workload, batches, data
 
 sys.setrecursionlimit(100_000)  # torch.compile walks the graph of 1,000 layers recursively
@@ -26,13 +25,8 @@ class Torch:
         objective: Objective = OBJECTIVES[workload.family](workload, theta)
         self.parameters = list(objective.parameters())
         self.optimizer = optimizer(workload, self.parameters)
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self.cosine) if workload.cosine else None
+        self.schedule = schedule(workload, self.optimizer)
         self.objective = torch.compile(objective) if compiled else objective
-
-    def cosine(self, done: int) -> float:
-        warmup, steps = self.workload.warmup or 0, self.workload.planned
-        ramp = min((done + 1) / max(warmup, 1), 1.0)
-        return ramp * 0.5 * (1 + math.cos(math.pi * min(max((done - warmup) / (steps - warmup), 0.0), 1.0)))
 
     def run(self, steps: int) -> float:
         loss = torch.zeros(())

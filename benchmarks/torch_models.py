@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -158,3 +159,16 @@ def optimizer(workload: Workload, parameters: list[torch.Tensor]) -> torch.optim
         return torch.optim.AdamW(parameters, lr=workload.lr, weight_decay=workload.decay, fused=True)
     momentum = 0.9 if workload.optimizer == "momentum" else 0.0
     return torch.optim.SGD(parameters, lr=workload.lr, momentum=momentum, fused=True)
+
+
+def schedule(workload: Workload, updates: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LambdaLR | None:
+    """What is called after each update, where the rate changes: a linear climb, then half a cosine."""
+    if workload.warmup is None:
+        return None
+    warmup, steps = workload.warmup, workload.planned
+
+    def cosine(done: int) -> float:
+        ramp = min((done + 1) / max(warmup, 1), 1.0)
+        return ramp * 0.5 * (1 + math.cos(math.pi * min(max((done - warmup) / (steps - warmup), 0.0), 1.0)))
+
+    return torch.optim.lr_scheduler.LambdaLR(updates, cosine)

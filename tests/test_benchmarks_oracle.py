@@ -42,7 +42,7 @@ def ours(workload: Workload, precision: str) -> list[float]:
 
 
 def in_torch(workload: Workload, precision: str) -> list[float]:
-    from benchmarks.torch_models import OBJECTIVES, optimizer
+    from benchmarks.torch_models import OBJECTIVES, optimizer, schedule
 
     kind = getattr(torch, precision)
     before = torch.get_default_dtype(), torch.get_num_threads()
@@ -52,6 +52,7 @@ def in_torch(workload: Workload, precision: str) -> list[float]:
         theta = {name: torch.from_numpy(array).to(kind).requires_grad_() for name, array in start(workload).items()}
         objective = OBJECTIVES[workload.family](workload, theta)
         update = optimizer(workload, list(objective.parameters()))
+        rates = schedule(workload, update)
         feed, losses = batches(*data(workload), workload.batch), []
         for _ in range(STEPS):
             x, y = (torch.from_numpy(array) for array in next(feed))
@@ -59,6 +60,8 @@ def in_torch(workload: Workload, precision: str) -> list[float]:
             loss = objective(x.to(kind) if x.is_floating_point() else x, y)
             loss.backward()
             update.step()
+            if rates is not None:
+                rates.step()
             losses.append(loss.item())
         return losses
     finally:
