@@ -122,10 +122,11 @@ def test_a_contractive_autoencoder_moves_less():
 @pytest.mark.oracle
 def test_the_data_are_what_make_py_writes(tmp_path):
     pytest.importorskip("sklearn")
-    made = tmp_path / "data"
-    made.mkdir()
-    for name in ("pretrain.dl", "data/make.py", "data/digits.npz"):  # the spec trains what one of them holds
-        (tmp_path / name).write_bytes((SPECS / name).read_bytes())
+    made = tmp_path / "specs" / "data"
+    made.mkdir(parents=True)
+    # The spec trains what one of the files holds, and the text of the licence is another.
+    for name in ("specs/pretrain.dl", "specs/data/make.py", "specs/data/digits.npz", "LICENSE"):
+        (tmp_path / name).write_bytes((SPECS.parent / name).read_bytes())
     subprocess.run([sys.executable, made / "make.py"], check=True)
     for path in sorted(made.glob("*.csv")):
         assert path.read_bytes() == (SPECS / "data" / path.name).read_bytes()
