@@ -364,7 +364,7 @@ WHY = {
     "an update rule or a schedule": "accumulate adagrad adam adamw lookahead momentum rmsprop sgd heavy_ball rprop "
     "adadelta adamax nadam amsgrad radam adabelief yogi adafactor lars lamb lion sign_sgd muon "
     "clip_each noise sam backtracking ema newton_cg gauss_newton levenberg_marquardt lbfgs conjugate_gradient armijo "
-    "newton wolfe strong_wolfe shampoo inverse_root matrices kfac diagonal_fisher plateau "
+    "newton wolfe strong_wolfe shampoo inverse_root matrices kfac diagonal_fisher plateau moving_mean "
     "constant_rate cosine cyclic exponential_decay step_decay",
     "a word about distributions": "joint weighted log_density",
     "its derivative is chosen, and linear in what flows back": "round_through sign_through reverse_gradient "

@@ -70,7 +70,10 @@ def spec(above: str, form: str) -> str:
         place["above"] = form
     else:
         place["line"] += f"\n    {statement(form)}"
-    return SPEC.format(**place)
+    text = SPEC.format(**place)
+    if form.startswith("class_weights"):  # where it is known how many classes there are
+        text = text.replace("target y: int[batch]", "target y: int[batch] in 0..3")
+    return text
 
 
 def statement(form: str) -> str:
