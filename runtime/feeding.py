@@ -69,9 +69,10 @@ def source(columns: Columns, batch: Batch, seed: int, chooser: Chooser | None) -
 
 def planned(source: ArraySource, chooser: Chooser | None, epochs: range, cursor: int) -> int:
     """How many updates some epochs (from 0) make, of the first one from row `cursor` on."""
-    if chooser is None or not chooser.moves:
-        lengths = [source.length(epochs.start)] * len(epochs) if epochs else []
-    else:
-        lengths = [source.length(epoch) for epoch in epochs]
+    if not epochs:
+        return 0
+    batches = [-(-source.length(epochs.start) // source.batch)]  # of each epoch, the last number of all that follow
+    if chooser is not None and chooser.moves:
+        batches += [-(-source.length(epoch) // source.batch) for epoch in epochs[1:]]
     done = -(-cursor // source.batch)
-    return sum(-(-length // source.batch) for length in lengths) - (done if lengths else 0)
+    return sum(batches) + batches[-1] * (len(epochs) - len(batches)) - done
