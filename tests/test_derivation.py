@@ -453,3 +453,15 @@ def test_the_document_shows_what_is_printed(run) -> None:
     text = (ROOT / "docs" / "derivatives.md").read_text("utf-8")
     [shown] = re.findall(r"```\n\$ dlc grad specs/xor.dl --wrt dense.W\n(.*?)```", text, re.S)
     assert run("grad", str(ROOT / "specs" / "xor.dl"), "--wrt", "dense.W")[1] == shown
+
+
+def test_a_residual_network_is_derived_layer_by_layer() -> None:
+    """The stream between the blocks has a name for each block: what is written grows with the number of layers."""
+
+    def written(depth: int) -> Derivation:
+        body = f"h = x\nfor i in 0..{depth} {{ block[i] = dense(4); h = h + relu(block[i](h)) }}"
+        return derived(f"model m {{ input x: float[batch, 4]\n{body}\nloss = mean(h^2) }}", "block[0].W")
+
+    ten, twenty = written(10), written(20)
+    assert len(twenty.text) < 2.3 * len(ten.text) and len(twenty.steps) < 2.3 * len(ten.steps)
+    assert any(step.right.text.endswith("Wᵀ + du1") or " + d" in step.right.text for step in ten.steps)

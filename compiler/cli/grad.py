@@ -26,6 +26,7 @@ def grad(
     output: Output = OUTPUT,
 ) -> None:
     """A derivative as a textbook derives it: each step of the chain rule with its reason, then the formula."""
+    from ..recursion import deep_recursion
     from ..view.derivation import derivation
     from ..view.notation import text
 
@@ -34,13 +35,14 @@ def grad(
         raise Error("E0790", "`--latex` and `--html` are two forms of one thing", help="leave one of them out")
     if html and short:
         raise Error("E0790", "`--short` is for text and `--latex`", help="leave `--short` out")
-    found = derivation(compilation.module(spec, output), of, wrt)
-    if output.json:
-        steps = [{"left": text(s.left), "right": s.right.text, "reason": s.reason} for s in found.steps]
-        record = {"of": of, "wrt": wrt, "text": found.formula.text, "latex": found.formula.latex, "steps": steps}
-        report.say(json.dumps(record, ensure_ascii=False))
-    elif html:
-        report.say(found.html)
-    else:
-        shown = found.formula if short else found
-        report.say(shown.latex if latex else shown.text)
+    with deep_recursion():  # formulas are as deep as a model is
+        found = derivation(compilation.module(spec, output), of, wrt)
+        if output.json:
+            steps = [{"left": text(s.left), "right": s.right.text, "reason": s.reason} for s in found.steps]
+            record = {"of": of, "wrt": wrt, "text": found.formula.text, "latex": found.formula.latex, "steps": steps}
+            report.say(json.dumps(record, ensure_ascii=False))
+        elif html:
+            report.say(found.html)
+        else:
+            shown = found.formula if short else found
+            report.say(shown.latex if latex else shown.text)

@@ -113,6 +113,7 @@ class Chain:
     ) -> None:
         self.roots, self.names, self.letters, self.iteration = dict(roots), names, letters, iteration
         self.found: list[Step] = []
+        self._spelt: dict[int, dict[Node, Expression]] = {}
         self.recurrence = recurrence
         self.blocks: dict[Node, Recurrence] = {}
         self.leaves = dict(leaves or {})  # placeholders of an iteration: their names, and of which iteration they are
@@ -181,7 +182,7 @@ class Chain:
                 if node not in self.names:
                     inline.add(node)
                 letters.setdefault(node, "h")
-            elif self._of_layer(node):
+            elif self._of_layer(node) or self._branches(node):
                 letters.setdefault(node, "u")
         for node in self.order:
             root = node in self.roots
@@ -204,6 +205,13 @@ class Chain:
             return False
         layer = _layer(node)
         return layer is not None and any(_layer(r) is not layer for r in self.readers.get(node, ()))
+
+    def _branches(self, node: Node) -> bool:
+        """Whether a value goes into a layer and on beside it, as in a residual network."""
+        if _call(node) is not None or not node.rank or node.dtype != "float" or node.op.name in LEAVES:
+            return False
+        readers = self.readers.get(node, ())
+        return len(readers) > 1 and any(r.op.name in MIXING or r in self.mixed for r in readers)
 
     def _only_moved(self, node: Node, letters: Mapping[Node, str]) -> bool:
         """Whether all that reads a value gives it other dimensions of size 1, under a name of its own."""
@@ -344,15 +352,25 @@ class Chain:
 
     def written(self, key: str, shift: int = 0, but: Value | None = None) -> Formula:
         """An output of the graph of the links, in terms of the values and their adjoints."""
+        if shift not in self._spelt:
+            self._spelt[shift] = self._spelling(shift)
+        names, root = self._spelt[shift], self.scratch.outputs[key]
+        here = {node: names[node] for node in self.scratch.order([root]) if node in names}
+        if but is not None and here.get(root) == self.shown(but, shift):
+            del here[root]
+        return of_value(root, here, self.letters.taken)
+
+    def _spelling(self, shift: int) -> dict[Node, Expression]:
+        """How formulas write the nodes of the graph of the links."""
         names: dict[Node, Expression] = {}
-        for key_, node in self.scratch.outputs.items():
-            if key_.startswith("name/") and node.op.name not in LEAVES:
-                names.setdefault(node, Symbol(key_[5:], self._index(0, shift)))
+        for key, node in self.scratch.outputs.items():
+            if key.startswith("name/") and node.op.name not in LEAVES:
+                names.setdefault(node, Symbol(key[5:], self._index(0, shift)))
         for value in self.values.values():
             names[value.leaf] = self.shown(value, shift)
             if value in self.adjoints and not value.inline and value.node.op.name != "constant":
                 names.setdefault(self.adjoints[value], self.symbol(value, shift, adjoint=True))
-            if value.link and value is not but:
+            if value.link:
                 root = self.scratch.outputs[f"link/{value.key}"]
                 if root.op.name not in LEAVES:
                     names.setdefault(root, self.shown(value, shift))
@@ -365,7 +383,7 @@ class Chain:
                 for other in self.scratch.users(node.inputs[0]):
                     if other.op is node.op and other.attrs["axis"] == node.attrs["axis"]:
                         names.setdefault(other, name)
-        return of_value(self.scratch.outputs[key], names, self.letters.taken)
+        return names
 
     def definition(self, value: Value) -> Formula:
         if value.activation is not None:
