@@ -99,7 +99,7 @@ def in_field(model: ModelProto, numbers: list[float]) -> None:
 
 X2 = value("x", FLOAT, ["batch", 2])
 BROKEN: list[tuple[str, Callable[[ModelProto], object], str, tuple[str, ...]]] = [
-    ("E0712", lambda m: prop(m, "dlc.format", "3"), "the file has dlc.format 3, this dlc reads up to 2", ()),
+    ("E0712", lambda m: prop(m, "dlc.format", "4"), "the file has dlc.format 4, this dlc reads up to 3", ()),
     ("E0713", lambda m: prop(m, "dlc.language", "7"), "the file has dlc.language 7, this dlc reads up to 1", ()),
     (
         "E0714",
