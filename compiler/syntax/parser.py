@@ -18,23 +18,21 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from importlib import resources
 from typing import Any
 
 from dlc.runtime.sources import renamed
-from lark import Lark, Token
+from lark import Token
 from lark.exceptions import UnexpectedInput
 
 from ..diagnostics import CompileError, Problems, error
 from ..source import Source, Span
-from . import tree as s
+from . import tables, tree as s
 from .builder import DEPTH, Builder, too_deep
 from .errors import Examples, Failure, explain, read_examples
 
 # A spec is a page of text; more than this is another kind of file, or an endless one.
 MAX_BYTES = 16 * 2**20
 
-_GRAMMAR = ("dl.lark", "expr.lark")
 CONTINUES = re.compile(
     r"\|>|->|\.\.(?!\.)|[-+*/%@^~{=]|<-(?=\s)|!=|[<>]"
     r"|(?:and|or|else)\b|(?:over|until|using|every|from|on|init)\b(?!\s*(?:[=:,\[.(~]|<-))"
@@ -129,17 +127,7 @@ class Parser:
         self.lock = threading.RLock()
         self._examples: Examples | None = None
         self.builder, self.newlines = Builder(), Newlines()
-        texts = (resources.files("dlc.grammar").joinpath(name).read_text("utf-8") for name in _GRAMMAR)
-        self.lark = Lark(
-            "\n".join(texts),
-            parser="lalr",
-            lexer="contextual",
-            start=["file", "expr", "pattern"],
-            keep_all_tokens=True,
-            maybe_placeholders=True,
-            transformer=self.builder,
-            postlex=self.newlines,
-        )
+        self.lark = tables.parser(self.builder, self.newlines)
 
     def attempt(self, source: Source, start: str, text: str) -> tuple[Any, list[CompileError], Failure | None]:
         """Parse `text`, which has the offsets of `source`: the tree, problems of sense, where it stopped."""
