@@ -57,7 +57,8 @@ def report(folder: Path) -> str:
 
 @pytest.mark.long
 def test_the_library_under_sanitizers(tmp_path: Path) -> None:
-    done = under(built(tmp_path), "tests/test_native.py", "-k", "random or program or operations or tensors or nothing")
+    chosen = "random or program or operations or tensors or nothing or large"
+    done = under(built(tmp_path), "tests/test_native.py", "-k", chosen)
     assert done.returncode == 0 and "[100%]" in done.stdout, (done.stdout + done.stderr + report(tmp_path))[-4000:]
     assert report(tmp_path) == ""
 
