@@ -17,9 +17,10 @@ from test_specs_design import LACKING, SMALL as DESIGNS
 ROOT = Path(__file__).parent.parent
 # Cut down to what a test can afford: what they compute stays.
 SMALL: dict[str, dict[str, Any]] = {
-    "deep_residual": {"depth": 4},
-    "gpt": {"vocabulary": 32, "time": 8, "width": 16, "layers": 1, "heads": 2},
-    **{name: hyperparameters for name, (hyperparameters, _) in DESIGNS.items()},
+    "benchmarks/deep_residual": {"depth": 4},
+    "benchmarks/gpt": {"vocabulary": 32, "time": 8, "width": 16, "layers": 1, "heads": 2},
+    "specs/contractive": DESIGNS["contractive"][0],
+    **{f"specs_design/{name}": hyperparameters for name, (hyperparameters, _) in DESIGNS.items()},
 }
 FOLDERS = [ROOT / "specs", ROOT / "benchmarks", *(ROOT / "tests" / name for name in ("specs_design", "faults"))]
 
@@ -41,7 +42,7 @@ SOURCES = sources()
 def compiled(name: str, precision: str) -> dlc.Program:
     path = ROOT / f"{name}.dl"  # one that loads weights or imports is no text alone
     text = path if path.is_file() else SOURCES[name].replace("224, 224", "32, 32")
-    return dlc.compile(text, precision=precision, set=SMALL.get(name.partition("/")[2], {}))
+    return dlc.compile(text, precision=precision, set=SMALL.get(name, {}))
 
 
 def feeds(program: dlc.Program, seed: int = 0) -> dict[str, np.ndarray]:

@@ -157,7 +157,8 @@ def recurrence_that_ends(d: Draft) -> None:
 def several_hops(d: Draft) -> None:
     a = d.value(lambda v: v.rank == 3 and v.shape[0] == "batch" and isinstance(v.shape[2], int) and v.named)
     q = d.value(lambda v: v.rank == 2 and v.shape[0] == "batch" and isinstance(v.shape[1], int) and v.named)
-    mask = d.random.choice(["", f", mask = {a}[:, :, 0] < 0.5"])
+    # One may always be read: differences are of exp(x - logsumexp(x)), which 1e30 less than nothing is too much for.
+    mask = d.random.choice(["", f", mask = {a}[:, :, 0] < 0.5 or arange(size({a}, 1)) == 0"])
     d.let(f"tanh(memory(hops = 2)({q}, {a}{mask}))", q.shape, 1.0, (a, q))
 
 

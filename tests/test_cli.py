@@ -326,7 +326,7 @@ def test_a_summary_has_layers_in_the_order_of_the_text(run, tmp_path: Path) -> N
 
 
 def test_grad(run) -> None:
-    status, out, err = run("grad", SPECS / "softmax.dl", "--of", "loss", "--wrt", "W")
+    status, out, err = run("grad", SPECS / "softmax.dl", "--of", "loss", "--wrt", "W", "--short")
     assert status == 0, err
     assert out.strip() == "xᵀ (softmax(z) − onehot(y)) / batch"
     assert "\\" in run("grad", SPECS / "softmax.dl", "--of", "loss", "--wrt", "W", "--latex")[1]

@@ -58,6 +58,7 @@ STATED: dict[str, tuple[str, str, list[float], list[float]]] = {
     "focal": ("loss = focal(w, y)", "0 or 1", [0, 1], [-1, 2]),
     "logistic_loss": ("loss = logistic_loss(z, y)", "-1 or 1", [-1, 1], [-1.001, 0, 0.5, 1.001, 2]),
     "cosine_embedding": ("loss = cosine_embedding(w, 2 - w, y)", "-1 or 1", [-1, 1], [-1.001, 0, 0.5, 1.001, 2]),
+    "ctc": ("loss = mean(ctc(w[:, none], y[:, none]))", "0 or 1", [0, 1], [-1, 2]),
     "contrastive": ("loss = contrastive(w, 2 - w, y)", "0 or 1", [0, 1], [-1, -0.001, 0.5, 1.001, 2]),
     "hinge": ("loss = hinge(z, y)", "-1 or 1", [-1, 1], [-1.001, 0, 0.5, 1.001, 2]),
 }
@@ -79,7 +80,7 @@ ANY = {
     "activity",
 }
 SCORES = {"accuracy"}  # no loss: what is no class is no hit
-LABELS = {"categorical", "cross_entropy", "focal"}
+LABELS = {"categorical", "cross_entropy", "ctc", "focal"}
 
 
 # --- the library
@@ -95,10 +96,8 @@ def declared(kind: type, file: str = "*.dl") -> set[str]:
 
 
 def test_no_distribution_or_loss_is_forgotten() -> None:
-    assert {*STATED} | ANY | SCORES == declared(syntax.Distribution) | declared(syntax.Fn, "losses.dl") - {
-        "kl_normal",
-        "kl_categorical",
-    }
+    losses = declared(syntax.Fn, "losses.dl") - {"kl_normal", "kl_categorical"} | {"ctc"}
+    assert {*STATED} | ANY | SCORES == declared(syntax.Distribution) | losses
     stated = {
         d.name
         for path in standard_folder().glob("*.dl")
