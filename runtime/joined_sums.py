@@ -33,6 +33,8 @@ def joined(
         for node in nodes
         if (name := _squared(node, maker, known, held)) is not None and name in row_of
     }
+    if not squared:
+        return list(nodes)
     read = Counter(name for node in nodes for name in graphs.reads(node))
     read.update(value.name for value in graph.output)
     taken = graphs.names(graph).union(maker)
@@ -44,7 +46,7 @@ def joined(
         for name in node.input
         if read[name] == 1 and name in maker and _adds(maker[name], known)
     }
-    for node in nodes if squared else ():
+    for node in nodes:
         if _adds(node, known) and node.output[0] not in inner:
             made.update(_shorter(node, _terms(node, maker, inner), squared, row_of, rows, taken))
     kept: list[NodeProto] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..diagnostics import did_you_mean, error
+from ..diagnostics import CompileError, did_you_mean, error
 from ..source import Span
 from ..syntax import tree as syntax
 from . import expressions
@@ -67,14 +67,19 @@ def check(name: str, value: Any, span: Span | None) -> Any:
         "ensemble": (value is None or (whole and 2 <= value < 2**31), "how many members, an integer above 1"),
     }[name]
     if not good:
-        raise error(
-            "E0507",
-            f"`{name}:` takes {wanted}",
-            span,
-            f"this is {kind(value)}" if span else "",
-            notes=[] if span else [f"found {value!r}"],
-        )
+        raise refused(name, value, wanted, span)
     return value
+
+
+def refused(name: str, value: Any, wanted: str, span: Span | None) -> CompileError:
+    """E0507: a setting whose value makes no sense, in a text or given from outside."""
+    return error(
+        "E0507",
+        f"`{name}:` takes {wanted}",
+        span,
+        f"this is {kind(value)}" if span else "",
+        notes=[] if span else [f"found {value!r}"],
+    )
 
 
 def _is_stratified(value: Any) -> bool:

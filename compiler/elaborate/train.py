@@ -16,7 +16,7 @@ from ..syntax import foreign, tree as syntax
 from . import averaging, batches, by_row, expressions, judging, loading, statements, turns, weighing
 from .context import Context
 from .scope import Frame
-from .values import POISON, Argument, Tensor, Value, kind, plain
+from .values import POISON, Argument, Tensor, Value, plain
 
 DEFAULTS: dict[str, Any] = {
     "batch": 32,
@@ -293,13 +293,7 @@ def check(name: str, value: Any, span: Span | None) -> Any:
         ),
     }[name]
     if not good:
-        raise error(
-            "E0507",
-            f"`{name}:` takes {wanted}",
-            span,
-            f"this is {kind(value)}" if span else "",
-            notes=[] if span else [f"found {value!r}"],
-        )
+        raise judging.refused(name, value, wanted, span)
     return value
 
 

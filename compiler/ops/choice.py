@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ir.apart import Slices
 from ..ir.graph import Node
-from ..ir.op import NONE, NUMPY, Sample, define, free, lift, no_gradient, onnx, pointwise
+from ..ir.op import NONE, NUMPY, Op, Sample, define, free, lift, no_gradient, onnx, pointwise
 from ..ir.types import TensorType, TypeProblem, broadcast
 from .operands import NUMBERS, cast, meet, same, shapes, sizes
 
@@ -232,44 +232,17 @@ stop_gradient = define(
     marker=True,
     moves=True,
 )
-cut = define(  # an intermediate value by which a derivative is taken: no rewrite looks through it
-    "cut",
-    infer=lambda x: x,
-    grad=lambda g, y, x: [g],
-    jvp=pointwise,
-    cost=free,
-    lower=lambda out, node, x: x,
-    reference=lambda x: x,
-    samples=lambda rng: Sample((rng.uniform(-3, 3, shapes(rng, 1)[0]),), {}),
-    elementwise=True,
-    finite=True,
-    monotone=(1,),
-    marker=True,
-    moves=True,
-)
-all_rows = define(  # what a metric reads of all rows of a data set at once: its own value, which an evaluation keeps
-    "all_rows",
-    infer=lambda x: x,
-    grad=lambda g, y, x: [g],
-    jvp=pointwise,
-    cost=free,
-    lower=lambda out, node, x: str(out.node("Identity", [x])),
-    reference=lambda x: x,
-    samples=lambda rng: Sample((rng.uniform(-3, 3, shapes(rng, 1)[0]),), {}),
-    elementwise=True,
-    finite=True,
-    monotone=(1,),
-    marker=True,
-    moves=True,
-)
-point = (
-    define(  # the vector at which an optimizer's rule stands: the same, until no derivative is left to be taken by it
-        "point",
+
+
+def _mark(name: str, lower: Callable[..., str] = lambda out, node, x: x) -> Op:
+    """A value that is what it is of, and that no rewrite looks through."""
+    return define(
+        name,
         infer=lambda x: x,
         grad=lambda g, y, x: [g],
         jvp=pointwise,
         cost=free,
-        lower=lambda out, node, x: x,
+        lower=lower,
         reference=lambda x: x,
         samples=lambda rng: Sample((rng.uniform(-3, 3, shapes(rng, 1)[0]),), {}),
         elementwise=True,
@@ -278,7 +251,12 @@ point = (
         marker=True,
         moves=True,
     )
-)
+
+
+cut = _mark("cut")  # an intermediate value by which a derivative is taken
+# What a metric reads of all rows of a data set at once: its own value, which an evaluation keeps.
+all_rows = _mark("all_rows", lambda out, node, x: str(out.node("Identity", [x])))
+point = _mark("point")  # where an optimizer's rule stands, until no derivative is left to be taken by it
 
 
 def _tie_infer(x: TensorType, *since: TensorType) -> TensorType:

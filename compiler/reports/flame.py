@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from ..view.document import asset, embedded, policy
+from ..view.document import HEAD, asset, embedded, policy
 from .profile import Profile, tree
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{title}</title>
-<style>{css}</style>
+_PAGE = (
+    HEAD
+    + """<style>{css}</style>
 </head>
 <body>
 <h1>{title}</h1>
@@ -33,6 +28,7 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
+)
 
 
 def page(found: Profile, lines: Mapping[str, Sequence[str]]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from dlc.runtime.callbacks import figure
 
 from ..ir.module import Module
-from ..view.document import asset, embedded, policy
+from ..view.document import HEAD, asset, embedded, policy
 from ..view.page import styles_and_scripts
 from . import curves
 from .drawn import COLOURS, Plot, colour, ends, histogram, number, rgb
@@ -23,14 +23,9 @@ PARAMETERS = 24  # whose histograms are shown
 WIDE = 30  # classes of a matrix that is shown whole
 POINTS = 1_500
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{title}</title>
-<style>{uplot_css}</style>
+_PAGE = (
+    HEAD
+    + """<style>{uplot_css}</style>
 <style>{css}</style>
 </head>
 <body>
@@ -43,6 +38,7 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
+)
 
 
 class Told:

@@ -11,6 +11,16 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
+# The head of every page, as far as its styles: to be formatted with its `policy` and its `title`.
+HEAD = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>{title}</title>
+"""
+
 
 def asset(name: str) -> str:
     """A file of `assets/`, as it stands between tags: nothing in ours ends a script."""

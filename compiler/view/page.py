@@ -13,7 +13,7 @@ from typing import Any
 
 from ..ir.module import Module
 from .box import Box, Picture
-from .document import asset, packed, policy
+from .document import HEAD, asset, packed, policy
 from .fold import opened
 from .looks import LEGEND
 from .outline import Measured, Outline
@@ -29,14 +29,9 @@ COLOURS = {
     "next": "state-line",
 }
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{title}</title>
-<style>{css}</style>
+_PAGE = (
+    HEAD
+    + """<style>{css}</style>
 </head>
 <body>
 <header>
@@ -67,6 +62,7 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
+)
 
 
 def page(
