@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from scipy import optimize, special
+from test_checkpoint import Interrupt, records, same
 
 SPECS = Path(__file__).parents[1] / "specs"
 
@@ -117,6 +118,47 @@ def test_a_contractive_autoencoder_moves_less():
         np.testing.assert_allclose(found["sensitivity"], np.sqrt((jacobian**2).sum(axis=1)), atol=1e-5)
     assert sizes[1] < sizes[0] / 2
     assert errors[1] < errors[0] * 1.2
+
+
+def test_a_predictive_autoencoder_finds_sparse_codes_and_predicts_them():
+    """Codes are where the paper's equation 5 has its minimum: most numbers are 0, and a digit is rebuilt from what the
+    encoder predicts at once nearly as well as from what is found step by step."""
+    whole, history = trained("predictive.dl")
+    end = history.epochs[-1]["validation"]
+    assert end["zeros"] > 0.75 and end["error"] < 0.07 and end["at_once"] < 0.08 and end["prediction"] < 0.3
+    assert history.epochs[0]["validation"]["prediction"] > 2 * end["prediction"]
+
+    held = {name: np.asarray(value, np.float64) for name, value in whole.parameters.items()}
+    atoms = held["atom.D"] / np.linalg.norm(held["atom.D"], axis=1, keepdims=True)
+    with np.load(SPECS / "data" / "digits.npz") as data:
+        x = data["x"][:200].astype(np.float64)
+    guess = held["encoder.gain"] * np.tanh(x @ held["encoder.dense.W"] + held["encoder.dense.b"])
+    found = whole.predict({"x": x.astype(np.float32)})
+
+    def objective(code: Any) -> Any:
+        squares = ((x - code @ atoms) ** 2).sum(1) + 0.2 * ((code - guess) ** 2).sum(1)
+        return squares / 2 + 0.25 * np.abs(code).sum(1)
+
+    best, rate = guess, 1 / (np.linalg.norm(atoms, 2) ** 2 + 0.2)
+    for _ in range(3000):
+        moved = best - rate * ((best @ atoms - x) @ atoms.T + 0.2 * (best - guess))
+        best = np.sign(moved) * np.maximum(np.abs(moved) - 0.25 * rate, 0)
+    np.testing.assert_allclose(found["code"], guess, atol=1e-5)
+    np.testing.assert_allclose(found["rebuilt"], found["sparse"] @ atoms, atol=1e-5)
+    np.testing.assert_allclose(objective(found["sparse"]), objective(best), rtol=2e-3)
+    assert np.mean((found["sparse"] == 0) == (best == 0)) > 0.95
+
+
+def test_a_predictive_autoencoder_resumes_from_the_middle_bit_for_bit(tmp_path):
+    program = dlc.compile(SPECS / "predictive.dl", rounds=5)
+    whole, part = (dlc.Trainer(program, device="cpu") for _ in range(2))
+    history = whole.fit(epochs=4)
+    with pytest.raises(KeyboardInterrupt):
+        part.fit(epochs=4, run=tmp_path, callbacks=[Interrupt(history.steps // 2 + 3)])
+    again = dlc.Trainer.resume(next(tmp_path.iterdir()), device="cpu")
+    more = again.fit()
+    same(whole, again)
+    assert records(more) == records(history)
 
 
 @pytest.mark.oracle
