@@ -106,6 +106,11 @@ def _square(l: Leaves) -> Node:
     return ops.reshape(l.z, shape=(N, 4, 1)) * ops.reshape(l.z, shape=(N, 1, 4))
 
 
+def _outer(l: Leaves) -> Node:
+    """[n, 4, m]"""
+    return ops.reshape(l.z, shape=(N, 4, 1)) * l.v
+
+
 def _normal(x: Node, eps: float = 0.1) -> tuple[Node, Node]:
     """x less its mean, and the root of the variance and eps."""
     d = x - ops.mean(x, (x.rank - 1,), True)
@@ -125,6 +130,7 @@ DERIVED = (
     "sum_of_scaled",
     "small_factors_together",
     "sum_without_factors",
+    "sum_of_outer_product",
     "factor_out_of_product",
     "factor_out_of_sum",
     "sum_of_centered",
@@ -471,6 +477,13 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
         total(l.y * l.x, 1),
         total(l.x * l.v, 0),
         total(l.x * l.w, 0),
+    ],
+    "sum_of_outer_product": lambda l: [
+        total(square(ops.transpose(_outer(l), perm=(1, 2, 0))), 0, 1, 2),  # the squared norm of a Jacobian
+        total(_outer(l) * ops.reshape(ops.exp(l.z), shape=(N, 4, 1)), 0, 2),
+        total(-(ops.exp(l.v) * (_outer(l) * l.s)) / l.t, 1),
+        total(_outer(l) * ops.exp(_outer(l)), 0, 2),  # of one that is as large
+        total(ops.reshape(l.x, shape=(N, 1, M)) * ops.reshape(l.z, shape=(N, 4, 1)), 2),  # not much smaller
     ],
     "sum_of_centered": lambda l: [
         total(l.u - ops.mean(l.u, (0,), keepdims=True), 0) + total(l.u, 0),

@@ -31,6 +31,7 @@ PRODUCTS = (
     "factor_out_of_product",
     "factor_out_of_sum",
     "sum_without_factors",
+    "sum_of_outer_product",
     "multiply_by_number",
     "multiply_by_quotient",
     "divide",

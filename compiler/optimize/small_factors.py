@@ -16,7 +16,7 @@ from functools import reduce
 from .. import ops
 from ..ir.graph import Node
 from ..ir.op import constant
-from ..ir.types import Dim, evaluate, names_of, product as count_of
+from ..ir.types import Dim, Shape, evaluate, names_of, product as count_of
 from ..ops.match import axes_of, constant_along, drop_axes, number
 from .rewrite import Rules
 
@@ -117,6 +117,116 @@ def sum_without_factors(node: Node) -> Node | None:
     elif over:
         total = total / reduce(ops.mul, _by_rank(over))
     return total if sign > 0 else -total
+
+
+@RULES.on("reduce_sum")
+def sum_of_outer_product(node: Node) -> Node | None:
+    """sum(u v) = sum(u sum(v)), where u and v are smaller than u v: each axis is summed over what depends on it alone;
+    in derivatives and updates, and of derivatives"""
+    [x] = node.inputs
+    if node.attrs["keepdims"] or node.dtype != "float" or x.rank < 2:
+        return None
+    opened = _opened(x)
+    if opened is None or not (node.derived or opened.derived):
+        return None
+    factors, limit = list(opened.factors), _elements(x)
+    left = [axis for axis in axes_of(node) if x.shape[axis] != 1]
+    while left:
+        # The axis that the smallest factors share comes first, and with it all that no others depend on.
+        groups = {axis: [f for f in factors if axis in f.axes] for axis in left}
+        sizes = {axis: _span(group, x.shape) for axis, group in groups.items()}
+        first = min(left, key=lambda axis: (sizes[axis], axis))
+        if sizes[first] * _SMALL > limit:
+            return None
+        product = reduce(_times, groups[first])
+        gone = [axis for axis in left if all(f in groups[first] for f in groups[axis])]
+        left = [axis for axis in left if axis not in gone]
+        attrs = {"axes": tuple(sorted(product.axes.index(axis) for axis in gone)), "keepdims": False}
+        total = _Factor(
+            node.graph.add(node.op, (product.node,), attrs), tuple(a for a in product.axes if a not in gone)
+        )
+        factors = [*(f for f in factors if f not in groups[first]), total]
+    whole = reduce(_times, sorted(factors, key=lambda f: len(f.axes)))
+    result = ops.reshape(_ordered(whole, tuple(sorted(whole.axes))), shape=node.shape)
+    for s in opened.over:
+        result = result / s
+    for s in opened.times:
+        result = result * s
+    return result if opened.sign > 0 else -result
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """A factor of a product without its dimensions of size 1: which axis of the product each of the others is."""
+
+    node: Node
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """sign * factors[0] * ... * times[0] * ... / over[0] / ..., where `times` and `over` are numbers. `derived`: whether
+    a derivative multiplies them."""
+
+    factors: tuple[_Factor, ...]
+    times: tuple[Node, ...]
+    over: tuple[Node, ...]
+    sign: int
+    derived: bool
+
+
+def _opened(x: Node) -> _Opened | None:
+    """The factors of a product, in whatever order its dimensions were transposed; None where one is as large as it."""
+    found: list[_Factor] = []
+    times: list[Node] = []
+    over: list[Node] = []
+    sign, derived = 1, False
+    pending = [(x, tuple(range(x.rank)))]  # with which axis of x each of its own is
+    for _ in range(2 * _DEPTH):
+        if not pending:
+            return _Opened(tuple(found), tuple(times), tuple(over), sign, derived)
+        node, axes = pending.pop()
+        if node.shape != tuple(x.shape[axis] for axis in axes):
+            kept = [(axis, size) for axis, size in zip(axes[-node.rank :], node.shape, strict=True) if size != 1]
+            bare = ops.reshape(node, shape=tuple(size for _, size in kept))
+            found.append(_Factor(bare, tuple(axis for axis, _ in kept)))
+        elif node.op.name == "neg":
+            sign = -sign
+            pending.append((node.inputs[0], axes))
+        elif node.op.name == "transpose":
+            perm = node.attrs["perm"]
+            pending.append((node.inputs[0], tuple(axes[perm.index(i)] for i in range(x.rank))))
+        elif node.op.name == "mul":
+            derived = derived or node.derived
+            pending += [(source, axes) for source in node.inputs if source.rank]
+            times += [source for source in node.inputs if not source.rank]
+        elif node.op.name == "div" and not node.inputs[1].rank:
+            over.append(node.inputs[1])
+            pending.append((node.inputs[0], axes))
+        else:
+            return None
+    return None
+
+
+def _span(factors: Sequence[_Factor], shape: Shape) -> int:
+    """How many elements the product of factors has."""
+    size = count_of(shape[axis] for axis in {axis for f in factors for axis in f.axes})
+    return evaluate(size, dict.fromkeys(names_of(size), 32))
+
+
+def _ordered(f: _Factor, axes: tuple[int, ...]) -> Node:
+    """A factor with its dimensions in the order of `axes`, of size 1 where it has none."""
+    own = tuple(sorted(f.axes, key=axes.index))
+    node = f.node if own == f.axes else ops.transpose(f.node, perm=tuple(f.axes.index(axis) for axis in own))
+    sizes = dict(zip(own, node.shape, strict=True))
+    return ops.reshape(node, shape=tuple(sizes.get(axis, 1) for axis in axes))
+
+
+def _times(a: _Factor, b: _Factor) -> _Factor:
+    """The product of two factors, in the order of a's dimensions where b has no others."""
+    axes = a.axes if set(b.axes) <= set(a.axes) else b.axes if set(a.axes) <= set(b.axes) else None
+    axes = axes or tuple(sorted({*a.axes, *b.axes}))
+    return _Factor(_ordered(a, axes) * _ordered(b, axes), axes)
 
 
 @RULES.on("reduce_sum")
