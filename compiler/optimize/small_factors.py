@@ -165,8 +165,9 @@ class _Factor:
 
 @dataclass(frozen=True)
 class _Opened:
-    """sign * factors[0] * ... * times[0] * ... / over[0] / ..., where `times` and `over` are numbers. `derived`: whether
-    a derivative multiplies them."""
+    """sign * factors[0] * ... * times[0] * ... / over[0] / ..., where `times` and `over` are numbers.
+
+    `derived`: whether a derivative multiplies them."""
 
     factors: tuple[_Factor, ...]
     times: tuple[Node, ...]
