@@ -15,17 +15,24 @@ class Column:
 
     names: tuple[str, ...]
     missing: Literal["median", "mean", "indicator"] | Finite | tuple[str] | None = None
-    encode: tuple[Literal["date", "log1p", "standardised", "bins", "vocabulary", "one_hot", "words"], ...] = ()
+    encode: tuple[
+        Literal["date", "log1p", "standardised", "bins", "vocabulary", "one_hot", "words", "characters"], ...
+    ] = ()
     bins: Count | None = None
     parts: tuple[Literal["year", "month", "day", "weekday", "yearday", "days"], ...] = ()  # of a date
-    most: Count | None = None  # words of texts that are kept
+    most: Count | None = None  # words or characters of texts that are kept
     target: bool = False
     output: str | None = None
 
     @property
     def words(self) -> bool:
         """Whether it becomes places of words."""
-        return bool({"vocabulary", "one_hot", "words"} & set(self.encode))
+        return self.tokens or bool({"vocabulary", "one_hot"} & set(self.encode))
+
+    @property
+    def tokens(self) -> bool:
+        """Whether its cells are texts that become places of their words, or of their characters."""
+        return bool({"words", "characters"} & set(self.encode))
 
     @property
     def text(self) -> bool:
@@ -35,7 +42,7 @@ class Column:
     @property
     def index(self) -> bool:
         """Whether it becomes integers."""
-        return bool({"vocabulary", "bins", "words"} & set(self.encode))
+        return self.tokens or bool({"vocabulary", "bins"} & set(self.encode))
 
     @property
     def plain(self) -> bool:

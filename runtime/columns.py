@@ -24,7 +24,7 @@ from .data import Columns as Checked, Field, check, fields, load
 from .data.check import check_shape, given
 from .data.raw import Raw, cells as raw_cells
 from .data.shares import Fold, folds, places
-from .encoding import PREFIX, fit, raw_shape, state_name, unfitted
+from .encoding import PREFIX, characters, fit, raw_shape, state_name, unfitted
 from .failures import Error, at_run_time
 from .file import CompiledFile
 from .metadata import Tensor
@@ -91,6 +91,8 @@ class Table:
             if isinstance(field, Raw) and field.name in loaded:
                 own = raw_cells(field, given(field, loaded, where), where)
                 check_shape(field, own, {}, where)
+                if not len(own):
+                    raise Error("E0618", "the data have no rows", where=where, notes=["found 0 rows"])
                 if self.made[field.name].text:
                     own = _plain(field.name, self.made[field.name], own, where)
                 elif "log1p" in self.made[field.name].encode and bool((own <= -1).any()):
@@ -110,7 +112,7 @@ class Table:
             return field
         kind = np.dtype(object if column.text else np.float64)
         shape = (field.shape[0], *raw_shape(column, len(field.shape)))
-        return Raw(field.name, kind, shape, 0, (), gaps=column.missing is not None or "words" in column.encode)
+        return Raw(field.name, kind, shape, 0, (), gaps=column.missing is not None or column.tokens)
 
     # --- what encodings know
 
@@ -142,7 +144,7 @@ class Table:
 
     def _refuse_many(self, name: str, column: Column, words: list[str], where: str) -> None:
         """E0693 where there are more words than the spec has room for."""
-        entry, others = self.entries[name], 0 if column.target else 2 if "words" in column.encode else 1
+        entry, others = self.entries[name], 0 if column.target else 2 if column.tokens else 1
         if "one_hot" in column.encode:
             room = entry.shape[1] + 1 if isinstance(entry.shape[1], int) else math.inf
         else:
@@ -153,10 +155,11 @@ class Table:
         notes = [f"they are {', '.join(word for word in words[others:][:12])}{', ...' if len(words) > 12 else ''}"]
         if others and "vocabulary" in column.encode:
             notes.append("the place 0 is for words that no training row has")
+        what = "characters" if "characters" in column.encode else "words"
         size = f"`float[batch, {len(words) - 1}]`" if "one_hot" in column.encode else f"a table of {len(words)}"
         raise Error(
             "E0693",
-            f"`{name}` has {len(words) - others} words where the spec has room for {int(room) - others}",
+            f"`{name}` has {len(words) - others} {what} where the spec has room for {int(room) - others}",
             where=where,
             notes=notes,
             help=f"make it {size} in the spec",
@@ -201,12 +204,19 @@ class Table:
             session = self._sessions[name] = self._session(source, output, name)
         column = self.made[self.outputs.get(name, name)]
         width = len(self.words(self.outputs.get(name, name))) if column.words else 1
-        size = max(1, SIZE // (width * max(1, own[:1].size) * (TOKENS if "words" in column.encode else 1)))
+        size = max(1, SIZE // (width * max(1, own[:1].size) * (TOKENS if column.tokens else 1)))
         parts = range(0, max(1, len(own)), size)
+        cut = source == name and "characters" in column.encode
         try:
-            made = [session.run([output], {source: np.ascontiguousarray(own[at : at + size])})[0] for at in parts]
+            made = []
+            for at in parts:
+                part = np.ascontiguousarray(own[at : at + size])
+                made.append(session.run([output], {source: characters(part) if cut else part})[0])
         except Exception as problem:  # ONNX Runtime's exceptions have no common base
             raise at_run_time(problem, sources(self.whole.main)) from None
+        if column.tokens and len(made) > 1:  # of a free dimension each part is as long as its longest text
+            longest = max(one.shape[1] for one in made)
+            made = [np.pad(one, ((0, 0), (0, longest - one.shape[1]))) for one in made]
         return np.concatenate(made)
 
     def _session(self, source: str, output: str, name: str) -> Any:

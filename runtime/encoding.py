@@ -23,14 +23,14 @@ def state_name(column: str, what: str) -> str:
 
 def raw_shape(column: Column, rank: int) -> tuple[int, ...]:
     """The shape of a row of the table's own cells, where what they become has so many dimensions."""
-    wider = column.missing == "indicator" or {"one_hot", "words", "date"} & set(column.encode)
+    wider = column.missing == "indicator" or column.tokens or {"one_hot", "date"} & set(column.encode)
     return () if (len(column.names) == 1 and wider) or rank < 2 else (len(column.names),)
 
 
 def unfitted(column: Column, rank: int) -> dict[str, np.ndarray]:
     """What an encoding knows before a row was seen: its numbers are NaN, and there are no words."""
     if column.words:
-        return {"words": np.array(["", " "] if "words" in column.encode else [""], object)}
+        return {"words": np.array(["", unknown(column)] if column.tokens else [""], object)}
     shape = raw_shape(column, rank)
     if "date" in column.encode:
         shape = (len(column.parts),) if rank > 1 else ()
@@ -42,6 +42,24 @@ def unfitted(column: Column, rank: int) -> dict[str, np.ndarray]:
     if column.bins is not None:
         states["edges"] = np.full((*shape, column.bins - 1), math.nan)
     return states
+
+
+def unknown(column: Column) -> str:
+    """What stands in the list of words for those that training has not seen: what no word is, or no character."""
+    return "  " if "characters" in column.encode else " "
+
+
+def tokens(column: Column, text: str) -> list[str]:
+    """A text in the parts that have places: its words, which blanks divide, or its characters (code points)."""
+    return list(text) if "characters" in column.encode else text.split()
+
+
+def characters(texts: np.ndarray) -> np.ndarray:
+    """Texts `[rows]` as the graph takes them where it reads characters: `[rows, longest]`, "" behind their ends."""
+    made = np.full((len(texts), max([1, *map(len, texts.tolist())])), "", object)
+    for row, text in zip(made, texts.tolist(), strict=True):
+        row[: len(text)] = list(text)
+    return made
 
 
 def dates(column: Column, cells: np.ndarray) -> np.ndarray:
@@ -65,10 +83,10 @@ def fit(name: str, column: Column, cells: np.ndarray, where: str, rank: int = 1)
     """What an encoding knows of the cells of the training rows: `[rows]` or `[rows, columns]` of text, or of numbers
     that are NaN where a cell is empty; `rank`: that of what they become. Spreads are those of the rows themselves
     (divided by their number), a constant column has the spread 1. Raises `Error` E0691."""
-    if "words" in column.encode:
-        counts = Counter(word for cell in cells.tolist() for word in cell.split())
+    if column.tokens:
+        counts = Counter(word for cell in cells.tolist() for word in tokens(column, cell))
         kept = sorted(counts, key=lambda word: (-counts[word], word))[: column.most]
-        return {"words": np.array(["", " ", *sorted(kept)], object)}
+        return {"words": np.array(["", unknown(column), *sorted(kept)], object)}
     if "date" in column.encode:
         made = dates(column, cells)
         cells = made if rank > 1 else made[:, 0]

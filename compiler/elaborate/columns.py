@@ -23,7 +23,7 @@ from .scope import Frame
 from .types import known_size
 from .values import POISON, Reported, kind
 
-Name = Literal["date", "log1p", "standardised", "bins", "vocabulary", "one_hot", "words"]
+Name = Literal["date", "log1p", "standardised", "bins", "vocabulary", "one_hot", "words", "characters"]
 PARTS = ("year", "month", "day", "weekday", "yearday", "days")
 NUMBERS: tuple[Name, ...] = (
     "date",
@@ -31,7 +31,8 @@ NUMBERS: tuple[Name, ...] = (
     "standardised",
     "bins",
 )  # encodings of numbers, in the order of their application
-WORDS: tuple[Name, ...] = ("vocabulary", "one_hot", "words")
+WORDS: tuple[Name, ...] = ("vocabulary", "one_hot", "words", "characters")
+TEXTS: tuple[Name, ...] = ("words", "characters")
 FILLS = ("median", "mean", "indicator")
 PLAIN = 'write `from "age"` for a column of numbers, `from "age" standardised`, `from "city" vocabulary`'
 
@@ -43,7 +44,7 @@ def widen(frame: Frame, statement: syntax.Input | syntax.Target) -> None:
         return
     name = dims[1].name
     words = {encoding.name for encoding in columns.encodings}
-    if known_size(frame, name) is None and name not in expressions.CONSTANTS and not {"one_hot", "words"} & words:
+    if known_size(frame, name) is None and name not in expressions.CONSTANTS and not {"one_hot", *TEXTS} & words:
         dates = [len(encoding.arguments) for encoding in columns.encodings if encoding.name == "date"]
         frame.dims[name] = sum(dates) or len(columns.names) * (2 if _indicated(columns) else 1)
 
@@ -85,7 +86,7 @@ def declare(c: Context, frame: Frame, statement: syntax.Input | syntax.Target, t
         encode=tuple(name for name in (*NUMBERS, *WORDS) if name in made),
         bins=made.get("bins"),
         parts=made.get("date", ()),
-        most=made["words"] if made.get("words") is not True and "words" in made else None,
+        most=next((made[name] for name in TEXTS if made.get(name, True) is not True), None),
         target=target,
     )
     _fits(statement, columns, column, type)
@@ -115,7 +116,7 @@ def _value(c: Context, frame: Frame, encoding: syntax.Encoding) -> Any:
                 help='write `missing = median`, `missing = 0`, `missing = "unknown"` or `missing = indicator`',
             )
         return _fill(c, frame, encoding.value)
-    if encoding.value is not None or (encoding.arguments and name not in ("bins", "date", "words")):
+    if encoding.value is not None or (encoding.arguments and name not in ("bins", "date", *TEXTS)):
         raise error("E0250", f"`{name}` takes no value", encoding.span, "has one", help=f"write `{name}`")
     if name == "date":
         return _parts(c, frame, encoding)
@@ -167,7 +168,7 @@ def _count(c: Context, frame: Frame, encoding: syntax.Encoding) -> int:
             "E0250",
             "`bins` says how many ranges of equally many rows there are"
             if encoding.name == "bins"
-            else "`words` says how many words are kept",
+            else f"`{encoding.name}` says how many {encoding.name} are kept",
             encoding.span,
             "a number from 2 to 10,000 is expected",
             help=f"write `{encoding.name}({10 if encoding.name == 'bins' else 1000})`",
@@ -186,8 +187,9 @@ def _fits(statement: syntax.Input | syntax.Target, columns: syntax.Columns, colu
     if "date" in numbers and (column.bins or "log1p" in numbers or column.missing is not None):
         other = "bins" if column.bins else "log1p" if "log1p" in numbers else "missing"
         raise _contrary(f"`date` and `{other}`", said[other], said["date"])
-    if "words" in words and column.missing is not None:
-        raise _contrary("`words` and `missing`", said["missing"], said["words"])
+    text = next((name for name in words if name in TEXTS), None)
+    if text is not None and column.missing is not None:
+        raise _contrary(f"`{text}` and `missing`", said["missing"], said[text])
     if column.bins and "standardised" in numbers:
         raise _contrary("`bins` and `standardised`", said["standardised"], said["bins"])
     if column.missing is not None:
@@ -211,8 +213,8 @@ def _fits(statement: syntax.Input | syntax.Target, columns: syntax.Columns, colu
         if column.missing == "indicator" and column.bins:
             raise _contrary("`bins` and `missing = indicator`", said["missing"], said["bins"])
     count = len(column.names)
-    single = next((name for name in ("one_hot", "words", "date") if name in column.encode), None)
-    if column.target and single in ("words", "date"):
+    single = next((name for name in ("one_hot", *TEXTS, "date") if name in column.encode), None)
+    if column.target and single in (*TEXTS, "date"):
         raise error("E0251", f"a target is no `{single}`", said[single], "of a target", help="make it an input")
     if single is not None and count > 1:
         raise error(
@@ -222,15 +224,15 @@ def _fits(statement: syntax.Input | syntax.Target, columns: syntax.Columns, colu
             f"these are {count}",
             help="write an input for each, and `concat([a, b], axis = 1)`",
         )
-    if "words" in words and (type.rank != 2 or not isinstance(type.shape[1], int)):
-        raise _unfit(statement, "int[batch, 40]", "the first so many words", said["words"])
+    if text is not None and type.rank != 2:
+        raise _unfit(statement, "int[batch, 40]", f"the first so many {text}", said[text])
     if "one_hot" in words and (type.rank != 2 or not isinstance(type.shape[1], int)):
         raise _unfit(statement, "float[batch, 3]", "one number for each word, so many", said["one_hot"])
     dtype = "int" if column.index else "float"
     if type.dtype != dtype and (column.encode or column.missing is not None):
         shown = f"{dtype}[{', '.join(map(str, type.shape))}]"
         raise _unfit(statement, shown, f"{dtype}s", columns.span)
-    if not {"one_hot", "words"} & set(words):
+    if text is None and "one_hot" not in words:
         width = len(column.parts) or count * (2 if column.missing == "indicator" else 1)
         wanted: list[tuple[Size, ...]] = [type.shape[:1], (*type.shape[:1], 1)] if width == 1 else []
         if type.shape not in (wanted or [(*type.shape[:1], width)]) or not type.shape:

@@ -78,14 +78,14 @@ def _encode(graph: GraphProto, main: GraphProto, value: Any, column: Column, pre
     write = _Writer(graph, main, name, name, _place(module, name))
     states = unfitted(column, leaf.rank)
     kind = ELEMENT[element(leaf.dtype, precision)][0]
-    rule = _text if "words" in column.encode else _words if column.words else _numbers
+    rule = _text if column.tokens else _words if column.words else _numbers
     rule(write, column, name, states, leaf, kind)
     write.nodes[-1].output[0] = PREFIX + name
     shape = [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
     if column.missing == "indicator":
         shape = [shape[0], len(column.names)] if len(column.names) > 1 else shape[:1]
-    if {"one_hot", "words", "date"} & set(column.encode):
-        shape = shape[:1]
+    if column.tokens or {"one_hot", "date"} & set(column.encode):
+        shape = shape[:1] if "characters" not in column.encode else [shape[0], f"{name}/characters"]
     element_type = TensorProto.STRING if column.text else TensorProto.DOUBLE
     value.CopyFrom(helper.make_tensor_value_info(name, element_type, shape))
     _first(graph, write.nodes)
@@ -108,15 +108,20 @@ def _words(write: _Writer, column: Column, raw: str, states: dict[str, np.ndarra
 
 def _text(write: _Writer, column: Column, raw: str, states: dict[str, np.ndarray], leaf: Node, kind: int) -> None:
     """The places of the words of a text, which blanks divide: 0 behind its end, 1 for a word that is not known. Of a
-    longer text the first are taken."""
-    size, last = int(leaf.shape[1]), write.constant("last", [-1], np.int64)  # type: ignore[arg-type]
-    each = write("Unsqueeze", write("StringSplit", raw), last)
+    longer text the first are taken; a free dimension is as long as the longest, 1 at least. No operator divides a text
+    into characters: it comes divided, `[batch, characters]`, "" behind its end."""
+    size, last = leaf.shape[1], write.constant("last", [-1], np.int64)
+    each = write("Unsqueeze", raw if "characters" in column.encode else write("StringSplit", raw), last)
     same = write("Cast", write("Equal", each, write.state("words", states["words"])), to=TensorProto.FLOAT)
     none = write("Equal", write("ReduceMax", same, last, keepdims=0), write.constant("none", 0, np.float32))
     places = write("ArgMax", same, axis=-1, keepdims=0)
     places = write("Add", places, write("Cast", none, to=TensorProto.INT64))
-    time = write.constant("time", [size], np.int64)
-    shape = write("Concat", write("Shape", raw), time, axis=0)
+    if isinstance(size, int):
+        time = more = write.constant("time", [size], np.int64)
+    else:
+        more = write.constant("more", [1], np.int64)
+        time = write("Max", write("Shape", places, start=1), more)
+    shape = write("Concat", write("Shape", raw, end=1), more, axis=0)
     whole = write("Concat", places, write("Expand", write.constant("zero", 0, np.int64), shape), axis=1)
     first, axis = write.constant("first", [0], np.int64), write.constant("axis", [1], np.int64)
     write("Slice", whole, first, time, axis)

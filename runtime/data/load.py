@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import memory
 from ..failures import Error
-from . import arrow, table
+from . import arrow, folders, table
 from .fields import Field
 from .iterated import gathered, iterated
 
@@ -73,7 +73,8 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
 def _kind(path: Path) -> str | None:
     """The ending by which a path is read, `/` and that of the files in a folder; None for what is no data."""
     if path.is_dir():
-        return next((f"/{ending}" for ending in (".npy", ".parquet") if any(path.glob(f"*{ending}"))), None)
+        known = next((f"/{ending}" for ending in (".npy", ".parquet") if any(path.glob(f"*{ending}"))), None)
+        return known or folders.kind(path)
     name = path.name.lower()
     return next((ending for ending in READERS if name.endswith(ending)), None)
 
@@ -208,9 +209,17 @@ READERS: dict[str, Callable[[Path, tuple[Field, ...], Columns], Loaded]] = {
     ".csv.zst": table.read,
     ".parquet": arrow.parquet,
     ".jsonl": arrow.json_lines,
+    ".txt": folders.lines,
+    ".txt.gz": folders.lines,
+    ".txt.zst": folders.lines,
     "/.npy": _npys,
     "/.parquet": arrow.parquet,
+    "/.txt": folders.lines,
+    "//.txt": folders.texts,
+    "/image": folders.images,
+    "//image": folders.images,
 }
 KNOWN = (
-    f"files end in {', '.join(ending for ending in READERS if ending[0] != '/')}; a folder holds .npy or .parquet files"
+    f"files end in {', '.join(ending for ending in READERS if ending[0] != '/')}; a folder holds .npy or .parquet "
+    "files, texts or images, or folders of these that are called as their classes"
 )

@@ -21,7 +21,7 @@ def text(path: Path) -> TextIO:
     E0639."""
     kind = path.suffix.lower()
     if kind not in ENDINGS:
-        memory.refuse_huge(path.stat().st_size, str(path), "this CSV file does not")
+        memory.refuse_huge(path.stat().st_size, str(path), "this file does not")
         return path.open(newline="", encoding="utf-8-sig")
     inner = gzip.GzipFile(path) if kind == ".gz" else pyarrow("what Zstandard packed").input_stream(str(path), "zstd")
     return io.TextIOWrapper(io.BufferedReader(_Bounded(inner, path), BLOCK), newline="", encoding="utf-8-sig")
@@ -55,7 +55,7 @@ class _Bounded(io.RawIOBase):
         into[: len(data)] = data
         self.count += len(data)
         if self.count > self.most:
-            memory.refuse_huge(self.count, str(self.path), "this CSV file does not", "unpacked so far")
+            memory.refuse_huge(self.count, str(self.path), "this file does not", "unpacked so far")
         return len(data)
 
     def close(self) -> None:
