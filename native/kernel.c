@@ -13,8 +13,6 @@
 #define PUBLIC __attribute__((visibility("default")))
 #endif
 
-#define CALL(TABLE, NAME, TYPE) ((TYPE)(TABLE)[NAME])
-
 typedef struct {
     Table table;
     Program program;
@@ -148,6 +146,7 @@ PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
         void *fresh = NULL;
         status = CALL(table, CREATE_CUSTOM_OP_DOMAIN, CreateDomain)("dlc.native", &fresh);
         if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &chain);
+        if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &conv_weights);
         if (status) return status;
         domain = fresh;
     }

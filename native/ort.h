@@ -45,6 +45,8 @@ typedef struct {
     const char *(*version)(void);
 } Base;                         /* an OrtApiBase */
 
+#define CALL(TABLE, NAME, TYPE) ((TYPE)(TABLE)[NAME])
+
 /* Element types, and codes of failures. */
 enum { FLOAT32 = 1, INT32 = 6, INT64 = 7, BOOL = 9, FLOAT64 = 11, UINT64 = 13 };
 enum { FAIL = 1, INVALID_ARGUMENT = 2, INVALID_GRAPH = 10 };
@@ -91,5 +93,7 @@ typedef struct Op {
     int (*first_version)(const struct Op *);
     int (*last_version)(const struct Op *);
 } Op;
+
+extern const Op conv_weights; /* filters_kernel.c; Chain is in kernel.c */
 
 #endif

@@ -86,10 +86,7 @@ Typed = tuple[int, Sizes]  # element type and shape; a name is a size that is th
 def chained(model: ModelProto, inferred: ModelProto) -> int:
     """Puts chains in place of elementwise nodes, in the bodies of scans and loops too. Changes the model; returns how
     many nodes went into chains. `inferred`: the model, or what it was made from, with the shapes of its values."""
-    count = Chains(model.graph, inferred.graph, {}, {}).run()
-    if count:
-        model.opset_import.add(domain=DOMAIN, version=VERSION)
-    return count
+    return Chains(model.graph, inferred.graph, {}, {}).run()
 
 
 @dataclass(frozen=True)

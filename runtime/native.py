@@ -55,6 +55,20 @@ def lanes() -> str | None:
 
 
 @functools.cache
+def filters_pay() -> bool:
+    """Whether the library takes several numbers at a time where it sums the derivative of a convolution by its
+    filters: what some compilers make of it does not."""
+    path = library()
+    if path is None:
+        return False
+    try:
+        say = ctypes.CDLL(str(path)).dlc_native_filters
+    except (OSError, AttributeError):
+        return False
+    return int(say()) > 1
+
+
+@functools.cache
 def refusal() -> str | None:
     """Why ONNX Runtime does not take the library; None where it does, or where there is none."""
     from .session import onnxruntime  # not before it is needed

@@ -14,7 +14,8 @@ from collections.abc import Callable
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from . import blocks, chains, graphs, kernels
+from . import blocks, chains, filters, graphs, kernels
+from .native import filters_pay
 
 logger = logging.getLogger("dlc.runtime")
 
@@ -27,6 +28,7 @@ FUSED_MATMUL: dict[str, set[int]] = {
 LARGEST = float(np.finfo(np.float32).max)
 TRANSPOSES = "Transpose into FusedMatMul"
 FACTORS = "Mul or Div by a number into FusedMatMul"
+NATIVE = {chains.CHAINED, filters.FILTERS}  # those that need the native library
 
 
 def rewritten(
@@ -51,12 +53,24 @@ def rewritten(
         counts[blocks.BLOCKED] = count
     if slow:
         counts |= kernels.faster(made, known)
-    if native and (count := chains.chained(made, shapes)):
-        counts[chains.CHAINED] = count
+    if native:
+        counts |= _native(made, shapes, known)
     if not counts:
         return model, {}
     logger.debug("%s on %s: %s", made.graph.name, device, ", ".join(f"{n} × {what}" for what, n in counts.items()))
     return made, counts
+
+
+def _native(model: ModelProto, shapes: ModelProto, known: graphs.Known) -> dict[str, int]:
+    """What the native library does, in place."""
+    counts = {}
+    if filters_pay() and (count := filters.weighted(model, known)):
+        counts[filters.FILTERS] = count
+    if count := chains.chained(model, shapes):
+        counts[chains.CHAINED] = count
+    if counts:
+        model.opset_import.add(domain=chains.DOMAIN, version=chains.VERSION)
+    return counts
 
 
 def _promising(model: ModelProto) -> bool:

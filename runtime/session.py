@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, ModelProto
 
-from . import blocks, chains, graphs, native, rewrite
+from . import blocks, graphs, native, rewrite
 from .failures import Error, at_run_time
 from .file import CompiledFile
 from .metadata import BATCH
@@ -172,7 +172,7 @@ class Session:
         providers = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider", "CPUExecutionProvider"]
         block = _block(module) if device == "cpu" else 0
         model, self.rewrites = rewrite.rewritten(model, device, block, how.native)  # what -> how often
-        if chains.CHAINED in self.rewrites:
+        if rewrite.NATIVE & self.rewrites.keys():
             native.register(options)
         self.profiled = None
         if how.profile is not None:

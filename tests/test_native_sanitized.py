@@ -16,14 +16,14 @@ FLAGS = ("-std=c11", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno",
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None or sys.platform != "linux", reason="needs GCC on Linux")
 
 
-def built(folder: Path, wrong: str = "") -> Path:
-    """The library; `wrong` is a line of walk.c to be left out."""
+def built(folder: Path, wrong: str = "", file: str = "walk.c") -> Path:
+    """The library; `wrong` is a line of a file of it to be left out."""
     source, out = folder / "native", folder / "chains.so"
     shutil.copytree(ROOT / "native", source)
     if wrong:
-        text = (source / "walk.c").read_text("utf-8")
+        text = (source / file).read_text("utf-8")
         assert wrong in text
-        (source / "walk.c").write_text(text.replace(wrong, ""), "utf-8")
+        (source / file).write_text(text.replace(wrong, ""), "utf-8")
     files = sorted(map(str, source.glob("*.c")))
     subprocess.run(["gcc", *FLAGS, *SANITIZERS, *files, "-o", str(out), "-lm"], check=True)
     return out
@@ -57,8 +57,8 @@ def report(folder: Path) -> str:
 
 @pytest.mark.long
 def test_the_library_under_sanitizers(tmp_path: Path) -> None:
-    chosen = "random or program or operations or tensors or nothing or large"
-    done = under(built(tmp_path), "tests/test_native.py", "-k", chosen)
+    chosen = "random or program or operations or tensors or nothing or large or pieces or attributes"
+    done = under(built(tmp_path), "tests/test_native.py", "tests/test_native_filters.py", "-k", chosen)
     assert done.returncode == 0 and "[100%]" in done.stdout, (done.stdout + done.stderr + report(tmp_path))[-4000:]
     assert report(tmp_path) == ""
 
@@ -68,4 +68,12 @@ def test_the_sanitizers_would_see_it(tmp_path: Path) -> None:
     """Where the last share of the work does not end with the tensor."""
     library = built(tmp_path, "if (end > walk->total) end = walk->total;")
     done = under(library, "tests/test_native.py", "-k", "random_chains")
+    assert done.returncode != 0 and "AddressSanitizer" in report(tmp_path)
+
+
+@pytest.mark.long
+def test_the_sanitizers_would_see_a_padded_row_that_is_too_long(tmp_path: Path) -> None:
+    """Where a row of an image is copied to its end, although the windows need less of it."""
+    library = built(tmp_path, "y < 0 || ", "filters.c")
+    done = under(library, "tests/test_native_filters.py", "-k", "random_geometries")
     assert done.returncode != 0 and "AddressSanitizer" in report(tmp_path)

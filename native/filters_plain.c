@@ -1,0 +1,34 @@
+/* The derivative by filters with what every processor of the kind has: SSE2, NEON. A compiler that has no vectors of its
+ * own (MSVC) gets one element at a time, and the runtime leaves the derivative to ONNX Runtime then. */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "chain.h"
+
+#define KIND filters_plain
+#if defined(__GNUC__) || defined(__clang__)
+#define WIDE 4
+#define NARROW 4
+#define DOUBLE 2
+#else
+#define WIDE 1
+#define NARROW 1
+#define DOUBLE 1
+#endif
+#if defined(__aarch64__)
+#define REGISTERS 32
+#else
+#define REGISTERS 16
+#endif
+#include "filters_kinds.h"
+
+const Filters *const *filters_here(void) {
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+    const Lanes *lanes = lanes_here();
+    return lanes == &lanes_avx512 ? filters_avx512 : lanes == &lanes_avx2 ? filters_avx2 : filters_plain;
+#else
+    return filters_plain;
+#endif
+}
