@@ -418,3 +418,48 @@ def test_a_layer_that_is_an_argument_lies_in_the_layer_that_it_is_an_argument_of
     picture = draw(elaborate(make_source(text)), "forward", 0)
     learned = {box.text[0]: box.text[-1] for box in picture if box.kind == "layer"}
     assert learned["spectral_norm(dense(8))"] == "40 parameters"
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, None])
+@pytest.mark.parametrize("view", ["forward", "backward", "step"])
+@pytest.mark.parametrize("line", ["x |> spectral_norm(dense(8))", "x |> weight_norm(dense(8))", "l(x, W = l.W * mask)"])
+def test_what_a_layer_is_given_anew_flows_one_way(line: str, view: str, depth: int | None) -> None:
+    """A wrapper makes a layer's W of the W that it learns: opened, with the layer folded, there is no circle."""
+    made = elaborate(
+        make_source(
+            f"model m {{ input x: float[batch, 4]; input mask: float[4, 8]; l = dense(8)\n h = {line}\n"
+            " loss = mean(h^2) + mean(mask); output y = h }\ntrain m { minimize loss using adam(0.1) }"
+        )
+    )
+    if view != "forward":
+        differentiate(made)
+    picture = draw(made, view, depth)
+    assert nx.is_directed_acyclic_graph(nx.DiGraph(picture.edges()))
+    whole = sum(prod(v.node.shape) for v in made.variables.values() if v.kind == "parameter")
+    assert sum(box.count for box in picture if box.side == "forward") == whole
+
+
+@pytest.mark.parametrize("view", ["backward", "step"])
+@pytest.mark.parametrize("name", ["digits", "gan", "vae"])
+def test_a_layer_stands_for_the_points_whose_means_it_has(name: str, view: str) -> None:
+    """`average:` trains other numbers than the layer predicts with: its box is the same, and `ema` keeps the means."""
+    text = (SPECS / f"{name}.dl").read_text("utf-8")
+    plain = elaborate(make_source(text), folder=SPECS)
+    averaged = elaborate(make_source(text.replace(" minimize", " average: ema(0.9)\n minimize", 1)), folder=SPECS)
+    for made in (plain, averaged):
+        differentiate(made)
+    before, after = (texts(draw(made, view, 0)) for made in (plain, averaged))
+    assert after - before <= {("ema(0.9)", "keeps mean")} and before <= after
+    assert (("ema(0.9)", "keeps mean") in after) == (view == "step")
+    whole = draw(averaged, view)
+    assert sum(box.count for box in whole) == sum(box.count for box in draw(plain, view))
+
+
+def test_an_ensemble_is_drawn_by_its_layers() -> None:
+    path = SPECS / "digits.dl"
+    text = path.read_text("utf-8").replace("    seed:", "    ensemble: 3\n    seed:", 1)
+    made = elaborate(make_source(text), folder=SPECS)
+    differentiate(made)
+    shown = texts(draw(made, "predict", 0))
+    assert {("dense(128)", "24,960 parameters"), ("dense(10)", "3,870 parameters"), ("ensemble",)} <= shown
+    assert {box.kind for box in draw(made, "predict", 0)} == {"input", "layer", "call", "result"}

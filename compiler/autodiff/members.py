@@ -32,7 +32,8 @@ def gather(module: Module, max_nodes: int) -> None:
     for variable in held:
         path, type = MEMBERS + variable.path, variable.type
         shape = (count, *type.shape)
-        every[variable.node] = ops.make_variable(graph, path, TensorType(type.dtype, shape))
+        with graph.like(variable.node):
+            every[variable.node] = ops.make_variable(graph, path, TensorType(type.dtype, shape))
         module.variables[path] = Variable(path, "member", every[variable.node])
         if variable.path in module.loaded:
             module.loaded[path] = partial(_repeated, module.loaded[variable.path], count)
@@ -41,8 +42,10 @@ def gather(module: Module, max_nodes: int) -> None:
     module.outputs = []
     for name, target, found in zip(names, targets, along(targets, every, count, max_nodes), strict=True):
         each = found if found is not None else ops.broadcast_to(target, shape=(count, *target.shape))
-        mean = ops.mean(each, axes=[0])
-        std = ops.sqrt(ops.mean((each - mean) * (each - mean), axes=[0]))
+        with graph.at():
+            graph.place = graph.place.inside("call", "ensemble", None)
+            mean = ops.mean(each, axes=[0])
+            std = ops.sqrt(ops.mean((each - mean) * (each - mean), axes=[0]))
         for ending, node in (("", mean), (STD, std), (EACH, each)):
             outputs[f"output/{name}{ending}"] = node
             module.outputs.append(name + ending)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..diagnostics import error
 from ..ir.graph import Node
+from ..ir.module import POINT
 from ..ir.rebuild import rebuild
 from ..syntax import tree as syntax
 from . import calls, expressions, parameters
@@ -15,7 +16,6 @@ from .context import Context, to_node
 from .scope import Frame
 from .values import Argument, Tensor, Value, kind
 
-POINT = "average/"  # before the path of a parameter: the point whose mean it is
 RULE = "moving_mean"  # of the library: what `ema` as an optimizer does, too
 
 
@@ -66,7 +66,8 @@ def average(c: Context, frame: Frame, statement: syntax.Setting, given: list[Arg
     with c.at(frame, statement.span):
         for path in learned:
             leaf = module.variables[path].node
-            point = c.variable(POINT + path, "optimizer", leaf.type, statement.span)
+            with c.inside(leaf.place):  # it is drawn where the parameter is
+                point = c.variable(POINT + path, "optimizer", leaf.type, statement.span)
             points[leaf] = point.node
             parameters.begin(c, POINT + path, leaf, statement.span)
             for block in module.blocks[1:]:
@@ -96,6 +97,8 @@ def _mean(c: Context, frame: Frame, statement: syntax.Setting, mean: Node, point
     span = statement.value.span
     values = [Argument(None, Tensor(node), span) for node in (mean, point, c.step())]
     found: Value = expressions.lookup(c, frame, RULE, span)
-    node = to_node(c, calls.call(c, frame, found, [*values, *given], span), "float")
+    turn = mean.attrs["path"]
+    with c.within("part", "update", None), c.within("call", "ema", span, given), c.within("turn", turn, None):
+        node = to_node(c, calls.call(c, frame, found, [*values, *given], span), "float")
     assert node is not None
     return node

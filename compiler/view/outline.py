@@ -15,7 +15,7 @@ from .box import LEAVES, Box, Picture, last
 from .fold import Path, Repeats, merged
 from .formula import of_value
 from .looks import look
-from .picture import written
+from .said import written
 
 UNWRITTEN = ("local", "iteration", "result", "scan")  # of a recurrence, which is no formula of its own
 LARGEST = 60  # operations of a group whose formula is written

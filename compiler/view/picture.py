@@ -24,14 +24,15 @@ import networkx as nx
 from ..diagnostics import error
 from ..ir.body import Captured, Scanned, ScanView, State
 from ..ir.graph import Node, show_attr
-from ..ir.module import Module
+from ..ir.module import MEMBERS, POINT, Module
 from ..ir.place import Place, wrappers
 from ..ir.reachable import needed
 from ..ir.types import show_shape
 from ..ops.match import hidden
 from .box import Box, Picture
 from .fold import folded
-from .looks import SYMBOLS
+from .lent import Lent
+from .said import at, formula, seen, told, written
 
 Path: TypeAlias = tuple[Place, ...]
 Source: TypeAlias = Callable[[Node, Box], "Box | None"]  # the box of a value for one that reads it
@@ -48,7 +49,6 @@ SHOWN = {
 WRITTEN_VIEWS = ("forward", "graph")  # of the model as it is written, before any pass
 TRAINING = ("backward", "update", "step")
 MOVING = ("input", "variable", "seed")  # what values can depend on
-WRITTEN = ("constant", "size")  # single values written into their users
 
 
 def draw(module: Module, view: str = "forward", depth: int | None = None, only: str | None = None) -> Picture:
@@ -101,6 +101,10 @@ class _Drawing:
         self.wrapped: dict[Place, dict[Place, tuple[Place, ...]]] = {}
         self.fixed: set[Node] = set()  # depends on no data, parameter, state or draw
         self.kinds = {path: variable.kind for path, variable in module.variables.items()}
+        self.means: dict[str, Node] = {}  # what parameters become that are means of points, which are what is trained
+        if view in TRAINING:
+            moved = {_plain(name).removeprefix("next/"): node for name, node in module.roots("next/", "turn/").items()}
+            self.means = {path: node for path, node in moved.items() if POINT + path in self.kinds}
         self.targets = {leaf.attrs["name"] for leaf in module.targets}
         self.names: dict[Node, str] = {}
         self.learning: set[Node] = set()
@@ -113,6 +117,7 @@ class _Drawing:
                 path = _plain(name).removeprefix("gradient/")
                 self.gradients.setdefault(node, []).append((_loss(module, name), path))
         self.paths: dict[Node, Path] = {}  # of derivatives
+        self.lent = Lent((), self._chain)
         self.made: dict[Node, int] = {}  # their order
         self.sides: dict[Node, str] = {}
         self.figures = set(self._needed(module.roots("loss", "metric/").values()) if view in TRAINING else ())
@@ -130,8 +135,8 @@ class _Drawing:
         order = self._needed(roots.values())
         learning = [node for name, node in roots.items() if not name.startswith("output/")]
         self.learning = set(self._needed(learning)) if learning else set(order)
+        self.lent = Lent([node for node in order if self._side(node) == "forward"], self._chain)
         for node in order:
-            self._side(node)
             if self._counts(node) or (node.op.name not in MOVING and all(s in self.fixed for s in node.inputs)):
                 self.fixed.add(node)
             if not written(node) and not hidden(node):
@@ -188,20 +193,24 @@ class _Drawing:
     def _path(self, node: Node) -> tuple[Place, ...]:
         """Where a node is drawn: a derivative beside what it derives, since among it its arrows would run against all
         others."""
-        chain = self._chain(node.place)
         if self._side(node) != "backward":
-            return chain
+            return self._home(node)
         if node not in self.paths:
+            chain = self.lent.places.get(node.place) or self._chain(node.place)
             own = self._mirror(self.backward, chain)
             self.paths[node] = self._summed(node, own)
             self.made[node] = len(self.made)
         return self.paths[node]
 
+    def _home(self, node: Node) -> Path:
+        """Where a value of the model is drawn: in its layer, unless that lends it."""
+        return self.lent.nodes[node] if node in self.lent.nodes else self._chain(node.place)
+
     def _summed(self, node: Node, own: Path) -> Path:
         """Where derivatives that are added up lie: in the place of all of them, or in the turn of a `for` of the one
         that is made last, else where the value is made. A turn adds up what flows to its own input, so that the last
         of several equal ones is like the others."""
-        terms = [_seen(source) for source in node.inputs]
+        terms = [seen(source) for source in node.inputs]
         if node.op.name != "add" or not all(term in self.paths for term in terms):
             return own
         paths = [self.paths[term] for term in terms]
@@ -266,18 +275,16 @@ class _Drawing:
         owner = self.module.variables[pairs[0][1]].node
         names = [f"∂{loss}/∂{path.rpartition('.')[2]}" for loss, path in pairs]
         shape = show_shape(node.shape) if node.rank else node.dtype
-        inside = self._mirror(self.backward, self._chain(owner.place))
+        inside = self._mirror(self.backward, self._home(owner))
         tip = "gradient of " + ", ".join(path for _, path in pairs)
-        box = Box("gradient", (*names, shape), inside, tip, side="backward", at=_at(owner), node=node)
+        box = Box("gradient", (*names, shape), inside, tip, side="backward", at=at(owner), node=node)
         self.picture.add_node(box)
         return box
 
     def _operation(self, node: Node) -> Box:
         kind = "operation" if node in self.learning else "serving"
         name = self.names.get(node, "")
-        return Box(
-            kind, self._formula(node), self._path(node), _tip(node), name, self._side(node), at=_at(node), node=node
-        )
+        return Box(kind, formula(node), self._path(node), told(node), name, self._side(node), at=at(node), node=node)
 
     def _join(self, node: Node, box: Box) -> None:
         self.picture.add_node(box)
@@ -286,7 +293,7 @@ class _Drawing:
 
     def _source(self, node: Node, reader: Box) -> Box | None:
         """The box of a value that is read, if it has one."""
-        node = _seen(node)
+        node = seen(node)
         return None if written(node) else self._origin(node, reader)
 
     def _origin(self, node: Node, reader: Box) -> Box | None:
@@ -326,7 +333,7 @@ class _Drawing:
         chain, kind = self._chain(scan.place), "operation" if scan in self.learning else "serving"
 
         def inside(node: Node, reader: Box) -> Box | None:
-            node = _seen(node)
+            node = seen(node)
             if node.op.name == "local" and isinstance(view.given(node), Captured):
                 return outside(view.given(node).value, reader)
             return made.get(node)
@@ -344,8 +351,8 @@ class _Drawing:
             elif node.op.name == "result" and scans[node.inputs[0]][node.attrs["index"]] is not None:
                 made[node] = scans[node.inputs[0]][node.attrs["index"]]
             elif node.op.name != "local":
-                lines = (t,) if node.op.name == "iteration" else self._formula(node)
-                made[node] = Box(kind, lines, path(node), _tip(node), side=side, at=_at(node), node=node)
+                lines = (t,) if node.op.name == "iteration" else formula(node)
+                made[node] = Box(kind, lines, path(node), told(node), side=side, at=at(node), node=node)
                 self.picture.add_node(made[node])
                 for source in node.inputs:
                     self._arrow(source, inside(source, made[node]), made[node])
@@ -354,15 +361,13 @@ class _Drawing:
                 lines = (f"[{':, ' * given.axis}{t}]",) if isinstance(given, Scanned) else ("carried",)
                 shape = () if part or not node.rank else (show_shape(node.shape),)
                 tip = f"of each iteration: {node.type}" if part else f"carried from iteration to iteration: {node.type}"
-                made[node] = Box(
-                    kind if part else "state", lines + shape, base, tip, side=side, at=_at(scan), node=node
-                )
+                made[node] = Box(kind if part else "state", lines + shape, base, tip, side=side, at=at(scan), node=node)
                 self.picture.add_node(made[node])
                 self._arrow(given.value, outside(given.value, made[node]), made[node])
         for node, box in list(made.items()):
             if node.op.name == "local" and isinstance(given := view.given(node), State):
                 self._arrow(given.after, inside(given.after, box), box, next=True)
-        return [made.get(_seen(result.after if isinstance(result, State) else result.root)) for result in view.results]
+        return [made.get(seen(result.after if isinstance(result, State) else result.root)) for result in view.results]
 
     def _arrow(self, source: Node, origin: Box | None, box: Box, next: bool = False) -> None:
         if origin is None:
@@ -376,48 +381,40 @@ class _Drawing:
         if name == "input":
             kind = "target" if node.attrs["name"] in self.targets else "input"
             return Box(
-                kind, (node.attrs["name"], str(node.type)), (), f"{kind} {node.attrs['name']}", at=_at(node), node=node
+                kind, (node.attrs["name"], str(node.type)), (), f"{kind} {node.attrs['name']}", at=at(node), node=node
             )
         if name == "variable":
             return self._variable(node)
         if name == "constant":
             lines = show_attr(node.attrs["value"]), str(node.type)
-            return Box("operation", lines, self._chain(node.place), "constant", at=_at(node), node=node)
+            return Box("operation", lines, self._chain(node.place), "constant", at=at(node), node=node)
         return None
 
     def _variable(self, node: Node) -> Box:
         path = node.attrs["path"]
+        if path in self.means:
+            return self._mean(path, node)
+        path = path.removeprefix(POINT).removeprefix(MEMBERS)  # a copy stands for what it is a copy of
         learned = self._learned(path)
         kind = "parameter" if learned else "state"
-        inside = self._chain(node.place)
+        inside = self._home(node)
         shown = path.rpartition("/")[0] if "/" in path else path.rpartition(".")[2]  # `adam/m` of adam/m/dense.W
         lines = shown, show_shape(node.shape) if node.rank else node.dtype
         count = prod(size for size in node.shape if isinstance(size, int)) if learned else 0
-        return Box(kind, lines, inside, f"{kind} {path}", side=self._side(node), count=count, at=_at(node), node=node)
+        return Box(kind, lines, inside, f"{kind} {path}", side=self._side(node), count=count, at=at(node), node=node)
 
-    def _formula(self, node: Node) -> tuple[str, ...]:
-        """The operation with its numbers written in: `x × 0.5` is one box."""
-        symbol = SYMBOLS.get(node.op.name.rstrip("_"), node.op.name)
-        values = [_value(source) for source in node.inputs]
-        if len(values) == 2 and any(values) and not symbol[0].isalpha():
-            left, right = (f"({value})" if " " in value else value or "·" for value in values)  # `· ÷ (batch * time)`
-            text = f"{left} {symbol} {right}"
-        elif any(values):
-            text = f"{symbol}({', '.join(value or '·' for value in values)})"
-        else:
-            text = symbol
-        if node.op.name == "random_below":
-            text += f" {node.attrs['share']:g}"
-        axes = node.attrs.get("axes", node.attrs.get("axis"))
-        if axes is not None and axes != ():
-            text += f"  axis {show_attr(axes).strip('[]')}"
-        return (text,)
+    def _mean(self, path: str, node: Node) -> Box:
+        """The mean of a parameter, which the update alone reads: it lies where it is moved, beside what optimizers
+        keep. In the layer lies the point that is trained."""
+        inside = self._chain(self.means[path].place)
+        lines = "ema/mean", show_shape(node.shape) if node.rank else node.dtype
+        return Box("state", lines, inside, f"mean of {path}", side="update", at=at(node), node=node)
 
     def _result(self, node: Node, titles: Sequence[str]) -> None:
-        node = _seen(node)
+        node = seen(node)
         kind = "loss" if any(title.partition(" ")[0] == "loss" for title in titles) else "result"
         lines = (*titles, str(node.type)) if node.rank else tuple(titles)
-        box = Box(kind, lines, (), ", ".join(titles), at=_at(node), node=node)
+        box = Box(kind, lines, (), ", ".join(titles), at=at(node), node=node)
         self.picture.add_node(box)
         if not written(node):
             serving = all(title.startswith("output ") for title in titles)
@@ -431,15 +428,9 @@ class _Drawing:
             owner = self.module.variables[path].node
             lines = f"new {path.rpartition('.')[2]}", show_shape(node.shape) if node.rank else node.dtype
             inside = self._mirror(self.after, self._chain(owner.place))
-            box = Box("parameter", lines, inside, f"{path} after the step", side="update", at=_at(node), node=node)
+            box = Box("parameter", lines, inside, f"{path} after the step", side="update", at=at(node), node=node)
             self.picture.add_node(box)
             self.picture.add_edge(self.boxes[node], box, label="", serving=False, next=False)
-
-
-def _seen(node: Node) -> Node:
-    while hidden(node):
-        node = node.inputs[0]
-    return node
 
 
 def _layers(path: tuple[Place, ...]) -> tuple[Place, ...]:
@@ -452,32 +443,3 @@ def _text(place: Place) -> tuple[str, str, int, int]:
     """Equal for layers that one text makes with the same arguments, and for turns of one `for`."""
     name = "" if place.kind in ("layer", "turn") else place.name
     return place.kind, place.said or name, *place.ends
-
-
-def _at(node: Node) -> tuple[int, ...]:
-    return (node.span.line,) if node.span else ()
-
-
-def _tip(node: Node) -> str:
-    return f"{node.op.name}: {node.type}" + (f", {node.span.stored}" if node.span else "")
-
-
-def written(node: Node) -> bool:
-    """Whether a value is written into its users: a single number, or a size."""
-    if node.op.name == "constant" and node.rank and node.attrs["value"].size == 1:
-        return True
-    if node.op.name in ("broadcast_to", "reshape") or hidden(node):
-        return written(node.inputs[0]) and node.inputs[0].rank == 0
-    return node.op.name in WRITTEN and node.rank == 0
-
-
-def _value(node: Node) -> str:
-    """The text of a value that is written into its users; "" for any other."""
-    if not written(node):
-        return ""
-    while node.inputs:
-        node = node.inputs[0]
-    if node.op.name == "size":
-        return str(node.attrs["dim"])
-    number = node.attrs["value"]
-    return f"{float(number.reshape(-1)[0]):.6g}" if number.dtype.kind == "f" else str(number.reshape(-1)[0])
