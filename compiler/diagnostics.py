@@ -11,6 +11,7 @@ from dlc.runtime.nearest import did_you_mean, nearest
 
 from .excerpt import excerpt
 from .source import Span
+from .ways_out import WAYS_OUT
 
 __all__ = [
     "CompileError",
@@ -37,7 +38,8 @@ class Label:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One problem. `labels[0]` is the place; further labels point at what it conflicts with."""
+    """One problem. `labels[0]` is the place; further labels point at what it conflicts with. `help` is the way out:
+    where none is given, that of its kind."""
 
     code: str
     message: str
@@ -45,6 +47,10 @@ class Diagnostic:
     notes: tuple[str, ...] = ()
     help: str | None = None
     severity: Severity = "error"
+
+    def __post_init__(self) -> None:
+        if self.help is None:
+            object.__setattr__(self, "help", WAYS_OUT.get(self.code))
 
     @property
     def where(self) -> str | None:

@@ -31,6 +31,7 @@ ROOMS = (
     "defaults",
     "source",
     "excerpt",
+    "ways_out",
     "diagnostics",
     "recursion",
     "syntax",

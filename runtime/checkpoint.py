@@ -174,8 +174,13 @@ class Checkpoint:
         words = told.get("settings", "{}"), told.get("origin", "")
         return cls(state, progress, plan, told.get("model", ""), best or None, *words, begin or None)
 
-    def check(self, slots: Mapping[str, Slot], path: Path) -> None:
-        """Whether the state is that of a file. Raises `Error` E0742 (names) and E0743 (shapes and dtypes)."""
+    def check(self, slots: Mapping[str, Slot], rows: Sequence[str], path: Path) -> None:
+        """Whether the state is that of a file with these slots, in whose batches rows have these dimensions. Raises
+        `Error` E0740 (dimensions), E0742 (names) and E0743 (shapes and dtypes)."""
+        batch = self.plan.batch
+        if isinstance(batch, Mapping) and (not rows or set(batch) != set(rows)):
+            found = "its batch has rows of " + (", ".join(batch) or "no dimension")
+            raise _unreadable(path, found, ["those of the model are " + ", ".join(rows)] if rows else [])
         for state in (self.state, self.best, self.begin):
             if state is not None:
                 _check_state(state, slots, path)
@@ -340,7 +345,7 @@ class Run:
         if members > 1 and not progress.finished:
             done = len(progress.results) % members
             raise self._nothing(f"is not finished: it has trained {done} of {members} members")
-        found.check({slot.name: slot for slot in file.slots}, last)
+        found.check({slot.name: slot for slot in file.slots}, file.signature.rows, last)
         if progress.finished and file.updates == progress.step:
             return CompiledFile.load(model), None
         go_on = f"; to continue: dlc train --resume {self.folder}"

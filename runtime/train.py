@@ -460,7 +460,7 @@ class Trainer:
         if native is None and not found.plan.native:  # older runs had none
             native = False
         trainer = cls(file, device, found.plan.seed, threads=threads, native=native, start="file")
-        found.check(trainer.slots, place)
+        found.check(trainer.slots, file.signature.rows, place)
         there(file.stages, max(found.progress.block, found.plan.block), str(place))
         trainer._values.restore(found.state)
         trainer.progress, trainer.plan, trainer.run = found.progress, found.plan, run

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from dlc.elaborate.library import standard_index
 from dlc.source import Source
 from dlc.syntax import foreign
 from dlc.syntax.parser import make_source, parse
+from dlc.ways_out import WAYS_OUT
 
 HERE = Path(__file__).parent
 MARK = "#### expected\n"
@@ -45,6 +47,32 @@ def test_message(path: Path, accept: bool) -> None:
         path.write_text(f"{text}{MARK}{rendered}\n", "utf-8")
     else:
         assert rendered + "\n" == expected
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_each_message_has_a_way_out(path: Path) -> None:
+    _, _, expected = path.read_text("utf-8").partition(MARK)
+    for each in re.split(r"\n\n(?=(?:error|warning)\[)", expected):
+        assert "\n" in each and re.search(r"^ *= help: \S", each, re.MULTILINE), each
+
+
+def test_each_raised_error_has_a_way_out() -> None:
+    """Of its own or of its kind, and of no kind that is never raised without."""
+    bare, raised = set(), {*re.findall(r"E01\d\d", (HERE.parent / "grammar" / "mistakes.txt").read_text("utf-8"))}
+    for path in sorted((HERE.parent / "compiler").rglob("*.py")):
+        text = path.read_text("utf-8")
+        if path.name != "ways_out.py":
+            raised |= {*re.findall(r'"([EW]\d{4})"', text)}
+        for node in ast.walk(ast.parse(text)):
+            code = node.args[0] if isinstance(node, ast.Call) and node.args else None
+            if isinstance(code, ast.Constant) and re.fullmatch(r"[EW]\d{4}", str(code.value)):
+                given = (
+                    node.keywords + node.args[3:] if getattr(node.func, "id", "") == "TypeProblem" else node.keywords
+                )
+                if not any(getattr(each, "arg", "help") == "help" for each in given):
+                    bare.add(code.value)
+    assert bare - {"E0790"} <= {*WAYS_OUT}  # the command line says it in the message
+    assert {*WAYS_OUT} <= raised
 
 
 def test_each_code_has_one_page() -> None:

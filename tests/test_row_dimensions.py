@@ -278,3 +278,19 @@ def test_the_heat_equation_against_its_closed_form(tmp_path: Path) -> None:
     again = dlc.Trainer.resume(folder, device="cpu")
     again.fit()
     same(whole, again)
+
+
+def test_a_metric_over_all_pairs_keeps_the_rows_of_both_dimensions() -> None:
+    one = trainer("""model m {
+        input a: float[good, 3]
+        input b: float[bad, 3]
+        score = dense(1)
+        p, q = score(a)[:, 0], score(b)[:, 0]
+        loss = mean(relu(1 - p[:, none] + q[none, :]))
+        metric auc = mean(all_rows(p)[:, none] > all_rows(q)[none, :])
+    }
+    train { minimize loss using sgd(0.1); batch: rows(good = 4, bad = 4) }""")
+    data = {name: np.random.default_rng(3).normal(size=(count, 3)) for name, count in (("a", 37), ("b", 19))}
+    p, q = (data[name] @ one.parameters["score.W"] + one.parameters["score.b"] for name in "ab")
+    for batch in (5, 64):
+        assert one.evaluate(data, batch=batch)["auc"] == pytest.approx((p > q[:, 0]).mean(), abs=1e-12)

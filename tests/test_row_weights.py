@@ -172,6 +172,79 @@ def test_time_steps_count_as_their_row() -> None:
     assert one.step(data)["loss"] == pytest.approx(expected, rel=1e-12)
 
 
+SEQUENCES = """model m {
+    input  x: float[batch, time, 2]
+    input  w: float[batch, time]
+    target y: int[batch, time]
+    z = x |> dense(3)
+    LOSS
+    output z = z
+}
+train { minimize loss using sgd(0.5); LINES }
+"""
+
+
+def sequences(lines: str, loss: str) -> tuple[dlc.Trainer, dict[str, np.ndarray], np.ndarray]:
+    text = SEQUENCES.replace("LINES", lines).replace("LOSS", loss)
+    one = dlc.Trainer(dlc.compile(text, precision="float64"), device="cpu")
+    mask = np.arange(6) < np.array([6, 2, 4, 1, 3])[:, None]  # padding behind the end
+    data = {"x": RNG.normal(size=(5, 6, 2)), "w": mask * RNG.uniform(0.5, 2, (5, 6)), "y": RNG.integers(0, 3, (5, 6))}
+    z = data["x"] @ one.parameters["dense.W"] + one.parameters["dense.b"]
+    return one, data, np.log(np.exp(z).sum(-1)) - np.take_along_axis(z, data["y"][..., None], -1)[..., 0]
+
+
+@pytest.mark.parametrize("loss", ["y ~ categorical(logits = z)", "loss = cross_entropy(z, y)"])
+@pytest.mark.parametrize("lines, weight", [
+    ("weights: w", lambda w, y: w),
+    ("weights: w[:, :, none]", lambda w, y: w),
+    ("weights: where(w > 0, 1.0, 0.0)", lambda w, y: 1.0 * (w > 0)),
+    ("class_weights: [1, 2.5, 0]", lambda w, y: np.array([1, 2.5, 0])[y]),
+    ("weights: w; class_weights: [1, 2.5, 0]", lambda w, y: w * np.array([1, 2.5, 0])[y]),
+    ("class_weights: [1, 2.5, 0] on y; weights: w[:, 0]", lambda w, y: w[:, :1] * np.array([1, 2.5, 0])[y]),
+])  # fmt: skip
+def test_a_weight_for_each_time_step(loss: str, lines: str, weight: Any) -> None:
+    one, data, each = sequences(lines, loss)
+    w = weight(data["w"], data["y"])
+    expected = (w * each).sum() / w.sum()
+    assert one.evaluate(data, batch=2)["loss"] == pytest.approx(expected, rel=1e-12)
+    assert one.step(data)["loss"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_masked_time_steps_are_those_that_torch_ignores() -> None:
+    torch = pytest.importorskip("torch")
+    one, data, _ = sequences("weights: where(w > 0, 1.0, 0.0)", "y ~ categorical(logits = z)")
+    W, b = (torch.tensor(np.array(one.parameters[f"dense.{n}"]), requires_grad=True) for n in "Wb")
+    optimizer = torch.optim.SGD([W, b], 0.5)
+    labels = torch.tensor(np.where(data["w"] > 0, data["y"], -100)).flatten()
+    for _ in range(20):
+        loss = torch.nn.CrossEntropyLoss()((torch.tensor(data["x"]) @ W + b).flatten(0, 1), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert one.step(data)["loss"] == pytest.approx(loss.item(), rel=1e-12)
+    np.testing.assert_allclose(one.parameters["dense.W"], W.detach().numpy(), rtol=1e-11)
+
+
+def test_balanced_classes_of_time_steps() -> None:
+    one, data, each = sequences("class_weights: balanced; batch: all; epochs: 1", "loss = cross_entropy(z, y)")
+    number = np.bincount(data["y"].ravel(), minlength=3)
+    w = (number.sum() / (3 * number))[data["y"]]
+    assert one.fit(data).epochs[0]["train"]["loss"] == pytest.approx((w * each).sum() / w.sum(), rel=1e-12)
+    np.testing.assert_array_equal(one.state["observations/y"], number)
+
+
+@pytest.mark.parametrize("loss, count", [
+    ("loss = sum(z^2) / batch", "counts `batch`"),
+    ("loss = mean(mean(z^2, axis = [1, 2]))", "counts `batch`"),
+    ("loss = sum(max(z, axis = [1, 2])^2)", "this is a sum of `float[batch]`"),
+    ("loss = sum(mean(z[:, :, 0]^2, axis = 0))", "counts `batch`"),
+])  # fmt: skip
+def test_weights_of_time_steps_need_a_loss_of_time_steps(loss: str, count: str) -> None:
+    with pytest.raises(dlc.Error) as caught:
+        sequences("weights: w", loss)
+    assert caught.value.code == "E0545" and count in str(caught.value) and "mean(w, axis = 1)" in str(caught.value)
+
+
 def test_a_batch_of_weights_0_moves_nothing() -> None:
     one, data = trainer("weights: w"), rows(4)
     before = {name: one.parameters[name] for name in one.parameters}

@@ -144,13 +144,18 @@ def _reduce(module: Module, name: str, value: Node, part: Node, met: dict[Node, 
         removed = (name for x in part.inputs for size in x.shape for name in names_of(size) if name in rows)
         batch = next(removed, rows[0])
         if (pair := next(pairs, None)) is not None:
+            of = [name for size in pair.shape for name in names_of(size) if name in rows]
             raise error(
                 "E0504",
                 f"`{name}` cannot be accumulated over batches",
                 pair.span or value.span,
                 f"this is `{pair.type}`: each row is combined with every other one",
                 help=f"a column [{batch}, 1] and a vector [{batch}] broadcast to all pairs of rows: "
-                "`z[:, 0]` makes a vector of a column",
+                "`z[:, 0]` makes a vector of a column"
+                + ("; pairs that are meant are of `all_rows(z)`" if name in module.metrics else "")
+                if len(set(of)) == 1
+                else "an evaluation that keeps a value of every row in memory makes all pairs: "
+                "`all_rows(p)[:, none]` with `all_rows(q)[none, :]`",
             )
         if part in met:
             raise error(

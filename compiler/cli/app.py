@@ -112,4 +112,9 @@ def _standard_input_last(tokens: list[str]) -> list[str]:
 
 def _system(problem: OSError) -> Error:
     place = str(problem.filename) if problem.filename is not None else None
-    return Error("E0796", (problem.strerror or str(problem) or type(problem).__name__).lower(), where=place)
+    return Error(
+        "E0796",
+        (problem.strerror or str(problem) or type(problem).__name__).lower(),
+        where=place,
+        help="check that it is there, that you may use it, and that the disk has room",
+    )

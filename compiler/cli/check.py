@@ -37,7 +37,7 @@ def check(
     kinds.expect(file, "check", kinds.SPEC, kinds.COMPILED)
     if is_spec(file):
         if accept:
-            raise Error("E0790", "`--accept` is for .onnx files: a spec has no checksum")
+            raise Error("E0790", "`--accept` is for .onnx files: a spec has no checksum", help="leave it out")
         found = _spec(file, device, compilation, output)
     else:
         found = _compiled(file, device, compilation, accept)

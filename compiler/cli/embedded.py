@@ -71,5 +71,6 @@ def sources_of(file: CompiledFile) -> tuple[str, dict[str, str]]:
             "the file does not hold its spec",
             where=file.name,
             notes=["files that other tools wrote, or that were changed by them, may lack it"],
+            help="use the file that `dlc compile` or `dlc train` wrote",
         )
     return main, files

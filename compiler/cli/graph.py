@@ -143,5 +143,10 @@ def _levels(depth: str) -> int | None:
     if depth == "all":
         return None
     if not depth.isdecimal() or len(depth) > 9:
-        raise Error("E0790", "`--depth` takes an integer, not negative, or `all`", notes=[f"found {depth}"])
+        raise Error(
+            "E0790",
+            "`--depth` takes an integer, not negative, or `all`",
+            notes=[f"found {depth}"],
+            help="`--depth 1` opens the layers",
+        )
     return int(depth)

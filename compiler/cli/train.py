@@ -95,7 +95,11 @@ def train(
     if accept and (file is None or is_spec(file)):
         raise Error("E0790", "`--accept` is for .onnx files", help="leave it out")
     if resume is not None and only is not None:
-        raise Error("E0790", "`--resume` goes on with the blocks that are left: `--only` is for a new run")
+        raise Error(
+            "E0790",
+            "`--resume` goes on with the blocks that are left: `--only` is for a new run",
+            help="leave `--only` out",
+        )
     if resume is not None:
         kinds.expect(resume, "train --resume", kinds.RUN, kinds.CHECKPOINT)
     elif file is not None:

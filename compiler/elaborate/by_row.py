@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .. import ops
 from ..analysis.aggregation import kinds
 from ..analysis.batch_mixing import meetings
 from ..diagnostics import error
@@ -30,7 +31,8 @@ ONE_VALUE = {
 
 
 def expression(c: Context, frame: Frame, setting: syntax.Setting, given: Mapping[str, Value] = {}) -> Node | None:
-    """The values of a setting, a vector along a dimension of rows; None where its parts are in error already.
+    """The values of a setting, a vector along a dimension of rows (weights may have more dimensions, those of a row);
+    None where its parts are in error already.
 
     `given`: names beside those of the model. E0540 for what is not one value for each row, E0541 for what is made of
     more than data, E0542 where the value of a row depends on others.
@@ -46,13 +48,23 @@ def expression(c: Context, frame: Frame, setting: syntax.Setting, given: Mapping
     known = [leaf for leaf in (*c.module.inputs, *c.module.targets) if leaf not in c.module.drawn()]
     rows = [name for name in c.module.rows if any(Dim.name(name) in leaf.shape for leaf in known)]
     fits = node is not None and node.dtype == "bool" if setting.name == "keep" else node is not None
-    if node is None or not fits or node.dtype == "key" or node.shape not in [(Dim.name(name),) for name in rows]:
+    shape = node.shape if node is not None else ()
+    if setting.name == "weights" and node is not None:  # also of each element of a row
+        while node.rank > 1 and node.shape[-1] == 1:
+            node = ops.reshape(node, shape=node.shape[:-1])
+        fits = not any(name in c.module.rows for size in node.shape[1:] for name in names_of(size))
+        shape = node.shape[:1]
+    if node is None or not fits or node.dtype == "key" or shape not in [(Dim.name(name),) for name in rows]:
+        more = ", or `float[{}, ...]` for each element of a row" if setting.name == "weights" else ""
         raise error(
             "E0540",
             f"`{setting.name}:` takes {what} for each row" + (", or `optimizer`" if setting.name == "keep" else ""),
             span,
             f"this is {kind(value)}" if node is None else f"this is `{node.type}`",
-            notes=[f"expected `{'bool' if setting.name == 'keep' else 'float'}[{name}]`" for name in rows],
+            notes=[
+                f"expected `{'bool' if setting.name == 'keep' else 'float'}[{name}]`{more.format(name)}"
+                for name in rows
+            ],
             help=f"write it with inputs and targets, as in {example}",
         )
     order = c.graph.order([node])

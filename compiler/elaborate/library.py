@@ -136,6 +136,7 @@ class Library:
                             f"`{declaration.name}` hides the definition of the standard library",
                             declaration.name_span,
                             "this one is used in this file",
+                            help="choose another name, or ignore this",
                         )
                     )
                 unit.declarations.setdefault(declaration.name, declaration)

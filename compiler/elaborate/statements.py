@@ -208,7 +208,7 @@ def assign(c: Context, frame: Frame, target: syntax.Expr, value: Value) -> None:
     if value is expressions.NOTHING:
         value = None
     if name not in frame.names:
-        hides(c, frame, name, target.span)
+        hides(c, frame, name, target.span, value)
     frame.loops.discard(name)
     frame.names[name] = value
 
@@ -225,17 +225,28 @@ def _may_assign(frame: Frame, name: str, span: Span) -> None:
         )
 
 
-def hides(c: Context, frame: Frame, name: str, span: Span) -> None:
-    """A warning where a new name hides a function; the library knows what it does."""
-    if frame.kind == "distribution" and name in distributions.EQUATIONS:
+WORDS = {
+    syntax.Fn: "function",
+    syntax.Layer: "layer",
+    syntax.Distribution: "distribution",
+    syntax.Optimizer: "optimizer",
+}
+
+
+def hides(c: Context, frame: Frame, name: str, span: Span, value: Value = None) -> None:
+    """A warning where a new name hides a function, a layer, ...; the library knows what it does."""
+    if frame.unit.standard or (frame.kind == "distribution" and name in distributions.EQUATIONS):
         return
-    if not frame.unit.standard and (name in builtins.BUILTINS or c.library.find(name, frame.unit)):
+    found = c.library.find(name, frame.unit)
+    if name in builtins.BUILTINS or found:
+        what = WORDS.get(type(found[0]), "model") if found else "function"
+        now = value.declaration if isinstance(value, Instance | Declared) else None
         c.problems.warn(
             error(
                 "W0201",
-                f"the name `{name}` hides the function of that name",
+                f"the name `{name}` hides the {what} of that name",
                 span,
-                "from here on it is this value",
+                f"from here on it is this {WORDS.get(type(now), 'value')}",
                 help="choose another name, or ignore this",
             )
         )

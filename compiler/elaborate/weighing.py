@@ -4,7 +4,8 @@
     class_weights: balanced
 
 A loss is made of sums over rows and of numbers of rows; with weights each row counts as its weight in both, so that
-mean(l) becomes sum(w * l) / sum(w). Where every weight is 0 that is 0 / 1: such a batch moves nothing.
+mean(l) becomes sum(w * l) / sum(w). Where every weight is 0 that is 0 / 1: such a batch moves nothing. Weights may
+have further dimensions, `float[batch, time]`: then each element of a row counts as its own.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from dlc.runtime.observed import CLASSES
 
 from .. import ops
 from ..analysis.aggregation import additive, counts, kinds
-from ..diagnostics import did_you_mean, error
+from ..diagnostics import CompileError, did_you_mean, error
 from ..ir.graph import Node
 from ..ir.rebuild import rebuild
-from ..ir.types import Dim, Size, divide, names_of
+from ..ir.types import Dim, Size, divide, names_of, product
 from ..source import Span
 from ..syntax import tree as syntax
 from .context import Context
@@ -37,7 +38,9 @@ def apply(c: Context, plan: Plan, passes: Iterable[Pass]) -> None:
         return
     weight, span = plan.weights[0]
     for other, place in plan.weights[1:]:
-        weight = c.make(ops.mul, [weight, other], [span, place], place)
+        rank = max(weight.rank, other.rank)
+        both = [_long(node, rank) for node in (weight, other)]
+        weight = c.make(ops.mul, both, [span, place], place)
     found = False
     for each in {id(one): one for one in passes}.values():
         for number, (name, node, prior) in enumerate(each.losses):
@@ -57,11 +60,10 @@ def apply(c: Context, plan: Plan, passes: Iterable[Pass]) -> None:
 
 def _weighed(c: Context, loss: Node, weight: Node, span: Span) -> Node:
     """A loss in which each row counts as its weight."""
-    graph, row = c.graph, weight.shape[0]
-    rows = str(row)
+    graph, rows = c.graph, str(weight.shape[0])
     of = kinds(graph.order([loss]), (rows,))
     weight = ops.cast(weight, dtype="float")
-    none = ops.eq(ops.reduce_sum(ops.abs_(weight), axes=(0,), keepdims=False), 0.0)
+    none = ops.eq(_total(ops.abs_(weight)), 0.0)
     mapping: dict[Node, Node] = {}
     stack, seen = [loss], {loss}
     while stack:
@@ -73,45 +75,69 @@ def _weighed(c: Context, loss: Node, weight: Node, span: Span) -> Node:
             and counts(node.inputs[0], (rows,))
             and additive(node.inputs[0].attrs["dim"], (rows,))
         ):
-            each = divide(node.inputs[0].attrs["dim"], row)
-            assert each is not None  # each term of the size has the rows as a factor
+            each = divide(node.inputs[0].attrs["dim"], product(weight.shape))
+            if each is None:  # each term of the size has the rows as a factor, but not the elements of a row
+                raise _refused(node, weight, loss, span, f"counts `{node.inputs[0].attrs['dim']}`")
             with graph.like(node):
                 mapping[node] = _whole(c, weight, each) + ops.cast(none, dtype="float")
         elif any(of[source] == "rows" for source in node.inputs) or counts(node, (rows,)):
             with graph.like(node):  # what is drawn as one call stays one
-                mapping[node] = _sum(node, weight, row, loss, span)
+                mapping[node] = _sum(node, weight, loss, span)
         else:
             stack += [source for source in node.inputs if source not in seen]
             seen.update(node.inputs)
     return rebuild(graph, [loss], mapping)[0]
 
 
+def _long(weight: Node, rank: int) -> Node:
+    """Weights with dimensions of 1 behind theirs."""
+    return ops.reshape(weight, shape=(*weight.shape, *[1] * (rank - weight.rank)))
+
+
+def _total(x: Node) -> Node:
+    return ops.reduce_sum(x, axes=tuple(range(x.rank)), keepdims=False)
+
+
 def _whole(c: Context, weight: Node, each: Size) -> Node:
-    """The sum of the weights where every row counts `each` times."""
+    """The sum of the weights where everything that has a weight counts `each` times."""
     if any(name in c.module.rows for name in names_of(each)):  # with every row of another dimension
-        pairs = ops.broadcast_to(ops.reshape(weight, shape=(*weight.shape, 1)), shape=(*weight.shape, each))
-        return ops.reduce_sum(pairs, axes=(0, 1), keepdims=False)
+        return _total(ops.broadcast_to(_long(weight, weight.rank + 1), shape=(*weight.shape, each)))
     if each != 1:
         weight = weight * ops.cast(ops.make_size(c.graph, each), dtype="float")
-    return ops.reduce_sum(weight, axes=(0,), keepdims=False)
+    return _total(weight)
 
 
-def _sum(node: Node, weight: Node, row: Any, loss: Node, span: Span) -> Node:
+def _sum(node: Node, weight: Node, loss: Node, span: Span) -> Node:
     """A sum over rows, each times its weight. E0545 for what is no such sum."""
+    row, count = weight.shape[0], weight.rank
     if node.op.name == "reduce_sum" and node.dtype == "float":
         [x], axes = node.inputs, node.attrs["axes"]
         along = [axis for axis, size in enumerate(x.shape) if isinstance(size, Dim) and str(row) in size.names()]
-        if len(along) == 1 and x.shape[along[0]] == row and along[0] in axes:
-            shape = tuple(row if axis == along[0] else 1 for axis in range(x.rank))
-            return ops.reduce_sum(x * ops.reshape(weight, shape=shape), axes=axes, keepdims=node.attrs["keepdims"])
-    raise error(
+        first = along[0]
+        weighed = range(first, first + count)
+        if len(along) == 1 and x.shape[first : first + count] == weight.shape and set(weighed) <= set(axes):
+            each = ops.reshape(weight, shape=tuple(n if axis in weighed else 1 for axis, n in enumerate(x.shape)))
+            return ops.reduce_sum(x * each, axes=axes, keepdims=node.attrs["keepdims"])
+        if count > 1:
+            raise _refused(node, weight, loss, span, f"this is a sum of `{x.type}`")
+    raise _refused(node, weight, loss, span, f"`{node.op.name}` removes `{row}`")
+
+
+def _refused(node: Node, weight: Node, loss: Node, span: Span, found: str) -> CompileError:
+    """E0545."""
+    inside = ", ".join(map(str, weight.shape))
+    each = f"of a value `float[{inside}, ...]`"
+    return error(
         "E0545",
-        "this loss cannot be weighed row by row",
+        "this loss cannot be weighed row by row" if weight.rank == 1 else "this loss has no value for each weight",
         span,
-        "weighed here",
-        more=[(node.span or loss.span, f"`{node.op.name}` removes `{row}`")],
-        help=f"weights count in sums and means of a value `float[{row}, ...]`; of others write the weighted mean in "
-        "the model: `loss = sum(w * l) / sum(w)`",
+        "weighed here" if weight.rank == 1 else f"one weight for each of `[{inside}]`",
+        more=[(node.span or loss.span, found)],
+        help=f"weights count in sums and means {each}; of others write the weighted mean in the model: "
+        "`loss = sum(w * l) / sum(w)`"
+        if weight.rank == 1
+        else f"weights count in sums and means {each} over all of these dimensions at once, as in `mean(l)`; one for "
+        f"each row is `weights: mean(w, axis = {list(range(1, weight.rank)) if weight.rank > 2 else 1})`",
     )
 
 
@@ -134,7 +160,8 @@ def class_weights(c: Context, setting: syntax.Setting | None, value: Any) -> Nod
             )
         table = ops.constant(c.graph, np.asarray([float(x) for x in value]), "float")
     label = ops.cast(target, dtype="int")
-    return ops.gather(table, ops.reshape(label, shape=target.shape[:1]), axis=0)
+    shape = target.shape[:1] if _one_each(target) else target.shape
+    return ops.gather(table, ops.reshape(label, shape=shape), axis=0)
 
 
 def check(value: Any, span: Span | None) -> Any:
@@ -161,8 +188,10 @@ def _classes(c: Context, setting: syntax.Setting | None, value: Any) -> tuple[No
     """The target whose values are classes, and how many there are, where that is known. E0543."""
     span = setting.value.span if setting is not None else None
     rows = c.module.rows
-    labels = {leaf.attrs["name"]: leaf for leaf in c.module.targets if _is_label(c, leaf, rows)}
+    targets = [leaf for leaf in c.module.targets if _has_classes(c, leaf, rows)]
     wanted = setting.on.span.text if setting is not None and setting.on is not None else None
+    single = [leaf for leaf in targets if _one_each(leaf)]  # before those with a class for each element of a row
+    labels = {leaf.attrs["name"]: leaf for leaf in (targets if wanted else single or targets)}
     if wanted is not None and wanted not in labels:
         raise error(
             "E0543",
@@ -198,12 +227,14 @@ def _classes(c: Context, setting: syntax.Setting | None, value: Any) -> tuple[No
     return target, known
 
 
-def _is_label(c: Context, leaf: Node, rows: tuple[str, ...]) -> bool:
-    """Whether a target has one class for each row."""
-    one = (
-        bool(leaf.shape) and leaf.shape[0] in [Dim.name(name) for name in rows] and all(n == 1 for n in leaf.shape[1:])
-    )
-    return one and (leaf.dtype in ("int", "bool") or _count(c, leaf) is not None)
+def _has_classes(c: Context, leaf: Node, rows: tuple[str, ...]) -> bool:
+    """Whether a target has a class for each row, or for each element of a row."""
+    of_rows = bool(leaf.shape) and leaf.shape[0] in [Dim.name(name) for name in rows]
+    return of_rows and (leaf.dtype in ("int", "bool") or _count(c, leaf) is not None)
+
+
+def _one_each(leaf: Node) -> bool:
+    return all(n == 1 for n in leaf.shape[1:])
 
 
 def _count(c: Context, leaf: Node) -> int | None:
