@@ -101,8 +101,6 @@ def test_every_value_of_every_wrong_kind(run: Path, key: str) -> None:
     ("key", "place", "value", "notes"),
     [
         ("progress", ("step",), "5", ('found the string "5" at `step`', "expected an integer")),
-        ("plan", ("batch",), {"a": 1}, ("its batch has rows of a",)),
-        ("plan", ("batch",), {}, ("its batch has rows of no dimension",)),
         ("progress", ("best",), 99, ("its history has no epoch 99, which it calls the best",)),
         (
             "progress",
@@ -187,6 +185,17 @@ def test_tensors_of_other_types(run: Path, tmp_path: Path, dtype: str) -> None:
         ({}, {"validation": "d\udcff.npz"}),
     ],
 )
+@pytest.mark.parametrize("batch, words", [({"a": 1}, "rows of a"), ({}, "rows of no dimension")])
+def test_a_batch_of_dimensions_that_the_model_does_not_have(run: Path, batch: dict[str, int], words: str) -> None:
+    whole = last(run).read_bytes()
+    state, metadata = told(last(run))
+    rewritten(last(run), state, {**metadata, "plan": json.dumps({**json.loads(metadata["plan"]), "batch": batch})})
+    with pytest.raises(Error) as caught:
+        Trainer.resume(run, device="cpu")
+    last(run).write_bytes(whole)
+    assert caught.value.code == "E0740" and any(words in note for note in caught.value.notes)
+
+
 def test_whatever_a_fit_was_asked_for_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: dict[str, Any], asked: dict[str, Any]
 ) -> None:
