@@ -185,17 +185,6 @@ def test_tensors_of_other_types(run: Path, tmp_path: Path, dtype: str) -> None:
         ({}, {"validation": "d\udcff.npz"}),
     ],
 )
-@pytest.mark.parametrize("batch, words", [({"a": 1}, "rows of a"), ({}, "rows of no dimension")])
-def test_a_batch_of_dimensions_that_the_model_does_not_have(run: Path, batch: dict[str, int], words: str) -> None:
-    whole = last(run).read_bytes()
-    state, metadata = told(last(run))
-    rewritten(last(run), state, {**metadata, "plan": json.dumps({**json.loads(metadata["plan"]), "batch": batch})})
-    with pytest.raises(Error) as caught:
-        Trainer.resume(run, device="cpu")
-    last(run).write_bytes(whole)
-    assert caught.value.code == "E0740" and any(words in note for note in caught.value.notes)
-
-
 def test_whatever_a_fit_was_asked_for_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: dict[str, Any], asked: dict[str, Any]
 ) -> None:
@@ -234,3 +223,14 @@ def test_numbers_that_no_fit_can_have(made: dict[str, Any], asked: dict[str, Any
     with pytest.raises(Error) as caught:
         Trainer(FILE, device="cpu", **made).fit(blobs(90), **asked)
     assert caught.value.code == "E0625" and words in caught.value.message
+
+
+@pytest.mark.parametrize("batch, words", [({"a": 1}, "rows of a"), ({}, "rows of no dimension")])
+def test_a_batch_of_dimensions_that_the_model_does_not_have(run: Path, batch: dict[str, int], words: str) -> None:
+    whole = last(run).read_bytes()
+    state, metadata = told(last(run))
+    rewritten(last(run), state, {**metadata, "plan": json.dumps({**json.loads(metadata["plan"]), "batch": batch})})
+    with pytest.raises(Error) as caught:
+        Trainer.resume(run, device="cpu")
+    last(run).write_bytes(whole)
+    assert caught.value.code == "E0740" and any(words in note for note in caught.value.notes)
