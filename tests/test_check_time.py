@@ -1,4 +1,4 @@
-"""What `dlc check` costs: little more than the libraries it needs, and no other library."""
+"""What `dlc check` costs: little more than the libraries it needs, and no other library. What `dlc compile` does."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+
+import compile_time
 
 SPEC = Path(__file__).parent.parent / "specs" / "digits.dl"
 # What a check has no use for: it would pay a tenth of a second for each.
@@ -38,3 +40,11 @@ def test_check_costs_little_more_than_its_libraries() -> None:
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             spent[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(spent["check"]) < 2.5 * min(spent["libraries"]), spent  # 2.0; with networkx and onnx, 3
+
+
+def test_every_spec_compiles_within_two_seconds() -> None:
+    """Processor time of the whole command, start included; `python tests/compile_time.py` prints the table."""
+    found = compile_time.table(compile_time.SPECS)
+    slow = [compile_time.ROOT / name for name, (seconds, _) in found.items() if seconds >= 2]
+    again = compile_time.table(slow) if slow else {}  # a busy machine costs processor time, too
+    assert {name: seconds for name, (seconds, _) in again.items() if seconds >= 2} == {}

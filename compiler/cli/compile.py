@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from . import kinds, report
 from .files import write
 from .options import COMPILATION, OUTPUT, Compilation, Output
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 Stage = Literal["tokens", "syntax", "graph", "simplified", "gradient", "optimized", "nodes", "onnx"]
 
@@ -38,10 +41,19 @@ def compile(
     program = compilation.program(spec, output)
     target = out or Path(f"{compilation.model or spec.stem}.onnx")
     program.save(target)
+    made, size = _made(program.model_proto()), target.stat().st_size
     if output.json:
-        report.say(json.dumps({"model": program.name, "file": str(target), "bytes": target.stat().st_size}))
+        report.say(json.dumps({"model": program.name, "file": str(target), "nodes": made, "bytes": size}))
     else:
-        report.note(f"{target}: {program.name}, {target.stat().st_size:,} bytes")
+        report.note(f"{target}: {program.name}, {made:,} nodes, {size:,} bytes")
+
+
+def _made(model: ModelProto) -> int:
+    """How many nodes a file has: what predicts and what trains, bodies of loops included."""
+    from dlc.runtime.graphs import nodes
+
+    graphs = [model.graph, *(info.algorithm for info in model.training_info)]
+    return sum(1 for graph in graphs for _ in nodes(graph))
 
 
 def _text(spec: Path, stage: Stage, compilation: Compilation, output: Output) -> str:
