@@ -81,7 +81,7 @@ class Table:
         self, data: object, taken: tuple[Field, ...], columns: Mapping[str, Sequence[str]] | None
     ) -> tuple[Cells, str]:
         """What `runtime.data.load` gives, and cells where columns are encoded. Raises `Error` as that does, E0692."""
-        wanted = tuple(self._raw(field) for field in taken)
+        wanted = tuple(self.field(field) for field in taken)
         names = {**self.names(), **(columns or {})}
         if isinstance(data, Mapping):
             data = _gathered(data, wanted, names)
@@ -106,7 +106,7 @@ class Table:
                 found[field.name] = own
         return _over(found, loaded), where
 
-    def _raw(self, field: Field) -> Field:
+    def field(self, field: Field) -> Field:
         column = self.made.get(field.name)
         if column is None:
             return field

@@ -111,3 +111,75 @@ def test_two_files_without_metadata_are_merged(tmp_path: Path) -> None:
     wanted = give("b.onnx", {"h": give("a.onnx", {"x": x})})
     np.testing.assert_allclose(give("merged.onnx", {"a/x": x}), wanted, atol=1e-6)
     assert run(["check", str(tmp_path / "merged.onnx")]) == 0
+
+
+SCALED = """
+model scaled {
+    input x: float[batch, 8]
+    target y: int[batch]
+    param direction: float[8, 16] ~ normal(0, 1)
+    param length: float[16] ~ normal(0, 1)
+    weights = exp(length) * direction / sqrt(sum(direction^2, axis = 0))
+    h = relu(x @ weights)
+    y ~ categorical(h |> batch_norm |> dense(3))
+}
+train { minimize loss using adam(1e-2); batch: 32; epochs: 2 }
+"""
+
+
+def _rows() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(256, 8)).astype(np.float32)
+    return {"x": x, "y": x[:, :3].argmax(axis=1)}
+
+
+@pytest.fixture(scope="module")
+def scaled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scaled")
+    trainer = dlc.fit(SCALED, _rows(), device="cpu")
+    trainer.save(folder / "scaled.onnx")
+    np.savez(folder / "rows.npz", **_rows())
+    return folder
+
+
+def test_what_depends_on_no_input_is_computed_once(scaled: Path) -> None:
+    small = scaled / "folded.onnx"
+    assert run(["export", str(scaled / "scaled.onnx"), "--fold", "-o", str(small)]) == 0
+    model = onnx.load(small)
+    onnx.checker.check_model(model, full_check=True)
+    held = {tensor.name for tensor in model.graph.initializer}
+    assert not {"direction", "length"} & held
+    known = held | {value.name for value in model.graph.input}
+    assert all(not known.issuperset(node.input) or "x" in node.input for node in model.graph.node)
+    signature = {entry.key: entry.value for entry in model.metadata_props}["dlc.signature"]
+    assert {entry["name"] for entry in json.loads(signature)["parameters"]} < held
+    assert run(["check", str(small)]) == 0
+    x = _rows()["x"]
+    before, after = (
+        onnxruntime.InferenceSession(path).run(["probability"], {"x": x})[0] for path in (scaled / "scaled.onnx", small)
+    )
+    np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+@pytest.mark.parametrize("measured", [False, True], ids=["dynamic", "static"])
+def test_weights_in_8_bits(scaled: Path, measured: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    small, data = scaled / "small.onnx", ["--data", str(scaled / "rows.npz")] if measured else []
+    assert run(["export", str(scaled / "scaled.onnx"), "--int8", *data, "-o", str(small), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    operators = {node.op_type for node in onnx.load(small).graph.node}
+    assert ("DequantizeLinear" if measured else "MatMulInteger") in operators
+    x, y = _rows().values()
+    for side, path in (("before", scaled / "scaled.onnx"), ("after", small)) if measured else ():
+        made = onnxruntime.InferenceSession(path).run(["probability"], {"x": x})[0]  # what the figures must agree with
+        assert said[side]["accuracy"] == pytest.approx(np.mean(made.argmax(axis=1) == y))
+        assert said[side]["loss"] == pytest.approx(-np.log(made[np.arange(len(y)), y]).mean(), rel=1e-4)
+    if measured:
+        assert said["before"]["loss"] != said["after"]["loss"]
+
+
+def test_where_there_is_nothing_to_quantise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dlc.compile("model rates { input x: float[batch]\n output y = exp(x) + 1.0 }").save(tmp_path / "rates.onnx")
+    for options, code in ((["--int8"], "E0808"), (["--fold", "--data", "x.npz"], "E0790"), ([], "E0790")):
+        assert run(["export", str(tmp_path / "rates.onnx"), *options, "-o", str(tmp_path / "small.onnx")]) == 2
+        assert code in capsys.readouterr().err
+    assert not (tmp_path / "small.onnx").exists()

@@ -69,32 +69,48 @@ def _mixes(node: Node, rows: Rows, data: Container[Node], places: Container[Node
     return False
 
 
+def apart(order: Sequence[Node], roots: Sequence[Node], rows: Rows) -> bool:
+    """Whether no row of the roots depends on other rows, nor on how many there are: rows of several batches may then be
+    computed in one. What it cannot tell it takes for a dependence. `order`: inputs first."""
+    of_rows, mixed = _knowing(order, rows, "input", set())
+    return not any(mixed[root] and of_rows[root] for root in roots)
+
+
 def _iterations_mix(scan: ScanView, rows: Rows) -> bool:
     """Whether what an iteration leaves of rows depends on other rows: on a value that has none any more, as a mean over
     them, on how many there are, or on what has met. Such values may be states, too."""
     order = scan.body.graph.order(scan.body.roots)
-    inside = meetings(order, rows, "local")
     told: set[int] = set()  # states, without rows, that know of them
     while True:
-        of_rows: dict[Node, bool] = {}
-        mixed: dict[Node, bool] = {}
-        for node in order:
-            of_rows[node] = any(times(size, rows) for size in node.shape)
-            if node.op.name == "local":
-                mixed[node] = node.attrs["number"] in told
-                continue
-            from_rows = any(of_rows[source] for source in node.inputs)
-            if node.op.name == "scan":
-                of_rows[node] = from_rows
-            gone = from_rows and not of_rows[node]
-            counted = node.op.name == "size" and bool(times(node.attrs["dim"], rows))
-            mixed[node] = gone or counted or node in inside or any(mixed[source] for source in node.inputs)
+        of_rows, mixed = _knowing(order, rows, "local", told)
         if any(mixed[root] and of_rows[root] for root in scan.body.roots):
             return True
         now = {state.number for state in scan.states if mixed[state.after]}
         if now <= told:
             return False
         told |= now
+
+
+def _knowing(
+    order: Sequence[Node], rows: Rows, given: str, told: Container[int]
+) -> tuple[dict[Node, bool], dict[Node, bool]]:
+    """Of each value whether it has rows, and whether it knows of other rows than its own: it is made of one that has
+    none any more, of how many there are, or of what has met. `told`: the numbers of locals that know."""
+    inside = meetings(order, rows, given)
+    of_rows: dict[Node, bool] = {}
+    mixed: dict[Node, bool] = {}
+    for node in order:
+        of_rows[node] = any(times(size, rows) for size in node.shape)
+        if node.op.name == "local":
+            mixed[node] = node.attrs["number"] in told
+            continue
+        from_rows = any(of_rows[source] for source in node.inputs)
+        if node.op.name == "scan":
+            of_rows[node] = from_rows
+        gone = from_rows and not of_rows[node]
+        counted = node.op.name == "size" and bool(times(node.attrs["dim"], rows))
+        mixed[node] = gone or counted or node in inside or any(mixed[source] for source in node.inputs)
+    return of_rows, mixed
 
 
 def _moved(source: Node, result: Node, axis: int) -> bool:

@@ -26,6 +26,7 @@ COMMANDS = {
     "train": "Train a spec or a compiled file.",
     "evaluate": "Compute loss and metrics of a trained file over a data set.",
     "predict": "Compute the outputs of a file for rows of data.",
+    "serve": "Answer predictions over HTTP.",
     "profile": "Measure where the time and memory of a step go.",
     "report": "Write a page on one or more runs.",
     "export": "Write only the predicting part of a file.",

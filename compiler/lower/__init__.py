@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from dlc.runtime import graphs
 from onnx import ModelProto, StringStringEntryProto, defs
@@ -52,16 +53,22 @@ def serialize(model: ModelProto) -> bytes:
     return data
 
 
-def export_inference(model: ModelProto, *, plain: bool = False) -> ModelProto:
+def export_inference(
+    model: ModelProto, *, plain: bool = False, shrunk: Callable[[ModelProto], ModelProto] | None = None
+) -> ModelProto:
     """The predicting model alone: no training_info, no metadata about it, and no result that only training reads.
 
-    `plain`: no metadata of dlc at all, so that `onnx.compose` merges two such models.
+    `plain`: no metadata of dlc at all, so that `onnx.compose` merges two such models. `shrunk`: what more is done to
+    its graph (runtime/smaller.py); parameters that are then gone are not in the signature.
     """
     kept = ModelProto()
     kept.CopyFrom(model)
     del kept.training_info[:]
     _without_unread(kept)
     there = _without_unheld(kept)
+    if shrunk is not None:
+        kept = shrunk(kept)
+        there = _without_unheld(kept)
     infos = model.training_info
     only_trained = {held.name for info in infos for held in (*model.graph.initializer, *info.algorithm.initializer)}
     only_trained -= there
