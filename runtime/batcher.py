@@ -122,15 +122,15 @@ class Batcher:
         return together
 
     def _read(self, body: bytes) -> tuple[Mapping[str, Any], int, tuple[Any, ...]]:
-        """A request as arrays that the model takes. Raises `Error` E0650 and E06xx, `Refused`."""
+        """A request as arrays that the model takes. Raises `Error` E0660 and E06xx, `Refused`."""
         try:
             data = json.loads(body)
         except (ValueError, RecursionError) as problem:  # UnicodeDecodeError is a ValueError
-            raise Error("E0650", "the request is no JSON", where=WHERE, notes=[str(problem)[:200]]) from None
+            raise Error("E0660", "the request is no JSON", where=WHERE, notes=[str(problem)[:200]]) from None
         wanted = self.predictor.needed()
         if not isinstance(data, dict):
             raise Error(
-                "E0650",
+                "E0660",
                 f"the request is a JSON object of inputs by name, not {_kind(data)}",
                 where=WHERE,
                 notes=["expected " + ", ".join(f"`{field.name}: {field}`" for field in wanted)],
