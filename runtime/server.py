@@ -110,13 +110,15 @@ def _text(made: dict[str, np.ndarray]) -> bytes:
     try:
         return json.dumps(values, allow_nan=False).encode()
     except ValueError:
-        blank = {
-            name: np.where(np.isfinite(array), array.astype(object), None).tolist()
-            if array.dtype.kind == "f"
-            else values[name]
-            for name, array in made.items()
-        }
+        blank = {name: _blanked(array).tolist() for name, array in made.items()}
         return json.dumps(blank).encode()
+
+
+def _blanked(array: np.ndarray) -> np.ndarray:
+    held = array.astype(object)
+    if array.dtype.kind == "f":
+        held[~np.isfinite(array)] = None
+    return held
 
 
 def _refusal(status: int, why: str) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -85,10 +86,9 @@ def quantised(model: ModelProto, rows: Iterable[Mapping[str, np.ndarray]] | None
     """A model with weights in 8 bits, by ONNX Runtime's quantizer. With `rows` (what to feed, batch after batch) the
     ranges of activations are measured in predictions of these and stay (static, QDQ); without them each prediction
     finds them in its own batch (dynamic), so that its rows are no longer apart. Raises `Error` E0808."""
-    from onnxruntime import quantization as tools
-
     convolves = any(node.op_type in WINDOWED for node in model.graph.node)
     quiet, level, runs = logging.getLogger(), logging.getLogger().level, onnxruntime()
+    tools: Any = import_module("onnxruntime.quantization")
     with TemporaryDirectory() as folder:
         target = Path(folder) / "quantised.onnx"
         try:

@@ -215,3 +215,12 @@ def test_without_the_extra(digits: Path, monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setattr("dlc.cli.serve.find_spec", lambda name: None)
     assert run(["serve", str(digits)]) == 2
     assert "E0780" in capsys.readouterr().err
+
+
+def test_what_is_no_number_is_null(tmp_path: Path) -> None:
+    dlc.compile("model roots { input x: float[batch]\n output y = sqrt(x)\n output n = x > 0 }").save(
+        tmp_path / "r.onnx"
+    )
+    with served(tmp_path / "r.onnx") as client:
+        made = client.post("/predict", json={"x": [4.0, -1.0]}).json()
+    assert made == {"y": [2.0, None], "n": [True, False]}
