@@ -16,7 +16,7 @@ class Column:
     names: tuple[str, ...]
     missing: Literal["median", "mean", "indicator"] | Finite | tuple[str] | None = None
     encode: tuple[
-        Literal["date", "log1p", "standardised", "bins", "vocabulary", "one_hot", "words", "characters"], ...
+        Literal["date", "log1p", "standardised", "bins", "vocabulary", "one_hot", "words", "characters", "image"], ...
     ] = ()
     bins: Count | None = None
     parts: tuple[Literal["year", "month", "day", "weekday", "yearday", "days"], ...] = ()  # of a date
@@ -38,6 +38,11 @@ class Column:
     def text(self) -> bool:
         """Whether its cells are text, not numbers."""
         return self.words or "date" in self.encode
+
+    @property
+    def image(self) -> bool:
+        """Whether its cells are images."""
+        return "image" in self.encode
 
     @property
     def index(self) -> bool:

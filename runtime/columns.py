@@ -13,6 +13,7 @@ import re
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -22,11 +23,13 @@ from . import graphs
 from .column import Column, Columns
 from .data import Columns as Checked, Field, check, fields, load
 from .data.check import check_shape, given
+from .data.images import pixels
 from .data.raw import Raw, cells as raw_cells
 from .data.shares import Fold, folds, places
 from .encoding import PREFIX, characters, fit, raw_shape, state_name, unfitted
 from .failures import Error, at_run_time
 from .file import CompiledFile
+from .memory import refuse_huge
 from .metadata import Tensor
 from .session import onnxruntime, sources
 
@@ -110,9 +113,10 @@ class Table:
         column = self.made.get(field.name)
         if column is None:
             return field
-        kind = np.dtype(object if column.text else np.float64)
+        kind = np.dtype(object if column.text or column.image else np.float64)
         shape = (field.shape[0], *raw_shape(column, len(field.shape)))
-        return Raw(field.name, kind, shape, 0, (), gaps=column.missing is not None or column.tokens)
+        gaps = column.missing is not None or column.tokens
+        return Raw(field.name, kind, shape, 0, (), gaps=gaps, image=column.image)
 
     # --- what encodings know
 
@@ -184,7 +188,10 @@ class Table:
             own = np.asarray(cells[field.name])
             if column.words and column.target:
                 self._refuse_unknown(field.name, own, where)
-            made[field.name] = self._run(field.name, PREFIX + field.name, field.name, own)
+            if column.image:
+                made[field.name] = self._images(field, own, where)
+            else:
+                made[field.name] = self._run(field.name, PREFIX + field.name, field.name, own)
         return _over(made, cells)
 
     def decode(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -195,6 +202,30 @@ class Table:
                 self._refuse_unfitted(output)
                 found = self._run(PREFIX + output, output, output, made[output])
                 made[output] = found.astype(str) if found.dtype.kind == "O" else found
+        return made
+
+    def _images(self, field: Field, cells: np.ndarray, where: str) -> np.ndarray:
+        """Images read, resized and scaled by the nodes of their column, those of one size that follow on each other
+        together. Raises `Error` E0624, E0639, E0651."""
+        name, shape = field.name, [size for size in self.entries[field.name].shape[1:] if isinstance(size, int)]
+        size = len(cells) * math.prod(shape) * field.dtype.itemsize
+        refuse_huge(size, str(where), f"the images of `{name}` do not", "resized")
+        made = np.empty((len(cells), *shape), field.dtype)
+        at = getattr(where, "at", None)
+        base = Path(where) if at else Path()
+        base = base if base.is_dir() else base.parent
+        waiting: list[np.ndarray] = []
+        for row in range(len(cells) + 1):
+            one = None
+            if row < len(cells):
+                place = at(row) if at else f"{where}, row {row}"
+                one = pixels(field, cells[row], shape[0], place, base)
+            count = len(waiting)
+            if waiting and (one is None or one.shape != waiting[0].shape or count * one.size >= SIZE):
+                made[row - count : row] = self._run(name, PREFIX + name, name, np.stack(waiting))
+                waiting = []
+            if one is not None:
+                waiting.append(one)
         return made
 
     def _run(self, source: str, output: str, name: str, own: np.ndarray) -> np.ndarray:
@@ -359,8 +390,8 @@ def _gathered(data: Mapping[str, object], wanted: tuple[Field, ...], names: Mapp
     for field in wanted:
         of = names.get(field.name, ())
         if field.name not in data and of and all(name in data for name in of):
-            parts = [np.asarray(data[name]) for name in of]
-            made[field.name] = parts[0] if len(field.shape) == 1 else np.stack(parts, axis=1)
+            alone = len(field.shape) == 1
+            made[field.name] = data[of[0]] if alone else np.stack([np.asarray(data[name]) for name in of], axis=1)
     return _over(made, data)
 
 

@@ -23,7 +23,7 @@ def state_name(column: str, what: str) -> str:
 
 def raw_shape(column: Column, rank: int) -> tuple[int, ...]:
     """The shape of a row of the table's own cells, where what they become has so many dimensions."""
-    wider = column.missing == "indicator" or column.tokens or {"one_hot", "date"} & set(column.encode)
+    wider = column.missing == "indicator" or column.tokens or {"one_hot", "date", "image"} & set(column.encode)
     return () if (len(column.names) == 1 and wider) or rank < 2 else (len(column.names),)
 
 
@@ -96,6 +96,8 @@ def fit(name: str, column: Column, cells: np.ndarray, where: str, rank: int = 1)
         words = sorted({str(word) for word in cells.reshape(-1)} - {""})
         return {"words": np.array(words if column.target else ["", *words], object)}
     states: dict[str, np.ndarray] = {}
+    if column.image:
+        return states
     if column.missing is not None:
         states["fill"] = _fill(name, column, cells, where)
         cells = np.where(np.isnan(cells), states["fill"], cells)

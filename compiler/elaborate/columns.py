@@ -23,7 +23,7 @@ from .scope import Frame
 from .types import known_size
 from .values import POISON, Reported, kind
 
-Name = Literal["date", "log1p", "standardised", "bins", "vocabulary", "one_hot", "words", "characters"]
+Name = Literal["date", "log1p", "standardised", "bins", "vocabulary", "one_hot", "words", "characters", "image"]
 PARTS = ("year", "month", "day", "weekday", "yearday", "days")
 NUMBERS: tuple[Name, ...] = (
     "date",
@@ -33,6 +33,9 @@ NUMBERS: tuple[Name, ...] = (
 )  # encodings of numbers, in the order of their application
 WORDS: tuple[Name, ...] = ("vocabulary", "one_hot", "words", "characters")
 TEXTS: tuple[Name, ...] = ("words", "characters")
+IMAGES: tuple[Name, ...] = ("image",)
+KNOWN: tuple[Name, ...] = (*NUMBERS, *WORDS, *IMAGES)
+CHANNELS = (1, 3, 4)  # of grey, of colours, of colours with an opacity
 FILLS = ("median", "mean", "indicator")
 PLAIN = 'write `from "age"` for a column of numbers, `from "age" standardised`, `from "city" vocabulary`'
 
@@ -83,7 +86,7 @@ def declare(c: Context, frame: Frame, statement: syntax.Input | syntax.Target, t
     column = Column(
         tuple(names),
         missing=made.get("missing"),
-        encode=tuple(name for name in (*NUMBERS, *WORDS) if name in made),
+        encode=tuple(name for name in KNOWN if name in made),
         bins=made.get("bins"),
         parts=made.get("date", ()),
         most=next((made[name] for name in TEXTS if made.get(name, True) is not True), None),
@@ -96,7 +99,7 @@ def declare(c: Context, frame: Frame, statement: syntax.Input | syntax.Target, t
 
 def _value(c: Context, frame: Frame, encoding: syntax.Encoding) -> Any:
     """What an encoding says beside its name."""
-    name, known = encoding.name, (*NUMBERS, *WORDS, "missing")
+    name, known = encoding.name, (*KNOWN, "missing")
     if name not in known:
         raise error(
             "E0250",
@@ -187,6 +190,9 @@ def _fits(statement: syntax.Input | syntax.Target, columns: syntax.Columns, colu
     if "date" in numbers and (column.bins or "log1p" in numbers or column.missing is not None):
         other = "bins" if column.bins else "log1p" if "log1p" in numbers else "missing"
         raise _contrary(f"`date` and `{other}`", said[other], said["date"])
+    if column.image and len(said) > 1:
+        other = next(name for name in said if name != "image")
+        raise _contrary(f"`image` and `{other}`", said[other], said["image"])
     text = next((name for name in words if name in TEXTS), None)
     if text is not None and column.missing is not None:
         raise _contrary(f"`{text}` and `missing`", said["missing"], said[text])
@@ -213,8 +219,8 @@ def _fits(statement: syntax.Input | syntax.Target, columns: syntax.Columns, colu
         if column.missing == "indicator" and column.bins:
             raise _contrary("`bins` and `missing = indicator`", said["missing"], said["bins"])
     count = len(column.names)
-    single = next((name for name in ("one_hot", *TEXTS, "date") if name in column.encode), None)
-    if column.target and single in (*TEXTS, "date"):
+    single = next((name for name in ("one_hot", *TEXTS, "date", "image") if name in column.encode), None)
+    if column.target and single in (*TEXTS, "date", "image"):
         raise error("E0251", f"a target is no `{single}`", said[single], "of a target", help="make it an input")
     if single is not None and count > 1:
         raise error(
@@ -224,6 +230,13 @@ def _fits(statement: syntax.Input | syntax.Target, columns: syntax.Columns, colu
             f"these are {count}",
             help="write an input for each, and `concat([a, b], axis = 1)`",
         )
+    if column.image:
+        sizes = type.shape[1:]
+        known = all(isinstance(size, int) and size > 0 for size in sizes)
+        if type.dtype != "float" or len(sizes) != 3 or not known or sizes[0] not in CHANNELS:
+            what = "channels (1, 3 or 4), height and width of each image"
+            raise _unfit(statement, "float[batch, 3, 32, 32]", what, said["image"])
+        return
     if text is not None and type.rank != 2:
         raise _unfit(statement, "int[batch, 40]", f"the first so many {text}", said[text])
     if "one_hot" in words and (type.rank != 2 or not isinstance(type.shape[1], int)):

@@ -78,7 +78,7 @@ def _encode(graph: GraphProto, main: GraphProto, value: Any, column: Column, pre
     write = _Writer(graph, main, name, name, _place(module, name))
     states = unfitted(column, leaf.rank)
     kind = ELEMENT[element(leaf.dtype, precision)][0]
-    rule = _text if column.tokens else _words if column.words else _numbers
+    rule = _image if column.image else _text if column.tokens else _words if column.words else _numbers
     rule(write, column, name, states, leaf, kind)
     write.nodes[-1].output[0] = PREFIX + name
     shape = [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
@@ -86,7 +86,9 @@ def _encode(graph: GraphProto, main: GraphProto, value: Any, column: Column, pre
         shape = [shape[0], len(column.names)] if len(column.names) > 1 else shape[:1]
     if column.tokens or {"one_hot", "date"} & set(column.encode):
         shape = shape[:1] if "characters" not in column.encode else [shape[0], f"{name}/characters"]
-    element_type = TensorProto.STRING if column.text else TensorProto.DOUBLE
+    if column.image:
+        shape = [shape[0], f"{name}/height", f"{name}/width", shape[1]]
+    element_type = TensorProto.STRING if column.text else TensorProto.UINT8 if column.image else TensorProto.DOUBLE
     value.CopyFrom(helper.make_tensor_value_info(name, element_type, shape))
     _first(graph, write.nodes)
 
@@ -125,6 +127,32 @@ def _text(write: _Writer, column: Column, raw: str, states: dict[str, np.ndarray
     whole = write("Concat", places, write("Expand", write.constant("zero", 0, np.int64), shape), axis=1)
     first, axis = write.constant("first", [0], np.int64), write.constant("axis", [1], np.int64)
     write("Slice", whole, first, time, axis)
+
+
+def _image(write: _Writer, column: Column, raw: str, states: dict[str, np.ndarray], leaf: Node, kind: int) -> None:
+    """Pixels of 8 bits, `[batch, height, width, channels]`, as numbers from 0 to 1 of the size that the spec says: a
+    mean of those around each place, weighted by a triangle, which is as wide as the scale where they become fewer, and
+    cut at the edges (as Pillow's `BILINEAR`). Runtimes differ in what their `Resize` makes of the edges."""
+
+    def weights(axis: int, size: int) -> str:
+        """`[size, pixels]`: how much each pixel of a row, or of a column, counts at each new place."""
+        count = write("Gather", write("Shape", raw), write.constant(f"axis/{axis}", axis, np.int64))
+        zero, one = (write.constant(name, value, np.int64) for name, value in (("zero", 0), ("step", 1)))
+        each = write("Cast", write("Range", zero, count, one), to=TensorProto.DOUBLE)
+        each = write("Add", each, write.constant("half", 0.5, np.float64))
+        scale = write("Div", write("Cast", count, to=TensorProto.DOUBLE), write.constant(f"size/{axis}", size, float))
+        middle = write("Mul", write.constant(f"middle/{axis}", np.arange(size)[:, None] + 0.5, np.float64), scale)
+        one = write.constant("one", 1, np.float64)
+        far = write("Div", write("Abs", write("Sub", each, middle)), write("Max", scale, one))
+        found = write("Max", write("Sub", one, far), write.constant("none", 0, np.float64))
+        found = write("Div", found, write("ReduceSum", found, write.constant("last", [-1], np.int64), keepdims=1))
+        return write("Cast", found, to=TensorProto.FLOAT)
+
+    height, width = (int(side) for side in leaf.shape[2:])  # type: ignore[arg-type]
+    planes = write("Transpose", write("Cast", raw, to=TensorProto.FLOAT), perm=[0, 3, 1, 2])
+    resized = write("MatMul", planes, write("Transpose", weights(2, width), perm=[1, 0]))
+    resized = write("MatMul", weights(1, height), resized)
+    write("Cast", write("Div", resized, write.constant("white", 255, np.float32)), to=kind)
 
 
 def _date(write: _Writer, column: Column, raw: str, rank: int) -> str:

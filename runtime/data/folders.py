@@ -90,10 +90,10 @@ def images(path: Path, fields: tuple[Field, ...], columns: Columns) -> Found:
     they are encoded. Raises `Error` E0609, E0618, E0627."""
     nested = kind(path) == "//image"
     files = _files(path, IMAGES, deep=nested)
-    rows = {"image": [str(file) for file in files], "file": [file.stem for file in files]}
+    rows = {"image": [str(file.relative_to(path)) for file in files], "file": [file.stem for file in files]}
     if nested:
         rows["class"] = [file.parent.name for file in files]
-    return _table(path, rows, rows["image"], fields, columns)
+    return _table(path, rows, [str(file) for file in files], fields, columns)
 
 
 def _files(path: Path, endings: Sequence[str], *, deep: bool) -> list[Path]:
@@ -133,7 +133,7 @@ def _table(
         if at is None:
             continue
         names[field.name] = [header[i] for i in at]
-        if not isinstance(field, Raw) or not field.text:
+        if not isinstance(field, Raw) or field.dtype.kind != "O":
             name = names[field.name][0]
             raise no_number(field, name, (rows[name] or ["nothing"])[0], where[0] if where else str(path))
         parts = [np.array(rows[name], object) for name in names[field.name]]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..failures import Error
+from . import images
 from .fields import Field
 
 EMPTY = ("", "na", "n/a", "nan", "null", "none")  # what stands for no number
@@ -18,9 +19,11 @@ GAP = "say in the spec what an empty cell counts as: `missing = median`, `missin
 
 @dataclass(frozen=True)
 class Raw(Field):
-    """The cells of a column that the file encodes: text (`dtype` object), or float64. `gaps`: some may be empty."""
+    """The cells of a column that the file encodes: text (`dtype` object), or float64. `gaps`: some may be empty.
+    `image`: they are images."""
 
     gaps: bool = False
+    image: bool = False
 
     @property
     def text(self) -> bool:
@@ -49,7 +52,9 @@ def written(field: Raw, texts: list[str], empty: Callable[[int], Error]) -> np.n
 
 
 def cells(field: Raw, value: object, where: str) -> np.ndarray:
-    """Any array of such cells: objects too, where None and NaN are empty. Raises `Error` E0614, E0616, E0626."""
+    """Any array of such cells: objects too, where None and NaN are empty. Raises `Error` E0614, E0616, E0626, E0651."""
+    if field.image:
+        return images.cells(field, value, where)
     try:
         array = np.asarray(value)
     except (ValueError, TypeError):
