@@ -163,4 +163,4 @@ class Batcher:
 
 
 def _kind(value: object) -> str:
-    return {list: "a list", str: "a text", type(None): "null", bool: "a truth value"}.get(type(value), "a number")
+    return {list: "a list", str: "a text", type(None): "null", bool: "a boolean"}.get(type(value), "a number")
