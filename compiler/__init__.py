@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .diagnostics import Diagnostic, InternalError
     from .program import Program, compile, fit, load
+    from .spec import Spec
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Error",
     "InternalError",
     "Program",
+    "Spec",
     "Trainer",
     "__version__",
     "check",
@@ -41,6 +43,7 @@ _HOMES = {
     "InternalError": "dlc.diagnostics",
     "Error": "dlc.runtime.failures",
     "Program": "dlc.program",
+    "Spec": "dlc.spec",
     "compile": "dlc.program",
     "fit": "dlc.program",
     "load": "dlc.program",

@@ -54,32 +54,41 @@ class Diagnostic:
 
     @property
     def where(self) -> str | None:
-        return str(self.labels[0].span) if self.labels else None
+        return str(self.labels[0].span.shown) if self.labels else None
+
+    @property
+    def stated(self) -> tuple[str, ...]:
+        """What a spec that Python states says at the place, in which loops and functions of Python are gone."""
+        span = self.labels[0].span if self.labels else None
+        if span is None or span.shown is span:
+            return ()
+        return (f"line {span.line} of the spec that this states: {span.source.line(span.line).strip()}",)
 
     def render(self, columns: int | None = None) -> str:
         """The text shown to people, as Rust's compiler lays it out; in a terminal so wide."""
         lines = [f"{self.severity}[{self.code}]: {self.message}"]
         if self.labels:
-            width = max(len(str(label.span.line)) for label in self.labels)
+            places = [label.span.shown for label in self.labels]
+            width = max(len(str(place.line)) for place in places)
             pad = " " * width
             previous: tuple[str, int] | None = None
-            for label in self.labels:
-                name, line = label.span.source.name, label.span.line
+            for label, place in zip(self.labels, places, strict=True):
+                name, line = place.source.name, place.line
                 arrow = "-->" if previous is None else ":::"
                 if previous is None or name != previous[0]:
-                    lines.append(f"{pad} {arrow} {label.span}")
+                    lines.append(f"{pad} {arrow} {place}")
                     lines.append(f"{pad}  |")
-                column = label.span.source.position(label.span.start)[1]
-                end = column - 1 + label.span.end - label.span.start  # of a span over several lines one is drawn
+                column = place.source.position(place.start)[1]
+                end = column - 1 + place.end - place.start  # of a span over several lines one is drawn
                 shown, whole = excerpt(
-                    label.span.source.line(line), column - 1, end, label.text, f"{line:>{width}}", columns
+                    place.source.line(line), column - 1, end, label.text, f"{line:>{width}}", columns
                 )
                 lines += shown[1:] if (name, line) == previous and whole else shown
                 previous = (name, line)
             margin = pad
         else:
             margin = " "
-        lines += [f"{margin}  = {note}" for note in self.notes]
+        lines += [f"{margin}  = {note}" for note in (*self.stated, *self.notes)]
         if self.help:
             lines.append(f"{margin}  = help: {self.help}")
         return shortened("\n".join(lines))
@@ -91,8 +100,8 @@ class Diagnostic:
             "severity": self.severity,
             "message": self.message,
             "where": self.where,
-            "labels": [{"where": str(label.span), "text": label.text} for label in self.labels],
-            "notes": list(self.notes),
+            "labels": [{"where": str(label.span.shown), "text": label.text} for label in self.labels],
+            "notes": [*self.stated, *self.notes],
             "help": self.help,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ from .syntax.parser import make_source, read_source
 if TYPE_CHECKING:
     import onnx
 
+    from .spec import Spec
+
 # The rooms of the compiler: each imports from those before it alone.
 ROOMS = (
     "defaults",
@@ -35,6 +38,7 @@ ROOMS = (
     "diagnostics",
     "recursion",
     "syntax",
+    "spec",
     "ir",
     "ops",
     "analysis",
@@ -53,8 +57,13 @@ ROOMS = (
 )
 
 
-def source_of(path_or_text: str | Path) -> tuple[Source, Path | None]:
+def source_of(path_or_text: str | Path | Spec) -> tuple[Source, Path | None]:
     """A spec and the folder its imports and data are relative to. A string with a newline or `{` is text."""
+    if not isinstance(path_or_text, str | os.PathLike):
+        from .spec import Spec
+
+        if isinstance(path_or_text, Spec):
+            return path_or_text.source, path_or_text.folder
     if isinstance(path_or_text, str) and ("\n" in path_or_text or "{" in path_or_text):
         return make_source(path_or_text), None
     path = Path(path_or_text)

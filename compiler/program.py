@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .defaults import MAX_NODES, PRECISIONS
 from .diagnostics import Diagnostic, error
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .ir.graph import Node
     from .ir.module import Module
     from .source import Source
+    from .spec import Spec
+    from .view.derivation import Derivation
 
 SHOWN = 40  # parameters in the table of a notebook
 DRAWN = 10_000  # nodes of a model whose page is shown there
@@ -86,6 +88,62 @@ class Program:
         CompiledFile(self.model_proto(), check=False).save(target)  # whoever loads it checks it
         return target
 
+    def derivative(self, wrt: str, of: str = "loss") -> Derivation:
+        """How a scalar of the spec is derived, as `dlc grad` shows it.
+
+        `of`: `loss`, a loss, metric or scalar by its name; `wrt`: the path of a parameter, an input or a named value.
+        The result has `text`, `latex` and `html`, and the one line `formula`. E0401, E0402, E0405.
+        """
+        from .recursion import deep_recursion
+        from .view.derivation import derivation
+
+        with deep_recursion():
+            return derivation(self._written(), of, wrt)
+
+    def draw(
+        self,
+        path: str | Path,
+        view: str = "forward",
+        depth: int | None = 0,
+        only: str | None = None,
+        style: Literal["colour", "print"] = "colour",
+    ) -> Path:
+        """Draws the model as `dlc graph` does: `program.draw("net.svg", view="step", depth=1)`.
+
+        `path` ends in .html (a page, of the whole model), .svg, .pdf, .png, .tex, .dot or .mmd. `view`: forward,
+        backward, update, step or predict; `depth`: how many levels of layers are opened, None for all; `only`: layers
+        of such paths. E0739 where it cannot be written.
+        """
+        from dlc.runtime.written import write
+
+        from .pipeline import differentiate, optimize
+        from .view.layout import content, kind_of
+        from .view.page import page
+        from .view.picture import WRITTEN_VIEWS, draw, expect
+
+        target = Path(path)
+        kind_of(target)
+        expect(self.module, view)
+        if target.suffix.lower() == ".html":
+            derived = self._written() if self.module.trains else None
+            if derived is not None:
+                differentiate(derived)
+            opens = "forward" if view in WRITTEN_VIEWS else view
+            write(target, page(self._written(), derived, opens, 99 if depth is None else depth))
+            return target
+        module = self._written()
+        if view not in WRITTEN_VIEWS:
+            differentiate(module)
+        if view == "predict":
+            optimize(module, self.precision)
+        write(target, content(draw(module, view, depth, only), target, style))
+        return target
+
+    def _written(self) -> Module:
+        """The module as its text says it."""
+        assert self._again is not None
+        return self._again()
+
     def _repr_html_(self) -> str:
         """In a notebook: the name, each parameter with its shape, and the page that `dlc graph` writes."""
         held = [v for v in self.module.variables.values() if v.kind == "parameter"]
@@ -112,7 +170,7 @@ class Program:
 
 
 def compile(
-    path_or_text: str | Path,
+    path_or_text: str | Path | Spec,
     model: str | None = None,
     precision: str = "float32",
     set: Mapping[str, Any] | None = None,
@@ -121,7 +179,7 @@ def compile(
     max_nodes: int = MAX_NODES,
     **hyperparameters: Any,
 ) -> Program:
-    """Compiles a spec: a path, or the text itself (a string with a newline or `{`).
+    """Compiles a spec: a path, the text itself (a string with a newline or `{`), or a `dlc.spec.Spec`.
 
     `set` and keyword arguments give hyperparameters and train settings by name (`model.x`, `train.x` when both
     have one). `seed` comes before the spec's own, which comes before 0. Raises dlc.Error with every problem found.
@@ -166,7 +224,7 @@ def compile_source(
 
 
 def fit(
-    spec: str | Path | Program,
+    spec: str | Path | Spec | Program,
     data: object = None,
     *,
     device: str = "auto",
@@ -181,9 +239,10 @@ def fit(
 ) -> Trainer:
     """Compiles a spec and trains it on data: `trainer = dlc.fit("flowers.dl", table, hidden=64)`.
 
-    `spec`: a path, the text itself, or a compiled Program. `data`, by default that of the spec, and the options are
-    those of `Trainer.fit`; what else is given are hyperparameters and settings of the spec, as for `dlc.compile`.
-    Returns the trainer, which predicts, evaluates and saves; its `history` has what the fit did. Raises dlc.Error.
+    `spec`: a path, the text itself, a `dlc.spec.Spec` or a compiled Program. `data`, by default that of the spec, and
+    the options are those of `Trainer.fit`; what else is given are hyperparameters and settings of the spec, as for
+    `dlc.compile`. Returns the trainer, which predicts, evaluates and saves; its `history` has what the fit did.
+    Raises dlc.Error.
 
         >>> trainer = dlc.fit("specs/xor.dl", epochs=5)
         >>> trainer.history.epochs[-1]["train"]["loss"]

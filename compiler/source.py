@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 class Source:
     """One text of the language. `name` is the path shown to people; `text` uses "\\n" line ends.
 
-    `stored` is its name inside compiled files, which must not tell where on a machine the spec lay.
+    `stored` is its name inside compiled files, which must not tell where on a machine the spec lay. `origins`: of a
+    text that Python states, the place in Python for each piece, by its start and end.
     """
 
     name: str
     text: str
     stored: str = ""
+    origins: dict[tuple[int, int], Span] = field(default_factory=dict, repr=False)
     _starts: list[int] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -62,6 +64,13 @@ class Span:
     @property
     def line(self) -> int:
         return self.source.position(self.start)[0]
+
+    @property
+    def shown(self) -> Span:
+        """The place that people are shown: of a text that Python states, where the smallest piece around it is."""
+        origins = self.source.origins
+        around = [key for key in origins if key[0] <= self.start and self.end <= key[1]]
+        return origins[min(around, key=lambda key: key[1] - key[0])] if around else self
 
     @property
     def stored(self) -> str:

@@ -15,6 +15,7 @@ WAYS_OUT = {
     "E0129": "keep one of them",
     "E0138": "write `,` between two arguments, or two elements of a list",
     "E0147": "write the value on the same line or the next one, or remove the operator",
+    "E0148": "say it by what the language has: numbers, strings, lists, names, `dl.float[...]` for a type",
     "E0203": "rename one of them",
     "E0204": "a path is relative to the folder of the spec that is compiled: check its spelling",
     "E0213": "call a function or layer; a product is `a * b`",

@@ -136,7 +136,7 @@ def is_right(codes: list[str], code: str) -> bool:
 
 @pytest.mark.parametrize("code", [code for code in CODES if code < "E02"])
 def test_syntax(code: str) -> None:
-    if code == "E0131":  # bytes that are no text, which a page cannot hold
+    if code in ("E0131", "E0148", "E0149"):  # bytes that are no text; what Python states: tests/test_spec.py
         return
     wrong, right = blocks(code)
     with pytest.raises(dlc.Error) as caught:

@@ -164,7 +164,7 @@ def _path(nodes: Sequence[Node]) -> str:
     for node in nodes:
         if node.span is not None:
             step = name_of(node) if node.op.name in ("variable", "input") else f"`{_called(node.span)}`"
-            step = f"{step} (line {node.span.line})"
+            step = f"{step} (line {node.span.shown.line})"
             if not steps or steps[-1] != step:
                 steps.append(step)
     if len(steps) > SHOWN:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+from dlc.runtime.written import write
 
 from . import kinds, report
-from .files import write
 from .options import COMPILATION, OUTPUT, Compilation, Output
 
 if TYPE_CHECKING:

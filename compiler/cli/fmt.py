@@ -9,9 +9,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
+from dlc.runtime.written import write
 
 from . import kinds, report
-from .files import write
 from .options import OUTPUT, Output
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
+from dlc.runtime.written import write
 
 from . import kinds, report
-from .files import write
 from .options import COMPILATION, OUTPUT, Compilation, Output
 
 if TYPE_CHECKING:
@@ -88,16 +88,14 @@ def _page(
     """Writes a page of all views, which opens with that one: of the model as it is written, and once more with its
     derivatives."""
     from ..view.page import page
-    from ..view.picture import TRAINING, WRITTEN_VIEWS
+    from ..view.picture import WRITTEN_VIEWS, expect
 
     if only is not None:
         raise Error(
             "E0790", "`--only` is for pictures: a page has the whole model", help="search in it, or -o NAME.svg"
         )
     written = compilation.module(spec, output)
-    if view in TRAINING and not written.trains:
-        help = "--view forward or --view predict"
-        raise Error("E0509", f"there is no {view} to draw: the spec has no train block", help=help)
+    expect(written, view)
     derived = None
     if written.trains:
         derived = compilation.module(spec, output, "gradient", quiet=True)

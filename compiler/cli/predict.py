@@ -13,9 +13,9 @@ from typing import Annotated
 import numpy as np
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
+from dlc.runtime.written import write
 
 from . import kinds, report
-from .files import write
 from .options import OUTPUT, Device, Output, Whole, check_seed, positive
 
 Arrays = Mapping[str, "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"]

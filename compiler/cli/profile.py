@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
+from dlc.runtime.written import write
 
 from . import kinds, report
-from .files import write
 from .options import COMPILATION, OUTPUT, Compilation, Data, Device, Output, Whole, is_spec, positive
 
 if TYPE_CHECKING:

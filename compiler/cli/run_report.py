@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
+from dlc.runtime.written import write
 
 from ..defaults import MAX_NODES
 from . import kinds, report as printed
-from .files import write
 from .options import OUTPUT, Device, Output
 
 if TYPE_CHECKING:

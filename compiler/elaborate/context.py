@@ -322,12 +322,13 @@ def _origin(node: Any, place: Span) -> str:
     """Where a value comes from, if that is another line of the same text."""
     if not isinstance(node, Node) or node.span is None or node.span.source is not place.source:
         return ""
-    if node.span.line == place.line:
+    made, read = node.span.shown, place.shown
+    if made.source is not read.source or made.line == read.line:
         return ""
     if node.op.name in ("input", "variable"):
-        return f" (declared on line {node.span.line})"
+        return f" (declared on line {made.line})"
     text = f"`{node.span.text}`, " if _short(node.span) else ""
-    return f" (from {text}line {node.span.line})"
+    return f" (from {text}line {made.line})"
 
 
 def poisoned(*values: Value) -> bool:

@@ -37,6 +37,13 @@ class Derivation:
     def left(self) -> Expression:
         return Symbol(self.wrt, adjoint=True)
 
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_latex_(self) -> str:
+        """In a notebook."""
+        return f"$$\n{self.latex}\n$$"
+
     @property
     def text(self) -> str:
         lines = [f"With dv for ∂{self.of}/∂v:"] if self.steps else []

@@ -56,12 +56,17 @@ def draw(module: Module, view: str = "forward", depth: int | None = None, only: 
     differentiated: "backward" its gradients, "update" what becomes of them, "step" all of it, "predict" the outputs.
     `depth` levels of layers are opened; None: all, down to the primitives. `only`: a pattern of paths of layers.
     E0509, E0704, E0792."""
+    expect(module, view)
+    return folded(primitives(module, view), depth, only)
+
+
+def expect(module: Module, view: str) -> None:
+    """That there is such a view of a module. E0509, E0792."""
     if view not in SHOWN:
         raise error("E0792", f"there is no view `{view}`", None, notes=["views are " + ", ".join(SHOWN)])
     if view in TRAINING and not module.trains:
         help = "--view forward or --view predict"
         raise error("E0509", f"there is no {view} to draw: the spec has no train block", None, help=help)
-    return folded(primitives(module, view), depth, only)
 
 
 def primitives(module: Module, view: str) -> Picture:

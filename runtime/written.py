@@ -1,11 +1,11 @@
-"""Writing what a command makes: whole or not at all."""
+"""Writing what a person asked for: whole or not at all."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from dlc.runtime.atomic import replacing
-from dlc.runtime.failures import Error
+from .atomic import replacing
+from .failures import Error
 
 
 def write(path: Path, content: str | bytes) -> None:
