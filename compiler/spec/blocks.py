@@ -159,7 +159,8 @@ class Block:
         """`state <- value`, as `block.NAME <<= value` states it."""
         target = told(state)
         if not isinstance(target, s.Name):
-            raise error("E0116", "`<-` updates a whole state, by its name", here(), "not a name")
+            help = "build the new value of the whole state, with `concat`, `stack` or `where`"
+            raise error("E0116", "`<-` updates a whole state, by its name", here(), "not a name", help=help)
         self._add(s.Update(here(), target, told(value)))
 
     def follows(self, value: object, distribution: object) -> None:
