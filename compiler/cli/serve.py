@@ -7,7 +7,7 @@ import socket
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
@@ -60,7 +60,7 @@ def serve(
     _run(app, listening, f"{compiled.title} at {place}/predict, described at {place}/openapi.json; Ctrl-C ends")
 
 
-def _run(app: object, listening: socket.socket, said: str) -> None:
+def _run(app: Any, listening: socket.socket, said: str) -> None:
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -68,7 +68,7 @@ def _run(app: object, listening: socket.socket, said: str) -> None:
             await super().startup(sockets)
             report.say(said)
 
-    config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=5)  # type: ignore[arg-type]
+    config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=5)
     with suppress(KeyboardInterrupt), listening:  # which is how it ends
         Server(config).run(sockets=[listening])
 
