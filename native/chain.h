@@ -7,7 +7,8 @@
  *     for each output: the value that it is.
  * Values are numbered: inputs first, then the result of each instruction. An instruction's operands a, b, c are values
  * before it, 0 where it has none; its type is that of its result, but of a comparison that of its operands. CONST has
- * the bits of a number in a. Outputs are results of instructions, each another one. */
+ * the bits of a number in a. SUM is the sum of a over all axes but one, after which there are b others, the same in all
+ * SUMs of a program; nothing but an output reads it. Outputs are results of instructions, each another one. */
 
 #ifndef DLC_CHAIN_H
 #define DLC_CHAIN_H
@@ -26,6 +27,7 @@ enum Operation {
     EXP = 17, LOG, TANH, ERF, SIGMOID,
     EQUAL = 22, LESS, LESS_EQUAL, GREATER, GREATER_EQUAL,
     AND = 27, OR, XOR, NOT,
+    SUM = 40,
     OPERATIONS
 };
 
@@ -51,26 +53,32 @@ typedef struct {
 extern const Lanes lanes_plain, lanes_avx2, lanes_avx512;
 const Lanes *lanes_here(void); /* the widest that this processor can do */
 
+/* Where outputs are computed: where they belong; in a register, and copied at once, past the caches; in a register, and
+ * copied when all of the tile is done, as they lie where inputs do that are read until then. */
+enum { DIRECTLY, STREAMED, LATE, PLANS };
+
 typedef struct {
     Lane lane;             /* NULL: CONST */
     Lane left, right;      /* where a, or b, is one element for all; NULL: none */
     uint16_t a, b, c;      /* values */
     uint16_t type;         /* of the result */
+    int16_t sum;           /* which SUM it is, -1: another operation */
     int64_t bits;          /* of CONST */
 } Instruction;
 
 typedef struct {
     const Lanes *lanes;
     int inputs, count, outputs;
+    int sums, after;               /* SUMs, and axes after the one that they keep */
     int last;                      /* whether nothing reads the outputs soon: large ones need not be in a cache */
     uint8_t type[MOST_VALUES];     /* of each value */
     int16_t output[MOST_VALUES];   /* which output a value is, -1: none */
     uint8_t whole[MOST_VALUES];    /* whether something reads a value that takes no single element for all */
     uint16_t value[MOST_OUTPUTS];
-    struct {                       /* [0]: outputs are computed where they belong; [1]: in a register, and copied */
+    struct {                       /* outputs: [DIRECTLY] computed where they belong, else in registers */
         int16_t slot[MOST_VALUES]; /* which register a result is in, -1: none */
         int slots;                 /* registers for results */
-    } plan[2];
+    } plan[PLANS];
     Instruction code[MOST_VALUES];
 } Program;
 
@@ -91,10 +99,12 @@ struct Walk {
     const Program *program;
     const Tensor *inputs;
     void *const *results;
-    size_t total;                               /* elements of each output */
+    size_t total;                               /* elements of each output that is no SUM */
+    size_t kept, inner;                         /* of SUMs: the size that stays, elements after it */
+    double *sums;                               /* [shares, SUMs, kept], or NULL */
     size_t tile, share;                         /* elements of a tile, and of a share of the work */
     size_t room;                                /* bytes of a register */
-    int streamed;                               /* the plan: 1 where the outputs are larger than a cache */
+    int plan;
     int ahead;                                  /* whether what the next tile reads is asked for early */
     int axes;                                   /* after neighbours that all inputs walk alike have been joined */
     size_t size[MOST_AXES];
@@ -111,5 +121,8 @@ void walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *
                 const int64_t *size);
 /* Does the share of the work with that number, from 0. */
 void walk_share(void *walk, size_t number);
+size_t walk_shares(const Walk *walk);
+/* Brings the SUMs of all shares together, in their order, into the results. */
+void walk_sums(const Walk *walk);
 
 #endif

@@ -13,6 +13,11 @@
 #define PUBLIC __attribute__((visibility("default")))
 #endif
 
+enum {
+    FEW_SUMS = 2048, /* on the stack */
+    OVER = 8         /* inputs and outputs that may lie in each other's place */
+};
+
 typedef struct {
     Table table;
     Program program;
@@ -87,20 +92,31 @@ static Status compute(void *of, void *context) {
         if ((status = look(kernel, context, (size_t)i, &inputs[i]))) return status;
     const char *wrong = walk_shape(inputs, program->inputs, &rank, size);
     if (wrong) return failure(table, INVALID_ARGUMENT, wrong);
+    if (program->sums && (size_t)program->after >= rank) return failure(table, INVALID_ARGUMENT, "no axis to keep");
     for (int i = 0; i < program->outputs; i++) {
         void *value = NULL;
-        status = CALL(table, CONTEXT_GET_OUTPUT, ContextOutput)(context, (size_t)i, size, rank, &value);
+        int sum = program->code[program->value[i] - program->inputs].sum >= 0;
+        const int64_t *shape = sum ? size + rank - 1 - program->after : size;
+        status = CALL(table, CONTEXT_GET_OUTPUT, ContextOutput)(context, (size_t)i, shape, sum ? 1 : rank, &value);
         if (!status && !value) status = failure(table, INVALID_ARGUMENT, "an output is missing");
         if (!status) status = CALL(table, GET_TENSOR_MUTABLE_DATA, GetData)(value, &results[i]);
         if (status) return status;
     }
     Walk walk;
     walk_begin(&walk, program, inputs, results, rank, size);
-    if (!walk.total) return NULL;
-    size_t shares = (walk.total + walk.share - 1) / walk.share;
-    if (shares > 1) return CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, walk_share, shares, 0, &walk);
-    walk_share(&walk, 0);
-    return NULL;
+    size_t shares = walk_shares(&walk), sums = (size_t)program->sums;
+    double few[FEW_SUMS];
+    if (sums && walk.total) {
+        /* No sum has more places than the tensors have elements, which are in memory. */
+        size_t count = shares * sums * walk.kept;
+        walk.sums = count <= FEW_SUMS ? memset(few, 0, sizeof few) : calloc(count, sizeof *walk.sums);
+        if (!walk.sums) return failure(table, FAIL, "no memory");
+    }
+    if (shares > 1) status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, walk_share, shares, 0, &walk);
+    else if (shares) walk_share(&walk, 0);
+    if (!status) walk_sums(&walk);
+    if (walk.sums != few) free(walk.sums);
+    return status;
 }
 
 /* What ONNX Runtime asks about the operator: any number of inputs and outputs, each of any type. */
@@ -113,6 +129,16 @@ static int default_memory(const Op *op, size_t index) { return (void)op, (void)i
 static int at_least_one(const Op *op) { return (void)op, 1; }
 static int of_several_types(const Op *op) { return (void)op, 0; }
 static int version(const Op *op) { return (void)op, 1; }
+
+/* Any result may lie where any operand does that nothing reads later, if ONNX Runtime finds them alike: of the first
+ * few, in pairs. */
+static size_t in_place(int **inputs, int **outputs) {
+    static int from[OVER * OVER], to[OVER * OVER];
+    for (int i = 0; i < OVER * OVER; i++) from[i] = i / OVER, to[i] = i % OVER;
+    *inputs = from, *outputs = to;
+    return OVER * OVER;
+}
+static void in_place_end(int *inputs, int *outputs) { (void)inputs, (void)outputs; }
 
 static const Op chain = {
     .version = API,
@@ -134,12 +160,14 @@ static const Op chain = {
     .compute_or_fail = compute,
     .first_version = version,
     .last_version = version,
+    .in_place = in_place,
+    .in_place_end = in_place_end,
 };
 
 /* Called by ONNX Runtime when a session's options take this library. */
 PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
     Table table = base->get(API);
-    if (!table) return NULL; /* one older than 1.17: no operator, and no session that has a Chain loads */
+    if (!table) return NULL; /* one older than 1.18: no operator, and no session that has a Chain loads */
     static void *domain; /* made once and never released: sessions may outlive any call */
     Status status = NULL;
     if (!domain) {

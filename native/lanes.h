@@ -110,6 +110,24 @@ LANE(exp_f64, double, double, exp64(x))
 LANE(log_f64, double, double, log64(x))
 LANE(sigmoid_f64, double, double, sigmoid64(x))
 
+/* The sum of n elements: many at a time, whose order is the same on every processor. */
+#define TOTAL(NAME, T)                                                                                \
+    static void NAME(size_t n, void *to, const void *a, const void *b, const void *c) {               \
+        const T *x = a;                                                                               \
+        T parts[64 / sizeof(T) * 2] = {0};                                                            \
+        enum { PARTS = 64 / sizeof(T) * 2 };                                                          \
+        size_t i = 0;                                                                                 \
+        (void)b, (void)c;                                                                             \
+        for (; i + PARTS <= n; i += PARTS)                                                            \
+            for (size_t k = 0; k < PARTS; k++) parts[k] += x[i + k];                                  \
+        for (size_t k = 0; i < n; i++, k++) parts[k] += x[i];                                         \
+        for (size_t half = PARTS / 2; half; half /= 2)                                                \
+            for (size_t k = 0; k < half; k++) parts[k] += parts[k + half];                            \
+        *(T *)to = parts[0];                                                                          \
+    }
+TOTAL(sum_f32, float)
+TOTAL(sum_f64, double)
+
 /* Whole numbers wrap around, which C says of unsigned ones only. */
 #define WHOLE(S, T, U)                                  \
     COMPARISONS(S, T)                                   \
@@ -195,7 +213,7 @@ const Lanes LANES = {
         [CEIL] = BOTH(ceil), [EXP] = BOTH(exp), [LOG] = BOTH(log), [TANH] = {[F32] = tanh_f32},
         [ERF] = {[F32] = erf_f32}, [SIGMOID] = BOTH(sigmoid), [EQUAL] = ALL(equal), [LESS] = NUMBERS(less),
         [LESS_EQUAL] = NUMBERS(less_equal), [GREATER] = NUMBERS(greater), [GREATER_EQUAL] = NUMBERS(greater_equal),
-        [AND] = {[U8] = and_u8}, [OR] = {[U8] = or_u8}, [XOR] = {[U8] = xor_u8}, [NOT] = {[U8] = not_u8},
+        [AND] = {[U8] = and_u8}, [OR] = {[U8] = or_u8}, [XOR] = {[U8] = xor_u8}, [NOT] = {[U8] = not_u8}, [SUM] = BOTH(sum),
     },
     .left = {
         [ADD] = BOTH_OF(add, left), [SUB] = BOTH_OF(sub, left), [MUL] = BOTH_OF(mul, left), [DIV] = BOTH_OF(div, left),

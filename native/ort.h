@@ -2,8 +2,8 @@
  *
  * ONNX Runtime hands a library one table of functions. A function's place in it never changes once a version of the
  * API has shipped, and a newer ONNX Runtime gives an older version's caller the same table: so places are enough, and
- * no header of it is needed. `API` is the version that is asked for, 17 (ONNX Runtime 1.17 and later have it): the
- * first with KernelContext_ParallelFor. */
+ * no header of it is needed. `API` is the version that is asked for, 18 (ONNX Runtime 1.18 and later have it): the
+ * first in which results may lie where operands do. */
 
 #ifndef DLC_ORT_H
 #define DLC_ORT_H
@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define API 17
+#define API 18
 
 /* A place in the table of functions. */
 enum {
@@ -68,7 +68,7 @@ typedef Status (*GetIntegers)(const void *info, const char *name, int64_t *value
 typedef Status (*InfoCount)(const void *info, size_t *count);
 typedef Status (*ParallelFor)(const void *context, void (*work)(void *, size_t), size_t count, size_t batches, void *);
 
-/* An OrtCustomOp of version 17: what an operator is called, takes and does. */
+/* An OrtCustomOp of version 18: what an operator is called, takes and does. */
 typedef struct Op {
     uint32_t version;
     void *(*create)(const struct Op *, Table, const void *);
@@ -92,6 +92,11 @@ typedef struct Op {
     Status (*infer)(const struct Op *, void *);
     int (*first_version)(const struct Op *);
     int (*last_version)(const struct Op *);
+    /* from version 18 on */
+    size_t (*in_place)(int **inputs, int **outputs); /* pairs: the output may lie where the input does */
+    void (*in_place_end)(int *inputs, int *outputs);
+    size_t (*aliases)(int **inputs, int **outputs);
+    void (*aliases_end)(int *inputs, int *outputs);
 } Op;
 
 extern const Op conv_weights; /* filters_kernel.c; Chain is in kernel.c */

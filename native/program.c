@@ -15,7 +15,7 @@ static const uint8_t arity[OPERATIONS] = {
     [CONST] = 0, [CAST] = 1, [WHERE] = 3, [ADD] = 2, [SUB] = 2, [MUL] = 2, [DIV] = 2, [MAX] = 2, [MIN] = 2, [POW] = 2,
     [NEG] = 1, [ABS] = 1, [SQRT] = 1, [RECIPROCAL] = 1, [SIGN] = 1, [FLOOR] = 1, [CEIL] = 1, [EXP] = 1, [LOG] = 1,
     [TANH] = 1, [ERF] = 1, [SIGMOID] = 1, [EQUAL] = 2, [LESS] = 2, [LESS_EQUAL] = 2, [GREATER] = 2,
-    [GREATER_EQUAL] = 2, [AND] = 2, [OR] = 2, [XOR] = 2, [NOT] = 1,
+    [GREATER_EQUAL] = 2, [AND] = 2, [OR] = 2, [XOR] = 2, [NOT] = 1, [SUM] = 1,
 };
 
 static int type_of(int64_t element) {
@@ -31,6 +31,7 @@ static const char *instruction_read(Program *p, Instruction *to, const int64_t *
     if (type < 0) return "a type that there is not";
     memset(to, 0, sizeof *to);
     to->type = (uint16_t)type;
+    to->sum = -1;
     if (op == CONST) {
         to->bits = word[2];
         return NULL;
@@ -40,6 +41,7 @@ static const char *instruction_read(Program *p, Instruction *to, const int64_t *
         int64_t value = word[2 + i];
         if (i >= operands) value = word[2]; /* unused: something that exists */
         if (value < 0 || value >= known) return "an operand that is not there yet";
+        if (value >= p->inputs && p->code[value - p->inputs].sum >= 0) return "an operand that is a sum";
         *operand[i] = (uint16_t)value;
     }
     int a = p->type[to->a], b = p->type[to->b], c = p->type[to->c];
@@ -53,13 +55,18 @@ static const char *instruction_read(Program *p, Instruction *to, const int64_t *
         to->lane = lanes->op[op][type];
         to->left = lanes->left[op][type], to->right = lanes->right[op][type];
         if (op >= EQUAL && op <= GREATER_EQUAL) to->type = U8;
+        if (op == SUM) {
+            if (word[3] < 0 || word[3] >= MOST_AXES || (p->sums && word[3] != p->after)) return "a sum over other axes";
+            p->after = (int)word[3];
+            to->sum = (int16_t)p->sums++;
+        }
     }
     return to->lane ? NULL : "an operation that this type does not have";
 }
 
 /* Gives results registers, each of which is free again after its last reader: to outputs only where they are copied. */
-static void allocate(Program *p, int streamed) {
-    int16_t *slot = p->plan[streamed].slot;
+static void allocate(Program *p, int plan) {
+    int16_t *slot = p->plan[plan].slot;
     static const int none = -1;
     int last[MOST_VALUES]; /* the instruction that reads a value last */
     int16_t idle[MOST_VALUES];
@@ -69,6 +76,7 @@ static void allocate(Program *p, int streamed) {
         const Instruction *at = &p->code[i];
         if (at->lane) last[at->a] = last[at->b] = last[at->c] = i;
     }
+    for (int i = 0; i < p->outputs && plan == LATE; i++) last[p->value[i]] = p->count;
     int slots = 0;
     for (int v = 0; v < values; v++) slot[v] = -1;
     for (int i = 0; i < p->count; i++) {
@@ -92,11 +100,12 @@ static void allocate(Program *p, int streamed) {
             else
                 later[laters++] = slot[v];
         }
-        if (streamed || p->output[made] < 0) slot[made] = idles ? idle[--idles] : (int16_t)slots++;
+        if (at->sum >= 0) continue; /* it has memory of its own */
+        if (plan != DIRECTLY || p->output[made] < 0) slot[made] = idles ? idle[--idles] : (int16_t)slots++;
         while (laters) idle[idles++] = later[--laters];
         if (slot[made] >= 0 && last[made] == none) idle[idles++] = slot[made]; /* nothing reads it */
     }
-    p->plan[streamed].slots = slots;
+    p->plan[plan].slots = slots;
 }
 
 const char *program_read(Program *p, const int64_t *text, size_t length, size_t inputs, size_t outputs) {
@@ -117,6 +126,7 @@ const char *program_read(Program *p, const int64_t *text, size_t length, size_t 
         p->type[i] = (uint8_t)type;
     }
     const Lanes *lanes = p->lanes = lanes_here();
+    p->sums = p->after = 0;
     for (int i = 0; i < p->count; i++, at += WORDS) {
         const char *wrong = instruction_read(p, &p->code[i], at, p->inputs + i, lanes);
         if (wrong) return wrong;
@@ -129,6 +139,8 @@ const char *program_read(Program *p, const int64_t *text, size_t length, size_t 
         p->value[i] = (uint16_t)*at;
         p->output[*at] = (int16_t)i;
     }
+    for (int i = 0; i < p->count; i++)
+        if (p->code[i].sum >= 0 && p->output[p->inputs + i] < 0) return "a sum that is no output";
     memset(p->whole, 0, sizeof p->whole);
     for (int i = 0; i < p->count; i++) {
         /* Of two inputs or constants both may be one element for all, and only one of them is taken as that. */
@@ -138,7 +150,6 @@ const char *program_read(Program *p, const int64_t *text, size_t length, size_t 
         p->whole[code->a] |= !code->left || !b_made, p->whole[code->b] |= !code->right || !a_made;
         p->whole[code->c] |= !code->right;
     }
-    allocate(p, 0);
-    allocate(p, 1);
+    for (int plan = 0; plan < PLANS; plan++) allocate(p, plan);
     return NULL;
 }

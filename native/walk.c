@@ -65,16 +65,35 @@ static void walk_axes(Walk *walk, size_t rank, const int64_t *size) {
     }
 }
 
+/* Whether an output lies where an input does that is read after it is made. */
+static int overwritten(const Walk *walk) {
+    const Program *program = walk->program;
+    for (int i = 0; i < program->outputs; i++)
+        for (int k = 0; k < program->inputs; k++) {
+            if (walk->results[i] != walk->inputs[k].data) continue;
+            for (int at = program->value[i] - program->inputs + 1; at < program->count; at++) {
+                const Instruction *code = &program->code[at];
+                if (code->lane && (code->a == k || code->b == k || code->c == k)) return 1;
+            }
+        }
+    return 0;
+}
+
 void walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *const *results, size_t rank,
                 const int64_t *size) {
     walk->program = program, walk->inputs = inputs, walk->results = results;
     walk->total = 1;
     for (size_t k = 0; k < rank; k++) walk->total *= (size_t)size[k];
     walk_axes(walk, rank, size);
+    walk->kept = walk->inner = 1, walk->sums = NULL;
+    for (size_t k = 0; k < rank && program->sums; k++) {
+        if (k + (size_t)program->after + 1 == rank) walk->kept = (size_t)size[k];
+        if (k + (size_t)program->after >= rank) walk->inner *= (size_t)size[k];
+    }
     size_t widest = 1, written = 0, read = 0;
     for (int i = 0; i < program->outputs; i++) written += walk->total * sizes[program->type[program->value[i]]];
-    walk->streamed = program->last && program->lanes->stream && written >= LARGE;
-    int slots = program->plan[walk->streamed].slots;
+    walk->plan = overwritten(walk) ? LATE : program->last && program->lanes->stream && written >= LARGE ? STREAMED : DIRECTLY;
+    int slots = program->plan[walk->plan].slots;
     for (int i = 0; i < program->inputs; i++) {
         int one = 1, direct = walk->axes <= 1;
         for (int k = 0; k < walk->axes; k++) one &= walk->stride[i][k] == 0;
@@ -104,6 +123,42 @@ void walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *
     size_t share = (walk->total + shares - 1) / shares;
     share = (share + walk->tile - 1) / walk->tile * walk->tile; /* whole tiles: the same for any number of threads */
     walk->share = share ? share : 1;
+}
+
+size_t walk_shares(const Walk *walk) { return (walk->total + walk->share - 1) / walk->share; }
+
+/* Adds what a tile has of each place that is kept. */
+static void add_up(const Walk *walk, const Instruction *code, size_t share, size_t start, size_t n, const char *from) {
+    double *sums = walk->sums + (share * (size_t)walk->program->sums + (size_t)code->sum) * walk->kept;
+    for (size_t place = start / walk->inner, left = walk->inner - start % walk->inner; n; place++, left = walk->inner) {
+        size_t run = left < n ? left : n;
+        if (code->type == F32) {
+            float sum;
+            code->lane(run, &sum, from, from, from);
+            sums[place % walk->kept] += (double)sum;
+        } else {
+            double sum;
+            code->lane(run, &sum, from, from, from);
+            sums[place % walk->kept] += sum;
+        }
+        from += run * sizes[code->type];
+        n -= run;
+    }
+}
+
+void walk_sums(const Walk *walk) {
+    const Program *program = walk->program;
+    size_t shares = walk->sums ? walk_shares(walk) : 0;
+    for (int i = 0; i < program->outputs; i++) {
+        const Instruction *code = &program->code[program->value[i] - program->inputs];
+        if (code->sum < 0) continue;
+        for (size_t k = 0; k < walk->kept; k++) {
+            double sum = 0;
+            for (size_t s = 0; s < shares; s++) sum += walk->sums[(s * (size_t)program->sums + (size_t)code->sum) * walk->kept + k];
+            if (code->type == F32) ((float *)walk->results[i])[k] = (float)sum;
+            else ((double *)walk->results[i])[k] = sum;
+        }
+    }
 }
 
 /* The elements of a broadcast input for the results from `at` on. Returns whether they are all one, which is then given
@@ -174,8 +229,8 @@ void walk_share(void *context, size_t number) {
     char *registers = memory.bytes + (LINE - (uintptr_t)memory.bytes % LINE) % LINE;
     char *at[MOST_VALUES];         /* where each value of the tile is */
     uint8_t one[MOST_VALUES] = {0}; /* whether it is one element for all, which stands first there */
-    const int inputs = program->inputs, streamed = walk->streamed;
-    const int16_t *plan = program->plan[streamed].slot;
+    const int inputs = program->inputs, streamed = walk->plan == STREAMED, late = walk->plan == LATE;
+    const int16_t *plan = program->plan[walk->plan].slot;
     for (int i = 0; i < inputs; i++) {
         at[i] = walk->slot[i] < 0 ? NULL : registers + (size_t)walk->slot[i] * walk->room;
         one[i] = walk->kind[i] == ONE;
@@ -211,11 +266,20 @@ void walk_share(void *context, size_t number) {
             int made = inputs + i, output = program->output[made];
             if (aheads) prefetch(ahead, &aheads, quota);
             if (!code->lane) continue;
+            if (code->sum >= 0) {
+                if (walk->sums) add_up(walk, code, number, start, n, at[code->a]);
+                continue;
+            }
             char *result = output < 0 ? NULL : (char *)walk->results[output] + start * sizes[code->type];
-            if (result && !streamed) at[made] = result;
+            if (result && walk->plan == DIRECTLY) at[made] = result;
             Lane lane = one[code->b] && code->right ? code->right : one[code->a] && code->left ? code->left : code->lane;
             lane(n, at[made], at[code->a], at[code->b], at[code->c]);
             if (result && streamed) program->lanes->stream(n * sizes[code->type], result, at[made]);
+        }
+        for (int i = 0; late && i < program->outputs; i++) {
+            const int value = program->value[i], width = (int)sizes[program->type[value]];
+            if (program->code[value - inputs].sum < 0)
+                memcpy((char *)walk->results[i] + start * (size_t)width, at[value], n * (size_t)width);
         }
     }
     if (streamed) program->lanes->stream(0, NULL, NULL);

@@ -67,7 +67,7 @@ COMPARED: dict[str, tuple[int, frozenset[int]]] = {
     "GreaterOrEqual": (26, NUMBERS),
 }
 FOLDED = {"Max": (7, NUMBERS), "Min": (8, NUMBERS)}  # of any number of operands
-CONST, CAST, WHERE, MAX = 0, 1, 2, 7
+CONST, CAST, WHERE, MAX, SUM = 0, 1, 2, 7, 40
 CASTS: dict[int, frozenset[int]] = {  # those that are defined for every number
     FLOAT: frozenset((DOUBLE, BOOL)),
     DOUBLE: frozenset((FLOAT, BOOL)),
@@ -77,6 +77,7 @@ CASTS: dict[int, frozenset[int]] = {  # those that are defined for every number
 }
 
 LARGE = 4_096  # elements of a row of the batch, or of all where there is none
+RUN, PLACES = 16, 4_096  # a sum in a chain: the fewest elements in a row, the most places that are kept
 
 Size = int | str
 Sizes = tuple[Size, ...]
@@ -123,7 +124,8 @@ class _Program:
 
         words = [VERSION, count, len(self.code), len(outputs), int(last), *self.kinds]
         for operation, kind, *operands in self.code:
-            words += [operation, kind, *(operands if operation == CONST else map(place, operands))]
+            given = 0 if operation == CONST else 1 if operation == SUM else 3  # operands that are values
+            words += [operation, kind, *map(place, operands[:given]), *operands[given:]]
         return words + [place(self.values[name]) for name in outputs]
 
 
@@ -208,6 +210,11 @@ class Chains:
         named = {value.name for value in graph.input}
         own = {held.name: held for held in graph.initializer if not held.dims and held.name not in named}
         self.numbers = {**numbers, **own}  # of rank 0: they go into the program
+        self.lists = {
+            held.name: numpy_helper.to_array(held)
+            for held in graph.initializer
+            if len(held.dims) == 1 and held.data_type == INT64 and held.name not in named
+        }
         self.results = {value.name for value in graph.output}
         self.declared = self.results | {value.name for value in graph.value_info}
         self.taken = graphs.names(graph)
@@ -223,6 +230,10 @@ class Chains:
         self.maker = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
         self.reading = [list(dict.fromkeys(graphs.reads(node))) for node in self.nodes]
         self.readers = Counter(name for names in self.reading for name in names)
+        self.sums: dict[str, list[int]] = {}  # of a value: nodes that a chain can do with it
+        for i, node in enumerate(self.nodes):
+            if node.op_type == "ReduceSum" and self._after(node) is not None:
+                self.sums.setdefault(node.input[0], []).append(i)
         regions = [piece for region in self._regions() for piece in self._pieces(region) if self._pays(piece)]
         if regions:
             count += sum(map(len, regions))
@@ -278,8 +289,39 @@ class Chains:
                     level[j] = max(level[j], level[i] + (not both))
         return level
 
+    def _after(self, node: NodeProto) -> int | None:
+        """How many axes lie after the one that a ReduceSum keeps, if it keeps one, and each sum is long."""
+        attributes = {a.name: a.i for a in node.attribute}
+        kind, shape = self.known.get(node.input[0], (0, ()))
+        axes = self.lists.get(node.input[1]) if len(node.input) == 2 else None
+        if node.domain not in ("", "ai.onnx") or kind not in FLOATS or axes is None or attributes.get("keepdims", 1):
+            return None
+        rank = len(shape)
+        left = set(range(rank)) - {int(axis) % rank for axis in axes} if rank else {}
+        if len(left) != 1:
+            return None
+        [kept] = left
+        place, run = shape[kept], shape[kept + 1 :]
+        fits = isinstance(place, int) and place <= PLACES and all(isinstance(size, int) for size in run)
+        return rank - 1 - kept if fits and math.prod(size for size in run if isinstance(size, int)) >= RUN else None
+
+    def _summed(self, piece: list[int]) -> list[int]:
+        """A piece with the sums of its values that its program can hold: those over the axes of the first one. What
+        reads a sum lies beyond the nodes of the region, so no way leads back in."""
+        inputs = {name for i in piece for name in self.nodes[i].input}
+        room = MOST_VALUES - 3 * len(inputs) - sum(max(2, len(self.nodes[i].input)) for i in piece)
+        found = [i for at in piece for name in self.nodes[at].output for i in self.sums.get(name, ())]
+        found = [i for i in found if self._after(self.nodes[i]) == self._after(self.nodes[found[0]])]
+        return sorted(piece + found[: max(0, min(room, MOST_OUTPUTS - len(piece)))])
+
     def _pieces(self, region: list[int]) -> Iterator[list[int]]:
-        """A region as pieces that a program can hold: what is left of it comes after."""
+        """A region as pieces that a program can hold, with their sums: what is left of it comes after."""
+        for piece in self._cut(region):
+            summed = self._summed(piece)
+            if len(summed) >= self.least:
+                yield summed
+
+    def _cut(self, region: list[int]) -> Iterator[list[int]]:
         piece: list[int] = []
         inputs: set[str] = set()
         made: set[str] = set()
@@ -289,8 +331,7 @@ class Chains:
             more = inputs | {name for name in node.input if name not in made}
             length = code + max(2, len(node.input))  # a constant, too
             if piece and self._full(more, length, len(piece)):
-                if len(piece) >= self.least:
-                    yield piece
+                yield piece
                 piece, inputs, made, code = [], set(), set(), 0
                 more, length = set(node.input), max(2, len(node.input))
             if self._full(more, length, 0):
@@ -298,7 +339,7 @@ class Chains:
             piece.append(i)
             inputs, code = more, length
             made.update(node.output)
-        if len(piece) >= self.least:
+        if piece:
             yield piece
 
     def _pays(self, region: list[int]) -> bool:
@@ -310,9 +351,9 @@ class Chains:
         made = {part.node.output[0] for part in parts}
         read = {name for part in parts for name in part.node.input} - made
         inputs = sum(self.known[name][1] == parts[0].shape for name in read)
-        inside = Counter(name for part in parts for name in dict.fromkeys(part.node.input))
+        inside = Counter(name for i in region for name in self.reading[i])
         outputs = sum(name in self.results or self.readers[name] > inside[name] for name in made)
-        return len(parts) >= inputs + outputs
+        return len(region) >= inputs + outputs
 
     @staticmethod
     def _full(inputs: set[str], code: int, outputs: int) -> bool:
@@ -348,10 +389,14 @@ class Chains:
         for part in parts:
             operands = [self._value(program, name, kept) for name in part.node.input]
             program.values[part.node.output[0]] = part.write(program, operands)
+        for node in (self.nodes[i] for i in region if self.parts[i] is None):
+            (kind, shape), after = self.known[node.input[0]], self._after(node) or 0
+            program.values[node.output[0]] = program.add(SUM, kind, program.values[node.input[0]], after)
+            self.known[node.output[0]] = kind, (shape[-1 - after],)
         outputs = [
             name
-            for part in parts
-            for name in part.node.output
+            for i in region
+            for name in self.nodes[i].output
             if name in self.results or readers.get(name, set()) - {number}
         ]
         first = parts[0].node
