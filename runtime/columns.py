@@ -22,8 +22,12 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from . import graphs
 from .column import Column, Columns
 from .data import Columns as Checked, Field, check, fields, load
+<<<<<<< HEAD
 from .data.check import check_shape, given
 from .data.images import pixels
+=======
+from .data.check import check_shape, given, no_rows, same_rows
+>>>>>>> 7d50a7c (Refuse a hundred kinds of bad data by code, place and way out)
 from .data.raw import Raw, cells as raw_cells
 from .data.shares import Fold, folds, places
 from .encoding import PREFIX, characters, fit, raw_shape, state_name, unfitted
@@ -95,7 +99,7 @@ class Table:
                 own = raw_cells(field, given(field, loaded, where), where)
                 check_shape(field, own, {}, where)
                 if not len(own):
-                    raise Error("E0618", "the data have no rows", where=where, notes=["found 0 rows"])
+                    raise no_rows(where)
                 if self.made[field.name].text:
                     own = _plain(field.name, self.made[field.name], own, where)
                 elif "log1p" in self.made[field.name].encode and bool((own <= -1).any()):
@@ -390,8 +394,14 @@ def _gathered(data: Mapping[str, object], wanted: tuple[Field, ...], names: Mapp
     for field in wanted:
         of = names.get(field.name, ())
         if field.name not in data and of and all(name in data for name in of):
+<<<<<<< HEAD
             alone = len(field.shape) == 1
             made[field.name] = data[of[0]] if alone else np.stack([np.asarray(data[name]) for name in of], axis=1)
+=======
+            parts = [np.asarray(data[name]) for name in of]
+            same_rows({name: len(np.atleast_1d(part)) for name, part in zip(of, parts, strict=True)}, "the data given")
+            made[field.name] = parts[0] if len(field.shape) == 1 else np.stack(parts, axis=1)
+>>>>>>> 7d50a7c (Refuse a hundred kinds of bad data by code, place and way out)
     return _over(made, data)
 
 

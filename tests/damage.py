@@ -58,7 +58,8 @@ def content(path: Path) -> object:
         info.algorithm.ClearField("doc_string")
         info.initialization.ClearField("doc_string")
         info.DiscardUnknownFields()
-    for field in ("producer_name", "producer_version", "doc_string", "domain", "model_version"):
+    # What tools write as their own, the version of the format among it: nothing is computed with it.
+    for field in ("ir_version", "producer_name", "producer_version", "doc_string", "domain", "model_version"):
         model.ClearField(field)
     model.graph.ClearField("doc_string")
     model.DiscardUnknownFields()

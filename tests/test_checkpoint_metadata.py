@@ -94,7 +94,7 @@ def test_every_value_of_every_wrong_kind(run: Path, key: str) -> None:
     last(run).write_bytes(whole)
     assert codes["E0740"] > 200 and codes[""] > 10, codes
     # Data that are missing or other ones, a figure that is none, sums that are not the model's.
-    assert codes.keys() <= {"", "E0740", "E0601", "E0603", "E0630", "E0631", "E0742", "E0746"}
+    assert codes.keys() <= {"", "E0740", "E0601", "E0603", "E0609", "E0630", "E0631", "E0742", "E0746"}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from .check import Lines
 from .fields import Field
 from .packed import pyarrow
 from .raw import Raw, cells
-from .table import check_names, no_number, places, shaped
+from .table import check_names, no_number, places, refuse_more, shaped
 
 Columns = Mapping[str, Sequence[str]]  # what the setting `columns` says
 Found = tuple[dict[str, object], Lines]
@@ -38,9 +38,21 @@ def exports(data: object) -> bool:
 
 
 def given(data: object, fields: tuple[Field, ...], columns: Columns) -> Found:
-    """The columns of a table in memory that make the fields. Raises `Error` E0608, E0609, E0611, E0623, E0626, E0627,
-    E0639."""
-    table = pyarrow("a table").table(data)
+    """The columns of a table in memory that make the fields. Raises `Error` E0608, E0609, E0611, E0614, E0623, E0626,
+    E0627, E0639."""
+    pa = pyarrow("a table")
+    names = [str(name) for name in getattr(data, "columns", ())]
+    check_names(names, "the data given")
+    try:
+        table = pa.table(data)
+    except pa.ArrowException as problem:  # of a column that holds cells of several kinds, or of one that Arrow lacks
+        raise Error(
+            "E0614",
+            "a column of this table does not hold cells of one kind",
+            where="the data given",
+            notes=[str(note) for note in reversed(problem.args)],
+            help="make its cells numbers, or all of them text: `frame[name].astype(float)`, `frame[name].astype(str)`",
+        ) from None
     return _found(table, list(table.schema.names), "the data given", fields, columns)
 
 
@@ -92,7 +104,14 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
         yield
     except (ArrowException, EOFError) as problem:
         raise Error(
-            "E0604", f"this {kind} file is damaged", where=str(path), notes=str(problem).splitlines()[:1]
+            "E0604",
+            f"this {kind} file is damaged",
+            where=str(path),
+            notes=str(problem).splitlines()[:1],
+            help="write it again; a line of JSON Lines is one object, with the same names and kinds in all: "
+            '{"x": [1.5, 2], "y": 0}'
+            if kind == "JSON Lines"
+            else "write it again, as with `pyarrow.parquet.write_table(table, path)`",
         ) from None
 
 
@@ -111,6 +130,7 @@ def _places(field: Field, names: list[str], columns: Columns, where: str) -> lis
 def _found(table: Any, names: list[str], where: str, fields: tuple[Field, ...], columns: Columns) -> Found:
     """The fields of a table, which has at least those of the columns `names` that they need."""
     check_names(names, where)
+    refuse_more(fields, names, columns, where)
     rows = Rows(where, range(table.num_rows), {})
     found: dict[str, object] = dict.fromkeys(names)
     of: dict[str, list[str]] = {}

@@ -95,6 +95,7 @@ class BatchCheck:
                 "E0603",
                 f"a batch is a mapping of names to arrays, not `{type(batch).__name__}`",
                 notes=["expected " + ", ".join(f"`{field.name}: {field}`" for field in self.fields)],
+                help="step({" + ", ".join(f'"{field.name}": {field.name}' for field in self.fields) + "})",
             )
         columns = check(batch, self.fields, "the batch")
         self._like = [(f.name, f.dtype, columns.arrays[f.name].shape, *_limits(f)) for f in self.fields]
@@ -145,6 +146,10 @@ def _missing(field: Field, data: Mapping[str, object], where: str) -> Error:
     help = did_you_mean(field.name, names)
     if help is None and isinstance(where, Lines):
         help = f"the setting `columns: {{ {field.name}: [...] }}` says which columns they are"
+        if names and all(name.replace(".", "").isdigit() for name in names):
+            help = f"the first line names the columns, as `{field.name}0,{field.name}1`; or {help}"
+    elif help is None:
+        help = f"call it `{field.name}` in the data, or the input of the spec as the data do"
     return Error(
         "E0609",
         f"the data have no `{field.name}`",
@@ -216,9 +221,22 @@ def _array(field: Field, value: object, where: str) -> np.ndarray:
             f"`{field.name}` does not hold numbers",
             where=where,
             notes=[f"found dtype {array.dtype}", f"expected `{field}`"],
-            help="give words and categories as integers, one for each",
+            help=NUMBERS.get(array.dtype.kind, "give an array of numbers").replace("x", field.name),
         )
     return array
+
+
+# How an array of each kind that holds no numbers becomes one that does, called x.
+NUMBERS = {
+    "U": "give words and categories as integers, one for each; numbers in quotes as `x.astype(float)`",
+    "S": "give words and categories as integers, one for each; numbers in quotes as `x.astype(float)`",
+    "T": "give words and categories as integers, one for each; numbers in quotes as `x.astype(float)`",
+    "O": "numbers as `x.astype(float)`; words and categories as integers, one for each",
+    "c": "give the parts as two inputs: `x.real` and `x.imag`",
+    "M": 'give how long after a day it is: `(x - x.min()) / numpy.timedelta64(1, "D")`',
+    "m": 'give how many of a unit it is: `x / numpy.timedelta64(1, "D")`',
+    "V": "give each of its parts as an array",
+}
 
 
 def check_shape(field: Field, array: np.ndarray, sizes: dict[str, tuple[int, str]], where: str) -> None:
@@ -240,6 +258,7 @@ def check_shape(field: Field, array: np.ndarray, sizes: dict[str, tuple[int, str
                 f"dimension {axis} of `{field.name}` is {size} where {wanted} is expected",
                 where=where,
                 notes=[f"found shape {found}", f"expected `{field}`"],
+                help="change the size in the spec, or leave out of the data what it does not take",
             )
         if isinstance(wanted, str) and wanted.isidentifier():
             known, by = sizes.setdefault(wanted, (size, field.name))
@@ -249,6 +268,7 @@ def check_shape(field: Field, array: np.ndarray, sizes: dict[str, tuple[int, str
                     f"the dimension `{wanted}` has two sizes",
                     where=where,
                     notes=[f"`{by}` says {known}", f"`{field.name}`, of shape {found}, says {size}"],
+                    help="cut or pad one of them, or give the dimensions two names in the spec",
                 )
 
 
@@ -256,19 +276,31 @@ def _rows(fields: tuple[Field, ...], arrays: Mapping[str, np.ndarray], where: st
     most = 1
     for along in dict.fromkeys(f.along for f in fields if f.rows is not None):
         counts = {f.name: arrays[f.name].shape[f.rows] for f in fields if f.rows is not None and f.along == along}
-        if len(set(counts.values())) > 1:
-            raise Error(
-                "E0617",
-                "the arrays differ in their number of rows",
-                where=where,
-                notes=[f"`{name}` has {count}" for name, count in counts.items()],
-            )
+        same_rows(counts, where)
         rows = next(iter(counts.values()))
         if rows == 0:
             of = f" of `{along}`" if along else ""
-            raise Error("E0618", f"the data have no rows{of}", where=where, notes=["found 0 rows"])
+            raise no_rows(where, of)
         most = max(most, rows)
     return most
+
+
+def same_rows(counts: Mapping[str, int], where: str) -> None:
+    """E0617."""
+    if len(set(counts.values())) > 1:
+        raise Error(
+            "E0617",
+            "the arrays differ in their number of rows",
+            where=where,
+            notes=[f"`{name}` has {count}" for name, count in counts.items()],
+            help="each row of one array goes with that of every other: leave out the rows that lack something",
+        )
+
+
+def no_rows(where: str, of: str = "") -> Error:
+    """E0618."""
+    help = "check what was left out of them; a generator can be read once"
+    return Error("E0618", f"the data have no rows{of}", where=where, notes=["found 0 rows"], help=help)
 
 
 def _convert(field: Field, array: np.ndarray, where: str) -> np.ndarray:
@@ -288,6 +320,7 @@ def _convert(field: Field, array: np.ndarray, where: str) -> np.ndarray:
             "E0615",
             f"`{field.name}` holds numbers other than 0 and 1 where bool is expected",
             **_first(field, array, ~np.isin(array, (0, 1)), where),
+            help="compare them, as in `x > 0`, or declare integers",
         )
     if array.dtype == field.dtype:
         made = array if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(array.shape)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from .. import memory
 from ..failures import Error
+from .check import no_rows, same_rows
 from .fields import Field
 
 
@@ -20,30 +21,89 @@ def iterated(data: object) -> bool:
 
 def gathered(data: Any, fields: tuple[Field, ...]) -> dict[str, object]:
     """The pieces read once, as arrays by name: a piece is a mapping, or the arrays of the fields in their order
-    (inputs, then targets), of a batch or of a row. Raises `Error` E0603, E0624, E0626."""
+    (inputs, then targets), of a batch or of a row. What no field asks for is left out. Raises `Error` E0603, E0609,
+    E0617, E0618, E0624, E0626, E0651."""
     parts: dict[str, list[np.ndarray]] = {}
-    size, most = 0, memory.free()
-    pieces = data if isinstance(data, Iterable) else (data[k] for k in range(len(data)))
-    for number, piece in enumerate(pieces):
-        for name, array in _named(piece, fields, number).items():
-            field = next((one for one in fields if one.name == name), None)
-            if field is not None and field.rows is not None and array.ndim == len(field.shape) - 1:
+    others: dict[str, object] = {}  # a name that no field asks for is kept, as that of a column is
+    size, most, number = 0, memory.free(), -1
+    for number, piece in enumerate(_pieces(data)):
+        named = _named(piece, fields, number)
+        others.update(dict.fromkeys(named))
+        found = {}
+        for field in fields:
+            if field.name not in named:
+                continue
+            array = named[field.name]
+            if field.rows is not None and array.ndim == len(field.shape) - 1:
                 array = np.expand_dims(array, field.rows)  # one row
-            parts.setdefault(name, []).append(array)
+            found[field.name] = array
+            parts.setdefault(field.name, []).append(array)
             size += array.nbytes
             if size > most // 2:
                 memory.refuse_huge(2 * size, "the data given", "the pieces of these data do not", "so far")
+        _fits(fields, found, parts, number)
+    if number < 0:
+        raise no_rows("the data given")
     axes = {field.name: field.rows for field in fields}
-    made: dict[str, object] = {}
+    made = others
     for name, arrays in parts.items():
-        axis = axes.get(name, 0)
-        try:
-            made[name] = arrays[0] if axis is None else np.concatenate(arrays, axis=axis)
-        except ValueError as problem:
-            raise Error(
-                "E0626", f"the pieces of `{name}` do not fit together", where="the data given", notes=[str(problem)]
-            ) from None
+        axis = axes[name]
+        made[name] = arrays[0] if axis is None else np.concatenate(arrays, axis=axis)
     return made
+
+
+def _pieces(data: Any) -> Iterator[Any]:
+    """The pieces, and E0651 with what is raised while one is made, by a generator or a loader."""
+    pieces = iter(data if isinstance(data, Iterable) else (data[k] for k in range(len(data))))
+    number = 0
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration:
+            return
+        except Error:
+            raise
+        except Exception as problem:
+            raise Error(
+                "E0651",
+                f"piece {number} of the data cannot be read",
+                where="the data given",
+                notes=[f"{type(problem).__name__}: {problem}", "nothing was trained on the pieces before it"],
+                help="what gives the pieces raised this, above: mend it there, or leave the piece out",
+            ) from problem
+        yield piece
+        number += 1
+
+
+def _fits(
+    fields: tuple[Field, ...], found: Mapping[str, np.ndarray], parts: Mapping[str, list[np.ndarray]], number: int
+) -> None:
+    """Whether the arrays of a piece go with each other and with those before. Raises `Error` E0609, E0617, E0626."""
+    where = f"the data given, piece {number}"
+    for name in {**parts, **found}:
+        if name not in found or len(parts[name]) != number + 1:
+            raise Error(
+                "E0609",
+                f"`{name}` is in some pieces of the data and not in others",
+                where=where,
+                notes=[f"this piece has {', '.join(found) or 'nothing'}"],
+                help="give every piece the same arrays",
+            )
+    for name, array in found.items():
+        field = next(one for one in fields if one.name == name)
+        first = parts[name][0]
+        shapes = [[n for axis, n in enumerate(one.shape) if axis != field.rows] for one in (first, array)]
+        if first.ndim != array.ndim or (field.rows is not None and shapes[0] != shapes[1]):
+            raise Error(
+                "E0626",
+                f"the pieces of `{name}` do not fit together",
+                where=where,
+                notes=[f"found shape {list(array.shape)}, and {list(first.shape)} in piece 0", f"expected `{field}`"],
+                help="give all pieces one shape, but for the number of rows: pad what is shorter",
+            )
+    for along in dict.fromkeys(field.along for field in fields if field.rows is not None):
+        rowed = [one for one in fields if one.along == along and one.rows is not None and one.name in found]
+        same_rows({one.name: found[one.name].shape[one.rows] for one in rowed if one.rows is not None}, where)
 
 
 def _named(piece: Any, fields: tuple[Field, ...], number: int) -> dict[str, np.ndarray]:

@@ -45,6 +45,7 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
                 "expected a mapping of names to arrays, a table, an iterable of batches, or the path of a file",
                 KNOWN,
             ],
+            help='give `{"x": x, "y": y}`',
         )
     path = Path(data)
     try:
@@ -54,7 +55,9 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
         if kind is None:
             raise Error(
                 "E0603",
-                f"`{path.name}` has a format that cannot be read",
+                f"the folder `{path.name}` holds no data"
+                if path.is_dir()
+                else f"`{path.name}` has a format that cannot be read",
                 where=str(path),
                 notes=[KNOWN],
                 help="save arrays with `numpy.savez(path, x=x, y=y)`",
@@ -157,7 +160,10 @@ def _shown(shape: tuple[int, ...]) -> str:
 def _npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, path: Path) -> np.ndarray:
     try:
         with archive.open(info) as data:
-            return np.asarray(np.lib.format.read_array(data, allow_pickle=False))
+            array = np.asarray(np.lib.format.read_array(data, allow_pickle=False))
+            if data.read(1):
+                raise _damaged(name, path, "it holds more than its header says")
+            return array
     except (ValueError, MemoryError) as problem:
         if "allow_pickle" in str(problem):
             raise _pickled(name, path) from None
@@ -174,7 +180,13 @@ def _pickled(name: str, path: Path) -> Error:
 
 
 def _damaged(name: str, path: Path, why: str) -> Error:
-    return Error("E0604", f"`{name}` in this {path.suffix} file is damaged", where=str(path), notes=[why])
+    return Error(
+        "E0604",
+        f"`{name}` in this {path.suffix} file is damaged",
+        where=str(path),
+        notes=[why],
+        help=f"save it again with `numpy.save{'z' * (path.suffix == '.npz')}(path, ...)`",
+    )
 
 
 # --- folders
@@ -195,6 +207,8 @@ def _npys(path: Path, fields: tuple[Field, ...], columns: Columns) -> Loaded:
         except (ValueError, EOFError) as problem:
             pickled = "allow_pickle" in str(problem) or "Python objects" in str(problem)
             raise _pickled(file.stem, file) if pickled else _damaged(file.stem, file, str(problem)) from None
+        if array.offset + array.nbytes != file.stat().st_size:
+            raise _damaged(file.stem, file, "it holds more than its header says")
         if array.dtype != wanted[file.stem].dtype:
             size = array.size * wanted[file.stem].dtype.itemsize
             memory.refuse_huge(size, str(file), "the numbers in this file do not", f"as {wanted[file.stem].dtype}")

@@ -13,6 +13,7 @@ from ..failures import Error
 
 ENDINGS = (".gz", ".zst")
 DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a damaged file raises
+AGAIN = "pack it again, or give it unpacked, without the ending"
 BLOCK = 1 << 20
 
 
@@ -51,7 +52,12 @@ class _Bounded(io.RawIOBase):
         return True
 
     def readinto(self, into: Any) -> int:
-        data = self.inner.read(len(into))
+        try:
+            data = self.inner.read(len(into))
+        except OSError as problem:
+            if problem.errno is None and not isinstance(problem, DAMAGE):  # pyarrow's, of what is no Zstandard
+                raise EOFError(str(problem)) from None
+            raise
         into[: len(data)] = data
         self.count += len(data)
         if self.count > self.most:

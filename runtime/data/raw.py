@@ -11,6 +11,7 @@ import numpy as np
 
 from ..failures import Error
 from . import images
+from .check import Lines
 from .fields import Field
 
 EMPTY = ("", "na", "n/a", "nan", "null", "none")  # what stands for no number
@@ -81,7 +82,14 @@ def cells(field: Raw, value: object, where: str) -> np.ndarray:
         wrong, what = np.isinf(made) if field.gaps else ~np.isfinite(made), "holds NaN or infinity"
     if bool(np.any(wrong)) and not (field.text and field.gaps):
         place = [int(at) for at in np.unravel_index(int(np.argmax(wrong)), made.shape)]
-        raise Error("E0616", f"`{field.name}` {what}", where=where, notes=[f"the first is at {place}"], help=GAP)
+        infinite = not field.text and bool(np.isinf(made[tuple(place)]))
+        raise Error(
+            "E0616",
+            f"`{field.name}` {what}",
+            where=where.at(place[0]) if isinstance(where, Lines) and place else where,
+            notes=[f"the first is at {place}"],
+            help="leave these rows out, or leave the cell empty and say what that counts as" if infinite else GAP,
+        )
     return made
 
 

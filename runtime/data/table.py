@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,14 +36,18 @@ def read(
         with packed.text(path) as text:
             reader = csv.reader(text, skipinitialspace=True)
             header = [name.strip() for name in next((row for row in reader if not _blank(row, 2)), [])]
-            _check_header(header, fields, path, reader)
+            _check_header(header, fields, columns, path, reader)
             table = _Table(path, header, fields, {f.name: places(f, header, columns, f"{path}:1") for f in fields})
-            for row in reader:
+            line = reader.line_num
+            for row in reader:  # one with a line end in a cell has several lines
                 if not _blank(row, len(header)):
-                    table.add(row, reader.line_num)
+                    table.add(row, line + 1)
+                line = reader.line_num
             return table.finished()
     except packed.DAMAGE as problem:
-        raise Error("E0604", "this packed file is damaged", where=str(path), notes=[str(problem)]) from None
+        raise Error(
+            "E0604", "this packed file is damaged", where=str(path), notes=[str(problem)], help=packed.AGAIN
+        ) from None
     except (UnicodeDecodeError, csv.Error) as problem:
         raise Error(
             "E0606",
@@ -118,7 +123,9 @@ class _Table:
             if field.kind != "float":
                 try:
                     return np.array([int(cell) for cell in cells], np.int64)
-                except (ValueError, OverflowError):
+                except OverflowError:
+                    raise self._too_large(field, name, cells) from None
+                except ValueError:
                     pass  # fractions among them: read as what they are, which the check then refuses
             try:
                 return np.array([float(cell) for cell in cells], np.float64)
@@ -127,18 +134,32 @@ class _Table:
         bad = next(i for i, cell in enumerate(cells) if not _is_number(cell))
         raise no_number(field, name, cells[bad].strip(), f"{self.path}:{self.lines[self.done + bad]}")
 
+    def _too_large(self, field: Field, name: str, cells: list[str]) -> Error:
+        bad = next(i for i, cell in enumerate(cells) if not -(2**63) <= int(cell) < 2**63)
+        return Error(
+            "E0622",
+            f"`{field.name}` holds integers that int64 cannot hold",
+            where=f"{self.path}:{self.lines[self.done + bad]}",
+            notes=[f"found {cells[bad].strip()[:40]} in `{name}`"],
+            help="number what they stand for from 0, or make words of them: `vocabulary`",
+        )
+
     def _uneven(self, row: list[str], line: int) -> Error:
         width = len(self.header)
         if len(row) == 1:
             for sign in ";\t|":
                 if sign in row[0]:
                     return _separated(sign, f"{self.path}:{line}", row[0])
-        help = None
-        if len(row) > width and all(_is_number(cell) for cell in row):
+        help = "write `,` between two cells and none at the end; an empty cell is nothing between two of them"
+        if any("\n" in cell for cell in row):
+            help = (
+                'a quotation mark that opens in this line is closed lines below, or never: write `""` for one in a text'
+            )
+        elif len(row) > width and all(_is_number(cell) for cell in row):
             help = "a number is written with a point, not with a comma, which separates cells: `1.5`"
         return Error(
             "E0607",
-            f"this line has {len(row)} cells where the header has {width}",
+            f"this line has {len(row)} cell{'s' * (len(row) != 1)} where the header has {width}",
             where=f"{self.path}:{line}",
             help=help,
         )
@@ -149,10 +170,20 @@ def no_number(field: Field, name: str, shown: str, where: str) -> Error:
     help = f'the spec makes numbers of words: `from "{name}" vocabulary`, or `one_hot`'
     if not shown:
         help = GAP
-    if "," in shown and _is_number(shown.replace(",", "", 1)):
-        help = f"a number is written with a point, not with a comma: `{shown.replace(',', '.', 1)}`"
+    bare, joined = shown.strip("%$€£ "), shown.replace(",", "")
+    if "," in shown and _is_number(joined):
+        point = shown.replace(",", ".", 1)
+        help = f"a number is written with a point, not with a comma: `{point if _is_number(point) else joined}`"
+        if len(shown.rpartition(",")[2]) == 3:
+            help = f"thousands are not divided: `{joined}`; a fraction is written with a point"
+    elif _is_number(shown):
+        help = "it is text in the data: make the column one of numbers, as with `frame[name].astype(float)`"
     elif _is_number(shown.replace("_", "")):
         help = f"a number is written without `_`: `{shown.replace('_', '')}`"
+    elif _is_number(bare):
+        help = f"a number stands alone: `{bare}`"
+    elif re.match(r"\d{4}-\d\d-\d\d", shown):
+        help = f'the spec makes numbers of dates: `from "{name}" date("days")`'
     return Error(
         "E0608",
         f"the cell of `{name}` is empty" if not shown else f"`{shown[:40]}` in `{name}` is not a number",
@@ -162,7 +193,13 @@ def no_number(field: Field, name: str, shown: str, where: str) -> Error:
     )
 
 
-def _check_header(header: list[str], fields: tuple[Field, ...], path: Path, rows: Iterator[list[str]]) -> None:
+def _check_header(
+    header: list[str],
+    fields: tuple[Field, ...],
+    columns: Mapping[str, Sequence[str]],
+    path: Path,
+    rows: Iterator[list[str]],
+) -> None:
     if not header:
         raise Error(
             "E0606", "this CSV file is empty", where=str(path), help="the first line names the columns: x0,x1,y"
@@ -174,6 +211,7 @@ def _check_header(header: list[str], fields: tuple[Field, ...], path: Path, rows
             if len(parts) > 1 and (sign in ";\t" or wanted & set(parts)):
                 raise _separated(sign, f"{path}:1", header[0], next(rows, []))
     check_names(header, f"{path}:1")
+    refuse_more(fields, header, columns, f"{path}:1")
 
 
 def check_names(names: Sequence[str], where: str) -> None:
@@ -183,6 +221,24 @@ def check_names(names: Sequence[str], where: str) -> None:
         if name and name in seen:
             raise Error("E0623", f"two columns are called `{name}`", where=where, help="rename or drop one")
         seen.add(name)
+
+
+def refuse_more(
+    fields: tuple[Field, ...], header: Sequence[str], columns: Mapping[str, Sequence[str]], where: str
+) -> None:
+    """E0611 for `x3` where `x: float[batch, 3]` takes `x0` to `x2`: it would be left out unseen."""
+    taken = {field.name for field in fields}.union(*columns.values())
+    for field in fields:
+        width = math.prod(size if isinstance(size, int) else 0 for size in field.shape[1:])
+        names = [f"{field.name}{i}" for i in range(width + 1)]
+        if field.rows == 0 and width and field.name not in (*columns, *header) and {*names} <= {*header} - taken:
+            raise Error(
+                "E0611",
+                f"the data have `{names[-1]}`, and `{field.name}` takes {width} column{'s' * (width != 1)}",
+                where=where,
+                notes=[f"expected `{field.name}: {field}`, in the columns {names[0]} to {names[-2]}"],
+                help=f"change the size in the spec, or say which they are: `columns: {{ {field.name}: [...] }}`",
+            )
 
 
 def _separated(sign: str, where: str, line: str, row: Sequence[str] = ()) -> Error:
@@ -209,11 +265,13 @@ def places(field: Field, header: list[str], columns: Mapping[str, Sequence[str]]
         names = list(columns[field.name])
         for name in names:
             if name not in index:
+                said = "the spec" if isinstance(field, Raw) else "`columns`"
                 raise Error(
                     "E0627",
-                    f"the data have no column `{name}`, which `columns` gives for `{field.name}`",
+                    f"the data have no column `{name}`, which {said} gives for `{field.name}`",
                     where=where,
-                    help=did_you_mean(name, header),
+                    notes=[f"they have {', '.join(header[:12]) or 'none'}" + ", ..." * (len(header) > 12)],
+                    help=did_you_mean(name, header) or "name one that they have, as it is written there",
                 )
         if width and len(names) != width:
             raise Error(
@@ -221,6 +279,7 @@ def places(field: Field, header: list[str], columns: Mapping[str, Sequence[str]]
                 f"`columns` gives {len(names)} of the columns that make `{field.name}`, where {width} are expected",
                 where=where,
                 notes=["they are " + ", ".join(names), f"expected `{field}`"],
+                help="name as many as it takes, or change the size in the spec",
             )
         return [index[name] for name in names]
     if field.name in index and width == 1:
@@ -234,7 +293,8 @@ def places(field: Field, header: list[str], columns: Mapping[str, Sequence[str]]
             f"the data have no `{missing}`",
             where=where,
             notes=[f"`{field.name}: {field}` is in the columns {names[0]} to {names[-1]}"],
-            help=did_you_mean(missing, header),
+            help=did_you_mean(missing, [name for name in header if name not in names])
+            or f"change the size in the spec, or say which they are: `columns: {{ {field.name}: [...] }}`",
         )
     return present or None
 
