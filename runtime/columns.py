@@ -22,12 +22,8 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from . import graphs
 from .column import Column, Columns
 from .data import Columns as Checked, Field, check, fields, load
-<<<<<<< HEAD
-from .data.check import check_shape, given
-from .data.images import pixels
-=======
 from .data.check import check_shape, given, no_rows, same_rows
->>>>>>> 7d50a7c (Refuse a hundred kinds of bad data by code, place and way out)
+from .data.images import pixels
 from .data.raw import Raw, cells as raw_cells
 from .data.shares import Fold, folds, places
 from .encoding import PREFIX, characters, fit, raw_shape, state_name, unfitted
@@ -394,14 +390,12 @@ def _gathered(data: Mapping[str, object], wanted: tuple[Field, ...], names: Mapp
     for field in wanted:
         of = names.get(field.name, ())
         if field.name not in data and of and all(name in data for name in of):
-<<<<<<< HEAD
-            alone = len(field.shape) == 1
-            made[field.name] = data[of[0]] if alone else np.stack([np.asarray(data[name]) for name in of], axis=1)
-=======
+            if len(field.shape) == 1:
+                made[field.name] = data[of[0]]
+                continue
             parts = [np.asarray(data[name]) for name in of]
             same_rows({name: len(np.atleast_1d(part)) for name, part in zip(of, parts, strict=True)}, "the data given")
-            made[field.name] = parts[0] if len(field.shape) == 1 else np.stack(parts, axis=1)
->>>>>>> 7d50a7c (Refuse a hundred kinds of bad data by code, place and way out)
+            made[field.name] = np.stack(parts, axis=1)
     return _over(made, data)
 
 

@@ -322,9 +322,9 @@ GIVEN: dict[str, tuple[Callable[[], Any], str, tuple[str, ...]]] = {
     "pieces that only add up": (misaligned, "E0617", ("piece 0", "`y` has 7")),
     "a piece of words": (lambda: pieces(lambda b: {**b, "y": ["a"] * 8}), "E0614", ("`y`",)),
     "a piece that is none": (lambda: pieces(lambda b: None), "E0603", ("piece 2",)),
-    "a generator that fails": (lambda: pieces(failing), "E0651", ("piece 2", "disk gone")),
-    "a loader that fails": (lambda: loader(True), "E0651", ("piece 2", "20.png is gone")),
-    "a loader of two shapes": (lambda: loader(False), "E0651", ("piece 2", "equal size")),
+    "a generator that fails": (lambda: pieces(failing), "E0652", ("piece 2", "disk gone")),
+    "a loader that fails": (lambda: loader(True), "E0652", ("piece 2", "20.png is gone")),
+    "a loader of two shapes": (lambda: loader(False), "E0652", ("piece 2", "equal size")),
 }
 
 
@@ -340,6 +340,14 @@ def test_bad_data_in_memory_are_refused(what: str) -> None:
     assert caught.value.code == code and caught.value.help and all(word in told for word in words), told
     assert caught.value.where or "data cannot be read from" in told
     assert all(np.array_equal(before[name], trainer.parameters[name]) for name in before)
+
+
+def test_columns_of_two_lengths_are_refused() -> None:
+    """As arrays by the names of the columns, of which one input is made."""
+    text = NUMBERS.replace("x: float[batch, 3]", 'x: float[batch, 3] from "a", "b", "c" standardised')
+    with pytest.raises(dlc.Error) as caught:
+        dlc.Trainer(dlc.compile(text), device="cpu").fit({"a": Y, "b": Y[1:], "c": Y, "y": Y})
+    assert caught.value.code == "E0617" and "`b` has 23" in str(caught.value) and caught.value.help
 
 
 def test_what_a_generator_raised_is_kept() -> None:
@@ -364,7 +372,6 @@ def test_bad_data_for_validation_are_refused(held: dict[str, Any], code: str) ->
     ("a leak of the target", {"x": X * [1, 1, 0] + np.outer(Y, [0, 0, 2])}, "`x` at 2 says what `y` is"),
     ("rows twice", {"x": np.repeat(X[:12], 2, axis=0), "y": np.repeat(Y[:12], 2)}, "repeat another"),
     ("a class that validation lacks", {"y": np.where(np.arange(ROWS) == 1, 2, Y % 2)}, "no row for "),
-    ("fewer rows than a batch", {"x": X[:5], "y": Y[:5]}, "make no batch of 8"),
 ])  # fmt: skip
 def test_what_is_likely_a_mistake_has_a_warning(what: str, data: dict[str, Any], words: str) -> None:
     found = describe(dlc.Trainer(dlc.compile(CLASSES), device="cpu"), {"x": X, "y": Y, **data})
@@ -401,6 +408,15 @@ def test_what_looks_odd_and_is_right_is_taken(what: str, tmp_path: Path) -> None
         "an empty piece": lambda: iter([(x[:9], y[:9]), (x[:0], y[:0]), (x[9:], y[9:])]),
     }
     assert loss(data[what]() if what in data else tmp_path / "d.csv") == loss({"x": x, "y": y})
+
+
+def test_one_row_fewer_than_a_batch_is_one_update_of_all() -> None:
+    trainer = dlc.Trainer(dlc.compile(CLASSES, validate=None), device="cpu")
+    found = trainer.fit({"x": X[:7], "y": Y[:7]}).epochs
+    z = X[:7].astype(np.float32) @ (start := dlc.Trainer(dlc.compile(CLASSES), device="cpu")).parameters["dense.W"]
+    expected = (np.log(np.exp(z).sum(1)) - z[np.arange(7), Y[:7]]).mean()
+    assert [epoch["step"] for epoch in found] == [1, 2] and not start.parameters["dense.b"].any()
+    assert found[0]["train"]["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_booleans_are_the_classes_0_and_1() -> None:

@@ -22,7 +22,7 @@ def iterated(data: object) -> bool:
 def gathered(data: Any, fields: tuple[Field, ...]) -> dict[str, object]:
     """The pieces read once, as arrays by name: a piece is a mapping, or the arrays of the fields in their order
     (inputs, then targets), of a batch or of a row. What no field asks for is left out. Raises `Error` E0603, E0609,
-    E0617, E0618, E0624, E0626, E0651."""
+    E0617, E0618, E0624, E0626, E0652."""
     parts: dict[str, list[np.ndarray]] = {}
     others: dict[str, object] = {}  # a name that no field asks for is kept, as that of a column is
     size, most, number = 0, memory.free(), -1
@@ -53,7 +53,7 @@ def gathered(data: Any, fields: tuple[Field, ...]) -> dict[str, object]:
 
 
 def _pieces(data: Any) -> Iterator[Any]:
-    """The pieces, and E0651 with what is raised while one is made, by a generator or a loader."""
+    """The pieces, and E0652 with what is raised while one is made, by a generator or a loader."""
     pieces = iter(data if isinstance(data, Iterable) else (data[k] for k in range(len(data))))
     number = 0
     while True:
@@ -65,7 +65,7 @@ def _pieces(data: Any) -> Iterator[Any]:
             raise
         except Exception as problem:
             raise Error(
-                "E0651",
+                "E0652",
                 f"piece {number} of the data cannot be read",
                 where="the data given",
                 notes=[f"{type(problem).__name__}: {problem}", "nothing was trained on the pieces before it"],
