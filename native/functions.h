@@ -202,6 +202,57 @@ static inline float erf32(float x) {
     return size < 1.0f ? near : far;
 }
 
+/* x + x s P(s) / Q(s), s = x x, near 0; elsewhere as in float32. The quotients are those of Moshier's Cephes. */
+static inline double tanh64(double x) {
+    double size = fabs(x), s = x * x;
+    double p = MULTIPLY_ADD_64(-9.64399179425052238628e-1, s, -9.92877231001918586564e1);
+    p = MULTIPLY_ADD_64(p, s, -1.61468768441708447952e3);
+    double q = s + 1.12811678491632931402e2;
+    q = MULTIPLY_ADD_64(q, s, 2.23548839060100448583e3);
+    q = MULTIPLY_ADD_64(q, s, 4.84406305325125486048e3);
+    double near = MULTIPLY_ADD_64(x * s, p / q, x);
+    double t = 40.0 < size + size ? 40.0 : size + size; /* from 20 on it is 1; NaN stays */
+    double far = 1.0 - 2.0 / (exp64(t) + 1.0);
+    far = double_of(double_bits(far) | (double_bits(x) & 0x8000000000000000u));
+    return size < 0.625 ? near : size == size ? far : x;
+}
+
+/* x + x (T - U)(x x) / U(x x) near 0; elsewhere 1 - exp(-x x) P(|x|) / Q(|x|), with the sign of x. From 6 on it is 1.
+ * The quotients are those of Moshier's Cephes. */
+static inline double erf64(double x) {
+    double size = fabs(x), s = x * x;
+    double p = -s - 23.95674042487979357721; /* T - U */
+    p = MULTIPLY_ADD_64(p, s, -431.3319300597684108733);
+    p = MULTIPLY_ADD_64(p, s, -2362.31848376295808761);
+    p = MULTIPLY_ADD_64(p, s, -15625.67492026104266987);
+    p = MULTIPLY_ADD_64(p, s, 6324.9070401759041682);
+    double q = s + 3.35617141647503099647e1;
+    q = MULTIPLY_ADD_64(q, s, 5.21357949780152679795e2);
+    q = MULTIPLY_ADD_64(q, s, 4.59432382970980127987e3);
+    q = MULTIPLY_ADD_64(q, s, 2.26290000613890934246e4);
+    q = MULTIPLY_ADD_64(q, s, 4.92673942608635921086e4);
+    double near = MULTIPLY_ADD_64(x, p / q, x), t = 6.0 < size ? 6.0 : size;
+    p = MULTIPLY_ADD_64(2.46196981473530512524e-10, t, 5.64189564831068821977e-1);
+    p = MULTIPLY_ADD_64(p, t, 7.46321056442269912687);
+    p = MULTIPLY_ADD_64(p, t, 4.86371970985681366614e1);
+    p = MULTIPLY_ADD_64(p, t, 1.96520832956077098242e2);
+    p = MULTIPLY_ADD_64(p, t, 5.26445194995477358631e2);
+    p = MULTIPLY_ADD_64(p, t, 9.34528527171957607540e2);
+    p = MULTIPLY_ADD_64(p, t, 1.02755188689515710272e3);
+    p = MULTIPLY_ADD_64(p, t, 5.57535335369399327526e2);
+    q = t + 1.32281951154744992508e1;
+    q = MULTIPLY_ADD_64(q, t, 8.67072140885989742329e1);
+    q = MULTIPLY_ADD_64(q, t, 3.54937778887819891062e2);
+    q = MULTIPLY_ADD_64(q, t, 9.75708501743205489753e2);
+    q = MULTIPLY_ADD_64(q, t, 1.82390916687909736289e3);
+    q = MULTIPLY_ADD_64(q, t, 2.24633760818710981792e3);
+    q = MULTIPLY_ADD_64(q, t, 1.65666309194161350182e3);
+    q = MULTIPLY_ADD_64(q, t, 5.57535340817727675546e2);
+    double far = 1.0 - exp64(-t * t) * (p / q);
+    far = double_of(double_bits(far) | (double_bits(x) & 0x8000000000000000u));
+    return size < 1.0 ? near : size == size ? far : x;
+}
+
 /* 1 / (1 + exp(-x)), for x < 0 as exp(x) / (1 + exp(x)), which underflows where it should. What rounding took from
  * both parts of the quotient is put back; 1.457 - d / 2 is 1 / d to a few per cent, and all that the small one needs. */
 static inline float sigmoid32(float x) {

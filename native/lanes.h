@@ -108,6 +108,8 @@ LANE(erf_f32, float, float, erf32(x))
 LANE(sigmoid_f32, float, float, sigmoid32(x))
 LANE(exp_f64, double, double, exp64(x))
 LANE(log_f64, double, double, log64(x))
+LANE(tanh_f64, double, double, tanh64(x))
+LANE(erf_f64, double, double, erf64(x))
 LANE(sigmoid_f64, double, double, sigmoid64(x))
 
 /* The sum of n elements: many at a time, whose order is the same on every processor. */
@@ -210,8 +212,8 @@ const Lanes LANES = {
         [WHERE] = ALL(where), [ADD] = NUMBERS(add), [SUB] = NUMBERS(sub), [MUL] = NUMBERS(mul), [DIV] = BOTH(div),
         [MAX] = NUMBERS(max), [MIN] = NUMBERS(min), [POW] = BOTH(pow), [NEG] = BOTH(neg), [ABS] = BOTH(abs),
         [SQRT] = BOTH(sqrt), [RECIPROCAL] = BOTH(reciprocal), [SIGN] = BOTH(sign), [FLOOR] = BOTH(floor),
-        [CEIL] = BOTH(ceil), [EXP] = BOTH(exp), [LOG] = BOTH(log), [TANH] = {[F32] = tanh_f32},
-        [ERF] = {[F32] = erf_f32}, [SIGMOID] = BOTH(sigmoid), [EQUAL] = ALL(equal), [LESS] = NUMBERS(less),
+        [CEIL] = BOTH(ceil), [EXP] = BOTH(exp), [LOG] = BOTH(log), [TANH] = BOTH(tanh),
+        [ERF] = BOTH(erf), [SIGMOID] = BOTH(sigmoid), [EQUAL] = ALL(equal), [LESS] = NUMBERS(less),
         [LESS_EQUAL] = NUMBERS(less_equal), [GREATER] = NUMBERS(greater), [GREATER_EQUAL] = NUMBERS(greater_equal),
         [AND] = {[U8] = and_u8}, [OR] = {[U8] = or_u8}, [XOR] = {[U8] = xor_u8}, [NOT] = {[U8] = not_u8}, [SUM] = BOTH(sum),
     },

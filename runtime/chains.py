@@ -33,7 +33,6 @@ FLOAT, DOUBLE, INT32, INT64, BOOL = (
 )
 FLOATS = frozenset((FLOAT, DOUBLE))
 NUMBERS = FLOATS | {INT32, INT64}
-SINGLE = frozenset((FLOAT,))
 TRUTHS = frozenset((BOOL,))
 # Operator -> the number of the operation in native/chain.h, how many operands, their types.
 SAME: dict[str, tuple[int, int, frozenset[int]]] = {
@@ -51,8 +50,8 @@ SAME: dict[str, tuple[int, int, frozenset[int]]] = {
     "Ceil": (16, 1, FLOATS),
     "Exp": (17, 1, FLOATS),
     "Log": (18, 1, FLOATS),
-    "Tanh": (19, 1, SINGLE),
-    "Erf": (20, 1, SINGLE),
+    "Tanh": (19, 1, FLOATS),
+    "Erf": (20, 1, FLOATS),
     "Sigmoid": (21, 1, FLOATS),
     "And": (27, 2, TRUTHS),
     "Or": (28, 2, TRUTHS),

@@ -68,8 +68,8 @@ EXACT: dict[str, tuple[tuple[str, ...], int, Callable[..., Array]]] = {
 CLOSE: dict[str, tuple[tuple[str, ...], int, Callable[..., Array]]] = {
     "Exp": (FLOATS, 1, np.exp),
     "Log": (FLOATS, 1, np.log),
-    "Tanh": (("float32",), 1, np.tanh),
-    "Erf": (("float32",), 1, erf),
+    "Tanh": (FLOATS, 1, np.tanh),
+    "Erf": (FLOATS, 1, erf),
     "Sigmoid": (FLOATS, 1, sigmoid),
 }
 COMPARED: dict[str, Callable[..., Array]] = {

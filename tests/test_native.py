@@ -165,7 +165,7 @@ def test_functions_are_within_two_ulp_for_every_float32(op: str) -> None:
 
 
 @there
-@pytest.mark.parametrize("op", ["Exp", "Log", "Sigmoid"])
+@pytest.mark.parametrize("op", ["Exp", "Log", "Sigmoid", "Tanh"])
 def test_functions_in_float64(op: str) -> None:
     rng = np.random.default_rng(4)
     x = np.concatenate(
@@ -173,10 +173,30 @@ def test_functions_in_float64(op: str) -> None:
          [0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, 1.0]]
     )  # fmt: skip
     [y] = run(unary(op, TensorProto.DOUBLE), {"x": x})
-    of = {"Exp": np.exp, "Log": np.log, "Sigmoid": lambda v: 1 / (1 + np.exp(-v))}[op]
+    of = {"Exp": np.exp, "Log": np.log, "Sigmoid": lambda v: 1 / (1 + np.exp(-v)), "Tanh": np.tanh}[op]
     with np.errstate(all="ignore"):
         right = np.asarray(of(x.astype(np.longdouble)))
     assert float(ulps(y, right).max()) <= 2
+
+
+@there
+def test_erf_in_float64() -> None:
+    """Beside mpmath, to 40 digits."""
+    import mpmath
+
+    rng = np.random.default_rng(4)
+    x = np.concatenate(
+        [rng.uniform(-1.1, 1.1, 400), rng.uniform(-7, 7, 600), 10 ** rng.uniform(-320, 300, 100),
+         [0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, 1.0, -1.0, np.nextafter(1, 0), 6.0]]
+    )  # fmt: skip
+    [y] = run(unary("Erf", TensorProto.DOUBLE), {"x": x})
+    with mpmath.workdps(40):
+        exact = [mpmath.erf(mpmath.mpf(float(v))) for v in x]
+        right = np.array([float(v) for v in exact])
+        off = [abs(mpmath.mpf(float(a)) - b) for a, b in zip(y, exact, strict=True)]
+        assert all(not e > 2 * float(np.spacing(abs(r))) for e, r in zip(off, right, strict=True))
+    assert same(y[np.isnan(x) | (x == 0)], x[np.isnan(x) | (x == 0)])
+    np.testing.assert_array_equal(y[np.isinf(x)], np.sign(x[np.isinf(x)]))
 
 
 @there
