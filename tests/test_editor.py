@@ -43,6 +43,9 @@ def test_the_extension_names_what_is_there() -> None:
     files = [package["main"], given["languages"][0]["configuration"], given["grammars"][0]["path"]]
     assert all((place / name).is_file() for name in files)
     json.loads((place / "language-configuration.json").read_text("utf-8"))
+    # `vsce package` refuses a link that leads out of the extension.
+    readme = (place / "README.md").read_text("utf-8")
+    assert not [link for link in re.findall(r"\]\(([^)]+)\)", readme) if not link.startswith("https://")]
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
@@ -86,6 +89,12 @@ def test_hover() -> None:
     assert "128" in shown(DIGITS, "hidden) |>")
     text = "model m { input x: float[batch, 4]; param W: float[4, 3]; z = x @ W; loss = mean(z^2); output z = z }"
     assert "`z = x W`" in shown(text, "z = x")
+
+
+def test_a_comment_is_shown_as_it_stands() -> None:
+    """As Markdown: its stars and brackets are text, what is between backticks is code, an image is not loaded."""
+    text = "# a*b*c of `x[i]`, <b>, ![i](http://e.x/i.png)\nfn f(x) = 2 * x\nmodel m { input x: float[b]; output y = f(x) }"
+    assert "a\\*b\\*c of `x[i]`, \\<b>, !\\[i\\](http://e.x/i.png)" in shown(text, "f(x) }")
 
 
 def test_shapes_behind_the_lines() -> None:

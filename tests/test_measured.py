@@ -99,6 +99,21 @@ def test_what_cannot_be_known_is_left_out() -> None:
     np.testing.assert_array_equal(every[module.graph.outputs["output/y"]], whole)
 
 
+def test_columns_of_a_table_are_measured_as_the_model_sees_them(tmp_path: Path) -> None:
+    """Words and what is standardised: of a run on its own rows, and of a file on a table."""
+    tables = Path(__file__).parent.parent / "specs" / "tables"
+    words = ["train", str(tables / "penguins.dl"), "--epochs", "2", "--quiet", "--runs", str(tmp_path / "runs")]
+    assert main(words) == 0
+    [run] = (tmp_path / "runs").iterdir()
+    target = tmp_path / "a.html"
+    assert main(["graph", str(run), "--values", "-o", str(target)]) == 0
+    table = str(tables.parent / "data" / "penguins.csv")
+    assert main(["graph", str(next(run.glob("*.onnx"))), "--data", table, "-o", str(tmp_path / "b.html")]) == 0
+    for path in (target, tmp_path / "b.html"):
+        groups = data_of(path.read_text("utf-8"))["views"]["forward"]["groups"]
+        assert any("stats" in item for item in groups)
+
+
 def test_statistics_of_little() -> None:
     assert statistics(np.float64(2.0), False) == {"mean": 2, "spread": 0, "length": 2, "zeros": 0}
     assert "mean" not in statistics(np.array([np.inf, 1.0]), True)
@@ -123,7 +138,15 @@ def test_colours_follow_the_values(chromium: Any, trained: Path, tmp_path: Path)
     differentiate(derived)
     assert fed(trainer, data())["x"].shape == (ROWS, 3)
     path = tmp_path / "m.html"
-    path.write_text(page(written, derived, measured=measured(trainer, [written, derived], data()), on="d.npz"), "utf-8")
+    path.write_text(
+        page(
+            written,
+            derived,
+            measured=measured(trainer, [written, derived], trainer.columns(data(), trainer.inputs)),
+            on="d.npz",
+        ),
+        "utf-8",
+    )
     opened = Opened(chromium, path)
     opened.tab.select_option("#scale", "spread")
     filled = opened.tab.eval_on_selector_all("#scene .node > rect", "all => all.filter(r => r.style.fill).length")

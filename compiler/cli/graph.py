@@ -134,7 +134,7 @@ def _measured(
         columns, on = trainer.columns(data, fields), str(data)
     else:
         columns, _, on = own_data(trainer, Run(spec))
-    return measured(trainer, [written, *([derived] if derived is not None else [])], columns.arrays), on
+    return measured(trainer, [written, *([derived] if derived is not None else [])], columns), on
 
 
 def _levels(depth: str) -> int | None:

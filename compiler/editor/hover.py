@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+
+from dlc.runtime.failures import plain
 
 from ..elaborate.builtins import BUILTINS
 from ..elaborate.values import Distributed, Indexed, Instance, Tensor, Updater, Value
@@ -71,8 +74,8 @@ def hover(document: Document, offset: int) -> tuple[Span, str] | None:
             if not body.rstrip().endswith("{"):
                 more.append(f"```dl\n{body}\n```")
         if declaration.doc:
-            more.append(declaration.doc)
-        more.append(f"*{name}*")
+            more.append(prose(declaration.doc))
+        more.append(f"*{prose(name)}*")
     elif word.text in BUILTINS:
         names = ", ".join(n if required else f"{n} = ..." for n, required in BUILTINS[word.text].parameters)
         head.append(f"{word.text}({names or '...'})")
@@ -81,7 +84,20 @@ def hover(document: Document, offset: int) -> tuple[Span, str] | None:
         more.append("*known to the compiler*")
     if not head:
         return None
-    return word, "\n\n".join([f"```dl\n{head[0]}\n```", *more])
+    return word, plain("\n\n".join([f"```dl\n{head[0]}\n```", *more]))
+
+
+_CODE = re.compile(r"(?<!`)(`[^`\n]+`)(?!`)")
+_MARKUP = re.compile(r"[\\`*_\[\]<&~]")
+
+
+def prose(text: str) -> str:
+    """A comment as Markdown that says just that: editors would load the images of another's file, and draw `a*b*c`
+    without its stars. What stands between backticks is code there too."""
+    parts = _CODE.split(plain(text))
+    return "".join(part if i % 2 else _MARKUP.sub(r"\\\g<0>", part) for i, part in enumerate(parts)).replace(
+        "\n", "  \n"
+    )
 
 
 def _called(document: Document, around: object, word: Span) -> list[Span]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+from dlc.runtime.failures import plain
 from lsprotocol import types as lsp
 from pygls.lsp.server import LanguageServer
 from pygls.workspace import TextDocument
@@ -107,13 +108,18 @@ class Server(LanguageServer):
         message = problem.message + (f": {first.text}" if first and first.text else "")
         message += "".join(f"\n{note}" for note in problem.notes) + (f"\nhelp: {problem.help}" if problem.help else "")
         related = [
-            lsp.DiagnosticRelatedInformation(found, label.text or "here")
+            lsp.DiagnosticRelatedInformation(found, plain(label.text) or "here")
             for label in problem.labels
             if label is not first and (found := self.location(uri, label.span)) is not None
         ]
         severity = lsp.DiagnosticSeverity.Warning if problem.severity == "warning" else lsp.DiagnosticSeverity.Error
         return lsp.Diagnostic(
-            self.range(uri, span), message, severity, code=problem.code, source="dlc", related_information=related
+            self.range(uri, span),
+            plain(message),
+            severity,
+            code=problem.code,
+            source="dlc",
+            related_information=related,
         )
 
     def location(self, uri: str, span: Span) -> lsp.Location | None:
@@ -219,11 +225,11 @@ def _reading(server: Server) -> None:
 
         def made(entry: shown.Entry) -> lsp.DocumentSymbol:
             return lsp.DocumentSymbol(
-                entry.name or entry.kind,
+                plain(entry.name) or entry.kind,
                 SYMBOLS.get(entry.kind, lsp.SymbolKind.Variable),
                 server.range(uri, entry.span),
                 server.range(uri, entry.name_span),
-                detail=entry.detail,
+                detail=plain(entry.detail) if entry.detail else None,
                 children=[made(inner) for inner in entry.inner],
             )
 
@@ -334,7 +340,11 @@ def _writing(server: Server) -> None:
                 edit = lsp.WorkspaceEdit({uri: [lsp.TextEdit(server.range(uri, fix.span), fix.text)]})
                 found.append(
                     lsp.CodeAction(
-                        fix.title, lsp.CodeActionKind.QuickFix, diagnostics=[shown_as], is_preferred=i == 0, edit=edit
+                        plain(fix.title),
+                        lsp.CodeActionKind.QuickFix,
+                        diagnostics=[shown_as],
+                        is_preferred=i == 0,
+                        edit=edit,
                     )
                 )
         return found

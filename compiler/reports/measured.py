@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from dlc.runtime.data import Columns
 from dlc.runtime.train import Trainer
 
 from ..ir.graph import Node
@@ -65,12 +66,12 @@ def _around(scope: str) -> Sequence[str]:
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
-def measured(trainer: Trainer, modules: Sequence[Module], arrays: Mapping[str, Array]) -> Measured:
-    """What a page is told of the values of modules, and of layers."""
-    feeds = fed(trainer, arrays)
+def measured(trainer: Trainer, modules: Sequence[Module], data: Columns) -> Measured:
+    """What a page is told of the values of modules on data, and of layers."""
+    feeds = fed(trainer, data.arrays)
     of: dict[Node, dict[str, float]] = {}
     for module in modules:
         of.update(values(module, feeds))
     rounded = {node: {name: float(f"{x:.4g}") for name, x in told.items()} for node, told in of.items()}
     what = "step" if trainer.file.parts else "predict"
-    return Measured(rounded, times(profiled(trainer, what, arrays, 10)))
+    return Measured(rounded, times(profiled(trainer, what, data, 10)))

@@ -118,8 +118,11 @@ def profiled(trainer: Trainer, what: str, data: object = None, calls: int = 20, 
 
 
 def _batch(trainer: Trainer, what: str, data: object, rows: int | None) -> dict[str, np.ndarray]:
-    """One batch: of `data`, of those that the spec's own settings name, or made up."""
+    """One batch: of `data`, of those that the spec's own settings name, or made up. Columns are checked and encoded."""
     fields = trainer.inputs if what == "step" else trainer.predictor.fields
+    if isinstance(data, Columns):
+        arrays = next(iter(ArraySource(data, min(rows or BATCH, data.rows)).batches(0))).arrays
+        return {field.name: arrays[field.name] for field in fields}
     if trainer.file.parts and (data is not None or trainer.stage.settings.get("data")):
         try:
             arrays = next(iter(Request(trainer, data, batch=rows).source.batches(0))).arrays
