@@ -93,7 +93,8 @@ def test_hover() -> None:
 
 def test_a_comment_is_shown_as_it_stands() -> None:
     """As Markdown: its stars and brackets are text, what is between backticks is code, an image is not loaded."""
-    text = "# a*b*c of `x[i]`, <b>, ![i](http://e.x/i.png)\nfn f(x) = 2 * x\nmodel m { input x: float[b]; output y = f(x) }"
+    comment = "# a*b*c of `x[i]`, <b>, ![i](http://e.x/i.png)"
+    text = f"{comment}\nfn f(x) = 2 * x\nmodel m {{ input x: float[b]; output y = f(x) }}"
     assert "a\\*b\\*c of `x[i]`, \\<b>, !\\[i\\](http://e.x/i.png)" in shown(text, "f(x) }")
 
 

@@ -1,5 +1,5 @@
-"""Hostile texts as comments, strings, names of columns, cells and metadata: none steers a terminal, and none is markup in
-a page, a picture, a notebook or an editor."""
+"""Hostile texts as comments, strings, names of columns, cells and metadata: none steers a terminal, and none is markup
+in a page, a picture, a notebook or an editor."""
 
 from __future__ import annotations
 
