@@ -24,6 +24,7 @@ COMMANDS = {
     "compile": "Write the .onnx file of a spec.",
     "data": "Show what the columns of data become, and what is likely to be wrong with them.",
     "train": "Train a spec or a compiled file.",
+    "sweep": "Search for the best hyperparameters of a spec.",
     "evaluate": "Compute loss and metrics of a trained file over a data set.",
     "predict": "Compute the outputs of a file for rows of data.",
     "serve": "Answer predictions over HTTP.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -100,15 +100,15 @@ class Compilation:
             if getattr(self, name) != getattr(COMPILATION, name)
         ]
 
-    def program(self, spec: Path, output: Output) -> Program:
-        """The spec compiled as far as a graph; its warnings are shown."""
+    def program(self, spec: Path, output: Output, more: Mapping[str, Any] | None = None) -> Program:
+        """The spec compiled as far as a graph, with `more` set than the command line says; its warnings are shown."""
         from ..program import compile
 
         program = compile(
             spec,
             model=self.model,
             precision=self.precision,
-            set=self.overrides(),
+            set={**self.overrides(), **(more or {})},
             seed=self.seed,
             max_nodes=self.max_nodes,
         )

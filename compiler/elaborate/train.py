@@ -13,7 +13,7 @@ from ..ir.graph import Node
 from ..ir.module import Supplied
 from ..source import Span
 from ..syntax import foreign, tree as syntax
-from . import averaging, batches, by_row, expressions, judging, loading, statements, turns, weighing
+from . import averaging, batches, by_row, expressions, judging, loading, statements, sweeping, turns, weighing
 from .context import Context
 from .scope import Frame
 from .values import POISON, Argument, Tensor, Value, plain
@@ -53,6 +53,7 @@ class Plan:
     classes: syntax.Setting | None = None  # the line `class_weights:`
     choices: dict[str, Node] = field(default_factory=dict)  # `keep:` and `order:`, of each row
     average: tuple[syntax.Setting, list[Argument]] | None = None
+    arguments: tuple[str, ...] = ()  # the names of those of the block
 
 
 def read(
@@ -65,7 +66,7 @@ def read(
 ) -> Plan:
     """Reads a train block into `settings`, which hold its arguments. `before`: the block that runs before it, whose
     data it goes on with."""
-    plan = Plan(frame, settings, 0 if before is None else before.block + 1)
+    plan = Plan(frame, settings, 0 if before is None else before.block + 1, arguments=tuple(settings))
     settings.update(DEFAULTS)
     if before is not None:
         settings.update({name: before.settings[name] for name in GOES_ON if name in before.settings})
@@ -159,21 +160,14 @@ def _setting(
         if statement.on is not None and name == "clip":
             raise error("E0505", "`clip:` sees the whole gradient: it takes no `on`", statement.on.span, "here")
         if name == "load":
-            if plan.block:
-                raise error(
-                    "E0527",
-                    "`load:` belongs in the first train block",
-                    statement.span,
-                    "this block goes on from where the last ended",
-                    help="what is loaded is what the parameters start from",
-                )
+            _first_alone(plan, statement, "what is loaded is what the parameters start from")
             plan.loads.append(loading.request(c, plan.frame, statement))
             settings.setdefault("load", []).append(_text(statement))
         else:
             (plan.penalties if name == "penalty" else plan.clips).append(statement)
         return
-    if name not in SETTABLE and name not in (*BY_ROW, *CHOICES, "average"):
-        known = [*DEFAULTS, *BY_ROW, *CHOICES, *judging.SETTINGS, "average", *REPEATED]
+    if name not in SETTABLE and name not in (*BY_ROW, *CHOICES, "average", "sweep"):
+        known = [*DEFAULTS, *BY_ROW, *CHOICES, *judging.SETTINGS, "average", "sweep", *REPEATED]
         raise error(
             "E0506",
             f"there is no setting `{name}`",
@@ -187,29 +181,20 @@ def _setting(
     if name in BY_ROW:
         _weights(c, plan, statement, settings, overrides)
         return
-    if name == "seed" and plan.block:
-        raise error(
-            "E0527",
-            "`seed:` belongs in the first train block",
-            statement.span,
-            "this block goes on from where the last ended",
-            help="one seed makes the start values, the order of rows and all draws",
-        )
+    if name == "seed":
+        _first_alone(plan, statement, "one seed makes the start values, the order of rows and all draws")
     if name in overrides:
         return
     if name in judging.SETTINGS:
         settings[name] = judging.read(c, plan, statement)
     elif name == "average":
-        if plan.block:
-            raise error(
-                "E0527",
-                "`average:` belongs in the first train block",
-                statement.span,
-                "this block goes on from where the last ended",
-                help="the parameters are means in all blocks or in none",
-            )
+        _first_alone(plan, statement, "the parameters are means in all blocks or in none")
         plan.average = statement, averaging.rule(c, plan.frame, statement)
         settings[name] = _text(statement)
+    elif name == "sweep":
+        _first_alone(plan, statement, "it is said of all blocks together")
+        there = dict.fromkeys([*c.module.settings["model"], *plan.arguments, *SETTABLE])
+        settings[name] = sweeping.read(statement.value, there)
     elif name == "columns":
         value = statement.value
         entries = {e.name: e.span for e in value.entries} if isinstance(value, syntax.Mapping) else {}
@@ -238,19 +223,25 @@ def _setting(
         settings[name] = check(name, expressions.evaluate(c, plan.frame, statement.value), statement.value.span)
 
 
+def _first_alone(plan: Plan, statement: syntax.Setting, why: str, goes_on: str = "from where the last ended") -> None:
+    """E0527 in a later block."""
+    if plan.block:
+        raise error(
+            "E0527",
+            f"`{statement.name}:` belongs in the first train block",
+            statement.span,
+            f"this block goes on {goes_on}",
+            help=why,
+        )
+
+
 def _weights(
     c: Context, plan: Plan, statement: syntax.Setting, settings: dict[str, Any], overrides: Mapping[str, Any]
 ) -> None:
     """`weights:` and `class_weights:`."""
     name, value = statement.name, statement.value
-    if plan.block:
-        raise error(
-            "E0527",
-            f"`{name}:` belongs in the first train block",
-            statement.span,
-            "this block goes on with the same losses",
-            help="what the losses are, and so how rows count in them, is the same in all blocks",
-        )
+    why = "what the losses are, and so how rows count in them, is the same in all blocks"
+    _first_alone(plan, statement, why, "with the same losses")
     if name == "weights":
         weight = by_row.expression(c, plan.frame, statement)
         if weight is not None:

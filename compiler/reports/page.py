@@ -53,18 +53,23 @@ def report(told: Sequence[Told]) -> str:
     runs = [one.run for one in told]
     charts: list[curves.Chart] = curves.figures(runs)
     parts = [_table(runs), _differences(runs)]
-    sections = ["<section id=curves><h2>Curves</h2>", _charts(charts, 0), _epochs(runs), "</section>"]
+    sections = ["<section id=curves><h2>Curves</h2>", placed(charts, 0), _epochs(runs), "</section>"]
     for i, one in enumerate(told):
         head = f"<h2>{escape(one.run.name)}</h2>" if len(told) > 1 else ""
         more = [made for made in (curves.rates(one.run, one.module) if one.module else None,) if made]
         more += curves.norms(one.run)
         sections.append(f'<section id="run-{i}">{head}')
         if more:
-            sections.append("<h2>Learning rate, gradients and weights</h2>" + _charts(more, len(charts)))
+            sections.append("<h2>Learning rate, gradients and weights</h2>" + placed(more, len(charts)))
             sections.append(_norms(one.run))
             charts += more
         sections += [_answers(one.run), _weights(one.run), _picture(one), _told(one), "</section>"]
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
+    return written(title, _menu(runs) + "\n".join([*parts, *sections]), charts)
+
+
+def written(title: str, body: str, charts: Sequence[curves.Chart]) -> str:
+    """A page with these charts, whose places are in its body (`placed`)."""
     css, scripts = asset("report.css"), {"uplot": asset("uPlot.min.js"), "js": asset("report.js")}
     uplot_css = asset("uPlot.min.css")
     frame_css, frame_scripts = styles_and_scripts()
@@ -74,7 +79,7 @@ def report(told: Sequence[Told]) -> str:
         policy=allowed,
         uplot_css=uplot_css,
         css=css,
-        body=_menu(runs) + "\n".join([*parts, *sections]),
+        body=body,
         data=embedded({"charts": [chart.written() for chart in charts]}),
         **scripts,
     )
@@ -137,7 +142,8 @@ def _differences(runs: Sequence[Ran]) -> str:
     return "<h2>What differs</h2>" + table(["setting", *(run.name for run in runs)], rows, 9**9)
 
 
-def _charts(charts: Sequence[curves.Chart], first: int) -> str:
+def placed(charts: Sequence[curves.Chart], first: int) -> str:
+    """The places of charts, the first of them that with this number on the page."""
     made = "".join(
         f'<div class="chart"><h3>{escape(chart.title)}</h3><div id="chart-{first + i}"></div></div>'
         for i, chart in enumerate(charts)
