@@ -131,6 +131,10 @@ def _installed(name: str) -> Any:
 class Callback:
     """A listener that does nothing; override what is wanted. (Objects with Keras' names are told too: moments.py.)"""
 
+    # Whether it may listen to updates of all members of an ensemble at once: figures are then the means over them, and
+    # the trainer holds the state of a member at the ends of epochs alone. Where one may not, they train in turn.
+    of_members = False
+
     def on_start(self, start: Start) -> None:
         """Before the first step."""
 
@@ -149,6 +153,16 @@ class Callback:
     def on_epoch(self, record: Record) -> None:
         """After each epoch and its validation."""
 
+    def on_member(self, record: Record) -> None:
+        """`on_epoch` of one of several members that train at once, which the trainer holds the state of."""
+        self.on_epoch(record)
+
+    def on_members(self, records: list[Record]) -> None:
+        """After an epoch of all members that train at once."""
+
+    def before_again(self, known: list[Record]) -> None:
+        """Where members that trained at once begin again, one after another: only the epochs that are `known` count."""
+
     def on_end(self, history: History) -> None:
         """After training, the best state restored. Not called when training failed or was interrupted."""
 
@@ -159,11 +173,15 @@ class MetricsFile(Callback):
     def __init__(self, path: Path, known: list[Record]) -> None:
         """Raises `Error` E0748."""
         self.path = path
+        self.before_again(known)
+
+    def before_again(self, known: list[Record]) -> None:
+        """Epochs after the checkpoint are done again, so their lines go."""
         try:
-            with replacing(path) as out:  # epochs after the checkpoint are done again, so their lines go
+            with replacing(self.path) as out:
                 out.write(b"".join(_line(record) for record in known))
         except OSError as problem:
-            raise cannot_write(path, problem) from None
+            raise cannot_write(self.path, problem) from None
 
     def on_epoch(self, record: Record) -> None:
         self._add(record)

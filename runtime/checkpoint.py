@@ -41,7 +41,12 @@ from .nearest import did_you_mean
 
 VERSION = 2  # 1: without the origin of the file; readers of that time know fewer fields of a plan
 LAST = "last.safetensors"
-BEST, BEGIN = "best:", "begin:"  # before the names of other states than the present one; no path has a colon
+BEST, BEGIN, EACH, KEPT = (
+    "best:",
+    "begin:",
+    "each:",
+    "kept:",
+)  # before the names of other states than the present one; no path has a colon
 
 T = TypeVar("T")
 
@@ -68,6 +73,7 @@ class Progress:
     kept: list[metadata.Total] = field(default_factory=list)  # epochs behind the state in which each block ended
     results: list[Annotated[dict[str, Any], metadata.Kept(repeats.Result)]] = field(default_factory=list)
     test: dict[str, float] | None = None  # the figures of the test rows, once they are there
+    lanes: list[repeats.Lane] = field(default_factory=list)  # of members that train at once, from `leg` on
 
     def copy(self) -> Progress:
         """One that training does not change."""
@@ -98,12 +104,14 @@ class Plan:
     more_epochs: metadata.Count | None = None  # what the fit was given for each block and leg, in place of its settings
     more_steps: metadata.Count | None = None
     assigned: list[str] = field(default_factory=list)  # what a member of an ensemble does not start anew
+    together: bool | None = None  # whether the members of an ensemble train at once; None: where they fit
 
 
 @dataclass
 class Checkpoint:
     """All that is needed to go on: state by path, and where training stood. `best` is the state of the best epoch,
-    where one is to be restored at the end; `begin` what each fold or member begins with."""
+    where one is to be restored at the end; `begin` what each fold or member begins with; `each` the state of all
+    members that train at once, and `kept` what they end with, [members, ...]."""
 
     state: dict[str, np.ndarray]
     progress: Progress
@@ -113,6 +121,8 @@ class Checkpoint:
     settings: str = "{}"  # `dlc.settings` of the file
     origin: str = ""  # `origin.of` the file
     begin: dict[str, np.ndarray] | None = None
+    each: dict[str, np.ndarray] | None = None
+    kept: dict[str, np.ndarray] | None = None
 
     def save(self, path: Path) -> None:
         """Raises `Error` E0748."""
@@ -125,7 +135,7 @@ class Checkpoint:
             "origin": self.origin,
         }
         named = dict(self.state)
-        for prefix, others in ((BEST, self.best), (BEGIN, self.begin)):
+        for prefix, others in ((BEST, self.best), (BEGIN, self.begin), (EACH, self.each), (KEPT, self.kept)):
             named.update({prefix + name: array for name, array in (others or {}).items()})
         told["checksum"] = checksum.arrays(named, told)
         try:
@@ -166,13 +176,14 @@ class Checkpoint:
         progress, plan = _told(told, "progress", Progress, path), _told(told, "plan", Plan, path)
         if progress.best is not None and all(record["epoch"] != progress.best for record in progress.history):
             raise _unreadable(path, f"its history has no epoch {progress.best}, which it calls the best")
-        best, begin = (
-            {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
-            for prefix in (BEST, BEGIN)
+        prefixes = (BEST, BEGIN, EACH, KEPT)
+        best, begin, each, kept = (
+            {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)} or None
+            for prefix in prefixes
         )
-        state = {name: array for name, array in state.items() if not name.startswith((BEST, BEGIN))}
+        state = {name: array for name, array in state.items() if not name.startswith(prefixes)}
         words = told.get("settings", "{}"), told.get("origin", "")
-        return cls(state, progress, plan, told.get("model", ""), best or None, *words, begin or None)
+        return cls(state, progress, plan, told.get("model", ""), best, *words, begin, each, kept)
 
     def check(self, slots: Mapping[str, Slot], rows: Sequence[str], path: Path) -> None:
         """Whether the state is that of a file with these slots, in whose batches rows have these dimensions. Raises
@@ -184,6 +195,7 @@ class Checkpoint:
         for state in (self.state, self.best, self.begin):
             if state is not None:
                 _check_state(state, slots, path)
+        _check_members(self, slots, path)
 
 
 def _write(out: BinaryIO, tensors: Mapping[str, np.ndarray], told: Mapping[str, str]) -> None:
@@ -242,6 +254,19 @@ def _check_state(state: Mapping[str, np.ndarray], slots: Mapping[str, Slot], pat
                 notes=[f"checkpoint: {found.dtype} {list(found.shape)}", f"model: {slot.dtype} {list(slot.shape)}"],
                 help="resume with the file that it was made with",
             )
+
+
+def _check_members(found: Checkpoint, slots: Mapping[str, Slot], path: Path) -> None:
+    """Whether the state of members that train at once is that of as many as the checkpoint tells of."""
+    count = len(found.progress.lanes)
+    if bool(count) != (found.each is not None):
+        raise _unreadable(path, "it does not hold the members that it tells of")
+    noted = any(lane.noted for lane in found.progress.lanes)
+    for state in (found.each, found.kept if noted else None):
+        for name, array in (state or {}).items():
+            slot = slots.get(name)
+            if slot is None or array.dtype != slot.dtype or array.shape not in (slot.shape, (count, *slot.shape)):
+                raise _unreadable(path, f"`{name}` of its members does not fit the model")
 
 
 def _some(names: list[str]) -> str:

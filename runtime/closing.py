@@ -82,42 +82,42 @@ class EpochFigures:
     def __init__(self, file: CompiledFile, state: State, stepper: Stepper, fused: bool, stage: Stage) -> None:
         plan = file.evaluation.train if file.evaluation else None
         names, self._closing, self._stepper = stepper.figures, None, stepper
-        self._hows = ["mean"] * len(names)
+        self.hows = ["mean"] * len(names)
         self.shown = list(names)
         if plan is not None:
-            self._hows = [plan.figures.get(name, "none") for name in names] + [one.reduce for one in plan.parts]
+            self.hows = [plan.figures.get(name, "none") for name in names] + [one.reduce for one in plan.parts]
             self.shown = [name for name in names if name in plan.figures or name in plan.values]
             if plan.values:
                 self._closing = Closing(file, file.parts[0], state, plan.parts, plan.values, fused)
         firsts = [turn.loss for turn in stage.turns if turn.loss in self.shown]  # losses that take turns come first
         self.shown = list(dict.fromkeys([*firsts, *self.shown]))
-        self._names = [(i, name) for i, name in enumerate(names) if self._hows[i] != "none"]
+        self._names = [(i, name) for i, name in enumerate(names) if self.hows[i] != "none"]
         # Where losses take turns a figure is not of every step, and the rows of each are counted beside its total.
         self._counted = any(turn.every > 1 or turn.first > 1 for turn in stage.turns)
-        self.count = len(self._hows) * (2 if self._counted else 1)  # of the numbers that are added up
-        self._means = all(how == "mean" for how in self._hows)
+        self.count = len(self.hows) * (2 if self._counted else 1)  # of the numbers that are added up
+        self._means = all(how == "mean" for how in self.hows)
 
     def add(self, sums: list[float], values: Sequence[float], rows: int) -> None:
         """Adds the values of a step to `sums`, which an epoch begins with empty."""
         if self._counted:
             self._add_counted(sums, values, rows)
         elif not sums:
-            sums += [value * rows if how == "mean" else value for how, value in zip(self._hows, values, strict=True)]
+            sums += [value * rows if how == "mean" else value for how, value in zip(self.hows, values, strict=True)]
         elif self._means:
             for i, value in enumerate(values):
                 sums[i] += value * rows
         else:
-            for i, (how, value) in enumerate(zip(self._hows, values, strict=True)):
+            for i, (how, value) in enumerate(zip(self.hows, values, strict=True)):
                 if how == "mean":
                     sums[i] += value * rows
                 elif how != "none":
                     sums[i] = float(COMBINE[how](sums[i], value))
 
     def _add_counted(self, sums: list[float], values: Sequence[float], rows: int) -> None:
-        count, skipped = len(self._hows), self._stepper.skipped
+        count, skipped = len(self.hows), self._stepper.skipped
         if not sums:
             sums += [0.0] * (2 * count)
-        for i, (how, value) in enumerate(zip(self._hows, values, strict=True)):
+        for i, (how, value) in enumerate(zip(self.hows, values, strict=True)):
             if i not in skipped:
                 if not sums[count + i] or how == "none":
                     sums[i] = value * rows if how == "mean" else value
@@ -128,14 +128,14 @@ class EpochFigures:
     def close(self, sums: Sequence[float], rows: int) -> dict[str, float]:
         """The figures of so many rows; of those that no step gave none."""
         if self._counted:
-            count = len(self._hows)
-            pairs = zip(self._hows, sums, sums[count:], strict=False)
+            count = len(self.hows)
+            pairs = zip(self.hows, sums, sums[count:], strict=False)
             totals = [total / n if how == "mean" and n else total for how, total, n in pairs]
             found = {name: totals[i] for i, name in self._names if sums[count + i]}
             if self._closing is not None and sums[2 * count - 1]:
                 found.update(figures(self._closing(totals[len(totals) - len(self._closing.parts) :])))
             return {name: found[name] for name in self.shown if name in found}
-        totals = [total / rows if how == "mean" else total for how, total in zip(self._hows, sums, strict=True)]
+        totals = [total / rows if how == "mean" else total for how, total in zip(self.hows, sums, strict=True)]
         found = {name: totals[i] for i, name in self._names}
         if self._closing is not None:
             found.update(figures(self._closing(totals[len(totals) - len(self._closing.parts) :])))

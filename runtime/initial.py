@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from . import graphs, session
 from .file import Part
@@ -43,13 +43,22 @@ def initialize(trainer: Trainer) -> None:
 
 def starts(trainer: Trainer, part: Part) -> dict[str, np.ndarray]:
     """What the initialization of a part gives for the seed, by output."""
+    run = trainer._starters.get(part.index) or _starter(trainer, part)
+    if trainer.legs.count > 1:
+        trainer._starters[part.index] = run
+    seed = np.array(trainer.own_seed % (1 << 64), np.uint64)
+    return dict(zip(run.outputs, run.run(run.outputs, {"seed": seed}), strict=True))
+
+
+def _starter(trainer: Trainer, part: Part) -> session.Session:
+    """The initialization of a part; of a file of ours with the seed as an input."""
     assert part.initialization is not None
     model = graphs.standalone(trainer.file.model, part.initialization)
-    for held in model.graph.initializer:
-        if held.name == "seed" and trainer.file.ours:
-            held.CopyFrom(graphs.tensor("seed", np.array(trainer.own_seed % (1 << 64), np.uint64)))
-    run = session.Session(model, session.Options("cpu", session.cores(), trainer._how.fused))
-    return dict(zip(run.outputs, run.run(run.outputs, {}), strict=True))
+    held = [one for one in model.graph.initializer if one.name == "seed"]
+    if held and trainer.file.ours:
+        model.graph.initializer.remove(held[0])
+        model.graph.input.append(helper.make_tensor_value_info("seed", held[0].data_type, []))
+    return session.Session(model, session.Options("cpu", session.cores(), trainer._how.fused))
 
 
 def steps_done(trainer: Trainer) -> int:

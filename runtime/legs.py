@@ -54,11 +54,13 @@ class Legs:
         found = {"fold": leg // self.members + 1} if self.folds and not self.last(leg) else {}
         return {**found, "member": self.member(leg) + 1} if self.members > 1 else found
 
-    def title(self, leg: int) -> str:
+    def title(self, leg: int, together: bool = False) -> str:
         """A leg in words, to follow on others; "" where there is one."""
         words = [f"fold {leg // self.members + 1} of {self.folds}"] if self.folds and not self.last(leg) else []
         words += ["all rows"] if self.last(leg) else []
-        words += [f"member {self.member(leg) + 1} of {self.members}"] if self.members > 1 else []
+        if self.members > 1:
+            at_once = f"{self.members} members at once"
+            words.append(at_once if together else f"member {self.member(leg) + 1} of {self.members}")
         return "".join(f", {word}" for word in words)
 
     def epochs(self, results: Sequence[Mapping[str, Any]], block: int) -> int:
@@ -133,6 +135,15 @@ def spread(figures: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]
     }
 
 
+def mean(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Records of one epoch of several members as one, with the means of their figures."""
+    sides = {
+        side: spread([one[side] for one in records])["mean"] if all(one[side] for one in records) else None
+        for side in ("train", "validation")
+    }
+    return {**{name: records[-1][name] for name in ("epoch", "step", "seconds")}, **sides}
+
+
 def report(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What a cross-validation, or an ensemble, came to: each fold or member, with mean and spread of their figures. Of
     an ensemble in folds a fold has the means of its members."""
@@ -175,6 +186,6 @@ def _once(trainer: Trainer) -> Error:
         "E0687",
         "an ensemble is trained by one fit",
         where=trainer.file.name,
-        notes=["its members train one after another, and each leaves its parameters, not its optimizer's state"],
+        notes=["each of its members leaves its parameters, not its optimizer's state"],
         help="train the spec anew: `dlc train SPEC`, or `dlc.Trainer(program).fit(data)`, with more `epochs` for more",
     )

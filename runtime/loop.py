@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from . import interrupts, legs, lock, patience, stages
 from .callbacks import Callback, History, MetricsFile, Record, Start
-from .checkpoint import Checkpoint, Run
+from .checkpoint import Checkpoint, Plan, Run
 from .environment import environment
 from .failures import Error
 from .file import CompiledFile
 from .finite import refused
 from .initial import initialize
 from .norms import NormsFile
+from .together import Alone, Together
 
 if TYPE_CHECKING:
     from .request import Request
@@ -50,7 +51,8 @@ class Loop:
         """`limit`: the time, of `time.monotonic`, after which no further update begins."""
         self.trainer, self.request, self.every, self.callbacks = trainer, request, every, callbacks
         self.limit = limit
-        self.plan, self.columns, self.held, self.batch = request.plan, request.columns, request.held, request.batch
+        self.plan: Plan = request.plan
+        self.columns, self.held, self.batch = request.columns, request.held, request.batch
         self.parent = Path(run) if run is not None and not isinstance(run, Run) else None  # of a folder to be made
         self.folder = run if isinstance(run, Run) else trainer.run if run is None else None
 
@@ -127,12 +129,13 @@ class Loop:
         if self.folder is not None:
             listeners.append(MetricsFile(self.folder.metrics, [*progress.past, *progress.history]))
             listeners.append(NormsFile(self.folder.norms, trainer, self.request.source))
+        self._together = Together.of(self, listeners)
         for listener in listeners:
             listener.on_start(self._start(total))
         self._good, self._early = trainer.checkpoint(), not progress.history
         with interrupts.noticed() as interrupted:
             try:
-                self._steps(listeners, interrupted)
+                self._run(listeners, interrupted)
             except KeyboardInterrupt:
                 self.request.digest()
                 if not self._torn and trainer.stepper.spoilt() is None:
@@ -144,10 +147,23 @@ class Loop:
             progress.stopped = False  # others are to follow, so this one is to be finished
             self._save()
             return self._history()
+        if self._together is not None:
+            self._together.close()
         if self._restores() and progress.best is not None and trainer._best is not None:
             trainer._values.restore(trainer._best)
         progress.finished, trainer._best = True, None
         return self._ended(listeners)
+
+    def _run(self, listeners: list[Callback], interrupted: list[bool]) -> None:
+        """The updates of a leg, or of all members of an ensemble at once."""
+        if self._together is not None:
+            try:
+                return self._together.run(listeners, interrupted)
+            except Alone:
+                self._together.abandon(listeners)
+                self._together = None
+                self._good, self._early = self.trainer.checkpoint(), True
+        return self._steps(listeners, interrupted)
 
     def _restores(self) -> bool:
         """Whether the best epoch is what training ends with."""
@@ -183,7 +199,7 @@ class Loop:
     def _start(self, total: int) -> Start:
         progress, trainer = self.trainer.progress, self.trainer
         return Start(
-            stages.title(trainer),
+            stages.title(trainer, self._together is not None),
             trainer.device,
             trainer.seed,
             self.columns.rows if self.columns.fields else 0,
@@ -361,6 +377,7 @@ class Loop:
             problem.code, problem.message, where=problem.where, notes=[*problem.notes, *notes], help=problem.help
         )
 
+    _together: Together | None = None
     _rows = 0  # of the epoch
     _good: Checkpoint  # what to go back to
     _early = True  # no epoch has ended well yet

@@ -11,6 +11,7 @@ from .checkpoint import Progress
 from .data import Columns
 from .failures import Error
 from .nearest import did_you_mean
+from .repeats import Lane
 
 if TYPE_CHECKING:
     from .train import Trainer
@@ -39,7 +40,7 @@ def check(trainer: Trainer, stop: Mapping[str, Any], held: Columns | None) -> No
         )
 
 
-def judge(stop: Mapping[str, Any], progress: Progress, record: Record, since: int) -> bool:
+def judge(stop: Mapping[str, Any], progress: Progress | Lane, record: Record, since: int) -> bool:
     """Whether an epoch is the best so far. Stops when none has been better for long enough, counted from epoch `since`
     on."""
     part, _, name = str(stop.get("on", "validation.loss")).partition(".")

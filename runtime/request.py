@@ -79,6 +79,7 @@ class Request:
             more_epochs=epochs,
             more_steps=steps,
             assigned=sorted(trainer._assigned) if trainer.file.ensemble else [],
+            together=trainer.together,
         )
         # Whether another block, or a leg, is to follow: then this one ends where that begins.
         self.ends_leg = self.plan.only or block + 1 == len(trainer.file.stages)

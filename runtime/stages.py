@@ -88,10 +88,10 @@ def _bare(tensor: str) -> str:
     return re.sub(r"^([^/\[]+)\[[0-9]+\]/", r"\1/", tensor)
 
 
-def title(trainer: Trainer) -> str:
-    """What is trained, in words: which fold, member and block of several."""
+def title(trainer: Trainer, together: bool = False) -> str:
+    """What is trained, in words: which fold, member and block of several; `together`: all members at once."""
     count, called = len(trainer.file.stages), trainer.stage.title
-    leg = trainer.legs.title(trainer.progress.leg)
+    leg = trainer.legs.title(trainer.progress.leg, together)
     if count == 1:
         return trainer.file.title + leg
     return f"{trainer.file.title}{leg}, {f'{called}, ' if called else ''}block {trainer.progress.block + 1} of {count}"

@@ -196,7 +196,7 @@ def figure_names(part: Part, prefix: str = "") -> list[str]:
     ]
 
 
-def _separate(model: ModelProto, updates: Mapping[str, str]) -> dict[str, str]:
+def separate(model: ModelProto, updates: Mapping[str, str]) -> dict[str, str]:
     """`updates` with an output of its own for every key: one output may be bound to several."""
     declared = {value.name: value for value in model.graph.output}
     seen: set[str] = set()
@@ -249,7 +249,7 @@ class Stepper:
             names += [one.part for one in train.parts] if train and part is self.parts[0] else []
             outputs = [*names, *part.updates.values()]
             model = graphs.concatenate(file.model, part.algorithm, dict.fromkeys(outputs), promoted(file, part.index))
-            targets = _separate(model, part.updates)
+            targets = separate(model, part.updates)
             if how.device == "cpu" and len(self.parts) == 1:  # elsewhere not every tensor turns over in every step
                 self._rows = [(row, state.pack(part.index, row)) for row in packing.packed(model, targets)]
             session = Session(model, how)
@@ -300,7 +300,7 @@ class Stepper:
         self._twice = sorted(name for name, count in Counter(updated).items() if name is not None and count > 1)
         self._kept: dict[str, np.ndarray] = {}
         # What is not finite to begin with (a running maximum from -inf) may stay so.
-        self._watched = [
+        self.watched = [
             name
             for name in dict.fromkeys(updated)
             if name is not None and state.slots[name].dtype.kind not in "iub" and self._is_finite(name)
@@ -377,7 +377,7 @@ class Stepper:
 
     def spoilt(self) -> str | None:
         """The first tensor of state that holds NaN or an infinity and did not to begin with. A pass over all state."""
-        return next((name for name in self._watched if not self._is_finite(name)), None)
+        return next((name for name in self.watched if not self._is_finite(name)), None)
 
     def step(self, batch: Mapping[str, np.ndarray], number: int | None = None) -> None:
         """One iteration on arrays of the graph's dtypes; `number`, from 1, says which parts are due. Raises `Error`

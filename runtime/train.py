@@ -66,6 +66,7 @@ class Trainer:
         folder: str | os.PathLike[str] | None = None,
         steps: int | None = None,
         observations: int | None = None,
+        together: bool | None = None,
     ) -> None:
         """`program`: a compiled spec, a CompiledFile, a `ModelProto`, or the path of a .onnx file.
 
@@ -74,7 +75,8 @@ class Trainer:
         (docs/native.md); by default where they work and `DLC_NATIVE=0` is not set. `folder`: what relative data paths
         of the spec count from. `steps`: how many updates a loop of `step` will make in all, and `observations`: the
         rows of its training set, where the spec reads them and its own settings and data do not say (a fit plans for
-        itself).
+        itself). `together`: whether the members of an ensemble train at once, where they fit (docs/runtime.md); by
+        default where that is faster.
         Raises `Error` E0625, E07xx, E08xx.
         """
         self.file = bare(CompiledFile.of(program))
@@ -86,8 +88,9 @@ class Trainer:
         self.seed = 0 if given is None else whole("seed", given, SEEDS)
         home = folder if folder is not None else getattr(program, "folder", None)
         self.folder = Path(home) if home is not None else None
-        self._values = State(self.file, self.device)
+        self._values, self.together = State(self.file, self.device), together
         self._assigned: set[str] = set()
+        self._starters: dict[int, session.Session] = {}  # of each part, where there are several legs
         self.legs = Legs.of(self.file)
         self.progress = Progress(leg=self.legs.count - 1 if self.file.trained else 0)  # what folds are for may be done
         self._waiting = start != "file" and not self.file.trained and any(p.initials for p in self.file.parts)
@@ -99,6 +102,8 @@ class Trainer:
         self.resumed = False
         self._best: dict[str, np.ndarray] | None = None
         self._begin: dict[str, np.ndarray] | None = None  # with which each leg begins, where there are several
+        self._lanes: dict[str, np.ndarray] | None = None  # of members that train at once, and what they end with
+        self._ends: dict[str, np.ndarray] | None = None
         self._turn = threading.RLock()
         self._planned = {
             name: positive(name, value)
@@ -278,9 +283,9 @@ class Trainer:
         it finishes the run that was interrupted. Ctrl-C and SIGTERM write a checkpoint and raise KeyboardInterrupt. Of
         several train blocks those that are left run one after another, each from where the last ended; `only`: this
         one, by its title or its place, from 1. `test`: as `validation`, scored once at the end. The folds and members
-        of a spec that has them train one after another. `callbacks`: listeners (`Callback`), or objects with Keras'
-        names; `stop_training = True` on the trainer ends it after the update. `max_time`: seconds after which no
-        update begins; what was trained is kept as at any end.
+        of a spec that has them train one after another, or members at once. `callbacks`: listeners (`Callback`), or
+        objects with Keras' names; `stop_training = True` on the trainer ends it after the update. `max_time`: seconds
+        after which no update begins; what was trained is kept as at any end.
         Raises `Error` E06xx, E0670, E07xx, E08xx.
         """
         if not self.file.parts:
@@ -421,7 +426,7 @@ class Trainer:
         plan = self.plan or Plan(seed=self.seed)
         settings = self.file.metadata.get("dlc.settings", "{}")
         words = self.file.title, self._best, settings, self._origin
-        return Checkpoint(state, self.progress.copy(), plan, *words, self._begin)
+        return Checkpoint(state, self.progress.copy(), plan, *words, self._begin, self._lanes, self._ends)
 
     @cached_property
     def _origin(self) -> str:
@@ -466,5 +471,7 @@ class Trainer:
         trainer.progress, trainer.plan, trainer.run = found.progress, found.plan, run
         trainer.folder, trainer.resumed = getattr(program, "folder", None), True
         trainer._best, trainer._begin = found.best, found.begin
+        trainer._lanes, trainer._ends = found.each, found.kept
+        trainer.together = found.plan.together
         trainer._assigned.update(found.plan.assigned)
         return trainer

@@ -382,7 +382,7 @@ def _modules() -> dict[str, str]:
     return {module.name.replace("_", ""): module.name for module in pkgutil.iter_modules(package.__path__)}
 
 
-def node_tests(op_type: str) -> Iterator[Case]:
+def node_models(op_type: str) -> Iterator[Any]:
     """The node tests of an operator that are one node of it; those that expand a function are left."""
     module = _modules()[op_type.lower()]
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -390,8 +390,14 @@ def node_tests(op_type: str) -> Iterator[Case]:
         importlib.import_module(f"onnx.backend.test.case.node.{module}")
     for case in importlib.import_module("onnx.backend.test.case.node")._NodeTestCases:
         graph = case.model.graph
-        if len(graph.node) != 1 or graph.node[0].op_type != op_type or case.name.endswith("_expanded"):
-            continue
+        if len(graph.node) == 1 and graph.node[0].op_type == op_type and not case.name.endswith("_expanded"):
+            yield case
+
+
+def node_tests(op_type: str) -> Iterator[Case]:
+    """The same, rebuilt from our primitives."""
+    for case in node_models(op_type):
+        graph = case.model.graph
         attributes = {a.name: helper.get_attribute_value(a) for a in graph.node[0].attribute}
         for inputs, outputs in case.data_sets:
             given: Sequence[Any] = [value if name else None for name, value in _aligned(graph.node[0].input, inputs)]

@@ -24,6 +24,8 @@ FILE = CompiledFile(compiled(validate=0.2, stop=STOP, epochs=8))
 class Interrupt(Callback):
     """Ctrl-C after so many updates, or another signal."""
 
+    of_members = True
+
     def __init__(self, at: int, number: signal.Signals = signal.SIGINT) -> None:
         self.at, self.number = at, number
 

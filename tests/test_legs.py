@@ -149,7 +149,7 @@ ENSEMBLE = LINES + "; ensemble: 3"
 
 @pytest.mark.parametrize("more", ["", SECOND], ids=["one block", "two blocks"])
 def test_a_member_is_a_run_with_a_seed_of_its_own(more: str, tmp_path: Path) -> None:
-    one = trainer(ENSEMBLE, more)
+    one = trainer(ENSEMBLE, more, together=False)
     history = one.fit(DATA, run=tmp_path)
     alone = [trainer(LINES, more, seed=3 + k) for k in range(3)]
     ends = [each.fit(DATA) for each in alone]
@@ -185,7 +185,7 @@ def test_the_commands_know_members(tmp_path: Path, capsys: pytest.CaptureFixture
     runs = tmp_path / "runs"
     assert main(["train", str(tmp_path / "m.dl"), "--runs", str(runs), "--device", "cpu"]) in (0, None)
     out = capsys.readouterr().out
-    assert "member 2 of 3" in out and "member 3: epoch 4  train loss" in out and " ± " in out and "test loss" in out
+    assert "3 members at once" in out and "member 3: epoch 4  train loss" in out and " ± " in out and "test loss" in out
     (run,) = runs.iterdir()
     assert main(["predict", str(run), "--data", str(tmp_path / "d.npz"), "--members"]) in (0, None)
     head, *rows = capsys.readouterr().out.splitlines()
@@ -206,10 +206,10 @@ def test_the_commands_know_members(tmp_path: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("at", [3, 24, 30, 47, 60])
 def test_an_ensemble_resumes_in_any_member(at: int, tmp_path: Path) -> None:
-    whole = trainer(ENSEMBLE + "; validate: 0.2; stop: patience(2)")
+    whole = trainer(ENSEMBLE + "; validate: 0.2; stop: patience(2)", together=False)
     whole.parameters["dense.W"] = np.full((3, 4), 0.5)  # a value that is given is that of all members
     expected = whole.fit(DATA)
-    one = trainer(ENSEMBLE + "; validate: 0.2; stop: patience(2)")
+    one = trainer(ENSEMBLE + "; validate: 0.2; stop: patience(2)", together=False)
     one.parameters["dense.W"] = np.full((3, 4), 0.5)
     again, found = resumed(one, tmp_path, min(at, expected.steps - 1))
     same(whole, again)
@@ -239,7 +239,7 @@ def test_one_whose_time_is_over_is_left_to_be_resumed(lines: str, tmp_path: Path
 
 def test_one_that_is_not_finished_predicts_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        trainer(ENSEMBLE).fit(DATA, run=tmp_path, callbacks=[Interrupt(30)])
+        trainer(ENSEMBLE, together=False).fit(DATA, run=tmp_path, callbacks=[Interrupt(30)])
     (folder,) = tmp_path.iterdir()
     with pytest.raises(Error) as caught:
         Run(folder).trained()
@@ -356,7 +356,8 @@ def test_the_spec_of_an_ensemble(tmp_path: Path) -> None:
     assert len(expected.results) == 15 and expected.test["rmse"] < 0.15
     with pytest.raises(KeyboardInterrupt):
         Trainer(dlc.compile(SPECS / "ensemble.dl"), device="cpu").fit(
-            run=tmp_path, callbacks=[Interrupt(expected.steps // 2)]
+            run=tmp_path,
+            callbacks=[Interrupt(expected.steps // 15 // 2)],  # of each member, who train at once
         )
     (folder,) = tmp_path.iterdir()
     again = Trainer.resume(folder, device="cpu")

@@ -12,7 +12,7 @@ from typing import Any
 
 from dlc.runtime.callbacks import Callback, Figures, History, Record, Start, figure
 from dlc.runtime.failures import plain
-from dlc.runtime.legs import report as summary
+from dlc.runtime.legs import mean as mean_of, report as summary
 
 from . import report
 
@@ -58,7 +58,9 @@ def opening(start: Start) -> str:
 
 
 class Lines(Callback):
-    """A line an epoch."""
+    """A line an epoch, of members that train at once with their means."""
+
+    of_members = True
 
     def __init__(self) -> None:
         self.run: Path | None = None
@@ -72,6 +74,12 @@ class Lines(Callback):
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         of = f"/{self.epochs}" if self.epochs is not None else ""
         self.say(f"epoch {record['epoch']:>{len(of) - 1 if of else 1}}{of}  {figures(record)}")
+
+    def on_member(self, record: Record) -> None:
+        """They are told of together."""
+
+    def on_members(self, records: list[Record]) -> None:
+        self.on_epoch(mean_of(records))
 
     def on_update(self, step: int, figures: Figures) -> None:
         """An update that is told of by itself (`Every`)."""
@@ -93,6 +101,10 @@ class Json(Lines):
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         self.say(json.dumps(record))
+
+    def on_members(self, records: list[Record]) -> None:
+        for record in records:
+            self.on_epoch(record)
 
     def on_update(self, step: int, figures: Figures) -> None:
         self.say(json.dumps({"step": step, "train": dict(figures)}))
@@ -153,6 +165,8 @@ class Every(Callback):
     """Lets a listener tell of every n-th epoch and the last one only; where training ends after so many updates, of
     every n-th update, and of epochs with validation that are as far apart."""
 
+    of_members = True
+
     def __init__(self, to: Lines, n: int) -> None:
         self.to, self.n = to, n
         self.left: Record | None = None  # what the listener was not told of yet
@@ -174,6 +188,12 @@ class Every(Callback):
         self.left = None if self.updates and not record["validation"] else record
         if record["step"] - self.told >= self.n if self.updates else record["epoch"] % self.n == 0:
             self._tell()
+
+    def on_member(self, record: Record) -> None:
+        """They are told of together."""
+
+    def on_members(self, records: list[Record]) -> None:
+        self.on_epoch(mean_of(records))
 
     def on_end(self, history: History) -> None:
         self._tell()

@@ -6,7 +6,7 @@ from .check import Columns, check
 from .fields import Field, fields, figure_batch
 from .load import load
 from .shares import Fold, Shares, shares
-from .source import ArraySource, Batch, Source, sweep
+from .source import ArraySource, Batch, Source, side_by_side, sweep
 
 __all__ = [
     "ArraySource",
@@ -21,5 +21,6 @@ __all__ = [
     "figure_batch",
     "load",
     "shares",
+    "side_by_side",
     "sweep",
 ]

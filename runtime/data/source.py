@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -125,6 +125,16 @@ class ArraySource:
                     arrays.update((name, take(array, axis, chosen)) for name, axis, array in held)
                 yield Batch(arrays, last - first)
 
+    @property
+    def plain(self) -> bool:
+        """Whether its arrays have one dimension that counts rows, the first, all of which every epoch takes."""
+        return not self._beside and self._lead.choose is None and all(axis == 0 for _, axis, _ in self._rowed)
+
+    @property
+    def whole(self) -> list[str]:
+        """The arrays that every batch has all of."""
+        return list(self._whole)
+
     def _cycled(self, rows: Rows, epoch: int, number: int) -> slice | np.ndarray:
         """The rows of a dimension that has fewer batches than the epoch, in batch `number` of it, from 0."""
         first = self._turn(rows, epoch, 0)
@@ -168,3 +178,18 @@ def sweep(columns: Columns, batch: int) -> Iterator[Batch]:
 
 def take(array: np.ndarray, axis: int, rows: slice | np.ndarray) -> np.ndarray:
     return np.asarray(array[(slice(None),) * axis + (rows,)])
+
+
+def side_by_side(sources: Sequence[ArraySource], epoch: int, cursor: int = 0) -> Iterator[Batch]:
+    """The batches of several plain sources of the same data at once: each array [sources, rows, ...], the rows of each
+    in the order of its own."""
+    first, orders = sources[0], [source._order(epoch) for source in sources]
+    size = max(1, first._block // len(sources) // first.batch) * first.batch
+    for start in range(cursor, first.rows, size):
+        stop = min(start + size, first.rows)
+        rows = [slice(start, stop) if order is None else order[start:stop] for order in orders]
+        block = [(name, np.stack([array[own] for own in rows])) for name, _, array in first._rowed]
+        for begin in range(0, stop - start, first.batch):
+            end = min(begin + first.batch, stop - start)
+            arrays = {name: array[:, begin:end] for name, array in block}
+            yield Batch({**arrays, **first._whole}, end - begin)
