@@ -4,6 +4,7 @@
 /* Before the functions, since they are what it applies to; system headers first, which it must not touch. */
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
@@ -13,6 +14,7 @@
 #endif
 
 #define KIND filters_avx2
+#define SQUARES squares_avx2
 #define WIDE 8
 #define NARROW 4
 #define DOUBLE 4

@@ -4,6 +4,7 @@
 /* Before the functions, since they are what it applies to; system headers first, which it must not touch. */
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("fma,avx512f,avx512dq,avx512bw,avx512vl"))), apply_to = function)
@@ -13,6 +14,7 @@
 #endif
 
 #define KIND filters_avx512
+#define SQUARES squares_avx512
 #define WIDE 16
 #define NARROW 8
 #define DOUBLE 8

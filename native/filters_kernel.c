@@ -1,7 +1,12 @@
-/* The operator ConvWeights of the domain dlc.native, as ONNX Runtime sees it: the derivative of a convolution by its
- * filters (filters.h). Inputs: x [batch, groups * channels, height, width] and the adjoint g [batch, groups * out,
+/* The operators ConvWeights and ConvSquares of the domain dlc.native, as ONNX Runtime sees them.
+ *
+ * ConvWeights: the derivative of a convolution by its filters (filters.h). Inputs: x [batch, groups * channels, height, width] and the adjoint g [batch, groups * out,
  * windows down, windows across], both float32 or both float64. Output: [groups * out, channels, kernel...].
- * Attributes, all integers: kernel [2], strides [2], dilations [2], pads [2] (before the image), group [1]. */
+ * Attributes, all integers: kernel [2], strides [2], dilations [2], pads [2] (before the image), group [1].
+ *
+ * ConvSquares: a convolution with filters of 3 x 3 (squares.h), in float32. Inputs: x [batch, channels, height, width], w
+ * [out, channels, 3, 3], or [channels, out, 3, 3] where `turned` [1] is 1. Output: [batch, out, height + top + bottom - 2,
+ * width + left + right - 2]. Attribute besides: pads [4], in the order of ONNX. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,59 +14,67 @@
 
 #include "filters.h"
 #include "ort.h"
+#include "squares.h"
 
 typedef struct {
     Table table;
     int64_t kernel[2], strides[2], dilations[2], pads[2], group[1];
 } Kernel;
 
-static Status failure(Table table, int code, const char *what) {
+typedef struct {
+    Table table;
+    int64_t pads[4], turned[1];
+} SquaresKernel;
+
+static const char weights[] = "ConvWeights", squares[] = "ConvSquares";
+
+static Status failure(Table table, const char *of, int code, const char *what) {
     char text[256];
-    snprintf(text, sizeof text, "dlc.native.ConvWeights: %s", what);
+    snprintf(text, sizeof text, "dlc.native.%s: %s", of, what);
     return CALL(table, CREATE_STATUS, CreateStatus)(code, text);
 }
 
 /* An attribute of so many integers, none of them less than `least`. */
-static Status integers(Table table, const void *info, const char *name, int64_t *values, size_t count, int64_t least) {
+static Status integers(Table table, const char *of, const void *info, const char *name, int64_t *values, size_t count, int64_t least) {
     size_t length = 0;
     Status status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, name, NULL, &length);
     if (status) return status;
-    if (length != count) return failure(table, INVALID_GRAPH, "an attribute of another length");
+    if (length != count) return failure(table, of, INVALID_GRAPH, "an attribute of another length");
     status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, name, values, &length);
     for (size_t i = 0; !status && i < count; i++)
-        if (values[i] < least || values[i] > INT32_MAX) status = failure(table, INVALID_GRAPH, "an attribute out of range");
+        if (values[i] < least || values[i] > INT32_MAX) status = failure(table, of, INVALID_GRAPH, "an attribute out of range");
     return status;
 }
 
 static Status create(const Op *op, Table table, const void *info, void **made) {
     (void)op;
     Kernel *kernel = malloc(sizeof *kernel);
-    if (!kernel) return failure(table, FAIL, "no memory");
+    if (!kernel) return failure(table, weights, FAIL, "no memory");
     kernel->table = table;
-    Status status = integers(table, info, "kernel", kernel->kernel, 2, 1);
-    if (!status) status = integers(table, info, "strides", kernel->strides, 2, 1);
-    if (!status) status = integers(table, info, "dilations", kernel->dilations, 2, 1);
-    if (!status) status = integers(table, info, "pads", kernel->pads, 2, 0);
-    if (!status) status = integers(table, info, "group", kernel->group, 1, 1);
+    Status status = integers(table, weights, info, "kernel", kernel->kernel, 2, 1);
+    if (!status) status = integers(table, weights, info, "strides", kernel->strides, 2, 1);
+    if (!status) status = integers(table, weights, info, "dilations", kernel->dilations, 2, 1);
+    if (!status) status = integers(table, weights, info, "pads", kernel->pads, 2, 0);
+    if (!status) status = integers(table, weights, info, "group", kernel->group, 1, 1);
     if (status) free(kernel);
     else *made = kernel;
     return status;
 }
 
 /* The memory, the type and the four sizes of an input. */
-static Status look(Table table, const void *context, size_t index, int *type, size_t *size, void **data) {
+static Status look(Table table, const char *of, const void *context, size_t index, int *type, size_t *size, void **data) {
     const void *value = NULL;
     void *info = NULL;
     size_t rank = 0;
     int64_t sizes[4];
     Status status = CALL(table, CONTEXT_GET_INPUT, ContextInput)(context, index, &value);
     if (status) return status;
-    if (!value) return failure(table, INVALID_ARGUMENT, "an input is missing");
+    if (!value) return failure(table, of, INVALID_ARGUMENT, "an input is missing");
     status = CALL(table, GET_TENSOR_TYPE_AND_SHAPE, GetInfo)(value, &info);
     if (status) return status;
     status = CALL(table, GET_TENSOR_ELEMENT_TYPE, GetElementType)(info, type);
     if (!status) status = CALL(table, GET_DIMENSIONS_COUNT, GetRank)(info, &rank);
-    if (!status && rank != 4) status = failure(table, INVALID_ARGUMENT, "an input that is no batch of images");
+    if (!status && rank != 4) status = failure(table, of, INVALID_ARGUMENT, "an input that is no batch of images");
     if (!status) status = CALL(table, GET_DIMENSIONS, GetDimensions)(info, sizes, 4);
     CALL(table, RELEASE_TENSOR_TYPE_AND_SHAPE_INFO, Release)(info);
     for (int i = 0; !status && i < 4; i++) size[i] = (size_t)sizes[i];
@@ -77,15 +90,15 @@ static Status compute(void *of, void *context) {
     void *image = NULL, *adjoint = NULL, *value = NULL, *result = NULL;
     Status status = CALL(table, CONTEXT_GET_INPUT_COUNT, ContextCount)(context, &given);
     if (!status) status = CALL(table, CONTEXT_GET_OUTPUT_COUNT, ContextCount)(context, &asked);
-    if (!status && (given != 2 || asked != 1)) status = failure(table, INVALID_ARGUMENT, "other inputs or outputs");
-    if (!status) status = look(table, context, 0, &type, x, &image);
-    if (!status) status = look(table, context, 1, &other, g, &adjoint);
+    if (!status && (given != 2 || asked != 1)) status = failure(table, weights, INVALID_ARGUMENT, "other inputs or outputs");
+    if (!status) status = look(table, weights, context, 0, &type, x, &image);
+    if (!status) status = look(table, weights, context, 1, &other, g, &adjoint);
     if (status) return status;
     if (type != other || (type != FLOAT32 && type != FLOAT64))
-        return failure(table, INVALID_ARGUMENT, "inputs of types that it does not have");
+        return failure(table, weights, INVALID_ARGUMENT, "inputs of types that it does not have");
     size_t groups = (size_t)kernel->group[0];
     if (x[0] != g[0] || x[1] % groups || g[1] % groups)
-        return failure(table, INVALID_ARGUMENT, "inputs whose sizes do not agree");
+        return failure(table, weights, INVALID_ARGUMENT, "inputs whose sizes do not agree");
     Call call = {.x = image, .g = adjoint, .batch = x[0], .groups = groups, .channels = x[1] / groups, .out = g[1] / groups};
     int64_t size[4] = {(int64_t)g[1], (int64_t)call.channels, kernel->kernel[0], kernel->kernel[1]};
     for (int i = 0; i < 2; i++) {
@@ -95,9 +108,9 @@ static Status compute(void *of, void *context) {
     }
     int nothing = !x[0] || !x[1] || !g[1] || !g[2] || !g[3];
     const char *wrong = nothing ? NULL : filters_begin(&call, type == FLOAT64);
-    if (wrong) return failure(table, INVALID_ARGUMENT, wrong);
+    if (wrong) return failure(table, weights, INVALID_ARGUMENT, wrong);
     status = CALL(table, CONTEXT_GET_OUTPUT, ContextOutput)(context, 0, size, 4, &value);
-    if (!status && !value) status = failure(table, INVALID_ARGUMENT, "the output is missing");
+    if (!status && !value) status = failure(table, weights, INVALID_ARGUMENT, "the output is missing");
     if (!status) status = CALL(table, GET_TENSOR_MUTABLE_DATA, GetData)(value, &result);
     if (nothing) {
         size_t count = (size_t)size[0] * (size_t)size[1] * (size_t)size[2] * (size_t)size[3];
@@ -107,7 +120,7 @@ static Status compute(void *of, void *context) {
     call.w = result;
     if (!status) status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, filters_share, filters_shares(&call), 0, &call);
     for (size_t i = 0; !status && i < filters_shares(&call); i++)
-        if (call.failed[i]) status = failure(table, FAIL, "no memory");
+        if (call.failed[i]) status = failure(table, weights, FAIL, "no memory");
     if (!status) status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, filters_block, filters_blocks(&call), 0, &call);
     filters_end(&call);
     return status;
@@ -115,7 +128,68 @@ static Status compute(void *of, void *context) {
 
 /* What ONNX Runtime asks about the operator. It is told "any number of any type", as only that goes without a function
  * that infers shapes; a call looks at what it is given. */
-static const char *name(const Op *op) { return (void)op, "ConvWeights"; }
+static Status squares_create(const Op *op, Table table, const void *info, void **made) {
+    (void)op;
+    SquaresKernel *kernel = malloc(sizeof *kernel);
+    if (!kernel) return failure(table, squares, FAIL, "no memory");
+    kernel->table = table;
+    Status status = integers(table, squares, info, "pads", kernel->pads, 4, 0);
+    if (!status) status = integers(table, squares, info, "turned", kernel->turned, 1, 0);
+    if (!status && kernel->turned[0] > 1) status = failure(table, squares, INVALID_GRAPH, "an attribute out of range");
+    if (status) free(kernel);
+    else *made = kernel;
+    return status;
+}
+
+static void squares_prepare(void *of, size_t block) {
+    const Squares *call = of;
+    call->prepare(call, block);
+}
+
+static Status squares_compute(void *of, void *context) {
+    const SquaresKernel *kernel = of;
+    Table table = kernel->table;
+    size_t given = 0, asked = 0, x[4], w[4];
+    int type = 0, other = 0, turned = (int)kernel->turned[0];
+    void *image = NULL, *filters = NULL, *value = NULL, *result = NULL;
+    Status status = CALL(table, CONTEXT_GET_INPUT_COUNT, ContextCount)(context, &given);
+    if (!status) status = CALL(table, CONTEXT_GET_OUTPUT_COUNT, ContextCount)(context, &asked);
+    if (!status && (given != 2 || asked != 1)) status = failure(table, squares, INVALID_ARGUMENT, "other inputs or outputs");
+    if (!status) status = look(table, squares, context, 0, &type, x, &image);
+    if (!status) status = look(table, squares, context, 1, &other, w, &filters);
+    if (status) return status;
+    if (type != FLOAT32 || other != FLOAT32) return failure(table, squares, INVALID_ARGUMENT, "inputs of types that it does not have");
+    if (w[2] != 3 || w[3] != 3 || w[turned ? 0 : 1] != x[1])
+        return failure(table, squares, INVALID_ARGUMENT, "inputs whose sizes do not agree");
+    Squares call = {.x = image, .w = filters, .batch = x[0], .channels = x[1], .out = w[turned ? 1 : 0], .turned = turned};
+    int64_t size[4] = {(int64_t)x[0], (int64_t)call.out, 0, 0};
+    for (int i = 0; i < 2; i++) {
+        size_t wide = x[2 + i] + (size_t)kernel->pads[i] + (size_t)kernel->pads[2 + i];
+        if (wide < 3) return failure(table, squares, INVALID_ARGUMENT, "an image that is smaller than the filters");
+        call.size[i] = x[2 + i], call.pad[i] = (size_t)kernel->pads[i];
+        size[2 + i] = (int64_t)(call.results[i] = wide - 2);
+    }
+    status = CALL(table, CONTEXT_GET_OUTPUT, ContextOutput)(context, 0, size, 4, &value);
+    if (!status && !value) status = failure(table, squares, INVALID_ARGUMENT, "the output is missing");
+    if (!status) status = CALL(table, GET_TENSOR_MUTABLE_DATA, GetData)(value, &result);
+    if (status || !call.batch || !call.out) return status;
+    call.y = result;
+    if (!call.channels) {
+        memset(result, 0, call.batch * call.out * call.results[0] * call.results[1] * sizeof *call.y);
+        return NULL;
+    }
+    const char *wrong = squares_begin(&call);
+    if (wrong) return failure(table, squares, FAIL, wrong);
+    status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, squares_prepare, call.out_blocks, 0, &call);
+    if (!status) status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, call.share, call.shares, 0, &call);
+    for (size_t i = 0; !status && i < call.shares; i++)
+        if (call.failed[i]) status = failure(table, squares, FAIL, "no memory");
+    squares_end(&call);
+    return status;
+}
+
+static const char *squares_name(const Op *op) { return (void)op, squares; }
+static const char *name(const Op *op) { return (void)op, weights; }
 static const char *provider(const Op *op) { return (void)op, "CPUExecutionProvider"; }
 static int any_type(const Op *op, size_t index) { return (void)op, (void)index, 0; }
 static size_t one(const Op *op) { return (void)op, (size_t)1; }
@@ -125,27 +199,17 @@ static int at_least_one(const Op *op) { return (void)op, 1; }
 static int of_several_types(const Op *op) { return (void)op, 0; }
 static int version(const Op *op) { return (void)op, 1; }
 
-const Op conv_weights = {
-    .version = API,
-    .name = name,
-    .provider = provider,
-    .input_type = any_type,
-    .input_count = one,
-    .output_type = any_type,
-    .output_count = one,
-    .destroy = free,
-    .input_kind = variadic,
-    .output_kind = variadic,
-    .input_memory = default_memory,
-    .inputs_least = at_least_one,
-    .inputs_alike = of_several_types,
-    .outputs_least = at_least_one,
-    .outputs_alike = of_several_types,
-    .create_or_fail = create,
-    .compute_or_fail = compute,
-    .first_version = version,
-    .last_version = version,
-};
+#define OPERATOR(NAME, CREATE, COMPUTE)                                                                   \
+    {                                                                                                     \
+        .version = API, .name = NAME, .provider = provider, .input_type = any_type, .input_count = one,   \
+        .output_type = any_type, .output_count = one, .destroy = free, .input_kind = variadic,            \
+        .output_kind = variadic, .input_memory = default_memory, .inputs_least = at_least_one,            \
+        .inputs_alike = of_several_types, .outputs_least = at_least_one,                                  \
+        .outputs_alike = of_several_types, .create_or_fail = CREATE, .compute_or_fail = COMPUTE,          \
+        .first_version = version, .last_version = version,                                                \
+    }
+const Op conv_weights = OPERATOR(name, create, compute);
+const Op conv_squares = OPERATOR(squares_name, squares_create, squares_compute);
 
 /* How many float32 the derivative by filters takes at a time; 1: ONNX Runtime's convolution is faster. */
 #if defined(_WIN32)

@@ -1,7 +1,8 @@
 /* The inner loops of filters.h for one kind of processor: KIND is its name, WIDE and NARROW how many float32 are in a
- * vector, DOUBLE how many float64, REGISTERS how many vectors it keeps. */
+ * vector, SQUARES the name of what squares.h has, DOUBLE how many float64, REGISTERS how many vectors it keeps. */
 
 #include "filters.h"
+#include "squares.h"
 
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT ON
@@ -25,6 +26,7 @@ enum { MOST = REGISTERS >= 32 ? 25 : 12, ROWS = 8 };
 #define L WIDE
 #define NAME(x) wide_##x
 #include "filters_lanes.h"
+#undef SQUARES
 
 #define T float
 #define L NARROW

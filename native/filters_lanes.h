@@ -121,21 +121,26 @@ static void NAME(run)(const Run *run, size_t rows, size_t taps) {
 #endif
 #endif
 
+/* A square of vectors, a[l] = FROM: interleaved until it is turned. */
+#define TURN(FROM)                                                     \
+    V b[L];                                                            \
+    UNROLL for (size_t l = 0; l < L; l++) a[l] = FROM;                 \
+    UNROLL for (int pass = 0; pass < PASSES; pass++) {                 \
+        UNROLL for (size_t l = 0; l < L / 2; l++) {                    \
+            b[2 * l] = LOW(a[l], a[l + L / 2]);                        \
+            b[2 * l + 1] = HIGH(a[l], a[l + L / 2]);                   \
+        }                                                              \
+        UNROLL for (size_t l = 0; l < L; l++) a[l] = b[l];             \
+    }
+
 static void NAME(pack)(void *to, const void *from, size_t channels, size_t plane, size_t count) {
     T *out = to;
     const T *in = from;
     size_t k = 0;
 #if L > 1 && defined(SHUFFLES)
-    for (; k + L <= count; k += L) { /* a square: a vector of each channel, interleaved until it is turned */
-        V a[L], b[L];
-        UNROLL for (size_t l = 0; l < L; l++) a[l] = l < channels ? *(const V *)(in + l * plane + k) : SPLAT(0);
-        UNROLL for (int pass = 0; pass < PASSES; pass++) {
-            UNROLL for (size_t l = 0; l < L / 2; l++) {
-                b[2 * l] = LOW(a[l], a[l + L / 2]);
-                b[2 * l + 1] = HIGH(a[l], a[l + L / 2]);
-            }
-            UNROLL for (size_t l = 0; l < L; l++) a[l] = b[l];
-        }
+    for (; k + L <= count; k += L) {
+        V a[L];
+        TURN(l < channels ? *(const V *)(in + l * plane + k) : SPLAT(0))
         UNROLL for (size_t l = 0; l < L; l++) *(V *)(out + (k + l) * L) = a[l];
     }
 #endif
@@ -168,7 +173,12 @@ static const Filters NAME(table) = {
     .pack = NAME(pack), .copy = NAME(copy), .finish = NAME(finish),
 };
 
+#if defined(SQUARES)
+#include "squares_lanes.h"
+#endif
+
 #undef V
+#undef TURN
 #undef SPLAT
 #undef RUN
 #undef LOW

@@ -3,11 +3,13 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "chain.h"
 
 #define KIND filters_plain
+#define SQUARES squares_plain
 #if defined(__GNUC__) || defined(__clang__)
 #define WIDE 4
 #define NARROW 4
@@ -24,11 +26,11 @@
 #endif
 #include "filters_kinds.h"
 
-const Filters *const *filters_here(void) {
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-    const Lanes *lanes = lanes_here();
-    return lanes == &lanes_avx512 ? filters_avx512 : lanes == &lanes_avx2 ? filters_avx2 : filters_plain;
+#define HERE(NAME) \
+    (lanes_here() == &lanes_avx512 ? NAME##_avx512 : lanes_here() == &lanes_avx2 ? NAME##_avx2 : NAME##_plain)
 #else
-    return filters_plain;
+#define HERE(NAME) NAME##_plain
 #endif
-}
+const Filters *const *filters_here(void) { return HERE(filters); }
+const SquaresKind *squares_here(void) { return HERE(&squares); }

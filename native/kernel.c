@@ -175,6 +175,7 @@ PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
         status = CALL(table, CREATE_CUSTOM_OP_DOMAIN, CreateDomain)("dlc.native", &fresh);
         if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &chain);
         if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &conv_weights);
+        if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &conv_squares);
         if (status) return status;
         domain = fresh;
     }

@@ -99,6 +99,6 @@ typedef struct Op {
     void (*aliases_end)(int *inputs, int *outputs);
 } Op;
 
-extern const Op conv_weights; /* filters_kernel.c; Chain is in kernel.c */
+extern const Op conv_weights, conv_squares; /* filters_kernel.c; Chain is in kernel.c */
 
 #endif

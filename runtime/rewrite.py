@@ -14,8 +14,8 @@ from collections.abc import Callable
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from . import blocks, chains, filters, graphs, kernels
-from .native import filters_pay
+from . import blocks, chains, filters, graphs, kernels, squares
+from .native import vector
 
 logger = logging.getLogger("dlc.runtime")
 
@@ -26,9 +26,10 @@ FUSED_MATMUL: dict[str, set[int]] = {
     "cuda": {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16},
 }
 LARGEST = float(np.finfo(np.float32).max)
+WIDE = 8  # numbers of a vector with which convolutions in squares were measured
 TRANSPOSES = "Transpose into FusedMatMul"
 FACTORS = "Mul or Div by a number into FusedMatMul"
-NATIVE = {chains.CHAINED, filters.FILTERS}  # those that need the native library
+NATIVE = {chains.CHAINED, filters.FILTERS, squares.SQUARES}  # those that need the native library
 
 
 def rewritten(
@@ -49,12 +50,16 @@ def rewritten(
     shapes = graphs.inferred(made)
     known = graphs.known(made, shapes)
     counts = _Products(made, known, kinds).run() if products else {}
+    if native and vector() >= WIDE and (count := squares.squared(made, shapes, known)):
+        counts[squares.SQUARES] = count
     if convolutions and (count := blocks.blocked(made, known, block)):
         counts[blocks.BLOCKED] = count
     if slow:
         counts |= kernels.faster(made, known)
     if native:
         counts |= _native(made, shapes, known)
+        if NATIVE & counts.keys():
+            made.opset_import.add(domain=chains.DOMAIN, version=chains.VERSION)
     if not counts:
         return model, {}
     logger.debug("%s on %s: %s", made.graph.name, device, ", ".join(f"{n} × {what}" for what, n in counts.items()))
@@ -64,12 +69,10 @@ def rewritten(
 def _native(model: ModelProto, shapes: ModelProto, known: graphs.Known) -> dict[str, int]:
     """What the native library does, in place."""
     counts = {}
-    if filters_pay() and (count := filters.weighted(model, known)):
+    if vector() > 1 and (count := filters.weighted(model, known)):
         counts[filters.FILTERS] = count
     if count := chains.chained(model, shapes):
         counts[chains.CHAINED] = count
-    if counts:
-        model.opset_import.add(domain=chains.DOMAIN, version=chains.VERSION)
     return counts
 
 

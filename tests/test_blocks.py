@@ -125,7 +125,7 @@ def test_training_is_the_same_on_blocks(monkeypatch):
     batch = {"x": rng.normal(size=(8, 3, 12, 12)).astype("float32"), "y": np.arange(8) % 4}
 
     def train():
-        trainer = dlc.Trainer(dlc.compile(NET), device="cpu", seed=3)
+        trainer = dlc.Trainer(dlc.compile(NET), device="cpu", seed=3, native=False)
         for _ in range(3):
             trainer.step(batch)
         return trainer, {name: trainer.parameters[name] for name in trainer.parameters}

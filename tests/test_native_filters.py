@@ -283,5 +283,5 @@ def test_a_step_with_filters_is_the_same_with_any_number_of_threads() -> None:
 def test_a_compiler_without_vectors_leaves_it_to_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     from dlc.runtime import rewrite
 
-    monkeypatch.setattr(rewrite, "filters_pay", lambda: False)
+    monkeypatch.setattr(rewrite, "vector", lambda: 1)
     assert filters.FILTERS not in trained(spec("conv(8, kernel = 3)"), (3, 12, 11))[1]

@@ -58,8 +58,8 @@ def report(folder: Path) -> str:
 @pytest.mark.long
 def test_the_library_under_sanitizers(tmp_path: Path) -> None:
     chosen = "random or program or operations or tensors or nothing or large or pieces or attributes"
-    chosen += " or sums or later"
-    files = (f"tests/test_native{of}.py" for of in ("", "_filters", "_sums"))
+    chosen += " or sums or later or squares"
+    files = (f"tests/test_native{of}.py" for of in ("", "_filters", "_sums", "_squares"))
     done = under(built(tmp_path), *files, "-k", chosen)
     assert done.returncode == 0 and "[100%]" in done.stdout, (done.stdout + done.stderr + report(tmp_path))[-4000:]
     assert report(tmp_path) == ""
