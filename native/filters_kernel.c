@@ -82,6 +82,28 @@ static Status look(Table table, const char *of, const void *context, size_t inde
     return status;
 }
 
+/* The derivative by filters of 3 x 3 in squares. Whether it is done: not where a filter is not finite, which its
+ * definition must say. */
+static Status in_squares(Table table, void *context, const Call *call, int *done) {
+    Squares how = {.x = (const float *)call->x, .g = (const float *)call->g, .y = (float *)call->w, .batch = call->batch};
+    how.channels = call->channels, how.out = call->out;
+    for (int i = 0; i < 2; i++) {
+        how.size[i] = call->size[i], how.results[i] = call->windows[i], how.pad[i] = call->pad[i];
+        if (call->kernel[i] != 3 || call->stride[i] != 1 || call->dilation[i] != 1) return NULL;
+    }
+    if (call->groups != 1 || !squares_weights_fit(&how)) return NULL;
+    const char *wrong = squares_weights_begin(&how);
+    if (wrong) return failure(table, weights, FAIL, wrong);
+    Status status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, how.sum, how.shares, 0, &how);
+    if (!status) status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, how.finish, how.out_blocks, 0, &how);
+    *done = 1;
+    for (size_t i = 0; i < how.shares; i++)
+        if (!status && how.failed[i]) status = failure(table, weights, FAIL, "no memory");
+    for (size_t i = 0; i < how.out_blocks; i++) *done &= !how.failed[how.shares + i];
+    squares_end(&how);
+    return status;
+}
+
 static Status compute(void *of, void *context) {
     const Kernel *kernel = of;
     Table table = kernel->table;
@@ -106,9 +128,7 @@ static Status compute(void *of, void *context) {
         call.stride[i] = (size_t)kernel->strides[i], call.dilation[i] = (size_t)kernel->dilations[i];
         call.pad[i] = (size_t)kernel->pads[i];
     }
-    int nothing = !x[0] || !x[1] || !g[1] || !g[2] || !g[3];
-    const char *wrong = nothing ? NULL : filters_begin(&call, type == FLOAT64);
-    if (wrong) return failure(table, weights, INVALID_ARGUMENT, wrong);
+    int nothing = !x[0] || !x[1] || !g[1] || !g[2] || !g[3], done = 0;
     status = CALL(table, CONTEXT_GET_OUTPUT, ContextOutput)(context, 0, size, 4, &value);
     if (!status && !value) status = failure(table, weights, INVALID_ARGUMENT, "the output is missing");
     if (!status) status = CALL(table, GET_TENSOR_MUTABLE_DATA, GetData)(value, &result);
@@ -118,7 +138,11 @@ static Status compute(void *of, void *context) {
         return status;
     }
     call.w = result;
-    if (!status) status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, filters_share, filters_shares(&call), 0, &call);
+    if (!status && type == FLOAT32) status = in_squares(table, context, &call, &done);
+    if (status || done) return status;
+    const char *wrong = filters_begin(&call, type == FLOAT64);
+    if (wrong) return failure(table, weights, INVALID_ARGUMENT, wrong);
+    status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, filters_share, filters_shares(&call), 0, &call);
     for (size_t i = 0; !status && i < filters_shares(&call); i++)
         if (call.failed[i]) status = failure(table, weights, FAIL, "no memory");
     if (!status) status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, filters_block, filters_blocks(&call), 0, &call);

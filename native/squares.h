@@ -7,6 +7,9 @@
  * Its sums go astray by a few units in the last place of the largest product of a square, not of each result; a square
  * with infinities or NaN, or whose sums overflow, is computed by its definition. */
 
+/* The derivative by such filters goes the same way, as F(3 x 3, 2 x 2): 2 x 2 numbers of the adjoint and 4 x 4 of x are
+ * transformed and multiplied place by place; products are summed over all squares before they are transformed back. */
+
 #ifndef DLC_SQUARES_H
 #define DLC_SQUARES_H
 
@@ -17,6 +20,7 @@ typedef struct Squares Squares;
 struct Squares {
     const float *x, *w;
     float *y;
+    const float *g;               /* of a derivative by the filters: the adjoint, and y are the filters */
     size_t batch, channels, out;
     size_t size[2], results[2], pad[2];
     int turned;
@@ -29,10 +33,12 @@ struct Squares {
     size_t pieces, shares, bands;
     float *filters;               /* [out blocks, channels, 9, lanes] */
     float *transformed;           /* [out blocks, 16, channels, lanes] */
-    char *failed;                 /* [shares] */
+    float *sums;                  /* of a derivative: [shares, out blocks, blocks, 16, lanes of x, lanes] */
+    char *failed;                 /* [shares], or of a derivative [out blocks] too: whether a filter is not finite */
     void *memory;
     void (*prepare)(const Squares *, size_t out_block);
     void (*share)(void *, size_t);
+    void (*sum)(void *, size_t share), (*finish)(void *, size_t out_block);
 };
 
 /* How a kind of processor does it. */
@@ -40,6 +46,7 @@ typedef struct {
     size_t lanes, group;
     void (*prepare)(const Squares *, size_t out_block);
     void (*share)(void *, size_t);
+    void (*sum)(void *, size_t share), (*finish)(void *, size_t out_block);
 } SquaresKind;
 extern const SquaresKind squares_plain, squares_avx2, squares_avx512;
 const SquaresKind *squares_here(void);
@@ -47,5 +54,8 @@ const SquaresKind *squares_here(void);
 /* Prepares a call whose tensors and sizes are there. NULL, or what is wrong. */
 const char *squares_begin(Squares *call);
 void squares_end(Squares *call);
+/* The same for a derivative by the filters. */
+int squares_weights_fit(const Squares *call);
+const char *squares_weights_begin(Squares *call);
 
 #endif

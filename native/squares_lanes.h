@@ -236,4 +236,131 @@ static void share(void *context, size_t number) {
     free(room);
 }
 
-const SquaresKind SQUARES = {.lanes = L, .group = GROUP, .prepare = prepare, .share = share};
+/* --- the derivative by the filters */
+
+enum { MANY = 32 }; /* squares of a group */
+
+/* Adds to sums [channel, lanes of out channels] the products of v [squares, channels] and g [squares, lanes]. */
+static void outer(const T *v, const T *g, T *sums, size_t tiles) {
+    V sum[L];
+    UNROLL for (size_t c = 0; c < L; c++) sum[c] = *(const V *)(sums + c * L);
+    for (size_t t = 0; t < tiles; t++, v += L, g += L) {
+        const V by = *(const V *)g;
+        UNROLL for (size_t c = 0; c < L; c++) {
+            const T here = v[c];
+            sum[c] += by * SPLAT(here);
+        }
+    }
+    UNROLL for (size_t c = 0; c < L; c++) *(V *)(sums + c * L) = sum[c];
+}
+
+/* 2 x 2 vectors as 4 x 4: G g G^T, but for factors of 1/2 that come at the end. */
+static void adjoint_in(const T *g, size_t pitch, T *to, size_t apart) {
+    V s[4][2];
+    UNROLL for (size_t j = 0; j < 2; j++) {
+        const V a = *(const V *)(g + j * L), b = *(const V *)(g + pitch + j * L);
+        s[0][j] = a, s[1][j] = a + b, s[2][j] = a - b, s[3][j] = b;
+    }
+    UNROLL for (size_t i = 0; i < 4; i++) {
+        T *row = to + i * 4 * apart;
+        *(V *)row = s[i][0], *(V *)(row + apart) = s[i][0] + s[i][1];
+        *(V *)(row + 2 * apart) = s[i][0] - s[i][1], *(V *)(row + 3 * apart) = s[i][1];
+    }
+}
+
+/* Rows of a block of channels of the adjoint, of even sizes: zeros after its end. */
+static void adjoint_block(const Squares *call, T *to, T *flat, size_t image, size_t block, size_t top) {
+    const size_t height = call->results[0], width = call->results[1], columns = 2 * call->across;
+    const size_t held = call->out - block * L < L ? call->out - block * L : L;
+    const size_t rows = 2 * call->band < height - top ? 2 * call->band : height - top;
+    T *packed = columns == width ? to : flat;
+    NAME(pack)(packed, call->g + ((image * call->out + block * L) * height + top) * width, held, height * width, rows * width);
+    for (size_t r = 0; r < rows && packed != to; r++) {
+        memcpy(to + r * columns * L, flat + r * width * L, width * L * sizeof(T));
+        *(V *)(to + (r * columns + width) * L) = SPLAT(0);
+    }
+    memset(to + rows * columns * L, 0, (2 * call->band - rows) * columns * L * sizeof(T));
+}
+
+static void sum(void *context, size_t number) {
+    const Squares *call = context;
+    const size_t pitch = call->columns * L, plane = call->rows * pitch, wide = 2 * call->across * L;
+    const size_t area = 2 * call->band * wide, flat_size = call->rows * (call->size[1] + call->results[1]) * L;
+    const size_t apart = call->blocks * MANY * L, apart_g = call->out_blocks * MANY * L;
+    const size_t images_x = call->many * call->blocks * plane, images_g = call->many * call->out_blocks * area;
+    T *room = malloc((images_x + images_g + flat_size + 16 * (apart + apart_g) + 16) * sizeof(T));
+    if (!room) {
+        call->failed[number] = 1;
+        return;
+    }
+    T *x = room + (64 - (uintptr_t)room % 64) % 64 / sizeof(T), *g = x + images_x, *v = g + images_g;
+    T *u = v + 16 * apart, *flat = u + 16 * apart_g;
+    T *sums = call->sums + number * call->out_blocks * call->blocks * 16 * L * L;
+    for (size_t piece = number * call->pieces / call->shares; piece < (number + 1) * call->pieces / call->shares; piece++) {
+        const size_t first = piece / call->bands * call->many, top = piece % call->bands * call->band;
+        const size_t images = call->many < call->batch - first ? call->many : call->batch - first;
+        const size_t rows = call->band < call->down - top ? call->band : call->down - top;
+        for (size_t n = 0; n < images; n++) {
+            for (size_t b = 0; b < call->blocks; b++)
+                padded_block(call, x + (n * call->blocks + b) * plane, flat, first + n, b,
+                             (int64_t)(2 * top) - (int64_t)call->pad[0]);
+            for (size_t b = 0; b < call->out_blocks; b++)
+                adjoint_block(call, g + (n * call->out_blocks + b) * area, flat, first + n, b, 2 * top);
+        }
+        const size_t all = images * rows * call->across;
+        for (size_t begin = 0; begin < all; begin += MANY) {
+            const size_t tiles = all - begin < MANY ? all - begin : MANY;
+            for (size_t t = 0; t < tiles; t++) {
+                size_t tile = begin + t, image = tile / (rows * call->across), row = tile / call->across % rows;
+                size_t column = tile % call->across;
+                const T *at = x + image * call->blocks * plane + 2 * row * pitch + 2 * column * L;
+                for (size_t b = 0; b < call->blocks; b++) square_in(at + b * plane, pitch, v + (b * MANY + t) * L, apart);
+                const T *by = g + image * call->out_blocks * area + 2 * row * wide + 2 * column * L;
+                for (size_t b = 0; b < call->out_blocks; b++) adjoint_in(by + b * area, wide, u + (b * MANY + t) * L, apart_g);
+            }
+            for (size_t o = 0; o < call->out_blocks; o++)
+                for (size_t b = 0; b < call->blocks; b++)
+                    for (size_t i = 0; i < 16; i++)
+                        outer(v + i * apart + b * MANY * L, u + i * apart_g + o * MANY * L,
+                              sums + ((o * call->blocks + b) * 16 + i) * L * L, tiles);
+        }
+    }
+    free(room);
+}
+
+/* The filters of a block of out channels from the sums of all shares: A^T m A. */
+static void finish(void *context, size_t out_block) {
+    const Squares *call = context;
+    const size_t each = call->out_blocks * call->blocks * 16 * L * L;
+    const size_t held = call->out - out_block * L < L ? call->out - out_block * L : L;
+    int all = 1;
+    for (size_t c = 0; c < call->channels; c++) {
+        const T *from = call->sums + ((out_block * call->blocks + c / L) * 16 * L + c % L) * L;
+        V m[4][4], s[3][4], w[9];
+        for (size_t i = 0; i < 16; i++) {
+            V total = *(const V *)(from + i * L * L);
+            for (size_t share = 1; share < call->shares; share++) total += *(const V *)(from + share * each + i * L * L);
+            const T down = i / 4 % 3 ? 0.5f : 1, across = i % 4 % 3 ? 0.5f : 1;
+            m[i / 4][i % 4] = total * SPLAT(down * across);
+        }
+        for (int j = 0; j < 4; j++) {
+            s[0][j] = m[0][j] + m[1][j] + m[2][j], s[1][j] = m[1][j] - m[2][j];
+            s[2][j] = m[1][j] + m[2][j] - m[3][j];
+        }
+        for (int i = 0; i < 3; i++) {
+            w[3 * i] = s[i][0] + s[i][1] + s[i][2], w[3 * i + 1] = s[i][1] - s[i][2];
+            w[3 * i + 2] = s[i][1] + s[i][2] - s[i][3];
+        }
+        for (size_t k = 0; k < 9; k++)
+            for (size_t l = 0; l < held; l++) {
+                T value = ((const T *)&w[k])[l];
+                call->y[((out_block * L + l) * call->channels + c) * 9 + k] = value;
+                all &= value - value == 0;
+            }
+    }
+    call->failed[call->shares + out_block] = (char)!all;
+}
+
+const SquaresKind SQUARES = {
+    .lanes = L, .group = GROUP, .prepare = prepare, .share = share, .sum = sum, .finish = finish,
+};

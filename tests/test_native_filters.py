@@ -285,3 +285,38 @@ def test_a_compiler_without_vectors_leaves_it_to_onnx_runtime(monkeypatch: pytes
 
     monkeypatch.setattr(rewrite, "vector", lambda: 1)
     assert filters.FILTERS not in trained(spec("conv(8, kernel = 3)"), (3, 12, 11))[1]
+
+
+@there
+@pytest.mark.parametrize("block", range(4))
+def test_filters_in_squares_are_numpys(block: int) -> None:
+    """Of 3 x 3 at a stride of 1, with channels that fill vectors: another form of the same sum."""
+    for seed in range(block * 10, block * 10 + 10):
+        rng = np.random.default_rng(seed)
+        how = Geometry((3, 3), pads=(int(rng.integers(0, 4)), int(rng.integers(0, 4))))
+        batch, channels, out = int(rng.integers(1, 9)), int(rng.choice([16, 17, 40])), int(rng.choice([16, 21, 64]))
+        windows = int(rng.integers(1, 34)), int(rng.integers(1, 34))
+        size = [max(1, n + 2 - p - int(rng.integers(0, 4))) for n, p in zip(windows, how.pads, strict=True)]
+        x = rng.normal(size=(batch, channels, *size)).astype("float32")
+        g = rng.normal(size=(batch, out, *windows)).astype("float32")
+        [w] = run(model(how), {"x": x, "g": g})
+        assert close(w, oracle(x, g, how), g[:, 0].size), (seed, x.shape, g.shape, how)
+        for threads in (2, 3):
+            assert same(run(model(how), {"x": x, "g": g}, threads)[0], w), seed
+
+
+@there
+@pytest.mark.parametrize("value", [np.inf, np.nan, 3e38])
+def test_filters_in_squares_with_infinities_are_what_the_definition_says(value: float) -> None:
+    rng = np.random.default_rng(3)
+    how = Geometry((3, 3), pads=(1, 1))
+    x, g = (rng.normal(size=(2, 16, 6, 6)).astype("float32") for _ in range(2))
+    x[0, 3, 0, 0], g[1, 5, 5, 5] = value, value
+    g *= np.float32(0.05)
+    [w] = run(model(how), {"x": x, "g": g})
+    with np.errstate(all="ignore"):
+        right = oracle(x, g, how)
+        short = right.astype(np.float32)
+    np.testing.assert_array_equal(np.isnan(w), np.isnan(right))
+    np.testing.assert_array_equal(w[np.isinf(right)], short[np.isinf(right)])
+    assert np.isfinite(w[np.abs(right) < 1e38]).all()
