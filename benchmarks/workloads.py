@@ -144,7 +144,7 @@ WORKLOADS = {
             1e-2,
             60,
             bounded=True,
-            targets=(("best", 1.2),),
+            targets=(("best", 1.0),),
             known=(("torch", 5.1), ("torch-compile", 3.3), ("jax", 6.0)),
         ),
         Workload(
@@ -156,7 +156,7 @@ WORKLOADS = {
             1e-2,
             6,
             bounded=True,
-            targets=(("best", 1.5),),
+            targets=(("best", 1.0),),
             known=(("torch", 63), ("torch-compile", 60), ("jax", 125)),
         ),
         Workload(

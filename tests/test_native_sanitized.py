@@ -74,8 +74,8 @@ def test_the_sanitizers_would_see_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_the_sanitizers_would_see_a_padded_row_that_is_too_long(tmp_path: Path) -> None:
-    """Where a row of an image is copied to its end, although the windows need less of it."""
-    library = built(tmp_path, "y < 0 || ", "filters.c")
+def test_the_sanitizers_would_see_rows_after_an_image(tmp_path: Path) -> None:
+    """Where windows reach beyond the last row, and it is taken for one of the image."""
+    library = built(tmp_path, " || (size_t)y >= height", "filters.c")
     done = under(library, "tests/test_native_filters.py", "-k", "random_geometries")
     assert done.returncode != 0 and "AddressSanitizer" in report(tmp_path)
