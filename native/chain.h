@@ -27,17 +27,28 @@ enum Operation {
     EXP = 17, LOG, TANH, ERF, SIGMOID,
     EQUAL = 22, LESS, LESS_EQUAL, GREATER, GREATER_EQUAL,
     AND = 27, OR, XOR, NOT,
+    SHIFT = 31, COS, SIN, /* SHIFT: to the right, by fewer bits than there are */
     SUM = 40,
     OPERATIONS
 };
 
 /* Types as the machine counts them; `element` gives ONNX's number. */
-enum Type { F32, F64, I32, I64, U8, TYPES };
+enum Type { F32, F64, I32, I64, U8, U32, U64, TYPES };
 extern const int elements[TYPES];
 extern const size_t sizes[TYPES];
 
 /* Does one operation on n elements: r = f(a, b, c). r may be a, b or c themselves. */
 typedef void (*Lane)(size_t n, void *r, const void *a, const void *b, const void *c);
+
+/* A product of matrices of float32: to = alpha a b + beta c. Strides are in elements; c may be NULL, and its strides 0. */
+typedef struct {
+    size_t m, n, k;
+    const float *a, *b, *c;
+    size_t a_row, a_column, b_row, b_column, c_row, c_column, to_row;
+    float alpha, beta;
+    float *to;
+    const float *packed; /* b as `product_pack` lays it out, or NULL */
+} Product;
 
 /* What there is for one kind of processor: [operation][type], NULL where there is nothing. Of CAST the first index is
  * the type that is cast. */
@@ -47,6 +58,8 @@ typedef struct {
     Lane left[OPERATIONS][TYPES], right[OPERATIONS][TYPES]; /* with one element for all as a, as b; NULL: none */
     Lane cast[TYPES][TYPES];
     Lane fill[TYPES];      /* n copies of one element */
+    void (*product)(const Product *product);
+    void (*product_pack)(const Product *product, float *room);
     void (*stream)(size_t bytes, void *to, const void *from); /* a copy past the caches, 0 bytes at the end of all; or NULL */
 } Lanes;
 

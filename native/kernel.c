@@ -1,10 +1,13 @@
-/* The operator Chain of the domain dlc.native, as ONNX Runtime sees it: created from a node, called with tensors. */
+/* The operators Chain, Region and Scan of the domain dlc.native, as ONNX Runtime sees them: created from a node, called with
+ * tensors. */
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "chain.h"
+#include "region.h"
+#include "scan.h"
 #include "ort.h"
 
 #if defined(_WIN32)
@@ -23,11 +26,13 @@ typedef struct {
     Program program;
 } Kernel;
 
-static Status failure(Table table, int code, const char *what) {
+static Status failed(Table table, int code, const char *operator, const char *what) {
     char text[256];
-    snprintf(text, sizeof text, "dlc.native.Chain: %s", what);
+    snprintf(text, sizeof text, "dlc.native.%s: %s", operator, what);
     return CALL(table, CREATE_STATUS, CreateStatus)(code, text);
 }
+
+static Status failure(Table table, int code, const char *what) { return failed(table, code, "Chain", what); }
 
 static Status create(const Op *op, Table table, const void *info, void **made) {
     (void)op;
@@ -53,8 +58,7 @@ static Status create(const Op *op, Table table, const void *info, void **made) {
 }
 
 /* The shape and the memory of an input, whose type must be the one that the program says. */
-static Status look(const Kernel *kernel, const void *context, size_t index, Tensor *tensor) {
-    Table table = kernel->table;
+static Status look(Table table, const void *context, size_t index, int expected, Tensor *tensor) {
     const void *value = NULL;
     void *info = NULL;
     Status status = CALL(table, CONTEXT_GET_INPUT, ContextInput)(context, index, &value);
@@ -65,7 +69,7 @@ static Status look(const Kernel *kernel, const void *context, size_t index, Tens
     int type = 0;
     status = CALL(table, GET_TENSOR_ELEMENT_TYPE, GetElementType)(info, &type);
     if (!status) status = CALL(table, GET_DIMENSIONS_COUNT, GetRank)(info, &tensor->rank);
-    if (!status && type != elements[kernel->program.type[index]])
+    if (!status && type != elements[expected])
         status = failure(table, INVALID_ARGUMENT, "an input of another type than the program says");
     if (!status && tensor->rank > MOST_AXES) status = failure(table, INVALID_ARGUMENT, "an input of too many axes");
     if (!status) status = CALL(table, GET_DIMENSIONS, GetDimensions)(info, tensor->size, tensor->rank);
@@ -89,7 +93,7 @@ static Status compute(void *of, void *context) {
     if (given != (size_t)program->inputs || asked != (size_t)program->outputs)
         return failure(table, INVALID_ARGUMENT, "other inputs or outputs than the program has");
     for (int i = 0; i < program->inputs; i++)
-        if ((status = look(kernel, context, (size_t)i, &inputs[i]))) return status;
+        if ((status = look(table, context, (size_t)i, program->type[i], &inputs[i]))) return status;
     const char *wrong = walk_shape(inputs, program->inputs, &rank, size);
     if (wrong) return failure(table, INVALID_ARGUMENT, wrong);
     if (program->sums && (size_t)program->after >= rank) return failure(table, INVALID_ARGUMENT, "no axis to keep");
@@ -119,8 +123,115 @@ static Status compute(void *of, void *context) {
     return status;
 }
 
-/* What ONNX Runtime asks about the operator: any number of inputs and outputs, each of any type. */
+/* --- regions, and scans of them: a kernel of either */
+
+typedef struct {
+    Table table;
+    const char *name;
+    Region *region; /* or */
+    Scan *scan;
+} Long;
+
+static Status long_create(const char *name, Table table, const void *info, void **made) {
+    size_t inputs = 0, outputs = 0, length = 0;
+    Status status = CALL(table, INFO_GET_INPUT_COUNT, InfoCount)(info, &inputs);
+    if (!status) status = CALL(table, INFO_GET_OUTPUT_COUNT, InfoCount)(info, &outputs);
+    if (!status) status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, "program", NULL, &length);
+    if (status) return status;
+    if (length > LONGEST_REGION) return failed(table, INVALID_GRAPH, name, "a program that is too long");
+    Long *kernel = calloc(1, sizeof *kernel);
+    int64_t *text = malloc((length ? length : 1) * sizeof *text);
+    const char *wrong = "no memory";
+    if (kernel && text) {
+        status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, "program", text, &length);
+        kernel->table = table, kernel->name = name;
+        if (status) wrong = NULL;
+        else if (name[0] == 'S') wrong = scan_read(&kernel->scan, text, length, inputs, outputs);
+        else wrong = region_read(&kernel->region, text, length, inputs, outputs);
+    }
+    free(text);
+    if (wrong || status) {
+        free(kernel);
+        return status ? status : failed(table, INVALID_GRAPH, name, wrong);
+    }
+    *made = kernel;
+    return NULL;
+}
+
+static Status region_create(const Op *op, Table table, const void *info, void **made) {
+    return (void)op, long_create("Region", table, info, made);
+}
+
+static Status scan_create(const Op *op, Table table, const void *info, void **made) {
+    return (void)op, long_create("Scan", table, info, made);
+}
+
+static void long_destroy(void *of) {
+    Long *kernel = of;
+    region_free(kernel->region);
+    scan_free(kernel->scan);
+    free(kernel);
+}
+
+typedef struct {
+    Table table;
+    void *context;
+    Status status;
+} Giving;
+
+static void *give(void *of, size_t output, size_t rank, const int64_t *size) {
+    Giving *giving = of;
+    void *value = NULL, *data = NULL;
+    Status status = CALL(giving->table, CONTEXT_GET_OUTPUT, ContextOutput)(giving->context, output, size, rank, &value);
+    if (!status && value) status = CALL(giving->table, GET_TENSOR_MUTABLE_DATA, GetData)(value, &data);
+    if (status) giving->status = status;
+    static char nothing; /* of a tensor without elements */
+    for (size_t k = 0; k < rank && value && !data; k++)
+        if (!size[k]) data = &nothing;
+    return status ? NULL : data;
+}
+
+static int spread(void *of, void (*work)(void *, size_t), size_t count, void *what) {
+    Giving *giving = of;
+    giving->status = CALL(giving->table, CONTEXT_PARALLEL_FOR, ParallelFor)(giving->context, work, count, 0, what);
+    return giving->status != NULL;
+}
+
+static Status long_compute(void *of, void *context) {
+    const Long *kernel = of;
+    Table table = kernel->table;
+    size_t given = 0;
+    Status status = CALL(table, CONTEXT_GET_INPUT_COUNT, ContextCount)(context, &given);
+    if (status) return status;
+    const size_t expected = (size_t)(kernel->scan ? scan_inputs(kernel->scan) : region_inputs(kernel->region));
+    if (given != expected) return failed(table, INVALID_ARGUMENT, kernel->name, "other inputs than the program has");
+    Tensor few[64], *inputs = given <= 64 ? few : malloc(given * sizeof *inputs);
+    if (!inputs) return failed(table, FAIL, kernel->name, "no memory");
+    for (size_t i = 0; i < given && !status; i++) {
+        const int type = kernel->scan ? scan_type(kernel->scan, (int)i) : region_type(kernel->region, (int)i);
+        status = look(table, context, i, type, &inputs[i]);
+    }
+    if (!status) {
+        Giving giving = {table, context, NULL};
+        int at;
+        const char *wrong = kernel->scan ? scan_run(kernel->scan, inputs, give, spread, &giving, &at)
+                                         : region_run(kernel->region, inputs, NULL, give, &giving, &at);
+        if (giving.status) {
+            status = giving.status;
+        } else if (wrong) {
+            char text[128];
+            snprintf(text, sizeof text, "step %d of the region: %s", at, wrong);
+            status = failed(table, INVALID_ARGUMENT, kernel->name, text);
+        }
+    }
+    if (inputs != few) free(inputs);
+    return status;
+}
+
+/* What ONNX Runtime asks about an operator: any number of inputs and outputs, each of any type. */
 static const char *name(const Op *op) { return (void)op, "Chain"; }
+static const char *region_name(const Op *op) { return (void)op, "Region"; }
+static const char *scan_name(const Op *op) { return (void)op, "Scan"; }
 static const char *provider(const Op *op) { return (void)op, "CPUExecutionProvider"; }
 static int any_type(const Op *op, size_t index) { return (void)op, (void)index, 0; }
 static size_t one(const Op *op) { return (void)op, (size_t)1; }
@@ -140,29 +251,18 @@ static size_t in_place(int **inputs, int **outputs) {
 }
 static void in_place_end(int *inputs, int *outputs) { (void)inputs, (void)outputs; }
 
-static const Op chain = {
-    .version = API,
-    .name = name,
-    .provider = provider,
-    .input_type = any_type,
-    .input_count = one,
-    .output_type = any_type,
-    .output_count = one,
-    .destroy = free,
-    .input_kind = variadic,
-    .output_kind = variadic,
-    .input_memory = default_memory,
-    .inputs_least = at_least_one,
-    .inputs_alike = of_several_types,
-    .outputs_least = at_least_one,
-    .outputs_alike = of_several_types,
-    .create_or_fail = create,
-    .compute_or_fail = compute,
-    .first_version = version,
-    .last_version = version,
-    .in_place = in_place,
-    .in_place_end = in_place_end,
-};
+#define OPERATOR(NAME, CREATE, COMPUTE, DESTROY, ...)                                                  \
+    {                                                                                                 \
+        .version = API, .name = NAME, .provider = provider, .input_type = any_type,                   \
+        .input_count = one, .output_type = any_type, .output_count = one, .destroy = DESTROY,         \
+        .input_kind = variadic, .output_kind = variadic, .input_memory = default_memory,              \
+        .inputs_least = at_least_one, .inputs_alike = of_several_types,                               \
+        .outputs_least = at_least_one, .outputs_alike = of_several_types, .create_or_fail = CREATE,   \
+        .compute_or_fail = COMPUTE, .first_version = version, .last_version = version, __VA_ARGS__    \
+    }
+static const Op chain = OPERATOR(name, create, compute, free, .in_place = in_place, .in_place_end = in_place_end);
+static const Op region = OPERATOR(region_name, region_create, long_compute, long_destroy, .in_place = NULL);
+static const Op scan = OPERATOR(scan_name, scan_create, long_compute, long_destroy, .in_place = NULL);
 
 /* Called by ONNX Runtime when a session's options take this library. */
 PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
@@ -176,6 +276,8 @@ PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
         if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &chain);
         if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &conv_weights);
         if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &conv_squares);
+        if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &region);
+        if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &scan);
         if (status) return status;
         domain = fresh;
     }

@@ -6,6 +6,7 @@
 
 #include "chain.h"
 #include "functions.h"
+#include "product.h"
 
 #if defined(__clang__)
 #define EACH _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < n; i++)
@@ -111,6 +112,10 @@ LANE(log_f64, double, double, log64(x))
 LANE(tanh_f64, double, double, tanh64(x))
 LANE(erf_f64, double, double, erf64(x))
 LANE(sigmoid_f64, double, double, sigmoid64(x))
+LANE(cos_f32, float, float, cosf(x))
+LANE(sin_f32, float, float, sinf(x))
+LANE(cos_f64, double, double, cos(x))
+LANE(sin_f64, double, double, sin(x))
 
 /* The sum of n elements: many at a time, whose order is the same on every processor. */
 #define TOTAL(NAME, T)                                                                                \
@@ -142,6 +147,16 @@ TOTAL(sum_f64, double)
 WHOLE(i32, int32_t, uint32_t)
 WHOLE(i64, int64_t, uint64_t)
 
+#define UNSIGNED(S, T, BITS)                            \
+    LANE2(add_##S, T, T, x + y)                         \
+    LANE2(sub_##S, T, T, x - y)                         \
+    ONES(mul_##S, T, x * y)                             \
+    ONES(shift_##S, T, x >> (y & (BITS - 1)))           \
+    COMPARISONS(S, T)                                   \
+    CHOICE(where_##S, T)
+UNSIGNED(u32, uint32_t, 32)
+UNSIGNED(u64, uint64_t, 64)
+
 /* Truths: 0 or 1. */
 LANE2(and_u8, uint8_t, uint8_t, (x != 0) & (y != 0))
 LANE2(or_u8, uint8_t, uint8_t, (x != 0) | (y != 0))
@@ -166,6 +181,16 @@ LANE(i64_f32, float, int64_t, x)
 LANE(i32_f64, double, int32_t, x)
 LANE(i64_f64, double, int64_t, x)
 LANE(i32_i64, int64_t, int32_t, x)
+LANE(i64_u64, uint64_t, int64_t, x)
+LANE(i64_u32, uint32_t, int64_t, x)
+LANE(u64_i64, int64_t, uint64_t, x)
+LANE(u64_u32, uint32_t, uint64_t, x)
+LANE(u32_u64, uint64_t, uint32_t, x)
+LANE(u32_i64, int64_t, uint32_t, x)
+LANE(u32_f32, float, uint32_t, x)
+LANE(u32_f64, double, uint32_t, x)
+LANE(u8_u32, uint32_t, uint8_t, x != 0)
+LANE(u8_u64, uint64_t, uint8_t, x != 0)
 
 /* n copies of one element, by its width. */
 static void fill_1(size_t n, void *to, const void *a, const void *b, const void *c) {
@@ -202,33 +227,43 @@ static void stream_lines(size_t bytes, void *to, const void *from) {
 
 #define BOTH(NAME) {[F32] = NAME##_f32, [F64] = NAME##_f64}
 #define BOTH_OF(NAME, SIDE) {[F32] = NAME##_f32_##SIDE, [F64] = NAME##_f64_##SIDE}
-#define NUMBERS(NAME) {[F32] = NAME##_f32, [F64] = NAME##_f64, [I32] = NAME##_i32, [I64] = NAME##_i64}
-#define ALL(NAME) {[F32] = NAME##_f32, [F64] = NAME##_f64, [I32] = NAME##_i32, [I64] = NAME##_i64, [U8] = NAME##_u8}
+#define SIGNED(NAME) {[F32] = NAME##_f32, [F64] = NAME##_f64, [I32] = NAME##_i32, [I64] = NAME##_i64}
+#define NUMBERS(NAME) {[F32] = NAME##_f32, [F64] = NAME##_f64, [I32] = NAME##_i32, [I64] = NAME##_i64, \
+    [U32] = NAME##_u32, [U64] = NAME##_u64}
+#define ALL(NAME) {[F32] = NAME##_f32, [F64] = NAME##_f64, [I32] = NAME##_i32, [I64] = NAME##_i64, [U8] = NAME##_u8, \
+    [U32] = NAME##_u32, [U64] = NAME##_u64}
 const Lanes LANES = {
     .name = NAMED,
     .stream = stream_lines,
-    .fill = {[F32] = fill_4, [F64] = fill_8, [I32] = fill_4, [I64] = fill_8, [U8] = fill_1},
+    .product = product,
+    .product_pack = product_pack,
+    .fill = {[F32] = fill_4, [F64] = fill_8, [I32] = fill_4, [I64] = fill_8, [U8] = fill_1, [U32] = fill_4, [U64] = fill_8},
     .op = {
         [WHERE] = ALL(where), [ADD] = NUMBERS(add), [SUB] = NUMBERS(sub), [MUL] = NUMBERS(mul), [DIV] = BOTH(div),
-        [MAX] = NUMBERS(max), [MIN] = NUMBERS(min), [POW] = BOTH(pow), [NEG] = BOTH(neg), [ABS] = BOTH(abs),
+        [MAX] = SIGNED(max), [MIN] = SIGNED(min), [POW] = BOTH(pow), [NEG] = BOTH(neg), [ABS] = BOTH(abs),
         [SQRT] = BOTH(sqrt), [RECIPROCAL] = BOTH(reciprocal), [SIGN] = BOTH(sign), [FLOOR] = BOTH(floor),
         [CEIL] = BOTH(ceil), [EXP] = BOTH(exp), [LOG] = BOTH(log), [TANH] = BOTH(tanh),
         [ERF] = BOTH(erf), [SIGMOID] = BOTH(sigmoid), [EQUAL] = ALL(equal), [LESS] = NUMBERS(less),
         [LESS_EQUAL] = NUMBERS(less_equal), [GREATER] = NUMBERS(greater), [GREATER_EQUAL] = NUMBERS(greater_equal),
         [AND] = {[U8] = and_u8}, [OR] = {[U8] = or_u8}, [XOR] = {[U8] = xor_u8}, [NOT] = {[U8] = not_u8}, [SUM] = BOTH(sum),
+        [SHIFT] = {[U32] = shift_u32, [U64] = shift_u64}, [COS] = BOTH(cos), [SIN] = BOTH(sin),
     },
     .left = {
-        [ADD] = BOTH_OF(add, left), [SUB] = BOTH_OF(sub, left), [MUL] = BOTH_OF(mul, left), [DIV] = BOTH_OF(div, left),
+        [ADD] = BOTH_OF(add, left), [SUB] = BOTH_OF(sub, left), [SHIFT] = {[U32] = shift_u32_left, [U64] = shift_u64_left},
+        [MUL] = {[F32] = mul_f32_left, [F64] = mul_f64_left, [U32] = mul_u32_left, [U64] = mul_u64_left}, [DIV] = BOTH_OF(div, left),
     },
     .right = {
-        [ADD] = BOTH_OF(add, right), [SUB] = BOTH_OF(sub, right), [MUL] = BOTH_OF(mul, right),
-        [DIV] = BOTH_OF(div, right),
+        [ADD] = BOTH_OF(add, right), [SUB] = BOTH_OF(sub, right),
+        [MUL] = {[F32] = mul_f32_right, [F64] = mul_f64_right, [U32] = mul_u32_right, [U64] = mul_u64_right},
+        [DIV] = BOTH_OF(div, right), [SHIFT] = {[U32] = shift_u32_right, [U64] = shift_u64_right},
     },
     .cast = {
         [F32] = {[F64] = f32_f64, [U8] = f32_u8},
         [F64] = {[F32] = f64_f32, [U8] = f64_u8},
         [I32] = {[F32] = i32_f32, [F64] = i32_f64, [I64] = i32_i64, [U8] = i32_u8},
-        [I64] = {[F32] = i64_f32, [F64] = i64_f64, [U8] = i64_u8},
-        [U8] = {[F32] = u8_f32, [F64] = u8_f64, [I32] = u8_i32, [I64] = u8_i64},
+        [I64] = {[F32] = i64_f32, [F64] = i64_f64, [U8] = i64_u8, [U32] = i64_u32, [U64] = i64_u64},
+        [U8] = {[F32] = u8_f32, [F64] = u8_f64, [I32] = u8_i32, [I64] = u8_i64, [U32] = u8_u32, [U64] = u8_u64},
+        [U32] = {[F32] = u32_f32, [F64] = u32_f64, [I64] = u32_i64, [U64] = u32_u64},
+        [U64] = {[I64] = u64_i64, [U32] = u64_u32},
     },
 };

@@ -16,6 +16,16 @@
 #define FUSED
 #define HALF(to, from) _mm256_stream_si256((__m256i *)(to), _mm256_loadu_si256((const __m256i *)(from)))
 #define STREAM(to, from) (HALF(to, from), HALF((to) + 32, (from) + 32))
+#define V __m256
+#define WIDTH 8
+#define VECTORS 2
+#define ROWS 4
+#define LOAD _mm256_loadu_ps
+#define STORE _mm256_storeu_ps
+#define SET _mm256_set1_ps
+#define FMA _mm256_fmadd_ps
+#define MULTIPLY _mm256_mul_ps
+#define PLUS _mm256_add_ps
 #define LANES lanes_avx2
 #define NAMED "avx2"
 #include "lanes.h"

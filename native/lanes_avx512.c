@@ -15,6 +15,16 @@
 
 #define FUSED
 #define STREAM(to, from) _mm512_stream_si512((__m512i *)(to), _mm512_loadu_si512(from))
+#define V __m512
+#define WIDTH 16
+#define VECTORS 2
+#define ROWS 8
+#define LOAD _mm512_loadu_ps
+#define STORE _mm512_storeu_ps
+#define SET _mm512_set1_ps
+#define FMA _mm512_fmadd_ps
+#define MULTIPLY _mm512_mul_ps
+#define PLUS _mm512_add_ps
 #define LANES lanes_avx512
 #define NAMED "avx512"
 #include "lanes.h"

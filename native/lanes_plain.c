@@ -1,5 +1,37 @@
 /* The lanes with what every processor of the kind has: SSE2, NEON. */
 
+#if defined(__x86_64__) || defined(_M_X64)
+#include <xmmintrin.h>
+#define V __m128
+#define WIDTH 4
+#define LOAD _mm_loadu_ps
+#define STORE _mm_storeu_ps
+#define SET _mm_set1_ps
+#define FMA(A, B, C) _mm_add_ps(C, _mm_mul_ps(A, B))
+#define MULTIPLY _mm_mul_ps
+#define PLUS _mm_add_ps
+#elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+#include <arm_neon.h>
+#define V float32x4_t
+#define WIDTH 4
+#define LOAD vld1q_f32
+#define STORE vst1q_f32
+#define SET vdupq_n_f32
+#define FMA(A, B, C) vfmaq_f32(C, A, B)
+#define MULTIPLY vmulq_f32
+#define PLUS vaddq_f32
+#else
+#define V float
+#define WIDTH 1
+#define LOAD(FROM) (*(FROM))
+#define STORE(TO, X) (*(TO) = (X))
+#define SET(X) ((float)(X))
+#define FMA(A, B, C) ((C) + (A) * (B))
+#define MULTIPLY(A, B) ((A) * (B))
+#define PLUS(A, B) ((A) + (B))
+#endif
+#define VECTORS 2
+#define ROWS 4
 #define LANES lanes_plain
 #define NAMED "plain"
 #include "lanes.h"

@@ -48,7 +48,7 @@ typedef struct {
 #define CALL(TABLE, NAME, TYPE) ((TYPE)(TABLE)[NAME])
 
 /* Element types, and codes of failures. */
-enum { FLOAT32 = 1, INT32 = 6, INT64 = 7, BOOL = 9, FLOAT64 = 11, UINT64 = 13 };
+enum { FLOAT32 = 1, INT32 = 6, INT64 = 7, BOOL = 9, FLOAT64 = 11, UINT32 = 12, UINT64 = 13 };
 enum { FAIL = 1, INVALID_ARGUMENT = 2, INVALID_GRAPH = 10 };
 
 typedef Status (*CreateStatus)(int code, const char *message);

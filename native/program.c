@@ -5,8 +5,8 @@
 #include "chain.h"
 #include "ort.h"
 
-const int elements[TYPES] = {FLOAT32, FLOAT64, INT32, INT64, BOOL};
-const size_t sizes[TYPES] = {4, 8, 4, 8, 1};
+const int elements[TYPES] = {FLOAT32, FLOAT64, INT32, INT64, BOOL, UINT32, UINT64};
+const size_t sizes[TYPES] = {4, 8, 4, 8, 1, 4, 8};
 
 enum { HEAD = 5, WORDS = 5 };
 
@@ -16,6 +16,7 @@ static const uint8_t arity[OPERATIONS] = {
     [NEG] = 1, [ABS] = 1, [SQRT] = 1, [RECIPROCAL] = 1, [SIGN] = 1, [FLOOR] = 1, [CEIL] = 1, [EXP] = 1, [LOG] = 1,
     [TANH] = 1, [ERF] = 1, [SIGMOID] = 1, [EQUAL] = 2, [LESS] = 2, [LESS_EQUAL] = 2, [GREATER] = 2,
     [GREATER_EQUAL] = 2, [AND] = 2, [OR] = 2, [XOR] = 2, [NOT] = 1, [SUM] = 1,
+    [SHIFT] = 2, [COS] = 1, [SIN] = 1,
 };
 
 static int type_of(int64_t element) {

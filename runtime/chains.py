@@ -24,15 +24,19 @@ DOMAIN, OPERATOR, VERSION = "dlc.native", "Chain", 1
 CHAINED = "elementwise operations in chains"
 MOST_VALUES, MOST_INPUTS, MOST_OUTPUTS = 128, 64, 64  # as native/chain.h has them
 
-FLOAT, DOUBLE, INT32, INT64, BOOL = (
+FLOAT, DOUBLE, INT32, INT64, BOOL, UINT32, UINT64 = (
     TensorProto.FLOAT,
     TensorProto.DOUBLE,
     TensorProto.INT32,
     TensorProto.INT64,
     TensorProto.BOOL,
+    TensorProto.UINT32,
+    TensorProto.UINT64,
 )
 FLOATS = frozenset((FLOAT, DOUBLE))
-NUMBERS = FLOATS | {INT32, INT64}
+SIGNED = FLOATS | {INT32, INT64}
+UNSIGNED = frozenset((UINT32, UINT64))
+NUMBERS = SIGNED | UNSIGNED
 TRUTHS = frozenset((BOOL,))
 # Operator -> the number of the operation in native/chain.h, how many operands, their types.
 SAME: dict[str, tuple[int, int, frozenset[int]]] = {
@@ -65,14 +69,17 @@ COMPARED: dict[str, tuple[int, frozenset[int]]] = {
     "Greater": (25, NUMBERS),
     "GreaterOrEqual": (26, NUMBERS),
 }
-FOLDED = {"Max": (7, NUMBERS), "Min": (8, NUMBERS)}  # of any number of operands
-CONST, CAST, WHERE, MAX, SUM = 0, 1, 2, 7, 40
+FOLDED = {"Max": (7, SIGNED), "Min": (8, SIGNED)}  # of any number of operands
+CONST, CAST, WHERE, MAX, SHIFT, SUM = 0, 1, 2, 7, 31, 40
+NUMBERS_ONLY = {"Cos": 32, "Sin": 33}  # of a single number: the C library computes them one by one
 CASTS: dict[int, frozenset[int]] = {  # those that are defined for every number
     FLOAT: frozenset((DOUBLE, BOOL)),
     DOUBLE: frozenset((FLOAT, BOOL)),
     INT32: frozenset((FLOAT, DOUBLE, INT64, BOOL)),
-    INT64: frozenset((FLOAT, DOUBLE, BOOL)),
-    BOOL: frozenset((FLOAT, DOUBLE, INT32, INT64)),
+    INT64: frozenset((FLOAT, DOUBLE, BOOL, UINT32, UINT64)),
+    BOOL: frozenset((FLOAT, DOUBLE, INT32, INT64, UINT32, UINT64)),
+    UINT32: frozenset((FLOAT, DOUBLE, INT64, UINT64)),
+    UINT64: frozenset((INT64, UINT32)),
 }
 
 LARGE = 4_096  # elements of a row of the batch, or of all where there is none
@@ -163,6 +170,9 @@ def _form(node: NodeProto, kinds: list[int]) -> tuple[int, Callable[[_Program, l
         if attributes or to not in CASTS.get(first, frozenset()):
             return None
         return to, _same(CAST, to)
+    if op == "BitShift" and first in UNSIGNED and kinds == [first, first]:
+        right = attributes.pop("direction", AttributeProto()).s == b"RIGHT" and not attributes
+        return (first, _same(SHIFT, first)) if right else None
     if attributes:
         return None
     if op == "Where":
@@ -203,7 +213,7 @@ class Chains:
         self, graph: GraphProto, inferred: GraphProto, outer: Mapping[str, Typed], numbers: Mapping[str, TensorProto]
     ) -> None:
         self.graph = graph
-        self.known: dict[str, Typed] = {**outer, **_known(graph), **_known(inferred)}
+        self.known: dict[str, Typed] = {**outer, **known_types(graph), **known_types(inferred)}
         self.nodes = list(graph.node)
         self.bodies = {n.output[0]: n for n in inferred.node if n.output and any(graphs.subgraphs(n))}
         named = {value.name for value in graph.input}
@@ -222,7 +232,7 @@ class Chains:
         count = 0
         for node in self.nodes:  # bodies first: the scan itself is no part of a chain
             seen = self.bodies.get(node.output[0]) if node.output else None
-            if seen is not None:
+            if seen is not None and any(graphs.subgraphs(node)):
                 for body, known in zip(graphs.subgraphs(node), graphs.subgraphs(seen), strict=True):
                     count += Chains(body, known, self.known, self.numbers).run()
         self.parts: list[Part | None] = [self._part(node) for node in self.nodes]
@@ -247,6 +257,8 @@ class Chains:
             return None
         given = [operand for operand in operands if operand is not None]
         form, shape = _form(node, [kind for kind, _ in given]), broadcast([shape for _, shape in given])
+        if shape == () and node.op_type in NUMBERS_ONLY and given[0][0] in FLOATS:
+            form = given[0][0], _same(NUMBERS_ONLY[node.op_type], given[0][0])
         if form is None or shape is None:
             return None
         self.known[node.output[0]] = form[0], shape
@@ -256,7 +268,7 @@ class Chains:
 
     def _regions(self) -> list[list[int]]:
         """Neighbours of one level and shape, each region in the order of the graph."""
-        level = self._levels()
+        level = levels(self.reading, self.maker, [part is not None for part in self.parts])
         root = list(range(len(self.nodes)))
 
         def find(i: int) -> int:
@@ -276,17 +288,6 @@ class Chains:
             if part is not None:
                 regions.setdefault(find(i), []).append(i)
         return list(regions.values())
-
-    def _levels(self) -> list[int]:
-        """How many nodes that are not elementwise, and ways into and out of them, lie after each node."""
-        level = [0] * len(self.nodes)
-        for i in reversed(range(len(self.nodes))):
-            for name in self.reading[i]:
-                j = self.maker.get(name)
-                if j is not None:
-                    both = self.parts[i] is not None and self.parts[j] is not None
-                    level[j] = max(level[j], level[i] + (not both))
-        return level
 
     def _after(self, node: NodeProto) -> int | None:
         """How many axes lie after the one that a ReduceSum keeps, if it keeps one, and each sum is long."""
@@ -376,7 +377,7 @@ class Chains:
             if chain.output:  # else nothing needs it
                 made[region[-1]] = chain
         nodes = {i: made.get(i, node) for i, node in enumerate(self.nodes) if i not in place or i in made}
-        ordered = self._ordered(nodes)
+        ordered = in_order(nodes)
         del self.graph.node[:]
         self.graph.node.extend(ordered)
 
@@ -432,30 +433,42 @@ class Chains:
         program.values[name] = value
         return value
 
-    def _ordered(self, nodes: Mapping[int, NodeProto]) -> list[NodeProto]:
-        """Every node after those that it reads, else in the order of their places."""
-        maker = {name: i for i, node in nodes.items() for name in node.output if name}
-        after: dict[int, list[int]] = {i: [] for i in nodes}
-        waiting = dict.fromkeys(nodes, 0)
-        for i, node in nodes.items():
-            for j in {maker[name] for name in graphs.reads(node) if name in maker}:
-                after[j].append(i)
-                waiting[i] += 1
-        ready = [i for i, count in waiting.items() if not count]
-        heapq.heapify(ready)
-        ordered = []
-        while ready:
-            i = heapq.heappop(ready)
-            ordered.append(nodes[i])
-            for j in after[i]:
-                waiting[j] -= 1
-                if not waiting[j]:
-                    heapq.heappush(ready, j)
-        assert len(ordered) == len(nodes), "regions have a cycle"
-        return ordered
+
+def levels(reading: Sequence[Sequence[str]], maker: Mapping[str, int], inside: Sequence[bool]) -> list[int]:
+    """How many nodes that are not `inside`, and ways into and out of them, lie after each node."""
+    level = [0] * len(reading)
+    for i in reversed(range(len(reading))):
+        for name in reading[i]:
+            j = maker.get(name)
+            if j is not None:
+                level[j] = max(level[j], level[i] + (not (inside[i] and inside[j])))
+    return level
 
 
-def _known(graph: GraphProto) -> dict[str, Typed]:
+def in_order(nodes: Mapping[int, NodeProto]) -> list[NodeProto]:
+    """Every node after those that it reads, else in the order of their places."""
+    maker = {name: i for i, node in nodes.items() for name in node.output if name}
+    after: dict[int, list[int]] = {i: [] for i in nodes}
+    waiting = dict.fromkeys(nodes, 0)
+    for i, node in nodes.items():
+        for j in {maker[name] for name in graphs.reads(node) if name in maker}:
+            after[j].append(i)
+            waiting[i] += 1
+    ready = [i for i, count in waiting.items() if not count]
+    heapq.heapify(ready)
+    ordered = []
+    while ready:
+        i = heapq.heappop(ready)
+        ordered.append(nodes[i])
+        for j in after[i]:
+            waiting[j] -= 1
+            if not waiting[j]:
+                heapq.heappush(ready, j)
+    assert len(ordered) == len(nodes), "regions have a cycle"
+    return ordered
+
+
+def known_types(graph: GraphProto) -> dict[str, Typed]:
     """Type and shape of every value of which all sizes have a number or a name."""
     found: dict[str, Typed] = {held.name: (held.data_type, tuple(held.dims)) for held in graph.initializer}
     for values in (graph.input, graph.value_info, graph.output):

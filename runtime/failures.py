@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 
 # What a terminal obeys or what hides what stands there: control characters but for the line end and the tab, marks
 # that turn the direction of writing round, other line ends, halves of surrogate pairs.
@@ -80,7 +81,7 @@ class Error(Exception):
         return self.render().split("\n")
 
 
-def _closest_node(name: str, nodes: dict[str, str]) -> str:
+def closest_node(name: str, nodes: Mapping[str, str]) -> str:
     """The longest known name that `name` begins with: fused nodes carry a first part's name and more."""
     while name and name not in nodes:
         cut = max(name.rfind("/"), name.rfind("_"))
@@ -96,7 +97,10 @@ def at_run_time(problem: Exception, sources: dict[str, str]) -> Error:
     """
     text = " ".join(str(problem).split())
     found = re.search(r"[Nn]ame:? ?'([^']*)'|[Nn]ode \(([^)]*)\)|[Nn]ode: ?'?([^'\s]+)", text)
-    node = _closest_node(next((g for g in found.groups() if g), "") if found else "", sources)
+    name = next((g for g in found.groups() if g), "") if found else ""
+    if step := re.search(r"step (\d+) of the region", text):  # several nodes in one (regions.py)
+        name = f"{name}/step {step[1]}"
+    node = closest_node(name, sources)
     reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
     notes = [f"node: {node}"] if node else []
     if re.search(r"NOT_IMPLEMENTED|Could not find an implementation|Failed to find kernel", text):

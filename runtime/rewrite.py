@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from . import blocks, chains, filters, graphs, kernels, squares
+from . import blocks, chains, filters, graphs, kernels, recurrences, regions, squares
 from .native import vector
 
 logger = logging.getLogger("dlc.runtime")
@@ -29,15 +29,17 @@ LARGEST = float(np.finfo(np.float32).max)
 WIDE = 8  # numbers of a vector with which convolutions in squares were measured
 TRANSPOSES = "Transpose into FusedMatMul"
 FACTORS = "Mul or Div by a number into FusedMatMul"
-NATIVE = {chains.CHAINED, filters.FILTERS, squares.SQUARES}  # those that need the native library
+# Those that need the native library.
+NATIVE = {chains.CHAINED, filters.FILTERS, recurrences.RECURRENCES, regions.TOGETHER, squares.SQUARES}
 
 
 def rewritten(
-    model: ModelProto, device: str, block: int = 0, native: bool = False
+    model: ModelProto, device: str, block: int = 0, native: bool = False, small: bool = False
 ) -> tuple[ModelProto, dict[str, int]]:
     """The model for a provider ("cpu" or "cuda"), and how often each rewrite was made. The model that is given stays
     as it is; it is given back where nothing fits. `block`: of how many channels the provider's convolutions work, 0
-    where they do not. `native`: whether the session has the operators of the native library."""
+    where they do not. `native`: whether the session has the operators of the native library; `small`: whether its
+    tensors are small, so that nodes are what costs."""
     kinds: set[int] = FUSED_MATMUL.get(device, set())
     convolutions = block > 0 and any(blocks.is_convolution(node) for node in model.graph.node)
     products = bool(kinds) and _promising(model)
@@ -57,7 +59,7 @@ def rewritten(
     if slow:
         counts |= kernels.faster(made, known)
     if native:
-        counts |= _native(made, shapes, known)
+        counts |= _native(made, shapes, known, small)
         if NATIVE & counts.keys():
             made.opset_import.add(domain=chains.DOMAIN, version=chains.VERSION)
     if not counts:
@@ -66,12 +68,16 @@ def rewritten(
     return made, counts
 
 
-def _native(model: ModelProto, shapes: ModelProto, known: graphs.Known) -> dict[str, int]:
+def _native(model: ModelProto, shapes: ModelProto, known: graphs.Known, small: bool) -> dict[str, int]:
     """What the native library does, in place."""
     counts = {}
     if vector() > 1 and (count := filters.weighted(model, known)):
         counts[filters.FILTERS] = count
-    if count := chains.chained(model, shapes):
+    if count := recurrences.recurrent(model):
+        counts[recurrences.RECURRENCES] = count
+    if small:
+        counts |= regions.together(model, shapes)
+    elif count := chains.chained(model, shapes):
         counts[chains.CHAINED] = count
     return counts
 

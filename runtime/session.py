@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, ModelProto
 
-from . import blocks, graphs, native, rewrite
+from . import blocks, graphs, native, regions, rewrite
 from .failures import Error, at_run_time
 from .file import CompiledFile
 from .metadata import BATCH
@@ -111,29 +111,36 @@ def cores() -> int:
 
 
 def threads_for(file: CompiledFile) -> int:
-    """How many threads a file pays for: one for small models, else all cores. A rule and not a measurement, so that
-    a spec runs the same way each time."""
+    """How many threads a file pays for: one for small models, else all cores."""
+    return 1 if is_small(file) else cores()
+
+
+def is_small(file: CompiledFile) -> bool:
+    """Whether a file is so small that its step costs by the node, and one thread does it. A rule and not a
+    measurement, so that a spec runs the same way each time."""
     largest = max((int(np.prod(slot.shape, dtype=np.int64)) for slot in file.slots), default=0)
     batch = file.settings.get("batch", BATCH)
     sizes = batch.values() if isinstance(batch, dict) else [batch]
     rows = max(size if isinstance(size, int) else LARGE_PRODUCT for size in sizes)
     if largest >= LARGE_PARAMETER or 2 * rows * largest >= LARGE_PRODUCT:
-        return cores()
+        return False
     nodes = [*file.main.node, *(node for part in file.parts for node in part.algorithm.node)]
-    return cores() if any(node.op_type in WIDE_OPERATORS for node in nodes) else 1
+    return not any(node.op_type in WIDE_OPERATORS for node in nodes)
 
 
 @dataclass(frozen=True)
 class Options:
     """How sessions are made: `device` is "cpu" or "cuda"; `fused`: the compiler has rewritten the graph already, so
     ONNX Runtime need not; `profile`: the beginning of a path where ONNX Runtime writes what each node took; `native`:
-    whether chains of elementwise operations run in kernels of our own, which must work here (native.py)."""
+    whether chains of elementwise operations run in kernels of our own, which must work here (native.py); `small`:
+    whether whole steps do, since their tensors are small."""
 
     device: str = "cpu"
     threads: int = 1
     fused: bool = False
     profile: str | None = None
     native: bool = False
+    small: bool = False
 
 
 def giving_back() -> Any:
@@ -162,6 +169,7 @@ class Session:
             value.name: graphs.dtype_of(value.type.tensor_type.elem_type) for value in model.graph.output
         }
         self.sources = sources(model.graph)
+        self.places: dict[str, str] = {}  # the same, of what is in nodes of several
         options = module.SessionOptions()
         options.log_severity_level = 4  # failures come as exceptions; nothing is printed
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
@@ -171,9 +179,12 @@ class Session:
         options.graph_optimization_level = _level(module, len(model.graph.node), how.fused)
         providers = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider", "CPUExecutionProvider"]
         block = _block(module) if device == "cpu" else 0
-        model, self.rewrites = rewrite.rewritten(model, device, block, how.native)  # what -> how often
+        model, self.rewrites = rewrite.rewritten(  # what -> how often
+            model, device, block, how.native, how.small and how.profile is None
+        )
         if rewrite.NATIVE & self.rewrites.keys():
             native.register(options)
+            self.places = regions.places(model.graph, self.sources)
         self.profiled = None
         if how.profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, how.profile
@@ -212,7 +223,7 @@ class Session:
         try:
             results = self.raw.run_with_ort_values(list(outputs), given)
         except Exception as problem:
-            raise at_run_time(problem, self.sources) from None
+            raise at_run_time(problem, self.sources | self.places) from None
         return [np.asarray(value.numpy()) for value in results]
 
 

@@ -396,7 +396,9 @@ class Stepper:
                 run(binding, self._options)
             self._options = None
         except Exception as problem:  # ONNX Runtime's exceptions have no common base
-            known = {name: line for _, _, session in turn.runs for name, line in session.sources.items()}
+            known: dict[str, str] = {}
+            for _, _, session in turn.runs:
+                known |= session.sources | session.places
             raise at_run_time(problem, known) from None
         self.state.phase(turn.after)
         self._last = turn

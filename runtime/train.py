@@ -83,7 +83,8 @@ class Trainer:
         self.device = session.choose(device)
         fused = self.file.ours and self.file.stale is None  # what another tool has put in is not rewritten yet
         threads = session.threads_for(self.file) if threads is None else whole("threads", threads, THREADS)
-        self._how = session.Options(self.device, threads, fused, native=self.device == "cpu" and own_kernels(native))
+        native = self.device == "cpu" and own_kernels(native)
+        self._how = session.Options(self.device, threads, fused, native=native, small=session.is_small(self.file))
         given = seed if seed is not None else self.file.settings.get("seed")
         self.seed = 0 if given is None else whole("seed", given, SEEDS)
         home = folder if folder is not None else getattr(program, "folder", None)

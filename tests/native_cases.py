@@ -11,8 +11,9 @@ from numpy.random import Generator
 from onnx import ModelProto, helper, numpy_helper
 
 FLOATS = ("float32", "float64")
-WHOLE = ("int32", "int64")
-NUMBERS = (*FLOATS, *WHOLE)
+UNSIGNED = ("uint32", "uint64")
+SIGNED = (*FLOATS, "int32", "int64")
+NUMBERS = (*SIGNED, *UNSIGNED)
 SPECIAL = {
     kind: np.array(
         [0.0, -0.0, 1, -1, np.inf, -np.inf, np.nan, np.finfo(kind).max, np.finfo(kind).tiny, np.finfo(kind).eps], kind
@@ -54,8 +55,8 @@ EXACT: dict[str, tuple[tuple[str, ...], int, Callable[..., Array]]] = {
     "Sub": (NUMBERS, 2, np.subtract),
     "Mul": (NUMBERS, 2, np.multiply),
     "Div": (FLOATS, 2, np.divide),
-    "Max": (NUMBERS, 2, larger),
-    "Min": (NUMBERS, 2, smaller),
+    "Max": (SIGNED, 2, larger),
+    "Min": (SIGNED, 2, smaller),
     "Neg": (FLOATS, 1, np.negative),
     "Abs": (FLOATS, 1, np.abs),
     "Sqrt": (FLOATS, 1, np.sqrt),
@@ -84,6 +85,8 @@ CASTS = [
     ("float32", "float64"), ("float64", "float32"), ("bool", "float32"), ("bool", "float64"), ("bool", "int32"),
     ("bool", "int64"), ("float32", "bool"), ("float64", "bool"), ("int32", "bool"), ("int64", "bool"),
     ("int32", "float32"), ("int64", "float32"), ("int32", "float64"), ("int64", "float64"), ("int32", "int64"),
+    ("int64", "uint32"), ("int64", "uint64"), ("uint64", "int64"), ("uint64", "uint32"), ("uint32", "uint64"),
+    ("uint32", "int64"), ("uint32", "float32"), ("uint32", "float64"), ("bool", "uint32"), ("bool", "uint64"),
 ]  # fmt: skip
 
 
@@ -109,7 +112,9 @@ def narrowed(rng: Generator, shape: tuple[int, ...]) -> tuple[int, ...]:
 def numbers(rng: Generator, kind: str, shape: tuple[int, ...]) -> Array:
     if kind == "bool":
         return np.asarray(rng.random(shape) < 0.5)
-    if kind in WHOLE:
+    if kind in UNSIGNED:
+        return np.asarray(rng.integers(0, np.iinfo(kind).max, shape, kind, endpoint=True), kind)
+    if np.dtype(kind).kind == "i":
         return np.asarray(rng.integers(-9, 9, shape), kind)
     x = np.asarray(rng.normal(0, 3, shape), kind)
     if x.size and rng.random() < 0.3:
@@ -170,6 +175,12 @@ class Draft:
                 given = [self.operand("bool") for _ in range(1 if op == "Not" else 2)]
                 of = np.logical_not if op == "Not" else LOGIC[op]
                 self.add(op, "bool", given, of(*(self.values[name] for name in given)))
+            elif pick < 0.88:
+                kind = str(rng.choice(UNSIGNED))
+                given = [self.operand(kind), f"c{len(self.held)}"]
+                self.held[given[1]] = np.array(rng.integers(0, np.dtype(kind).itemsize * 8), kind)
+                value = self.values[given[0]] >> self.held[given[1]]
+                self.add("BitShift", kind, given, value, direction="RIGHT")
             elif pick < 0.93:
                 kind = str(rng.choice(NUMBERS))
                 given = [self.operand("bool"), self.operand(kind), self.operand(kind)]

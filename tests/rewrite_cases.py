@@ -111,6 +111,26 @@ def _outer(l: Leaves) -> Node:
     return ops.reshape(l.z, shape=(N, 4, 1)) * l.v
 
 
+def _sequence(l: Leaves) -> Node:
+    """[n, 4, 3]"""
+    return ops.sin(ops.reshape(l.z, shape=(N, 4, 1)) * total(l.u, 1))
+
+
+def _wider(l: Leaves) -> Node:
+    """[4, n, 4]"""
+    each = ops.reshape(total(l.u, 0), shape=(4, 1, 1)) * ops.reshape(l.w, shape=(1, N, 1))
+    return ops.exp(each * total(l.u, 0))
+
+
+def _flat(x: Node) -> Node:
+    return ops.reshape(x, shape=(x.shape[0] * x.shape[1], x.shape[2]))  # type: ignore[operator]
+
+
+def _projected(l: Leaves, times: float) -> Node:
+    """[n, 4, 4]: each of four rows times a matrix, and a number for each column."""
+    return ops.matmul(_sequence(l), ops.exp(l.u * times)) + total(l.u, 0)
+
+
 def _normal(x: Node, eps: float = 0.1) -> tuple[Node, Node]:
     """x less its mean, and the root of the variance and eps."""
     d = x - ops.mean(x, (x.rank - 1,), True)
@@ -451,6 +471,16 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     "factor_out_of_sum": lambda l: [
         *_both(ops.exp(l.x) * 0.5, lambda x: (total(x, 0), ops.matmul(x, l.y, tb=True))),
         *_read_otherwise(l.u * 2.0, lambda x: total(x, 0)),
+    ],
+    "rows_in_another_order": lambda l: [
+        ops.transpose(_projected(l, 1.0), perm=(1, 0, 2)),
+        *_read_otherwise(_projected(l, 2.0), lambda x: ops.transpose(x, perm=(1, 0, 2))),
+        ops.transpose(_projected(l, 3.0), perm=(0, 2, 1)),  # not of rows
+    ],
+    "sum_over_rows_in_another_order": lambda l: [
+        ops.matmul(_flat(_sequence(l)), _flat(ops.transpose(_wider(l), perm=(1, 0, 2))), ta=True),
+        ops.matmul(_flat(ops.transpose(_wider(l), perm=(1, 0, 2))), _flat(_sequence(l)), ta=True),
+        ops.matmul(_flat(ops.transpose(_sequence(l), perm=(1, 0, 2))), _flat(_wider(l)), ta=True),  # it moves already
     ],
     "mask_of_triangle": lambda l: [
         ops.where(ops.ge(_column(l), _row(l)), ops.sin(_square(l)), float("-inf")),

@@ -1,4 +1,4 @@
-"""Whole random specs with chains in the native library and without: they agree."""
+"""Whole random specs with chains and regions in the native library and without: they agree."""
 
 from __future__ import annotations
 
@@ -38,13 +38,16 @@ def both(seed: int, precision: str) -> tuple[list[str], int]:
         elif value.name in held:
             array = array.astype(numpy_helper.to_array(held[value.name]).dtype)
         given[value.name] = array
-    plain, fused = (Session(joined, Options(fused=True, native=way)) for way in (False, True))
-    found = []
-    for name, a, b in zip(names, plain.run(names, given), fused.run(names, given), strict=True):
-        largest = float(np.max(np.abs(a), where=np.isfinite(a), initial=0.0)) if a.dtype.kind == "f" else 0.0
-        if a.shape != b.shape or a.dtype != b.dtype or not distance(a, b) <= BOUND[precision] * largest:
-            found.append(f"{seed} {precision} {name}: {distance(a, b):.3g} of {largest:.3g}")
-    return found, fused.rewrites.get(chains.CHAINED, 0)
+    plain = Session(joined, Options(fused=True, native=False))
+    found, count = [], 0
+    for small in (False, True):
+        fused = Session(joined, Options(fused=True, native=True, small=small))
+        count += fused.rewrites.get(chains.CHAINED, 0)
+        for name, a, b in zip(names, plain.run(names, given), fused.run(names, given), strict=True):
+            largest = float(np.max(np.abs(a), where=np.isfinite(a), initial=0.0)) if a.dtype.kind == "f" else 0.0
+            if a.shape != b.shape or a.dtype != b.dtype or not distance(a, b) <= BOUND[precision] * largest:
+                found.append(f"{seed} {precision} {name}: {distance(a, b):.3g} of {largest:.3g}, small: {small}")
+    return found, count
 
 
 def agree(chunk: int) -> None:

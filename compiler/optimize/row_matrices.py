@@ -15,7 +15,7 @@ from ..ir.apart import along_axis, along_last
 from ..ir.graph import Node
 from ..ir.op import having
 from ..ir.types import Size, product as count_of
-from ..ops.match import ELEMENTWISE, REDUCTIONS, axes_of, number
+from ..ops.match import ELEMENTWISE, REDUCTIONS, axes_of, number, once
 from .rewrite import Rules
 
 RULES = Rules()
@@ -123,6 +123,59 @@ def row_by_row(node: Node) -> Node | None:
             return None
         attrs["axis"] = 1
     return ops.reshape(node.graph.add(node.op, (flat,), attrs), shape=node.shape)
+
+
+@RULES.on("transpose")
+def rows_in_another_order(node: Node) -> Node | None:
+    """transpose(reshape(rows(x) @ b + c)) = reshape(rows(transpose(x)) @ b + c), where x is narrower: fewer elements
+    move"""
+    [wide] = node.inputs
+    perm, flat = node.attrs["perm"], _matrix(wide)
+    if flat is None or perm[-1] != wide.rank - 1 or not once(wide) or not once(flat):
+        return None
+    product, shift = flat, None
+    if flat.op.name == "add":
+        product, shift = flat.inputs if flat.inputs[0].op.name == "matmul" else flat.inputs[::-1]
+        if shift.rank > 1 or not once(product):
+            return None
+    if product.op.name != "matmul" or product.attrs["ta"] or product.inputs[0].op.name != "reshape":
+        return None
+    [x] = product.inputs[0].inputs
+    if x.shape[:-1] != wide.shape[:-1] or not _narrower(x, wide):
+        return None
+    result = ops.matmul(_rows(ops.transpose(x, perm=perm)), product.inputs[1], tb=product.attrs["tb"])
+    return ops.reshape(result if shift is None else result + shift, shape=node.shape)
+
+
+@RULES.on("matmul")
+def sum_over_rows_in_another_order(node: Node) -> Node | None:
+    """rows(x)' @ rows(transpose(y)) = rows(transpose(x))' @ rows(y), where x is narrower, and the other way round"""
+    if not node.attrs["ta"] or node.attrs["tb"] or node.rank != 2:
+        return None
+    for side in (0, 1):
+        narrow, wide = (_unrowed(node.inputs[i]) for i in (side, 1 - side))
+        if narrow is None or wide is None or wide.op.name != "transpose" or narrow.shape[:-1] != wide.shape[:-1]:
+            continue
+        perm = wide.attrs["perm"]
+        if perm[-1] != wide.rank - 1 or not _narrower(narrow, wide):
+            continue
+        back = tuple(perm.index(i) for i in range(wide.rank))
+        moved = [_rows(ops.transpose(narrow, perm=back)), _rows(wide.inputs[0])]
+        return ops.matmul(moved[side], moved[1 - side], ta=True)
+    return None
+
+
+def _unrowed(flat: Node) -> Node | None:
+    """What a matrix has the rows of."""
+    if flat.op.name != "reshape" or flat.rank != 2:
+        return None
+    [x] = flat.inputs
+    return x if x.rank > 2 and x.shape[-1] == flat.shape[-1] else None
+
+
+def _narrower(x: Node, wide: Node) -> bool:
+    a, b = x.shape[-1], wide.shape[-1]
+    return isinstance(a, int) and isinstance(b, int) and a < b
 
 
 @RULES.on("pick")

@@ -1,0 +1,134 @@
+/* A product of two matrices of float32 on one thread, for the small ones of a region. A file includes this once for each
+ * kind of processor, which says what a vector is: V of WIDTH numbers, LOAD, STORE, SET, FMA (a b + c), MULTIPLY, PLUS; and how many ROWS and
+ * VECTORS of a result its registers hold.
+ *
+ * Each number of the result is one sum over k in order, in blocks of DEPTH, whatever rows and columns lie around it. So
+ * the rows of a product are the same numbers when it is computed in parts. */
+
+#include "chain.h"
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define UNROLL _Pragma("GCC unroll 16")
+#else
+#define UNROLL
+#endif
+
+enum { DEPTH = 256, COLUMNS = VECTORS * WIDTH };
+
+/* MR rows and NV vectors of columns of the result: registers, of which `to` gets the part that there is. */
+#define TILE(NAME, MR, NV)                                                                            \
+    static void NAME(const Product *p, size_t row, size_t column, size_t columns, size_t from,        \
+                     size_t depth, const float *b, size_t step) {                                     \
+        V sum[MR][NV];                                                                                \
+        const float *a = p->a + row * p->a_row + from * p->a_column;                                  \
+        const size_t a_row = p->a_row, a_column = p->a_column;                                        \
+        UNROLL for (int i = 0; i < MR; i++) UNROLL for (int j = 0; j < NV; j++) sum[i][j] = SET(0);   \
+        for (size_t k = 0; k < depth; k++, a += a_column, b += step) {                                \
+            V x[NV];                                                                                  \
+            UNROLL for (int j = 0; j < NV; j++) x[j] = LOAD(b + j * WIDTH);                           \
+            UNROLL for (int i = 0; i < MR; i++) {                                                     \
+                const V y = SET(a[i * a_row]);                                                        \
+                UNROLL for (int j = 0; j < NV; j++) sum[i][j] = FMA(y, x[j], sum[i][j]);              \
+            }                                                                                         \
+        }                                                                                             \
+        const float alpha = p->alpha, beta = p->beta;                                                 \
+        const float *c = from || !p->c ? NULL : p->c + row * p->c_row + column * p->c_column;         \
+        float *to = p->to + row * p->to_row + column;                                                 \
+        if (columns == NV * WIDTH && (!c || p->c_column == 1)) {                                      \
+            UNROLL for (int i = 0; i < MR; i++) UNROLL for (int j = 0; j < NV; j++) {                 \
+                float *at = to + i * p->to_row + j * WIDTH;                                           \
+                V r = MULTIPLY(SET(alpha), sum[i][j]);                                                \
+                if (from) r = PLUS(r, LOAD(at));                                                      \
+                else if (c) r = PLUS(r, MULTIPLY(SET(beta), LOAD(c + i * p->c_row + j * WIDTH)));     \
+                STORE(at, r);                                                                         \
+            }                                                                                         \
+            return;                                                                                   \
+        }                                                                                             \
+        for (int i = 0; i < MR; i++) {                                                                \
+            float line[NV * WIDTH];                                                                   \
+            UNROLL for (int j = 0; j < NV; j++) STORE(line + j * WIDTH, sum[i][j]);                   \
+            float *at = to + i * p->to_row;                                                           \
+            for (size_t j = 0; j < columns; j++) {                                                    \
+                float r = alpha * line[j];                                                            \
+                if (from) r += at[j];                                                                 \
+                else if (c) r += beta * c[i * p->c_row + j * p->c_column];                            \
+                at[j] = r;                                                                            \
+            }                                                                                         \
+        }                                                                                             \
+    }
+TILE(tile_rows_wide, ROWS, VECTORS)
+TILE(tile_4_wide, 4, VECTORS)
+TILE(tile_1_wide, 1, VECTORS)
+TILE(tile_rows_narrow, ROWS, 1)
+TILE(tile_4_narrow, 4, 1)
+TILE(tile_1_narrow, 1, 1)
+
+/* Columns of b from one on, as rows of `wide` numbers, with zeros where there are none. */
+static void pack(const Product *p, size_t column, size_t columns, size_t from, size_t depth, size_t wide, float *room) {
+    const float *b = p->b + from * p->b_row + column * p->b_column;
+    if (p->b_column == 1) {
+        for (size_t k = 0; k < depth; k++, b += p->b_row, room += wide) {
+            if (columns == wide) {
+                for (size_t j = 0; j < wide; j += WIDTH) STORE(room + j, LOAD(b + j));
+                continue;
+            }
+            for (size_t j = 0; j < columns; j++) room[j] = b[j];
+            for (size_t j = columns; j < wide; j++) room[j] = 0;
+        }
+        return;
+    }
+    if (columns < wide) memset(room, 0, depth * wide * sizeof *room);
+    const size_t b_row = p->b_row, b_column = p->b_column;
+    size_t j = 0;
+    for (; j + 4 <= columns; j += 4) {
+        const float *x = b + j * b_column, *y = x + b_column, *z = y + b_column, *w = z + b_column;
+        float *to = room + j;
+        for (size_t k = 0; k < depth; k++, to += wide) {
+            to[0] = x[k * b_row], to[1] = y[k * b_row], to[2] = z[k * b_row], to[3] = w[k * b_row];
+        }
+    }
+    for (; j < columns; j++)
+        for (size_t k = 0; k < depth; k++) room[k * wide + j] = b[k * b_row + j * b_column];
+}
+
+static void product(const Product *p) {
+    float room[DEPTH * COLUMNS + WIDTH];
+    for (size_t from = 0; from == 0 || from < p->k; from += DEPTH) {
+        const size_t depth = p->k - from < DEPTH ? p->k - from : DEPTH;
+        for (size_t column = 0; column < p->n;) {
+            const size_t left = p->n - column, narrow = left <= WIDTH, most = narrow ? WIDTH : COLUMNS;
+            const size_t columns = left < most ? left : most;
+            const float *b = p->packed ? p->packed + column * p->k + from * most
+                                       : p->b + from * p->b_row + column * p->b_column;
+            size_t step = p->packed ? most : p->b_row;
+            /* Rows of b that lie far from each other would push each other out of the cache. */
+            if (p->packed) {
+            } else if (p->b_column != 1 || columns < most || (p->m > 2 * ROWS && step > COLUMNS)) {
+                pack(p, column, columns, from, depth, most, room);
+                b = room, step = most;
+            }
+            size_t row = 0;
+            if (narrow) {
+                for (; row + ROWS <= p->m; row += ROWS) tile_rows_narrow(p, row, column, columns, from, depth, b, step);
+                for (; row + 4 <= p->m; row += 4) tile_4_narrow(p, row, column, columns, from, depth, b, step);
+                for (; row < p->m; row++) tile_1_narrow(p, row, column, columns, from, depth, b, step);
+            } else {
+                for (; row + ROWS <= p->m; row += ROWS) tile_rows_wide(p, row, column, columns, from, depth, b, step);
+                for (; row + 4 <= p->m; row += 4) tile_4_wide(p, row, column, columns, from, depth, b, step);
+                for (; row < p->m; row++) tile_1_wide(p, row, column, columns, from, depth, b, step);
+            }
+            column += columns;
+        }
+    }
+}
+
+/* Lays b out for `packed`: panels of columns, one after another. Room for k (n + COLUMNS) numbers. */
+static void product_pack(const Product *p, float *room) {
+    for (size_t column = 0; column < p->n;) {
+        const size_t left = p->n - column, most = left <= WIDTH ? WIDTH : COLUMNS, columns = left < most ? left : most;
+        pack(p, column, columns, 0, p->k, most, room + column * p->k);
+        column += columns;
+    }
+}

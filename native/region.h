@@ -1,0 +1,66 @@
+/* A region: operations of a step one after another, in one node, without what ONNX Runtime spends on each.
+ *
+ * The program is an attribute of the node, a list of integers:
+ *     REGION_VERSION, inputs, chains, steps, outputs,
+ *     the element type of each input,
+ *     for each chain: how many integers follow, and a program as chain.h has it,
+ *     for each step: operation, operands, results, attributes (how many of each), the operands, the attributes,
+ *     for each output: the value that it is.
+ * Values are numbered: inputs first, then the results of each step. Operands are values before the step. */
+
+#ifndef DLC_REGION_H
+#define DLC_REGION_H
+
+#include "chain.h"
+
+enum { REGION_VERSION = 1, MOST_STEPS = 1 << 20, MOST_CHAINS = 1 << 12, LONGEST_REGION = 1 << 24 };
+
+/* By number, which is never used for anything else; attributes in parentheses. */
+enum RegionOperation {
+    CONSTANT = 0,     /* (type, rank, sizes, the bits of each element) */
+    CHAIN = 1,        /* (which one) */
+    PRODUCT = 2,      /* a, b and perhaps c (flags: 1 a transposed, 2 b transposed; bits of alpha, of beta, as float32) */
+    SOFTMAX = 3,      /* along the last axis (1: its logarithm) */
+    REDUCE = 4,          /* (first axis, how many, 1: of squares, 1: axes stay, of size 1) */
+    SHAPE = 5,        /* (first axis, end) */
+    RESHAPE = 6,      /* x, sizes (1: 0 is a size) */
+    SQUEEZE = 7,      /* (axes; none: all of size 1) */
+    UNSQUEEZE = 8,    /* (axes) */
+    EXPAND = 9,       /* x, sizes */
+    CONCAT = 10,      /* (axis) */
+    TRANSPOSE = 11,   /* (where each axis of the result comes from) */
+    SLICE = 12,       /* (axis, start, end, as ONNX has them) */
+    ARGMAX = 13,      /* along the last axis (1: it stays, of size 1) */
+    RANGE = 14,       /* start, limit, step, of int64 */
+    GATHER = 15,      /* x, indices: of each row along the last axis the elements that an index names */
+    REGION_OPERATIONS
+};
+
+typedef struct Region Region;
+
+/* Reads a program; as program_read. NULL in `region`: there is no memory. */
+const char *region_read(Region **region, const int64_t *text, size_t length, size_t inputs, size_t outputs);
+void region_free(Region *region);
+
+/* Gives the memory of an output, NULL: there is none. */
+typedef void *(*Give)(void *context, size_t output, size_t rank, const int64_t *size);
+
+/* Second factors of products that are inputs of several runs, laid out once for all of them. */
+typedef struct {
+    const float **packed;  /* of each step, NULL: none */
+    float *memory;
+    size_t room;
+} Packs;
+
+/* Runs it. Of the inputs the types are right; `packs` may be NULL. NULL, or what is wrong; `at`: the step where it is,
+ * -1: nowhere. */
+const char *region_run(Region *region, const Tensor *inputs, const Packs *packs, Give give, void *context, int *at);
+/* Packs factors that are inputs from number `first` on. NULL, or what is wrong. */
+const char *region_pack(const Region *region, const Tensor *inputs, int first, Packs *packs);
+void packs_free(Packs *packs);
+int region_inputs(const Region *region);
+int region_outputs(const Region *region);
+int region_type(const Region *region, int value);
+int region_output_type(const Region *region, int output);
+
+#endif

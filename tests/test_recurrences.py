@@ -1,0 +1,218 @@
+"""Recurrences in the native library: random ones against ONNX Runtime's Scan, in any number of threads, for any number
+of rows; what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dlc
+import numpy as np
+import pytest
+from dlc.runtime import native, recurrences
+from dlc.runtime.session import Options, Session
+from onnx import ModelProto, TensorProto, helper
+from test_native import run, same
+
+there = pytest.mark.skipif(not native.works(), reason="the native library was not built")
+F = TensorProto.FLOAT
+Array = np.ndarray[Any, Any]
+
+
+def value(name: str, *shape: object) -> Any:
+    return helper.make_tensor_value_info(name, F, list(shape))
+
+
+class Case:
+    """A random recurrence on rows of a batch: states, slices, weights that are the same in all turns."""
+
+    def __init__(self, seed: int, mixed: bool = False) -> None:
+        """`mixed`: rows read each other."""
+        rng = self.rng = np.random.default_rng(seed)
+        self.width, self.time = int(rng.choice([1, 3, 8, 17, 40])), int(rng.choice([1, 2, 5, 9]))
+        self.states, self.sequences = int(rng.integers(1, 3)), int(rng.integers(1, 3))
+        self.weights: dict[str, Array] = {}
+        self.nodes: list[Any] = []
+        self.pool = [f"s{i}" for i in range(self.states)] + [f"q{i}" for i in range(self.sequences)]
+        for _ in range(int(rng.integers(2, 12))):
+            self.grow()
+        if mixed:
+            self.put("ReduceSum", self.any(), self.axis(0), keepdims=1)
+            total = self.pool.pop()
+            self.put("Add", self.any(), total)
+        self.results = [str(each) for each in rng.choice(self.pool, int(rng.integers(1, 4)))]
+        self.next = [str(each) for each in rng.choice(self.pool[-4:], self.states)]
+        self.back = [[int(each) for each in rng.integers(0, 2, n)] for n in (self.sequences, len(self.results))]
+
+    def any(self) -> str:
+        return str(self.rng.choice(self.pool[-5:]))
+
+    def axis(self, number: int) -> str:
+        self.weights[f"axis{number}"] = np.array([number])
+        return f"axis{number}"
+
+    def weight(self, *shape: int) -> str:
+        name = f"w{len(self.weights)}"
+        self.weights[name] = (self.rng.normal(size=shape) * 0.3).astype(np.float32)
+        return name
+
+    def put(self, op: str, *operands: str, **attributes: Any) -> None:
+        name = f"v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, list(operands), [name], name=name, **attributes))
+        self.pool.append(name)
+
+    def grow(self) -> None:
+        rng, w = self.rng, self.width
+        kind = int(rng.integers(0, 7))
+        if kind == 0:
+            tb, c = int(rng.integers(0, 2)), rng.random()
+            more = [self.weight(w)] if c < 0.3 else [self.any()] if c < 0.6 else []
+            self.put("Gemm", self.any(), self.weight(w, w), *more, transB=tb, alpha=0.5)
+        elif kind == 1:
+            self.put(str(rng.choice(["Tanh", "Sigmoid", "Softmax"])), self.any())
+        elif kind == 2:
+            self.put("Add", self.any(), self.weight(w))
+        elif kind == 3:  # gates: columns of one product
+            self.put("Gemm", self.any(), self.weight(w, 2 * w))
+            whole = self.pool.pop()
+            for i, bound in enumerate(((0, w), (w, 2 * w))):
+                names = [f"{self.nodes[-1].name}_{i}_{k}" for k in range(2)]
+                self.weights |= {name: np.array([edge]) for name, edge in zip(names, bound, strict=True)}
+                self.put("Slice", whole, *names, self.axis(1), self.axis(1))
+        elif kind == 4 and w > 1:
+            self.put("Concat", self.any(), self.any(), axis=1)
+            both = self.pool.pop()
+            self.put("Gemm", both, self.weight(2 * w, w))
+        elif kind == 5:
+            self.put("ReduceSum", self.any(), self.axis(1), keepdims=1)
+            total = self.pool.pop()
+            self.put("Mul", self.any(), total)
+        else:
+            self.put(str(rng.choice(["Add", "Mul", "Sub"])), self.any(), self.any())
+
+    def model(self) -> ModelProto:
+        w, t = self.width, self.time
+        nodes = list(self.nodes)
+        outputs = []
+        for i, name in enumerate([*self.next, *self.results]):
+            nodes.append(helper.make_node("Identity", [name], [f"o{i}"], name=f"o{i}"))
+            outputs.append(f"o{i}")
+        names = [*(f"s{i}" for i in range(self.states)), *(f"q{i}" for i in range(self.sequences))]
+        body = helper.make_graph(
+            nodes, "body", [value(name, "batch", w) for name in names], [value(name, "batch", w) for name in outputs]
+        )
+        scan = helper.make_node(
+            "Scan", [f"in_{name}" for name in names], [f"out_{name}" for name in outputs], name="scan", body=body,
+            num_scan_inputs=self.sequences, scan_input_directions=self.back[0], scan_output_directions=self.back[1],
+        )  # fmt: skip
+        graph = helper.make_graph(
+            [scan],
+            "g",
+            [value(f"in_{n}", *((t,) if n[0] == "q" else ()), "batch", w) for n in names]
+            + [helper.make_tensor_value_info(n, F, v.shape) for n, v in self.weights.items() if v.dtype == np.float32],
+            [value(f"out_{n}", *((t,) if i >= self.states else ()), "batch", w) for i, n in enumerate(outputs)],
+            [helper.make_tensor(n, TensorProto.INT64, v.shape, v) for n, v in self.weights.items() if v.dtype == int],
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+    def feeds(self, rows: int) -> dict[str, Array]:
+        shapes = {f"in_s{i}": (rows, self.width) for i in range(self.states)}
+        shapes |= {f"in_q{i}": (self.time, rows, self.width) for i in range(self.sequences)}
+        made = {name: self.rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+        return made | {name: v for name, v in self.weights.items() if v.dtype == np.float32}
+
+
+def taken(case: Case) -> ModelProto:
+    made = ModelProto()
+    made.CopyFrom(case.model())
+    assert recurrences.recurrent(made) == 1
+    made.opset_import.add(domain="dlc.native", version=1)
+    return made
+
+
+def by_rows(model: ModelProto) -> bool:
+    [node] = [node for node in model.graph.node if node.op_type == "Scan"]
+    return bool(node.attribute[0].ints[3])
+
+
+@there
+@pytest.mark.parametrize("block", range(8))
+def test_random_recurrences_are_scans(block: int) -> None:
+    """In any number of threads to the last bit, and a row is the same whatever rows are beside it."""
+    for seed in range(block * 10, block * 10 + 10):
+        case = Case(seed, mixed=seed % 5 == 4)
+        made = taken(case)
+        assert by_rows(made) == (seed % 5 != 4)
+        for rows in (0, 1, 7, 40):
+            feeds = case.feeds(rows)
+            expected, found = run(case.model(), feeds), run(made, feeds)
+            for a, b in zip(found, expected, strict=True):  # turns make more of a last bit
+                top = max(1.0, float(np.abs(b).max(initial=0)))
+                with np.errstate(invalid="ignore"):  # some overflow
+                    np.testing.assert_allclose(a / top, b / top, rtol=0, atol=1e-3, err_msg=str(seed))
+            for threads in (2, 3):
+                assert all(same(a, b) for a, b in zip(found, run(made, feeds, threads), strict=True))
+            if rows == 40 and by_rows(made):
+                few = {n: v[:, 17:] if n[:4] == "in_q" else v[17:] if n[:4] == "in_s" else v for n, v in feeds.items()}
+                for a, b, n in zip(found, run(made, few), made.graph.output, strict=True):
+                    assert same(a[..., 17:, :], b), (seed, n.name)
+
+
+@there
+def test_random_programs_are_refused_or_run() -> None:
+    """Any list of integers: an error, or a result, and no reading or writing where nothing is."""
+    rng = np.random.default_rng(0)
+    loaded = refused = 0
+    for seed in range(40):
+        case = Case(seed)
+        made, feeds = taken(case), case.feeds(20)
+        [node] = [node for node in made.graph.node if node.op_type == "Scan"]
+        words = list(node.attribute[0].ints)
+        for _ in range(10):
+            wrong = list(words)
+            for at in rng.integers(0, len(words), int(rng.integers(1, 3))):
+                wrong[at] = int(rng.choice([-(2**63), -1, 0, 1, 2, 3, 4, 5, 7, 11, 15, 16, 127, 2**31, 2**63 - 1]))
+            del node.attribute[:]
+            node.attribute.append(helper.make_attribute("program", wrong))
+            try:
+                run(made, feeds, 2)
+                loaded += 1
+            except Exception as problem:
+                assert "Scan" in str(problem) or "program" in str(problem) or "type" in str(problem).lower()
+                refused += 1
+    assert loaded and refused
+
+
+@there
+def test_rows_that_do_not_fit_are_refused() -> None:
+    case = Case(0)
+    made, feeds = taken(case), case.feeds(5)
+    with pytest.raises(Exception, match="rows"):
+        run(made, feeds | {"in_s0": feeds["in_s0"][:3]})
+
+
+@there
+def test_a_recurrence_of_large_weights_is_left() -> None:
+    spec = """
+    model m {{
+        input x: float[batch, 5, 8]
+        target y: float[batch, 8]
+        h = x |> lstm({width})
+        loss = mean(((h[:, -1] |> dense(8)) - y)^2)
+    }}
+    train m {{ minimize loss using sgd(0.01) }}
+    """
+    large, small = (dlc.Trainer(dlc.compile(spec.format(width=w)), device="cpu").rewrites for w in (400, 12))
+    assert recurrences.RECURRENCES not in large
+    assert small[recurrences.RECURRENCES] == 2
+
+
+@there
+def test_a_session_takes_batches_of_other_sizes_in_turn() -> None:
+    case = Case(3)
+    session = Session(case.model(), Options(native=True, fused=True, threads=2))
+    assert session.rewrites[recurrences.RECURRENCES] == 1
+    for rows in (33, 2, 64, 1, 33):
+        feeds = case.feeds(rows)
+        for a, b in zip(session.run(session.outputs, feeds), run(case.model(), feeds), strict=True):
+            top = max(1.0, float(np.abs(b).max(initial=0)))
+            np.testing.assert_allclose(a / top, b / top, rtol=0, atol=1e-3)
