@@ -3,144 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import numpy as np
 from dlc import ops
-from dlc.ir.graph import Graph, Node
+from dlc.ir.graph import Node
 from dlc.ir.op import constant
-from dlc.ir.types import Dim, TensorType
-
-N, M = Dim.name("n"), Dim.name("m")
-SIZES = {"n": 3, "m": 4}
-
-
-@dataclass
-class Leaves:
-    """x, y: float[n, m]; w: float[n, 1]; v: float[m]; u: float[3, 4]; s, t: float; k: int[n] in 0..3; b: bool[n, m]."""
-
-    graph: Graph
-
-    def __post_init__(self) -> None:
-        def leaf(name: str, dtype: str, *shape: object) -> Node:
-            return ops.make_input(self.graph, name, TensorType(dtype, shape))  # type: ignore[arg-type]
-
-        self.x, self.y = leaf("x", "float", N, M), leaf("y", "float", N, M)
-        self.w, self.v, self.u = leaf("w", "float", N, 1), leaf("v", "float", M), leaf("u", "float", 3, 4)
-        self.z = leaf("z", "float", N, 4)
-        self.s, self.t = leaf("s", "float"), leaf("t", "float")
-        self.k, self.b, self.c = leaf("k", "int", N), leaf("b", "bool", N, M), leaf("c", "bool", N, M)
-
-    def number(self, value: float) -> Node:
-        return constant(self.graph, value, "float")
-
-    def array(self, *values: float) -> Node:
-        return constant(self.graph, np.array(values), "float")
-
-    @property
-    def n(self) -> Node:
-        return ops.cast(ops.make_size(self.graph, N), dtype="float")
-
-
-def feeds(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    n, m = SIZES["n"], SIZES["m"]
-    values = {"x": (n, m), "y": (n, m), "w": (n, 1), "v": (m,), "u": (3, 4), "z": (n, 4), "s": (), "t": ()}
-    given = {name: rng.uniform(-1.5, 1.5, shape) for name, shape in values.items()}
-    return {**given, "k": rng.integers(0, 4, n), "b": rng.random((n, m)) < 0.5, "c": rng.random((n, m)) < 0.5}
-
-
-def total(x: Node, *axes: int, keepdims: bool = False) -> Node:
-    return ops.reduce_sum(x, axes=axes, keepdims=keepdims)
-
-
-def square(x: Node) -> Node:
-    return x * x
-
-
-def wide(x: Node, *lead: object) -> Node:
-    """The rows of a matrix in more dimensions."""
-    return ops.reshape(x, shape=(*lead, x.shape[-1]))  # type: ignore[arg-type]
-
-
-def lse(x: Node, axis: int = 1, keepdims: bool = False) -> Node:
-    return ops.logsumexp(x, axes=(axis,), keepdims=keepdims)
-
-
-def positive(x: Node) -> Node:
-    return ops.abs_(x) + 0.5
-
-
-def root(x: Node) -> Node:
-    """As the library's `root` has it."""
-    return ops.where(ops.eq(x, 0.0), 0.0, ops.sqrt(x))
-
-
-def _softmax_by_hand(x: Node) -> Node:
-    e = ops.exp(x)
-    return e / total(e, 1, keepdims=True)
-
-
-def _both(x: Node, read: Callable[[Node], tuple[Node, ...]]) -> list[Node]:
-    return list(read(x))
-
-
-def _read_otherwise(x: Node, read: Callable[[Node], Node]) -> list[Node]:
-    """What reads x, and something else that does."""
-    return [read(x), ops.exp(x)]
-
-
-def _row(l: Leaves) -> Node:
-    return ops.make_arange(l.graph, 4)
-
-
-def _column(l: Leaves) -> Node:
-    return ops.reshape(_row(l), shape=(4, 1))
-
-
-def _top(x: Node) -> Node:
-    return ops.reduce_max(x, axes=(1,), keepdims=True)
-
-
-def _square(l: Leaves) -> Node:
-    """[n, 4, 4]"""
-    return ops.reshape(l.z, shape=(N, 4, 1)) * ops.reshape(l.z, shape=(N, 1, 4))
-
-
-def _outer(l: Leaves) -> Node:
-    """[n, 4, m]"""
-    return ops.reshape(l.z, shape=(N, 4, 1)) * l.v
-
-
-def _sequence(l: Leaves) -> Node:
-    """[n, 4, 3]"""
-    return ops.sin(ops.reshape(l.z, shape=(N, 4, 1)) * total(l.u, 1))
-
-
-def _wider(l: Leaves) -> Node:
-    """[4, n, 4]"""
-    each = ops.reshape(total(l.u, 0), shape=(4, 1, 1)) * ops.reshape(l.w, shape=(1, N, 1))
-    return ops.exp(each * total(l.u, 0))
-
-
-def _flat(x: Node) -> Node:
-    return ops.reshape(x, shape=(x.shape[0] * x.shape[1], x.shape[2]))  # type: ignore[operator]
-
-
-def _projected(l: Leaves, times: float) -> Node:
-    """[n, 4, 4]: each of four rows times a matrix, and a number for each column."""
-    return ops.matmul(_sequence(l), ops.exp(l.u * times)) + total(l.u, 0)
-
-
-def _normal(x: Node, eps: float = 0.1) -> tuple[Node, Node]:
-    """x less its mean, and the root of the variance and eps."""
-    d = x - ops.mean(x, (x.rank - 1,), True)
-    return d, ops.sqrt(ops.mean(d * d, (x.rank - 1,), True) + eps)
-
-
-def _normalized(x: Node, scale: Node | float = 1.0) -> Node:
-    d, root = _normal(x)
-    return scale * d / root
-
+from rewrite_leaves import (
+    Leaves,
+    M,
+    N,
+    both,
+    column,
+    flat,
+    lse,
+    normal,
+    normalized,
+    outer,
+    outer_square,
+    positive,
+    projected,
+    read_otherwise,
+    root,
+    row,
+    sequence,
+    softmax_by_hand,
+    square,
+    top,
+    total,
+    wide,
+    wider,
+)
 
 # Rules that hold in derivatives and updates only: their cases are of one.
 DERIVED = (
@@ -189,15 +80,15 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     "common_factor": lambda l: [l.x * l.s - l.y * l.s, l.x / l.s + l.y / l.s, l.x * l.w - l.w * l.y],
     # signs
     "layer_normalization": lambda l: [
-        _normalized(l.u),
-        _normalized(ops.sin(l.z), l.w),
-        _normalized(l.x),
-        _normal(l.u)[0] / _normal(ops.sin(l.u))[1],
+        normalized(l.u),
+        normalized(ops.sin(l.z), l.w),
+        normalized(l.x),
+        normal(l.u)[0] / normal(ops.sin(l.u))[1],
     ],
     "deeper_factor": lambda l: [
         l.x * ops.sin(l.y) / 2.0 + (l.x * ops.cos(l.y)) * ops.exp(l.x) * 3.0,
         (l.y * ops.cos(l.x)) * ops.exp(l.y) - l.y * ops.sin(l.x),
-        *_read_otherwise((l.x * l.y) * ops.exp(l.w), lambda p: l.x * ops.tanh(l.y) + p),
+        *read_otherwise((l.x * l.y) * ops.exp(l.w), lambda p: l.x * ops.tanh(l.y) + p),
     ],
     "negate": lambda l: [
         ops.neg(-l.x),
@@ -365,7 +256,7 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     "exp_of_log": lambda l: [ops.exp(ops.log(positive(l.x))), ops.exp(-ops.softplus(l.x)), ops.exp(ops.log(l.x))],
     "exp_of_log_softmax": lambda l: [ops.exp(l.x - lse(l.x, keepdims=True)), ops.exp(l.x - lse(l.y, keepdims=True))],
     "exp_over_sum": lambda l: [
-        _softmax_by_hand(l.x),
+        softmax_by_hand(l.x),
         ops.exp(l.y) / total(ops.exp(l.y), 0, 1),
         ops.exp(l.x) / total(ops.exp(l.y), 0),
     ],
@@ -380,13 +271,13 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
         ops.softmax(l.x - l.w, axis=0),
     ],
     "shift_put_back": lambda l: [
-        lse(l.x - _top(l.x), keepdims=True) + _top(l.x),
+        lse(l.x - top(l.x), keepdims=True) + top(l.x),
         ops.logsumexp(l.x - 3.0, axes=(0, 1)) + 3.0,
         lse(l.x - l.w, keepdims=True) + l.w,
     ],
     "shift_cancels": lambda l: [
-        (l.x - _top(l.x)) - lse(l.x - _top(l.x), keepdims=True),
-        ops.pick(l.z - _top(l.z), l.k) - lse(l.z - _top(l.z)),
+        (l.x - top(l.x)) - lse(l.x - top(l.x), keepdims=True),
+        ops.pick(l.z - top(l.z), l.k) - lse(l.z - top(l.z)),
         (l.x - l.w) - lse(l.x - l.w, keepdims=True),
     ],
     "two_terms": lambda l: [lse(ops.concat(ops.broadcast_to(l.number(0.0), shape=(N, 1)), l.w, axis=1))],
@@ -466,34 +357,34 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     "factor_out_of_product": lambda l: [
         ops.matmul(ops.exp(l.x) * 0.5, l.y, tb=True),
         ops.matmul(l.x, ops.exp(l.y) / 3.0, ta=True),
-        *_read_otherwise(l.u * 2.0, lambda x: ops.matmul(x, x, tb=True)),
+        *read_otherwise(l.u * 2.0, lambda x: ops.matmul(x, x, tb=True)),
     ],
     "factor_out_of_sum": lambda l: [
-        *_both(ops.exp(l.x) * 0.5, lambda x: (total(x, 0), ops.matmul(x, l.y, tb=True))),
-        *_read_otherwise(l.u * 2.0, lambda x: total(x, 0)),
+        *both(ops.exp(l.x) * 0.5, lambda x: (total(x, 0), ops.matmul(x, l.y, tb=True))),
+        *read_otherwise(l.u * 2.0, lambda x: total(x, 0)),
     ],
     "rows_in_another_order": lambda l: [
-        ops.transpose(_projected(l, 1.0), perm=(1, 0, 2)),
-        *_read_otherwise(_projected(l, 2.0), lambda x: ops.transpose(x, perm=(1, 0, 2))),
-        ops.transpose(_projected(l, 3.0), perm=(0, 2, 1)),  # not of rows
+        ops.transpose(projected(l, 1.0), perm=(1, 0, 2)),
+        *read_otherwise(projected(l, 2.0), lambda x: ops.transpose(x, perm=(1, 0, 2))),
+        ops.transpose(projected(l, 3.0), perm=(0, 2, 1)),  # not of rows
     ],
     "sum_over_rows_in_another_order": lambda l: [
-        ops.matmul(_flat(_sequence(l)), _flat(ops.transpose(_wider(l), perm=(1, 0, 2))), ta=True),
-        ops.matmul(_flat(ops.transpose(_wider(l), perm=(1, 0, 2))), _flat(_sequence(l)), ta=True),
-        ops.matmul(_flat(ops.transpose(_sequence(l), perm=(1, 0, 2))), _flat(_wider(l)), ta=True),  # it moves already
+        ops.matmul(flat(sequence(l)), flat(ops.transpose(wider(l), perm=(1, 0, 2))), ta=True),
+        ops.matmul(flat(ops.transpose(wider(l), perm=(1, 0, 2))), flat(sequence(l)), ta=True),
+        ops.matmul(flat(ops.transpose(sequence(l), perm=(1, 0, 2))), flat(wider(l)), ta=True),  # it moves already
     ],
     "mask_of_triangle": lambda l: [
-        ops.where(ops.ge(_column(l), _row(l)), ops.sin(_square(l)), float("-inf")),
-        ops.where(ops.lt(_row(l), _column(l)), ops.sin(_square(l)), 0.0),
-        ops.where(ops.gt(_row(l), _column(l)), 2.0, ops.sin(_square(l))),
+        ops.where(ops.ge(column(l), row(l)), ops.sin(outer_square(l)), float("-inf")),
+        ops.where(ops.lt(row(l), column(l)), ops.sin(outer_square(l)), 0.0),
+        ops.where(ops.gt(row(l), column(l)), 2.0, ops.sin(outer_square(l))),
         *(
-            ops.where(compare(d, k), ops.sin(_square(l)), 0.0)
-            for d in (_row(l) - _column(l), _column(l) - _row(l))
+            ops.where(compare(d, k), ops.sin(outer_square(l)), 0.0)
+            for d in (row(l) - column(l), column(l) - row(l))
             for compare in (ops.ge, ops.gt, ops.le, ops.lt)
             for k in (-1, 0, 2)
         ),
-        ops.triangle(ops.sin(_square(l)), 1, lower=True),
-        ops.where(ops.ge(_column(l), _row(l) * 2), ops.sin(_square(l)), 0.0),
+        ops.triangle(ops.sin(outer_square(l)), 1, lower=True),
+        ops.where(ops.ge(column(l), row(l) * 2), ops.sin(outer_square(l)), 0.0),
     ],
     "pick_of_rows": lambda l: [ops.pick(wide(l.z, N, 1), ops.reshape(l.k, shape=(N, 1)))],
     "small_factors_together": lambda l: [
@@ -509,10 +400,10 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
         total(l.x * l.w, 0),
     ],
     "sum_of_outer_product": lambda l: [
-        total(square(ops.transpose(_outer(l), perm=(1, 2, 0))), 0, 1, 2),  # the squared norm of a Jacobian
-        total(_outer(l) * ops.reshape(ops.exp(l.z), shape=(N, 4, 1)), 0, 2),
-        total(-(ops.exp(l.v) * (_outer(l) * l.s)) / l.t, 1),
-        total(_outer(l) * ops.exp(_outer(l)), 0, 2),  # of one that is as large
+        total(square(ops.transpose(outer(l), perm=(1, 2, 0))), 0, 1, 2),  # the squared norm of a Jacobian
+        total(outer(l) * ops.reshape(ops.exp(l.z), shape=(N, 4, 1)), 0, 2),
+        total(-(ops.exp(l.v) * (outer(l) * l.s)) / l.t, 1),
+        total(outer(l) * ops.exp(outer(l)), 0, 2),  # of one that is as large
         total(ops.reshape(l.x, shape=(N, 1, M)) * ops.reshape(l.z, shape=(N, 4, 1)), 2),  # not much smaller
     ],
     "sum_of_centered": lambda l: [

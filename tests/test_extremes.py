@@ -11,7 +11,8 @@ from dlc.ir.graph import Graph
 from dlc.ir.interpret import evaluate
 from dlc.ir.op import NUMPY
 from dlc.optimize import simplify, stable
-from rewrite_cases import CASES, Leaves, feeds
+from rewrite_cases import CASES
+from rewrite_leaves import Leaves, feeds
 from test_rewrites import FINAL
 
 WIDE = np.longdouble  # its range is that of 64 bits to the sixteenth power: nothing here overflows half way

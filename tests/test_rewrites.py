@@ -19,7 +19,8 @@ from dlc.optimize.rewrite import Rules, rewrite, together
 from dlc.source import Source, Span
 from hypothesis import HealthCheck, given, settings, strategies as st
 from random_graphs import Pool
-from rewrite_cases import CASES, DERIVED, Leaves, N, feeds
+from rewrite_cases import CASES, DERIVED
+from rewrite_leaves import Leaves, N, feeds
 from work import assert_linear
 
 HERE = Path(__file__).parent
