@@ -1,5 +1,5 @@
-/* The operators Chain, Region and Scan of the domain dlc.native, as ONNX Runtime sees them: created from a node, called with
- * tensors. */
+/* The operators Chain, Region and Scan of the domain dlc.native, as ONNX Runtime sees them: created from a node, called
+ * with tensors. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -215,7 +215,7 @@ static Status long_compute(void *of, void *context) {
         Giving giving = {table, context, NULL};
         int at;
         const char *wrong = kernel->scan ? scan_run(kernel->scan, inputs, give, spread, &giving, &at)
-                                         : region_run(kernel->region, inputs, NULL, give, &giving, &at);
+                                         : region_run(kernel->region, inputs, NULL, give, spread, &giving, &at);
         if (giving.status) {
             status = giving.status;
         } else if (wrong) {

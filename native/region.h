@@ -19,7 +19,7 @@ enum { REGION_VERSION = 1, MOST_STEPS = 1 << 20, MOST_CHAINS = 1 << 12, LONGEST_
 enum RegionOperation {
     CONSTANT = 0,     /* (type, rank, sizes, the bits of each element) */
     CHAIN = 1,        /* (which one) */
-    PRODUCT = 2,      /* a, b and perhaps c (flags: 1 a transposed, 2 b transposed; bits of alpha, of beta, as float32) */
+    PRODUCT = 2,      /* a, b and perhaps c, or batches of a and b (flags: 1 a transposed, 2 b transposed; bits of alpha, of beta, as float32) */
     SOFTMAX = 3,      /* along the last axis (1: its logarithm) */
     REDUCE = 4,          /* (first axis, how many, 1: of squares, 1: axes stay, of size 1) */
     SHAPE = 5,        /* (first axis, end) */
@@ -45,6 +45,9 @@ void region_free(Region *region);
 /* Gives the memory of an output, NULL: there is none. */
 typedef void *(*Give)(void *context, size_t output, size_t rank, const int64_t *size);
 
+/* Does work with the numbers from 0 to count - 1, in any order, in any number of threads; not 0: it failed. */
+typedef int (*Spread)(void *context, void (*work)(void *, size_t), size_t count, void *of);
+
 /* Second factors of products that are inputs of several runs, laid out once for all of them. */
 typedef struct {
     const float **packed;  /* of each step, NULL: none */
@@ -52,9 +55,10 @@ typedef struct {
     size_t room;
 } Packs;
 
-/* Runs it. Of the inputs the types are right; `packs` may be NULL. NULL, or what is wrong; `at`: the step where it is,
+/* Runs it. Of the inputs the types are right; `packs` and `spread` may be NULL. NULL, or what is wrong; `at`: the step where it is,
  * -1: nowhere. */
-const char *region_run(Region *region, const Tensor *inputs, const Packs *packs, Give give, void *context, int *at);
+const char *region_run(Region *region, const Tensor *inputs, const Packs *packs, Give give, Spread spread, void *context,
+                       int *at);
 /* Packs factors that are inputs from number `first` on. NULL, or what is wrong. */
 const char *region_pack(const Region *region, const Tensor *inputs, int first, Packs *packs);
 void packs_free(Packs *packs);

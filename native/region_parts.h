@@ -24,7 +24,7 @@ typedef struct {
 } Step;
 
 typedef struct Room Room;
-enum { ROOMS = 16 };
+enum { ROOMS = 16, CLASSES = 4 * 48 };
 
 struct Region {
     int inputs, chains, steps, outputs, values;
@@ -38,9 +38,50 @@ struct Region {
     Room *idle[ROOMS];     /* of earlier runs, for the next ones */
 };
 
+/* A piece of memory; its data follow on the next line of the cache. */
+typedef struct Block Block;
+struct Block {
+    Block *next, *all; /* of those that are free and as large; of all */
+    size_t bytes;
+    int kind;
+};
+
+/* What one run needs: where the values are, and memory for them. */
+struct Room {
+    Block *idle[CLASSES], *all;
+    size_t held, used, most; /* bytes: of all blocks; in use; the most that this run used at once */
+    Tensor *value;
+    Block **block; /* whose memory a value has, NULL: none of ours */
+};
+
+typedef struct {
+    const Region *region;
+    Room *room;
+    const Packs *packs;
+    Give give;
+    Spread spread;
+    void *context;
+} Run;
+
 void rooms_free(Region *region);
 
+/* Memory: NULL where there is none. */
+Block *block_take(Room *room, size_t bytes);
+void *block_data(Block *block);
+void block_give(Room *room, Block *block);
+/* The result of a step, with memory; NULL: there is none. */
+void *make(Run *run, int value, size_t rank, const int64_t *size);
+
+/* How many elements; -1: more than there can be. */
+int64_t count(size_t rank, const int64_t *size);
+
+extern const char NO_MEMORY[], NO_FIT[];
+
+/* What the steps do that are no chains and no products (region_steps.c): NULL, or what is wrong. */
+typedef const char *Does(Run *run, const Step *step);
+Does run_sum, run_softmax, run_argmax, run_gather, run_shaped, run_strided, run_concat, run_range, run_shape, run_constant;
+
 /* The product of a step, its operands at hand. NULL, or what is wrong. Where its result goes is left open. */
-const char *step_product(const Step *step, const Tensor *value, Product *product);
+const char *step_product(const Step *step, const Tensor *value, Product *product, size_t *batch);
 
 #endif

@@ -12,37 +12,15 @@
 #define ALIGNED_FREE free
 #endif
 
-enum { LINE = 64, CLASSES = 4 * 48, SPARE = 1 << 20 };
+enum { LINE = 64, SPARE = 1 << 20 };
+/* Of a product that several threads share. */
+enum { PART_COLUMNS = 128, PART_ROWS = 64, PART_WORK = 1 << 22 };
 
-/* A piece of memory; its data follow on the next line of the cache. */
-typedef struct Block Block;
-struct Block {
-    Block *next, *all; /* of those that are free and as large; of all */
-    size_t bytes;
-    int kind;
-};
-
-/* What one run needs: where the values are, and memory for them. */
-struct Room {
-    Block *idle[CLASSES], *all;
-    size_t held, used, most; /* bytes: of all blocks; in use; the most that this run used at once */
-    Tensor *value;
-    Block **block; /* whose memory a value has, NULL: none of ours */
-};
-
-typedef struct {
-    const Region *region;
-    Room *room;
-    const Packs *packs;
-    Give give;
-    void *context;
-} Run;
-
-static const char NO_MEMORY[] = "no memory", NO_FIT[] = "shapes that do not fit each other";
+const char NO_MEMORY[] = "no memory", NO_FIT[] = "shapes that do not fit each other";
 
 /* --- memory */
 
-static Block *block_take(Room *room, size_t bytes) {
+Block *block_take(Room *room, size_t bytes) {
     if (bytes > (size_t)1 << 44) return NULL;
     int power = 8, part = 0; /* four sizes for each power of two */
     while (((size_t)2 << power) < bytes) power++;
@@ -68,9 +46,9 @@ static Block *block_take(Room *room, size_t bytes) {
     return block;
 }
 
-static void *block_data(Block *block) { return (char *)block + LINE; }
+void *block_data(Block *block) { return (char *)block + LINE; }
 
-static void block_give(Room *room, Block *block) {
+void block_give(Room *room, Block *block) {
     room->used -= block->bytes;
     block->next = room->idle[block->kind];
     room->idle[block->kind] = block;
@@ -117,8 +95,7 @@ static void room_give(Region *r, Room *room) {
 
 /* --- values */
 
-/* How many elements; -1: more than there can be. */
-static int64_t count(size_t rank, const int64_t *size) {
+int64_t count(size_t rank, const int64_t *size) {
     int64_t all = 1;
     for (size_t k = 0; k < rank; k++) {
         if (size[k] < 0 || (size[k] && all > ((int64_t)1 << 40) / size[k])) return -1;
@@ -127,10 +104,7 @@ static int64_t count(size_t rank, const int64_t *size) {
     return all;
 }
 
-static int64_t elements_of(const Tensor *x) { return count(x->rank, x->size); }
-
-/* The result of a step, with memory; NULL: there is none. */
-static void *make(Run *run, int value, size_t rank, const int64_t *size) {
+void *make(Run *run, int value, size_t rank, const int64_t *size) {
     Tensor *made = &run->room->value[value];
     int64_t all = count(rank, size);
     if (all < 0 || rank > MOST_AXES) return NULL;
@@ -142,41 +116,6 @@ static void *make(Run *run, int value, size_t rank, const int64_t *size) {
     if (!block) return NULL;
     run->room->block[value] = block;
     return made->data = block_data(block);
-}
-
-/* Sizes that a tensor of int64 holds. */
-static int sizes_of(const Tensor *x, int64_t *size) {
-    if (x->rank != 1 || x->size[0] > MOST_AXES) return -1;
-    memcpy(size, x->data, (size_t)x->size[0] * sizeof *size);
-    return (int)x->size[0];
-}
-
-/* Elements from places `stride` apart, one after another. */
-static void gather_strided(size_t width, size_t rank, const int64_t *size, const int64_t *stride, const char *from, char *to) {
-    int64_t index[MOST_AXES] = {0}, all = count(rank, size);
-    if (all <= 0) return;
-    const int64_t run = rank ? size[rank - 1] : 1, step = rank ? stride[rank - 1] : 1;
-    for (int64_t done = 0; done < all; done += run) {
-        if (step == 1) memcpy(to, from, (size_t)run * width);
-        else if (width == 4)
-            for (int64_t i = 0; i < run; i++) ((uint32_t *)to)[i] = ((const uint32_t *)from)[i * step];
-        else if (width == 8)
-            for (int64_t i = 0; i < run; i++) ((uint64_t *)to)[i] = ((const uint64_t *)from)[i * step];
-        else
-            for (int64_t i = 0; i < run; i++) to[i] = from[i * step];
-        to += (size_t)run * width;
-        for (size_t k = rank > 1 ? rank - 1 : 0; k-- > 0;) {
-            from += stride[k] * (int64_t)width;
-            if (++index[k] < size[k]) break;
-            from -= stride[k] * size[k] * (int64_t)width;
-            index[k] = 0;
-        }
-    }
-}
-
-static void strides_of(const Tensor *x, int64_t *stride) {
-    int64_t step = 1;
-    for (size_t k = x->rank; k-- > 0;) stride[k] = step, step *= x->size[k];
 }
 
 /* --- what steps do: NULL, or what is wrong */
@@ -194,17 +133,25 @@ static const char *run_chain(Run *run, const Step *s) {
         if (!(results[i] = make(run, s->out + i, rank, size))) return NO_MEMORY;
     Walk walk;
     walk_begin(&walk, program, inputs, results, rank, size);
-    for (size_t number = 0; number * walk.share < walk.total; number++) walk_share(&walk, number);
+    const size_t shares = walk_shares(&walk);
+    if (run->spread && shares > 1) return run->spread(run->context, walk_share, shares, &walk) ? "the shares were not run" : NULL;
+    for (size_t number = 0; number < shares; number++) walk_share(&walk, number);
     return NULL;
 }
 
-const char *step_product(const Step *s, const Tensor *value, Product *p) {
+const char *step_product(const Step *s, const Tensor *value, Product *p, size_t *batch) {
     const Tensor *a = &value[s->in[0]], *b = &value[s->in[1]];
     const int ta = s->attr[0] & 1, tb = s->attr[0] >> 1 & 1, vector = a->rank == 1;
-    if ((a->rank != 2 && (!vector || ta)) || b->rank != 2) return NO_FIT;
-    const int64_t rows = vector ? 1 : a->size[ta], depth = vector ? a->size[0] : a->size[!ta];
-    const int64_t columns = b->size[!tb];
-    if (b->size[tb] != depth) return NO_FIT;
+    const size_t lead = vector ? 0 : a->rank - 2;
+    if (!a->rank || (vector && ta) || b->rank != lead + 2) return NO_FIT;
+    *batch = 1;
+    for (size_t k = 0; k < lead; k++) {
+        if (a->size[k] != b->size[k]) return NO_FIT;
+        *batch *= (size_t)a->size[k];
+    }
+    const int64_t *high = a->size + lead, *wide = b->size + lead;
+    const int64_t rows = vector ? 1 : high[ta], depth = vector ? high[0] : high[!ta], columns = wide[!tb];
+    if (wide[tb] != depth) return NO_FIT;
     *p = (Product){.m = (size_t)rows, .n = (size_t)columns, .k = (size_t)depth, .a = a->data, .b = b->data};
     p->a_row = ta ? 1 : p->k, p->a_column = ta ? p->m : 1;
     p->b_row = tb ? 1 : p->n, p->b_column = tb ? p->k : 1;
@@ -214,336 +161,59 @@ const char *step_product(const Step *s, const Tensor *value, Product *p) {
     p->to_row = p->n;
     if (s->ins < 3) return NULL;
     const Tensor *c = &value[s->in[2]];
-    if (c->rank > 2) return NO_FIT;
-    const int64_t high = c->rank == 2 ? c->size[0] : 1, wide = c->rank ? c->size[c->rank - 1] : 1;
-    if ((high != 1 && high != rows) || (wide != 1 && wide != columns)) return NO_FIT;
-    p->c = c->data, p->c_row = high == 1 ? 0 : (size_t)wide, p->c_column = wide == 1 ? 0 : 1;
+    if (c->rank > 2 || lead) return NO_FIT;
+    const int64_t c_rows = c->rank == 2 ? c->size[0] : 1, c_columns = c->rank ? c->size[c->rank - 1] : 1;
+    if ((c_rows != 1 && c_rows != rows) || (c_columns != 1 && c_columns != columns)) return NO_FIT;
+    p->c = c->data, p->c_row = c_rows == 1 ? 0 : (size_t)c_columns, p->c_column = c_columns == 1 ? 0 : 1;
     return NULL;
+}
+
+/* Products in parts: a number of rows, and of columns, of one of the batch. */
+typedef struct {
+    Product whole;
+    size_t rows, columns, row_parts, column_parts;
+} Parts;
+
+static void product_part(void *of, size_t number) {
+    const Parts *parts = of;
+    Product p = parts->whole;
+    const size_t column = number % parts->column_parts * parts->columns;
+    number /= parts->column_parts;
+    const size_t row = number % parts->row_parts * parts->rows, which = number / parts->row_parts;
+    p.a += which * p.m * p.k + row * p.a_row;
+    p.b += which * p.k * p.n + column * p.b_column;
+    p.to += which * p.m * p.n + row * p.to_row + column;
+    if (p.c) p.c += row * p.c_row + column * p.c_column;
+    if (p.packed) p.packed += column * p.k;
+    p.m = p.m - row < parts->rows ? p.m - row : parts->rows;
+    p.n = p.n - column < parts->columns ? p.n - column : parts->columns;
+    lanes_here()->product(&p);
 }
 
 static const char *run_product(Run *run, const Step *s) {
-    Product p;
-    const char *wrong = step_product(s, run->room->value, &p);
+    const Tensor *a = &run->room->value[s->in[0]];
+    Parts parts;
+    Product *p = &parts.whole;
+    size_t batch;
+    const char *wrong = step_product(s, run->room->value, p, &batch);
     if (wrong) return wrong;
-    const int64_t size[2] = {(int64_t)p.m, (int64_t)p.n};
-    const int vector = run->room->value[s->in[0]].rank == 1;
-    p.to = make(run, s->out, vector ? 1 : 2, vector ? &size[1] : size);
-    if (!p.to) return NO_MEMORY;
-    if (run->packs) p.packed = run->packs->packed[s - run->region->step];
-    lanes_here()->product(&p);
-    return NULL;
-}
-
-/* Sums: of a few hundred numbers in their own precision, of these sums in float64. */
-#define SUMS(NAME, T)                                                                                 \
-    static double NAME##_run(const T *x, size_t n, int squared) {                                     \
-        double total = 0;                                                                             \
-        for (size_t from = 0; from < n; from += 512) {                                                \
-            const size_t most = n - from < 512 ? n - from : 512;                                      \
-            T part[16] = {0};                                                                         \
-            size_t i = 0;                                                                             \
-            for (; i + 16 <= most; i += 16)                                                           \
-                for (int k = 0; k < 16; k++) {                                                        \
-                    const T y = x[from + i + (size_t)k];                                              \
-                    part[k] += squared ? y * y : y;                                                   \
-                }                                                                                     \
-            for (int k = 0; i < most; i++, k++) {                                                     \
-                const T y = x[from + i];                                                              \
-                part[k] += squared ? y * y : y;                                                       \
-            }                                                                                         \
-            double sum = 0;                                                                           \
-            for (int k = 0; k < 16; k++) sum += part[k];                                              \
-            total += sum;                                                                             \
-        }                                                                                             \
-        return total;                                                                                 \
-    }                                                                                                 \
-    static void NAME(const T *x, T *to, size_t a, size_t b, size_t c, int squared) {                  \
-        double sum[128];                                                                              \
-        if (c == 1) {                                                                                 \
-            for (size_t i = 0; i < a; i++) to[i] = (T)NAME##_run(x + i * b, b, squared);              \
-            return;                                                                                   \
-        }                                                                                             \
-        for (size_t i = 0; i < a; i++, x += b * c, to += c)                                           \
-            for (size_t from = 0; from < c; from += 128) {                                            \
-                const size_t most = c - from < 128 ? c - from : 128;                                  \
-                for (size_t k = 0; k < most; k++) sum[k] = 0;                                         \
-                for (size_t j = 0; j < b; j++)                                                        \
-                    for (size_t k = 0; k < most; k++) {                                               \
-                        const T y = x[j * c + from + k];                                              \
-                        sum[k] += squared ? y * y : y;                                                \
-                    }                                                                                 \
-                for (size_t k = 0; k < most; k++) to[from + k] = (T)sum[k];                           \
-            }                                                                                         \
-    }
-SUMS(sum_f32, float)
-SUMS(sum_f64, double)
-
-static const char *run_sum(Run *run, const Step *s) {
-    const Tensor *x = &run->room->value[s->in[0]];
-    const int64_t first = s->attr[0], axes = s->attr[1], stay = s->attr[3];
-    if (first < 0 || axes < 0 || first + axes > (int64_t)x->rank) return NO_FIT;
     int64_t size[MOST_AXES];
-    size_t rank = 0, part[3] = {1, 1, 1};
-    for (size_t k = 0; k < x->rank; k++) {
-        int which = (int64_t)k < first ? 0 : (int64_t)k < first + axes ? 1 : 2;
-        part[which] *= (size_t)x->size[k];
-        if (which != 1 || stay) size[rank++] = which == 1 ? 1 : x->size[k];
-    }
-    void *to = make(run, s->out, rank, size);
-    if (!to) return NO_MEMORY;
-    if (run->region->type[s->out] == F32) sum_f32(x->data, to, part[0], part[1], part[2], s->attr[2] != 0);
-    else sum_f64(x->data, to, part[0], part[1], part[2], s->attr[2] != 0);
-    return NULL;
-}
-
-static const char *run_softmax(Run *run, const Step *s) {
-    const Tensor *x = &run->room->value[s->in[0]];
-    if (!x->rank) return NO_FIT;
-    const size_t n = (size_t)x->size[x->rank - 1], all = (size_t)elements_of(x), rows = n ? all / n : 0;
-    const Lanes *lanes = lanes_here();
-    const float *from = x->data;
-    float *to = make(run, s->out, x->rank, x->size);
-    if (!to) return NO_MEMORY;
-    Block *block = block_take(run->room, (all + rows) * sizeof(float));
-    if (!block) return NO_MEMORY;
-    float *e = block_data(block), *sum = e + all;
-    for (size_t i = 0; i < rows; i++) {
-        const float *row = from + i * n;
-        float top = row[0];
-        for (size_t k = 1; k < n; k++) top = row[k] > top ? row[k] : top;
-        for (size_t k = 0; k < n; k++) to[i * n + k] = row[k] - top;
-    }
-    lanes->op[EXP][F32](all, e, to, to, to);
-    for (size_t i = 0; i < rows; i++) sum[i] = (float)sum_f32_run(e + i * n, n, 0);
-    if (s->attr[0]) lanes->op[LOG][F32](rows, sum, sum, sum, sum);
-    for (size_t i = 0; i < rows; i++)
-        if (s->attr[0])
-            for (size_t k = 0; k < n; k++) to[i * n + k] -= sum[i];
-        else
-            for (size_t k = 0; k < n; k++) to[i * n + k] = e[i * n + k] / sum[i];
-    block_give(run->room, block);
-    return NULL;
-}
-
-static const char *run_argmax(Run *run, const Step *s) {
-    const Tensor *x = &run->room->value[s->in[0]];
-    if (!x->rank || !x->size[x->rank - 1]) return NO_FIT;
-    int64_t size[MOST_AXES];
-    memcpy(size, x->size, sizeof size);
-    size[x->rank - 1] = 1;
-    const size_t n = (size_t)x->size[x->rank - 1], rows = (size_t)elements_of(x) / n;
-    const float *row = x->data;
-    int64_t *to = make(run, s->out, x->rank - !s->attr[0], size);
-    if (!to) return NO_MEMORY;
-    for (size_t i = 0; i < rows; i++, row += n) {
-        size_t best = 0;
-        for (size_t k = 1; k < n; k++)
-            if (row[k] > row[best]) best = k;
-        to[i] = (int64_t)best;
-    }
-    return NULL;
-}
-
-static const char *run_gather(Run *run, const Step *s) {
-    const Tensor *x = &run->room->value[s->in[0]], *which = &run->room->value[s->in[1]];
-    if (!x->rank || which->rank != x->rank) return NO_FIT;
-    for (size_t k = 0; k + 1 < x->rank; k++)
-        if (x->size[k] < which->size[k]) return NO_FIT;
-    const int64_t n = x->size[x->rank - 1], m = which->size[x->rank - 1], all = elements_of(which);
-    const size_t width = sizes[run->region->type[s->out]];
-    const int64_t *at = which->data;
-    char *to = make(run, s->out, which->rank, which->size);
-    if (!to) return NO_MEMORY;
-    for (int64_t i = 0; i < all; i++) {
-        int64_t index = at[i] < 0 ? at[i] + n : at[i], row = i / m, own = 0, step = 1;
-        if (index < 0 || index >= n) return "an index out of range";
-        for (size_t k = x->rank - 1; k-- > 0;) {
-            own += row % which->size[k] * step;
-            row /= which->size[k];
-            step *= x->size[k];
-        }
-        memcpy(to + (size_t)i * width, (const char *)x->data + (size_t)(own * n + index) * width, width);
-    }
-    return NULL;
-}
-
-/* A value in the memory of another, in another shape; copied where it is an output. */
-static const char *view(Run *run, const Step *s, size_t rank, const int64_t *size) {
-    const Tensor *x = &run->room->value[s->in[0]];
-    Tensor *made = &run->room->value[s->out];
-    const int64_t all = elements_of(x);
-    if (count(rank, size) != all) return NO_FIT;
-    if (run->region->output[s->out] >= 0) {
-        void *to = make(run, s->out, rank, size);
-        if (!to) return NO_MEMORY;
-        memcpy(to, x->data, (size_t)all * sizes[run->region->type[s->out]]);
-        return NULL;
-    }
-    made->data = x->data;
-    made->rank = rank;
-    if (rank) memcpy(made->size, size, rank * sizeof *size);
-    return NULL;
-}
-
-static const char *run_shaped(Run *run, const Step *s) {
-    const Tensor *x = &run->room->value[s->in[0]];
-    int64_t size[MOST_AXES];
-    uint8_t chosen[MOST_AXES] = {0};
-    int rank = 0;
-    if (s->op == RESHAPE) {
-        int64_t known = 1, open = -1;
-        if ((rank = sizes_of(&run->room->value[s->in[1]], size)) < 0) return NO_FIT;
-        for (int k = 0; k < rank; k++) {
-            if (size[k] == 0 && !s->attr[0]) {
-                if (k >= (int)x->rank) return NO_FIT;
-                size[k] = x->size[k];
-            }
-            if (size[k] == -1 && open < 0) open = k;
-            else if (size[k] < 0 || (size[k] && known > ((int64_t)1 << 40) / size[k])) return NO_FIT;
-            else known *= size[k];
-        }
-        if (open >= 0) size[open] = known ? elements_of(x) / known : 0;
-        return view(run, s, (size_t)rank, size);
-    }
-    int most = (int)x->rank + (s->op == UNSQUEEZE ? s->attrs : 0);
-    if (most > MOST_AXES) return NO_FIT;
-    for (int i = 0; i < s->attrs; i++) {
-        int64_t axis = s->attr[i] < 0 ? s->attr[i] + most : s->attr[i];
-        if (axis < 0 || axis >= most || chosen[axis]) return NO_FIT;
-        chosen[axis] = 1;
-    }
-    if (s->op == UNSQUEEZE) {
-        for (int k = 0, own = 0; k < most; k++) size[k] = chosen[k] ? 1 : x->size[own++];
-        return view(run, s, (size_t)most, size);
-    }
-    for (int k = 0; k < most; k++) {
-        if (!s->attrs) chosen[k] = x->size[k] == 1;
-        if (chosen[k] && x->size[k] != 1) return NO_FIT;
-        if (!chosen[k]) size[rank++] = x->size[k];
-    }
-    return view(run, s, (size_t)rank, size);
-}
-
-static const char *run_strided(Run *run, const Step *s) {
-    const Tensor *x = &run->room->value[s->in[0]];
-    const size_t width = sizes[run->region->type[s->out]];
-    int64_t size[MOST_AXES], stride[MOST_AXES] = {0}, own[MOST_AXES];
-    size_t rank = x->rank;
-    const char *from = x->data;
-    strides_of(x, own);
-    if (s->op == TRANSPOSE) {
-        uint8_t seen[MOST_AXES] = {0};
-        if (s->attrs != (int)rank) return NO_FIT;
-        for (size_t k = 0; k < rank; k++) {
-            int64_t axis = s->attr[k];
-            if (axis < 0 || axis >= (int64_t)rank || seen[axis]) return NO_FIT;
-            seen[axis] = 1;
-            size[k] = x->size[axis], stride[k] = own[axis];
-        }
-    } else if (s->op == SLICE) {
-        int64_t axis = s->attr[0] < 0 ? s->attr[0] + (int64_t)rank : s->attr[0];
-        if (axis < 0 || axis >= (int64_t)rank) return NO_FIT;
-        const int64_t n = x->size[axis];
-        int64_t edge[2];
-        for (int i = 0; i < 2; i++) {
-            int64_t at = s->attr[1 + i];
-            if (at < 0) at = at < -n ? 0 : at + n;
-            edge[i] = at > n ? n : at;
-        }
-        memcpy(size, x->size, sizeof size);
-        memcpy(stride, own, sizeof stride);
-        size[axis] = edge[1] > edge[0] ? edge[1] - edge[0] : 0;
-        from += (size_t)(edge[0] * own[axis]) * width;
-    } else {
-        int asked = sizes_of(&run->room->value[s->in[1]], size);
-        if (asked < 0) return NO_FIT;
-        if (asked < (int)rank) {
-            memmove(size + (rank - (size_t)asked), size, (size_t)asked * sizeof *size);
-            for (size_t k = 0; k < rank - (size_t)asked; k++) size[k] = 1;
-        } else {
-            rank = (size_t)asked;
-        }
-        for (size_t k = 0; k < x->rank; k++) {
-            int64_t *all = &size[rank - x->rank + k];
-            if (*all == 1) *all = x->size[k];
-            if (x->size[k] != 1 && x->size[k] != *all) return NO_FIT;
-            stride[rank - x->rank + k] = x->size[k] == 1 ? 0 : own[k];
-        }
-    }
-    char *to = make(run, s->out, rank, size);
-    if (!to) return NO_MEMORY;
-    gather_strided(width, rank, size, stride, from, to);
-    return NULL;
-}
-
-static const char *run_concat(Run *run, const Step *s) {
-    const Tensor *value = run->room->value, *first = &value[s->in[0]];
-    const size_t rank = first->rank, width = sizes[run->region->type[s->out]];
-    const int64_t axis = s->attr[0] < 0 ? s->attr[0] + (int64_t)rank : s->attr[0];
-    if (axis < 0 || axis >= (int64_t)rank) return NO_FIT;
-    int64_t size[MOST_AXES];
-    memcpy(size, first->size, sizeof size);
-    for (int i = 1; i < s->ins; i++) {
-        const Tensor *x = &value[s->in[i]];
-        if (x->rank != rank) return NO_FIT;
-        for (size_t k = 0; k < rank; k++)
-            if ((int64_t)k != axis && x->size[k] != size[k]) return NO_FIT;
-        size[axis] += x->size[axis];
-    }
-    char *to = make(run, s->out, rank, size);
-    if (!to) return NO_MEMORY;
-    const int64_t rows = count((size_t)axis, size), inner = count(rank - (size_t)axis - 1, size + axis + 1);
-    const size_t whole = (size_t)(size[axis] * inner) * width;
-    for (int i = 0; i < s->ins; i++) {
-        const Tensor *x = &value[s->in[i]];
-        const size_t run_of = (size_t)(x->size[axis] * inner) * width;
-        for (int64_t row = 0; row < rows; row++)
-            memcpy(to + (size_t)row * whole, (const char *)x->data + (size_t)row * run_of, run_of);
-        to += run_of;
-    }
-    return NULL;
-}
-
-static const char *run_range(Run *run, const Step *s) {
-    int64_t of[3];
-    for (int i = 0; i < 3; i++) {
-        const Tensor *x = &run->room->value[s->in[i]];
-        if (elements_of(x) != 1) return NO_FIT;
-        memcpy(&of[i], x->data, sizeof of[i]);
-    }
-    if (!of[2] || of[0] < -INT32_MAX || of[0] > INT32_MAX || of[1] < -INT32_MAX || of[1] > INT32_MAX || of[2] > INT32_MAX ||
-        of[2] < -INT32_MAX)
-        return "a range that is too long";
-    int64_t way = of[1] - of[0], size = of[2] > 0 ? (way + of[2] - 1) / of[2] : (-way - of[2] - 1) / -of[2];
-    if (size < 0) size = 0;
-    int64_t *to = make(run, s->out, 1, &size);
-    if (!to) return NO_MEMORY;
-    for (int64_t i = 0; i < size; i++) to[i] = of[0] + i * of[2];
-    return NULL;
-}
-
-static const char *run_shape(Run *run, const Step *s) {
-    const Tensor *x = &run->room->value[s->in[0]];
-    const int64_t rank = (int64_t)x->rank;
-    int64_t begin = s->attr[0] < 0 ? s->attr[0] + rank : s->attr[0], end = s->attr[1] < 0 ? s->attr[1] + rank : s->attr[1];
-    begin = begin < 0 ? 0 : begin > rank ? rank : begin;
-    end = end < begin ? begin : end > rank ? rank : end;
-    const int64_t size = end - begin;
-    int64_t *to = make(run, s->out, 1, &size);
-    if (!to) return NO_MEMORY;
-    memcpy(to, x->size + begin, (size_t)size * sizeof *to);
-    return NULL;
-}
-
-static const char *run_constant(Run *run, const Step *s) {
-    const Tensor *held = s->constant;
-    if (run->region->output[s->out] < 0) {
-        run->room->value[s->out] = *held;
-        return NULL;
-    }
-    void *to = make(run, s->out, held->rank, held->size);
-    if (!to) return NO_MEMORY;
-    memcpy(to, held->data, (size_t)elements_of(held) * sizes[run->region->type[s->out]]);
+    memcpy(size, a->size, sizeof size);
+    size[a->rank - 1] = (int64_t)p->n;
+    if (a->rank > 1) size[a->rank - 2] = (int64_t)p->m;
+    p->to = make(run, s->out, a->rank, size);
+    if (!p->to) return NO_MEMORY;
+    if (run->packs) p->packed = run->packs->packed[s - run->region->step];
+    if (!batch || !p->m || !p->n) return NULL;
+    /* Parts of enough work, the same for any number of threads: not that it mattered, since no sum is divided. */
+    parts.columns = PART_COLUMNS, parts.rows = PART_ROWS;
+    while (parts.rows < p->m && parts.rows * PART_COLUMNS * p->k < PART_WORK) parts.rows += PART_ROWS;
+    if (!run->spread || (double)batch * (double)p->m * (double)p->n * (double)p->k < 2.0 * PART_WORK)
+        parts.rows = p->m, parts.columns = p->n;
+    parts.row_parts = (p->m + parts.rows - 1) / parts.rows, parts.column_parts = (p->n + parts.columns - 1) / parts.columns;
+    const size_t count = batch * parts.row_parts * parts.column_parts;
+    if (run->spread && count > 1) return run->spread(run->context, product_part, count, &parts) ? "the parts were not run" : NULL;
+    for (size_t i = 0; i < count; i++) product_part(&parts, i);
     return NULL;
 }
 
@@ -554,11 +224,12 @@ static const char *(*const does[REGION_OPERATIONS])(Run *, const Step *) = {
     [ARGMAX] = run_argmax, [RANGE] = run_range, [GATHER] = run_gather,
 };
 
-const char *region_run(Region *r, const Tensor *inputs, const Packs *packs, Give give, void *context, int *at) {
+const char *region_run(Region *r, const Tensor *inputs, const Packs *packs, Give give, Spread spread, void *context,
+                       int *at) {
     *at = -1;
     Room *room = room_take(r);
     if (!room) return NO_MEMORY;
-    Run run = {r, room, packs, give, context};
+    Run run = {r, room, packs, give, spread, context};
     memcpy(room->value, inputs, (size_t)r->inputs * sizeof *inputs);
     room->most = room->used;
     const char *wrong = NULL;

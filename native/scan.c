@@ -6,7 +6,7 @@
 #include "region_parts.h"
 #include "scan.h"
 
-enum { HEAD = 4, PART = 16 }; /* PART: rows that go through all turns together */
+enum { HEAD = 4, PART = 32 }; /* PART: rows that go through all turns together */
 
 struct Scan {
     int states, sequences, results, inputs, by_rows;
@@ -125,7 +125,7 @@ static void run_part(void *of, size_t number) {
             }
         }
         int at;
-        const char *wrong = region_run(s->region, inputs, all->packs, give_turn, &turn, &at);
+        const char *wrong = region_run(s->region, inputs, all->packs, give_turn, NULL, &turn, &at);
         if (wrong) all->wrong = wrong, all->at = at;
     }
     free(inputs);
@@ -174,7 +174,7 @@ static const char *sizes_of_outputs(Turns *all, int *at) {
         if (s->by_rows) x->size[0] = all->rows > 0;
     }
     Sizing sizing = {all, NULL};
-    const char *wrong = region_run(s->region, inputs, NULL, give_size, &sizing, at);
+    const char *wrong = region_run(s->region, inputs, NULL, give_size, NULL, &sizing, at);
     for (int i = 0; i < s->states + s->results; i++) {
         free(all->output[i].data);
         all->output[i].data = NULL;

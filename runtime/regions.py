@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from . import graphs
-from .chains import CHAINED, DOMAIN, Chains, in_order, levels
+from .chains import CHAINED, DOMAIN, Chains, in_order, known_types, levels
 from .failures import closest_node
-from .steps import Step, Steps
+from .steps import Known, Step, Steps
 
 OPERATOR = "Region"
 TOGETHER = "operations in regions"
@@ -39,9 +39,15 @@ def together(model: ModelProto, inferred: ModelProto) -> dict[str, int]:
     counts = {}
     if count := EveryChain(model.graph, inferred.graph, {}, {}).run():
         counts[CHAINED] = count
-    if count := _Regions(model, {**graphs.known(model), **graphs.known(model, inferred)}).run():
+    if count := _Regions(model, _known(model, inferred)).run():
         counts[TOGETHER] = count
     return counts
+
+
+def _known(model: ModelProto, inferred: ModelProto) -> Known:
+    """Types and shapes, in which a name is a size where all sizes of a value have one."""
+    plain = {**graphs.known(model), **graphs.known(model, inferred)}
+    return {**plain, **known_types(inferred.graph), **known_types(model.graph)}
 
 
 def held(graph: GraphProto) -> dict[str, TensorProto]:
@@ -68,7 +74,7 @@ def places(graph: GraphProto, sources: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Regions:
-    def __init__(self, model: ModelProto, known: graphs.Known) -> None:
+    def __init__(self, model: ModelProto, known: Known) -> None:
         self.graph, self.steps = model.graph, Steps(known, held(model.graph))
         self.nodes = list(self.graph.node)
         self.results = {value.name for value in self.graph.output}

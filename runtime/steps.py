@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from . import graphs
 from .chains import DOMAIN
 
 VERSION = 1
@@ -24,6 +23,7 @@ TRANSPOSE, SLICE, ARGMAX, RANGE, GATHER = range(11, 16)  # as native/region.h ha
 MOST_OPERANDS = 127
 
 Attributes = dict[str, object]
+Known = Mapping[str, tuple[int, Sequence[int | str | None]]]
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,10 @@ class Step:
 
 
 class Steps:
-    """The steps of the nodes of a graph. `known`: types and shapes; `held`: constants by name."""
+    """The steps of the nodes of a graph. `known`: types and shapes, of which names are sizes too; `held`: constants by
+    name."""
 
-    def __init__(self, known: graphs.Known, held: Mapping[str, TensorProto]) -> None:
+    def __init__(self, known: Known, held: Mapping[str, TensorProto]) -> None:
         self.known, self.held = known, held
 
     def of(self, node: NodeProto) -> Step | None:
@@ -127,13 +128,23 @@ def _float(value: object) -> int:
 
 def _product(r: Steps, node: NodeProto, attributes: Attributes) -> Step | None:
     ranks = [r.rank(name) for name in node.input]
-    if any(r.kind(name) != FLOAT for name in node.input) or ranks[1] != 2:
+    if any(r.kind(name) != FLOAT for name in node.input):
+        return None
+    if ranks[1] != 2 and not (len(ranks) == 2 and ranks[0] == ranks[1] > 2 and _same_batch(r, *node.input)):
         return None
     alpha, beta = attributes.pop("alpha", 1.0), attributes.pop("beta", 1.0)
     ta, tb = attributes.pop("transA", 0), attributes.pop("transB", 0)
-    if attributes or ranks[0] not in (1, 2) or (ranks[0] == 1 and ta) or (len(ranks) == 3 and ranks[2] > 2):
+    if attributes or (ranks[1] == 2 and ranks[0] not in (1, 2)) or (ranks[0] == 1 and ta):
+        return None
+    if len(ranks) == 3 and ranks[2] > 2:
         return None
     return Step(PRODUCT, node.input, [bool(ta) + 2 * bool(tb), _float(alpha), _float(beta)])
+
+
+def _same_batch(r: Steps, a: str, b: str) -> bool:
+    """Whether all dimensions but the last two are known to be the same."""
+    lead = [r.known[name][1][:-2] for name in (a, b)]
+    return lead[0] == lead[1] and None not in lead[0]
 
 
 def _softmax(r: Steps, node: NodeProto, attributes: Attributes) -> Step | None:
