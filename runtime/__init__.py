@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .callbacks import Callback, History
+    from .data.stream import Stream
     from .failures import Error
     from .file import CompiledFile
     from .train import Trainer
 
-__all__ = ["Callback", "CompiledFile", "Error", "History", "Trainer"]
+__all__ = ["Callback", "CompiledFile", "Error", "History", "Stream", "Trainer"]
 
 _HOMES = {
     "Callback": "callbacks",
     "CompiledFile": "file",
     "Error": "failures",
     "History": "callbacks",
+    "Stream": "data.stream",
     "Trainer": "train",
 }
 

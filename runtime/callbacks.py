@@ -53,6 +53,7 @@ class History:
     run: Path | None = None
     test: Mapping[str, float] | None = None  # the figures of the test rows, with the state that was kept
     results: list[dict[str, Any]] = field(default_factory=list)  # of folds and members (`legs.report`)
+    waited: float = 0.0  # the share of the time of training for which steps waited for data, where reading takes time
 
     def _repr_html_(self) -> str:
         """In a notebook: a row for each epoch, the last forty."""

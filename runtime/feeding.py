@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from .arguments import positive
 from .choosing import Chooser
-from .data import ArraySource, Columns
+from .data import ArraySource, Columns, Streamed
+from .data.stream import StreamSource
 from .evaluate import fit_batch
 from .failures import Error
 from .file import CompiledFile
@@ -55,8 +56,10 @@ def undrawn(batch: Batch) -> Columns:
     return Columns((), {}, UPDATES * (sizes[0] if sizes else 1), "the spec, which draws them")
 
 
-def source(columns: Columns, batch: Batch, seed: int, chooser: Chooser | None) -> ArraySource:
+def source(columns: Columns, batch: Batch, seed: int, chooser: Chooser | None) -> ArraySource | StreamSource:
     """The batches of training. One of all rows is as the data are."""
+    if isinstance(columns, Streamed) and isinstance(batch, int):
+        return StreamSource(columns, fit_batch(columns, batch), seed)
     choose = None if chooser is None else {chooser.along: chooser.over(columns)}
     if isinstance(batch, Mapping):
         if columns.counts:
@@ -67,7 +70,7 @@ def source(columns: Columns, batch: Batch, seed: int, chooser: Chooser | None) -
     return ArraySource(columns, fit_batch(columns, batch), seed, choose)
 
 
-def planned(source: ArraySource, chooser: Chooser | None, epochs: range, cursor: int) -> int:
+def planned(source: ArraySource | StreamSource, chooser: Chooser | None, epochs: range, cursor: int) -> int:
     """How many updates some epochs (from 0) make, of the first one from row `cursor` on."""
     if not epochs:
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from . import interrupts, legs, lock, patience, stages
 from .callbacks import Callback, History, MetricsFile, Record, Start
 from .checkpoint import Checkpoint, Plan, Run
+from .data import Batch
 from .environment import environment
 from .failures import Error
 from .file import CompiledFile
@@ -133,6 +135,7 @@ class Loop:
         for listener in listeners:
             listener.on_start(self._start(total))
         self._good, self._early = trainer.checkpoint(), not progress.history
+        self._spent = progress.seconds
         with interrupts.noticed() as interrupted:
             try:
                 self._run(listeners, interrupted)
@@ -143,6 +146,9 @@ class Loop:
                 raise
             except Blown as problem:
                 raise self._rescued(self._retraced(problem.error)) from None
+            finally:
+                if self._feed is not None:
+                    self._feed.close()
         if progress.leg + 1 < trainer.legs.count and self._halts(time.monotonic()):
             progress.stopped = False  # others are to follow, so this one is to be finished
             self._save()
@@ -226,7 +232,8 @@ class Loop:
             sums, self._rows = progress.sums, source.length(progress.epoch)
             for listener in listeners:
                 listener.before_epoch(progress.epoch + 1)
-            for batch in source.batches(progress.epoch, progress.cursor):
+            self._feed = source.batches(progress.epoch, progress.cursor)
+            for batch in self._feed:
                 if (now >= self.limit or trainer.stop_training) and progress.cursor and self._halts(now):
                     break
                 step, cursor = progress.step + 1, progress.cursor + batch.rows
@@ -382,6 +389,8 @@ class Loop:
     _good: Checkpoint  # what to go back to
     _early = True  # no epoch has ended well yet
     _short: Record | None = None
+    _feed: Generator[Batch, None, None] | None = None  # the batches of the epoch
+    _spent = 0.0  # seconds of training before this fit
     _torn = False  # within a step: state and progress do not belong together
 
     def _save(self) -> None:
@@ -399,4 +408,6 @@ class Loop:
         best = progress.best if self._restores() else None
         folder = self.folder.folder if self.folder else None
         ends = progress.step, progress.seconds, progress.stopped, folder
-        return History(records, best, *ends, progress.test, list(progress.results))
+        spent = progress.seconds - self._spent
+        waited = self.request.source.waits.seconds / spent if spent > 0 else 0.0
+        return History(records, best, *ends, progress.test, list(progress.results), waited)

@@ -13,6 +13,7 @@ from . import graphs
 from .atomic import cannot_write, replacing
 from .callbacks import Callback, Record
 from .data import ArraySource, figure_batch
+from .data.stream import StreamSource
 from .failures import Error
 from .file import Part
 from .metadata import Norms, Unfit, build, parse
@@ -36,9 +37,10 @@ class NormsFile(Callback):
     less than a fiftieth of a training. What a step does stays as it is.
     """
 
-    def __init__(self, path: Path, trainer: Trainer, source: ArraySource) -> None:
+    def __init__(self, path: Path, trainer: Trainer, source: ArraySource | StreamSource) -> None:
         """Keeps the lines that a resumed run goes on from. Raises `Error` E0748."""
         self.path, self.trainer, self.source = path, trainer, source
+        self.first: dict[str, np.ndarray] | None = None  # the batch that gradients are of
         self.sessions: list[tuple[Part, list[str], Session]] | None = None
         known = [line for line in read(path) if line.step <= trainer.progress.step]
         self.due = _after(known[-1].step) if known else 0
@@ -78,13 +80,15 @@ class NormsFile(Callback):
 
     def _batch(self) -> dict[str, np.ndarray]:
         """The first batch of the first epoch; of a large one its first rows, where any number of rows will do."""
+        if self.first is not None:
+            return self.first
         arrays, fields = dict(next(iter(self.source.batches(0))).arrays), self.source.columns.fields
-        if self.trainer.file.signature.rows or figure_batch(fields) is not None:
-            return arrays
-        for field in fields:
-            if field.rows is not None:
-                arrays[field.name] = arrays[field.name][(slice(None),) * field.rows + (slice(ROWS),)]
-        return arrays
+        if not self.trainer.file.signature.rows and figure_batch(fields) is None:
+            for field in fields:
+                if field.rows is not None:
+                    arrays[field.name] = arrays[field.name][(slice(None),) * field.rows + (slice(ROWS),)]
+        self.first = {name: np.array(array) for name, array in arrays.items()}
+        return self.first
 
     def _session(self, part: Part) -> tuple[Part, list[str], Session] | None:
         trainer = self.trainer

@@ -58,4 +58,16 @@ def permutation(rows: int, *, seed: int, purpose: int, turn: int = 0, own: tuple
     key = fold(fold(fold(K0, seed), purpose), turn)
     for number in own:
         key = fold(key, number)
-    return np.argsort(words(np.arange(rows, dtype=np.uint64), key), kind="stable")
+    return ranked(words(np.arange(rows, dtype=np.uint64), key))
+
+
+def ranked(drawn: Words) -> np.ndarray:
+    """The places of words in the order of these, equal ones as they stand: what a stable argsort gives, in a fifth of
+    its time. A word that gives up its lowest bits for its place is sorted by itself; where two are the same in the rest
+    the argsort decides."""
+    bits = np.uint64(max(1, len(drawn).bit_length()))
+    sorted_ = np.sort((drawn >> bits << bits) | np.arange(len(drawn), dtype=np.uint64))
+    rest = sorted_ >> bits
+    if bool((rest[1:] == rest[:-1]).any()):
+        return np.argsort(drawn, kind="stable")
+    return (sorted_ & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)

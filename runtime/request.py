@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from . import checksum, feeding, patience, stages
 from .arguments import positive
 from .checkpoint import Plan
-from .data import Columns, Field, fields as fields_of, shares
+from .data import Columns, Field, Stream, Streamed, fields as fields_of, shares
+from .data.stream import cannot, streamed
 from .failures import Error
 from .initial import reserve
 from .metadata import EPOCHS, Batch
@@ -137,6 +138,12 @@ class Request:
                 notes=[f"the spec says `folds: {fold.count}`"],
                 help="leave `validation` out; rows that no fold trains on are `test`",
             )
+        if callable(data):
+            data = Stream(data)
+        if isinstance(data, Stream):
+            self.columns = self._streamed(data, inputs, apart, batch)
+            (first, self.held), (second, self.tested) = self._own(validate), self._own(tests)
+            return first, second
         fields = united(inputs, trainer.evaluator.fields) if apart else inputs
         self.columns = trainer.columns(data, fields, fits=True, share=(share, test_share), fold=fold)
         if apart:
@@ -147,6 +154,21 @@ class Request:
         if not test_share:
             paths[1], self.tested = self._own(tests)
         return share or paths[0], test_share or paths[1]
+
+    def _streamed(self, stream: Stream, inputs: tuple[Field, ...], apart: bool, batch: Batch) -> Streamed:
+        """Data that are read piece by piece. Raises `Error` E0652, E0653, E0654 and those of their pieces."""
+        trainer = self.trainer
+        table = trainer.file.table
+        for wrong, why in (
+            (apart, "a share of the rows, or a fold, is held out of data in memory"),
+            (not isinstance(batch, int), "a batch has so many rows of one kind, `batch: 64`"),
+            (trainer.chooser is not None, "`keep:` and `order:` choose among all rows"),
+            (bool(classes(trainer.file)), "`class_weights: balanced` counts the rows of all classes first"),
+            (table is not None and not table.fitted, "what the encodings of columns know is found in all rows"),
+        ):
+            if wrong:
+                raise cannot(stream.name, why)
+        return streamed(stream, inputs, lambda piece: trainer.columns(piece, inputs))
 
     @staticmethod
     def _share(what: str, given: object, known: Mapping[str, Any]) -> tuple[object, float]:
@@ -204,10 +226,12 @@ class Request:
     def digest(self) -> str:
         """A checksum of the arrays to train, validate and test on."""
         if not self.plan.digest:
-            arrays = dict(self.columns.arrays)
+            arrays, texts = dict(self.columns.arrays), dict[str, str]()
+            if isinstance(self.columns, Streamed):
+                texts = {"stream": self.columns.digest}
             for what, columns in (("validation", self.held), ("test", self.tested)):
                 arrays.update({f"{what} {name}": a for name, a in (columns.arrays if columns else {}).items()})
-            self.plan.digest = checksum.arrays(arrays)
+            self.plan.digest = checksum.arrays(arrays, texts)
         return self.plan.digest
 
     def _ends(self, epochs: int | None, steps: int | None, settings: Mapping[str, Any]) -> None:

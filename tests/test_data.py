@@ -342,6 +342,13 @@ def test_the_generator_is_that_of_the_file(counter: int, key: int) -> None:
     assert random.fold(key, counter) == generator.fold(key, counter)
 
 
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=40), st.integers(0, 60))
+def test_words_are_ranked_as_a_stable_sort_does(drawn: list[int], shift: int) -> None:
+    """Also where several are the same, in all bits or in all but the last ones."""
+    words = np.array([*drawn, *(word >> shift << shift for word in drawn)], np.uint64)
+    assert random.ranked(words).tolist() == np.argsort(words, kind="stable").tolist()
+
+
 def test_an_order_is_fixed_for_ever() -> None:
     key = generator.fold(generator.fold(generator.fold(generator.K0, 7), 2**62), 3)
     draws = [generator.word(row, key) for row in range(10)]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dlc.runtime.callbacks import History
     from dlc.runtime.train import Trainer
 
+WAITED = 0.05  # the share of the time that a step waits for data, from which it is said
+
 
 def train(
     file: Annotated[Path | None, Parameter(help="A .dl spec, or a .onnx file with a training step.")] = None,
@@ -195,6 +197,8 @@ def closing(history: History) -> list[str]:
     if final is not None:
         epoch = f"best epoch {history.best}" if history.best is not None else f"epoch {final['epoch']}"
         lines.append(f"{epoch}: " + figures(final))
+    if history.waited >= WAITED:
+        lines.append(f"the step waited {100 * history.waited:.0f} % of the time for data")
     stopped = ", stopped early" if history.stopped else ""
     lines.append(f"{history.steps:,} updates in {history.seconds:.1f} s{stopped}")
     return lines

@@ -7,6 +7,7 @@ from .fields import Field, fields, figure_batch
 from .load import load
 from .shares import Fold, Shares, shares
 from .source import ArraySource, Batch, Source, side_by_side, sweep
+from .stream import Stream, Streamed
 
 __all__ = [
     "ArraySource",
@@ -16,6 +17,8 @@ __all__ = [
     "Fold",
     "Shares",
     "Source",
+    "Stream",
+    "Streamed",
     "check",
     "fields",
     "figure_batch",

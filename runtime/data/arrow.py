@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class Rows(Lines):
     """Where the rows of a table are from: they have numbers, from 0, and no lines."""
 
     def at(self, row: int) -> str:
-        return f"{self}, row {row}"
+        return f"{self}, row {self.lines[row]}"
 
 
 def exports(data: object) -> bool:
@@ -73,6 +74,51 @@ def parquet(path: Path, fields: tuple[Field, ...], columns: Columns) -> Found:
         refuse_huge(size, str(path), "the columns that the model takes do not", "unpacked")
         table = pa.concat_tables([head.read(columns=used) for head in heads], promote_options="permissive")
     return _found(table, names, str(path), fields, columns)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A row group of a Parquet file, not yet read; `start`: the number of its first row in the file."""
+
+    file: Path
+    number: int
+    start: int
+    rows: int
+
+    def read(self, fields: tuple[Field, ...], columns: Columns) -> Found:
+        """The columns that make the fields. Raises `Error` as `parquet` does."""
+        from pyarrow.parquet import ParquetFile
+
+        with _whole(self.file, "Parquet"), ParquetFile(self.file) as opened:
+            names = list(opened.schema_arrow.names)
+            used = [names[i] for i in _used(names, str(self.file), fields, columns)]
+            table = opened.read_row_group(self.number, columns=used, use_threads=False)
+        return _found(table, names, str(self.file), fields, columns, self.start)
+
+
+def groups(path: Path) -> list[Group]:
+    """The row groups of a Parquet file, or of all in a folder, in the order of their names. Raises `Error` E0602,
+    E0603, E0604, E0639."""
+    pyarrow("a Parquet file")
+    from pyarrow.parquet import ParquetFile
+
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    if not files or not all(file.suffix.lower() == ".parquet" for file in files):
+        raise Error("E0603", "only Parquet files are read group by group", where=str(path))
+    found = []
+    for file in files:
+        try:
+            refuse_endless(file)
+            with _whole(file, "Parquet"):
+                head = ParquetFile(file).metadata
+        except OSError as problem:
+            raise Error("E0602", f"cannot read `{file}`", notes=[problem.strerror or str(problem)]) from None
+        start = 0
+        for number in range(head.num_row_groups):
+            rows = head.row_group(number).num_rows
+            found.append(Group(file, number, start, rows))
+            start += rows
+    return [group for group in found if group.rows]
 
 
 def _values(metadata: Any, names: set[str]) -> int:
@@ -127,11 +173,15 @@ def _places(field: Field, names: list[str], columns: Columns, where: str) -> lis
     return places(field, names, columns, where)
 
 
-def _found(table: Any, names: list[str], where: str, fields: tuple[Field, ...], columns: Columns) -> Found:
-    """The fields of a table, which has at least those of the columns `names` that they need."""
+def _found(
+    table: Any, names: list[str], where: str, fields: tuple[Field, ...], columns: Columns, start: int = 0
+) -> Found:
+    """The fields of a table, which has at least those of the columns `names` that they need. `start`: the number of its
+    first row."""
     check_names(names, where)
     refuse_more(fields, names, columns, where)
-    rows = Rows(where, range(table.num_rows), {})
+    numbers = range(start, start + table.num_rows)
+    rows = Rows(where, numbers, {})
     found: dict[str, object] = dict.fromkeys(names)
     of: dict[str, list[str]] = {}
     for field in fields:
@@ -141,7 +191,7 @@ def _found(table: Any, names: list[str], where: str, fields: tuple[Field, ...], 
             of[field.name] = [names[i] for i in at]
             parts = [_numbers(field, name, table.column(name), rows) for name in of[field.name]]
             found[field.name] = parts[0] if len(parts) == 1 and parts[0].ndim > 1 else shaped(field, parts)
-    return found, Rows(where, range(table.num_rows), of)
+    return found, Rows(where, numbers, of)
 
 
 def _numbers(field: Field, name: str, column: Any, where: Rows) -> np.ndarray:

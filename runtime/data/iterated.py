@@ -26,14 +26,14 @@ def gathered(data: Any, fields: tuple[Field, ...]) -> dict[str, object]:
     parts: dict[str, list[np.ndarray]] = {}
     others: dict[str, object] = {}  # a name that no field asks for is kept, as that of a column is
     size, most, number = 0, memory.free(), -1
-    for number, piece in enumerate(_pieces(data)):
-        named = _named(piece, fields, number)
-        others.update(dict.fromkeys(named))
+    for number, piece in enumerate(pieces(data, "nothing was trained on the pieces before it")):
+        one = named(piece, fields, number)
+        others.update(dict.fromkeys(one))
         found = {}
         for field in fields:
-            if field.name not in named:
+            if field.name not in one:
                 continue
-            array = named[field.name]
+            array = one[field.name]
             if field.rows is not None and array.ndim == len(field.shape) - 1:
                 array = np.expand_dims(array, field.rows)  # one row
             found[field.name] = array
@@ -52,13 +52,13 @@ def gathered(data: Any, fields: tuple[Field, ...]) -> dict[str, object]:
     return made
 
 
-def _pieces(data: Any) -> Iterator[Any]:
+def pieces(data: Any, *notes: str) -> Iterator[Any]:
     """The pieces, and E0652 with what is raised while one is made, by a generator or a loader."""
-    pieces = iter(data if isinstance(data, Iterable) else (data[k] for k in range(len(data))))
+    found = iter(data if isinstance(data, Iterable) else (data[k] for k in range(len(data))))
     number = 0
     while True:
         try:
-            piece = next(pieces)
+            piece = next(found)
         except StopIteration:
             return
         except Error:
@@ -68,7 +68,7 @@ def _pieces(data: Any) -> Iterator[Any]:
                 "E0652",
                 f"piece {number} of the data cannot be read",
                 where="the data given",
-                notes=[f"{type(problem).__name__}: {problem}", "nothing was trained on the pieces before it"],
+                notes=[f"{type(problem).__name__}: {problem}", *notes],
                 help="what gives the pieces raised this, above: mend it there, or leave the piece out",
             ) from problem
         yield piece
@@ -106,7 +106,7 @@ def _fits(
         same_rows({one.name: found[one.name].shape[one.rows] for one in rowed if one.rows is not None}, where)
 
 
-def _named(piece: Any, fields: tuple[Field, ...], number: int) -> dict[str, np.ndarray]:
+def named(piece: Any, fields: tuple[Field, ...], number: int) -> dict[str, np.ndarray]:
     """A piece as arrays by name."""
     if isinstance(piece, Mapping):
         return {str(name): np.asarray(value) for name, value in piece.items()}

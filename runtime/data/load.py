@@ -33,6 +33,8 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
     """
     if isinstance(data, Mapping):
         return data, "the data given"
+    if isinstance(data, arrow.Group):
+        return data.read(fields, columns or {})
     if arrow.exports(data):
         return arrow.given(data, fields, columns or {})
     if iterated(data) and not isinstance(data, os.PathLike):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from .. import random
+from .ahead import Waits, ahead
 from .check import Columns
 
-BLOCK = 1 << 24  # bytes gathered at once: one pass over memory, then batches are views
+BLOCK = 1 << 20  # bytes gathered at once: caches still hold them when steps take their views
+READ = 1 << 24  # the same from a disk
 
 Order = Callable[
     [int, np.ndarray], np.ndarray
 ]  # epoch, its rows as they were shuffled -> those that it takes, in order
+Block = tuple[int, int, list[tuple[str, int, np.ndarray]]]  # from which row to which, and arrays with their axes
 Sizes = int | Mapping[str, "int | Literal['all']"]  # rows of a batch, or those of each dimension that counts rows
 
 
@@ -86,7 +90,10 @@ class ArraySource:
         self._whole = {f.name: columns.arrays[f.name] for f in columns.fields if f.rows is None}
         self._rowed = self._along(self._lead)
         size = max(1, sum(array.nbytes for _, _, array in self._rowed) // self.rows)
-        self._block = max(1, BLOCK // (size * self.batch)) * self.batch
+        # Random places of a disk take time, so a thread reads the next block while steps take this one.
+        self._mapped = any(_on_disk(array) for _, _, array in self._rowed)
+        self._block = max(1, (READ if self._mapped else BLOCK) // (size * self.batch)) * self.batch
+        self.waits = Waits()
         self._known: tuple[int, np.ndarray | None] | None = None
         self._beside = [(rows, self._along(rows)) for rows in self._others]
         self._turns: dict[tuple[str, int, int], np.ndarray | None] = {}
@@ -108,22 +115,41 @@ class ArraySource:
             self._known = epoch, self._lead.order(epoch)
         return self._known[1]
 
-    def batches(self, epoch: int, cursor: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, cursor: int = 0) -> Generator[Batch, None, None]:
+        blocks = self._blocks(epoch, cursor)
+        if not self._mapped:
+            yield from self._parted(blocks, epoch)
+            return
+        with closing(ahead(blocks, self.waits)) as read:
+            yield from self._parted(read, epoch)
+
+    def _parted(self, blocks: Iterator[Block], epoch: int) -> Iterator[Batch]:
+        plain = not self._whole and not self._beside and all(axis == 0 for _, axis, _ in self._rowed)
+        for start, stop, block in blocks:
+            for first in range(0, stop - start, self.batch):
+                last = min(first + self.batch, stop - start)
+                if plain:
+                    yield Batch({name: array[first:last] for name, _, array in block}, last - first)
+                    continue
+                part = slice(first, last)
+                arrays = {name: take(array, axis, part) for name, axis, array in block}
+                arrays.update(self._whole)
+                for others, held in self._beside:
+                    chosen = self._cycled(others, epoch, (start + first) // self.batch)
+                    arrays.update((name, take(array, axis, chosen)) for name, axis, array in held)
+                yield Batch(arrays, last - first)
+
+    def _blocks(self, epoch: int, cursor: int) -> Iterator[Block]:
+        """The rows of an epoch from one on, many at once: from which to which, and the arrays with their axes."""
         order = self._order(epoch)
         end = self.rows if order is None else len(order)
         for start in range(cursor, end, self._block):
             stop = min(start + self._block, end)
             rows = slice(start, stop) if order is None else order[start:stop]
             block = [(name, axis, take(array, axis, rows)) for name, axis, array in self._rowed]
-            for first in range(0, stop - start, self.batch):
-                last = min(first + self.batch, stop - start)
-                part = slice(first, last)
-                arrays = {name: array[part] if axis == 0 else take(array, axis, part) for name, axis, array in block}
-                arrays.update(self._whole)
-                for others, held in self._beside:
-                    chosen = self._cycled(others, epoch, (start + first) // self.batch)
-                    arrays.update((name, take(array, axis, chosen)) for name, axis, array in held)
-                yield Batch(arrays, last - first)
+            if self._mapped and order is None:
+                block = [(name, axis, array.copy()) for name, axis, array in block]
+            yield start, stop, block
 
     @property
     def plain(self) -> bool:
@@ -176,7 +202,19 @@ def sweep(columns: Columns, batch: int) -> Iterator[Batch]:
         yield Batch(arrays, longest * (k + 1) // number - longest * k // number)
 
 
+def _on_disk(array: np.ndarray) -> bool:
+    """Whether the numbers of an array lie in a file."""
+    base: object = array
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap):
+            return True
+        base = base.base
+    return False
+
+
 def take(array: np.ndarray, axis: int, rows: slice | np.ndarray) -> np.ndarray:
+    if isinstance(rows, np.ndarray):
+        return np.take(np.asarray(array), rows, axis)  # rows copied whole: several times as fast as by an index
     return np.asarray(array[(slice(None),) * axis + (rows,)])
 
 
