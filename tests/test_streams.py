@@ -166,6 +166,8 @@ def test_what_a_reader_raises_is_raised_at_its_place() -> None:
     found = refused(lambda epoch: (1 // k for k in (1, 0)), "E0603")  # no piece of data
     found = refused(lambda epoch: (piece for k in (1, 0) for piece in pieces(9 // k)), "E0652")
     assert found.notes[0].startswith("ZeroDivisionError")
+    for wrong in (lambda epoch: 3, lambda: [], lambda epoch: 1 // 0):
+        refused(wrong, "E0652")
 
 
 def test_a_reader_reads_one_part_ahead_and_ends_with_its_generator() -> None:

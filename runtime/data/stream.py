@@ -67,7 +67,13 @@ class Stream:
         """The pieces of an epoch."""
         if isinstance(self.pieces, str | os.PathLike):
             return iter(self.groups() or ())
-        return pieces_of(self.pieces(epoch) if callable(self.pieces) else self.pieces)
+        made = self.pieces
+        return pieces_of(_called(made, epoch) if callable(made) else made)
+
+
+def _called(made: Callable[[int], Iterable[object]], epoch: int) -> Iterator[object]:
+    """What the function raises is then raised where its first piece is read."""
+    yield from made(epoch)
 
 
 @dataclass(frozen=True)
