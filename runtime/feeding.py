@@ -57,9 +57,14 @@ def undrawn(batch: Batch) -> Columns:
 
 
 def source(columns: Columns, batch: Batch, seed: int, chooser: Chooser | None) -> ArraySource | StreamSource:
-    """The batches of training. One of all rows is as the data are."""
+    """The batches of training."""
     if isinstance(columns, Streamed) and isinstance(batch, int):
         return StreamSource(columns, fit_batch(columns, batch), seed)
+    return arrays(columns, batch, seed, chooser)
+
+
+def arrays(columns: Columns, batch: Batch, seed: int, chooser: Chooser | None) -> ArraySource:
+    """The batches of data in memory. One of all rows is as the data are."""
     choose = None if chooser is None else {chooser.along: chooser.over(columns)}
     if isinstance(batch, Mapping):
         if columns.counts:
