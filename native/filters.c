@@ -19,13 +19,19 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 static char *aligned(char *at) { return at + (LINE - (uintptr_t)at % LINE) % LINE; }
 
-const char *filters_begin(Call *call, int type) {
+const char *filters_wrong(const Call *call) {
     for (int i = 0; i < 2; i++) {
         if (!call->stride[i] || !call->dilation[i] || !call->kernel[i]) return "a stride, a dilation or a size of 0";
         if (call->stride[i] > LARGEST || call->dilation[i] > LARGEST || call->kernel[i] > LARGEST ||
             call->pad[i] > LARGEST || call->windows[i] > LARGEST)
             return "a geometry that is too large";
     }
+    const size_t filters = call->groups * call->out * call->channels;
+    if (filters && call->kernel[0] * call->kernel[1] > MOST_ROOM / filters) return "a geometry that is too large";
+    return NULL;
+}
+
+const char *filters_begin(Call *call, int type) {
     const Filters *const *table = filters_here();
     call->how = table[type ? 2 : call->out <= table[1]->lanes];
     const size_t lanes = call->how->lanes, width = call->how->width;

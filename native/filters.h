@@ -54,6 +54,8 @@ typedef struct {
     char *failed;                        /* [groups, blocks, shares]: whether there was no memory */
 } Call;
 
+/* What is wrong with the sizes of a call, or NULL: looked at before there is a result. */
+const char *filters_wrong(const Call *call);
 /* Prepares a call whose tensors and sizes are there. NULL, or what is wrong. `type`: 0 float32, 1 float64. */
 const char *filters_begin(Call *call, int type);
 void filters_end(Call *call);

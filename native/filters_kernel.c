@@ -129,6 +129,8 @@ static Status compute(void *of, void *context) {
         call.pad[i] = (size_t)kernel->pads[i];
     }
     int nothing = !x[0] || !x[1] || !g[1] || !g[2] || !g[3], done = 0;
+    const char *wrong = filters_wrong(&call);
+    if (wrong) return failure(table, weights, INVALID_ARGUMENT, wrong);
     status = CALL(table, CONTEXT_GET_OUTPUT, ContextOutput)(context, 0, size, 4, &value);
     if (!status && !value) status = failure(table, weights, INVALID_ARGUMENT, "the output is missing");
     if (!status) status = CALL(table, GET_TENSOR_MUTABLE_DATA, GetData)(value, &result);
@@ -140,7 +142,7 @@ static Status compute(void *of, void *context) {
     call.w = result;
     if (!status && type == FLOAT32) status = in_squares(table, context, &call, &done);
     if (status || done) return status;
-    const char *wrong = filters_begin(&call, type == FLOAT64);
+    wrong = filters_begin(&call, type == FLOAT64);
     if (wrong) return failure(table, weights, INVALID_ARGUMENT, wrong);
     status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, filters_share, filters_shares(&call), 0, &call);
     for (size_t i = 0; !status && i < filters_shares(&call); i++)
