@@ -34,6 +34,22 @@ static Status failed(Table table, int code, const char *operator, const char *wh
 
 static Status failure(Table table, int code, const char *what) { return failed(table, code, "Chain", what); }
 
+/* Whether an output of the node is declared as of the type that its program makes: ONNX Runtime gives memory for what is
+ * declared. */
+static Status declared(Table table, const void *info, size_t index, int expected, const char *operator) {
+    void *type = NULL;
+    const void *tensor = NULL;
+    int element = 0;
+    Status status = CALL(table, INFO_GET_OUTPUT_TYPE, InfoOutputType)(info, index, &type);
+    if (status) return status;
+    status = CALL(table, CAST_TYPE_INFO, CastTypeInfo)(type, &tensor);
+    if (!status && tensor) status = CALL(table, GET_TENSOR_ELEMENT_TYPE, GetElementType)(tensor, &element);
+    CALL(table, RELEASE_TYPE_INFO, Release)(type);
+    if (!status && element != elements[expected])
+        status = failed(table, INVALID_GRAPH, operator, "an output of another type than the program makes");
+    return status;
+}
+
 static Status create(const Op *op, Table table, const void *info, void **made) {
     (void)op;
     size_t inputs = 0, outputs = 0, length = 0;
@@ -48,10 +64,13 @@ static Status create(const Op *op, Table table, const void *info, void **made) {
     Kernel *kernel = malloc(sizeof *kernel);
     if (!kernel) return failure(table, FAIL, "no memory");
     kernel->table = table;
+    const Program *program = &kernel->program;
     const char *wrong = program_read(&kernel->program, text, length, inputs, outputs);
-    if (wrong) {
+    for (int i = 0; !wrong && !status && i < program->outputs; i++)
+        status = declared(table, info, (size_t)i, program->type[program->value[i]], "Chain");
+    if (wrong || status) {
         free(kernel);
-        return failure(table, INVALID_GRAPH, wrong);
+        return status ? status : failure(table, INVALID_GRAPH, wrong);
     }
     *made = kernel;
     return NULL;
@@ -150,7 +169,11 @@ static Status long_create(const char *name, Table table, const void *info, void 
         else wrong = region_read(&kernel->region, text, length, inputs, outputs);
     }
     free(text);
+    for (size_t i = 0; !wrong && !status && i < outputs; i++)
+        status = declared(table, info, i, region_output_type(kernel->scan ? scan_region(kernel->scan) : kernel->region, (int)i),
+                          name);
     if (wrong || status) {
+        if (kernel) region_free(kernel->region), scan_free(kernel->scan);
         free(kernel);
         return status ? status : failed(table, INVALID_GRAPH, name, wrong);
     }
@@ -215,7 +238,7 @@ static Status long_compute(void *of, void *context) {
         Giving giving = {table, context, NULL};
         int at;
         const char *wrong = kernel->scan ? scan_run(kernel->scan, inputs, give, spread, &giving, &at)
-                                         : region_run(kernel->region, inputs, NULL, give, spread, &giving, &at);
+                                         : region_run(kernel->region, inputs, NULL, give, &giving, &at);
         if (giving.status) {
             status = giving.status;
         } else if (wrong) {

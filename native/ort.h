@@ -20,6 +20,7 @@ enum {
     CUSTOM_OP_DOMAIN_ADD = 27,
     ADD_CUSTOM_OP_DOMAIN = 28,
     GET_TENSOR_MUTABLE_DATA = 51,
+    CAST_TYPE_INFO = 55,
     GET_TENSOR_ELEMENT_TYPE = 60,
     GET_DIMENSIONS_COUNT = 61,
     GET_DIMENSIONS = 62,
@@ -29,10 +30,12 @@ enum {
     CONTEXT_GET_INPUT = 90,
     CONTEXT_GET_OUTPUT = 91,
     RELEASE_STATUS = 93,
+    RELEASE_TYPE_INFO = 98,
     RELEASE_TENSOR_TYPE_AND_SHAPE_INFO = 99,
     GET_ATTRIBUTE_ARRAY_INT64 = 163,
     INFO_GET_INPUT_COUNT = 230,
     INFO_GET_OUTPUT_COUNT = 231,
+    INFO_GET_OUTPUT_TYPE = 235,
     CONTEXT_PARALLEL_FOR = 274
 };
 
@@ -65,6 +68,8 @@ typedef Status (*ContextInput)(const void *context, size_t index, const void **v
 typedef Status (*ContextOutput)(void *context, size_t index, const int64_t *sizes, size_t rank, void **value);
 typedef void (*Release)(void *object);
 typedef Status (*GetIntegers)(const void *info, const char *name, int64_t *values, size_t *count);
+typedef Status (*InfoOutputType)(const void *info, size_t index, void **type);
+typedef Status (*CastTypeInfo)(const void *type, const void **tensor);
 typedef Status (*InfoCount)(const void *info, size_t *count);
 typedef Status (*ParallelFor)(const void *context, void (*work)(void *, size_t), size_t count, size_t batches, void *);
 

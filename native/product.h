@@ -15,13 +15,15 @@
 #define UNROLL
 #endif
 
-enum { DEPTH = 256, COLUMNS = VECTORS * WIDTH, GROUP = 4, BLOCK = 64 };
+enum { DEPTH = 256, COLUMNS = VECTORS * WIDTH };
 
 /* MR rows and NV vectors of columns of the result: registers, of which `to` gets the part that there is. */
 #define TILE(NAME, MR, NV)                                                                            \
     static void NAME(const Product *p, size_t row, size_t column, size_t columns, size_t from,        \
-                     size_t depth, const float *a, size_t a_row, size_t a_column, const float *b, size_t step) { \
+                     size_t depth, const float *b, size_t step) {                                     \
         V sum[MR][NV];                                                                                \
+        const float *a = p->a + row * p->a_row + from * p->a_column;                                  \
+        const size_t a_row = p->a_row, a_column = p->a_column;                                        \
         UNROLL for (int i = 0; i < MR; i++) UNROLL for (int j = 0; j < NV; j++) sum[i][j] = SET(0);   \
         for (size_t k = 0; k < depth; k++, a += a_column, b += step) {                                \
             V x[NV];                                                                                  \
@@ -91,64 +93,35 @@ static void pack(const Product *p, size_t column, size_t columns, size_t from, s
         for (size_t k = 0; k < depth; k++) room[k * wide + j] = b[k * b_row + j * b_column];
 }
 
-/* Rows of a first factor that is transposed, ROWS at a time, one k after the other: as they lie they are far apart. */
-static void pack_rows(const Product *p, size_t row, size_t rows, size_t from, size_t depth, float *room) {
-    for (size_t i = 0; i + ROWS <= rows; i += ROWS, room += depth * ROWS) {
-        const float *a = p->a + (row + i) * p->a_row + from * p->a_column;
-        for (size_t k = 0; k < depth; k++, a += p->a_column)
-            for (size_t r = 0; r < ROWS; r++) room[k * ROWS + r] = a[r];
-    }
-}
-
-/* Rows of one panel of columns; `turned`: the rows as pack_rows has them, or NULL. */
-static void panel_rows(const Product *p, size_t row, size_t end, size_t column, size_t from, size_t depth,
-                       const float *turned, const float *b, size_t step) {
-    const size_t left = p->n - column, columns = left < COLUMNS ? left : COLUMNS, narrow = left <= WIDTH;
-    const float *a = p->a + row * p->a_row + from * p->a_column;
-    const size_t a_row = turned ? 1 : p->a_row, a_column = turned ? ROWS : p->a_column;
-    for (; row + ROWS <= end; row += ROWS, a += ROWS * p->a_row) {
-        const float *at = turned ? turned : a;
-        if (narrow) tile_rows_narrow(p, row, column, columns, from, depth, at, a_row, a_column, b, step);
-        else tile_rows_wide(p, row, column, columns, from, depth, at, a_row, a_column, b, step);
-        if (turned) turned += depth * ROWS;
-    }
-    for (; row + 4 <= end; row += 4, a += 4 * p->a_row)
-        if (narrow) tile_4_narrow(p, row, column, columns, from, depth, a, p->a_row, p->a_column, b, step);
-        else tile_4_wide(p, row, column, columns, from, depth, a, p->a_row, p->a_column, b, step);
-    for (; row < end; row++, a += p->a_row)
-        if (narrow) tile_1_narrow(p, row, column, columns, from, depth, a, p->a_row, p->a_column, b, step);
-        else tile_1_wide(p, row, column, columns, from, depth, a, p->a_row, p->a_column, b, step);
-}
-
-/* A few panels of columns at a time, of which one block of rows after another: what is read again stays in a cache. */
 static void product(const Product *p) {
-    float panels[GROUP][DEPTH * COLUMNS], rows[BLOCK * DEPTH];
-    const int far_apart = p->a_row == 1 && p->a_column * p->k > 1 << 15 && p->n > COLUMNS;
-    for (size_t group = 0; group < p->n; group += GROUP * COLUMNS)
-        for (size_t from = 0; from == 0 || from < p->k; from += DEPTH) {
-            const size_t depth = p->k - from < DEPTH ? p->k - from : DEPTH;
-            const float *panel[GROUP];
-            size_t step[GROUP];
-            int count = 0;
-            for (size_t column = group; count < GROUP && column < p->n; column += COLUMNS, count++) {
-                const size_t left = p->n - column, wide = left <= WIDTH ? WIDTH : COLUMNS;
-                if (p->packed) {
-                    panel[count] = p->packed + column * p->k + from * wide, step[count] = wide;
-                } else if (p->b_column != 1 || left < wide || (p->m > 2 * ROWS && p->b_row > COLUMNS)) {
-                    /* Rows of b that lie far from each other would push each other out of the cache. */
-                    pack(p, column, left < wide ? left : wide, from, depth, wide, panels[count]);
-                    panel[count] = panels[count], step[count] = wide;
-                } else {
-                    panel[count] = p->b + from * p->b_row + column, step[count] = p->b_row;
-                }
+    float room[DEPTH * COLUMNS + WIDTH];
+    for (size_t from = 0; from == 0 || from < p->k; from += DEPTH) {
+        const size_t depth = p->k - from < DEPTH ? p->k - from : DEPTH;
+        for (size_t column = 0; column < p->n;) {
+            const size_t left = p->n - column, narrow = left <= WIDTH, most = narrow ? WIDTH : COLUMNS;
+            const size_t columns = left < most ? left : most;
+            const float *b = p->packed ? p->packed + column * p->k + from * most
+                                       : p->b + from * p->b_row + column * p->b_column;
+            size_t step = p->packed ? most : p->b_row;
+            /* Rows of b that lie far from each other would push each other out of the cache. */
+            if (p->packed) {
+            } else if (p->b_column != 1 || columns < most || (p->m > 2 * ROWS && step > COLUMNS)) {
+                pack(p, column, columns, from, depth, most, room);
+                b = room, step = most;
             }
-            for (size_t row = 0; row < p->m; row += BLOCK) {
-                const size_t end = p->m - row < BLOCK ? p->m : row + BLOCK;
-                if (far_apart) pack_rows(p, row, end - row, from, depth, rows);
-                for (int i = 0; i < count; i++)
-                    panel_rows(p, row, end, group + (size_t)i * COLUMNS, from, depth, far_apart ? rows : NULL, panel[i], step[i]);
+            size_t row = 0;
+            if (narrow) {
+                for (; row + ROWS <= p->m; row += ROWS) tile_rows_narrow(p, row, column, columns, from, depth, b, step);
+                for (; row + 4 <= p->m; row += 4) tile_4_narrow(p, row, column, columns, from, depth, b, step);
+                for (; row < p->m; row++) tile_1_narrow(p, row, column, columns, from, depth, b, step);
+            } else {
+                for (; row + ROWS <= p->m; row += ROWS) tile_rows_wide(p, row, column, columns, from, depth, b, step);
+                for (; row + 4 <= p->m; row += 4) tile_4_wide(p, row, column, columns, from, depth, b, step);
+                for (; row < p->m; row++) tile_1_wide(p, row, column, columns, from, depth, b, step);
             }
+            column += columns;
         }
+    }
 }
 
 /* Lays b out for `packed`: panels of columns, one after another. Room for k (n + COLUMNS) numbers. */

@@ -45,9 +45,6 @@ void region_free(Region *region);
 /* Gives the memory of an output, NULL: there is none. */
 typedef void *(*Give)(void *context, size_t output, size_t rank, const int64_t *size);
 
-/* Does work with the numbers from 0 to count - 1, in any order, in any number of threads; not 0: it failed. */
-typedef int (*Spread)(void *context, void (*work)(void *, size_t), size_t count, void *of);
-
 /* Second factors of products that are inputs of several runs, laid out once for all of them. */
 typedef struct {
     const float **packed;  /* of each step, NULL: none */
@@ -55,10 +52,9 @@ typedef struct {
     size_t room;
 } Packs;
 
-/* Runs it. Of the inputs the types are right; `packs` and `spread` may be NULL. NULL, or what is wrong; `at`: the step where it is,
+/* Runs it. Of the inputs the types are right; `packs` may be NULL. NULL, or what is wrong; `at`: the step where it is,
  * -1: nowhere. */
-const char *region_run(Region *region, const Tensor *inputs, const Packs *packs, Give give, Spread spread, void *context,
-                       int *at);
+const char *region_run(Region *region, const Tensor *inputs, const Packs *packs, Give give, void *context, int *at);
 /* Packs factors that are inputs from number `first` on. NULL, or what is wrong. */
 const char *region_pack(const Region *region, const Tensor *inputs, int first, Packs *packs);
 void packs_free(Packs *packs);

@@ -59,7 +59,6 @@ typedef struct {
     Room *room;
     const Packs *packs;
     Give give;
-    Spread spread;
     void *context;
 } Run;
 

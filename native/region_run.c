@@ -13,8 +13,6 @@
 #endif
 
 enum { LINE = 64, SPARE = 1 << 20 };
-/* Of a product that several threads share. */
-enum { PART_COLUMNS = 128, PART_ROWS = 64, PART_WORK = 1 << 22 };
 
 const char NO_MEMORY[] = "no memory", NO_FIT[] = "shapes that do not fit each other";
 
@@ -134,7 +132,6 @@ static const char *run_chain(Run *run, const Step *s) {
     Walk walk;
     walk_begin(&walk, program, inputs, results, rank, size);
     const size_t shares = walk_shares(&walk);
-    if (run->spread && shares > 1) return run->spread(run->context, walk_share, shares, &walk) ? "the shares were not run" : NULL;
     for (size_t number = 0; number < shares; number++) walk_share(&walk, number);
     return NULL;
 }
@@ -168,52 +165,23 @@ const char *step_product(const Step *s, const Tensor *value, Product *p, size_t 
     return NULL;
 }
 
-/* Products in parts: a number of rows, and of columns, of one of the batch. */
-typedef struct {
-    Product whole;
-    size_t rows, columns, row_parts, column_parts;
-} Parts;
-
-static void product_part(void *of, size_t number) {
-    const Parts *parts = of;
-    Product p = parts->whole;
-    const size_t column = number % parts->column_parts * parts->columns;
-    number /= parts->column_parts;
-    const size_t row = number % parts->row_parts * parts->rows, which = number / parts->row_parts;
-    p.a += which * p.m * p.k + row * p.a_row;
-    p.b += which * p.k * p.n + column * p.b_column;
-    p.to += which * p.m * p.n + row * p.to_row + column;
-    if (p.c) p.c += row * p.c_row + column * p.c_column;
-    if (p.packed) p.packed += column * p.k;
-    p.m = p.m - row < parts->rows ? p.m - row : parts->rows;
-    p.n = p.n - column < parts->columns ? p.n - column : parts->columns;
-    lanes_here()->product(&p);
-}
-
 static const char *run_product(Run *run, const Step *s) {
     const Tensor *a = &run->room->value[s->in[0]];
-    Parts parts;
-    Product *p = &parts.whole;
+    Product p;
     size_t batch;
-    const char *wrong = step_product(s, run->room->value, p, &batch);
+    const char *wrong = step_product(s, run->room->value, &p, &batch);
     if (wrong) return wrong;
     int64_t size[MOST_AXES];
     memcpy(size, a->size, sizeof size);
-    size[a->rank - 1] = (int64_t)p->n;
-    if (a->rank > 1) size[a->rank - 2] = (int64_t)p->m;
-    p->to = make(run, s->out, a->rank, size);
-    if (!p->to) return NO_MEMORY;
-    if (run->packs) p->packed = run->packs->packed[s - run->region->step];
-    if (!batch || !p->m || !p->n) return NULL;
-    /* Parts of enough work, the same for any number of threads: not that it mattered, since no sum is divided. */
-    parts.columns = PART_COLUMNS, parts.rows = PART_ROWS;
-    while (parts.rows < p->m && parts.rows * PART_COLUMNS * p->k < PART_WORK) parts.rows += PART_ROWS;
-    if (!run->spread || (double)batch * (double)p->m * (double)p->n * (double)p->k < 2.0 * PART_WORK)
-        parts.rows = p->m, parts.columns = p->n;
-    parts.row_parts = (p->m + parts.rows - 1) / parts.rows, parts.column_parts = (p->n + parts.columns - 1) / parts.columns;
-    const size_t count = batch * parts.row_parts * parts.column_parts;
-    if (run->spread && count > 1) return run->spread(run->context, product_part, count, &parts) ? "the parts were not run" : NULL;
-    for (size_t i = 0; i < count; i++) product_part(&parts, i);
+    size[a->rank - 1] = (int64_t)p.n;
+    if (a->rank > 1) size[a->rank - 2] = (int64_t)p.m;
+    p.to = make(run, s->out, a->rank, size);
+    if (!p.to) return NO_MEMORY;
+    if (run->packs) p.packed = run->packs->packed[s - run->region->step];
+    for (size_t i = 0; i < batch; i++) {
+        lanes_here()->product(&p);
+        p.a += p.m * p.k, p.b += p.k * p.n, p.to += p.m * p.n;
+    }
     return NULL;
 }
 
@@ -224,12 +192,11 @@ static const char *(*const does[REGION_OPERATIONS])(Run *, const Step *) = {
     [ARGMAX] = run_argmax, [RANGE] = run_range, [GATHER] = run_gather,
 };
 
-const char *region_run(Region *r, const Tensor *inputs, const Packs *packs, Give give, Spread spread, void *context,
-                       int *at) {
+const char *region_run(Region *r, const Tensor *inputs, const Packs *packs, Give give, void *context, int *at) {
     *at = -1;
     Room *room = room_take(r);
     if (!room) return NO_MEMORY;
-    Run run = {r, room, packs, give, spread, context};
+    Run run = {r, room, packs, give, context};
     memcpy(room->value, inputs, (size_t)r->inputs * sizeof *inputs);
     room->most = room->used;
     const char *wrong = NULL;

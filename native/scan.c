@@ -71,6 +71,7 @@ void scan_free(Scan *s) {
 }
 
 int scan_inputs(const Scan *s) { return s->inputs; }
+const Region *scan_region(const Scan *s) { return s->region; }
 int scan_type(const Scan *s, int input) { return region_type(s->region, input); }
 
 /* The memory of an output of one turn: that of the whole result, or of the next state. */
@@ -125,7 +126,7 @@ static void run_part(void *of, size_t number) {
             }
         }
         int at;
-        const char *wrong = region_run(s->region, inputs, all->packs, give_turn, NULL, &turn, &at);
+        const char *wrong = region_run(s->region, inputs, all->packs, give_turn, &turn, &at);
         if (wrong) all->wrong = wrong, all->at = at;
     }
     free(inputs);
@@ -174,7 +175,7 @@ static const char *sizes_of_outputs(Turns *all, int *at) {
         if (s->by_rows) x->size[0] = all->rows > 0;
     }
     Sizing sizing = {all, NULL};
-    const char *wrong = region_run(s->region, inputs, NULL, give_size, NULL, &sizing, at);
+    const char *wrong = region_run(s->region, inputs, NULL, give_size, &sizing, at);
     for (int i = 0; i < s->states + s->results; i++) {
         free(all->output[i].data);
         all->output[i].data = NULL;

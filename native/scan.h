@@ -20,6 +20,10 @@ const char *scan_read(Scan **scan, const int64_t *text, size_t length, size_t in
 void scan_free(Scan *scan);
 int scan_inputs(const Scan *scan);
 int scan_type(const Scan *scan, int input);
+const Region *scan_region(const Scan *scan);
+
+/* Does work with the numbers from 0 to count - 1, in any order, in any number of threads; not 0: it failed. */
+typedef int (*Spread)(void *context, void (*work)(void *, size_t), size_t count, void *of);
 
 /* As region_run: `give` makes an output. */
 const char *scan_run(Scan *scan, const Tensor *inputs, Give give, Spread spread, void *context, int *at);

@@ -265,6 +265,13 @@ def test_a_wrong_program_is_refused_when_it_is_loaded(what: str) -> None:
 
 
 @there
+def test_an_output_that_is_declared_of_another_type_is_refused() -> None:
+    """Its memory would be too short."""
+    with pytest.raises(Exception, match="an output of another type"):
+        run(chain(GOOD, {"a": F, "b": F}, {"y": TensorProto.BOOL}), {})
+
+
+@there
 def test_random_programs_are_refused_or_run() -> None:
     """Any list of integers: an error, or a result, and no reading where nothing is."""
     rng = np.random.default_rng(5)
