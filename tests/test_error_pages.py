@@ -105,7 +105,6 @@ GIVEN = {
     "E0525": FIT + "\nmetric f1 = 2 * mean(y * p) / (mean(y) + mean(p))\nvalidate: 0.2",
     "E0532": "target size: int[batch]\ntarget kind: int[batch]\n"
     "loss = mean((sum(x |> dense(1), axis = 1) - size + kind)^2)",
-    "E0533": CLASSES + "\nloss = cross_entropy(logits, y)\nensemble: 5",
     "E0620": "param w: float[4]\nz = sum(x * w, axis = -1)",
     "E0627": "input x: float[batch, 2]\ntarget y: float[batch]\nparam w: float[2]\nloss = mean((x @ w - y)^2)",
     "E0640": "input a: float[batch]\ninput b: float[batch]\n" + FIT,

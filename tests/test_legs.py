@@ -34,8 +34,8 @@ RNG = np.random.default_rng(0)
 DATA = {"x": RNG.normal(size=(45, 3)), "y": RNG.integers(0, 2, 45)}
 
 
-def trainer(lines: str = LINES, more: str = "", **options: Any) -> Trainer:
-    program = dlc.compile(MODEL + f"\ntrain m {{ {lines} }}{more}", precision="float64")
+def trainer(lines: str = LINES, more: str = "", text: str = MODEL, **options: Any) -> Trainer:
+    program = dlc.compile(text + f"\ntrain m {{ {lines} }}{more}", precision="float64")
     return Trainer(program, device="cpu", **options)
 
 
@@ -370,3 +370,24 @@ def test_the_spec_of_an_ensemble(tmp_path: Path) -> None:
     inside = (x < -0.35) | (x > 0.45)
     assert np.sqrt(np.mean((mean - np.sin(4 * x))[inside] ** 2)) < 0.1
     assert std[~inside].max() > 2 * std[inside & (np.abs(x) < 0.95)].mean()
+
+
+def test_whole_numbers_of_an_ensemble_are_put_to_the_vote() -> None:
+    """What most members say, of equally many the least; a boolean likewise."""
+    text = MODEL.replace("dense(2)", "dense(5)").replace(
+        "output p = softmax(logits)",
+        "output label = argmax(logits)\n output sure = logits[:, 0] > 0\n output n = step_of(x)",
+    )
+    text = text.replace("model m", "fn step_of(x) = argmax(x, axis = -1)\nmodel m")
+    one = trainer(ENSEMBLE.replace("ensemble: 3", "ensemble: 4"), text=text)
+    one.fit(DATA)
+    found = one.predict(DATA, members=True)
+    for name in ("label", "sure", "n"):
+        each = found[f"{name}.members"]
+        assert each.shape == (4, 45) and found[name].dtype == each.dtype
+        for row, votes in enumerate(each.T):
+            values, counts = np.unique(votes, return_counts=True)
+            assert found[name][row] == values[np.argmax(counts)]
+            assert found[f"{name}.share"][row] == counts.max() / 4
+    assert len(np.unique(found["label.share"])) > 1
+    np.testing.assert_array_equal(found["n"], np.argmax(DATA["x"], axis=-1))  # in which members do not differ

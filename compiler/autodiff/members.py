@@ -13,12 +13,14 @@ from ..ir.module import MEMBERS, Module, Variable
 from ..ir.types import TensorType
 from .batching import along
 
-STD, EACH = ".std", ".members"  # behind the name of an output
+STD, SHARE, EACH = ".std", ".share", ".members"  # behind the name of an output
+LAST = 2**63 - 1  # behind all whole numbers
 
 
 def gather(module: Module, max_nodes: int) -> None:
     """Makes of each output of an ensemble the mean over its members, and beside it `NAME.std`, the root of the mean
-    squared deviation, and `NAME.members`, [members, ...]. Nothing for a single model, or where that is done."""
+    squared deviation, and `NAME.members`, [members, ...]; of whole numbers and booleans the vote, and beside it
+    `NAME.share`. Nothing for a single model, or where that is done."""
     count = module.settings.get("train", {}).get("ensemble")
     if not count or not module.trains or module.members:
         return
@@ -44,11 +46,28 @@ def gather(module: Module, max_nodes: int) -> None:
         each = found if found is not None else ops.broadcast_to(target, shape=(count, *target.shape))
         with graph.at():
             graph.place = graph.place.inside("call", "ensemble", None)
-            mean = ops.mean(each, axes=[0])
-            std = ops.sqrt(ops.mean((each - mean) * (each - mean), axes=[0]))
-        for ending, node in (("", mean), (STD, std), (EACH, each)):
+            made = _spread(each) if each.dtype == "float" else _vote(each)
+        for ending, node in (*made.items(), (EACH, each)):
             outputs[f"output/{name}{ending}"] = node
             module.outputs.append(name + ending)
+
+
+def _spread(each: Node) -> dict[str, Node]:
+    """The mean over the members, and how far they are from it."""
+    mean = ops.mean(each, axes=[0])
+    return {"": mean, STD: ops.sqrt(ops.mean((each - mean) * (each - mean), axes=[0]))}
+
+
+def _vote(each: Node) -> dict[str, Node]:
+    """What most members say, the least of what equally many do, and the share of members that do."""
+    count, *rest = each.shape
+    value = each if each.dtype == "int" else ops.cast(each, dtype="int")
+    pairs = ops.eq(ops.reshape(value, shape=(count, 1, *rest)), ops.reshape(value, shape=(1, count, *rest)))
+    votes = ops.reduce_sum(ops.cast(pairs, dtype="float"), axes=[1])
+    most = ops.reduce_max(votes, axes=[0])
+    vote = ops.reduce_min(ops.where(ops.eq(votes, most), value, LAST), axes=[0])
+    assert isinstance(count, int)
+    return {"": vote if each.dtype == "int" else ops.eq(vote, 1), SHARE: most / float(count)}
 
 
 def _repeated(value: Callable[[], Array], count: int) -> Array:

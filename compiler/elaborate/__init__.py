@@ -449,14 +449,6 @@ def _finish(c: Context, passes: dict[str, Pass]) -> None:
                 "there is no target when the model predicts",
                 help="a `metric` may use the target",
             )
-        if module.settings["train"].get("ensemble") and node.dtype != "float":
-            raise error(
-                "E0533",
-                f"the output `{name}` has no mean over the members of an ensemble",
-                passes["predicting"].places.get(name),
-                f"this is `{node.type}`",
-                help="an ensemble predicts means: of probabilities, numbers; take the class of the mean probability",
-            )
         outputs[f"output/{name}"] = node
         module.outputs.append(name)
     columns.decoded(module)
