@@ -13,6 +13,7 @@ from .closing import COMBINE, Closing, OfAllRows, figures
 from .data import Batch, Columns, Field, check, fields, figure_batch, sweep
 from .failures import Error
 from .file import CompiledFile, Part
+from .metadata import Evaluation
 from .session import Options, Session
 from .state import State, figure_names, promoted
 
@@ -60,7 +61,8 @@ class Evaluator:
     A foreign file says nothing of evaluation: there the numbers a step reports are averaged over rows.
     """
 
-    def __init__(self, file: CompiledFile, state: State, how: Options) -> None:
+    def __init__(self, file: CompiledFile, state: State, how: Options, plan: Evaluation | None = None) -> None:
+        """`plan`: another than that of the file."""
         if not file.parts:
             raise Error(
                 "E0715",
@@ -68,7 +70,7 @@ class Evaluator:
                 where=file.name,
                 help="compile the spec with a `train` block, and do not export it with `--inference`",
             )
-        self.state, self.plan = state, file.evaluation
+        self.state, self.plan = state, plan or file.evaluation
         outputs = [one.part for one in self.plan.parts] if self.plan else figure_names(file.parts[0])
         outputs += self.plan.kept if self.plan else ()
         holder = next(

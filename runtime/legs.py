@@ -103,7 +103,8 @@ def enter(trainer: Trainer, block: int) -> None:
 
 
 def score(trainer: Trainer, columns: Columns, batch: int) -> dict[str, Any]:
-    """The figures and tables of the state that the file predicts with: of an ensemble the means over its members."""
+    """The figures and tables of the state that the file predicts with: of an ensemble the means over its members, and
+    as `ensemble.NAME` those of what it predicts, where they are made of that."""
     ensemble, values = trainer.file.ensemble, trainer._values
     if ensemble is None:
         return shown(trainer.evaluator.values(columns, batch))
@@ -117,6 +118,9 @@ def score(trainer: Trainer, columns: Columns, batch: int) -> dict[str, Any]:
     finally:
         values.restore(now)
     means = {name: np.mean([one[name] for one in found], axis=0, dtype=np.float64) for name in found[0]}
+    if trainer.together_evaluator is not None:
+        whole = trainer.together_evaluator.values(columns, batch)
+        means |= {f"ensemble.{name}": value for name, value in whole.items()}
     return shown({name: np.asarray(mean) for name, mean in means.items()})
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from . import metadata
 from .callbacks import Record
-from .metadata import Count, Total, Whole
+from .metadata import Count, Evaluation, Total, Whole
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,22 @@ class Result:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """`dlc.ensemble`: state of the main graph, [members, ...], and of what state each member's is the end."""
+    """`dlc.ensemble`: state of the main graph, [members, ...], and of what state each member's is the end. `figures`
+    are those of what the ensemble predicts, made of other `parts` than those of a member."""
 
     members: Count
     state: dict[str, str]
+    parts: dict[str, str] = field(default_factory=dict)
+    figures: tuple[str, ...] = ()
+
+    def evaluation(self, plan: Evaluation) -> Evaluation:
+        """How to evaluate what the ensemble predicts."""
+        parts = tuple(replace(one, part=self.parts[one.part]) for one in plan.parts if one.part in self.parts)
+        values, tables = (
+            {name: value for name, value in named.items() if name in self.figures}
+            for named in (plan.values, plan.tables)
+        )
+        return Evaluation(parts, values, tables=tables)
 
 
 @dataclass

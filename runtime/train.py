@@ -181,6 +181,14 @@ class Trainer:
         return Evaluator(self.file, self._values, self._how)
 
     @cached_property
+    def together_evaluator(self) -> Evaluator | None:
+        """Of what an ensemble predicts; None where the file has no figures of it."""
+        file = self.file
+        if file.ensemble is None or not file.ensemble.figures or file.evaluation is None:
+            return None
+        return Evaluator(file, self._values, self._how, file.ensemble.evaluation(file.evaluation))
+
+    @cached_property
     def predictor(self) -> Predictor:
         return Predictor(self.file, self._values, self._how)
 

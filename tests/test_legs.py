@@ -172,8 +172,13 @@ def test_a_member_is_a_run_with_a_seed_of_its_own(more: str, tmp_path: Path) -> 
         np.testing.assert_allclose(mean, predicted.mean(0), rtol=1e-12)
         np.testing.assert_allclose(std, predicted.std(0), rtol=1e-9, atol=1e-15)
     figures = [each.evaluate(DATA) for each in alone]
-    for name, value in one.evaluate(DATA).items():
-        assert value == pytest.approx(np.mean([each[name] for each in figures]), rel=1e-12)
+    found = one.evaluate(DATA)
+    assert list(found) == [*figures[0], "ensemble.loss", "ensemble.accuracy"]
+    for name in figures[0]:
+        assert found[name] == pytest.approx(np.mean([each[name] for each in figures]), rel=1e-12)
+    likelihood = predicted.mean(0)[np.arange(45), DATA["y"]]
+    assert found["ensemble.loss"] == pytest.approx(-np.mean(np.log(likelihood)), rel=1e-10)
+    assert found["ensemble.accuracy"] == np.mean(predicted.mean(0).argmax(-1) == DATA["y"])
     assert report(history.results)["mean"]["train"]["loss"] == pytest.approx(
         np.mean([e.final["train"]["loss"] for e in ends])
     )
@@ -391,3 +396,55 @@ def test_whole_numbers_of_an_ensemble_are_put_to_the_vote() -> None:
             assert found[f"{name}.share"][row] == counts.max() / 4
     assert len(np.unique(found["label.share"])) > 1
     np.testing.assert_array_equal(found["n"], np.argmax(DATA["x"], axis=-1))  # in which members do not differ
+
+
+FIGURES = {
+    "numbers": (
+        "m = (x |> dense(4, tanh) |> dense(1))[:, 0]\n y ~ normal(m, 0.5)\n output m = m\n metric rmse = rmse(m, y)\n"
+        " metric r2 = 1 - mean((y - m)^2) / (mean(y^2) - mean(y)^2)\n metric worst = max(abs(y - m))",
+        lambda p, y: {
+            "rmse": np.sqrt(np.mean((p["m"] - y) ** 2)),
+            "r2": 1 - np.mean((p["m"] - y) ** 2) / np.var(y),
+            "worst": np.max(np.abs(p["m"] - y)),
+            "loss": np.mean(2 * (p["m"] - y) ** 2 + np.log(0.5) + np.log(2 * np.pi) / 2),
+        },
+    ),
+    "yes or no": (
+        "y ~ bernoulli((x |> dense(4, tanh) |> dense(1))[:, 0])",
+        lambda p, y: {
+            "accuracy": np.mean((p["probability"] > 0.5) == (y > 0.5)),
+            "loss": -np.mean(np.log(np.where(y > 0.5, p["probability"], 1 - p["probability"]))),
+        },
+    ),
+    "a table": (
+        "z = x |> dense(2)\n t = where(y > 0.5, 1, 0)\n loss = cross_entropy(z, t)\n output p = softmax(z)\n"
+        " metric confused = confusion(z, t)",
+        lambda p, y: {
+            "loss": -np.mean(np.log(p["p"][np.arange(45), (y > 0.5) * 1])),
+            "confused": [[np.sum((p["p"].argmax(-1) == b) & ((y > 0.5) == a)) for b in (0, 1)] for a in (0, 1)],
+        },
+    ),
+    "what no output says": (
+        "h = x |> dense(4, tanh)\n m = (h |> dense(1))[:, 0]\n loss = mean((m - y)^2)\n output m = m\n"
+        " metric size = mean(h^2)\n metric both = mean(abs(m - y)) + mean(h^2)\n metric mean_y = mean(y)",
+        lambda p, y: {"loss": np.mean((p["m"] - y) ** 2)},
+    ),
+    "a prior": (
+        "d = dense(1)\n m = d(x)[:, 0]\n d.W ~ normal(0, 1)\n loss fit = mean((m - y)^2)\n output m = m",
+        lambda p, y: dict.fromkeys(("fit", "loss"), np.mean((p["m"] - y) ** 2)),  # which leaves priors out
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_an_evaluation_has_the_figures_of_what_the_ensemble_predicts(name: str) -> None:
+    """Beside the means over the members; of what is not made of outputs there are those alone."""
+    body, closed = FIGURES[name]
+    text = f"model m {{\n input x: float[batch, 3]\n target y: float[batch]\n {body}\n}}"
+    y = DATA["y"].astype(float) + (0.1 * DATA["x"][:, 0] if name != "yes or no" else 0)
+    one = trainer(ENSEMBLE, text=text)
+    one.fit({"x": DATA["x"], "y": y})
+    figures, expected = one.evaluate({"x": DATA["x"], "y": y}), closed(one.predict(DATA), y)
+    assert {n for n in figures if n.startswith("ensemble.")} == {f"ensemble.{n}" for n in expected}
+    for figure, value in expected.items():
+        np.testing.assert_allclose(figures[f"ensemble.{figure}"], value, rtol=1e-9, err_msg=figure)

@@ -10,11 +10,14 @@ import numpy as np
 from .. import ops
 from ..ir.graph import Array, Node
 from ..ir.module import MEMBERS, Module, Variable
+from ..ir.rebuild import rebuild
 from ..ir.types import TensorType
 from .batching import along
 
 STD, SHARE, EACH = ".std", ".share", ".members"  # behind the name of an output
 LAST = 2**63 - 1  # behind all whole numbers
+LEAST = 1e-37  # a probability of 0, whose logarithm is finite in float32
+PART = "evaluate/members/part/"  # before the number of a part of evaluation: that of what the ensemble predicts
 
 
 def gather(module: Module, max_nodes: int) -> None:
@@ -42,14 +45,48 @@ def gather(module: Module, max_nodes: int) -> None:
         elif f"initial/{variable.path}" in outputs:
             outputs[f"initial/{path}"] = ops.broadcast_to(outputs[f"initial/{variable.path}"], shape=shape)
     module.outputs = []
+    instead: dict[Node, Node] = {}
     for name, target, found in zip(names, targets, along(targets, every, count, max_nodes), strict=True):
         each = found if found is not None else ops.broadcast_to(target, shape=(count, *target.shape))
         with graph.at():
             graph.place = graph.place.inside("call", "ensemble", None)
             made = _spread(each) if each.dtype == "float" else _vote(each)
+            instead |= _known(target, made[""])
         for ending, node in (*made.items(), (EACH, each)):
             outputs[f"output/{name}{ending}"] = node
             module.outputs.append(name + ending)
+    _figures(module, instead)
+
+
+def _known(target: Node, mean: Node) -> dict[Node, Node]:
+    """What the prediction of the ensemble stands for in figures: an output, and where that is a probability the logits
+    that have it."""
+    if target.op.name in ("softmax", "sigmoid"):
+        logits = ops.log(ops.maximum(mean, LEAST))
+        if target.op.name == "sigmoid":
+            logits = logits - ops.log(ops.maximum(1.0 - mean, LEAST))
+        return {target: mean, target.inputs[0]: logits}
+    return {target: mean}
+
+
+def _figures(module: Module, instead: dict[Node, Node]) -> None:
+    """The parts of figures with what the ensemble predicts in place of what a member does, `evaluate/members/part/K`,
+    and in `module.together` the figures that are made of such parts alone."""
+    graph, outputs = module.graph, module.graph.outputs
+    own = {v.node for v in module.variables.values() if v.kind in ("parameter", "state", "optimizer")}
+    parts = [outputs[f"evaluate/part/{k}"] for k in range(len(module.reduces))]
+    found = dict(enumerate(rebuild(graph, parts, instead)))
+    fit = {k for k, node in found.items() if own.isdisjoint(graph.order([node]))}
+    totals = {module.variables[f"evaluate/total/{k}"].node: k for k in range(len(parts))}
+    for root, value in module.roots("evaluate/value/").items():
+        leaves = graph.order([value])
+        read = {totals[node] for node in leaves if node in totals}
+        if read <= fit and own.isdisjoint(leaves) and any(found[k] is not parts[k] for k in read):
+            module.together[root.removeprefix("evaluate/value/")] = sorted(read)
+    for k in sorted({k for read in module.together.values() for k in read}):
+        outputs[f"{PART}{k}"] = found[k]
+        if f"evaluate/part/{k}" in module.exact:
+            module.exact[f"{PART}{k}"] = None
 
 
 def _spread(each: Node) -> dict[str, Node]:

@@ -107,6 +107,7 @@ class Module:
     placed: dict[str, Span] = field(default_factory=dict)  # where they say it
     supplied: list[Supplied] = field(default_factory=list)  # what the text does not say
     rows: tuple[str, ...] = ()  # the dimensions that count rows: one, but where the train block names several
+    together: dict[str, list[int]] = field(default_factory=dict)  # figures of what they predict, and their parts
     members: int = 0  # of an ensemble, whose outputs are the means over them; 0 for a single model
     trains: bool = False
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)  # "model" and "train", as in the file

@@ -13,6 +13,7 @@ from dlc.runtime.observed import CLASSES
 from ..analysis import epoch
 from ..analysis.aggregation import COMBINED
 from ..analysis.evaluation import KEPT, OF_ALL
+from ..autodiff.members import PART as TOGETHER
 from ..ir.graph import Node
 from ..ir.module import MEMBERS, Module
 from ..ir.types import Shape
@@ -58,7 +59,9 @@ def metadata(module: Module, precision: str) -> dict[str, str]:
         )
     if module.members:
         state = {path: path.removeprefix(MEMBERS) for path, v in module.variables.items() if v.kind == "member"}
-        props["dlc.ensemble"] = _json({"members": module.members, "state": state})
+        parts = {name.replace(TOGETHER, "evaluate/part/"): name for name in module.roots(TOGETHER)}
+        told = {"members": module.members, "state": state, "parts": parts, "figures": list(module.together)}
+        props["dlc.ensemble"] = _json(told)
     return props
 
 

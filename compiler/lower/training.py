@@ -11,6 +11,7 @@ from onnx import GraphProto, StringStringEntryProto, TrainingInfoProto
 
 from ..analysis import epoch
 from ..analysis.evaluation import KEPT, OF_ALL
+from ..autodiff.members import PART as TOGETHER
 from ..ir.graph import Node
 from ..ir.module import Module
 from ..ir.types import names_of
@@ -115,6 +116,7 @@ def step_roots(module: Module, turn: int = 0) -> dict[str, Node]:
         return roots | {name: outputs[name] for name in parts} | choices
     names = [f"evaluate/part/{k}" for k in range(len(module.reduces))]
     names += [name for name in outputs if name.startswith(("evaluate/value/", KEPT, OF_ALL))]
+    names += list(module.roots(TOGETHER))
     names += [f"{epoch.PART}{k}" for k in range(len(module.epoch_reduces))]
     names += [name for name in outputs if name.startswith(epoch.VALUE)]
     return roots | {name: outputs[name] for name in names} | choices
