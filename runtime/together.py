@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Elements of a parameter, and multiplications of a product: beyond, a step costs by these more than by the node, and
 # one for all members was not faster (docs/performance.md).
-LARGEST, HEAVY = 4_096, 300_000
+LARGEST, HEAVY = 4_096, 200_000
 
 
 class Alone(Exception):
