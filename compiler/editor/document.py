@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..analysis import float32, paired
 from ..defaults import MAX_NODES
-from ..diagnostics import CompileError, Diagnostic, Problems
+from ..diagnostics import CompileError, Diagnostic, Label, Problems
 from ..elaborate import elaborate
 from ..elaborate.context import Seen
 from ..elaborate.library import Library, Unit
@@ -27,7 +28,10 @@ WORD = re.compile(r"[^\W\d]\w*")
 
 @dataclass
 class Document:
-    """One text. `tree` is None where it does not parse; `seen` what its pieces are, as far as that was found out."""
+    """One text. `tree` is None where it does not parse; `seen` what its pieces are, as far as that was found out.
+
+    `took`: seconds of processor time to read it. `early`: parsed alone; the rest is of the text before.
+    """
 
     source: Source
     folder: Path | None
@@ -36,6 +40,8 @@ class Document:
     modules: list[Module] = field(default_factory=list)
     problems: list[Diagnostic] = field(default_factory=list)
     seen: Seen = field(default_factory=dict)
+    took: float = 0.0
+    early: bool = False
 
     @property
     def text(self) -> str:
@@ -66,21 +72,89 @@ class Document:
 def read(text: str, name: str = "<text>", folder: Path | None = None, whole: bool = True) -> Document:
     """A text with all that can be said of it before derivatives are taken; of a training pass alone, where that has to
     be soon: what else can be wrong is with the passes that do not train."""
-    source = make_source(text, name)
-    document = Document(source, folder)
-    problems = Problems()
+    start = time.thread_time()
+    document, problems = _parsed(make_source(text, name), folder)
+    models = [d.name for d in document.declarations() if isinstance(d, syntax.Model)]
+    if document.tree is not None:
+        for model in models or (None,):
+            _elaborate(document, model, problems, whole)
+    document.problems = _distinct(problems)
+    document.took = time.thread_time() - start
+    return document
+
+
+def _parsed(source: Source, folder: Path | None) -> tuple[Document, Problems]:
+    document, problems = Document(source, folder), Problems()
     try:
         with deep_recursion():
             document.tree = parse(source)
             document.unit = Library(Problems(), folder).load(source, folder=folder, tree=document.tree)
     except CompileError as problem:
         problems.add(problem)
-    models = [d.name for d in document.declarations() if isinstance(d, syntax.Model)]
-    if document.tree is not None:
-        for model in models or (None,):
-            _elaborate(document, model, problems, whole)
-    document.problems = _distinct(problems)
+    return document, problems
+
+
+# --- between two readings
+
+
+class Shift:
+    """Where the pieces of a text are in the same text after edits, which lie between what begins and what ends both."""
+
+    def __init__(self, old: Source, new: Source) -> None:
+        self.old, self.new = old, new
+        most = min(len(old.text), len(new.text))
+        self.same = next((i for i in range(most) if old.text[i] != new.text[i]), most)
+        left = most - self.same
+        self.tail = next((i for i in range(left) if old.text[-1 - i] != new.text[-1 - i]), left)
+
+    @property
+    def edited(self) -> tuple[int, int]:
+        """Where the new text is not the old one."""
+        return self.same, len(self.new.text) - self.tail
+
+    def place(self, start: int, end: int) -> tuple[int, int] | None:
+        """A piece of the old text in the new one; None where it was edited."""
+        if end <= self.same:
+            return start, end
+        if start >= len(self.old.text) - self.tail:
+            by = len(self.new.text) - len(self.old.text)
+            return start + by, end + by
+        return None
+
+    def span(self, span: Span) -> Span | None:
+        """The same of a span; one of another text is where it is."""
+        if span.source.name != self.old.name:
+            return span
+        place = self.place(span.start, span.end)
+        return None if place is None else Span(self.new, *place)
+
+    def diagnostics(self, problems: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
+        for problem in problems:
+            labels = [(self.span(label.span), label.text) for label in problem.labels]
+            kept = tuple(Label(span, text) for span, text in labels if span is not None)
+            if len(kept) == len(labels):
+                yield replace(problem, labels=kept)
+
+
+def recall(document: Document, before: Document) -> Document:
+    """What the text before was understood to be, where it still stands."""
+    shift = Shift(before.source, document.source)
+    document.seen = {
+        (name, *place): values
+        for (name, start, end), values in before.seen.items()
+        if (place := shift.place(start, end) if name == before.source.name else (start, end)) is not None
+    }
+    document.modules = before.modules
     return document
+
+
+def foresee(before: Document, text: str) -> Document:
+    """A text that takes long to read, at once: parsed, with what is known of the text before."""
+    document, problems = _parsed(make_source(text, before.source.name), before.folder)
+    document.took, document.early = before.took, True
+    known = [] if problems.errors else list(Shift(before.source, document.source).diagnostics(before.problems))
+    document.problems = [*_distinct(problems), *known]
+    return recall(document, before)
 
 
 def _elaborate(document: Document, model: str | None, problems: Problems, whole: bool) -> None:

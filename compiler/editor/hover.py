@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 from dlc.runtime.failures import plain
@@ -17,7 +17,7 @@ from ..ir.types import Dim, show_shape
 from ..source import Span
 from ..syntax import tree as syntax
 from ..view.formula import of_value
-from .document import Document
+from .document import Document, Shift
 from .names import KINDS, bindings, declared, heads, lists, local, signature
 from .words import pattern
 
@@ -266,6 +266,18 @@ def outline(document: Document) -> list[Entry]:
                 )
             )
     return found
+
+
+def carried(entries: Iterable[Entry], shift: Shift) -> Iterator[Entry]:
+    """An outline in the text as it is now, without what was edited but for those around it."""
+    for entry in entries:
+        inner = tuple(carried(entry.inner, shift))
+        whole, name = shift.span(entry.span), shift.span(entry.name_span)
+        if inner:
+            name = name or inner[0].name_span
+            whole = whole or name.to(inner[-1].span)
+        if whole is not None and name is not None:
+            yield replace(entry, span=whole, name_span=name, inner=inner)
 
 
 def _settings(block: syntax.Train) -> Iterator[Entry]:

@@ -15,8 +15,8 @@ from ..elaborate.values import Builtin
 from ..recursion import deep_recursion
 from ..source import Span
 from ..syntax import tree as syntax
-from .document import WORD, Document
-from .words import CONSTANTS as CONSTANT_WORDS, OPERATORS, TYPES, keywords, statements
+from .document import WORD, Document, Shift
+from .words import CONSTANTS as CONSTANT_WORDS, OPERATORS, TYPES, keywords, pattern, statements
 
 STATEMENTS = (
     "input",
@@ -173,6 +173,26 @@ def uses(document: Document, offset: int) -> list[Span]:
     else:
         return []
     return sorted(dict.fromkeys(found), key=lambda span: span.start)
+
+
+def uses_while_typing(before: Document, document: Document, offset: int) -> list[Span]:
+    """The same in a text that does not parse: the places that the text before had, and those that were typed since."""
+    word, shift = document.word(offset), Shift(before.source, document.source)
+    if word is None:
+        return []
+    found: dict[Span, None] = {}
+    for match in re.finditer(rf"\b{re.escape(word.text)}\b", before.text):
+        known = uses(before, match.start())
+        places = [place for span in known if (place := shift.span(span)) is not None]
+        if word in places or (not found and shift.place(*match.span()) is None):
+            found = dict.fromkeys(places)
+        if word in found:
+            break
+    first, last = shift.edited
+    for token in pattern().finditer(document.text) if found else ():
+        if token.lastgroup == "name" and token[0] == word.text and token.end() >= first and token.start() <= last:
+            found[Span(document.source, token.start(), token.end())] = None
+    return sorted(found, key=lambda span: span.start) if word in found else []
 
 
 def _places(roots: Sequence[object], name: str, paths: bool) -> Iterator[Span]:

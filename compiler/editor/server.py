@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -23,9 +24,10 @@ from ..source import Span
 from ..syntax.format import format_source
 from ..syntax.parser import make_source
 from . import hover as shown, names
-from .document import Document, derive, read
+from .document import Document, Shift, derive, foresee, read, recall
 from .fixes import fixes
 
+LONG = 0.05  # seconds of processor time above which a text is not read again before its editor is answered
 PAUSE = 0.4  # seconds without a change after which derivatives are taken
 SYMBOLS = {
     "model": lsp.SymbolKind.Module,
@@ -61,6 +63,7 @@ class Server(LanguageServer):
         self.documents: dict[str, Document] = {}
         self.parsed: dict[str, Document] = {}
         self.waiting: dict[str, asyncio.Task[None]] = {}
+        self.reading = threading.Lock()
 
     def opened(self, uri: str) -> Document:
         """What is understood of a text as it stands."""
@@ -69,11 +72,28 @@ class Server(LanguageServer):
         if known is None or known.source.text != make_source(text.source).text:
             path = _path(uri)
             folder = path.parent if path and path.parent.is_dir() else None
-            known = read(text.source, str(path) if path else uri, folder, whole=False)
-            self.documents[uri] = known
-            if known.tree is not None:
-                self.parsed[uri] = known
-        return known
+            before = self.parsed.get(uri)
+            if before is not None and before.took > LONG:
+                self.documents[uri] = foresee(before, text.source)
+            else:
+                self.understood(uri, read(text.source, str(path) if path else uri, folder, whole=False))
+        return self.documents[uri]
+
+    def understood(self, uri: str, document: Document) -> None:
+        """Keeps what was read; where it does not parse, with what was understood before."""
+        before = self.parsed.get(uri)
+        if document.tree is not None:
+            self.parsed[uri] = document
+        elif before is not None:
+            recall(document, before)
+        self.documents[uri] = document
+
+    def uses(self, uri: str, offset: int) -> list[Span]:
+        """Every place of the name at a place, while a line is being typed too."""
+        document, before = self.opened(uri), self.parsed.get(uri)
+        if document.tree is None and before is not None:
+            return names.uses_while_typing(before, document, offset)
+        return names.uses(document, offset)
 
     # --- places: the protocol counts lines from 0 and UTF-16 units, sources count characters
 
@@ -146,14 +166,28 @@ class Server(LanguageServer):
             self.waiting[uri] = asyncio.ensure_future(self._derive(uri))
 
     async def _derive(self, uri: str) -> None:
+        loop = asyncio.get_running_loop()
+        document = self.documents.get(uri)
+        if document is not None and document.early:
+            found = await loop.run_in_executor(None, self._read, uri, document)
+            if found is not None and self.documents.get(uri) is document:
+                self.understood(uri, found)
+                self.publish(uri)
         await asyncio.sleep(PAUSE)
         document = self.documents.get(uri)
         if document is None:
             return
-        problems = await asyncio.get_running_loop().run_in_executor(None, _thoroughly, document)
+        problems = await loop.run_in_executor(None, _thoroughly, document)
         if self.documents.get(uri) is document and problems != document.problems:
             document.problems = problems
             self.publish(uri)
+
+    def _read(self, uri: str, document: Document) -> Document | None:
+        """A text that takes long, read on the side: one at a time, and none that has changed since."""
+        with self.reading:
+            if self.documents.get(uri) is not document:
+                return None
+            return read(document.text, document.source.name, document.folder, whole=False)
 
 
 def _thoroughly(document: Document) -> list[Diagnostic]:
@@ -216,7 +250,7 @@ def _reading(server: Server) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_REFERENCES)
     def references(params: lsp.ReferenceParams) -> list[lsp.Location]:
         uri = params.text_document.uri
-        found = names.uses(server.opened(uri), server.offset(uri, params.position))
+        found = server.uses(uri, server.offset(uri, params.position))
         return [lsp.Location(uri, server.range(uri, span)) for span in found]
 
     @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
@@ -233,7 +267,11 @@ def _reading(server: Server) -> None:
                 children=[made(inner) for inner in entry.inner],
             )
 
-        return [made(entry) for entry in shown.outline(server.opened(uri))]
+        document, before = server.opened(uri), server.parsed.get(uri)
+        if document.tree is None and before is not None:
+            moved = Shift(before.source, document.source)
+            return [made(entry) for entry in shown.carried(shown.outline(before), moved)]
+        return [made(entry) for entry in shown.outline(document)]
 
     @server.feature(lsp.TEXT_DOCUMENT_INLAY_HINT)
     def inlay_hints(params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
@@ -299,14 +337,14 @@ def _writing(server: Server) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_PREPARE_RENAME)
     def prepare_rename(params: lsp.PrepareRenameParams) -> lsp.Range | None:
         uri = params.text_document.uri
-        document, offset = server.opened(uri), server.offset(uri, params.position)
-        word = document.word(offset)
-        return server.range(uri, word) if word is not None and names.uses(document, offset) else None
+        offset = server.offset(uri, params.position)
+        word = server.opened(uri).word(offset)
+        return server.range(uri, word) if word is not None and server.uses(uri, offset) else None
 
     @server.feature(lsp.TEXT_DOCUMENT_RENAME)
     def rename(params: lsp.RenameParams) -> lsp.WorkspaceEdit | None:
         uri = params.text_document.uri
-        found = names.uses(server.opened(uri), server.offset(uri, params.position))
+        found = server.uses(uri, server.offset(uri, params.position))
         if not found or not names.is_name(params.new_name):
             return None
         return lsp.WorkspaceEdit({uri: [lsp.TextEdit(server.range(uri, span), params.new_name) for span in found]})
