@@ -163,8 +163,8 @@ ACTIVATIONS = {  # f, and its derivative in a hidden layer as the reason of its 
     "gelu": "gelu′(a) = √(1/2) (√(1/2) (1 + erf(√(1/2) a)) + √(1/π) (exp(−a² / 2) a))",
     "softsign": "softsign′(a) = ",
     "hard_tanh": "hard_tanh′(a) = [a < 1] [a > −1]",
-    "hard_sigmoid": "hard_sigmoid′(a) = ",
-    "hard_swish": "hard_swish′(a) = ",
+    "hard_sigmoid": "hard_sigmoid′(a) = ([a < 3] [a > −3]) / 6",
+    "hard_swish": "hard_swish′(a) = minimum(relu(a / 6 + 1 / 2), 1) + (a [a < 3] [a > −3]) / 6",
 }
 HIDDEN = """model m {{
     input  x: float[batch, 4]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import isfinite
 
-from .notation import COMPARISONS, ONE, Apply, Expression, Number, Product, Sum, Symbol, Transposed
+from .notation import COMPARISONS, ONE, Apply, Expression, Formula, Number, Product, Sum, Symbol, Transposed
 
 
 def split(
@@ -164,7 +164,12 @@ def sum_of(terms: Sequence[tuple[int, Expression]]) -> Expression:
             found[key] = found.get(key, 0.0) + sign * number
     first = next(iter(found), ((), (), ()))
     kept = {key: number for key, number in found.items() if number} or {first: 0.0}  # 0 x says nothing
-    below = [f for f in next(iter(kept))[2] if not isinstance(f, Number) and all(f in key[2] for key in kept)]
+    below = [
+        f
+        for f in dict.fromkeys(next(iter(kept))[2])
+        if not isinstance(f, Number)
+        for _ in range(min(key[2].count(f) for key in kept))
+    ]
     flat: list[tuple[int, Expression]] = []
     for (scalars, matrix, over), number in kept.items():
         rest = list(over)
@@ -176,7 +181,32 @@ def sum_of(terms: Sequence[tuple[int, Expression]]) -> Expression:
         return only if sign > 0 else Sum(((sign, only),))
     if below:
         return join(1.0, [], [sum_of(flat)], below)
+    common = _common([term for _, term in flat])
+    if common:
+        inner = sum_of([(sign, _without(term, common)) for sign, term in flat])
+        return product_of([Apply("⊙", common) if len(common) > 1 else common[0], inner], [])
     return Sum(tuple(sorted(flat, key=lambda p: -p[0])))
+
+
+def _factors(term: Expression) -> tuple[Expression, ...]:
+    """The factors of an elementwise product of several; none of anything else."""
+    matrix = split(term)[2]
+    return (
+        matrix[0].arguments if len(matrix) == 1 and isinstance(matrix[0], Apply) and matrix[0].function == "⊙" else ()
+    )
+
+
+def _common(terms: Sequence[Expression]) -> tuple[Expression, ...]:
+    """What stands in every elementwise product of a sum, where each has more: u a − u b is u (a − b)."""
+    every = [_factors(term) for term in terms]
+    shared = tuple(f for f in dict.fromkeys(every[0]) if all(factors.count(f) == 1 for factors in every))
+    return shared if all(len(factors) > len(shared) for factors in every) else ()
+
+
+def _without(term: Expression, common: Sequence[Expression]) -> Expression:
+    number, scalars, _, over = split(term)
+    rest = tuple(f for f in _factors(term) if f not in common)
+    return join(number, scalars, [rest[0] if len(rest) == 1 else Apply("⊙", rest)], over)
 
 
 def expanded(expression: Expression) -> Expression:
@@ -244,12 +274,32 @@ def size_of(expression: Expression) -> int:
 
 def compared(sign: str, a: Expression, b: Expression) -> Expression:
     """A comparison, a number on its right side: `1 - x > 0` is `x < 1`."""
-    if isinstance(a, Sum) and isinstance(b, Number) and len(a.terms) == 2:
+    limit = _value(b)
+    if limit is None:
+        return Apply(sign, (a, b))
+    if isinstance(a, Sum) and len(a.terms) == 2:
         for (one, number), (other, rest) in (a.terms, a.terms[::-1]):
-            if isinstance(number, Number):
-                value = Number(other * (b.value - one * number.value))
-                return Apply(sign if other > 0 else _TURNED.get(sign, sign), (rest, value))
+            if (value := _value(number)) is not None:
+                limit = other * (limit - one * value)
+                return compared(sign if other > 0 else _TURNED.get(sign, sign), rest, Number(limit))
+    by, scalars, matrix, over = split(a)
+    if by != 1.0 or over:  # z / 6 < 1 / 2 is z < 3
+        by = _value(join(by, [], [], over)) or 0.0
+        if by and matrix and not scalars:
+            return Apply(sign if by > 0 else _TURNED.get(sign, sign), (join(1.0, [], matrix, []), Number(limit / by)))
     return Apply(sign, (a, b))
+
+
+def _value(expression: Expression) -> float | None:
+    """The number that an expression is, 1 / 2 among them."""
+    number, scalars, matrix, over = split(expression)
+    if scalars or matrix:
+        return None
+    for factor in over:
+        if not isinstance(factor, Number) or not factor.value:
+            return None
+        number /= factor.value
+    return number
 
 
 _TURNED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
@@ -262,6 +312,27 @@ def transposed(expression: Expression) -> Expression:
     if len(matrix) > 1 or (number, scalars, over) != (1.0, (), ()):
         return join(number, scalars, [transposed(m) for m in reversed(matrix)], over)
     return Transposed(expression)
+
+
+def in_full(formula: Formula) -> Expression:
+    """A formula without its definitions, each put where its name stands."""
+    known: dict[Expression, Expression] = {}
+
+    def put(expression: Expression) -> Expression:
+        if isinstance(expression, Apply):
+            return Apply(expression.function, tuple(map(put, expression.arguments)))
+        if isinstance(expression, Sum):
+            return Sum(tuple((sign, put(term)) for sign, term in expression.terms))
+        if isinstance(expression, Product):
+            parts = expression.scalars, expression.matrix, expression.over
+            return Product(*(tuple(map(put, part)) for part in parts))
+        if isinstance(expression, Transposed):
+            return Transposed(put(expression.inner))
+        return known.get(expression, expression)
+
+    for symbol, expression in formula.where:
+        known[symbol] = put(expression)
+    return put(formula.expression)
 
 
 def plain(expression: Expression) -> Expression:

@@ -22,7 +22,7 @@ from ..ir.place import Place
 from ..ir.reachable import dependent
 from ..ir.rebuild import rebuild
 from ..optimize import simplify
-from .algebra import plain, sum_of
+from .algebra import in_full, plain, sum_of
 from .formula import DRAWS, of_value
 from .notation import Apply, Expression, Formula, Symbol
 from .rules import reasons
@@ -114,6 +114,7 @@ class Chain:
         self.roots, self.names, self.letters, self.iteration = dict(roots), names, letters, iteration
         self.found: list[Step] = []
         self._spelt: dict[int, dict[Node, Expression]] = {}
+        self._known: dict[tuple[Node, int, Value | None], Formula] = {}
         self.recurrence = recurrence
         self.blocks: dict[Node, Recurrence] = {}
         self.leaves = dict(leaves or {})  # placeholders of an iteration: their names, and of which iteration they are
@@ -358,7 +359,11 @@ class Chain:
         here = {node: names[node] for node in self.scratch.order([root]) if node in names}
         if but is not None and here.get(root) == self.shown(but, shift):
             del here[root]
-        return of_value(root, here, self.letters.taken)
+        known = self._known.get((root, shift, but))
+        if known is None:  # what it abbreviates has a letter of its own, in every place that shows the formula
+            known = self._known[root, shift, but] = of_value(root, here, self.letters.taken)
+            self.letters.taken.update(symbol.name for symbol, _ in known.where)
+        return known
 
     def _spelling(self, shift: int) -> dict[Node, Expression]:
         """How formulas write the nodes of the graph of the links."""
@@ -410,7 +415,7 @@ class Chain:
             slope = Apply(activation.function + "′", (self._argument(activation, 0),))
             said = [] if reader.inline else ["each element by itself"]
             if f"slope/{reader.key}" in self.scratch.outputs:
-                known = plain(self.written(f"slope/{reader.key}").expression)
+                known = plain(in_full(self.written(f"slope/{reader.key}")))
                 said.append(f"{Formula(slope).text} = {Formula(known).text}")
             return said
         root = self._before[f"link/{reader.key}"]

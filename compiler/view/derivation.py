@@ -17,7 +17,7 @@ from .algebra import size_of, sum_of
 from .chain import Chain, Names, Recurrence, Step
 from .formula import of_value
 from .mathml import equation
-from .notation import Apply, Expression, Formula, Product, Sum, Symbol, Transposed, latex, text
+from .notation import Expression, Formula, Symbol, latex, symbols, text
 from .recurrence import Block
 
 WIDE = 64  # characters of an equation beside which its reason stands
@@ -244,7 +244,7 @@ def _derived(
         asked = {symbol.name for symbol in _symbols([formula])}
         for symbol, said_of_it in given[::-1]:  # what the spec does not name, down to what it does
             if symbol.name in asked and symbol.name not in spelt:
-                more.insert(0, (symbol, said_of_it.expression))
+                more = [(symbol, said_of_it.expression), *said_of_it.where, *more]
                 asked.update(inner.name for inner in _symbols([said_of_it]))
         formula = Formula(formula.expression, (*more, *formula.where))
     return Derivation(of, wrt, tuple(given), tuple(steps), formula)
@@ -275,9 +275,10 @@ def _recurrences(chain: Chain, steps: list[Step]) -> Iterator[tuple[Symbol, Expr
             if value is None or node.op.name != "result" or node.inputs[0] is not scan:
                 continue
             if f"whole/{value.key}" in chain.scratch.outputs:
-                yield chain.symbol(value, adjoint=True), chain.written(f"whole/{value.key}").expression
+                written = chain.written(f"whole/{value.key}")
+                yield from ((chain.symbol(value, adjoint=True), written.expression), *written.where)
         for step in block.steps:
-            yield step.left, step.right.expression
+            yield from ((step.left, step.right.expression), *step.right.where)
 
 
 def _given(chain: Chain, said: Mapping[str, Formula], asked: list[Formula], of: str) -> list[tuple[Symbol, Formula]]:
@@ -313,19 +314,7 @@ def _blocks(chain: Chain) -> Iterator[Recurrence]:
 
 
 def _symbols(formulas: Iterable[Formula]) -> Iterator[Symbol]:
-    stack: list[Expression] = [e for f in formulas for e in (f.expression, *(right for _, right in f.where))]
-    while stack:
-        top = stack.pop()
-        if isinstance(top, Symbol):
-            yield top
-        elif isinstance(top, Apply):
-            stack += top.arguments
-        elif isinstance(top, Sum):
-            stack += [term for _, term in top.terms]
-        elif isinstance(top, Product):
-            stack += [*top.scalars, *top.matrix, *top.over]
-        elif isinstance(top, Transposed):
-            stack.append(top.inner)
+    return symbols(e for f in formulas for e in (f.expression, *(right for _, right in f.where)))
 
 
 # --- lines

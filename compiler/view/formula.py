@@ -30,7 +30,7 @@ from .algebra import (
     sum_of,
     transposed,
 )
-from .notation import COMPARISONS, Apply, Expression, Formula, Number, Symbol
+from .notation import COMPARISONS, Apply, Expression, Formula, Number, Symbol, symbols
 
 
 def of_value(root: Node, names: Mapping[Node, str | Expression], taken: Collection[str] = ()) -> Formula:
@@ -69,7 +69,7 @@ class _Writer:
         uses: dict[Node, int] = {}
         for node in shown:
             if node.op.name not in DRAWS:
-                for source in node.inputs:
+                for source in _read(node):
                     uses[source] = uses.get(source, 0) + 1
         where: list[tuple[Symbol, Expression]] = []
         for node in shown:
@@ -81,12 +81,20 @@ class _Writer:
                 where.append((Symbol(fresh), expression))
                 expression = Symbol(fresh)
             self.done[node] = expression
-        return Formula(self.done[self.root], tuple(where))
+        whole = self.done[self.root]
+        asked = {symbol.name for symbol in symbols([whole])}
+        kept: list[tuple[Symbol, Expression]] = []
+        for symbol, expression in where[::-1]:  # a comparison may have looked behind one
+            if symbol.name in asked:
+                kept.append((symbol, expression))
+                asked.update(inner.name for inner in symbols([expression]))
+        return Formula(whole, tuple(kept[::-1]))
 
     def _behind(self, node: Node, shown: Expression) -> Expression:
-        """What a comparison looks at: relu(a) > 0 where a > 0."""
+        """What a comparison looks at: relu(a) > 0 where a > 0, and relu(a) < 1 where a < 1."""
         left, right = node.inputs
-        if node.op.name == "gt" and left.op.name == "relu" and number(right) == 0:
+        limit = number(right) if left.op.name == "relu" else None
+        if limit is not None and (limit == 0 if node.op.name == "gt" else limit > 0 and node.op.name == "lt"):
             [argument] = left.inputs
             if argument in self.done or argument in self.names or argument.op.name in ("input", "variable"):
                 return self.done.get(argument) or self._expression(argument)
@@ -95,7 +103,7 @@ class _Writer:
     def _shown(self) -> dict[Node, None]:
         """What the formula reaches without looking behind names."""
         return dict.fromkeys(
-            needed([self.root], lambda node: () if node in self.names or node.op.name in DRAWS else node.inputs)
+            needed([self.root], lambda node: () if node in self.names or node.op.name in DRAWS else _read(node))
         )
 
     def _expression(self, node: Node) -> Expression:
@@ -104,7 +112,7 @@ class _Writer:
         name, attrs = node.op.name, node.attrs
         if name in DRAWS:
             return Symbol(DRAWS[name].format(**attrs))
-        args = [self.done[source] for source in node.inputs]
+        args = [self.done[source] for source in _read(node)]
         if name in ("input", "variable"):
             return Symbol(attrs.get("name") or attrs["path"])
         if name == "size":
@@ -155,6 +163,27 @@ class _Writer:
         if name == "slice":
             return Apply(_sliced(node), (args[0],))
         return Apply(FUNCTIONS.get(name, name), tuple(args))
+
+
+def _read(node: Node) -> tuple[Node, ...]:
+    """What a formula shows of an operation's inputs: a divisor without the guard that makes 0 / 0 be 0, which formulas
+    do not say."""
+    if node.op.name != "div":
+        return node.inputs
+    above, below = node.inputs
+    if below.op.name == "add":
+        divisor, guard = below.inputs
+        while guard.op.name in ("cast", "broadcast_to"):
+            guard = guard.inputs[0]
+        if guard.op.name == "and" and any(_is_zero(test, divisor) for test in guard.inputs):
+            return above, divisor
+    elif below.op.name == "where" and _is_zero(below.inputs[0], below.inputs[2]) and number(below.inputs[1]) == 1:
+        return above, below.inputs[2]
+    return node.inputs
+
+
+def _is_zero(test: Node, of: Node) -> bool:
+    return test.op.name == "eq" and any(test.inputs[i] is of and number(test.inputs[1 - i]) == 0 for i in (0, 1))
 
 
 def _sliced(node: Node) -> str:

@@ -8,6 +8,7 @@ What makes formulas of formulas is in `algebra.py`. Precedence in print: 0 sum, 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite, pi
@@ -57,6 +58,23 @@ class Transposed:
 Expression = Symbol | Number | Apply | Sum | Product | Transposed
 
 ONE = Number(1.0)
+
+
+def symbols(expressions: Iterable[Expression]) -> Iterator[Symbol]:
+    """Every symbol that stands in them."""
+    stack = list(expressions)
+    while stack:
+        top = stack.pop()
+        if isinstance(top, Symbol):
+            yield top
+        elif isinstance(top, Apply):
+            stack += top.arguments
+        elif isinstance(top, Sum):
+            stack += [term for _, term in top.terms]
+        elif isinstance(top, Product):
+            stack += [*top.scalars, *top.matrix, *top.over]
+        elif isinstance(top, Transposed):
+            stack.append(top.inner)
 
 
 @dataclass(frozen=True)

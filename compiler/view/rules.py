@@ -82,7 +82,8 @@ def reasons(nodes: Sequence[Node]) -> list[str]:
             found[REPEATED] = None
         if name in ("mul", "div") and _scales(node):
             continue
-        rule = RULES.get(name, f"{name}′" if not node.op.marker else None)
+        silent = node.op.marker or node.dtype == "bool"  # a condition hands nothing on
+        rule = RULES.get(name, None if silent else f"{name}′")
         if rule is not None:
             found[rule] = None
     return list(found) or [LINEAR]
