@@ -118,18 +118,14 @@ class Program:
 
         from .pipeline import differentiate, optimize
         from .view.layout import content, kind_of
-        from .view.page import page
         from .view.picture import WRITTEN_VIEWS, draw, expect
 
         target = Path(path)
         kind_of(target)
         expect(self.module, view)
         if target.suffix.lower() == ".html":
-            derived = self._written() if self.module.trains else None
-            if derived is not None:
-                differentiate(derived)
             opens = "forward" if view in WRITTEN_VIEWS else view
-            write(target, page(self._written(), derived, opens, 99 if depth is None else depth))
+            write(target, self._whole(opens, 99 if depth is None else depth))
             return target
         module = self._written()
         if view not in WRITTEN_VIEWS:
@@ -144,6 +140,18 @@ class Program:
         assert self._again is not None
         return self._again()
 
+    def _whole(self, view: str = "forward", depth: int = 0) -> str:
+        from .pipeline import differentiate
+        from .view.page import page
+
+        written = self._written()
+
+        def derive() -> Module:
+            differentiate(written)
+            return written
+
+        return page(written, derive, view, depth)
+
     def _repr_html_(self) -> str:
         """In a notebook: the name, each parameter with its shape, and the page that `dlc graph` writes."""
         held = [v for v in self.module.variables.values() if v.kind == "parameter"]
@@ -155,13 +163,7 @@ class Program:
         """The page in a frame that may run its script and do nothing else; none for a model that takes long to draw."""
         if self._again is None or len(self.module.graph) > DRAWN:
             return ""
-        from .pipeline import differentiate
-        from .view.page import page
-
-        derived = self._again() if self.module.trains else None
-        if derived is not None:
-            differentiate(derived)
-        text = escape(page(self._again(), derived))
+        text = escape(self._whole())
         frame = 'sandbox="allow-scripts" width="100%" height="640" frameborder="0"'
         return f'<iframe {frame} title="{escape(self.name)}" srcdoc="{text}"></iframe>'
 

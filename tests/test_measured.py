@@ -141,7 +141,7 @@ def test_colours_follow_the_values(chromium: Any, trained: Path, tmp_path: Path)
     path.write_text(
         page(
             written,
-            derived,
+            lambda: derived,
             measured=measured(trainer, [written, derived], trainer.columns(data(), trainer.inputs)),
             on="d.npz",
         ),

@@ -85,8 +85,8 @@ def _page(
     only: str | None,
     asked: tuple[bool, Path | None],
 ) -> None:
-    """Writes a page of all views, which opens with that one: of the model as it is written, and once more with its
-    derivatives."""
+    """Writes a page of all views, which opens with that one."""
+    from ..pipeline import differentiate
     from ..view.page import page
     from ..view.picture import WRITTEN_VIEWS, expect
 
@@ -96,12 +96,18 @@ def _page(
         )
     written = compilation.module(spec, output)
     expect(written, view)
-    derived = None
-    if written.trains:
-        derived = compilation.module(spec, output, "gradient", quiet=True)
     opens, levels = "forward" if view in WRITTEN_VIEWS else view, 99 if depth is None else depth
-    measured, on = _measured(spec, written, derived, asked)
-    text = page(written, derived, opens, levels, measured, on)
+    measured, on, derived = None, "", written  # which is drawn before it is differentiated
+    if any(asked):
+        derived = compilation.module(spec, output, "gradient", quiet=True) if written.trains else written
+        measured, on = _measured(spec, written, derived, asked)
+
+    def derive() -> Module:
+        if derived is written:
+            differentiate(written, compilation.max_nodes)
+        return derived
+
+    text = page(written, derive, opens, levels, measured, on)
     write(target, text)
     if output.json:
         report.say(json.dumps({"file": str(target), "bytes": len(text.encode())}))
@@ -109,10 +115,8 @@ def _page(
         report.note(f"{target}: {len(text.encode()):,} bytes")
 
 
-def _measured(
-    spec: Path, written: Module, derived: Module | None, asked: tuple[bool, Path | None]
-) -> tuple[Measured | None, str]:
-    """What was measured of a run or a compiled file, where that was asked for, and on what."""
+def _measured(spec: Path, written: Module, derived: Module, asked: tuple[bool, Path | None]) -> tuple[Measured, str]:
+    """What was measured of a run or a compiled file, and on what."""
     from dlc.runtime.checkpoint import Run
     from dlc.runtime.own import own_data
     from dlc.runtime.train import Trainer
@@ -120,9 +124,7 @@ def _measured(
     from ..reports.measured import measured
     from .trained import compiled_file
 
-    values, data = asked
-    if not values and data is None:
-        return None, ""
+    _, data = asked
     if kinds.kind_of(spec) == kinds.SPEC:
         help = f"dlc train {spec}, then dlc graph RUN -o NAME.html --values"
         raise Error("E0790", "values are those of a trained file or a run", help=help)
@@ -134,7 +136,8 @@ def _measured(
         columns, on = trainer.columns(data, fields), str(data)
     else:
         columns, _, on = own_data(trainer, Run(spec))
-    return measured(trainer, [written, *([derived] if derived is not None else [])], columns), on
+    modules = [written] if derived is written else [written, derived]
+    return measured(trainer, modules, columns), on
 
 
 def _levels(depth: str) -> int | None:

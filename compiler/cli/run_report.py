@@ -15,6 +15,7 @@ from . import kinds, report as printed
 from .options import OUTPUT, Device, Output
 
 if TYPE_CHECKING:
+    from ..ir.module import Module
     from ..reports.page import Told
 
 DRAWN = 10_000  # nodes of a model whose picture is in the page
@@ -67,8 +68,11 @@ def _told(folder: Path, data: Path | None, device: str) -> Told:
     written = module_of(run.file, MAX_NODES)
     picture = ""
     if len(written.graph) <= DRAWN:
-        derived = module_of(run.file, MAX_NODES) if written.trains else None
-        if derived is not None:
-            differentiate(derived)
-        picture = page(written, derived)
+        drawn = module_of(run.file, MAX_NODES)
+
+        def derive() -> Module:
+            differentiate(drawn)
+            return drawn
+
+        picture = page(drawn, derive)
     return Told(run, written, picture, command(run, changed(run.file, MAX_NODES)))

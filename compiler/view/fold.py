@@ -212,21 +212,23 @@ class Repeats:
 
     def merge(self, picture: Picture) -> Picture:
         """Draws equal turns that follow each other once."""
-        picture = picture.copy()
-        for level in range(1, max((len(box.path) for box in picture), default=0) + 1):
+        if not any(place.kind == "turn" for box in picture for place in box.path):
+            return picture
+        arrows = Arrows(picture)
+        for level in range(1, max(len(box.path) for box in picture) + 1):
             families: dict[tuple[Path, tuple[int, int]], dict[Path, list[Box]]] = {}
-            for box in picture:
+            for box in arrows.into:
                 if len(box.path) >= level and box.path[level - 1].kind == "turn":
                     path = box.path[:level]
                     families.setdefault((path[:-1], path[-1].ends), {}).setdefault(path, []).append(box)
             for family in families.values():
                 if len(family) > 1:
-                    self._family(picture, family, level)
-        return picture
+                    self._family(arrows, family, level)
+        return arrows.picture(picture.graph)
 
-    def _family(self, picture: Picture, family: dict[Path, list[Box]], level: int) -> None:
+    def _family(self, arrows: Arrows, family: dict[Path, list[Box]], level: int) -> None:
         turns = sorted(family, key=lambda path: int(path[-1].name) if path[-1].name.isdigit() else 0)
-        signatures = {turn: _signature(picture, family[turn], level) for turn in turns}
+        signatures = {turn: arrows.signature(family[turn], level) for turn in turns}
         if turns[0][0].name == "update":  # of parameters one by one: their order says nothing
             first: dict[tuple[Any, ...], int] = {}
             turns.sort(key=lambda turn: first.setdefault(signatures[turn], len(first)))
@@ -236,41 +238,66 @@ class Repeats:
             while end < len(turns) and signatures[turns[end]] == signatures[turns[at]]:
                 end += 1
             if end - at > 1:
-                self._chain(picture, [family[turn] for turn in turns[at:end]])
+                self._chain(arrows, [family[turn] for turn in turns[at:end]])
                 self.times[turns[at]] = end - at
             at = end
 
-    def _chain(self, picture: Picture, chain: list[list[Box]]) -> None:
+    def _chain(self, arrows: Arrows, chain: list[list[Box]]) -> None:
         """Keeps the first of equal turns: the others' arrows from and to the outside become its own."""
-        first = {box: chain[0][i] for boxes in chain for i, box in enumerate(boxes)}
-        kept = set(chain[0])
         for box, ending in zip(chain[0], chain[-1], strict=True):
             for i, (place, end) in enumerate(zip(box.path, ending.path, strict=True)):
                 if place.kind == "layer" and last(place) != last(end):
                     self.ranges.setdefault(box.path[: i + 1], _range(last(place), last(end)))
+        arrows.merge(chain)
+
+
+class Arrows:
+    """A picture's arrows by their ends, while parts of it become one: `into` each box, and `out` of it."""
+
+    def __init__(self, picture: Picture) -> None:
+        self.into: dict[Box, list[tuple[Box, dict[str, Any]]]] = {box: [] for box in picture}
+        self.out: dict[Box, list[tuple[Box, dict[str, Any]]]] = {box: [] for box in picture}
+        for source, target, data in picture.edges(data=True):
+            self.into[target].append((source, data))
+            self.out[source].append((target, data))
+
+    def signature(self, boxes: list[Box], level: int) -> tuple[Any, ...]:
+        """What boxes show and how they hang together, without the names of what they lie in."""
+        place = {box: i for i, box in enumerate(boxes)}
+        paths: dict[Path, tuple[Any, ...]] = {}
+        rows = []
+        for box in boxes:
+            sources = sorted((place[source], data["label"]) for source, data in self.into[box] if source in place)
+            if box.path not in paths:
+                paths[box.path] = tuple((p.kind, p.said or last(p), p.ends) for p in box.path[level:])
+            rows.append((box.kind, box.lines, paths[box.path], box.count, tuple(sources)))
+        return tuple(rows)
+
+    def merge(self, chain: list[list[Box]]) -> None:
+        """All but the first of equal lists of boxes go."""
+        first = {box: chain[0][i] for boxes in chain for i, box in enumerate(boxes)}
         new: dict[tuple[Box, Box, str], dict[str, Any]] = {}
         for boxes in chain[1:]:
             for box in boxes:
-                for source, _, data in picture.in_edges(box, data=True):
-                    if source not in first:
+                for source, data in self.into[box]:
+                    if source not in first and source in self.into:
                         new.setdefault((source, first[box], data["label"]), data)
-                for _, target, data in picture.out_edges(box, data=True):
-                    if target not in first:
+                for target, data in self.out[box]:
+                    if target not in first and target in self.into:
                         new.setdefault((first[box], target, data["label"]), data)
-        picture.remove_nodes_from([box for box in first if box not in kept])
+        for boxes in chain[1:]:
+            for box in boxes:
+                del self.into[box], self.out[box]
         for (source, target, _), data in new.items():
-            picture.add_edge(source, target, **data)
+            self.into[target].append((source, data))
+            self.out[source].append((target, data))
 
-
-def _signature(picture: Picture, boxes: list[Box], level: int) -> tuple[Any, ...]:
-    """What boxes show and how they hang together, without the names of what they lie in."""
-    place = {box: i for i, box in enumerate(boxes)}
-    rows = []
-    for box in boxes:
-        sources = sorted((place[s], label) for s, _, label in picture.in_edges(box, data="label") if s in place)
-        path = tuple((p.kind, p.said or last(p), p.ends) for p in box.path[level:])
-        rows.append((box.kind, box.lines, path, box.count, tuple(sources)))
-    return tuple(rows)
+    def picture(self, about: dict[str, Any]) -> Picture:
+        made: Picture = nx.MultiDiGraph(**about)
+        made.add_nodes_from(self.into)
+        for source, arrows in self.out.items():
+            made.add_edges_from((source, target, data) for target, data in arrows if target in self.into)
+        return made
 
 
 def _range(first: str, end: str) -> str:

@@ -7,11 +7,12 @@ and the style that are written here run, and no other load.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
 from ..ir.module import Module
+from ..recursion import deep_recursion
 from .box import Box, Picture
 from .document import HEAD, asset, packed, policy
 from .fold import opened
@@ -20,7 +21,7 @@ from .outline import Measured, Outline
 from .picture import TRAINING, primitives
 
 KINDS = ("forward", "backward", "update", "kept", "serving", "next")  # of arrows
-UNROLLED = 1_000  # boxes of a model whose repeated parts the page can show one by one
+UNROLLED = 20_000  # boxes of a model whose repeated parts the page can show one by one
 COLOURS = {
     "forward": "edge",
     "backward": "gradient-line",
@@ -58,6 +59,7 @@ _PAGE = (
 <noscript>This page draws its picture by a script that is in it.</noscript>
 <script type="application/octet-stream" id="data">{data}</script>
 <script>{dagre}</script>
+<script>{layout}</script>
 <script>{js}</script>
 </body>
 </html>
@@ -67,27 +69,17 @@ _PAGE = (
 
 def page(
     written: Module,
-    derived: Module | None,
+    derive: Callable[[], Module] | None = None,
     view: str = "forward",
     depth: int = 0,
     measured: Measured | None = None,
     on: str = "",
 ) -> str:
-    """The page of a model. `written`: as its text says it; `derived`: the same, differentiated, where it trains. It
-    opens with that view, and so many levels of it open. `measured`: what boxes say of a batch; `on`: of which."""
-    pictures = {"forward": primitives(written, "forward")}
-    if derived is not None and derived.trains:
-        pictures |= {each: primitives(derived, each) for each in TRAINING}
-    names = {node: name for name, node in written.names.items()}
-    runs = set(written.graph.order(written.roots("output/").values()))
-    outlines = {
-        each: Outline(drawn, names, runs if each == "forward" else (), measured=measured)
-        for each, drawn in pictures.items()
-    }
-    views = {each: outline.written() for each, outline in outlines.items()}
-    whole = pictures["forward"]
-    if outlines["forward"].repeats.times and whole.number_of_nodes() <= UNROLLED:
-        views["forward/each"] = Outline(whole, names, runs, unrolled=True, measured=measured).written()
+    """The page of a model. `written`: as its text says it; `derive` makes the same, differentiated, where it trains,
+    and may make it of `written` itself, which has been drawn then. It opens with that view, and so many levels of it
+    open. `measured`: what boxes say of a batch; `on`: of which."""
+    with deep_recursion():
+        outlines, views = _views(written, derive, measured)
     name, text = next(iter(written.sources.items()), ("", ""))
     data: dict[str, Any] = {"title": written.name, "views": views, "lines": text.split("\n"), "legend": LEGEND}
     data |= {"view": view, "depth": depth, "measured": on if measured is not None else None}
@@ -104,9 +96,29 @@ def page(
     )
 
 
+def _views(
+    written: Module, derive: Callable[[], Module] | None, measured: Measured | None
+) -> tuple[dict[str, Outline], dict[str, Any]]:
+    names = {node: name for name, node in written.names.items()}
+    runs = set(written.graph.order(written.roots("output/").values()))
+    whole = primitives(written, "forward")
+    outlines = {"forward": Outline(whole, names, runs, measured=measured)}
+    views = {"forward": outlines["forward"].written()}
+    each: dict[str, Any] = {}
+    if outlines["forward"].repeats.times and whole.number_of_nodes() <= UNROLLED:
+        each = {"forward/each": Outline(whole, names, runs, unrolled=True, measured=measured).written()}
+    if written.trains and derive is not None:
+        derived = derive()
+        names |= {node: name for name, node in derived.names.items()}
+        for view in TRAINING:
+            outlines[view] = Outline(primitives(derived, view), names, measured=measured)
+            views[view] = outlines[view].written()
+    return outlines, views | each
+
+
 def styles_and_scripts() -> tuple[str, dict[str, str]]:
     """The style of every such page, and its scripts: a page that shows one in a frame allows them too."""
-    return asset("page.css"), {"dagre": asset("dagre.min.js"), "js": asset("page.js")}
+    return asset("page.css"), {"dagre": asset("dagre.min.js"), "layout": asset("layout.js"), "js": asset("page.js")}
 
 
 def _head(kind: str) -> str:

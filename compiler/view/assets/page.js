@@ -8,8 +8,6 @@ async function unpacked(text) {
 const byId = id => document.getElementById(id);
 const svgns = "http://www.w3.org/2000/svg";
 const view = byId("view"), svg = byId("svg"), scene = byId("scene");
-const ruler = document.createElement("canvas").getContext("2d");
-const SIDES = ["forward", "backward", "update"], ACROSS = 70;
 let name = "forward", now = null, picked = null, hits = [], at = { x: 0, y: 0, k: 1 };
 
 function make(tag, attributes = {}, text) {
@@ -54,14 +52,6 @@ class View {
 }
 const runs = i => now.items[i].runs || now.items[i].inside.some(runs);
 
-// --- where everything stands
-
-function sized(item) {
-  ruler.font = "600 13px system-ui, 'Helvetica Neue', Arial, sans-serif";
-  const text = lines(item), width = Math.max(...text.map(line => ruler.measureText(line).width));
-  return { width: Math.max(46, width + 22), height: 13 + 17 * text.length };
-}
-
 // What was measured on a batch: which number of a box is looked at, and how it is said.
 const SCALES = { spread: "spread", length: "length", zeros: "zeros", dead: "dead units", time: "time" };
 let scaled = "";
@@ -75,76 +65,6 @@ function heat() {  // how far up the scale each box is that is shown, from 0 to 
   const above = values.filter(x => x > 0), up = x => plain ? x : Math.log10(x);
   const low = plain ? 0 : up(Math.min(...above)), high = up(Math.max(...above));
   return new Map(found.map(([i], n) => [i, values[n] > 0 ? high > low ? (up(values[n]) - low) / (high - low) : 1 : 0]));
-}
-
-const laneOf = i => name === "update" ? "update" : now.items[i].side;  // the update is one flow, down
-
-function lane(side, shown, arrows) {
-  const graph = new dagre.graphlib.Graph({ compound: true, multigraph: true });
-  const many = shown.length > 400;
-  graph.setGraph({ rankdir: "TB", nodesep: 22, ranksep: 30, marginx: 12, marginy: 12, ranker: many ? "longest-path" : "network-simplex" });
-  graph.setDefaultEdgeLabel(() => ({}));
-  const own = shown.filter(i => laneOf(i) === side), here = new Set(own);
-  for (const i of own) graph.setNode(String(i), now.isGroup(i) && now.open.has(i) ? {} : sized(now.items[i]));
-  for (const i of own) if (here.has(now.items[i].up)) graph.setParent(String(i), String(now.items[i].up));
-  ruler.font = "11px system-ui, 'Helvetica Neue', Arial, sans-serif";
-  for (const arrow of arrows) {
-    if (!here.has(arrow.from) || !here.has(arrow.to) || arrow.next) continue;
-    const ends = side === "backward" ? [arrow.to, arrow.from] : [arrow.from, arrow.to];  // derivatives run up
-    const label = arrow.shape ? { width: ruler.measureText(arrow.shape).width + 8, height: 13, labelpos: "r" } : {};
-    graph.setEdge(String(ends[0]), String(ends[1]), label, arrow.key);
-  }
-  dagre.layout(graph);
-  return graph;
-}
-
-function layout() {
-  const shown = now.shown(), lifted = new Map();
-  for (const arrow of now.arrows) {
-    const from = now.closed(arrow.a), to = now.closed(arrow.b);
-    if (from === to) continue;
-    const key = from + ">" + to, known = lifted.get(key);
-    if (known) { known.serving &&= arrow.serving; known.next &&= arrow.next; if (arrow.shape && !known.shapes.includes(arrow.shape)) known.shapes.push(arrow.shape); }
-    else lifted.set(key, { key, from, to, serving: arrow.serving, next: arrow.next, starts: arrow.starts, shapes: arrow.shape ? [arrow.shape] : [] });
-  }
-  const arrows = [...lifted.values()];
-  for (const arrow of arrows) arrow.shape = arrow.shapes.length > 1 ? arrow.shapes[0] + " …" : arrow.shapes[0] || "";
-  const boxes = new Map();
-  let left = 0;
-  for (const side of SIDES) {
-    if (!shown.some(i => laneOf(i) === side)) continue;
-    const graph = lane(side, shown, arrows);
-    let right = 0;
-    const own = new Map();
-    for (const id of graph.nodes()) {
-      const { x, y, width, height } = graph.node(id), group = now.isGroup(+id) && now.open.has(+id);
-      own.set(+id, group ? { x: x - width / 2 - 6, y: y - height / 2 - 18, width: width + 12, height: height + 24, group }
-        : { x: x - width / 2, y: y - height / 2, width, height, group });
-      right = Math.max(right, x + width / 2);
-    }
-    const down = side === "forward" ? 0 : beside(own, boxes, side);
-    for (const [i, box] of own) boxes.set(i, { ...box, x: box.x + left, y: box.y + down });
-    for (const arrow of arrows) {
-      const ends = side === "backward" ? [arrow.to, arrow.from] : [arrow.from, arrow.to];
-      const edge = graph.edge(String(ends[0]), String(ends[1]), arrow.key);
-      if (!edge || !edge.points) continue;
-      arrow.points = edge.points.map(p => ({ x: p.x + left, y: p.y + down }));
-      if (side === "backward") arrow.points.reverse();
-      if (edge.width) arrow.label = { x: edge.x + left, y: edge.y + down };
-      arrow.side = side;
-    }
-    left += right + ACROSS;
-  }
-  return { boxes, arrows };
-}
-
-function beside(own, boxes, side) {  // a derivative stands beside what it derives, the update below both
-  const tall = list => Math.max(0, ...list.map(box => box.y + box.height));
-  if (side === "update") return boxes.size ? Math.max(0, (tall([...boxes.values()]) - tall([...own.values()])) / 2) : 0;
-  const partner = new Map([...boxes].map(([i, box]) => [now.items[i].partner, box]).filter(([key]) => key));
-  const moves = [...own].filter(([i]) => partner.has(now.items[i].partner))
-    .map(([i, box]) => partner.get(now.items[i].partner).y - box.y);
-  return moves.length ? moves.reduce((a, b) => a + b) / moves.length : 0;
 }
 
 // --- drawing
@@ -182,85 +102,132 @@ function drawArrow(arrow) {
   const sides = now.items[arrow.from].side + ">" + now.items[arrow.to].side;
   const kind = arrow.next ? "next" : arrow.starts ? "backward" : arrow.serving ? "serving" : sides === "forward>backward" ? "kept"
     : sides === "forward>forward" ? "forward" : sides === "forward>update" ? "kept" : sides.endsWith("update") ? "update" : "backward";
-  const path = make("path", { class: "edge " + kind, d: arrow.points ? curve(arrow.points) : arrow.next ? around(a, b) : across(a, b, kind === "update"), "marker-end": `url(#head-${kind})` });
-  path.dataset.from = arrow.from; path.dataset.to = arrow.to;
   const ends = arrow.points || [a, b, ...[a, b].map(box => ({ x: box.x + box.width, y: box.y + box.height }))];
   const x = ends.map(p => p.x), y = ends.map(p => p.y), wide = arrow.next ? 60 : 10;
-  part(path, Math.min(...x) - wide, Math.min(...y) - wide, Math.max(...x) + wide, Math.max(...y) + wide);
-  if (arrow.label) part(make("text", { class: "shape", x: arrow.label.x, y: arrow.label.y + 4, "text-anchor": "middle" }, arrow.shape), arrow.label.x - 60, arrow.label.y - 10, arrow.label.x + 60, arrow.label.y + 10);
+  part("arrows", Math.min(...x) - wide, Math.min(...y) - wide, Math.max(...x) + wide, Math.max(...y) + wide, () => {
+    const path = make("path", { class: "edge " + kind, d: arrow.points ? curve(arrow.points) : arrow.next ? around(a, b) : across(a, b, kind === "update"), "marker-end": `url(#head-${kind})` });
+    path.dataset.from = arrow.from; path.dataset.to = arrow.to;
+    return path;
+  });
+  if (arrow.label) part("arrows", arrow.label.x - 60, arrow.label.y - 10, arrow.label.x + 60, arrow.label.y + 10, () =>
+    make("text", { class: "shape", x: arrow.label.x, y: arrow.label.y + 4, "text-anchor": "middle" }, arrow.shape));
 }
 
 function drawBox(i) {
-  const item = now.items[i], box = placed.boxes.get(i), group = now.isGroup(i);
-  const g = make("g", { class: box.group ? "group" + (item.depth % 2 ? " odd" : "") : "node k-" + item.look, role: "treeitem",
-    tabindex: -1, "aria-level": item.depth + 1, "aria-label": (box.group ? item.title : item.text.join(", ")) });
-  if (group) g.setAttribute("aria-expanded", String(box.group));
-  g.dataset.i = i;
-  const round = ["input", "target", "call", "operation", "serving", "backward", "update"].includes(item.look) ? 9 : 2;
-  g.append(make("rect", { x: box.x, y: box.y, width: box.width, height: box.height, rx: box.group ? 9 : round }));
-  if (box.group) {
-    g.append(make("text", { x: box.x + 9, y: box.y + 14 }, (item.look === "turn" ? "" : "▾ ") + item.title));
-  } else {
-    const text = make("text", { "text-anchor": "middle" });
-    lines(item).forEach((line, n) => text.append(make("tspan", { class: n ? "more" : "first", x: box.x + box.width / 2, y: box.y + 19 + 17 * n }, line)));
-    g.append(text);
-    if (item.tip) g.append(make("title", {}, item.tip));
-  }
-  part(g, box.x, box.y, box.x + box.width, box.y + box.height);
+  const box = placed.boxes.get(i);
+  part(box.group ? "groups" : "boxes", box.x, box.y, box.x + box.width, box.y + box.height, () => {
+    const item = now.items[i], group = now.isGroup(i);
+    const g = make("g", { class: box.group ? "group" + (item.depth % 2 ? " odd" : "") : "node k-" + item.look, role: "treeitem",
+      tabindex: -1, "aria-level": item.depth + 1, "aria-label": (box.group ? item.title : item.text.join(", ")) });
+    if (group) g.setAttribute("aria-expanded", String(box.group));
+    g.dataset.i = i;
+    const round = ["input", "target", "call", "operation", "serving", "backward", "update"].includes(item.look) ? 9 : 2;
+    const rect = make("rect", { x: box.x, y: box.y, width: box.width, height: box.height, rx: box.group ? 9 : round });
+    if (shades.has(i)) rect.style.fill = `color-mix(in srgb, var(--heat) ${Math.round(90 * shades.get(i))}%, var(--paper))`;
+    g.append(rect);
+    if (box.group) {
+      g.append(make("text", { x: box.x + 9, y: box.y + 14 }, (item.look === "turn" ? "" : "▾ ") + item.title));
+    } else {
+      const text = make("text", { "text-anchor": "middle" });
+      lines(item).forEach((line, n) => text.append(make("tspan", { class: n ? "more" : "first", x: box.x + box.width / 2, y: box.y + 19 + 17 * n }, line)));
+      g.append(text);
+      if (item.tip) g.append(make("title", {}, item.tip));
+    }
+    return g;
+  }, i);
 }
 
-// Of a large picture only what is on the screen, or half a screen away, is drawn: so it moves smoothly.
-let parts = [];
-const MANY = 300;
-function part(element, left, top, right, bottom) {
-  scene.append(element);
-  parts.push({ element, left, top, right, bottom, away: false });
+// Of a large picture only what is on the screen, or half a screen away, is there: so it moves smoothly. Seen from far, where
+// nothing of it could be read, its boxes are one path for each kind.
+const MANY = 300, FAR = 0.2;
+let parts = [], partOf = new Map(), layers = {}, shades = new Map(), afar = false;
+function part(layer, left, top, right, bottom, make, i) {
+  const one = { layer, left, top, right, bottom, make, element: null, i, order: parts.length };
+  parts.push(one);
+  if (i !== undefined) partOf.set(i, one);
 }
+function there(one) {  // in its layer; a group behind the groups in it
+  if (one.element) return one.element;
+  one.element = one.make();
+  dress(one.element);
+  const behind = one.layer === "groups" ? [...layers.groups.children].find(other => partOf.get(+other.dataset.i).order > one.order) : null;
+  layers[one.layer].insertBefore(one.element, behind || null);
+  return one.element;
+}
+function elementOf(i) { const one = partOf.get(i); return one && there(one); }
 function cull() {
-  if (parts.length < MANY) return;
-  const width = view.clientWidth / at.k, height = view.clientHeight / at.k, x = -at.x / at.k, y = -at.y / at.k;
-  for (const one of parts) {
-    const away = one.right < x - width / 2 || one.left > x + 1.5 * width || one.bottom < y - height / 2 || one.top > y + 1.5 * height;
-    if (away !== one.away) { one.away = away; one.element.style.display = away ? "none" : ""; }
+  const far = parts.length >= MANY && at.k < FAR;
+  if (far !== afar) {
+    afar = far;
+    for (const layer of ["groups", "arrows", "boxes"]) layers[layer].style.display = far ? "none" : "";
+    layers.far.style.display = far ? "" : "none";
   }
+  if (far) { outlined(); return; }
+  const width = view.clientWidth / at.k, height = view.clientHeight / at.k, x = -at.x / at.k, y = -at.y / at.k, all = parts.length < MANY;
+  for (const one of parts) {
+    const near = all || !(one.right < x - width / 2 || one.left > x + 1.5 * width || one.bottom < y - height / 2 || one.top > y + 1.5 * height);
+    if (near) there(one);
+    else if (one.element) { one.element.remove(); one.element = null; }
+  }
+}
+function outlined() {
+  if (layers.far.childElementCount) return;
+  const shapes = new Map();
+  for (const [i, box] of placed.boxes) {
+    const look = box.group ? "group" : { parameter: "layer", target: "input", backward: "gradient" }[now.items[i].look] || now.items[i].look;
+    const rect = `M${Math.round(box.x)} ${Math.round(box.y)}h${Math.round(box.width)}v${Math.round(box.height)}h${-Math.round(box.width)}z`;
+    shapes.has(look) ? shapes.get(look).push(rect) : shapes.set(look, [rect]);
+  }
+  const lines = placed.arrows.filter(arrow => arrow.points).map(({ points: p }) => `M${Math.round(p[0].x)} ${Math.round(p[0].y)}L${Math.round(p[p.length - 1].x)} ${Math.round(p[p.length - 1].y)}`);
+  for (const [look, rects] of [...shapes].sort(([a], [b]) => (b === "group") - (a === "group"))) {
+    const path = make("path", { d: rects.join("") });
+    path.style.fill = path.style.stroke = look === "group" ? "var(--group-2)" : `var(--${look}-line)`;
+    layers.far.append(path);
+  }
+  const path = make("path", { d: lines.join("") });
+  path.style.stroke = "var(--edge)";
+  layers.far.append(path);
 }
 
 function draw() {
   placed = layout();
-  const shades = scaled ? heat() : new Map();
-  scene.replaceChildren();
-  parts = [];
+  shades = scaled ? heat() : new Map();
+  [parts, partOf, afar] = [[], new Map(), false];
+  layers = Object.fromEntries(["far", "groups", "arrows", "boxes"].map(name => [name, make("g", { class: name })]));
+  layers.far.style.display = "none";
+  scene.replaceChildren(...Object.values(layers));
   const order = [...placed.boxes.keys()];
   order.filter(i => placed.boxes.get(i).group).sort((a, b) => now.items[a].depth - now.items[b].depth).forEach(drawBox);
   placed.arrows.forEach(drawArrow);
   order.filter(i => !placed.boxes.get(i).group).forEach(drawBox);
-  for (const [i, up] of shades) {
-    const rect = scene.querySelector(`[data-i="${i}"] > rect`);
-    rect.style.fill = `color-mix(in srgb, var(--heat) ${Math.round(90 * up)}%, var(--paper))`;
-  }
   mark();
   sketch();
   cull();
   overview();
 }
 
+// What is chosen, found and idle, as it shows on what is there.
+let marks = { found: new Set(), shown: null, first: null };
+function dress(element) {
+  const { found, shown, first } = marks;
+  if (element.dataset.i !== undefined) {
+    const i = +element.dataset.i, idle = name === "predict" && !runs(i);
+    element.classList.toggle("on", i === shown);
+    element.classList.toggle("hit", found.has(i));
+    element.classList.toggle("dim", idle || (hits.length > 0 && !found.has(i) && !placed.boxes.get(i).group));
+    element.setAttribute("tabindex", i === (shown ?? first) ? 0 : -1);
+  } else if (element.dataset.from !== undefined) {
+    const ends = [+element.dataset.from, +element.dataset.to];
+    const idle = name === "predict" && !element.classList.contains("serving") && !ends.every(runs);
+    const aside = shown !== null && element.classList.contains("kept") && !ends.includes(shown);
+    element.classList.toggle("dim", hits.length > 0 || idle || aside);
+  }
+}
+
 function mark() {
   const lines = new Set(picked === null ? [] : now.items[picked].at || []);
-  const found = new Set(hits.map(i => now.closed(i))), shown = picked === null ? null : now.closed(picked);
-  for (const g of scene.querySelectorAll("[data-i]")) {
-    const i = +g.dataset.i;
-    g.classList.toggle("on", i === shown);
-    g.classList.toggle("hit", found.has(i));
-    const idle = name === "predict" && !runs(i);
-    g.classList.toggle("dim", idle || (hits.length > 0 && !found.has(i) && !placed.boxes.get(i).group));
-    g.setAttribute("tabindex", i === (shown ?? [...placed.boxes.keys()][0]) ? 0 : -1);
-  }
-  for (const path of scene.querySelectorAll(".edge")) {
-    const ends = [+path.dataset.from, +path.dataset.to];
-    const idle = name === "predict" && !path.classList.contains("serving") && !ends.every(runs);
-    const aside = shown !== null && path.classList.contains("kept") && !ends.includes(shown);
-    path.classList.toggle("dim", hits.length > 0 || idle || aside);
-  }
+  marks = { found: new Set(hits.map(i => now.closed(i))), shown: picked === null ? null : now.closed(picked), first: placed.boxes.keys().next().value };
+  for (const one of parts) if (one.element) dress(one.element);
   for (const span of byId("text").children) span.classList.toggle("on", lines.has(+span.dataset.n));
 }
 
@@ -416,8 +383,7 @@ function pick(i, focus = false) {
   const line = byId("text").querySelector(".on");
   if (line) line.scrollIntoView({ block: "nearest" });
   link();
-  const shown = focus && scene.querySelector(`[data-i="${now.closed(i)}"]`);
-  if (shown) { shown.style.display = ""; shown.focus({ preventScroll: true }); }
+  if (focus) elementOf(now.closed(i))?.focus({ preventScroll: true });
 }
 
 function button(text, act) {
@@ -468,9 +434,20 @@ function about() {
   panel.replaceChildren(path, head, list);
 }
 
+function under(e) {  // the box at a place of the screen, where boxes are not elements
+  const side = view.getBoundingClientRect(), x = (e.clientX - side.left - at.x) / at.k, y = (e.clientY - side.top - at.y) / at.k, more = 6 / at.k;
+  const far = ([, box]) => Math.max(box.x - x, x - box.x - box.width, 0) + Math.max(box.y - y, y - box.y - box.height, 0);
+  const [nearest] = [...placed.boxes].filter(([, box]) => !box.group).map(one => [far(one), one[0]]).sort((a, b) => a[0] - b[0]);
+  return nearest && nearest[0] < more ? nearest[1] : null;
+}
 scene.addEventListener("click", e => {
   const g = e.target.closest("[data-i]");
-  if (!g || moved > 4) return;
+  if (moved > 4) return;
+  if (!g && afar) {
+    const i = under(e);
+    if (i !== null) { centre(i); pick(i, true); }
+  }
+  if (!g) return;
   const i = +g.dataset.i, box = placed.boxes.get(i);
   if (box.group && e.target.tagName !== "text") { pick(i, true); return; }
   if (now.isGroup(i) && now.items[i].look !== "turn") toggle(i);
@@ -597,8 +574,15 @@ function show(which) {
   if (data.depth) now.level(data.depth);
   draw();
   about();
-  fit();
+  begin();
   legend();
+}
+function begin() {  // with the whole, or where that would be specks, with what goes in
+  if (scale(extent()) >= FAR || parts.length < MANY) { fit(); return; }
+  const first = [...placed.boxes].filter(([, box]) => !box.group).sort(([, a], [, b]) => a.y - b.y)[0][0];
+  centre(first);
+  at.y = 40 - placed.boxes.get(first).y * at.k;
+  place();
 }
 
 function legend() {
@@ -643,7 +627,7 @@ byId("fit").addEventListener("click", fit);
 byId("depth").addEventListener("input", e => { const picking = picked; now.level(+e.target.value); draw(); fit(); if (picking !== null) pick(picking); });
 byId("scale").addEventListener("change", e => { const picking = picked; scaled = e.target.value; draw(); fit(); if (picking !== null) pick(picking); });
 byId("unroll").addEventListener("click", () => { unrolled = !unrolled; show(name); });
-async function begin() {
+async function start() {
   Object.assign(data, await unpacked(byId("data").textContent));
   for (const [key, given] of Object.entries(data.views)) views[key] = new View(given);
   write(data.lines);
@@ -662,4 +646,4 @@ async function begin() {
   follow();
   new ResizeObserver(() => { if (picked === null) fit(); }).observe(view);
 }
-begin();
+start();
