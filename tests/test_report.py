@@ -69,6 +69,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         ),
         "curve": trained(folder / "c", spec),
         "xor": trained(folder / "d", ROOT / "specs" / "xor.dl"),
+        "vae": trained(folder / "e", ROOT / "specs" / "vae.dl", "--epochs", "4"),
+        "gan": trained(folder / "f", ROOT / "specs" / "gan.dl", "--epochs", "4"),
     }
 
 
@@ -87,7 +89,7 @@ def records(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("name", ["digits", "curve", "xor"])
+@pytest.mark.parametrize("name", ["digits", "curve", "xor", "vae", "gan"])
 def test_every_figure_is_the_runs(runs: dict[str, Path], name: str, tmp_path: Path) -> None:
     text, known = page_of(tmp_path, runs[name]), records(runs[name])
     titles = re.findall(r'<div class="chart"><h3>(.*?)</h3>', text)
@@ -97,11 +99,12 @@ def test_every_figure_is_the_runs(runs: dict[str, Path], name: str, tmp_path: Pa
         assert chart["points"] == [record["epoch"] for record in known]
         for series in chart["series"]:
             assert series["values"] == [record[series["label"]][figure] for record in known]
-    sides = {series["label"] for series in charts["loss"]["series"]}
+    first = "loss" if "loss" in charts else "critic_loss"
+    sides = {series["label"] for series in charts[first]["series"]}
     assert sides == {"train", *(["validation"] if known[0]["validation"] else [])}
     best = ran(runs[name])
     if best.best is not None:
-        assert charts["loss"]["marks"][0]["x"] == best.best
+        assert charts[first]["marks"][0]["x"] == best.best
     final = best.final
     assert final is not None
     rows = re.findall(r"<td[^>]*>(.*?)</td>", text.partition("<tbody>")[2].partition("</tbody>")[0])
@@ -178,6 +181,31 @@ def test_what_is_inside(runs: dict[str, Path], tmp_path: Path) -> None:
     held = narrow.file.values()
     hand = np.tanh(made.inputs["x"] @ held["dense.W"] + held["dense.b"])
     np.testing.assert_allclose(inner.points, hand, atol=1e-5)
+
+
+def test_what_a_model_makes_is_shown(runs: dict[str, Path], tmp_path: Path) -> None:
+    """Digits made again beside themselves, digits and points that are drawn, and the code as a plane."""
+    text = page_of(tmp_path, runs["vae"])
+    run = ran(runs["vae"])
+    assert run.trainer is not None and run.columns is not None
+    made = judged(run)
+    assert made is not None and set(made.outputs) == {"code", "rebuilt", "sample"}
+    off = np.sqrt(np.mean((made.outputs["rebuilt"] - made.inputs["x"]) ** 2))
+    assert f"Root mean square difference {off:.6g} over 1,797 rows" in text
+    again = text.partition("rebuilt: x made again</h3>")[2].partition("<h3>")[0]
+    assert again.count("<img") == 2 * again.count('class="sample"') > 0  # a digit, and what was made of it
+    drawn = text.partition("sample: drawn</h3>")[2].partition("<h3>")[0]
+    assert drawn.count("<img") == 24
+    assert "<h3>code, along its two principal components</h3>" in text
+    for figure, value in run.trainer.evaluate(run.columns, run.batch).items():
+        assert f"{figure} {value:.6g}" in text
+    folded = set(run.norms[-1].weights) - set(run.norms[-1].gradients)
+    assert all(name in text.partition("Without a gradient of its own")[2].partition("</p>")[0] for name in folded)
+    text = page_of(tmp_path, runs["gan"])
+    points = text.partition("point: drawn</h3>")[2].partition("</div>")[0]
+    assert points.count("<circle") == 600 + 600  # the data, and as many that are drawn
+    for figure, value in records(runs["gan"])[-1]["train"].items():
+        assert f"{value:.6g}" in text, figure
 
 
 def test_which_output_answers_which_target() -> None:
@@ -319,7 +347,7 @@ def test_nothing_of_a_run_is_taken_for_markup(runs: dict[str, Path], tmp_path: P
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name", ["digits", "curve", "xor", "two runs", "hostile"])
+@pytest.mark.parametrize("name", ["digits", "curve", "xor", "vae", "gan", "two runs", "hostile"])
 def test_a_report_opens_and_is_drawn(chromium: Any, runs: dict[str, Path], name: str, tmp_path: Path) -> None:
     shown = {"two runs": [runs["digits"], runs["other"]], "hostile": [hostile(tmp_path, runs["curve"])]}
     text = page_of(tmp_path, *shown.get(name, [runs.get(name, tmp_path)]))

@@ -20,6 +20,11 @@ def colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
+def key(shade: str, text: str) -> str:
+    """What a colour means, for below a plot."""
+    return f'<svg class="key" viewBox="0 0 15 7"><rect width="15" height="7" fill="{shade}"/></svg>{escape(text)} '
+
+
 def rgb(number: int) -> tuple[int, int, int]:
     text = colour(number)
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)

@@ -13,8 +13,9 @@ from ..ir.module import Module
 from ..view.document import HEAD, asset, embedded, policy
 from ..view.page import styles_and_scripts
 from . import curves
-from .drawn import COLOURS, Plot, colour, ends, histogram, number, rgb
+from .drawn import COLOURS, Plot, colour, ends, histogram, key, number, rgb
 from .inside import Spread, Surface, spread, surface
+from .made import shown as made_again
 from .predictions import CLASSES, Classes, Judged, Numbers, judged
 from .ran import Ran, differing
 from .samples import Samples
@@ -176,10 +177,16 @@ def _norms(run: Ran) -> str:
     rows = [
         [name, figure(last.gradients.get(name, float("nan"))), figure(value)] for name, value in last.weights.items()
     ]
+    without = [name for name in last.weights if name not in last.gradients]
+    said = "Euclidean lengths after some epochs; the gradients are of the loss with its penalties, before any clip, on "
+    said += "the first rows of the first epoch."
+    if without:
+        said += (
+            " Without a gradient of its own, as it is not trained or the compiler has made one product of it and the "
+        )
+        said += f"update: {', '.join(without)}."
     return (
-        '<p class="soft">Euclidean lengths after some epochs; the gradients are of the loss with its penalties, before '
-        "any clip, on the first rows of the first epoch.</p>"
-        f"<details><summary>lengths after update {last.step:,}</summary>"
+        f'<p class="soft">{escape(said)}</p><details><summary>lengths after update {last.step:,}</summary>'
         + table(["parameter", "gradient", "weights"], rows, 1)
         + "</details>"
     )
@@ -207,6 +214,7 @@ def _answers(run: Ran) -> str:
         if drawn is not None:
             parts.append(_surface(drawn, made, found))
         parts.append(samples.shown(found))
+    parts += made_again(run, made, samples)
     inner = spread(run, made)
     if inner is not None:
         parts.append(_spread(inner, made))
@@ -323,9 +331,7 @@ def _coloured(plot: Plot, points: np.ndarray, of: np.ndarray, classes: bool) -> 
     keys = []
     for i, (text, which) in enumerate(groups):
         plot.points(points[which], colour(i), text, 3)
-        keys.append(
-            f'<svg class="key" viewBox="0 0 15 7"><rect width="15" height="7" fill="{colour(i)}"/></svg>{escape(text)} '
-        )
+        keys.append(key(colour(i), text))
     return f'<p class="soft">{"".join(keys)}</p>'
 
 

@@ -17,6 +17,7 @@ from .ran import Ran
 
 Array = np.ndarray
 ROWS = 20_000  # that are judged
+DRAWN = 1_500  # that are drawn where a prediction reads no data
 BINS = 10  # of a calibration
 CLASSES = 200  # of a matrix
 
@@ -109,11 +110,11 @@ def judged(run: Ran) -> Judged | None:
     whole = {f.name: columns.arrays[f.name] for f in columns.fields if f.rows is None}
     arrays = {f.name: _first(columns.arrays[f.name], f.rows, rows) for f in columns.fields if f.rows is not None}
     targets = {entry.name for entry in run.file.signature.targets}
-    wanted = {field.name for field in trainer.predictor.fields}
     given = {**whole, **arrays}
-    if not wanted <= given.keys():
+    wanted = [field.name for field in trainer.predictor.fields if field.name in given]
+    if not {field.name for field in trainer.predictor.needed()} <= set(wanted):
         return None
-    outputs = trainer.predict({name: given[name] for name in wanted}, seed=0)
+    outputs = trainer.predict({name: given[name] for name in wanted}, rows=None if wanted else min(rows, DRAWN), seed=0)
     made = Judged(
         rows,
         columns.rows,
