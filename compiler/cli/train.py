@@ -71,6 +71,12 @@ def train(
     find_lr: Annotated[
         bool, Parameter(help="Try learning rates for the argument `lr` of the train block.", show_default=False)
     ] = False,
+    watch: Annotated[
+        bool,
+        Parameter(
+            help="Serve the curves while it trains, to this machine alone; prints the address.", show_default=False
+        ),
+    ] = False,
     compilation: Compilation = COMPILATION,
     output: Output = OUTPUT,
 ) -> None:
@@ -79,6 +85,7 @@ def train(
 
     from .progress import listener
     from .trained import compiled_file
+    from .watching import Watching
 
     if (file is None) == (resume is None):
         raise Error(
@@ -106,9 +113,13 @@ def train(
         kinds.expect(resume, "train --resume", kinds.RUN, kinds.CHECKPOINT)
     elif file is not None:
         kinds.expect(file, "train", kinds.SPEC, kinds.COMPILED)
+    refused = {"--dry-run": dry_run, "--overfit": overfit is not None, "--find-lr": find_lr}
+    for name, wanted in refused.items():
+        if watch and wanted:
+            raise Error("E0790", f"`--watch` is for runs, and `{name}` makes none", help="give one of them")
     native = False if no_native else None
     limit = None if max_time is None else trials.seconds(max_time)
-    trials.refuse({"--dry-run": dry_run, "--overfit": overfit is not None, "--find-lr": find_lr}, resume)
+    trials.refuse(refused, resume)
     if find_lr:
         return trials.find_lr(Path(file or ""), data, compilation, device, output)
     if resume is not None:
@@ -131,6 +142,7 @@ def train(
         given = [one for one in given if one["kind"] != "setting"]
     for line in () if output.json or quiet else supplied.lines(given):
         report.say(line)
+    watching = [Watching(trainer.file)] if watch else []
     try:
         history = trainer.fit(
             data,
@@ -138,7 +150,7 @@ def train(
             epochs=epochs,
             steps=steps,
             batch=batch,
-            callbacks=[heard],
+            callbacks=[heard, *watching],
             run=None if resume is not None else runs,
             only=only,
             test=test,
@@ -150,6 +162,8 @@ def train(
         raise
     finally:
         heard.close()
+        for each in watching:
+            each.close()
     if output.json or not quiet:
         _finished(history, output)
 

@@ -54,7 +54,7 @@ def report(told: Sequence[Told]) -> str:
     runs = [one.run for one in told]
     charts: list[curves.Chart] = curves.figures(runs)
     parts = [_table(runs), _differences(runs)]
-    sections = ["<section id=curves><h2>Curves</h2>", placed(charts, 0), _epochs(runs), "</section>"]
+    sections = [f"<section id=curves><h2>Curves</h2>{placed(charts, 0)}{_epochs(runs)}</section>"]
     for i, one in enumerate(told):
         head = f"<h2>{escape(one.run.name)}</h2>" if len(told) > 1 else ""
         more = [made for made in (curves.rates(one.run, one.module) if one.module else None,) if made]
@@ -67,6 +67,11 @@ def report(told: Sequence[Told]) -> str:
         sections += [_answers(one.run), _weights(one.run), _picture(one), _told(one), "</section>"]
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
     return written(title, _menu(runs) + "\n".join([*parts, *sections]), charts)
+
+
+def figures_of(runs: Sequence[Ran], charts: Sequence[curves.Chart]) -> str:
+    """The figures of runs as a table, as these curves, and by epoch."""
+    return f"{_table(runs)}<h2>Curves</h2>{placed(charts, 0)}{_epochs(runs)}"
 
 
 def written(title: str, body: str, charts: Sequence[curves.Chart]) -> str:

@@ -87,6 +87,15 @@ def ran(folder: Path, data: Path | None = None, device: str = "auto") -> Ran:
     return made
 
 
+def running(folder: Path, file: CompiledFile) -> Ran:
+    """What a run that is training has noted so far."""
+    run = Run(folder)
+    records = _records(run.metrics)
+    steps = records[-1].step if records else 0
+    seconds = sum(record.seconds for record in records)
+    return Ran(folder, folder.resolve().name, file, records, norms.read(run.norms), {}, {}, None, steps, seconds)
+
+
 def _records(path: Path) -> list[metadata.Record]:
     """Epochs, up to a line that is not whole."""
     found: list[metadata.Record] = []
