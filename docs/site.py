@@ -1,9 +1,10 @@
-"""What mkdocs.yml asks for: the library's reference out of its source, the README as the first page, and links that
-lead out of `docs/` as plain text."""
+"""What mkdocs.yml asks for: the library's reference out of its source with a picture of each layer, the README as the
+first page, and links that lead out of `docs/` as plain text."""
 
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def on_config(config: Any) -> Any:
 
 def on_files(files: Any, config: Any) -> Any:
     """Adds the pages that are made when the site is."""
-    from dlc.editor import reference
+    from dlc.editor import pictured, reference
     from mkdocs.structure.files import File
 
     readme = (ROOT / "README.md").read_text("utf-8")
@@ -31,8 +32,11 @@ def on_files(files: Any, config: Any) -> Any:
     files.append(File.generated(config, "index.md", content=readme))
     files.append(File.generated(config, "contributing.md", content=_out_of_root("CONTRIBUTING.md")))
     files.append(File.generated(config, "changes.md", content=_out_of_root("CHANGELOG.md")))
+    drawn = pictured.EXAMPLES if find_spec("pygraphviz") is not None else {}
+    for name in drawn:
+        files.append(File.generated(config, f"reference/{name}.svg", content=pictured.picture(name)))
     for path in reference.files():
-        files.append(File.generated(config, f"reference/{path.stem}.md", content=reference.page(path)))
+        files.append(File.generated(config, f"reference/{path.stem}.md", content=reference.page(path, drawn)))
     names = [path.stem for path in reference.files()]
     rows = "\n".join(f"* [{name}]({name}.md)" for name in names)
     made = f"# Reference of the library\n\nOut of the source of each file.\n\n{rows}\n"

@@ -7,9 +7,10 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
-from dlc.editor import reference
+from dlc.editor import pictured, reference
 from dlc.elaborate.library import standard_index
 from dlc.syntax import tree as syntax
 from dlc.syntax.parser import parse, read_source
@@ -41,6 +42,21 @@ def test_what_a_layer_learns_stands_there_with_its_shape() -> None:
     text = reference.page(next(path for path in reference.files() if path.stem == "layers"))
     assert "| parameter `W` | `float[n, out]` | `weights` |" in text
     assert "```dl\nlayer dense(out: int, bias = true" in text
+
+
+def test_every_layer_has_a_picture() -> None:
+    """Small, the same each time, with what the layer learns."""
+    layers = {name for name, declared in DECLARED.items() if isinstance(declared, syntax.Layer)}
+    assert set(pictured.EXAMPLES) == layers
+    pages = "".join(reference.page(path, pictured.EXAMPLES) for path in reference.files())
+    for name in layers:
+        drawn = pictured.picture(name)
+        assert drawn == pictured.picture(name) and len(drawn.encode()) < 30_000
+        words = "".join(ElementTree.fromstring(drawn).itertext())
+        assert f"{name}(" in words or f"{name}\n" in words, name
+        held = {p.name for p in syntax.walk(list(DECLARED[name].body)) if isinstance(p, syntax.Param)}
+        assert not held or held & set(re.findall(r"\w+", words)), name  # some are learned only if that is asked for
+        assert f"![{name}, opened]({name}.svg)" in pages
 
 
 ROW = re.compile(r"^\| (`\w+\(.*?) \| ", re.M)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ..elaborate.library import standard_folder
@@ -23,8 +23,9 @@ def files() -> list[Path]:
     return sorted(standard_folder().rglob("*.dl"))
 
 
-def page(path: Path) -> str:
-    """A file of the library in Markdown: what its head says, and each of its declarations."""
+def page(path: Path, pictures: Collection[str] = ()) -> str:
+    """A file of the library in Markdown: what its head says, and each of its declarations. `pictures`: names of those
+    that have one beside the page, `NAME.svg`."""
     source = read_source(path)
     with deep_recursion():
         tree = parse(source)
@@ -37,6 +38,8 @@ def page(path: Path) -> str:
         lines += ["", head]
     for declaration in shown:
         lines += ["", *_entry(declaration, own.get(declaration.name))]
+        if declaration.name in pictures:
+            lines += ["", f"![{declaration.name}, opened]({declaration.name}.svg)"]
     return "\n".join(lines) + "\n"
 
 
