@@ -11,7 +11,22 @@ import dlc
 import numpy as np
 import pytest
 from scipy import optimize
-from whole_cases import HITS, LOGISTIC, RIDGE, N, X, Y, best, logistic, logistic_curvature, ridge, trainer, weights
+from whole_cases import (
+    HITS,
+    LOGISTIC,
+    RIDGE,
+    ROWS,
+    A,
+    N,
+    X,
+    Y,
+    best,
+    logistic,
+    logistic_curvature,
+    ridge,
+    trainer,
+    weights,
+)
 
 SPECS = Path(__file__).parents[1] / "specs"
 
@@ -43,25 +58,91 @@ def test_the_optimum_is_reached_to_1e_8(name: str, rule: str, updates: int) -> N
     np.testing.assert_allclose(weights(trained), best(name), rtol=0, atol=1e-8)
 
 
-def test_lbfgs_takes_about_as_many_updates_as_scipy() -> None:
-    for text, y, function, name in ((RIDGE, Y, ridge, "ridge"), (LOGISTIC, HITS, logistic, "logistic")):
-        trained = trainer(text.replace("RULE", "lbfgs()"))
-        start = weights(trained)
-        asked: list[Any] = []
+CASES = {"ridge": (RIDGE, Y, ridge), "logistic": (LOGISTIC, HITS, logistic)}
 
-        def recorded(w: Any, f: Any = function, asked: list[Any] = asked) -> Any:
-            asked.append(w.copy())
-            return f(w)
 
-        options = {"maxcor": 10, "ftol": 0, "gtol": 1e-12, "maxiter": 200}
-        optimize.minimize(recorded, start, jac=True, method="L-BFGS-B", options=options)
-        least = function(best(name))[0] + 1e-12
-        theirs = next(i for i, w in enumerate(asked, 1) if function(w)[0] < least)
-        ours = 0
-        while function(weights(trained))[0] >= least and ours < 200:
-            trained.step({"x": X, "y": y})
-            ours += 1
-        assert ours <= 1.2 * theirs
+def asked_by_scipy(name: str, start: Any, method: str, **options: Any) -> int:
+    """How many points SciPy asks the objective at until one is as good as the optimum, to 1e-12."""
+    function, asked = CASES[name][2], []
+
+    def recorded(w: Any) -> Any:
+        asked.append(function(w)[0])
+        return function(w)
+
+    def curvature(w: Any) -> Any:
+        return A.T @ A / ROWS + 2e-3 * np.diag([1.0] * N + [0]) if name == "ridge" else logistic_curvature(w)
+
+    product = {"hessp": lambda w, p: curvature(w) @ p} if method == "Newton-CG" else {}
+    optimize.minimize(recorded, start, jac=True, method=method, options=options, **product)
+    return 1 + next(i for i, value in enumerate(asked) if value < function(best(name))[0] + 1e-12)
+
+
+def moved(S: list[Any], changes: list[Any], g: Any) -> Any:
+    """The direction of L-BFGS, by Nocedal and Wright's algorithm 7.4."""
+    d, parts = g, []
+    for s, y in zip(S, changes, strict=True):
+        parts.append((s @ d) / (s @ y))
+        d = d - parts[-1] * y
+    d = d * ((S[0] @ changes[0]) / (changes[0] @ changes[0]) if S else 1 / max(np.linalg.norm(g), 1))
+    for s, y, part in reversed([*zip(S, changes, parts, strict=True)]):
+        d = d + s * (part - (y @ d) / (s @ y))
+    return d
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_lbfgs_asks_the_objective_about_as_often_as_scipy(name: str) -> None:
+    """Each trial of the line search counts: how many there were says the part of the direction that was taken."""
+    text, y, function = CASES[name]
+    trained = trainer(text.replace("RULE", "lbfgs()"))
+    start = theta = weights(trained)
+    S, changes, before, ours = list[Any](), list[Any](), None, 1
+    while function(theta)[0] >= function(best(name))[0] + 1e-12 and ours < 200:
+        g = function(theta)[1]
+        if before is not None:
+            S, changes = [theta - before[0], *S[:9]], [g - before[1], *changes[:9]]
+        before, d = (theta, g), moved(S, changes, g)
+        trained.step({"x": X, "y": y})
+        theta = weights(trained)
+        halved = round(-np.log2(np.linalg.norm(theta - before[0]) / np.linalg.norm(d)))
+        np.testing.assert_allclose(theta, before[0] - 0.5**halved * d, rtol=1e-6, atol=1e-12)
+        ours += 1 + halved
+    assert ours <= 1.2 * asked_by_scipy(name, start, "L-BFGS-B", maxcor=10, ftol=0, gtol=1e-12, maxiter=200)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_newton_cg_asks_the_objective_about_as_often_as_scipy(name: str) -> None:
+    text, y, function = CASES[name]
+    trained = trainer(text.replace("RULE", "newton_cg()"))
+    start, ours = weights(trained), 1
+    while function(weights(trained))[0] >= function(best(name))[0] + 1e-12 and ours < 100:
+        trained.step({"x": X, "y": y})
+        ours += 1
+    assert ours <= 1.2 * asked_by_scipy(name, start, "Newton-CG", xtol=1e-14)
+
+
+def test_gauss_newton_asks_for_the_residuals_no_more_often_than_scipy() -> None:
+    """Ridge regression as least squares, for both: the penalty as rows of data (Hoerl and Kennard 1970)."""
+    L = np.r_[A, np.sqrt(2e-3 * ROWS) * np.eye(N, N + 1)]
+    b = np.r_[Y, np.zeros(N)]
+    text = """model m {
+        input x: float[batch, 9]; target y: float[batch]
+        residual = (x |> dense(1, bias = false))[:, 0] - y
+        loss = mean(residual^2) / 2
+    }
+    train { minimize loss using gauss_newton(residual); batch: all }"""
+    trained = trainer(text)
+    start, asked = np.array(trained.parameters["dense.W"])[:, 0], []
+
+    def recorded(w: Any) -> Any:
+        asked.append(np.abs(w - best("ridge")).max())
+        return L @ w - b
+
+    optimize.least_squares(recorded, start, jac=lambda w: L, xtol=1e-15, ftol=1e-15, gtol=1e-15)
+    theirs, ours = 1 + next(i for i, error in enumerate(asked) if error < 1e-8), 1
+    while np.abs(np.array(trained.parameters["dense.W"])[:, 0] - best("ridge")).max() >= 1e-8 and ours < 100:
+        trained.step({"x": L, "y": b})
+        ours += 1
+    assert ours <= 1.2 * theirs
 
 
 # --- what a rule sees
