@@ -48,9 +48,10 @@ class Diagnostic:
     help: str | None = None
     severity: Severity = "error"
 
-    def __post_init__(self) -> None:
-        if self.help is None:
-            object.__setattr__(self, "help", WAYS_OUT.get(self.code))
+    @property
+    def way_out(self) -> str | None:
+        """`help`, or the way out of its kind."""
+        return self.help or WAYS_OUT.get(self.code)
 
     @property
     def where(self) -> str | None:
@@ -89,8 +90,8 @@ class Diagnostic:
         else:
             margin = " "
         lines += [f"{margin}  = {note}" for note in (*self.stated, *self.notes)]
-        if self.help:
-            lines.append(f"{margin}  = help: {self.help}")
+        if self.way_out:
+            lines.append(f"{margin}  = help: {self.way_out}")
         return shortened("\n".join(lines))
 
     def record(self) -> dict[str, object]:
@@ -102,7 +103,7 @@ class Diagnostic:
             "where": self.where,
             "labels": [{"where": str(label.span.shown), "text": label.text} for label in self.labels],
             "notes": [*self.stated, *self.notes],
-            "help": self.help,
+            "help": self.way_out,
         }
 
 
@@ -112,7 +113,7 @@ class CompileError(Error):
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
         first = self.diagnostics[0]
-        super().__init__(first.code, first.message, where=first.where, notes=first.notes, help=first.help)
+        super().__init__(first.code, first.message, where=first.where, notes=first.notes, help=first.way_out)
 
     def render(self, columns: int | None = None) -> str:
         return "\n\n".join(diagnostic.render(columns) for diagnostic in self.diagnostics)

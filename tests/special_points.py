@@ -347,11 +347,11 @@ WHY = {
     "triu reduce dense conv conv_transpose tiled_conv embedding dropout rfft irfft",
     "a search, or what no derivative flows through": "beam_search fgsm pgd gradient_match",
     "without a derivative: integers, booleans, sizes": "all any arange argmax argmin argsort is_finite is_inf "
-    "is_nan one_hot top transposition xor accuracy size rank known_size window eye bins fan_in fan_out "
+    "is_nan one_hot to_int top transposition xor accuracy size rank known_size window eye bins fan_in fan_out "
     "interval reverse",
     "a draw": "bernoulli_like normal_like uniform_like permutation shuffle draw glorot_normal glorot_uniform he_normal "
     "lecun_normal lecun_uniform "
-    "he_uniform orthogonal sparse spectral_radius gamma_like von_mises_like",
+    "he_uniform orthogonal sparse spectral_radius gamma_like von_mises_like poisson_like",
     "a score over a data set": "top_k precision recall f1 macro_precision macro_recall macro_f1 matthews auc "
     "average_precision exact_auc exact_average_precision by_score confusion "
     "calibration_error r2 rmse mape weighted_mean perplexity class_counts in_bins",

@@ -111,6 +111,8 @@ RIGHT = {
     "spectral_radius": ["x", "xn"],
     "gamma_like": ["x"],
     "von_mises_like": ["x"],
+    "poisson_like": ["x"],
+    "to_int": ["x"],
     "r2": ["nn", "nx", "xn", "xx", "nnn", "nxn", "xnn", "xxn"],
     "rotary": ["x", "xn"],
     "sinusoidal_positions": ["x", "xn"],

@@ -266,6 +266,8 @@ def test_every_word_is_said():
         "fan_in",
         "fan_out",
         "gamma_like",
+        "poisson_like",
+        "to_int",
         "gate_bias",
         "armijo",
         "by_score",
