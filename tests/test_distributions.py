@@ -276,3 +276,25 @@ def test_a_shape_and_a_value_of_that_shape_exclude_each_other() -> None:
     with pytest.raises(dlc.Error) as caught:
         dlc.compile("model m {\n input x: float[b]\n output y = draw(normal(0, 1), shape = [3], like = x)\n}")
     assert caught.value.code == "E0216"
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_to_int(precision: str) -> None:
+    whole = [0, 1, 2, 7, 2**24 - 1, 2**24, 2**33 + 2**12, *([2**52 - 1] if precision == "float64" else [])]
+    text = "model m {\n input x: float[n]\n output y = to_int(x)\n}"
+    found = dlc.Trainer(dlc.compile(text, precision=precision), device="cpu").predict({"x": np.array(whole, float)})
+    assert found["y"].dtype == np.int64 and found["y"].tolist() == whole
+
+
+@pytest.mark.parametrize("rate", [0.0, 3.5, 40.0, 1e6])
+def test_counts_of_each_rate(rate: float) -> None:
+    """One for each of the rates; the derivative by them is 0."""
+    spec = Compiled(
+        "model m {\n input a: float[n]\n y = poisson_like(a)\n output y = y\n output d = grad(sum(1.0 * y + a), a)\n}"
+    )
+    found = spec({**spec.variables, "a": np.full(4000, rate)})
+    assert found["y"].dtype == np.int64 and (found["d"] == 1).all()
+    assert (
+        abs(found["y"].mean() - rate) <= 4 * np.sqrt(rate / 4000)
+        and (found["y"].var() / (rate or 1) - (rate > 0)) < 0.1
+    )

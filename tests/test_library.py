@@ -84,7 +84,7 @@ ELSEWHERE = {
         "a draw: its distribution, below and by those of test_distributions.py",
     ),
     **dict.fromkeys(("fgsm", "pgd", "gradient_match"), "no derivative by its values: against a loop in test_robust.py"),
-    "to_int": "integers, without a derivative: below",
+    "to_int": "integers, without a derivative: in test_distributions.py",
     "beam_search": "a search: against all texts and one on lists in test_translate.py",
     **dict.fromkeys(("kfac", "diagonal_fisher", "plateau"), "an update rule: against its loop in test_natural.py"),
     **dict.fromkeys(("accumulate", "lookahead"), "a rule around an update rule: against its loop in test_updates.py"),
@@ -438,28 +438,6 @@ def test_draws_by_rejection(rule, theirs, swept):
         found = spec({**spec.variables, "a": np.full(500, a)})
         assert stats.kstest(found["y"], theirs(a).cdf).pvalue > 1e-4 and (found["d"] == 1).all()
         swept(rule)
-
-
-@pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_to_int(precision):
-    whole = [0, 1, 2, 7, 2**24 - 1, 2**24, 2**33 + 2**12, *([2**52 - 1] if precision == "float64" else [])]
-    text = "model m {\n input x: float[n]\n output y = to_int(x)\n}"
-    found = dlc.Trainer(dlc.compile(text, precision=precision), device="cpu").predict({"x": np.array(whole, float)})
-    assert found["y"].dtype == np.int64 and found["y"].tolist() == whole
-
-
-@pytest.mark.parametrize("rate", [0.0, 3.5, 40.0, 1e6])
-def test_counts_of_each_rate(rate):
-    """One for each of the rates; the derivative by them is 0."""
-    spec = Compiled(
-        "model m {\n input a: float[n]\n y = poisson_like(a)\n output y = y\n output d = grad(sum(1.0 * y + a), a)\n}"
-    )
-    found = spec({**spec.variables, "a": np.full(4000, rate)})
-    assert found["y"].dtype == np.int64 and (found["d"] == 1).all()
-    assert (
-        abs(found["y"].mean() - rate) <= 4 * np.sqrt(rate / 4000)
-        and (found["y"].var() / (rate or 1) - (rate > 0)) < 0.1
-    )
 
 
 def test_sparse(swept):
