@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
+
+from . import random
 from .arguments import positive
 from .choosing import Chooser
 from .data import ArraySource, Columns, Streamed
+from .data.source import Order
 from .data.stream import StreamSource
 from .evaluate import fit_batch
 from .failures import Error
@@ -56,23 +61,36 @@ def undrawn(batch: Batch) -> Columns:
     return Columns((), {}, UPDATES * (sizes[0] if sizes else 1), "the spec, which draws them")
 
 
-def source(columns: Columns, batch: Batch, seed: int, chooser: Chooser | None) -> ArraySource | StreamSource:
-    """The batches of training."""
+def source(
+    columns: Columns, batch: Batch, seed: int, chooser: Chooser | None, settings: Mapping[str, Any]
+) -> ArraySource | StreamSource:
+    """The batches of training, as the settings of a train block say."""
     if isinstance(columns, Streamed) and isinstance(batch, int):
-        return StreamSource(columns, fit_batch(columns, batch), seed)
-    return arrays(columns, batch, seed, chooser)
+        return StreamSource(columns, fit_batch(columns, batch), seed, drop=bool(settings.get("drop_last")))
+    return arrays(columns, batch, seed, chooser, settings)
 
 
-def arrays(columns: Columns, batch: Batch, seed: int, chooser: Chooser | None) -> ArraySource:
+def arrays(
+    columns: Columns, batch: Batch, seed: int, chooser: Chooser | None, settings: Mapping[str, Any]
+) -> ArraySource:
     """The batches of data in memory. One of all rows is as the data are."""
-    choose = None if chooser is None else {chooser.along: chooser.over(columns)}
+    choose: dict[str, Order] | None = None if chooser is None else {chooser.along: chooser.over(columns)}
+    by, drop = settings.get("sampler"), bool(settings.get("drop_last"))
+    if by is not None:
+        field = next(field for field in columns.fields if field.name == by["by"])
+        labels = np.asarray(columns.arrays[field.name])
+
+        def balanced(epoch: int, rows: np.ndarray) -> np.ndarray:
+            return random.balanced(labels, seed=seed, turn=epoch)
+
+        choose = {field.along: balanced}
     if isinstance(batch, Mapping):
         if columns.counts:
-            return ArraySource(columns, batch, seed, choose)
+            return ArraySource(columns, batch, seed, choose, drop=drop)
         batch = columns.rows // UPDATES
     if batch == "all":
         return ArraySource(columns, fit_batch(columns, columns.rows), None, choose)
-    return ArraySource(columns, fit_batch(columns, batch), seed, choose)
+    return ArraySource(columns, fit_batch(columns, batch), seed, choose, drop=drop)
 
 
 def planned(source: ArraySource | StreamSource, chooser: Chooser | None, epochs: range, cursor: int) -> int:

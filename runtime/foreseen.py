@@ -62,7 +62,7 @@ def foreseen(
     found: dict[str, int | np.ndarray] = {"observations": rows} if rows is not None else {}
     size = settings.get("batch") or BATCH
     plain = (
-        rows is not None and not isinstance(size, Mapping) and trainer.chooser is None
+        rows is not None and not isinstance(size, Mapping) and trainer.chooser is None and not settings.get("drop_last")
     )  # all rows, one after another
     if settings.get("steps") is not None:
         found["steps"] = positive("steps", settings["steps"])

@@ -124,6 +124,13 @@ class Folds:
     by: str
 
 
+@dataclass(frozen=True)
+class Sampler:
+    """Rows that are drawn by the classes of a target, of each as many."""
+
+    by: str
+
+
 BATCH, EPOCHS = 32, 10  # where a file does not say
 Batch = (
     Count | Literal["all"] | dict[str, Count | Literal["all"]]
@@ -147,6 +154,8 @@ class Train:
     restore: Literal["best", "last"] | None = None
     folds: Count | Folds | None = None
     ensemble: Count | None = None
+    drop_last: bool | None = None
+    sampler: Sampler | None = None
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Request:
         size = feeding.batch_of(trainer.file, batch if batch is not None else known.get("batch"), settings.get("batch"))
         validate, tested = self._data(data, validation, test, known, size)
         feeding.held_to(trainer.file, self.columns, size, settings.get("batch"))
-        self.source = feeding.source(self.columns, size, trainer.own_seed, trainer.chooser)
+        self.source = feeding.source(self.columns, size, trainer.own_seed, trainer.chooser, settings)
         self.batch = self.source.batch
         self.plan = Plan(
             size,
@@ -162,6 +162,7 @@ class Request:
         for wrong, why in (
             (apart, "a share of the rows, or a fold, is held out of data in memory"),
             (not isinstance(batch, int), "a batch has so many rows of one kind, `batch: 64`"),
+            (bool(trainer.stage.settings.get("sampler")), "`sampler:` draws among the rows of each class"),
             (trainer.chooser is not None, "`keep:` and `order:` choose among all rows"),
             (bool(classes(trainer.file)), "`class_weights: balanced` counts the rows of all classes first"),
             (table is not None and not table.fitted, "what the encodings of columns know is found in all rows"),
@@ -190,7 +191,9 @@ class Request:
     def _fields(self) -> tuple[Field, ...]:
         """What of the training data is read: by the step, to choose rows, and to count them."""
         trainer = self.trainer
-        counted = fields_of(trainer.file, [name.removeprefix(CLASSES) for name in classes(trainer.file)])
+        sampler = trainer.stage.settings.get("sampler")
+        names = [name.removeprefix(CLASSES) for name in classes(trainer.file)] + ([sampler["by"]] if sampler else [])
+        counted = fields_of(trainer.file, names)
         return united(trainer.inputs, trainer.chooser.fields if trainer.chooser else (), counted)
 
     def _path(self, data: object, known: Mapping[str, Any]) -> str | None:

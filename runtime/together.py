@@ -40,7 +40,9 @@ class Together:
         self.first, self.count = trainer.progress.leg, lanes.count
         request, plan = loop.request, loop.plan
         seeds = [trainer.seed + k for k in range(self.count)]
-        self.sources = [feeding.arrays(request.columns, plan.batch, seed, None) for seed in seeds]
+        self.sources = [
+            feeding.arrays(request.columns, plan.batch, seed, None, trainer.stage.settings) for seed in seeds
+        ]
         self.hows = trainer.epoch_figures.hows
         self.means = np.array([how == "mean" for how in self.hows], bool)
         if trainer._lanes is not None:

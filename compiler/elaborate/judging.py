@@ -16,7 +16,7 @@ from .values import kind, plain
 if TYPE_CHECKING:
     from .train import Plan
 
-SETTINGS = ("test", "restore", "folds", "ensemble")
+SETTINGS = ("test", "restore", "folds", "ensemble", "drop_last", "sampler")
 OF_A_RUN = ("test", "folds", "ensemble")  # said once, in the first block
 RESTORED = ("best", "last")
 
@@ -42,6 +42,8 @@ def read(c: Context, plan: Plan, statement: syntax.Setting) -> Any:
                 help=did_you_mean(value.name, RESTORED),
             )
         return value.name
+    if name == "sampler":
+        return _sampler(c, plan.frame, value)
     called = value.function if isinstance(value, syntax.Call) else None
     if name == "folds" and isinstance(called, syntax.Name) and called.name == "stratified":
         assert isinstance(value, syntax.Call)
@@ -64,6 +66,8 @@ def check(name: str, value: Any, span: Span | None) -> Any:
             value is None or _is_stratified(value) or (whole and 2 <= value < 2**31),
             "how many parts the rows make, an integer above 1, or `stratified(5)`",
         ),
+        "drop_last": (value is None or isinstance(value, bool), "`true` or `false`"),
+        "sampler": (value is None or (isinstance(value, Mapping) and value.keys() == {"by"}), "`balanced`"),
         "ensemble": (value is None or (whole and 2 <= value < 2**31), "how many members, an integer above 1"),
     }[name]
     if not good:
@@ -109,30 +113,61 @@ def _stratified(c: Context, frame: Frame, call: syntax.Call) -> dict[str, Any]:
             by, place = argument.value.span.text, argument.value.span
     if not isinstance(count, int):
         raise error("E0507", "`stratified` takes how many folds, an integer above 1", call.span, "none here")
+    return {"count": count, "by": _classed(c, "stratified", by, place, f"{count}, by = ", f"folds: {count}")}
+
+
+def _sampler(c: Context, frame: Frame, value: syntax.Expr) -> dict[str, str]:
+    """`balanced`, or `balanced(y)`: rows by the classes of a target. E0507, E0532."""
+    named = value.function if isinstance(value, syntax.Call) else value
+    arguments = value.arguments if isinstance(value, syntax.Call) else ()
+    if not isinstance(named, syntax.Name) or named.name != "balanced" or len(arguments) > 1:
+        raise error(
+            "E0507",
+            "`sampler:` takes `balanced`, or `balanced(y)` where several targets have classes",
+            value.span,
+            "this is something else",
+            help="each row as often as the others: leave `sampler:` out",
+        )
+    by = arguments[0].value.span.text if arguments else None
+    place = arguments[0].value.span if arguments else value.span
+    return {"by": _classed(c, "balanced", by, place, "", "class_weights: balanced")}
+
+
+def _classed(c: Context, what: str, by: str | None, place: Span, before: str, other: str) -> str:
+    """The target that has the classes. E0532."""
     classes = [
         leaf.attrs["name"] for leaf in c.module.targets if leaf.rank == 1 and leaf.dtype in ("int", "bool", "float")
     ]
     labels = [leaf.attrs["name"] for leaf in c.module.targets if leaf.rank == 1 and leaf.dtype != "float"]
     if by is None:
         by = labels[0] if len(labels) == 1 else None
-    if by not in classes:
+    if by is None or by not in classes:
         raise error(
             "E0532",
             f"`{by}` is no target with a class for each row"
             if by
-            else "it is not clear which target has the classes of `stratified`",
+            else f"it is not clear which target has the classes of `{what}`",
             place,
             "named here" if by else "by which?",
             notes=["targets of one number a row are " + (", ".join(classes) or "none")],
             help=(did_you_mean(by, classes) if by else None)
-            or (f"write `stratified({count}, by = {classes[0]})`" if classes else f"write `folds: {count}`"),
+            or (f"write `{what}({before}{classes[0]})`" if classes else f"write `{other}`"),
         )
-    return {"count": count, "by": by}
+    return by
 
 
 def refuse_both(plan: Plan, places: Mapping[str, Span]) -> None:
-    """E0531 where folds and a share of their own are both to validate."""
+    """E0531 where folds and a share of their own are both to validate, or a sampler and a choice both have the rows."""
     settings = plan.settings
+    if settings.get("sampler") is not None and plan.choices:
+        raise error(
+            "E0531",
+            "`sampler:` and `keep:` or `order:` both say which rows an epoch has",
+            places.get("sampler"),
+            "rows by their classes" if "sampler" in places else "",
+            more=[(places[name], "and rows by this") for name in plan.choices if name in places],
+            help="leave one of them out",
+        )
     if not plan.block and settings.get("folds") is not None and settings.get("validate") is not None:
         raise error(
             "E0531",

@@ -33,7 +33,7 @@ BY_ROW = ("weights", "class_weights")
 CHOICES = ("keep", "order")  # which rows an epoch has, and in which order
 REPEATED = ("penalty", "clip", "load")
 # What a block has of the one before, unless it says so.
-GOES_ON = ("batch", "data", "validate", "seed", "columns", *judging.OF_A_RUN)
+GOES_ON = ("batch", "drop_last", "sampler", "data", "validate", "seed", "columns", *judging.OF_A_RUN)
 FAR = 2**31 - 1  # as files take it: `metadata.FAR` of the runtime
 
 

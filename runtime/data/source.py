@@ -77,16 +77,25 @@ class ArraySource:
     """Checked arrays, in an order of their own each epoch (`seed` None: as they stand). `choose`: which rows of a
     dimension an epoch takes, and in which order.
 
+    `drop`: a last batch that is short is left out, unless it is the only one.
+
     Of several dimensions that count rows an epoch goes through the longest once, counted in batches; each other gives
     every batch as many rows as it is to have, and begins again, in another order, when it is at its end.
     """
 
     def __init__(
-        self, columns: Columns, batch: Sizes, seed: int | None = None, choose: Mapping[str, Order] | None = None
+        self,
+        columns: Columns,
+        batch: Sizes,
+        seed: int | None = None,
+        choose: Mapping[str, Order] | None = None,
+        *,
+        drop: bool = False,
     ) -> None:
         self.columns = columns
         self._lead, *self._others = dimensions(columns, batch, seed, choose or {})
         self.rows, self.batch = self._lead.count, self._lead.batch
+        self._drop = drop and self.batch < self.rows
         self._whole = {f.name: columns.arrays[f.name] for f in columns.fields if f.rows is None}
         self._rowed = self._along(self._lead)
         size = max(1, sum(array.nbytes for _, _, array in self._rowed) // self.rows)
@@ -107,7 +116,8 @@ class ArraySource:
 
     def length(self, epoch: int) -> int:
         order = self._order(epoch)
-        return self.rows if order is None else len(order)
+        rows = self.rows if order is None else len(order)
+        return max(rows - rows % self.batch, min(rows, self.batch)) if self._drop else rows
 
     def _order(self, epoch: int) -> np.ndarray | None:
         """The rows of an epoch; None for all as they stand. The last one is kept."""
@@ -141,8 +151,7 @@ class ArraySource:
 
     def _blocks(self, epoch: int, cursor: int) -> Iterator[Block]:
         """The rows of an epoch from one on, many at once: from which to which, and the arrays with their axes."""
-        order = self._order(epoch)
-        end = self.rows if order is None else len(order)
+        order, end = self._order(epoch), self.length(epoch)
         for start in range(cursor, end, self._block):
             stop = min(start + self._block, end)
             rows = slice(start, stop) if order is None else order[start:stop]
@@ -154,7 +163,12 @@ class ArraySource:
     @property
     def plain(self) -> bool:
         """Whether its arrays have one dimension that counts rows, the first, all of which every epoch takes."""
-        return not self._beside and self._lead.choose is None and all(axis == 0 for _, axis, _ in self._rowed)
+        return (
+            not self._drop
+            and not self._beside
+            and self._lead.choose is None
+            and all(axis == 0 for _, axis, _ in self._rowed)
+        )
 
     @property
     def whole(self) -> list[str]:

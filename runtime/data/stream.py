@@ -157,16 +157,17 @@ class StreamSource:
     """The batches of a stream: blocks of so many rows are read, put in an order of their own and parted into batches,
     while a thread reads the next one. An epoch is the same again from any row on."""
 
-    def __init__(self, columns: Streamed, batch: int, seed: int | None = None) -> None:
+    def __init__(self, columns: Streamed, batch: int, seed: int | None = None, *, drop: bool = False) -> None:
         self.columns, self.seed, self.rows = columns, seed, columns.rows
         self.batch = min(batch, columns.rows)
         self.shuffles = columns.stream.shuffle > 0
         self.block = max(1, (columns.stream.shuffle or SHUFFLED) // self.batch) * self.batch
         self.waits = Waits()
+        self._left_out = self.rows % self.batch if drop else 0
         self.plain, self.whole = False, list[str]()  # as those of `ArraySource`
 
     def length(self, epoch: int) -> int:
-        return self.rows
+        return self.rows - self._left_out
 
     def batches(self, epoch: int, cursor: int = 0) -> Generator[Batch, None, None]:
         first = cursor // self.block
@@ -177,7 +178,8 @@ class StreamSource:
                 for at in range(start, block.rows, self.batch):
                     end = min(at + self.batch, block.rows)
                     part = {name: a[at:end] if axis == 0 else take(a, axis, slice(at, end)) for name, axis, a in arrays}
-                    yield Batch(part, end - at)
+                    if end - at == self.batch or not self._left_out:
+                        yield Batch(part, end - at)
                 start = 0
 
     def _blocks(self, epoch: int, number: int) -> Iterator[Columns]:

@@ -1,0 +1,108 @@
+"""Which rows an epoch takes: `drop_last:` and `sampler: balanced`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dlc
+import numpy as np
+import pytest
+from dlc.runtime import Error, Stream, Trainer, random
+from dlc.runtime.callbacks import Callback
+from dlc.runtime.request import Request
+from hypothesis import given, settings, strategies as st
+
+SPEC = """model m {
+    input x: float[batch]
+    target y: int[batch] in 0..3
+    y ~ categorical(logits = x[:, none] |> dense(3))
+}
+train { minimize loss using sgd(0.1); batch: BATCH; epochs: 2; seed: 4; LINES }
+"""
+
+
+def compiled(lines: str, batch: int = 8) -> dlc.Program:
+    return dlc.compile(SPEC.replace("LINES", lines).replace("BATCH", str(batch)))
+
+
+def rows(count: int, classes: int = 3) -> dict[str, np.ndarray]:
+    """Numbered rows, most of class 0."""
+    x = np.arange(count)
+    return {"x": x.astype(np.float32), "y": np.where(x % 10 < 8, 0, 1 + x % 2) if classes > 1 else 0 * x}
+
+
+def order(program: dlc.Program, data: Any, epoch: int, cursor: int = 0) -> list[list[int]]:
+    source = Request(Trainer(program, device="cpu"), data).source
+    made = [[int(one) for one in batch.arrays["x"]] for batch in source.batches(epoch, cursor)]
+    assert sum(map(len, made)) == source.length(epoch) - cursor
+    return made
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 12), st.booleans())
+def test_a_short_last_batch_is_dropped(count: int, batch: int, streams: bool) -> None:
+    data: Any = rows(count)
+    stream: Any = Stream([data], shuffle=1) if streams else data
+    kept = order(compiled("drop_last: true", batch), stream, 1)
+    every = order(compiled("", batch), stream, 1)
+    assert kept == ([part for part in every if len(part) == batch] or every)
+
+
+def test_updates_are_counted_without_it(tmp_path: Path) -> None:
+    trainer = Trainer(compiled("drop_last: true"), device="cpu")
+    history = trainer.fit(rows(30), run=tmp_path)
+    assert history.steps == 6 and history.epochs[-1]["epoch"] == 2
+    assert Trainer(compiled(""), device="cpu").fit(rows(30)).steps == 8
+    trainer = Trainer(compiled("drop_last: false"), device="cpu")
+    assert trainer.fit(rows(30)).steps == 8
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=60), st.integers(0, 9))
+def test_balanced_rows_are_of_the_classes_that_occur(labels: list[int], turn: int) -> None:
+    drawn = random.balanced(np.array(labels), seed=2, turn=turn)
+    assert len(drawn) == len(labels) and set(drawn.tolist()) <= set(range(len(labels)))
+    assert drawn.tolist() == random.balanced(np.array(labels), seed=2, turn=turn).tolist()
+
+
+def test_each_class_and_each_row_of_it_has_its_chance() -> None:
+    """Against the chances that they should have, by the sum of squares (Pearson 1900)."""
+    labels = np.repeat([5, 0, 2], [3, 17, 80])
+    drawn = np.concatenate([random.balanced(labels, seed=1, turn=turn) for turn in range(600)])
+    counts, wanted = np.bincount(drawn, minlength=100), 60_000 / 3 / np.bincount(labels)[labels]
+    assert ((counts - wanted) ** 2 / wanted).sum() < 160  # 99 degrees: one in 10,000
+    assert len({tuple(random.balanced(labels, seed=1, turn=turn)) for turn in range(9)}) == 9
+
+
+def test_a_balanced_sampler(tmp_path: Path) -> None:
+    data, program = rows(300), compiled("sampler: balanced")
+    for epoch in (0, 1):
+        whole = order(program, data, epoch)
+        assert order(program, data, epoch, 80) == whole[10:]
+        counts = np.bincount(data["y"][np.concatenate(whole).astype(int)])
+        assert counts.sum() == 300 and counts.min() > 70
+    assert order(program, data, 0) != order(program, data, 1)
+    trainer = Trainer(compiled("sampler: balanced(y); drop_last: true"), device="cpu")
+    assert trainer.fit(data, validation=0.2).steps == 60
+
+    class Interrupt(Callback):
+        def on_step(self, step: int, figures: Any) -> None:
+            if step == 50:
+                raise KeyboardInterrupt
+
+    whole_run, cut = (Trainer(program, device="cpu") for _ in range(2))
+    whole_run.fit(data)
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit(data, run=tmp_path, callbacks=[Interrupt()])
+    assert cut.run is not None
+    again = Trainer.resume(cut.run.folder)
+    again.fit(data)
+    for name, array in whole_run.state.items():
+        np.testing.assert_array_equal(array, again.state[name])
+
+
+def test_a_stream_has_no_sampler() -> None:
+    with pytest.raises(Error) as caught:
+        Trainer(compiled("sampler: balanced"), device="cpu").fit(Stream([rows(30)]))
+    assert caught.value.code == "E0653"
