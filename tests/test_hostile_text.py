@@ -20,6 +20,7 @@ from dlc.cli import main
 from dlc.editor import document, hover
 from dlc.runtime.failures import plain
 from hand_built import compiled
+from opened import Opened
 from test_metadata import with_text
 from test_page import HOSTILE
 
@@ -229,3 +230,25 @@ def test_the_progress_of_a_training_on_a_terminal(tmp_path: Path) -> None:
     assert plain(rest) == rest, [part for part in rest.split("\n") if plain(part) != part][:5]
     lines = next((folder / "runs").glob("*/metrics.jsonl")).read_text("utf-8").splitlines()
     assert all(json.loads(line)["train"] for line in lines)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("number", range(len(CHUNKS)))
+def test_no_page_runs_what_it_shows(chromium: Any, number: int, tmp_path: Path) -> None:
+    """Pages of a model, a run, a profile and a derivation in Chromium: nothing is logged, loaded or run."""
+    spec, _ = written(tmp_path, [*CHUNKS[number], *TEXTS[: max(0, 20 - len(CHUNKS[number]))]])
+    assert main(["train", str(spec), "--runs", str(tmp_path / "runs"), "--quiet"]) == 0
+    run = str(next((tmp_path / "runs").iterdir()))
+    pages = {
+        "graph": ["graph", run, "--values"],
+        "report": ["report", run],
+        "profile": ["profile", str(spec), "--calls", "1"],
+    }
+    ready = {"graph": "#scene .node", "report": ".uplot canvas", "profile": "#flame [data-i]"}
+    for name, words in pages.items():
+        path = tmp_path / f"{name}.html"
+        assert main([*words, "-o", str(path)]) == 0
+        opened = Opened(chromium, path, ready=ready[name])
+        assert opened.tab.evaluate("document.querySelectorAll('img:not([src^=\"data:\"])').length") == 0
+        assert opened.tab.evaluate("typeof window.hurt") == "undefined"
+        opened.done()
