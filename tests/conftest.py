@@ -19,6 +19,13 @@ def accept(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--accept"))
 
 
+@pytest.fixture(autouse=True)
+def native_allowed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests of the native library use it, also where the environment switches it off for all others."""
+    if request.path.name.startswith("test_native"):
+        monkeypatch.setenv("DLC_NATIVE", "1")
+
+
 @pytest.fixture
 def checked(request: pytest.FixtureRequest) -> Callable[[Any], None]:
     """Counts one sample on which an operation was checked; the sum is in the summary."""

@@ -110,7 +110,7 @@ KINDS = {
     "pooling": "input x: float[batch, 1, 8, 8]\n z = x |> conv(4, kernel = 3, pad = 1)\n"
     " h = z |> max_pool(2) |> global_avg_pool",
     "recurrence": "input x: float[batch, 5, 6]\n s = x |> lstm(8)\n h = s[:, 4]",
-    "attention": "input x: float[batch, 6, 8]\n s = x |> attention(2)\n h = mean(s, 1)",
+    "attention": "input x: float[batch, 6, 8]\n s = x |> attention(2, bias = false)\n h = mean(s, 1)",
     "draws": "input x: float[batch, 12]\n h = x |> dense(16) |> tanh |> dropout(0.5)",
 }
 SHAPES = {"convolution": (3, 8, 8), "pooling": (1, 8, 8), "recurrence": (5, 6), "attention": (6, 8)}
