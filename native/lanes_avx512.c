@@ -25,6 +25,31 @@
 #define FMA _mm512_fmadd_ps
 #define MULTIPLY _mm512_mul_ps
 #define PLUS _mm512_add_ps
+/* 16 rows of 16 numbers, `apart`, as their columns, `step` apart. */
+static void turn_16(const float *from, size_t apart, float *to, size_t step) {
+    __m512 r[16], t[16];
+    for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_ps(from + (size_t)i * apart);
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+#define PAIR(LOW, A, B) _mm512_castpd_ps(_mm512_unpack##LOW##_pd(_mm512_castps_pd(A), _mm512_castps_pd(B)))
+    for (int i = 0; i < 16; i += 4) { /* a quarter q of r[i + c]: number 4 q + c of the rows i to i + 3 */
+        r[i] = PAIR(lo, t[i], t[i + 2]), r[i + 1] = PAIR(hi, t[i], t[i + 2]);
+        r[i + 2] = PAIR(lo, t[i + 1], t[i + 3]), r[i + 3] = PAIR(hi, t[i + 1], t[i + 3]);
+    }
+#undef PAIR
+    for (size_t c = 0; c < 4; c++) {
+        const __m512 even = _mm512_shuffle_f32x4(r[c], r[c + 4], 0x88), odd = _mm512_shuffle_f32x4(r[c], r[c + 4], 0xdd);
+        const __m512 even_ = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0x88);
+        const __m512 odd_ = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0xdd);
+        _mm512_storeu_ps(to + c * step, _mm512_shuffle_f32x4(even, even_, 0x88));
+        _mm512_storeu_ps(to + (c + 4) * step, _mm512_shuffle_f32x4(odd, odd_, 0x88));
+        _mm512_storeu_ps(to + (c + 8) * step, _mm512_shuffle_f32x4(even, even_, 0xdd));
+        _mm512_storeu_ps(to + (c + 12) * step, _mm512_shuffle_f32x4(odd, odd_, 0xdd));
+    }
+}
+#define TURN turn_16
 #define LANES lanes_avx512
 #define NAMED "avx512"
 #include "lanes.h"

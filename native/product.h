@@ -1,6 +1,6 @@
 /* A product of two matrices of float32 on one thread, for the small ones of a region. A file includes this once for each
- * kind of processor, which says what a vector is: V of WIDTH numbers, LOAD, STORE, SET, FMA (a b + c), MULTIPLY, PLUS; and how many ROWS and
- * VECTORS of a result its registers hold.
+ * kind of processor, which says what a vector is: V of WIDTH numbers, LOAD, STORE, SET, FMA (a b + c), MULTIPLY, PLUS,
+ * perhaps TURN (WIDTH rows of WIDTH numbers as columns); and how many ROWS and VECTORS of a result its registers hold.
  *
  * Each number of the result is one sum over k in order, in blocks of DEPTH, whatever rows and columns lie around it. So
  * the rows of a product are the same numbers when it is computed in parts. */
@@ -82,6 +82,15 @@ static void pack(const Product *p, size_t column, size_t columns, size_t from, s
     if (columns < wide) memset(room, 0, depth * wide * sizeof *room);
     const size_t b_row = p->b_row, b_column = p->b_column;
     size_t j = 0;
+#if defined(TURN)
+    for (; b_row == 1 && j + WIDTH <= columns; j += WIDTH) {
+        const float *rows = b + j * b_column;
+        size_t k = 0;
+        for (; k + WIDTH <= depth; k += WIDTH) TURN(rows + k, b_column, room + k * wide + j, wide);
+        for (; k < depth; k++)
+            for (size_t i = 0; i < WIDTH; i++) room[k * wide + j + i] = rows[i * b_column + k];
+    }
+#endif
     for (; j + 4 <= columns; j += 4) {
         const float *x = b + j * b_column, *y = x + b_column, *z = y + b_column, *w = z + b_column;
         float *to = room + j;
