@@ -1,9 +1,10 @@
 """From a command to its first finished step, and the memory of a whole run: ``python -m benchmarks.startup``.
 
 ``dlc train specs/digits.dl`` beside the same training in PyTorch and in Keras, each in processes of its own that take
-turns (A B C A B C ...), on two cores. `first` is the whole of a process that makes one update, from its start to its end
-(of dlc with the run folder that it writes); `memory` the largest resident set of a process that trains to the end.
-Compiled modules are cached before, as an installation has them. ``--size`` says instead how large installations are.
+turns (A B C A B C ...), on two cores. The first step: the whole of a process that makes one update, from its start to
+its end (of dlc with the run folder that it writes). Memory: the largest resident set of a process that trains to the
+end. Compiled modules are cached before, as an installation has them. ``--size`` says instead how large installations
+are.
 """
 
 from __future__ import annotations
@@ -120,7 +121,9 @@ def measured(words: list[str], cache: str) -> tuple[float, float, float]:
 def startup(rounds: int, systems: list[str]) -> list[dict[str, object]]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
-    found: dict[str, dict[str, list[float]]] = {one: {"first": [], "cpu": [], "memory": [], "run": []} for one in systems}
+    found: dict[str, dict[str, list[float]]] = {
+        one: {"first": [], "cpu": [], "memory": [], "run": []} for one in systems
+    }
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as cache:
         for system in systems:  # what is compiled is cached
             measured(command(system, "first", folder), cache)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from dlc.runtime.failures import Error
@@ -59,6 +59,10 @@ def train(
             show_default=False,
         ),
     ] = False,
+    log: Annotated[
+        tuple[Literal["csv", "tensorboard", "mlflow", "wandb"], ...],
+        Parameter(help="Figures for another tool, in the run folder. Repeatable.", show_default=False),
+    ] = (),
     max_time: Annotated[
         str | None, Parameter(help="Begin no update after so long: 90s, 30m, 2h. What was trained is kept.")
     ] = None,
@@ -134,7 +138,11 @@ def train(
         trainer = Trainer(model, device=device, seed=compilation.seed, native=native)
     if dry_run:
         return trials.dry_run(trainer, data, validation, test, batch, output)
-    heard = listener(output.json, log_every, quiet)
+    heard, loggers = listener(output.json, log_every, quiet), []
+    if log:
+        from dlc.runtime.loggers import LOGGERS
+
+        loggers = [LOGGERS[name]() for name in dict.fromkeys(log)]
     if overfit is not None:
         return trials.overfit(trainer, overfit, data, steps, heard, output)
     given = supplied.records(trainer.file.supplied)
@@ -150,7 +158,7 @@ def train(
             epochs=epochs,
             steps=steps,
             batch=batch,
-            callbacks=[heard, *watching],
+            callbacks=[heard, *watching, *loggers],
             run=None if resume is not None else runs,
             only=only,
             test=test,
