@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, ModelProto
 
-from . import blocks, graphs, native, regions, rewrite
+from . import blocks, devices, graphs, native, regions, rewrite
 from .failures import Error, at_run_time
 from .file import CompiledFile
 from .metadata import BATCH
@@ -25,7 +26,9 @@ FULL_OPTIMIZATION, BASIC_OPTIMIZATION = 1_500, 6_000
 # From here on a second thread pays: elements of a parameter, operations of a product (docs/performance.md).
 LARGE_PARAMETER, LARGE_PRODUCT = 65_536, 10_000_000
 WIDE_OPERATORS = {"Conv", "ConvTranspose", "LSTM", "GRU", "RNN"}
-DEVICES = ("auto", "cpu", "cuda")
+TRIVIAL = 4  # nodes of a graph that may well run on the CPU beside a device
+logger = logging.getLogger("dlc.runtime")
+DEVICES = ("auto", "cpu", "cuda")  # others by the names of their providers (devices.py)
 
 
 def onnxruntime() -> Any:
@@ -51,11 +54,11 @@ def onnxruntime() -> Any:
 
 def choose(device: str) -> str:
     """The device to run on: `auto` takes CUDA where it works. Raises `Error` E0802, E0803."""
-    if device not in DEVICES:
-        raise Error("E0803", f"unknown device `{device}`", notes=["expected auto, cpu or cuda"])
     if device == "cpu":
         return "cpu"
     module = onnxruntime()
+    if device not in DEVICES:
+        return devices.find(module, device)
     if "CUDAExecutionProvider" in module.get_available_providers():
         module.preload_dlls(directory="")
         if device == "cuda" or _cuda_starts(module):
@@ -177,7 +180,11 @@ class Session:
         options.inter_op_num_threads = 1
         options.execution_order = module.ExecutionOrder.PRIORITY_BASED
         options.graph_optimization_level = _level(module, len(model.graph.node), how.fused)
-        providers = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        providers: list[str] | None = ["CPUExecutionProvider"]
+        if device == "cuda":
+            providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        elif device != "cpu":
+            providers = devices.use(module, options, device)
         block = _block(module) if device == "cpu" else 0
         model, self.rewrites = rewrite.rewritten(  # what -> how often
             model, device, block, how.native, how.small and how.profile is None
@@ -208,8 +215,23 @@ class Session:
                     help="`dlc doctor` shows the versions; `dlc check FILE.onnx` checks the file",
                 )
             raise failure from None
+        if device not in DEVICES:
+            self._refuse_none(device)
         if device == "cuda" and self.raw.get_providers()[0] != "CUDAExecutionProvider":
             raise _no_cuda("the CUDA provider did not start (driver or CUDA libraries missing)")
+
+    def _refuse_none(self, device: str) -> None:
+        """Raises `Error` E0802 where a device takes nothing of a graph that is not trivial; the logger `dlc.runtime`
+        is told how much it takes of others."""
+        count, whole = devices.taken(self.raw)
+        logger.info("%s takes %d of %d nodes, the CPU the others", device, count, whole)
+        if not count and whole >= TRIVIAL:
+            raise Error(
+                "E0802",
+                f"`{device}` takes no operation of this model",
+                notes=[f"all {whole:,} nodes would run on the CPU"],
+                help="--device cpu runs them with kernels of our own",
+            )
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, Any]) -> list[np.ndarray]:
         """Outputs for feeds (arrays or OrtValues, names beyond the inputs are left out). Raises E0804."""

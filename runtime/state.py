@@ -20,6 +20,7 @@ import numpy as np
 from onnx import ModelProto
 
 from . import graphs, packing
+from .devices import memory
 from .failures import at_run_time
 from .file import CompiledFile, Part, Stage
 from .session import Options, Session, giving_back, onnxruntime
@@ -232,7 +233,7 @@ class Stepper:
 
     def __init__(self, file: CompiledFile, state: State, how: Options, stage: Stage | None = None) -> None:
         stage = stage or file.stages[0]
-        self.state, self.device, self.parts = state, how.device, stage.parts
+        self.state, self.device, self.parts = state, memory(how.device), stage.parts
         self.several = len(self.parts) > 1
         self._sessions: list[Session] = []
         self.figures: list[str] = []

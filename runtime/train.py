@@ -26,6 +26,7 @@ from .closing import EpochFigures
 from .columns import bare, loaded, read
 from .data import Columns, Field, Fold, fields
 from .data.check import BatchCheck
+from .devices import memory
 from .evaluate import Evaluator, Predictor, batch_for
 from .failures import Error
 from .file import CompiledFile, Slot, Stage
@@ -89,7 +90,7 @@ class Trainer:
         self.seed = 0 if given is None else whole("seed", given, SEEDS)
         home = folder if folder is not None else getattr(program, "folder", None)
         self.folder = Path(home) if home is not None else None
-        self._values, self.together = State(self.file, self.device), together
+        self._values, self.together = State(self.file, memory(self.device)), together
         self._assigned: set[str] = set()
         self._starters: dict[int, session.Session] = {}  # of each part, where there are several legs
         self.legs = Legs.of(self.file)

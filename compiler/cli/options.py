@@ -30,7 +30,13 @@ def whole(_: object, tokens: Sequence[Token]) -> int:
 
 
 Whole = Annotated[int, Parameter(converter=whole, n_tokens=1, accepts_keys=False)]
-Device = Annotated[Literal["auto", "cpu", "cuda"], Parameter(help="Where it runs; cuda fails where there is no CUDA.")]
+Device = Annotated[
+    str,
+    Parameter(
+        help="Where it runs: auto, cpu, cuda, or another provider that ONNX Runtime or a plug-in of it offers here:"
+        " openvino, webgpu, coreml."
+    ),
+]
 Accept = Annotated[
     bool, Parameter(help="Take a .onnx file that another tool has changed as it stands.", show_default=False)
 ]
