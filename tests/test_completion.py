@@ -38,7 +38,7 @@ def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
         (["tr"], ["train"]),
         ([""], list(COMMANDS)),
         (["--v"], ["--version"]),
-        (["train", "--log"], ["--log-every"]),
+        (["train", "--log"], ["--log-every", "--log"]),
         (["train", "x.dl", "--qu"], ["--quiet"]),
         (["check", "--qu"], [""]),
         (["train", "x.dl", "--device", "c"], ["cpu", "cuda"]),

@@ -31,7 +31,7 @@ def whole(_: object, tokens: Sequence[Token]) -> int:
 
 Whole = Annotated[int, Parameter(converter=whole, n_tokens=1, accepts_keys=False)]
 Device = Annotated[
-    str,
+    Literal["auto", "cpu", "cuda"] | str,
     Parameter(
         help="Where it runs: auto, cpu, cuda, or another provider that ONNX Runtime or a plug-in of it offers here:"
         " openvino, webgpu, coreml."
