@@ -6,6 +6,7 @@ import csv
 import json
 import struct
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,9 @@ def test_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer.fit(ROWS, callbacks=[WandB()], run=tmp_path)
     [folder] = tmp_path.iterdir()
     [held] = folder.glob("wandb/offline-run-*/run-*.wandb")
+    until = time.monotonic() + 60
+    while b"validation/loss" not in held.read_bytes() and time.monotonic() < until:
+        time.sleep(0.2)  # another process writes it
     assert b"validation/loss" in held.read_bytes()
 
 
