@@ -169,9 +169,7 @@ NOWHERE = _rows()
 # Settings of other libraries, and what the train block says.
 SETTINGS = {
     **dict.fromkeys(("batch_size", "minibatch", "bs"), "write `batch: 32`"),
-    **dict.fromkeys(
-        ("shuffle", "drop_last"), "rows are reshuffled each epoch, from the seed; `batch: all` keeps their order"
-    ),
+    **dict.fromkeys(("shuffle",), "rows are reshuffled each epoch, from the seed; `batch: all` keeps their order"),
     **dict.fromkeys(("early_stopping", "patience", "early_stop"), "write `stop: patience(5, on = validation.loss)`"),
     **dict.fromkeys(("optimizer", "optim"), "write `minimize loss using adam(1e-3)`"),
     **dict.fromkeys(
