@@ -52,7 +52,11 @@ _HOMES = {
 
 
 def check(path_or_text: Any, **options: Any) -> list[Diagnostic]:
-    """Checks every name and shape of a spec; returns the warnings, raises dlc.Error with the errors."""
+    """Checks every name and shape of a spec; returns the warnings, raises dlc.Error with the errors.
+
+    >>> dlc.check("specs/digits.dl")
+    []
+    """
     from .pipeline import check as check_source, source_of
 
     source, folder = source_of(path_or_text)

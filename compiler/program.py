@@ -185,6 +185,9 @@ def compile(
 
     `set` and keyword arguments give hyperparameters and train settings by name (`model.x`, `train.x` when both
     have one). `seed` comes before the spec's own, which comes before 0. Raises dlc.Error with every problem found.
+
+        >>> dlc.compile("specs/digits.dl", hidden=32).settings["model"]["hidden"]
+        32
     """
     from .pipeline import source_of
 
@@ -247,7 +250,8 @@ def fit(
     Raises dlc.Error.
 
         >>> trainer = dlc.fit("specs/xor.dl", epochs=5)
-        >>> trainer.history.epochs[-1]["train"]["loss"]
+        >>> trainer.history.epochs[-1]["train"]["loss"] > 0
+        True
     """
     from dlc.runtime.train import Trainer
 
@@ -259,7 +263,12 @@ def fit(
 
 def load(path: str | Path, *, accept: bool = False) -> Any:
     """A compiled .onnx file, ready for `Trainer` (dlc.runtime.file.CompiledFile). `accept` takes what another tool has
-    changed as it stands, where Error E0755 or E0758 would refuse it."""
+    changed as it stands, where Error E0755 or E0758 would refuse it.
+
+        >>> path = dlc.compile("specs/xor.dl").save("untrained.onnx")
+        >>> dlc.load(path).title
+        'xor'
+    """
     from dlc.runtime.file import CompiledFile
 
     return CompiledFile.load(Path(path), accept=accept)

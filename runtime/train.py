@@ -50,6 +50,15 @@ class Trainer:
     A file that no trainer has written begins at the start values of its seed, which its own `initialization`
     computes; a trained one goes on from what it holds. A foreign file (without our metadata) keeps what it holds
     until the first training step. `start="file"` keeps it in any case.
+
+        >>> trainer = dlc.Trainer(dlc.compile("specs/xor.dl"), device="cpu", seed=3)
+        >>> history = trainer.fit("specs/data/xor.csv", epochs=5)
+        >>> trainer.evaluate("specs/data/xor.csv")["loss"] > 0
+        True
+        >>> trainer.predict({"x": [[0.0, 1.0], [1.0, 1.0]]})["probability"].shape[0]
+        2
+        >>> trainer.save("xor.onnx").name
+        'xor.onnx'
     """
 
     history: History | None = None  # of the last fit
