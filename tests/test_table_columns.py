@@ -400,6 +400,7 @@ def test_tables_reach_what_scikit_learn_reaches(
         feeds[value.name] = array[:, 0] if len(value.shape) == 1 else array
     [made] = session.run([target], feeds)
     reached = 1 - np.mean((truth - made) ** 2) / np.var(truth) if regression else np.mean(made == truth)
+    print(f"{name}: {reached:.3f}, scikit-learn {score:.3f}")  # `pytest -k reach_what_scikit_learn -s`
     assert reached >= score - 0.02, (reached, score)
     assert reached >= least
 
