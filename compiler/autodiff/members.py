@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import ops
 from ..ir.graph import Array, Node
-from ..ir.module import MEMBERS, Module, Variable
+from ..ir.module import MEMBERS, TOGETHER, Module, Variable
 from ..ir.rebuild import rebuild
 from ..ir.types import TensorType
 from .batching import along
@@ -17,7 +17,6 @@ from .batching import along
 STD, SHARE, EACH = ".std", ".share", ".members"  # behind the name of an output
 LAST = 2**63 - 1  # behind all whole numbers
 LEAST = 1e-37  # a probability of 0, whose logarithm is finite in float32
-PART = "evaluate/members/part/"  # before the number of a part of evaluation: that of what the ensemble predicts
 
 
 def gather(module: Module, max_nodes: int) -> None:
@@ -84,9 +83,9 @@ def _figures(module: Module, instead: dict[Node, Node]) -> None:
         if read <= fit and own.isdisjoint(leaves) and any(found[k] is not parts[k] for k in read):
             module.together[root.removeprefix("evaluate/value/")] = sorted(read)
     for k in sorted({k for read in module.together.values() for k in read}):
-        outputs[f"{PART}{k}"] = found[k]
+        outputs[f"{TOGETHER}{k}"] = found[k]
         if f"evaluate/part/{k}" in module.exact:
-            module.exact[f"{PART}{k}"] = None
+            module.exact[f"{TOGETHER}{k}"] = None
 
 
 def _spread(each: Node) -> dict[str, Node]:

@@ -33,6 +33,7 @@ from .graph import Array, Graph, Node
 from .types import TensorType
 
 MEMBERS = "members/"  # before the path of a parameter or state of a layer: that of every member of an ensemble
+TOGETHER = "evaluate/members/part/"  # before the number of a part of evaluation: that of what an ensemble predicts
 POINT = "average/"  # before the path of a parameter: what is trained where the parameter is its moving mean
 
 

@@ -13,9 +13,8 @@ from dlc.runtime.observed import CLASSES
 from ..analysis import epoch
 from ..analysis.aggregation import COMBINED
 from ..analysis.evaluation import KEPT, OF_ALL
-from ..autodiff.members import PART as TOGETHER
 from ..ir.graph import Node
-from ..ir.module import MEMBERS, Module
+from ..ir.module import MEMBERS, TOGETHER, Module
 from ..ir.types import Shape
 
 # A reader of 1 would run each training_info in every iteration, on all rows, one of 2 would train one member of an

@@ -11,9 +11,8 @@ from onnx import GraphProto, StringStringEntryProto, TrainingInfoProto
 
 from ..analysis import epoch
 from ..analysis.evaluation import KEPT, OF_ALL
-from ..autodiff.members import PART as TOGETHER
 from ..ir.graph import Node
-from ..ir.module import Module
+from ..ir.module import TOGETHER, Module
 from ..ir.types import names_of
 from .elements import element, tensor, value_info
 from .emit import Emitter
