@@ -289,3 +289,22 @@ def test_arrays_in_memory_have_no_reader() -> None:
     batches = ArraySource(check({"x": np.ones((9, 1), np.float32)}, fields, "here"), 2, 0).batches(0)
     next(batches)
     assert not readers()
+
+
+class Rows:
+    """What a data set of Hugging Face is to those who read it: rows are mappings of plain values."""
+
+    def __len__(self) -> int:
+        return ROWS
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        if not 0 <= place < ROWS:
+            raise IndexError(place)
+        return {"x": ARRAYS["x"][place].tolist(), "y": int(ARRAYS["y"][place]), "note": f"row {place}"}
+
+
+def test_data_sets_of_hugging_face_by_their_rows() -> None:
+    whole = trained(ARRAYS)
+    same(trained(Rows()), whole)
+    same(trained(Stream(Rows())), whole)  # type: ignore[arg-type]
+    same(trained(Stream(lambda epoch: (Rows()[place] for place in range(ROWS)))), whole)
