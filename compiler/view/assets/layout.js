@@ -155,7 +155,7 @@ function lane(side, shown, arrows) {
   const up = i => here.has(now.items[i].up) ? now.items[i].up : -1, isOpen = i => now.isGroup(i) && now.open.has(i);
   for (const i of own) if (isOpen(i)) { kids.set(i, []); inside.set(i, []); }
   for (const i of own) kids.get(up(i)).push(i);
-  const around = i => { const found = [i]; while (i !== -1) found.push(i = up(i)); return found.reverse(); };
+  const bundles = new Map(), around = i => { const found = [i]; while (i !== -1) found.push(i = up(i)); return found.reverse(); };
   for (const arrow of arrows) {
     if (!here.has(arrow.from) || !here.has(arrow.to) || arrow.next) continue;
     const inner = side === "backward" ? [arrow.to, arrow.from] : [arrow.from, arrow.to];  // derivatives run up
@@ -164,7 +164,10 @@ function lane(side, shown, arrows) {
     while (a[n + 1] !== undefined && a[n + 1] === b[n + 1]) n += 1;
     if (a[n + 1] === undefined || b[n + 1] === undefined) continue;
     const label = arrow.shape ? { width: width(arrow.shape, "11px") + 8, height: 13, labelpos: "r" } : {};
-    inside.get(a[n]).push({ ends: [a[n + 1], b[n + 1]], inner, arrow, label });
+    const key = a[n + 1] + ">" + b[n + 1], known = bundles.get(key);  // those of one group and one box go together, up to its border
+    if (known) { known.parts.push({ inner, arrow }); if (label.width && !known.label.width) known.label = label; continue; }
+    bundles.set(key, { ends: [a[n + 1], b[n + 1]], parts: [{ inner, arrow }], label });
+    inside.get(a[n]).push(bundles.get(key));
   }
   const sizes = new Map(), within = new Map();
   const settle = level => {
@@ -198,12 +201,12 @@ function lane(side, shown, arrows) {
       if (own.group) place(i, own.x + (own.width - within.get(i).width) / 2, own.y + TITLE);
     }
     const move = p => ({ x: p.x - left + x, y: p.y - top + y });
-    for (const edge of inside.get(level)) {
+    for (const edge of inside.get(level)) edge.parts.forEach(({ inner, arrow }) => {
       const points = edge.points.map(move);
-      if (edge.inner[0] !== edge.ends[0]) points.splice(0, 1, ...leaving(edge.inner[0], edge.ends[0], 1, boxes, kids, up));
-      if (edge.inner[1] !== edge.ends[1]) points.splice(-1, 1, ...leaving(edge.inner[1], edge.ends[1], -1, boxes, kids, up).reverse());
-      routes.set(edge.arrow, { points, label: edge.middle && move(edge.middle) });
-    }
+      if (inner[0] !== edge.ends[0]) points.splice(0, 1, ...leaving(inner[0], edge.ends[0], 1, boxes, kids, up));
+      if (inner[1] !== edge.ends[1]) points.splice(-1, 1, ...leaving(inner[1], edge.ends[1], -1, boxes, kids, up).reverse());
+      routes.set(arrow, { points, label: edge.middle && arrow === edge.parts.find(part => part.arrow.shape)?.arrow ? move(edge.middle) : null });
+    });
   };
   place(-1, 0, 0);
   return { boxes, routes };
