@@ -182,6 +182,7 @@ const char *region_read(Region **made, const int64_t *text, size_t length, size_
     if (inputs > length || (size_t)text[3] * STEP > length) return "another length than it says";
     Region *r = calloc(1, sizeof *r);
     if (!r) return "no memory";
+    region_begins();
     r->inputs = (int)text[1], r->chains = (int)text[2], r->steps = (int)text[3], r->outputs = (int)text[4];
     size_t room = inputs + MOST_OUTPUTS * (size_t)r->steps;
     r->room = (int)room;
@@ -206,7 +207,7 @@ const char *region_read(Region **made, const int64_t *text, size_t length, size_
 
 void region_free(Region *r) {
     if (!r) return;
-    rooms_free(r);
+    region_ends(r);
     for (int i = 0; r->step && i < r->steps; i++)
         if (r->step[i].constant) {
             free(r->step[i].constant->data);

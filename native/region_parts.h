@@ -8,8 +8,10 @@
 #if defined(_MSC_VER)
 #include <intrin.h>
 #define EXCHANGE(PLACE, NEW) _InterlockedExchangePointer((void *volatile *)(PLACE), (NEW))
+#define ADDED(PLACE, MORE) (_InterlockedExchangeAdd((PLACE), (MORE)) + (MORE))
 #else
 #define EXCHANGE(PLACE, NEW) __atomic_exchange_n((PLACE), (NEW), __ATOMIC_ACQ_REL)
+#define ADDED(PLACE, MORE) __atomic_add_fetch((PLACE), (MORE), __ATOMIC_ACQ_REL)
 #endif
 
 typedef struct {
@@ -46,10 +48,15 @@ struct Block {
     int kind;
 };
 
+/* Memory that runs take their blocks from, one run at a time: that of a region serves the next one of a step, too. */
+typedef struct {
+    Block *idle[CLASSES], *all;
+    size_t held, used, most, lately; /* bytes: of all blocks; in use; the most that this run, and runs lately, used at once */
+} Pool;
+
 /* What one run needs: where the values are, and memory for them. */
 struct Room {
-    Block *idle[CLASSES], *all;
-    size_t held, used, most; /* bytes: of all blocks; in use; the most that this run used at once */
+    Pool *pool;
     Tensor *value;
     Block **block; /* whose memory a value has, NULL: none of ours */
 };
@@ -62,12 +69,13 @@ typedef struct {
     void *context;
 } Run;
 
-void rooms_free(Region *region);
+void region_begins(void); /* there is one more, or one less, that keeps memory for its next run */
+void region_ends(Region *region);
 
 /* Memory: NULL where there is none. */
-Block *block_take(Room *room, size_t bytes);
+Block *block_take(Pool *pool, size_t bytes);
 void *block_data(Block *block);
-void block_give(Room *room, Block *block);
+void block_give(Pool *pool, Block *block);
 /* The result of a step, with memory; NULL: there is none. */
 void *make(Run *run, int value, size_t rank, const int64_t *size);
 

@@ -18,15 +18,15 @@ const char NO_MEMORY[] = "no memory", NO_FIT[] = "shapes that do not fit each ot
 
 /* --- memory */
 
-Block *block_take(Room *room, size_t bytes) {
+Block *block_take(Pool *pool, size_t bytes) {
     if (bytes > (size_t)1 << 44) return NULL;
     int power = 8, part = 0; /* four sizes for each power of two */
     while (((size_t)2 << power) < bytes) power++;
     while (((size_t)4 + (size_t)part) << (power - 2) < bytes) part++;
     int kind = 4 * power + part;
-    Block *block = room->idle[kind];
+    Block *block = pool->idle[kind];
     if (block) {
-        room->idle[kind] = block->next;
+        pool->idle[kind] = block->next;
     } else {
         size_t size = ((size_t)4 + (size_t)part) << (power - 2);
 #if defined(_WIN32)
@@ -35,30 +35,58 @@ Block *block_take(Room *room, size_t bytes) {
         block = aligned_alloc(LINE, size + LINE);
 #endif
         if (!block) return NULL;
-        *block = (Block){NULL, room->all, size, kind};
-        room->all = block;
-        room->held += size;
+        *block = (Block){NULL, pool->all, size, kind};
+        pool->all = block;
+        pool->held += size;
     }
-    room->used += block->bytes;
-    if (room->used > room->most) room->most = room->used;
+    pool->used += block->bytes;
+    if (pool->used > pool->most) pool->most = pool->used;
     return block;
 }
 
 void *block_data(Block *block) { return (char *)block + LINE; }
 
-void block_give(Room *room, Block *block) {
-    room->used -= block->bytes;
-    block->next = room->idle[block->kind];
-    room->idle[block->kind] = block;
+void block_give(Pool *pool, Block *block) {
+    pool->used -= block->bytes;
+    block->next = pool->idle[block->kind];
+    pool->idle[block->kind] = block;
+}
+
+static void pool_free(Pool *pool) {
+    if (!pool) return;
+    while (pool->all) {
+        Block *block = pool->all;
+        pool->all = block->all;
+        ALIGNED_FREE(block);
+    }
+    free(pool);
+}
+
+static Pool *pools[ROOMS]; /* idle ones */
+static long regions;
+
+static Pool *pool_take(void) {
+    Pool *pool = NULL;
+    for (int i = 0; i < ROOMS && !pool; i++) pool = EXCHANGE(&pools[i], NULL);
+    if (!pool) pool = calloc(1, sizeof *pool);
+    if (pool) pool->most = pool->used;
+    return pool;
+}
+
+/* Sixteen smaller runs later what an earlier, larger one took is no longer counted on. */
+static void pool_give(Pool *pool) {
+    pool->lately -= pool->lately / 16;
+    if (pool->most > pool->lately) pool->lately = pool->most;
+    if (pool->held > 2 * pool->lately + SPARE) {
+        pool_free(pool);
+        return;
+    }
+    for (int i = 0; pool && i < ROOMS; i++) pool = EXCHANGE(&pools[i], pool); /* what was there goes on to the next */
+    pool_free(pool);
 }
 
 static void room_free(Room *room) {
     if (!room) return;
-    while (room->all) {
-        Block *block = room->all;
-        room->all = block->all;
-        ALIGNED_FREE(block);
-    }
     free(room->value), free(room->block);
     free(room);
 }
@@ -73,21 +101,26 @@ static Room *room_make(const Region *r) {
     return NULL;
 }
 
-void rooms_free(Region *r) {
+void region_begins(void) { ADDED(&regions, 1); }
+
+void region_ends(Region *r) {
     for (int i = 0; i < ROOMS; i++) room_free(EXCHANGE(&r->idle[i], NULL));
+    if (ADDED(&regions, -1) == 0)
+        for (int i = 0; i < ROOMS; i++) pool_free(EXCHANGE(&pools[i], NULL));
 }
 
 /* One that no other thread has. */
 static Room *room_take(Region *r) {
-    for (int i = 0; i < ROOMS; i++) {
-        Room *room = EXCHANGE(&r->idle[i], NULL);
-        if (room) return room;
-    }
-    return room_make(r);
+    Room *room = NULL;
+    for (int i = 0; i < ROOMS && !room; i++) room = EXCHANGE(&r->idle[i], NULL);
+    if (!room) room = room_make(r);
+    if (room && !(room->pool = pool_take())) room_free(room), room = NULL;
+    return room;
 }
 
 static void room_give(Region *r, Room *room) {
-    for (int i = 0; room && i < ROOMS; i++) room = EXCHANGE(&r->idle[i], room); /* what was there goes on to the next */
+    pool_give(room->pool);
+    for (int i = 0; room && i < ROOMS; i++) room = EXCHANGE(&r->idle[i], room);
     room_free(room);
 }
 
@@ -110,7 +143,7 @@ void *make(Run *run, int value, size_t rank, const int64_t *size) {
     if (rank) memmove(made->size, size, rank * sizeof *size);
     int output = run->region->output[value];
     if (output >= 0) return made->data = run->give(run->context, (size_t)output, rank, size);
-    Block *block = block_take(run->room, (size_t)all * sizes[run->region->type[value]]);
+    Block *block = block_take(run->room->pool, (size_t)all * sizes[run->region->type[value]]);
     if (!block) return NULL;
     run->room->block[value] = block;
     return made->data = block_data(block);
@@ -198,7 +231,6 @@ const char *region_run(Region *r, const Tensor *inputs, const Packs *packs, Give
     if (!room) return NO_MEMORY;
     Run run = {r, room, packs, give, context};
     memcpy(room->value, inputs, (size_t)r->inputs * sizeof *inputs);
-    room->most = room->used;
     const char *wrong = NULL;
     for (int i = 0; i < r->steps && !wrong; i++) {
         const Step *s = &r->step[i];
@@ -206,11 +238,12 @@ const char *region_run(Region *r, const Tensor *inputs, const Packs *packs, Give
         if (wrong) *at = i;
         for (int k = 0; k < s->ends; k++) {
             Block **block = &room->block[s->end[k]];
-            if (*block) block_give(room, *block), *block = NULL;
+            if (*block) block_give(room->pool, *block), *block = NULL;
         }
     }
-    if (wrong || room->held > 2 * room->most + SPARE) room_free(room); /* what an earlier, larger run took */
-    else room_give(r, room);
+    for (int v = 0; wrong && v < r->values; v++) /* what the steps that were not run would have freed */
+        if (room->block[v]) block_give(room->pool, room->block[v]), room->block[v] = NULL;
+    room_give(r, room);
     return wrong;
 }
 

@@ -111,7 +111,7 @@ const char *run_softmax(Run *run, const Step *s) {
     const float *from = x->data;
     float *to = make(run, s->out, x->rank, x->size);
     if (!to) return NO_MEMORY;
-    Block *block = block_take(run->room, (all + rows) * sizeof(float));
+    Block *block = block_take(run->room->pool, (all + rows) * sizeof(float));
     if (!block) return NO_MEMORY;
     float *e = block_data(block), *sum = e + all;
     for (size_t i = 0; i < rows; i++) {
@@ -128,7 +128,7 @@ const char *run_softmax(Run *run, const Step *s) {
             for (size_t k = 0; k < n; k++) to[i * n + k] -= sum[i];
         else
             for (size_t k = 0; k < n; k++) to[i * n + k] = e[i * n + k] / sum[i];
-    block_give(run->room, block);
+    block_give(run->room->pool, block);
     return NULL;
 }
 

@@ -20,6 +20,9 @@ logger = logging.getLogger("dlc.runtime")
 
 MODULE = "dlc.runtime._chains"  # where setuptools puts the library: a file that no one imports
 VARIABLE = "DLC_NATIVE"
+# The form of the programs that are handed to the library: raised, here and in native/kernel.c, whenever an operator or
+# what it takes changes, so that a library built from older sources is said to be one instead of failing in a session.
+FORM = 1
 
 
 @functools.cache
@@ -54,6 +57,13 @@ def lanes() -> str | None:
     return str(say().decode())
 
 
+def _form(path: Path) -> int | None:
+    try:
+        return int(ctypes.CDLL(str(path)).dlc_native_form())
+    except (OSError, AttributeError):
+        return None
+
+
 @functools.cache
 def vector() -> int:
     """How many numbers of float32 the library's convolutions take at a time; 1 where the compiler made no vectors of
@@ -76,6 +86,8 @@ def refusal() -> str | None:
     path = library()
     if path is None:
         return None
+    if _form(path) != FORM:
+        return "it was built from other sources than those of this version: install dlc again"
     try:
         onnxruntime().SessionOptions().register_custom_ops_library(str(path))
     except Exception as problem:  # ONNX Runtime's exceptions have no common base

@@ -383,7 +383,7 @@ class Trainer:
         `batch`: rows of a batch at least, by default those of the settings; it is larger where rows are small. Inputs
         with a distribution are drawn where the data lack them, `rows` of them where no data say how many. What is drawn
         is drawn anew in each batch and each call; the same `seed` gives the same numbers. An ensemble gives the means
-        and `NAME.std`, of whole numbers the vote and `NAME.share`, with `members` also `NAME.members`, [members, rows,
+        and `NAME.std`, of integers the vote and `NAME.share`, with `members` also `NAME.members`, [members, rows,
         ...]. Raises `Error` E06xx.
         """
         rows = None if rows is None else positive("rows", rows)

@@ -345,6 +345,7 @@ NEVER = {
     "Cast": "between float and integers; the node tests cast between kinds of floats",
     "Clip": "written inside logsumexp alone, between the greatest finite numbers",
     "ConstantOfShape": "a table of the emitter knows its type; nothing writes it",
+    "DynamicQuantizeLinear": "the server knows it, of files that a quantizer wrote; nothing writes it",
     "If": "a profile knows it, of files that others wrote; nothing writes it",
     "IsInf": "a table of the emitter knows its type; nothing writes it",
     "Loop": "written for iterations that may end early alone; test_early_end.py has them",

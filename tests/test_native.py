@@ -411,3 +411,18 @@ def test_numbers_of_each_type_are_drawn() -> None:
     rng = np.random.default_rng(0)
     for kind in ("float32", "float64", "int32", "int64", "bool"):
         assert numbers(rng, kind, (3,)).dtype == kind and element(kind)
+
+
+@there
+def test_a_library_of_other_sources_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    for known in native.works, native.refusal:
+        known.cache_clear()
+    monkeypatch.setattr(native, "FORM", native.FORM + 1)
+    try:
+        assert not native.works() and not native.wanted(None)
+        with pytest.raises(Error) as caught:
+            native.wanted(True)
+        assert caught.value.code == "E0760" and "install dlc again" in caught.value.notes[0]
+    finally:
+        for known in native.works, native.refusal:
+            known.cache_clear()

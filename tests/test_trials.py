@@ -244,7 +244,7 @@ def test_data_in_pieces(kind: str) -> None:
 def test_pieces_that_do_not_fit() -> None:
     for given, code in (
         ([(1, 2, 3)], "E0603"),
-        ([], "E0609"),
+        ([], "E0618"),
         ([{"x": np.ones((2, 3))}, {"x": np.ones((2, 4))}], "E0626"),
     ):
         with pytest.raises(Error) as caught:

@@ -15,13 +15,13 @@ from ..ir.types import TensorType
 from .batching import along
 
 STD, SHARE, EACH = ".std", ".share", ".members"  # behind the name of an output
-LAST = 2**63 - 1  # behind all whole numbers
+LAST = 2**63 - 1  # behind all integers
 LEAST = 1e-37  # a probability of 0, whose logarithm is finite in float32
 
 
 def gather(module: Module, max_nodes: int) -> None:
     """Makes of each output of an ensemble the mean over its members, and beside it `NAME.std`, the root of the mean
-    squared deviation, and `NAME.members`, [members, ...]; of whole numbers and booleans the vote, and beside it
+    squared deviation, and `NAME.members`, [members, ...]; of integers and booleans the vote, and beside it
     `NAME.share`. Nothing for a single model, or where that is done."""
     count = module.settings.get("train", {}).get("ensemble")
     if not count or not module.trains or module.members:

@@ -131,7 +131,7 @@ def _native(runs: bool) -> str:
         return f"{native.library()} does not load: {costs}"
     why = native.refusal() if runs else None
     if why is not None:
-        return f"ONNX Runtime does not take them ({why}): {costs}"
+        return f"not taken ({why}): {costs}"
     return f"for {native.lanes()}" + ("" if native.allowed() else f", switched off by {native.VARIABLE}")
 
 
