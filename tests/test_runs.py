@@ -230,7 +230,8 @@ def test_kills_at_random_moments(trials: int) -> None:
 @pytest.mark.parametrize("trials", [6, pytest.param(500, marks=pytest.mark.long)])
 def test_kills_within_saves(trials: int) -> None:
     seen = campaign("digits", str(trials))
-    assert seen["same bytes"] == trials and seen["killed within a save"] >= 0.4 * trials
+    assert seen["same bytes"] == trials
+    assert seen["killed within a save"] >= (0.4 * trials if trials > 100 else 1)  # of six it is a matter of chance
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
