@@ -233,7 +233,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_each_model_opens_whole_and_legible(chromium: Any, files: dict[str, Path], name: str) -> None:
     opened = Opened(chromium, files[name])
     paint = opened.tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-    assert paint < 2000
+    assert paint < (2000 if name == "deep_residual" else 1000)
     views = opened.tab.eval_on_selector_all(".views button", "all => all.map(b => b.dataset.view)")
     assert views == ["forward", "backward", "update", "step", "predict"]
     for view in views:

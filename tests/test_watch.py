@@ -19,7 +19,7 @@ from dlc.reports.watch import Watch
 from opened import Opened
 
 ROOT = Path(__file__).parent.parent
-RECORD = '{"epoch": %d, "step": %d, "seconds": 0.5, "train": {"loss": %r}, "validation": null}\n'
+RECORD = '{"epoch": %d, "step": %d, "seconds": %r, "train": {"loss": %r}, "validation": null}\n'
 
 
 def asked(address: str, path: str | None = None, host: str | None = None) -> tuple[int, str, dict[str, str]]:
@@ -36,7 +36,7 @@ def served(tmp_path: Path) -> Any:
     trainer = dlc.Trainer(program)
     folder = tmp_path / "<b>xor"
     folder.mkdir()
-    (folder / "metrics.jsonl").write_text(RECORD % (1, 10, 0.75))
+    (folder / "metrics.jsonl").write_text(RECORD % (1, 10, 3.5, 0.75))
     watch = Watch(folder, trainer.file)
     yield watch, folder
     watch.close()
@@ -49,8 +49,10 @@ def test_the_page_has_the_figures_so_far(served: Any) -> None:
     assert "0.75" in text and "Training: this page is drawn anew" in text and "<b>xor" not in text
     assert "default-src 'none'" in text
     with (folder / "metrics.jsonl").open("a") as file:
-        file.write(RECORD % (2, 20, 0.625) + '{"epoch": 3, "st')  # a line that is being written
-    charts = json.loads(asked(watch.address)[1].partition('id="data">')[2].partition("</script>")[0])["charts"]
+        file.write(RECORD % (2, 20, 7.5, 0.625) + '{"epoch": 3, "st')  # a line that is being written
+    text = asked(watch.address)[1]
+    assert "7.5" in text and "11.0" not in text  # seconds count from the beginning of the run, as updates do
+    charts = json.loads(text.partition('id="data">')[2].partition("</script>")[0])["charts"]
     assert charts[0]["points"] == [1, 2] and charts[0]["series"][0]["values"] == [0.75, 0.625]
     watch.over.set()
     status, text, headers = asked(watch.address)
@@ -113,7 +115,7 @@ def test_what_makes_no_run_is_not_watched(option: str, capsys: pytest.CaptureFix
 @pytest.mark.parametrize("size", [(1400, 1000), (900, 700), (420, 800)])
 def test_a_browser_draws_it(chromium: Any, served: Any, size: tuple[int, int]) -> None:
     watch, folder = served
-    (folder / "metrics.jsonl").write_text("".join(RECORD % (i, 10 * i, 1 / i) for i in range(1, 40)))
+    (folder / "metrics.jsonl").write_text("".join(RECORD % (i, 10 * i, 0.5 * i, 1 / i) for i in range(1, 40)))
 
     class Address:
         def as_uri(self) -> str:

@@ -91,8 +91,7 @@ def running(folder: Path, file: CompiledFile) -> Ran:
     """What a run that is training has noted so far."""
     run = Run(folder)
     records = _records(run.metrics)
-    steps = records[-1].step if records else 0
-    seconds = sum(record.seconds for record in records)
+    steps, seconds = (records[-1].step, records[-1].seconds) if records else (0, 0.0)  # both since the run began
     return Ran(folder, folder.resolve().name, file, records, norms.read(run.norms), {}, {}, None, steps, seconds)
 
 
