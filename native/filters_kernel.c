@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "filters.h"
-#include "ort.h"
+#include "operator.h"
 #include "squares.h"
 
 typedef struct {
@@ -28,28 +28,22 @@ typedef struct {
 
 static const char weights[] = "ConvWeights", squares[] = "ConvSquares";
 
-static Status failure(Table table, const char *of, int code, const char *what) {
-    char text[256];
-    snprintf(text, sizeof text, "dlc.native.%s: %s", of, what);
-    return CALL(table, CREATE_STATUS, CreateStatus)(code, text);
-}
-
 /* An attribute of so many integers, none of them less than `least`. */
 static Status integers(Table table, const char *of, const void *info, const char *name, int64_t *values, size_t count, int64_t least) {
     size_t length = 0;
     Status status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, name, NULL, &length);
     if (status) return status;
-    if (length != count) return failure(table, of, INVALID_GRAPH, "an attribute of another length");
+    if (length != count) return failed(table, INVALID_GRAPH, of, "an attribute of another length");
     status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, name, values, &length);
     for (size_t i = 0; !status && i < count; i++)
-        if (values[i] < least || values[i] > INT32_MAX) status = failure(table, of, INVALID_GRAPH, "an attribute out of range");
+        if (values[i] < least || values[i] > INT32_MAX) status = failed(table, INVALID_GRAPH, of, "an attribute out of range");
     return status;
 }
 
 static Status create(const Op *op, Table table, const void *info, void **made) {
     (void)op;
     Kernel *kernel = malloc(sizeof *kernel);
-    if (!kernel) return failure(table, weights, FAIL, "no memory");
+    if (!kernel) return failed(table, FAIL, weights, "no memory");
     kernel->table = table;
     Status status = integers(table, weights, info, "kernel", kernel->kernel, 2, 1);
     if (!status) status = integers(table, weights, info, "strides", kernel->strides, 2, 1);
@@ -69,12 +63,12 @@ static Status look(Table table, const char *of, const void *context, size_t inde
     int64_t sizes[4];
     Status status = CALL(table, CONTEXT_GET_INPUT, ContextInput)(context, index, &value);
     if (status) return status;
-    if (!value) return failure(table, of, INVALID_ARGUMENT, "an input is missing");
+    if (!value) return failed(table, INVALID_ARGUMENT, of, "an input is missing");
     status = CALL(table, GET_TENSOR_TYPE_AND_SHAPE, GetInfo)(value, &info);
     if (status) return status;
     status = CALL(table, GET_TENSOR_ELEMENT_TYPE, GetElementType)(info, type);
     if (!status) status = CALL(table, GET_DIMENSIONS_COUNT, GetRank)(info, &rank);
-    if (!status && rank != 4) status = failure(table, of, INVALID_ARGUMENT, "an input that is no batch of images");
+    if (!status && rank != 4) status = failed(table, INVALID_ARGUMENT, of, "an input that is no batch of images");
     if (!status) status = CALL(table, GET_DIMENSIONS, GetDimensions)(info, sizes, 4);
     CALL(table, RELEASE_TENSOR_TYPE_AND_SHAPE_INFO, Release)(info);
     for (int i = 0; !status && i < 4; i++) size[i] = (size_t)sizes[i];
@@ -93,12 +87,12 @@ static Status in_squares(Table table, void *context, const Call *call, int *done
     }
     if (call->groups != 1 || !squares_weights_fit(&how)) return NULL;
     const char *wrong = squares_weights_begin(&how);
-    if (wrong) return failure(table, weights, FAIL, wrong);
+    if (wrong) return failed(table, FAIL, weights, wrong);
     Status status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, how.sum, how.shares, 0, &how);
     if (!status) status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, how.finish, how.out_blocks, 0, &how);
     *done = 1;
     for (size_t i = 0; i < how.shares; i++)
-        if (!status && how.failed[i]) status = failure(table, weights, FAIL, "no memory");
+        if (!status && how.failed[i]) status = failed(table, FAIL, weights, "no memory");
     for (size_t i = 0; i < how.out_blocks; i++) *done &= !how.failed[how.shares + i];
     squares_end(&how);
     return status;
@@ -112,15 +106,15 @@ static Status compute(void *of, void *context) {
     void *image = NULL, *adjoint = NULL, *value = NULL, *result = NULL;
     Status status = CALL(table, CONTEXT_GET_INPUT_COUNT, ContextCount)(context, &given);
     if (!status) status = CALL(table, CONTEXT_GET_OUTPUT_COUNT, ContextCount)(context, &asked);
-    if (!status && (given != 2 || asked != 1)) status = failure(table, weights, INVALID_ARGUMENT, "other inputs or outputs");
+    if (!status && (given != 2 || asked != 1)) status = failed(table, INVALID_ARGUMENT, weights, "other inputs or outputs");
     if (!status) status = look(table, weights, context, 0, &type, x, &image);
     if (!status) status = look(table, weights, context, 1, &other, g, &adjoint);
     if (status) return status;
     if (type != other || (type != FLOAT32 && type != FLOAT64))
-        return failure(table, weights, INVALID_ARGUMENT, "inputs of types that it does not have");
+        return failed(table, INVALID_ARGUMENT, weights, "inputs of types that it does not have");
     size_t groups = (size_t)kernel->group[0];
     if (x[0] != g[0] || x[1] % groups || g[1] % groups)
-        return failure(table, weights, INVALID_ARGUMENT, "inputs whose sizes do not agree");
+        return failed(table, INVALID_ARGUMENT, weights, "inputs whose sizes do not agree");
     Call call = {.x = image, .g = adjoint, .batch = x[0], .groups = groups, .channels = x[1] / groups, .out = g[1] / groups};
     int64_t size[4] = {(int64_t)g[1], (int64_t)call.channels, kernel->kernel[0], kernel->kernel[1]};
     for (int i = 0; i < 2; i++) {
@@ -130,9 +124,9 @@ static Status compute(void *of, void *context) {
     }
     int nothing = !x[0] || !x[1] || !g[1] || !g[2] || !g[3], done = 0;
     const char *wrong = filters_wrong(&call);
-    if (wrong) return failure(table, weights, INVALID_ARGUMENT, wrong);
+    if (wrong) return failed(table, INVALID_ARGUMENT, weights, wrong);
     status = CALL(table, CONTEXT_GET_OUTPUT, ContextOutput)(context, 0, size, 4, &value);
-    if (!status && !value) status = failure(table, weights, INVALID_ARGUMENT, "the output is missing");
+    if (!status && !value) status = failed(table, INVALID_ARGUMENT, weights, "the output is missing");
     if (!status) status = CALL(table, GET_TENSOR_MUTABLE_DATA, GetData)(value, &result);
     if (nothing) {
         size_t count = (size_t)size[0] * (size_t)size[1] * (size_t)size[2] * (size_t)size[3];
@@ -143,10 +137,10 @@ static Status compute(void *of, void *context) {
     if (!status && type == FLOAT32) status = in_squares(table, context, &call, &done);
     if (status || done) return status;
     wrong = filters_begin(&call, type == FLOAT64);
-    if (wrong) return failure(table, weights, INVALID_ARGUMENT, wrong);
+    if (wrong) return failed(table, INVALID_ARGUMENT, weights, wrong);
     status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, filters_share, filters_shares(&call), 0, &call);
     for (size_t i = 0; !status && i < filters_shares(&call); i++)
-        if (call.failed[i]) status = failure(table, weights, FAIL, "no memory");
+        if (call.failed[i]) status = failed(table, FAIL, weights, "no memory");
     if (!status) status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, filters_block, filters_blocks(&call), 0, &call);
     filters_end(&call);
     return status;
@@ -157,11 +151,11 @@ static Status compute(void *of, void *context) {
 static Status squares_create(const Op *op, Table table, const void *info, void **made) {
     (void)op;
     SquaresKernel *kernel = malloc(sizeof *kernel);
-    if (!kernel) return failure(table, squares, FAIL, "no memory");
+    if (!kernel) return failed(table, FAIL, squares, "no memory");
     kernel->table = table;
     Status status = integers(table, squares, info, "pads", kernel->pads, 4, 0);
     if (!status) status = integers(table, squares, info, "turned", kernel->turned, 1, 0);
-    if (!status && kernel->turned[0] > 1) status = failure(table, squares, INVALID_GRAPH, "an attribute out of range");
+    if (!status && kernel->turned[0] > 1) status = failed(table, INVALID_GRAPH, squares, "an attribute out of range");
     if (status) free(kernel);
     else *made = kernel;
     return status;
@@ -180,23 +174,23 @@ static Status squares_compute(void *of, void *context) {
     void *image = NULL, *filters = NULL, *value = NULL, *result = NULL;
     Status status = CALL(table, CONTEXT_GET_INPUT_COUNT, ContextCount)(context, &given);
     if (!status) status = CALL(table, CONTEXT_GET_OUTPUT_COUNT, ContextCount)(context, &asked);
-    if (!status && (given != 2 || asked != 1)) status = failure(table, squares, INVALID_ARGUMENT, "other inputs or outputs");
+    if (!status && (given != 2 || asked != 1)) status = failed(table, INVALID_ARGUMENT, squares, "other inputs or outputs");
     if (!status) status = look(table, squares, context, 0, &type, x, &image);
     if (!status) status = look(table, squares, context, 1, &other, w, &filters);
     if (status) return status;
-    if (type != FLOAT32 || other != FLOAT32) return failure(table, squares, INVALID_ARGUMENT, "inputs of types that it does not have");
+    if (type != FLOAT32 || other != FLOAT32) return failed(table, INVALID_ARGUMENT, squares, "inputs of types that it does not have");
     if (w[2] != 3 || w[3] != 3 || w[turned ? 0 : 1] != x[1])
-        return failure(table, squares, INVALID_ARGUMENT, "inputs whose sizes do not agree");
+        return failed(table, INVALID_ARGUMENT, squares, "inputs whose sizes do not agree");
     Squares call = {.x = image, .w = filters, .batch = x[0], .channels = x[1], .out = w[turned ? 1 : 0], .turned = turned};
     int64_t size[4] = {(int64_t)x[0], (int64_t)call.out, 0, 0};
     for (int i = 0; i < 2; i++) {
         size_t wide = x[2 + i] + (size_t)kernel->pads[i] + (size_t)kernel->pads[2 + i];
-        if (wide < 3) return failure(table, squares, INVALID_ARGUMENT, "an image that is smaller than the filters");
+        if (wide < 3) return failed(table, INVALID_ARGUMENT, squares, "an image that is smaller than the filters");
         call.size[i] = x[2 + i], call.pad[i] = (size_t)kernel->pads[i];
         size[2 + i] = (int64_t)(call.results[i] = wide - 2);
     }
     status = CALL(table, CONTEXT_GET_OUTPUT, ContextOutput)(context, 0, size, 4, &value);
-    if (!status && !value) status = failure(table, squares, INVALID_ARGUMENT, "the output is missing");
+    if (!status && !value) status = failed(table, INVALID_ARGUMENT, squares, "the output is missing");
     if (!status) status = CALL(table, GET_TENSOR_MUTABLE_DATA, GetData)(value, &result);
     if (status || !call.batch || !call.out) return status;
     call.y = result;
@@ -205,37 +199,19 @@ static Status squares_compute(void *of, void *context) {
         return NULL;
     }
     const char *wrong = squares_begin(&call);
-    if (wrong) return failure(table, squares, FAIL, wrong);
+    if (wrong) return failed(table, FAIL, squares, wrong);
     status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, squares_prepare, call.out_blocks, 0, &call);
     if (!status) status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, call.share, call.shares, 0, &call);
     for (size_t i = 0; !status && i < call.shares; i++)
-        if (call.failed[i]) status = failure(table, squares, FAIL, "no memory");
+        if (call.failed[i]) status = failed(table, FAIL, squares, "no memory");
     squares_end(&call);
     return status;
 }
 
 static const char *squares_name(const Op *op) { return (void)op, squares; }
 static const char *name(const Op *op) { return (void)op, weights; }
-static const char *provider(const Op *op) { return (void)op, "CPUExecutionProvider"; }
-static int any_type(const Op *op, size_t index) { return (void)op, (void)index, 0; }
-static size_t one(const Op *op) { return (void)op, (size_t)1; }
-static int variadic(const Op *op, size_t index) { return (void)op, (void)index, 2; }
-static int default_memory(const Op *op, size_t index) { return (void)op, (void)index, 0; }
-static int at_least_one(const Op *op) { return (void)op, 1; }
-static int of_several_types(const Op *op) { return (void)op, 0; }
-static int version(const Op *op) { return (void)op, 1; }
-
-#define OPERATOR(NAME, CREATE, COMPUTE)                                                                   \
-    {                                                                                                     \
-        .version = API, .name = NAME, .provider = provider, .input_type = any_type, .input_count = one,   \
-        .output_type = any_type, .output_count = one, .destroy = free, .input_kind = variadic,            \
-        .output_kind = variadic, .input_memory = default_memory, .inputs_least = at_least_one,            \
-        .inputs_alike = of_several_types, .outputs_least = at_least_one,                                  \
-        .outputs_alike = of_several_types, .create_or_fail = CREATE, .compute_or_fail = COMPUTE,          \
-        .first_version = version, .last_version = version,                                                \
-    }
-const Op conv_weights = OPERATOR(name, create, compute);
-const Op conv_squares = OPERATOR(squares_name, squares_create, squares_compute);
+const Op conv_weights = OPERATOR(name, create, compute, free, .in_place = NULL);
+const Op conv_squares = OPERATOR(squares_name, squares_create, squares_compute, free, .in_place = NULL);
 
 /* How many float32 the derivative by filters takes at a time; 1: ONNX Runtime's convolution is faster. */
 #if defined(_WIN32)

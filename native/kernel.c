@@ -8,7 +8,7 @@
 #include "chain.h"
 #include "region.h"
 #include "scan.h"
-#include "ort.h"
+#include "operator.h"
 
 #if defined(_WIN32)
 #define PUBLIC __declspec(dllexport)
@@ -25,12 +25,6 @@ typedef struct {
     Table table;
     Program program;
 } Kernel;
-
-static Status failed(Table table, int code, const char *operator, const char *what) {
-    char text[256];
-    snprintf(text, sizeof text, "dlc.native.%s: %s", operator, what);
-    return CALL(table, CREATE_STATUS, CreateStatus)(code, text);
-}
 
 static Status failure(Table table, int code, const char *what) { return failed(table, code, "Chain", what); }
 
@@ -251,18 +245,9 @@ static Status long_compute(void *of, void *context) {
     return status;
 }
 
-/* What ONNX Runtime asks about an operator: any number of inputs and outputs, each of any type. */
 static const char *name(const Op *op) { return (void)op, "Chain"; }
 static const char *region_name(const Op *op) { return (void)op, "Region"; }
 static const char *scan_name(const Op *op) { return (void)op, "Scan"; }
-static const char *provider(const Op *op) { return (void)op, "CPUExecutionProvider"; }
-static int any_type(const Op *op, size_t index) { return (void)op, (void)index, 0; }
-static size_t one(const Op *op) { return (void)op, (size_t)1; }
-static int variadic(const Op *op, size_t index) { return (void)op, (void)index, 2; }
-static int default_memory(const Op *op, size_t index) { return (void)op, (void)index, 0; }
-static int at_least_one(const Op *op) { return (void)op, 1; }
-static int of_several_types(const Op *op) { return (void)op, 0; }
-static int version(const Op *op) { return (void)op, 1; }
 
 /* Any result may lie where any operand does that nothing reads later, if ONNX Runtime finds them alike: of the first
  * few, in pairs. */
@@ -274,15 +259,6 @@ static size_t in_place(int **inputs, int **outputs) {
 }
 static void in_place_end(int *inputs, int *outputs) { (void)inputs, (void)outputs; }
 
-#define OPERATOR(NAME, CREATE, COMPUTE, DESTROY, ...)                                                  \
-    {                                                                                                 \
-        .version = API, .name = NAME, .provider = provider, .input_type = any_type,                   \
-        .input_count = one, .output_type = any_type, .output_count = one, .destroy = DESTROY,         \
-        .input_kind = variadic, .output_kind = variadic, .input_memory = default_memory,              \
-        .inputs_least = at_least_one, .inputs_alike = of_several_types,                               \
-        .outputs_least = at_least_one, .outputs_alike = of_several_types, .create_or_fail = CREATE,   \
-        .compute_or_fail = COMPUTE, .first_version = version, .last_version = version, __VA_ARGS__    \
-    }
 static const Op chain = OPERATOR(name, create, compute, free, .in_place = in_place, .in_place_end = in_place_end);
 static const Op region = OPERATOR(region_name, region_create, long_compute, long_destroy, .in_place = NULL);
 static const Op scan = OPERATOR(scan_name, scan_create, long_compute, long_destroy, .in_place = NULL);
