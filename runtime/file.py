@@ -19,6 +19,7 @@ from .column import Columns
 from .failures import Error
 from .memory import refuse_endless
 from .write import write
+from .written import unwritable
 
 if TYPE_CHECKING:
     from .columns import Table
@@ -203,12 +204,7 @@ class CompiledFile:
         try:
             write(self.model, path, threshold, held, described, mark)
         except OSError as problem:
-            raise Error(
-                "E0739",
-                f"cannot write `{path}`",
-                notes=[problem.strerror or str(problem)],
-                help="nothing was changed; check that the folder is there, can be written and has room",
-            ) from None
+            raise unwritable(path, problem) from None
 
     def holding(self, values: Mapping[str, np.ndarray], trained: int) -> CompiledFile:
         """The file with other state (slot name -> array), after `trained` updates."""

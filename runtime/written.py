@@ -14,9 +14,14 @@ def write(path: Path, content: str | bytes) -> None:
         with replacing(path) as out:
             out.write(content.encode("utf-8") if isinstance(content, str) else content)
     except OSError as problem:
-        raise Error(
-            "E0739",
-            f"cannot write `{path}`",
-            notes=[problem.strerror or str(problem)],
-            help="nothing was changed; check that the folder is there, can be written and has room",
-        ) from None
+        raise unwritable(path, problem) from None
+
+
+def unwritable(path: Path, problem: OSError) -> Error:
+    """E0739, of what leaves the file as it was."""
+    return Error(
+        "E0739",
+        f"cannot write `{path}`",
+        notes=[problem.strerror or str(problem)],
+        help="nothing was changed; check that the folder is there, can be written and has room",
+    )
