@@ -79,7 +79,7 @@ def written(title: str, body: str, charts: Sequence[curves.Chart]) -> str:
     css, scripts = asset("report.css"), {"uplot": asset("uPlot.min.js"), "js": asset("report.js")}
     uplot_css = asset("uPlot.min.css")
     frame_css, frame_scripts = styles_and_scripts()
-    allowed = policy([uplot_css, css, frame_css], [*scripts.values(), *frame_scripts.values()], "img-src data:")
+    allowed = policy([uplot_css, css, frame_css], [*scripts.values(), *frame_scripts], "img-src data:")
     return _PAGE.format(
         title=escape(title),
         policy=allowed,

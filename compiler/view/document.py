@@ -23,8 +23,10 @@ HEAD = """<!DOCTYPE html>
 
 
 def asset(name: str) -> str:
-    """A file of `assets/`, as it stands between tags: nothing in ours ends a script."""
-    text = (files(__package__) / "assets" / name).read_text("utf-8")
+    """A file of `assets/`, as it stands between tags, without the lines that are comments: nothing in ours ends a
+    script."""
+    lines = (files(__package__) / "assets" / name).read_text("utf-8").splitlines(keepends=True)
+    text = "".join(line for line in lines if not line.lstrip().startswith("//"))
     assert "</" not in text.replace("</g>", "")
     return text
 

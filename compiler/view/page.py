@@ -22,6 +22,7 @@ from .picture import TRAINING, primitives
 
 KINDS = ("forward", "backward", "update", "kept", "serving", "next")  # of arrows
 UNROLLED = 20_000  # boxes of a model whose repeated parts the page can show one by one
+SCRIPTS = ("dagre.min", "tree", "layout", "draw", "move", "page")  # they share their names, and run in this order
 COLOURS = {
     "forward": "edge",
     "backward": "gradient-line",
@@ -58,9 +59,7 @@ _PAGE = (
 </aside>
 <noscript>This page draws its picture by a script that is in it.</noscript>
 <script type="application/octet-stream" id="data">{data}</script>
-<script>{dagre}</script>
-<script>{layout}</script>
-<script>{js}</script>
+{scripts}
 </body>
 </html>
 """
@@ -88,11 +87,11 @@ def page(
         title=escape(written.name),
         name=escape(name),
         css=css,
-        policy=policy([css], scripts.values()),
+        policy=policy([css], scripts),
         heads="".join(map(_head, KINDS)),
         summary=_summary(outlines, written),
         data=packed(data),
-        **scripts,
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
 
 
@@ -116,9 +115,9 @@ def _views(
     return outlines, views | each
 
 
-def styles_and_scripts() -> tuple[str, dict[str, str]]:
+def styles_and_scripts() -> tuple[str, list[str]]:
     """The style of every such page, and its scripts: a page that shows one in a frame allows them too."""
-    return asset("page.css"), {"dagre": asset("dagre.min.js"), "layout": asset("layout.js"), "js": asset("page.js")}
+    return asset("page.css"), [asset(f"{name}.js") for name in SCRIPTS]
 
 
 def _head(kind: str) -> str:
