@@ -23,6 +23,7 @@ from . import graphs
 from .column import Column, Columns
 from .data import Columns as Checked, Field, check, fields, load
 from .data.check import check_shape, given, no_rows, same_rows
+from .data.header import Header
 from .data.images import pixels
 from .data.raw import Raw, cells as raw_cells
 from .data.shares import Fold, folds, places
@@ -387,9 +388,11 @@ def _over(own: dict[str, Any], others: Mapping[str, Any]) -> Cells:
 def _gathered(data: Mapping[str, object], wanted: tuple[Field, ...], names: Mapping[str, Sequence[str]]) -> Cells:
     """A mapping in which fields that are given by the names of their columns are under their own."""
     made: dict[str, object] = {}
+    header = Header((name for name in data if isinstance(name, str)), "the data given")
     for field in wanted:
-        of = names.get(field.name, ())
-        if field.name not in data and of and all(name in data for name in of):
+        places = [header.place(name) for name in names.get(field.name, ())] if field.name not in data else []
+        of = [header.names[place] for place in places if place is not None]
+        if of and len(of) == len(places):
             if len(field.shape) == 1:
                 made[field.name] = data[of[0]]
                 continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import dlc
@@ -177,3 +179,79 @@ def test_a_mapping_is_laid_out_as_a_bracket() -> None:
 """
     )
     assert format_source(make_source(laid_out)) == laid_out
+
+
+HEADERS = """model m {
+    input  x: float[batch, 2] from FIRST, SECOND
+    target y: float[batch] from "y"
+    param w: float[2] init ones
+    p = x @ (w * stack([1, 100]))
+    loss = squared(p, y)
+    output p = p
+}
+train { minimize loss using sgd(0.0); epochs: 1 }
+"""
+WRITTEN = [  # the header, what the spec asks for, and in which columns that is
+    ('"age ",b,y', '"age "', 0),
+    ('"age ",b,y', '"age"', 0),
+    ("age,b,y", '" age "', 0),
+    ('age,"age ",y', '"age"', 0),
+    ('age,"age ",y', '"age "', 1),
+    ("b, age,y", '" age"', 1),
+    ('b, "age",y', '"age"', 1),
+    ('b,"a,b ",y', '"a,b "', 1),
+    ('b,"a\nb",y', '"a\nb"', 1),
+    ("\ufeffage,b,y", '"age"', 0),
+    ('\ufeff"age ",b,y', '"age "', 0),
+    ("Age,age,y", '"Age"', 0),
+    ("Age,age,y", '"age"', 1),
+    ("b,'age',y", "\"'age'\"", 1),
+    ("b,caf\u00e9,y", '"cafe\u0301"', 1),
+    ("\n\nage ,b,y", '"age "', 0),
+    ("b,\u00a0age\u3000,y", '"age"', 1),
+]
+
+
+@pytest.mark.parametrize("kind", ["csv", "table", "mapping", "parquet", "jsonl"])
+@pytest.mark.parametrize(("header", "asked", "place"), WRITTEN)
+def test_a_name_is_found_as_it_is_written_and_else_but_for_blanks(
+    tmp_path: Path, header: str, asked: str, place: int, kind: str
+) -> None:
+    text = HEADERS.replace("FIRST", asked.replace("\n", "\\n")).replace("SECOND", '"y"')
+    data = tmp_path / f"d.{kind}"
+    (tmp_path / "d.csv").write_text(f"{header}\n1,2,3\n4,5,6\n", encoding="utf-8", newline="")
+    if kind != "csv":
+        pa = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        lines = header.lstrip("\ufeff\n").splitlines(True)
+        names = list(next(row for row in csv.reader(lines, skipinitialspace=' "' in header) if row))
+        columns = dict(zip(names, ([1.0, 4.0], [2.0, 5.0], [3.0, 6.0]), strict=True))
+        if kind == "parquet":
+            parquet.write_table(pa.table(columns), data)
+        elif kind == "jsonl":
+            rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+            data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    given = {"table": lambda: pa.table(columns), "mapping": lambda: columns}.get(kind, lambda: data)()
+    trainer = dlc.Trainer(dlc.compile(text), device="cpu")
+    trainer.fit(given)
+    wanted = np.array([[1, 2], [4, 5]])[:, place] + 100 * np.array([3, 6])
+    assert np.array_equal(trainer.predict(given)["p"], wanted)
+
+
+@pytest.mark.parametrize(("header", "asked"), [('" age","age ",y', '"age"'), ('"x ", ",x\t,y', '"x"')])
+def test_a_name_that_could_be_two_columns_is_refused(tmp_path: Path, header: str, asked: str) -> None:
+    data = tmp_path / "d.csv"
+    data.write_text(f"{header}\n1,2,3\n4,5,6\n".replace('", ",', '",'))
+    text = HEADERS.replace("FIRST", asked).replace("SECOND", '"y"')
+    with pytest.raises(dlc.Error) as caught:
+        dlc.Trainer(dlc.compile(text), device="cpu").fit(data)
+    assert caught.value.code == "E0623" and "could be any of 2 columns" in caught.value.message
+
+
+def test_other_columns_of_almost_one_name_do_no_harm(tmp_path: Path) -> None:
+    data = tmp_path / "d.csv"
+    data.write_text('a,b,z," z",y\n1,2,0,0,3\n2,3,0,0,5\n')
+    trainer = dlc.Trainer(dlc.compile(SPEC.replace("COLUMNS", '["a", "b"]')), device="cpu")
+    trainer.fit(data)
+    assert np.array_equal(trainer.predict(data)["p"], [3, 5])

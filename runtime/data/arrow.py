@@ -18,9 +18,10 @@ from ..failures import Error
 from ..memory import refuse_endless, refuse_huge
 from .check import Lines
 from .fields import Field
+from .header import Header, check_names
 from .packed import pyarrow
 from .raw import Raw, cells
-from .table import check_names, no_number, places, refuse_more, shaped
+from .table import no_number, places, refuse_more, shaped
 
 Columns = Mapping[str, Sequence[str]]  # what the setting `columns` says
 Found = tuple[dict[str, object], Lines]
@@ -168,8 +169,8 @@ def _used(names: list[str], where: str, fields: tuple[Field, ...], columns: Colu
 
 def _places(field: Field, names: list[str], columns: Columns, where: str) -> list[int] | None:
     """Which columns make a field. One column of lists may."""
-    if field.rows == 0 and field.name not in columns and field.name in names:
-        return [names.index(field.name)]
+    if field.rows == 0 and field.name not in columns and (own := Header(names, where).place(field.name)) is not None:
+        return [own]
     return places(field, names, columns, where)
 
 

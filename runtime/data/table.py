@@ -17,6 +17,7 @@ from ..nearest import did_you_mean
 from . import packed
 from .check import Lines
 from .fields import Field
+from .header import Header, check_names, opened, plain
 from .raw import EMPTY, GAP, Raw, written
 
 ROWS = 1 << 14  # that are text at once: a cell takes 60 bytes as text, 8 as a number
@@ -34,8 +35,7 @@ def read(
     """
     try:
         with packed.text(path) as text:
-            reader = csv.reader(text, skipinitialspace=True)
-            header = [name.strip() for name in next((row for row in reader if not _blank(row, 2)), [])]
+            header, reader = opened(text)
             _check_header(header, fields, columns, path, reader)
             table = _Table(path, header, fields, {f.name: places(f, header, columns, f"{path}:1") for f in fields})
             line = reader.line_num
@@ -214,20 +214,12 @@ def _check_header(
     refuse_more(fields, header, columns, f"{path}:1")
 
 
-def check_names(names: Sequence[str], where: str) -> None:
-    """E0623 for a column that is there twice."""
-    seen: set[str] = set()
-    for name in names:
-        if name and name in seen:
-            raise Error("E0623", f"two columns are called `{name}`", where=where, help="rename or drop one")
-        seen.add(name)
-
-
 def refuse_more(
     fields: tuple[Field, ...], header: Sequence[str], columns: Mapping[str, Sequence[str]], where: str
 ) -> None:
     """E0611 for `x3` where `x: float[batch, 3]` takes `x0` to `x2`: it would be left out unseen."""
     taken = {field.name for field in fields}.union(*columns.values())
+    header = [plain(name) for name in header]
     for field in fields:
         width = math.prod(size if isinstance(size, int) else 0 for size in field.shape[1:])
         names = [f"{field.name}{i}" for i in range(width + 1)]
@@ -259,12 +251,14 @@ def places(field: Field, header: list[str], columns: Mapping[str, Sequence[str]]
     """Which columns make a field, or None where there is none of it. Raises `Error` E0609, E0611, E0627."""
     if field.rows != 0:
         return None
-    index = {name: i for i, name in enumerate(header)}
+    named = Header(header, where)
     width = math.prod(size if isinstance(size, int) else 0 for size in field.shape[1:])
     if field.name in columns:
         names = list(columns[field.name])
+        found = []
         for name in names:
-            if name not in index:
+            place = named.place(name)
+            if place is None:
                 said = "the spec" if isinstance(field, Raw) else "`columns`"
                 raise Error(
                     "E0627",
@@ -273,6 +267,7 @@ def places(field: Field, header: list[str], columns: Mapping[str, Sequence[str]]
                     notes=[f"they have {', '.join(header[:12]) or 'none'}" + ", ..." * (len(header) > 12)],
                     help=did_you_mean(name, header) or "name one that they have, as it is written there",
                 )
+            found.append(place)
         if width and len(names) != width:
             raise Error(
                 "E0611",
@@ -281,13 +276,14 @@ def places(field: Field, header: list[str], columns: Mapping[str, Sequence[str]]
                 notes=["they are " + ", ".join(names), f"expected `{field}`"],
                 help="name as many as it takes, or change the size in the spec",
             )
-        return [index[name] for name in names]
-    if field.name in index and width == 1:
-        return [index[field.name]]
+        return found
+    own = named.place(field.name)
+    if own is not None and width == 1:
+        return [own]
     names = [f"{field.name}{i}" for i in range(width or len(header))]
-    present = [index[name] for name in names if name in index]
+    present = [place for name in names if (place := named.place(name)) is not None]
     if width and present and len(present) < width:
-        missing = next(name for name in names if name not in index)
+        missing = next(name for name in names if name not in named)
         raise Error(
             "E0609",
             f"the data have no `{missing}`",
