@@ -136,6 +136,8 @@ def _vectors(model: ModelProto, known: graphs.Known, read: Counter[str], taken: 
             one, ones = (graphs.fresh(f"{name}/vector", taken) for name in (number.name, row.output[0]))
             graph.initializer.append(graphs.tensor(one, numpy_helper.to_array(number).reshape(1)))
             vector[row.output[0]] = helper.make_node("Expand", [one, row.input[1]], [ones], name=ones)
+            kind, (rows, *_) = known[product.input[1]]
+            graph.value_info.append(helper.make_tensor_value_info(ones, kind, [rows]))
         product.input[0] = vector[row.output[0]].output[0]
         product.output[0] = node.output[0]
         node.ClearField("output")  # nothing reads it any more

@@ -46,7 +46,7 @@ def together(model: ModelProto, inferred: ModelProto) -> dict[str, int]:
 
 def _known(model: ModelProto, inferred: ModelProto) -> Known:
     """Types and shapes, in which a name is a size where all sizes of a value have one."""
-    plain = {**graphs.known(model), **graphs.known(model, inferred)}
+    plain = {**graphs.known(model, model), **graphs.known(model, inferred)}
     return {**plain, **known_types(inferred.graph), **known_types(model.graph)}
 
 

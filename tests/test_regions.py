@@ -4,12 +4,13 @@ is refused, and where a failure is said to be."""
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import dlc
 import numpy as np
 import pytest
-from dlc.runtime import graphs, native, regions
+from dlc.runtime import graphs, kernels, native, regions, rewrite
 from dlc.runtime.chains import DOMAIN
 from dlc.runtime.session import Options, Session
 from onnx import ModelProto, TensorProto, helper, numpy_helper
@@ -17,6 +18,7 @@ from onnx.reference import ReferenceEvaluator
 from region_cases import Array, draft, element
 from test_native import run, same
 
+SPECS = Path(__file__).parents[1] / "specs"
 there = pytest.mark.skipif(not native.works(), reason="the native library was not built")
 F = TensorProto.FLOAT
 
@@ -241,3 +243,22 @@ def test_a_small_step_is_one_node_and_a_large_one_is_not() -> None:
     assert rewrites(16)[regions.TOGETHER] > 10
     assert regions.TOGETHER not in rewrites(9_000)
     assert DOMAIN == "dlc.native"
+
+
+@there
+@pytest.mark.parametrize("spec", ["digits", "contractive", "curriculum", "finetune", "folds", "groups"])
+def test_what_the_runtime_puts_in_is_in_the_region_too(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums over the batch, which are products of vectors that no file has."""
+    seen = []
+
+    whole = rewrite.rewritten
+
+    def kept(*given: Any) -> tuple[ModelProto, dict[str, int]]:
+        seen.append(whole(*given))
+        return seen[-1]
+
+    monkeypatch.setattr("dlc.runtime.session.rewrite.rewritten", kept)
+    dlc.Trainer(dlc.compile(SPECS / f"{spec}.dl"), device="cpu").stepper.rewrites()
+    [(made, counts)] = seen
+    assert counts[kernels.VECTORS] >= 1
+    assert [node.op_type for node in made.graph.node] == ["Region"]
