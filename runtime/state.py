@@ -27,7 +27,6 @@ from .session import Options, Session, giving_back, onnxruntime
 
 ALIGN = 64  # bytes: a cache line, and the widest vector load
 PAGE = 1 << 21  # bytes: a huge page
-LARGE = 1 << 28  # bytes of state from which memory is given back after the first step
 
 
 def is_finite(array: np.ndarray) -> bool:
@@ -283,8 +282,7 @@ class Stepper:
         self._last: Iteration | None = None
         # The first step takes its memory piece by piece, later ones one block for all, of a size that the first has
         # told: without this both are held.
-        large = sum(nbytes(slot.shape, slot.dtype) for slot in state.slots.values()) >= LARGE
-        self._options = giving_back() if large and self.device == "cpu" else None
+        self._options = giving_back() if self.device == "cpu" and not how.small else None
 
     def _survey(self) -> None:
         """What the parts take and what they update."""
