@@ -24,6 +24,7 @@ from rewrite_leaves import (
     read_otherwise,
     root,
     row,
+    running,
     sequence,
     softmax_by_hand,
     square,
@@ -219,6 +220,17 @@ CASES: dict[str, Callable[[Leaves], list[Node]]] = {
     "slice_of_concat": lambda l: [
         ops.narrow(ops.concat(l.u, l.u * 2.0, axis=1), 1, 5, 7),
         ops.narrow(ops.concat(l.u, l.u * 2.0, axis=1), 1, 3, 7),
+    ],
+    "slice_of_transpose": lambda l: [
+        ops.narrow(ops.transpose(sequence(l), perm=(1, 0, 2)), 0, 3, 4),
+        ops.flip(ops.transpose(sequence(l) * 2.0, perm=(2, 0, 1)), 2),
+        *read_otherwise(ops.transpose(sequence(l) * 3.0, perm=(1, 0, 2)), lambda x: ops.narrow(x, 0, 3, 4)),
+    ],
+    "last_iteration": lambda l: [
+        ops.narrow(ops.result(running(l), 1), 1, 3, 4),
+        ops.narrow(ops.result(running(l, reverse=True), 1), 1, 0, 1),
+        ops.narrow(ops.result(running(l), 1), 1, 0, 1),  # the first one
+        ops.narrow(ops.result(running(l), 2), 0, 3, 4),  # no state
     ],
     "pick_inside": lambda l: [
         ops.pick(l.z - lse(l.z, keepdims=True), l.k),

@@ -10,6 +10,7 @@ from dlc import ops
 from dlc.ir.graph import Graph, Node
 from dlc.ir.op import constant
 from dlc.ir.types import Dim, TensorType
+from dlc.ops.scan_builder import Intake
 
 N, M = Dim.name("n"), Dim.name("m")
 SIZES = {"n": 3, "m": 4}
@@ -114,6 +115,17 @@ def outer(l: Leaves) -> Node:
 def sequence(l: Leaves) -> Node:
     """[n, 4, 3]"""
     return ops.sin(ops.reshape(l.z, shape=(N, 4, 1)) * total(l.u, 1))
+
+
+def running(l: Leaves, reverse: bool = False) -> Node:
+    """A scan over the second dimension of `sequence`, which emits its state [n, 3] along that, and twice it along the
+    first."""
+    body = Graph()
+    state = ops.make_local(body, 0, TensorType("float", (N, 3)))
+    intake = Intake(body, [state])
+    after = ops.tanh(state + intake.slice(sequence(l), 1))
+    start = ops.broadcast_to(l.w, shape=(N, 3))
+    return intake.scan(l.graph, [start], [after, after, after * 2.0], [1, 0], 4, reverse)
 
 
 def wider(l: Leaves) -> Node:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import ops
+from ..ir.body import place
 from ..ir.graph import Node
 from ..ir.types import Size, product as count_of
 from ..ops.match import ELEMENTWISE, REDUCTIONS, axes_of, constant_along, drop_axes, kept, number, once, solid, spread
@@ -14,6 +15,7 @@ from .rewrite import Rules
 RULES = Rules()
 LAST = Rules()  # once all derivatives are taken: the stable forms are told by their keepdims
 KEEP = Rules()
+ONE = {"starts": 0, "stops": 1, "steps": 1}  # a slice of the only element
 
 
 def _reduce(name: str, x: Node, axes: tuple[int, ...], keepdims: bool = False) -> Node:
@@ -366,6 +368,38 @@ def slice_of_concat(node: Node) -> Node | None:
             return ops.slice_(part, starts=starts, stops=stops, steps=node.attrs["steps"])
         offset += size
     return None
+
+
+@RULES.on("slice")
+def slice_of_transpose(node: Node) -> Node | None:
+    """transpose(x)[a:b] = transpose(x[a:b]), where nothing else reads transpose(x): fewer elements are moved"""
+    [x] = node.inputs
+    if x.op.name != "transpose" or not once(x):
+        return None
+    perm, own = x.attrs["perm"], ("starts", "stops", "steps")
+    bounds = {name: tuple(node.attrs[name][perm.index(axis)] for axis in range(x.rank)) for name in own}
+    return ops.transpose(ops.slice_(x.inputs[0], **bounds), perm=perm)
+
+
+@RULES.on("slice")
+def last_iteration(node: Node) -> Node | None:
+    """y[last iteration] = h after the last one, of a scan whose iterations emit the state h as y: nothing need be
+    emitted, and the derivative begins at the state"""
+    [x] = node.inputs
+    if x.op.name != "result":
+        return None
+    [scan], index = x.inputs, x.attrs["index"]
+    axis, length, body = place(scan, index), scan.attrs["length"], scan.attrs["body"]
+    if axis is None:
+        return None
+    last = 0 if scan.attrs["reverse"] else length - 1
+    if (node.attrs["starts"][axis], node.attrs["stops"][axis], node.attrs["steps"][axis]) != (last, last + 1, 1):
+        return None
+    state = next((k for k in range(scan.attrs["states"]) if body.roots[k] is body.roots[index]), None)
+    if state is None:
+        return None
+    bounds = {name: tuple(v if i != axis else new for i, v in enumerate(node.attrs[name])) for name, new in ONE.items()}
+    return ops.slice_(ops.expand_dims(ops.result(scan, state), axis), **bounds)
 
 
 @RULES.on("pick")
