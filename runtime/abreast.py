@@ -114,6 +114,16 @@ def abreast(model: ModelProto, wide: Collection[str], count: int, own: Collectio
     return found if made.wide.issuperset(own) else None
 
 
+def hindrance(model: ModelProto, wide: Collection[str], count: int, own: Collection[str] = ()) -> str | None:
+    """The operator for which `abreast` gives None; "" where it is not one operator; None where it gives a model."""
+    made = _Wide(model, wide, count)
+    try:
+        made.run()
+    except Unfit:
+        return str(made.node.op_type)
+    return None if made.wide.issuperset(own) else ""
+
+
 class _Wide:
     """The nodes of a graph anew, those that depend on the members in their wide form."""
 

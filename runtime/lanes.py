@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from onnx import ModelProto
 
 from . import graphs
-from .abreast import abreast
+from .abreast import abreast, hindrance
 from .failures import at_run_time
 from .file import CompiledFile, Stage
 from .observed import classes
@@ -62,20 +63,12 @@ class Lanes:
     @classmethod
     def of(cls, file: CompiledFile, state: State, how: Options, stage: Stage, whole: Sequence[str]) -> Lanes | None:
         """`whole`: the data that all members share."""
-        assert file.ensemble is not None
-        [part], count = stage.parts, file.ensemble.members
-        train = file.evaluation.train if file.evaluation else None
-        names = figure_names(part) + ([one.part for one in train.parts] if train else [])
-        outputs = dict.fromkeys([*names, *part.updates.values()])
-        model = graphs.concatenate(file.model, part.algorithm, outputs, promoted(file, part.index))
-        targets = separate(model, part.updates)
-        shared = {*SHARED, *classes(file), *whole}
-        wide = {value.name for value in model.graph.input} - shared
-        own = {output for tensor, output in targets.items() if tensor not in shared}
-        made = abreast(model, wide, count, own)
+        model, wide, targets, own = members(file, stage, whole)
+        made = abreast(model, wide, count := _count(file), own)
         if made is None:
             return None
         declared = {value.name: graphs.shape_of(value) or () for value in made.graph.output}
+        names = _figures(file, stage)
         shapes = {name: tuple(size for size in declared[name] if isinstance(size, int)) for name in names}
         return cls(file, state, Session(made, how), shapes, targets, count)
 
@@ -164,3 +157,33 @@ class Lanes:
         for row, values in zip(made, self._views, strict=True):
             row[:] = values
         return made
+
+
+def members(
+    file: CompiledFile, stage: Stage, whole: Sequence[str]
+) -> tuple[ModelProto, set[str], dict[str, str], set[str]]:
+    """The step of one member, which of its inputs members have each for themselves, the outputs that are new state by
+    what they renew, and which of these each has for itself."""
+    [part] = stage.parts
+    outputs = dict.fromkeys([*_figures(file, stage), *part.updates.values()])
+    model = graphs.concatenate(file.model, part.algorithm, outputs, promoted(file, part.index))
+    targets = separate(model, part.updates)
+    shared = {*SHARED, *classes(file), *whole}
+    wide = {value.name for value in model.graph.input} - shared
+    return model, wide, targets, {output for tensor, output in targets.items() if tensor not in shared}
+
+
+def _figures(file: CompiledFile, stage: Stage) -> list[str]:
+    train = file.evaluation.train if file.evaluation else None
+    return figure_names(stage.parts[0]) + ([one.part for one in train.parts] if train else [])
+
+
+def _count(file: CompiledFile) -> int:
+    assert file.ensemble is not None
+    return file.ensemble.members
+
+
+def unfit(file: CompiledFile, stage: Stage) -> str | None:
+    """The operator of a step that has no form for all members at once; None where each has one."""
+    model, wide, _, own = members(file, stage, ())
+    return hindrance(model, wide, _count(file), own)

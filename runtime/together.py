@@ -13,10 +13,13 @@ import numpy as np
 
 from . import feeding, legs, patience
 from .callbacks import Callback, Record
+from .choosing import KEEP, ORDER
 from .closing import COMBINE
 from .data import side_by_side
+from .file import CompiledFile, Stage
 from .initial import initialize
-from .lanes import Lanes
+from .lanes import Lanes, unfit
+from .metadata import BATCH
 from .repeats import Lane
 
 if TYPE_CHECKING:
@@ -71,12 +74,7 @@ class Together:
         else:
             fresh = not trainer.legs.member(progress.leg) and not progress.epoch and not progress.cursor
             fits = fresh and (trainer.together is True or (_light(loop) and all(map(_hears, listeners))))
-        plain = (
-            len(trainer.file.stages) == 1
-            and len(stage.parts) == 1
-            and all(turn.every == turn.first == 1 for turn in stage.turns)
-        )
-        if not fits or not plain or trainer.chooser is not None or not loop.request.source.plain:
+        if not fits or _divided(trainer.file, stage) or trainer.chooser is not None or not loop.request.source.plain:
             return None
         whole = loop.request.source.whole
         lanes = Lanes.of(trainer.file, trainer._values, trainer._how, stage, whole)
@@ -277,11 +275,45 @@ class Together:
             listener.before_again([*progress.past])
 
 
+def _divided(file: CompiledFile, stage: Stage) -> bool:
+    """Whether training is more than one step again and again."""
+    turns = any(turn.every != 1 or turn.first != 1 for turn in stage.turns)
+    return len(file.stages) > 1 or len(stage.parts) > 1 or turns
+
+
 def _light(loop: Loop) -> bool:
     """Whether a step costs by the node more than by its products: then one for all members pays."""
-    slots = loop.trainer.slots
-    largest = max((math.prod(slots[name].shape) for name in loop.trainer.file.parameters), default=0)
+    largest = _largest(loop.trainer.file)
     return largest <= LARGEST and largest * loop.batch <= HEAVY
+
+
+def _largest(file: CompiledFile) -> int:
+    """The numbers of the largest parameter of one member."""
+    return max((math.prod(slot.shape) for slot in file.slots if slot.name in file.parameters), default=0)
+
+
+def forecast(file: CompiledFile) -> str:
+    """How a fit trains the members of an ensemble, and why: "at once", or "one after another: ..."."""
+    stage, largest = file.stages[0], _largest(file)
+    batch = file.settings.get("batch") or BATCH
+    rows = max(batch.values()) if isinstance(batch, dict) and "all" not in batch.values() else batch
+    outputs = {value.name for part in stage.parts for value in part.algorithm.output}
+    if len(file.stages) > 1:
+        why = "there are several train blocks"
+    elif _divided(file, stage):
+        why = "losses take turns"
+    elif not outputs.isdisjoint([KEEP, ORDER]) or file.settings.get("sampler"):
+        why = "rows are chosen for each epoch"
+    elif largest > LARGEST:
+        why = f"a parameter has {largest:,} numbers, so that one step for all would take as long"
+    elif isinstance(rows, int) and largest * rows > HEAVY:
+        why = f"a product has {largest * rows:,} multiplications, so that one step for all would take as long"
+    elif (operator := unfit(file, stage)) is not None:
+        why = f"the operator {operator} has no form for all of them" if operator else "a state is the same for all"
+    else:
+        most = f", with up to {HEAVY // largest:,} rows of data" if largest and not isinstance(rows, int) else ""
+        return f"at once{most}"
+    return f"one after another: {why}"
 
 
 def _hears(listener: Callback) -> bool:

@@ -302,6 +302,39 @@ def test_what_does_not_fit_trains_in_turn(lines: str) -> None:
     assert "member 1 of 3" in heard.titles[0] and len(found.results) == 3
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("", ""), "at once"),
+        (("batch: 32", "batch: all"), "at once, with up to 347 rows of data"),
+        (("hidden = 24", "hidden = 80"), "one after another: a parameter has 6,400 numbers"),
+        (("batch: 32", "batch: 400"), "one after another: a product has 230,400 multiplications"),
+        (("batch: 32", "batch: 32; keep: y > 0"), "one after another: rows are chosen for each epoch"),
+        (
+            ("tanh |> dense(hidden)", "reshape([batch, 1, hidden]) |> lstm(3) |> reshape([batch, 3]) |> dense(hidden)"),
+            "one after another: the operator Scan has no form for all of them",
+        ),
+        (
+            ("    test:     0.2\n    seed:     0", '}\ntrain ensemble "again" {\n    minimize loss using sgd(0.01)'),
+            "one after another: there are several train blocks",
+        ),
+    ],
+)
+def test_check_says_how_members_will_train(change: tuple[str, str], says: str, tmp_path: Path, run: Any) -> None:
+    """And a fit does as it was said."""
+    spec = Path(__file__).parent.parent / "specs" / "ensemble.dl"
+    path = tmp_path / "ensemble.dl"
+    text = spec.read_text("utf-8").replace("ensemble: 15", "ensemble: 3").replace("epochs:   120", "epochs: 1")
+    text = text.replace("batch:    32", "batch: 32")
+    path.write_text(text.replace(*change, 1), "utf-8")
+    _, said, _ = run("check", path)
+    assert f"3 members, which train {says}" in said
+    one = Trainer(dlc.compile(path), device="cpu")
+    rows = np.linspace(-1, 1, 500 if "product" in says else 64, dtype=np.float32)
+    one.fit({"x": rows[:, None], "y": rows})
+    assert one.plan is not None and bool(one.plan.together) == says.startswith("at once")
+
+
 def test_fifteen_small_networks_at_once_are_much_faster() -> None:
     """Processor time of a whole fit, each the least of three in turns. Seen: 0.45 of the time."""
     text = MODEL.replace("|> batch_norm ", "").replace("|> dropout(0.1) ", "").replace("hidden = 4", "hidden = 16")

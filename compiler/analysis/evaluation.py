@@ -20,7 +20,7 @@ from ..ir.rebuild import rebuild
 from ..ir.types import Dim, TensorType, names_of
 from . import epoch
 from .aggregation import REDUCES, additive, cancels, counts, kinds, measured
-from .batch_mixing import meetings, times
+from .batch_mixing import Rows, meetings, times
 
 KEPT, OF_ALL = "evaluate/rows/part/", "evaluate/rows/value/"  # what is kept of all rows, and figures of it
 
@@ -149,7 +149,8 @@ def _reduce(module: Module, name: str, value: Node, part: Node, met: dict[Node, 
                 "E0504",
                 f"`{name}` cannot be accumulated over batches",
                 pair.span or value.span,
-                f"this is `{pair.type}`: each row is combined with every other one",
+                _combined(pair, rows),
+                more=[(x.span, f"this is `{x.type}`") for x in _operands(pair, rows) if x.span is not None],
                 help=f"a column [{batch}, 1] and a vector [{batch}] broadcast to all pairs of rows: "
                 "`z[:, 0]` makes a vector of a column"
                 + ("; pairs that are meant are of `all_rows(z)`" if name in module.metrics else "")
@@ -173,6 +174,22 @@ def _reduce(module: Module, name: str, value: Node, part: Node, met: dict[Node, 
             help=f"only sum, mean, min and max may remove `{batch}`",
         )
     return reduce
+
+
+def _combined(pair: Node, rows: Rows) -> str:
+    """What happens in a value of pairs of rows, in the types of what it is made of: it may stand inside a function of
+    the library, whose own values nobody has written."""
+    found = _operands(pair, rows)
+    if len(found) != 2:
+        return "each row is combined with every other one"
+    one, other = (f"`{x.type}`" for x in found)
+    return f"each row of {one} is combined with each of {other}"
+
+
+def _operands(pair: Node, rows: Rows) -> list[Node]:
+    """The values with rows that the expression of a value is given, as far as they have a place of their own."""
+    below = needed([pair], lambda node: node.inputs if node.span == pair.span else ())
+    return [x for x in below if x.span != pair.span and any(times(size, rows) for size in x.shape)]
 
 
 def _total(module: Module, part: Node, reduce: str, totals: dict[tuple[Node, bool], Node], exact: bool) -> Node:

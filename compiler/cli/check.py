@@ -13,7 +13,10 @@ from . import kinds, report, supplied
 from .options import COMPILATION, OUTPUT, Compilation, Output, is_spec
 
 if TYPE_CHECKING:
+    from dlc.runtime.file import CompiledFile
     from onnx import ModelProto
+
+    from ..program import Program
 
 
 def check(
@@ -50,6 +53,8 @@ def check(
     report.say(f"{file}: {found['model']} is fine, {values}{only}{unsealed}")
     for line in supplied.lines(found["supplied"]):
         report.say(line)
+    if "members" in found:
+        report.say(f"{found['members']} members, which train {found['training']}")
     if missing := found.get("missing"):
         names = ", ".join(f"`{name}`" for name in missing[:5]) + (", ..." if len(missing) > 5 else "")
         report.say(
@@ -74,6 +79,15 @@ def _tell(placement: dict[str, Any]) -> None:
         report.say(f"  {where}: {entry['op_type']} of {', '.join(entry['types'])}: {entry['why']}")
     if placement["shape_arithmetic"]:
         report.say(f"  and {placement['shape_arithmetic']} that compute shapes, which ONNX Runtime keeps there anyway")
+
+
+def _members(file: CompiledFile) -> dict[str, Any]:
+    """Of an ensemble: how many members train, and whether they do so at once."""
+    from dlc.runtime.together import forecast
+
+    if file.ensemble is None or not file.parts:
+        return {}
+    return {"members": file.ensemble.members, "training": forecast(file)}
 
 
 def _placement(model: ModelProto) -> dict[str, Any]:
@@ -109,8 +123,17 @@ def _spec(path: Path, device: str | None, compilation: Compilation, output: Outp
         "outputs": {name: str(module.graph.outputs[f"output/{name}"].type) for name in module.outputs},
         "metrics": list(module.metrics),
         "supplied": supplied.records(module.supplied),
+        **_foretold(program),
         **({"placement": _placement(program.model_proto())} if device else {}),
     }
+
+
+def _foretold(program: Program) -> dict[str, Any]:
+    """What is said of the members of an ensemble: of its compiled file, which a spec of one member need not be."""
+    from dlc.runtime.file import CompiledFile
+
+    several = program.module.settings.get("train", {}).get("ensemble")
+    return _members(CompiledFile.of(program)) if several else {}
 
 
 def _compiled(path: Path, device: str | None, compilation: Compilation, accept: bool) -> dict[str, Any]:
@@ -136,5 +159,6 @@ def _compiled(path: Path, device: str | None, compilation: Compilation, accept: 
         "missing": missing,
         "supplied": supplied.records(file.supplied),
         "altered": list(file.stale.notes) if file.stale is not None else [],
+        **_members(file),
         **({"placement": _placement(file.model)} if device else {}),
     }

@@ -119,7 +119,8 @@ def _sum(node: Node, weight: Node, loss: Node, span: Span) -> Node:
             each = ops.reshape(weight, shape=tuple(n if axis in weighed else 1 for axis, n in enumerate(x.shape)))
             return ops.reduce_sum(x * each, axes=axes, keepdims=node.attrs["keepdims"])
         if count > 1:
-            raise _refused(node, weight, loss, span, f"this is a sum of `{x.type}`")
+            summed = ", ".join(map(str, x.shape))
+            raise _refused(node, weight, loss, span, f"adds up a value for each of `[{summed}]`")
     raise _refused(node, weight, loss, span, f"`{node.op.name}` removes `{row}`")
 
 
