@@ -1,65 +1,119 @@
-"""Where a step's time goes, ours and torch's: ``python -m benchmarks.nodes WORKLOAD [--steps N] [--top N]``.
+"""Where a step's time goes, ours and the peers', by kinds of work and by operators:
+``python -m benchmarks.nodes WORKLOAD ... [--threads N] [--steps N] [--top N] [--markdown]``.
 
-Both on one thread, one after the other in this process, after a warm-up: ours by the operators of ONNX Runtime's
-profiler (as ``dlc profile`` has it), torch eager's by those of ``torch.profiler``, each operator's own time without
-that of what it calls. Profiling itself costs each node about a microsecond.
+Each system in a process of its own, one after the other on the same cores: ours by ONNX Runtime's profiler (as ``dlc
+profile`` has it), torch eager by ``torch.profiler``, JAX by XLA's. What an operator calls is not counted to it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import platform
+import subprocess
+import sys
+from itertools import zip_longest
+from pathlib import Path
 
-from .workloads import WORKLOADS, Workload
-
-Rows = list[tuple[str, float, float]]  # operator, µs a step, how often a step
-
-
-def ours(workload: Workload, steps: int) -> Rows:
-    from dlc import Trainer, compile
-    from dlc.reports.profile import profiled
-
-    from .workloads import batches, data
-
-    trainer = Trainer(compile(workload.spec), device="cpu", seed=0, threads=1)
-    batch = dict(zip(workload.feeds, next(batches(*data(workload), workload.batch)), strict=False))
-    found = profiled(trainer, "step", batch, calls=steps)
-    return [(name, took, count) for name, took, _, count, _ in found.by(lambda one: one.op)]
+from .kinds import KINDS
+from .profiles import PROFILES, Profile, Row
+from .workloads import WORKLOADS
 
 
-def theirs(workload: Workload, steps: int) -> Rows:
-    import torch
-    from torch.profiler import ProfilerActivity, profile
-
-    from .peers_torch import Torch
-
-    torch.set_num_threads(1)
-    peer = Torch(workload)
-    peer.run(3)
-    with profile(activities=[ProfilerActivity.CPU]) as found:
-        peer.run(steps)
-    rows = [(event.key, event.self_cpu_time_total / steps, event.count / steps) for event in found.key_averages()]
-    return sorted(rows, key=lambda row: -row[1])
+def measured(system: str, workload: str, steps: int, threads: int) -> Profile:
+    """In a process of its own. Raises `RuntimeError` with the last line that it said."""
+    words = [sys.executable, "-m", "benchmarks.profiles", system, workload, str(steps), str(threads)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip() or "died without a word").splitlines()[-1])
+    fields = json.loads(done.stdout.splitlines()[-1])
+    return Profile(**fields | {"rows": [Row(**row) for row in fields["rows"]]})
 
 
-def table(title: str, rows: Rows, top: int) -> str:
-    total = sum(took for _, took, _ in rows)
-    lines = [f"{title}: {total:,.0f} µs in operators"]
-    lines += [f"  {took:10,.0f} µs {took / total:6.1%} {count:7,.0f} x {name}" for name, took, count in rows[:top]]
-    rest = rows[top:]
-    if rest:
-        lines.append(f"  {sum(row[1] for row in rest):10,.0f} µs {'':6} {len(rest):7,} other operators")
-    return "\n".join(lines)
+def by_kind(profiles: list[Profile]) -> list[list[str]]:
+    """Cells: a head, a line for each kind that any has, what lies outside, and the whole step."""
+    lines = [["µs a step", *(each.system for each in profiles)]]
+    for kind in KINDS:
+        if any(each.of(kind) for each in profiles):
+            lines.append([kind, *(number(each.of(kind)) for each in profiles)])
+    lines.append(["outside of operators", *(number(max(0.0, each.step - each.inside)) for each in profiles)])
+    lines.append(["a step, when nobody looks", *(number(each.step) for each in profiles)])
+    return lines
+
+
+def by_operator(profiles: list[Profile], top: int) -> list[list[str]]:
+    """Cells: the operators that take most, each system's in a column, with how often they run."""
+    columns = []
+    for each in profiles:
+        column = [f"{number(row.took)}  {row.count:g} x {short(row.op)} ({row.kind})" for row in each.rows[:top]]
+        rest = each.rows[top:]
+        columns.append(column + [f"{number(sum(row.took for row in rest))}  {len(rest)} others"] * bool(rest))
+    return [[each.system for each in profiles], *map(list, zip_longest(*columns, fillvalue=""))]
+
+
+def number(took: float) -> str:
+    return f"{took:,.0f}" if took >= 10 else f"{took:.1f}"
+
+
+def short(op: str) -> str:
+    """Without what all names of a system begin with."""
+    return op.removeprefix("aten::").removeprefix("_scaled_dot_product_")
+
+
+def plain(lines: list[list[str]], right: bool) -> str:
+    """As columns; `right`: all but the first to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    put = [str.ljust, *[str.rjust if right else str.ljust] * (len(widths) - 1)]
+    return "\n".join(
+        "  ".join(how(cell, width) for how, cell, width in zip(put, line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def markdown(lines: list[list[str]], right: bool) -> str:
+    rule = ["---"] + ["---:" if right else "---"] * (len(lines[0]) - 1)
+    return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]])
+
+
+def machine() -> str:
+    """The processor, and how wide its vectors are to the native library."""
+    from dlc.runtime import native
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return f"{name or platform.machine()} ({native.lanes() or 'no native library'})"
+
+
+def section(workload: str, options: argparse.Namespace) -> str:
+    """Both tables of a workload. A system that fails has a line with the reason."""
+    profiles, notes = [], []
+    for system in options.systems:
+        try:
+            profiles.append(measured(system, workload, options.steps, options.threads))
+            notes += [f"{system}: {profiles[-1].note}"] * bool(profiles[-1].note)
+        except RuntimeError as reason:
+            notes.append(f"{system}: {reason}")
+    table = markdown if options.markdown else plain
+    bold = "**" if options.markdown else ""
+    head = f"{bold}{workload}{bold}, {options.threads} thread{'s' * (options.threads > 1)}, {machine()}"
+    parts = [head, *notes]
+    if profiles:
+        parts += [table(by_kind(profiles), True), table(by_operator(profiles, options.top), False)]
+    return "\n\n".join(parts)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nodes", description=__doc__)
-    parser.add_argument("workload", choices=WORKLOADS)
+    parser.add_argument("workloads", nargs="+", choices=WORKLOADS, metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    parser.add_argument("--systems", nargs="+", choices=PROFILES, default=list(PROFILES))
+    parser.add_argument("--threads", type=int, default=2, metavar="N", help="and cores")
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="how many are profiled, after a warm-up")
     parser.add_argument("--top", type=int, default=12, metavar="N", help="how many operators are shown of each")
+    parser.add_argument("--markdown", action="store_true", help="tables as in docs/performance.md")
     options = parser.parse_args()
-    workload = WORKLOADS[options.workload]
-    print(table("dlc", ours(workload, options.steps), options.top))
-    print(table("torch", theirs(workload, options.steps), options.top))
+    for number, workload in enumerate(options.workloads):
+        print("\n\n" * bool(number) + section(workload, options), flush=True)
 
 
 if __name__ == "__main__":

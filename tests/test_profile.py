@@ -50,6 +50,28 @@ def test_products_are_where_they_are_written(digits: Profile) -> None:
     assert {"dense", "dense[1]"} <= products
 
 
+@pytest.mark.parametrize("optimizer", ["adam(0.01)", "momentum(0.01)", "sgd(0.01)"])
+def test_what_an_update_does_is_its_own_and_the_rest_a_derivative(optimizer: str) -> None:
+    """Of a perceptron on cross entropy, whose gradients stand by themselves nowhere in the graph."""
+    spec = f"""model m {{
+        input x: float[batch, 20]
+        target y: int[batch]
+        y ~ categorical(logits = x |> dense(16) |> tanh |> dense(3))
+    }}
+    train m {{
+        minimize loss using {optimizer}
+        batch: 32
+    }}"""
+    found = profiled(Trainer(dlc.compile(spec), device="cpu", native=False), "step", calls=1).calls[0]
+    sides = {side: [one.op for one in found if one.side == side] for side in ("forward", "backward", "update")}
+    assert sides["forward"].count("Gemm") == 2 and "Tanh" in sides["forward"]
+    assert "Softmax" in sides["backward"] and {"Softmax", "Tanh", "LogSoftmax"}.isdisjoint(sides["update"])
+    if optimizer[:4] != "adam":  # a product adds to a parameter, or to its mean, at once
+        assert {"Gemm"} <= set(sides["backward"]) and {"Gemm"} <= set(sides["update"])
+    else:
+        assert {"Gemm", "MatMul"}.isdisjoint(sides["update"]) and {"Mul", "Add", "Sub"} <= set(sides["update"])
+
+
 def test_the_tree_holds_what_its_branches_hold(digits: Profile) -> None:
     def check(branch: dict[str, Any]) -> None:
         if branch["inside"]:

@@ -260,18 +260,29 @@ def _named(event: dict[str, Any], one: Spent) -> None:
 
 
 def sides_of(graph: GraphProto, figures: Sequence[str]) -> dict[str, str]:
-    """Of each node whether it is of the model, of its derivatives or of the update: a derivative is what a gradient
-    needs and the figures of a step do not. A prediction has no figures."""
+    """Of each node whether it is of the model, of its derivatives or of the update. The model is what the figures of a
+    step need; the update is what comes of a gradient, or of state that the model does not read (an optimizer's), and
+    what makes the next state; the rest are derivatives, whether or not a gradient still stands by itself in the graph.
+    A prediction has no figures."""
     if not figures:
         return {node.name: "predict" for node in graphs.nodes(graph)}
     nodes = list(graph.node)
     made = {name for node in nodes for name in node.output}
-    forward = {id(node) for node in graphs.needed(nodes, figures)}
-    gradients = [name for name in made if name.startswith(GRADIENT)]
-    backward = {id(node) for node in graphs.needed(nodes, gradients)} - forward
+    kept = {value.name for value in graph.output}
+    needed = graphs.needed(nodes, figures)
+    forward = {id(node) for node in needed}
+    gradients = {name for name in made if name.startswith(GRADIENT)}
+    backward = {id(node) for node in graphs.needed(nodes, list(gradients))} - forward
+    read = {name for node in needed for name in graphs.reads(node)}
+    late = {value.name for value in graph.input} - read | gradients  # an input, or what comes of one
     found: dict[str, str] = {}
     for node in nodes:
-        side = "forward" if id(node) in forward else "backward" if id(node) in backward else "update"
+        side = "forward" if id(node) in forward else "backward"
+        if id(node) not in forward | backward and not (
+            late.isdisjoint(graphs.reads(node)) and kept.isdisjoint(node.output)
+        ):
+            side = "update"
+            late.update(node.output)
         for inner in (node, *(n for body in graphs.subgraphs(node) for n in graphs.nodes(body))):
             found[inner.name] = side
     return found
