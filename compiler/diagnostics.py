@@ -39,7 +39,15 @@ class Label:
 @dataclass(frozen=True)
 class Diagnostic:
     """One problem. `labels[0]` is the place; further labels point at what it conflicts with. `help` is the way out:
-    where none is given, that of its kind."""
+    where none is given, that of its kind.
+
+        >>> try:
+        ...     program = dlc.compile("model m { input x: float[batch, 2]; output p = dens(x) }")
+        ... except dlc.Error as problem:
+        ...     found = problem.diagnostics[0]
+        >>> found.code, found.message, found.severity
+        ('E0201', '`dens` is not defined', 'error')
+    """
 
     code: str
     message: str
@@ -50,23 +58,45 @@ class Diagnostic:
 
     @property
     def way_out(self) -> str | None:
-        """`help`, or the way out of its kind."""
+        """`help`, or the way out of its kind.
+
+        >>> found.way_out
+        'did you mean `dense`?'
+        """
         return self.help or WAYS_OUT.get(self.code)
 
     @property
     def where(self) -> str | None:
+        """The file, line and column of its place.
+
+        >>> found.where
+        '<text>:1:48'
+        """
         return str(self.labels[0].span.shown) if self.labels else None
 
     @property
     def stated(self) -> tuple[str, ...]:
-        """What a spec that Python states says at the place, in which loops and functions of Python are gone."""
+        """What a spec that Python states says at the place, in which loops and functions of Python are gone.
+
+        >>> found.stated
+        ()
+        """
         span = self.labels[0].span if self.labels else None
         if span is None or span.shown is span:
             return ()
         return (f"line {span.line} of the spec that this states: {span.source.line(span.line).strip()}",)
 
     def render(self, columns: int | None = None) -> str:
-        """The text shown to people, as Rust's compiler lays it out; in a terminal so wide."""
+        """The text shown to people, as Rust's compiler lays it out; in a terminal so wide.
+
+        >>> print(found.render())
+        error[E0201]: `dens` is not defined
+          --> <text>:1:48
+           |
+         1 | model m { input x: float[batch, 2]; output p = dens(x) }
+           |                                                ^^^^ not found here
+           = help: did you mean `dense`?
+        """
         lines = [f"{self.severity}[{self.code}]: {self.message}"]
         if self.labels:
             places = [label.span.shown for label in self.labels]
@@ -95,7 +125,11 @@ class Diagnostic:
         return shortened("\n".join(lines))
 
     def record(self) -> dict[str, object]:
-        """The same as data, for `--json`."""
+        """The same as data, for `--json`.
+
+        >>> found.record()["labels"]
+        [{'where': '<text>:1:48', 'text': 'not found here'}]
+        """
         return {
             "code": self.code,
             "severity": self.severity,
@@ -123,7 +157,11 @@ class CompileError(Error):
 
 
 class InternalError(Exception):
-    """A fault of dlc itself; the message asks for the spec."""
+    """A fault of dlc itself; the message asks for the spec.
+
+    >>> issubclass(dlc.InternalError, dlc.Error)  # `except dlc.Error` lets it through
+    False
+    """
 
 
 def error(

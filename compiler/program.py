@@ -28,7 +28,12 @@ DRAWN = 10_000  # nodes of a model whose page is shown there
 
 
 class Program:
-    """A compiled spec: its graphs, and the ONNX model. Thread-safe; make one Trainer a thread from it."""
+    """A compiled spec: its graphs, and the ONNX model. Thread-safe; make one Trainer a thread from it.
+
+    >>> program = dlc.compile("specs/xor.dl", hidden=4)
+    >>> program
+    <dlc.Program xor, float32>
+    """
 
     def __init__(
         self,
@@ -47,15 +52,28 @@ class Program:
 
     @property
     def name(self) -> str:
+        """The model's name.
+
+        >>> program.name
+        'xor'
+        """
         return self.module.name
 
     @property
     def settings(self) -> dict[str, dict[str, Any]]:
-        """Every hyperparameter and train setting, resolved: {"model": {...}, "train": {...}}."""
+        """Every hyperparameter and train setting, resolved: {"model": {...}, "train": {...}}.
+
+        >>> program.settings["model"]
+        {'hidden': 4}
+        """
         return self.module.settings
 
     def model_proto(self) -> onnx.ModelProto:
-        """The file's content. The first call differentiates, optimizes and lowers; later ones return the same."""
+        """The file's content. The first call differentiates, optimizes and lowers; later ones return the same.
+
+        >>> [value.name for value in program.model_proto().graph.output]
+        ['probability']
+        """
         with self._lock:
             if self._proto is None:
                 from .pipeline import compile_module
@@ -65,7 +83,11 @@ class Program:
 
     @property
     def graphs(self) -> dict[str, nx.DiGraph[Node]]:
-        """networkx graphs of the compiled spec: "predict", and if it trains "step" and "initialize"."""
+        """networkx graphs of the compiled spec: "predict", and if it trains "step" and "initialize".
+
+        >>> sorted(program.graphs)
+        ['initialize', 'predict', 'step']
+        """
         self.model_proto()
         of = {"predict": ("output/",), "step": ("loss", "metric/", "next/", "turn/"), "initialize": ("initial/",)}
         return {
@@ -76,12 +98,20 @@ class Program:
 
     @property
     def graph(self) -> nx.DiGraph[Node]:
-        """The training step's graph; the predicting one of a spec that does not train."""
+        """The training step's graph; the predicting one of a spec that does not train.
+
+        >>> program.graph.number_of_nodes() > 10
+        True
+        """
         graphs = self.graphs
         return graphs.get("step", graphs["predict"])
 
     def save(self, path: str | Path) -> Path:
-        """Writes the .onnx file (and `NAME.onnx.data` beside it when the state is larger than 1.5 GB)."""
+        """Writes the .onnx file (and `NAME.onnx.data` beside it when the state is larger than 1.5 GB).
+
+        >>> program.save("xor.onnx").name
+        'xor.onnx'
+        """
         from dlc.runtime.file import CompiledFile
 
         target = Path(path)
@@ -93,6 +123,9 @@ class Program:
 
         `of`: `loss`, a loss, metric or scalar by its name; `wrt`: the path of a parameter, an input or a named value.
         The result has `text`, `latex` and `html`, and the one line `formula`. E0401, E0402, E0405.
+
+            >>> print(program.derivative("z").text.splitlines()[-1])
+            dz = (σ(z) − y) / batch
         """
         from .recursion import deep_recursion
         from .view.derivation import derivation
@@ -113,6 +146,9 @@ class Program:
         `path` ends in .html (a page, of the whole model), .svg, .pdf, .png, .tex, .dot or .mmd. `view`: forward,
         backward, update, step or predict; `depth`: how many levels of layers are opened, None for all; `only`: layers
         of such paths. E0739 where it cannot be written.
+
+            >>> program.draw("xor.html", view="step").name
+            'xor.html'
         """
         from dlc.runtime.written import write
 

@@ -54,14 +54,21 @@ class _Estimator(BaseEstimator):
     # --- parameters
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Those of the constructor and, where `deep`, each hyperparameter as `hyperparameters__NAME`."""
+        """Those of the constructor and, where `deep`, each hyperparameter as `hyperparameters__NAME`.
+
+        >>> model.get_params()["epochs"]
+        5
+        """
         found: dict[str, Any] = super().get_params(deep)
         if deep and isinstance(self.hyperparameters, dict):
             found |= {f"hyperparameters__{name}": value for name, value in (self.hyperparameters or {}).items()}
         return found
 
     def set_params(self, **params: Any) -> Self:
-        """Sets them; `hyperparameters__NAME` is one hyperparameter, which a search may vary."""
+        """Sets them; `hyperparameters__NAME` is one hyperparameter, which a search may vary.
+
+        >>> model = model.set_params(hyperparameters__lr=1e-3)
+        """
         prefix = "hyperparameters__"
         super().set_params(**{name: value for name, value in params.items() if not name.startswith(prefix)})
         own = {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
@@ -127,18 +134,32 @@ class _Estimator(BaseEstimator):
             self._file = CompiledFile.from_bytes(self.__dict__["_file"])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the trained `.onnx` file, which takes the rows that `predict` takes."""
+        """Writes the trained `.onnx` file, which takes the rows that `predict` takes.
+
+        >>> model.save("model.onnx").name
+        'model.onnx'
+        """
         check_is_fitted(self)
         self._file.save(path)
         return Path(path)
 
 
 class DLClassifier(ClassifierMixin, _Estimator):
-    """A classifier. The target of the spec is `int[batch]`, its first output the probabilities of the classes."""
+    """A classifier. The target of the spec is `int[batch]`, its first output the probabilities of the classes.
+
+    >>> from dlc.sklearn import DLClassifier
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = DLClassifier(epochs=5, random_state=0).fit(X, y)
+    >>> model.predict(X[:3]), model.predict_proba(X[:3]).shape
+    (array([0, 0, 0]), (3, 3))
+    """
 
     _name = "classifier"
 
     def fit(self, X: Any, y: Any) -> Self:
+        """Trains on rows X, float[rows, features], and their classes y, [rows]: numbers or words. Raises `dlc.Error`
+        for a spec or settings that are wrong, ValueError for data as scikit-learn's own estimators do."""
         X, y = validate_data(self, X, y, dtype=self._dtype)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -160,7 +181,15 @@ class DLClassifier(ClassifierMixin, _Estimator):
 
 
 class DLRegressor(RegressorMixin, _Estimator):
-    """A regressor. The target of the spec is `float[batch, outputs]`, its first output the prediction."""
+    """A regressor. The target of the spec is `float[batch, outputs]`, its first output the prediction.
+
+    >>> import numpy as np
+    >>> from dlc.sklearn import DLRegressor
+    >>> X = np.linspace(0, 1, 50).reshape(-1, 1)
+    >>> model = DLRegressor(epochs=5, random_state=0).fit(X, 2 * X[:, 0])
+    >>> model.predict(X[:3]).shape
+    (3,)
+    """
 
     _name = "regressor"
 
@@ -170,6 +199,8 @@ class DLRegressor(RegressorMixin, _Estimator):
         return tags
 
     def fit(self, X: Any, y: Any) -> Self:
+        """Trains on rows X, float[rows, features], and numbers y, float[rows] or float[rows, outputs]. Raises
+        `dlc.Error` for a spec or settings that are wrong, ValueError for data as scikit-learn's own estimators do."""
         X, y = validate_data(self, X, y, dtype=self._dtype, multi_output=True, y_numeric=True)
         self._flat = np.ndim(y) == 1
         wanted: np.ndarray = np.asarray(y, self._dtype).reshape(len(y), -1)
@@ -183,7 +214,15 @@ class DLRegressor(RegressorMixin, _Estimator):
 
 
 class DLTransformer(TransformerMixin, _Estimator):
-    """A transformer: the first output of a spec without a target, such as the code of an autoencoder."""
+    """A transformer: the first output of a spec without a target, such as the code of an autoencoder.
+
+    >>> import numpy as np
+    >>> from dlc.sklearn import DLTransformer
+    >>> X = np.random.default_rng(0).normal(size=(50, 4))
+    >>> model = DLTransformer(hyperparameters={"code": 2}, epochs=5, random_state=0).fit(X)
+    >>> model.transform(X).shape
+    (50, 2)
+    """
 
     _name = "autoencoder"
 

@@ -26,7 +26,15 @@ def figure(value: float, digits: int = 6) -> str:
 @dataclass(frozen=True)
 class Start:
     """What a run is about to do. `step` and `epoch` are what was done before, `steps` and `epochs` where it ends
-    (`epochs` is None when the end was given in steps)."""
+    (`epochs` is None when the end was given in steps).
+
+        >>> from dlc.runtime import Callback
+        >>> class Told(Callback):
+        ...     def on_start(self, start):
+        ...         print(start.title, start.rows, "rows,", start.steps, "updates on", start.device)
+        >>> trainer = dlc.fit("specs/xor.dl", epochs=2, callbacks=[Told()], device="cpu")
+        xor 4 rows, 2 updates on cpu
+    """
 
     title: str
     device: str
@@ -43,7 +51,12 @@ class Start:
 
 @dataclass
 class History:
-    """What a run did: one record per epoch, the last one short where `steps` ended within an epoch."""
+    """What a run did: one record per epoch, the last one short where `steps` ended within an epoch.
+
+    >>> history = dlc.fit("specs/xor.dl", epochs=3).history
+    >>> history.steps, history.stopped, len(history.epochs)
+    (3, False, 3)
+    """
 
     epochs: list[Record] = field(default_factory=list)
     best: int | None = None  # the epoch, from 1, whose state was restored
@@ -73,7 +86,11 @@ class History:
         return f"<table><tr>{head}</tr>{rows}</table>{self.steps:,} updates in {self.seconds:.1f} s"
 
     def table(self) -> list[dict[str, float | int]]:
-        """A row for each epoch: `epoch`, `step`, `seconds`, and figures as `train.loss`, `validation.loss`."""
+        """A row for each epoch: `epoch`, `step`, `seconds`, and figures as `train.loss`, `validation.loss`.
+
+        >>> sorted(history.table()[0])
+        ['epoch', 'seconds', 'step', 'train.accuracy', 'train.loss']
+        """
         return [
             {
                 **{name: record[name] for name in ("epoch", "step", "seconds")},
@@ -87,12 +104,19 @@ class History:
         ]
 
     def to_pandas(self) -> Any:
-        """The same as a data frame of pandas, by epoch. Raises `Error` E0695 where pandas is not installed."""
+        """The same as a data frame of pandas, by epoch. Raises `Error` E0695 where pandas is not installed.
+
+        >>> list(history.to_pandas().columns)
+        ['step', 'seconds', 'train.loss', 'train.accuracy']
+        """
         return _installed("pandas").DataFrame(self.table()).set_index("epoch")
 
     def plot(self, *names: str) -> Any:
         """Curves of these figures (of all) over the epochs, those of validation dashed, in a figure of Matplotlib: one
-        axis for each. Raises `Error` E0695 where Matplotlib is not installed."""
+        axis for each. Raises `Error` E0695 where Matplotlib is not installed.
+
+            >>> history.plot("loss").savefig("curves.png")
+        """
         pyplot = _installed("matplotlib.pyplot")
         table = self.table()
         known = list(dict.fromkeys(name.split(".", 1)[1] for row in table for name in row if "." in name))
@@ -110,7 +134,11 @@ class History:
 
     @property
     def final(self) -> Record | None:
-        """The record of the state that the trainer now has: the best epoch's where it was restored."""
+        """The record of the state that the trainer now has: the best epoch's where it was restored.
+
+        >>> history.final["epoch"]
+        3
+        """
         if self.best is not None:
             found = next((record for record in self.epochs if record["epoch"] == self.best), None)
         else:
@@ -130,26 +158,76 @@ def _installed(name: str) -> Any:
 
 
 class Callback:
-    """A listener that does nothing; override what is wanted. (Objects with Keras' names are told too: moments.py.)"""
+    """A listener that does nothing; override what is wanted. (Objects with Keras' names are told too: moments.py.)
+
+    >>> from dlc.runtime import Callback
+    >>> class Lowest(Callback):
+    ...     def on_start(self, start):
+    ...         self.loss = float("inf")
+    ...     def on_epoch(self, record):
+    ...         self.loss = min(self.loss, record["train"]["loss"])
+    ...     def on_end(self, history):
+    ...         print(self.loss < history.epochs[0]["train"]["loss"])
+    >>> trainer = dlc.fit("specs/xor.dl", epochs=20, callbacks=[Lowest()])
+    True
+    """
 
     # Whether it may listen to updates of all members of an ensemble at once: figures are then the means over them, and
     # the trainer holds the state of a member at the ends of epochs alone. Where one may not, they train in turn.
     of_members = False
 
     def on_start(self, start: Start) -> None:
-        """Before the first step."""
+        """Before the first step.
+
+        >>> class Heard(Callback):
+        ...     def on_start(self, start):
+        ...         print(start.rows, start.epochs)
+        >>> trainer = dlc.fit("specs/xor.dl", epochs=2, callbacks=[Heard()])
+        4 2
+        """
 
     def before_epoch(self, epoch: int) -> None:
-        """Before the first update of an epoch, from 1, or of what is left of it."""
+        """Before the first update of an epoch, from 1, or of what is left of it.
+
+        >>> class Heard(Callback):
+        ...     def before_epoch(self, epoch):
+        ...         print(epoch)
+        >>> trainer = dlc.fit("specs/xor.dl", epochs=2, callbacks=[Heard()])
+        1
+        2
+        """
 
     def before_step(self, step: int) -> None:
-        """Before update number `step`. Costs nothing where it is not overridden."""
+        """Before update number `step`. Costs nothing where it is not overridden.
+
+        >>> class Heard(Callback):
+        ...     def before_step(self, step):
+        ...         print(step)
+        >>> trainer = dlc.fit("specs/xor.dl", epochs=2, callbacks=[Heard()])
+        1
+        2
+        """
 
     def before_validation(self) -> None:
-        """Before an epoch is validated."""
+        """Before an epoch is validated.
+
+        >>> class Heard(Callback):
+        ...     def before_validation(self):
+        ...         print("validates")
+        >>> trainer = dlc.fit("specs/xor.dl", epochs=1, validation="specs/data/xor.csv", callbacks=[Heard()])
+        validates
+        """
 
     def on_step(self, step: int, figures: Figures) -> None:
-        """After update number `step`. Costs nothing where it is not overridden."""
+        """After update number `step`. Costs nothing where it is not overridden.
+
+        >>> class Heard(Callback):
+        ...     def on_step(self, step, figures):
+        ...         print(step, sorted(figures))
+        >>> trainer = dlc.fit("specs/xor.dl", epochs=2, callbacks=[Heard()])
+        1 ['accuracy', 'loss']
+        2 ['accuracy', 'loss']
+        """
 
     def on_epoch(self, record: Record) -> None:
         """After each epoch and its validation."""
@@ -206,7 +284,13 @@ def _line(record: Mapping[str, Any]) -> bytes:
 
 
 class Log(Callback):
-    """Each epoch as a line of the logger `dlc.train`."""
+    """Each epoch as a line of the logger `dlc.train`.
+
+    >>> from dlc.runtime.callbacks import Log
+    >>> import logging
+    >>> logging.getLogger("dlc.train").setLevel(logging.INFO)  # `logging.basicConfig()` shows it
+    >>> trainer = dlc.fit("specs/xor.dl", epochs=1, callbacks=[Log()])
+    """
 
     logger = logging.getLogger("dlc.train")
 

@@ -124,8 +124,9 @@ class Checkpoint:
     each: dict[str, np.ndarray] | None = None
     kept: dict[str, np.ndarray] | None = None
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Raises `Error` E0748."""
+        path = Path(path)
         told = {
             "dlc.checkpoint": str(VERSION),
             "model": self.model,
@@ -145,8 +146,9 @@ class Checkpoint:
             raise cannot_write(path, problem) from None
 
     @classmethod
-    def load(cls, path: Path) -> Checkpoint:
+    def load(cls, path: str | os.PathLike[str]) -> Checkpoint:
         """Raises `Error` E0740 for what cannot be read, E0741 for a newer one, E0755 for a damaged one."""
+        path = Path(path)
         try:
             refuse_endless(path)
             with safe_open(str(path), framework="numpy") as found:

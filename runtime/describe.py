@@ -56,7 +56,13 @@ class Description:
 
 def describe(trainer: Trainer, data: object = None, validation: object = None) -> Description:
     """What data become for a trainer's file: those given, else those of its settings. Nothing is trained; a file that
-    has seen no table yet finds out what its encodings need to know. Raises `Error` E0601 to E0694."""
+    has seen no table yet finds out what its encodings need to know. Raises `Error` E0601 to E0694.
+
+        >>> from dlc.runtime.describe import describe
+        >>> found = describe(dlc.Trainer(dlc.compile("specs/xor.dl")))
+        >>> found.rows, [field.name for field in found.fields]
+        (4, ['x', 'y'])
+    """
     request = Request(trainer, data, validation)
     columns, held = request.columns, request.held
     targets = {entry.name for entry in trainer.file.signature.targets}

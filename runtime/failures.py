@@ -29,6 +29,13 @@ class Error(Exception):
 
     `where` is the place ("file", or "file:line:column"), `notes` say what was found and expected,
     `help` is a way out.
+
+        >>> try:
+        ...     trainer = dlc.Trainer("nowhere.onnx")
+        ... except dlc.Error as problem:
+        ...     found = problem
+        >>> found.code, found.help
+        ('E0710', 'give the path of a .onnx file')
     """
 
     def __init__(
@@ -46,7 +53,13 @@ class Error(Exception):
 
     def render(self, columns: int | None = None) -> str:
         """The text shown to people, without colour and without a final newline. `columns`: of their terminal, for what
-        is drawn to its width."""
+        is drawn to its width.
+
+            >>> print(found.render())
+            error[E0710]: cannot read `nowhere.onnx`
+               = No such file or directory
+               = help: give the path of a .onnx file
+        """
         lines = [f"error[{self.code}]: {self.message}"]
         if self.where:
             lines.append(f"  --> {self.where}")
@@ -57,7 +70,11 @@ class Error(Exception):
         return "\n".join(shortened(line.replace("\n", "\\n")) for line in lines)
 
     def records(self) -> list[dict[str, object]]:
-        """The same as data, for `--json`."""
+        """The same as data, for `--json`.
+
+        >>> found.records()[0]["message"]
+        'cannot read `nowhere.onnx`'
+        """
         return [
             {
                 "code": self.code,

@@ -69,7 +69,15 @@ class Stage:
 
 
 class CompiledFile:
-    """A `.onnx` file, ours or foreign. Never changed after it is made, so threads may share it."""
+    """A `.onnx` file, ours or foreign. Never changed after it is made, so threads may share it.
+
+    >>> from dlc.runtime import CompiledFile
+    >>> file = CompiledFile.load(dlc.compile("specs/xor.dl").save("xor.onnx"))
+    >>> file.title, file.trained, file.sealed, file.updates
+    ('xor', False, True, 0)
+    >>> file.hyperparameters, file.settings["epochs"]
+    ({'hidden': 8}, 300)
+    """
 
     table: Table | None = None  # of a file whose encodings of columns were taken off (columns.py): the whole
 
@@ -105,6 +113,8 @@ class CompiledFile:
         replaced (by that of a checkpoint). `predicts`: a training part that no longer fits the main graph or has lost
         its data, as other tools leave it, is not refused but left out, and `stale` says why. Raises `Error` E0710,
         E0711, E0716, E0717, E0755, E0756, E0758 and the validator's.
+
+            >>> file = CompiledFile.load("xor.onnx")
         """
         path = Path(path)
         try:
@@ -132,7 +142,11 @@ class CompiledFile:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str = "<bytes>", *, check: bool = True) -> CompiledFile:
-        """The same from bytes, which can have no data beside them."""
+        """The same from bytes, which can have no data beside them.
+
+        >>> CompiledFile.from_bytes(open("xor.onnx", "rb").read()).title
+        'xor'
+        """
         model = _parse(data, name)
         external.inline(model, None, name)
         return cls._whole(model, name, check, altered.staleness(model, name), False)
@@ -159,7 +173,11 @@ class CompiledFile:
 
     @classmethod
     def of(cls, program: object) -> CompiledFile:
-        """A compiled file from a path, bytes, a `ModelProto` or a program of the compiler."""
+        """A compiled file from a path, bytes, a `ModelProto` or a program of the compiler.
+
+        >>> CompiledFile.of(dlc.compile("specs/xor.dl")).title
+        'xor'
+        """
         if isinstance(program, cls):
             return program
         if isinstance(program, ModelProto):
@@ -186,6 +204,8 @@ class CompiledFile:
 
         `values` (slot name -> array) replaces state; `trained` notes the updates done. Tensors of more than
         `threshold` bytes in all go to `NAME.onnx.data` beside it. Raises `Error` E0739.
+
+            >>> file.save("copy.onnx")
         """
         if self.table is not None:
             return self.table.whole.save(path, values, trained=trained, threshold=threshold, sealed=sealed)
@@ -252,7 +272,11 @@ class CompiledFile:
 
     @cached_property
     def signature(self) -> metadata.Signature:
-        """`dlc.signature`; empty for a foreign file."""
+        """`dlc.signature`; empty for a foreign file.
+
+        >>> [entry.name for entry in file.signature.inputs], [entry.name for entry in file.signature.outputs]
+        (['x'], ['probability'])
+        """
         return self._read("dlc.signature", metadata.Signature) or metadata.Signature()
 
     @cached_property
@@ -326,7 +350,11 @@ class CompiledFile:
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
-        """All state, the main graph's first, each in the order of the file."""
+        """All state, the main graph's first, each in the order of the file.
+
+        >>> file.slots[0].name, file.slots[0].shape
+        ('dense.W', (2, 8))
+        """
         keys = {name for part in self.parts for bound in (part.updates, part.initials) for name in bound}
         keys.update(entry.name for entry in (*self.signature.parameters, *self.signature.states))
         found = [_slot(held, None) for held in self.main.initializer if held.name in keys]
@@ -340,7 +368,11 @@ class CompiledFile:
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
-        """Names of what is learned: the signature's, or what a foreign file's main graph has updated."""
+        """Names of what is learned: the signature's, or what a foreign file's main graph has updated.
+
+        >>> file.parameters
+        ('dense.W', 'dense.b', 'dense[1].W', 'dense[1].b')
+        """
         held = {slot.name for slot in self.slots}
         if self.ours:
             return tuple(entry.name for entry in self.signature.parameters if entry.name in held)
@@ -348,7 +380,11 @@ class CompiledFile:
         return tuple(slot.name for slot in self.slots if slot.part is None and slot.name in updated)
 
     def values(self) -> dict[str, np.ndarray]:
-        """The state that the file holds, by slot name."""
+        """The state that the file holds, by slot name.
+
+        >>> file.values()["dense.W"].shape
+        (2, 8)
+        """
         wanted = {(slot.part, slot.tensor): slot.name for slot in self.slots}
         return {
             wanted[part, held.name]: numpy_helper.to_array(held)

@@ -50,7 +50,16 @@ def named(record: Mapping[str, Any]) -> dict[str, float]:
 
 class Logger(Callback):
     """Writes the figures of each epoch, at the number of its last update. `folder` is where, by default the folder of
-    the run. Subclasses say how: `open`, `write`, `close`."""
+    the run. Subclasses say how: `open`, `write`, `close`.
+
+        >>> from dlc.runtime.loggers import Logger
+        >>> class Lines(Logger):
+        ...     def write(self, step, figures):
+        ...         print(step, sorted(figures))
+        >>> trainer = dlc.fit("specs/xor.dl", epochs=2, callbacks=[Lines()])
+        1 ['epoch', 'train/accuracy', 'train/loss']
+        2 ['epoch', 'train/accuracy', 'train/loss']
+    """
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = Path(folder) if folder is not None else None
@@ -82,7 +91,12 @@ class Logger(Callback):
 
 
 class Updates(Callback):
-    """Tells a logger the figures of every n-th update too, which are otherwise read for the sums of an epoch only."""
+    """Tells a logger the figures of every n-th update too, which are otherwise read for the sums of an epoch only.
+
+    >>> from dlc.runtime.loggers import CSV, Updates
+    >>> logger = CSV(".")
+    >>> trainer = dlc.fit("specs/xor.dl", epochs=6, callbacks=[logger, Updates(logger, every=3)])
+    """
 
     def __init__(self, logger: Logger, every: int = 1) -> None:
         self.logger, self.every = logger, every
@@ -94,7 +108,13 @@ class Updates(Callback):
 
 class CSV(Logger):
     """`metrics.csv`: a row for each epoch, columns `step`, `epoch`, `train/loss`, ... A figure that the first row does
-    not have goes into no column; a run that is resumed goes on in the file, less the rows that are done again."""
+    not have goes into no column; a run that is resumed goes on in the file, less the rows that are done again.
+
+        >>> from dlc.runtime.loggers import CSV
+        >>> trainer = dlc.fit("specs/xor.dl", epochs=2, callbacks=[CSV(".")])
+        >>> print(open("metrics.csv").readline().strip())
+        step,epoch,train/loss,train/accuracy
+    """
 
     def open(self, start: Start, folder: Path) -> None:
         self.path, self.names = folder / "metrics.csv", list[str]()
@@ -124,7 +144,14 @@ class CSV(Logger):
 
 class TensorBoard(Logger):
     """Event files in `tensorboard/` of the folder, by tensorboardX: each figure is in the file when `write` returns,
-    which its own SummaryWriter, with a thread and a queue, does not say. Raises `Error` E0663 without it."""
+    which its own SummaryWriter, with a thread and a queue, does not say. Raises `Error` E0663 without it.
+
+        >>> from dlc.runtime.loggers import TensorBoard
+        >>> trainer = dlc.fit("specs/xor.dl", epochs=2, callbacks=[TensorBoard(".")])
+        >>> import pathlib
+        >>> [path.name.split(".")[0] for path in pathlib.Path("tensorboard").iterdir()]
+        ['events']
+    """
 
     def __init__(self, folder: str | Path | None = None) -> None:
         super().__init__(folder)
@@ -157,7 +184,11 @@ class TensorBoard(Logger):
 
 class MLflow(Logger):
     """A run of MLflow, under the model's name, in `mlruns.db` of the folder unless MLFLOW_TRACKING_URI says where. A
-    training that is resumed goes on in its run. Raises `Error` E0663 without it."""
+    training that is resumed goes on in its run. Raises `Error` E0663 without it.
+
+        >>> from dlc.runtime.loggers import MLflow
+        >>> trainer = dlc.fit("specs/xor.dl", epochs=2, callbacks=[MLflow(".")])
+    """
 
     def __init__(self, folder: str | Path | None = None) -> None:
         super().__init__(folder)
@@ -189,7 +220,11 @@ class MLflow(Logger):
 
 class WandB(Logger):
     """A run of Weights & Biases in `wandb/` of the folder. It is kept there (`wandb sync FOLDER/wandb/offline-run-...`
-    sends it) unless WANDB_MODE says `online`. Raises `Error` E0663 without it."""
+    sends it) unless WANDB_MODE says `online`. Raises `Error` E0663 without it.
+
+        >>> from dlc.runtime.loggers import WandB
+        >>> trainer = dlc.fit("specs/xor.dl", epochs=2, callbacks=[WandB(".")])
+    """
 
     def __init__(self, folder: str | Path | None = None) -> None:
         super().__init__(folder)

@@ -1,7 +1,8 @@
-"""What a trainer holds, as a table: inputs, parameters with their shapes, outputs, and totals."""
+"""What a trainer holds, as a table: inputs, parameters with their shapes, outputs, and totals; and for a notebook."""
 
 from __future__ import annotations
 
+from html import escape
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,16 @@ def overview(trainer: Trainer) -> str:
     held = sum(prod(slot.shape) * slot.dtype.itemsize for slot in slots.values())
     lines.append(f"{sum(counts.values()):,} numbers in {len(counts):,} parameters; {held:,} bytes of state in all")
     return "\n".join(lines)
+
+
+def shown(trainer: Trainer) -> str:
+    """For a notebook: what it trains, how far it is, and the first parameters with their shapes."""
+    shown = [trainer.slots[name] for name in list(trainer.file.parameters)[:20]]
+    rows = "".join(f"<tr><td>{escape(x.name)}</td><td>{x.dtype} {list(x.shape)}</td></tr>" for x in shown)
+    more = len(trainer.file.parameters) - len(shown)
+    rest = f"<tr><td>and {more:,} more</td><td></td></tr>" if more else ""
+    head = f"<b>{escape(trainer.file.title)}</b>, {escape(trainer.device)}, seed {trainer.seed}: "
+    return f"{head}{trainer.progress.step:,} updates<table>{rows}{rest}</table>"
 
 
 def _type(entry: Tensor) -> str:

@@ -173,8 +173,11 @@ class Request:
 
     @staticmethod
     def _share(what: str, given: object, known: Mapping[str, Any]) -> tuple[object, float]:
-        """What `validate` or `test` is, and the share of the rows where it is one. Raises `Error` E0631."""
+        """What `validate` or `test` is, and the share of the rows where it is one. A path that is given counts from
+        where Python runs, as that of `data` does. Raises `Error` E0631."""
         wanted = given if given is not None else known.get(what)
+        if isinstance(given, str | os.PathLike):
+            wanted = os.path.abspath(given)
         if isinstance(wanted, int | float) and wanted is not False:
             if not 0 < wanted < 1:
                 raise Error("E0631", f"`{what}` takes a share between 0 and 1, not {wanted}")

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from . import origin, session
 from .arguments import positive, whole
 from .by_path import Values
 from .callbacks import History
-from .checkpoint import Checkpoint, Plan, Progress, Run, find
+from .checkpoint import Checkpoint, Plan, Progress, Run
 from .choosing import Chooser
 from .closing import EpochFigures
 from .columns import bare, loaded, read
@@ -39,7 +38,8 @@ from .metadata import BATCH, SEEDS, THREADS
 from .moments import listening
 from .native import wanted as own_kernels
 from .request import Request
-from .stages import begin, place as stage_of, there
+from .resumed import resumed
+from .stages import begin, place as stage_of
 from .state import State, Stepper
 
 
@@ -57,6 +57,11 @@ class Trainer:
         True
         >>> trainer.predict({"x": [[0.0, 1.0], [1.0, 1.0]]})["probability"].shape[0]
         2
+        >>> print(trainer.summary().splitlines()[1])
+        x            input      float[batch, 2]
+        >>> trainer.finished, trainer.native in (True, False)
+        (True, True)
+        >>> done = trainer.rewrites  # such as {'elementwise operations in chains': 62}
         >>> trainer.save("xor.onnx").name
         'xor.onnx'
     """
@@ -131,25 +136,29 @@ class Trainer:
 
     def _repr_html_(self) -> str:
         """In a notebook: what it trains, how far it is, and the first parameters with their shapes."""
-        shown = [self._values.slots[name] for name in list(self.file.parameters)[:20]]
-        rows = "".join(f"<tr><td>{escape(x.name)}</td><td>{x.dtype} {list(x.shape)}</td></tr>" for x in shown)
-        more = len(self.file.parameters) - len(shown)
-        rest = f"<tr><td>and {more:,} more</td><td></td></tr>" if more else ""
-        return (
-            f"<b>{escape(self.file.title)}</b>, {escape(self.device)}, seed {self.seed}: {self.progress.step:,} "
-            f"updates<table>{rows}{rest}</table>"
-        )
+        from .overview import shown
+
+        return shown(self)
 
     # --- what it holds
 
     @property
     def parameters(self) -> MutableMapping[str, np.ndarray]:
-        """What is learned, by path; `trainer.parameters["dense.W"] = array` replaces a value."""
+        """What is learned, by path; `trainer.parameters["dense.W"] = array` replaces a value.
+
+        >>> trainer.parameters["dense.b"].shape
+        (8,)
+        >>> trainer.parameters["dense.b"] = [0.0] * 8
+        """
         return Values(self, self.file.parameters)
 
     @property
     def state(self) -> MutableMapping[str, np.ndarray]:
-        """Everything that training carries, by path: parameters, optimizer state, statistics, counters."""
+        """Everything that training carries, by path: parameters, optimizer state, statistics, counters.
+
+        >>> [name for name in trainer.state if name.endswith("dense.W")]
+        ['dense.W', 'adam/m/dense.W', 'adam/v/dense.W']
+        """
         return Values(self, list(self._values.slots))
 
     @property
@@ -227,6 +236,9 @@ class Trainer:
         be and nothing says it, E0634 while another thread trains, E0670 for a loss that is no finite number: the state
         is then as before the step. (All state is looked through after updates 1, 2, 4, 8 and so on; a NaN that comes
         between them shows in the loss of the next step.)
+
+            >>> sorted(trainer.step({"x": [[0.0, 1.0], [1.0, 1.0]], "y": [1, 0]}))
+            ['accuracy', 'loss']
         """
         if not self._turn.acquire(blocking=False):  # `_alone` without its microsecond
             raise self._elsewhere()
@@ -306,6 +318,10 @@ class Trainer:
         objects with Keras' names; `stop_training = True` on the trainer ends it after the update. `max_time`: seconds
         after which no update begins; what was trained is kept as at any end.
         Raises `Error` E06xx, E0670, E07xx, E08xx.
+
+            >>> history = trainer.fit("specs/data/xor.csv", epochs=20, batch=2)
+            >>> len(history.epochs), history.steps
+            (25, 46)
         """
         if not self.file.parts:
             raise self._cannot_train()
@@ -362,7 +378,11 @@ class Trainer:
 
     def evaluate(self, data: object, batch: int | None = None) -> dict[str, Any]:
         """The loss, its named terms and each metric over a data set: numbers, and arrays of metrics that are tables.
-        Raises `Error` E06xx, E0633 as `step` does."""
+        Raises `Error` E06xx, E0633 as `step` does.
+
+            >>> sorted(trainer.evaluate({"x": [[0.0, 1.0]], "y": [1]}))
+            ['accuracy', 'loss']
+        """
         columns = data if isinstance(data, Columns) else self.columns(data, self.evaluator.fields)
         if self.progress.step == 0 and self.plan is None:
             foresee(self, self.evaluator.reads, None)
@@ -385,6 +405,9 @@ class Trainer:
         is drawn anew in each batch and each call; the same `seed` gives the same numbers. An ensemble gives the means
         and `NAME.std`, of integers the vote and `NAME.share`, with `members` also `NAME.members`, [members, rows,
         ...]. Raises `Error` E06xx.
+
+            >>> trainer.predict({"x": [[0.0, 1.0]]})["probability"].dtype
+            dtype('float32')
         """
         rows = None if rows is None else positive("rows", rows)
         seed = None if seed is None else whole("seed", seed, SEEDS) % (1 << 64)
@@ -468,30 +491,8 @@ class Trainer:
         the same names and shapes; the file in a run folder must be of the spec that was trained. It goes on with as
         many threads, and with or without kernels of our own, as it began; where there are none, its `native` is not
         that of its `plan`. Raises `Error` E0740 to E0745.
+
+            >>> trainer.checkpoint().save("here.safetensors")
+            >>> again = dlc.Trainer.resume("here.safetensors", dlc.compile("specs/xor.dl"), device="cpu")
         """
-        place, run = find(Path(path))
-        found = Checkpoint.load(place)
-        if program is None and run is None:
-            raise Error(
-                "E0744",
-                "a checkpoint alone does not say which model it belongs to",
-                where=str(place),
-                help="give the run folder, or the .onnx file too: Trainer.resume(path, program)",
-            )
-        file = CompiledFile.of(program) if program is not None else CompiledFile.load(run.model, state=False)  # type: ignore[union-attr]
-        if program is None and run is not None:
-            run.refuse_another(file, found)
-        threads = found.plan.threads if threads is None else threads
-        if native is None and not found.plan.native:  # older runs had none
-            native = False
-        trainer = cls(file, device, found.plan.seed, threads=threads, native=native, start="file")
-        found.check(trainer.slots, file.signature.rows, place)
-        there(file.stages, max(found.progress.block, found.plan.block), str(place))
-        trainer._values.restore(found.state)
-        trainer.progress, trainer.plan, trainer.run = found.progress, found.plan, run
-        trainer.folder, trainer.resumed = getattr(program, "folder", None), True
-        trainer._best, trainer._begin = found.best, found.begin
-        trainer._lanes, trainer._ends = found.each, found.kept
-        trainer.together = found.plan.together
-        trainer._assigned.update(found.plan.assigned)
-        return trainer
+        return resumed(cls, Path(path), program, device, threads, native)

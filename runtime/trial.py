@@ -41,7 +41,13 @@ def dry_run(
     trainer: Trainer, data: object = None, validation: object = None, test: object = None, batch: int | None = None
 ) -> DryRun:
     """Loads and checks all data, makes two updates on the first batch, evaluates it, and takes all back. Nothing is
-    written. Raises `Error` as `fit` does."""
+    written. Raises `Error` as `fit` does.
+
+        >>> from dlc.runtime.trial import dry_run
+        >>> found = dry_run(dlc.Trainer(dlc.compile("specs/xor.dl")))
+        >>> found.rows, found.batch, found.updates
+        (4, 4, 300)
+    """
     request = Request(trainer, data, validation, None, None, batch, False, test)
     updates = request.reserve() - trainer.progress.step
     first = next(iter(request.source.batches(0, 0)))
@@ -65,7 +71,13 @@ def overfit(
     trainer: Trainer, batches: int, data: object = None, *, steps: int | None = None, callbacks: Sequence[object] = ()
 ) -> History:
     """Trains on the first batches of the first epoch alone, without validation: a model that cannot learn these by
-    heart has a mistake in it. `steps` by default as many as the spec trains. Raises `Error` as `fit` does."""
+    heart has a mistake in it. `steps` by default as many as the spec trains. Raises `Error` as `fit` does.
+
+        >>> from dlc.runtime.trial import overfit
+        >>> history = overfit(dlc.Trainer(dlc.compile("specs/xor.dl")), 1)
+        >>> history.epochs[-1]["train"]["loss"] < 0.1
+        True
+    """
     request = Request(trainer, data, False, None, None, None, False, False)
     wanted = positive("overfit", batches)
     parts = [batch for _, batch in zip(range(wanted), request.source.batches(0, 0), strict=False)]
@@ -95,7 +107,17 @@ def find_rate(
 ) -> tuple[list[Rate], float]:
     """The loss after so many updates for each rate, all from the same start values and over the same batches, and the
     rate to use: half an order of magnitude below the one with the lowest loss where that is the edge of what still
-    trains, else that one. `made` gives a trainer of a rate. Raises `Error` E0696 where no rate lowers the loss."""
+    trains, else that one. `made` gives a trainer of a rate. Raises `Error` E0696 where no rate lowers the loss.
+
+        >>> from dlc.runtime.trial import find_rate
+        >>> text = open("specs/xor.dl").read().replace("train {", "train (rate = 0.1) {")
+        >>> spec = text.replace("adam(0.05)", "adam(rate)")
+        >>> def made(rate):
+        ...     return dlc.Trainer(dlc.compile(spec, rate=rate), folder="specs")
+        >>> rates, best = find_rate(made, rates=[1e-4, 0.03, 1.0], updates=20)
+        >>> [one.rate for one in rates], 1e-4 < best
+        ([0.0001, 0.03, 1.0], True)
+    """
     found: list[Rate] = []
     starts: list[float] = []
     for rate in rates:

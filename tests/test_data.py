@@ -8,7 +8,7 @@ from typing import Any
 import generator
 import numpy as np
 import pytest
-from dlc.runtime import CompiledFile, Error, random
+from dlc.runtime import Callback, CompiledFile, Error, Trainer, random
 from dlc.runtime.data import ArraySource, Columns, Field, check, fields, load, shares
 from dlc.runtime.support import index
 from hand_built import blobs, compiled, foreign
@@ -414,3 +414,29 @@ def test_a_split_leaves_something_on_both_sides(rows: int, share: float) -> None
     with pytest.raises(Error) as caught:
         shares(taken(blobs(rows)), 0, share)
     assert caught.value.code == "E0619"
+
+
+# --- paths
+
+
+@pytest.mark.parametrize("given", [str, Path])
+def test_a_path_that_is_given_counts_from_here_and_one_of_the_spec_from_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Any
+) -> None:
+    for folder, rows in (("here", 30), ("spec", 50)):
+        (tmp_path / folder).mkdir()
+        for name in ("data", "held"):
+            np.savez(tmp_path / folder / f"{name}.npz", **blobs(rows + (name == "held")))
+    monkeypatch.chdir(tmp_path / "here")
+    said = CompiledFile(compiled(data="data.npz", validate="held.npz", epochs=1))
+    starts = []
+
+    class Rows(Callback):
+        def on_start(self, start: Any) -> None:
+            starts.append((start.rows, start.validation_rows))
+
+    trainer = Trainer(said, device="cpu", folder=tmp_path / "spec")
+    trainer.fit(callbacks=[Rows()])
+    trainer.fit(given("data.npz"), given("held.npz"), test=given("held.npz"), callbacks=[Rows()])
+    trainer.fit(validation=given("held.npz"), callbacks=[Rows()])
+    assert starts == [(50, 51), (30, 31), (50, 31)]

@@ -70,39 +70,103 @@ class Spec:
         return block
 
     def model(self, name: str, *arguments: str | Argument, doc: str = "", **defaults: object) -> Block:
-        """`model name(arguments)`: `spec.model("net", hidden=128)`."""
+        """`model name(arguments)`: `spec.model("net", hidden=128)`.
+
+        >>> spec = Spec()
+        >>> with spec.model("line", features=3) as m:
+        ...     x = m.input("x", dl.float["batch", m.features])
+        ...     m.output("p", x >> dl.dense(1))
+        >>> print(spec)
+        model line(features = 3) {
+            input x: float[batch, features]
+            output p = x |> dense(1)
+        }
+        """
         place, word, given = here(), name_of(name), listed(arguments, defaults)
         return self._begin(Block(lambda body: s.Model(place, word, place, commented(doc), given, body)))
 
     def layer(
         self, name: str, arguments: Arguments = (), flow: Arguments = (), *, returns: object = None, doc: str = ""
     ) -> Block:
-        """`layer name(arguments)(flow) -> returns`: what configures it, then what flows through it."""
+        """`layer name(arguments)(flow) -> returns`: what configures it, then what flows through it.
+
+        >>> spec = Spec()
+        >>> with spec.layer("twice", ["size"], ["x"], doc="Two layers of one size.") as f:
+        ...     f.return_(f.x >> dl.dense(f.size) >> dl.dense(f.size))
+        >>> print(spec)
+        # Two layers of one size.
+        layer twice(size)(x) = x |> dense(size) |> dense(size)
+        """
         return self._begin(layer(name, arguments, flow, returns, doc))
 
     def fn(self, name: str, arguments: Arguments = (), *, returns: object = None, doc: str = "") -> Block:
-        """`fn name(arguments) -> returns`."""
+        """`fn name(arguments) -> returns`.
+
+        >>> spec = Spec()
+        >>> with spec.fn("cube", ["x"]) as f:
+        ...     f.return_(f.x**3)
+        >>> print(spec)
+        fn cube(x) = x^3
+        """
         return self._begin(function(name, arguments, returns, doc))
 
     def derivative(self, name: str, arguments: Arguments = (), *, doc: str = "") -> Block:
-        """`derivative name(arguments)`: what flows back through the fn of that name."""
+        """`derivative name(arguments)`: what flows back through the fn of that name.
+
+        >>> spec = Spec()
+        >>> with spec.fn("rounded", ["x"]) as f:
+        ...     f.return_(dl.round(f.x))
+        >>> with spec.derivative("rounded", ["g", "y", "x"]) as f:
+        ...     f.return_(f.g)
+        >>> print(str(spec).splitlines()[-1])
+        derivative rounded(g, y, x) = g
+        """
         place, word, given = here(), name_of(name), listed(arguments)
         return self._begin(Block(lambda body: s.Derivative(place, word, place, commented(doc), given, body)))
 
     def optimizer(self, name: str, arguments: Arguments = (), flow: Arguments = (), *, doc: str = "") -> Block:
-        """`optimizer name(arguments)(flow)`, an update rule."""
+        """`optimizer name(arguments)(flow)`, an update rule.
+
+        >>> spec = Spec()
+        >>> with spec.optimizer("descent", ["lr"], ["p", "g"]) as f:
+        ...     f.p <<= f.p - f.lr * f.g
+        >>> print(spec)
+        optimizer descent(lr)(p, g) {
+            p <- p - lr * g
+        }
+        """
         place, word, first, second = here(), name_of(name), listed(arguments), listed(flow)
         return self._begin(Block(lambda body: s.Optimizer(place, word, place, commented(doc), first, body, second)))
 
     def distribution(self, name: str, arguments: Arguments = (), flow: Arguments = (), *, doc: str = "") -> Block:
-        """`distribution name(arguments)(flow)`."""
+        """`distribution name(arguments)(flow)`.
+
+        >>> spec = Spec()
+        >>> with spec.distribution("unit_normal", [], ["x"]) as f:
+        ...     f.return_(-0.5 * f.x**2 - 0.918938533)
+        >>> print(spec)
+        distribution unit_normal()(x) {
+            return -0.5 * x^2 - 0.918938533
+        }
+        """
         place, word, first, second = here(), name_of(name), listed(arguments), listed(flow)
         return self._begin(Block(lambda body: s.Distribution(place, word, place, commented(doc), first, body, second)))
 
     def train(
         self, name: str | None = None, *arguments: str | Argument, title: str | None = None, **defaults: object
     ) -> Train:
-        """`train name "title" (arguments)`: how the model of that name is trained."""
+        """`train name "title" (arguments)`: how the model of that name is trained.
+
+        >>> spec = Spec()
+        >>> with spec.train("line", lr=0.1) as t:
+        ...     t.minimize(dl.loss, using=dl.adam(t.lr))
+        ...     t.epochs = 30
+        >>> print(spec)
+        train line(lr = 0.1) {
+            minimize loss using adam(lr)
+            epochs: 30
+        }
+        """
         place, given = here(), listed(arguments, defaults)
         word = None if name is None else name_of(name)
         said = None if title is None else text_of(title, place).value
@@ -111,7 +175,13 @@ class Spec:
         return block
 
     def import_(self, what: str, alias: str | None = None) -> None:
-        """`import "blocks.dl" as alias` of a file, or `import std.layers`."""
+        """`import "blocks.dl" as alias` of a file, or `import std.layers`.
+
+        >>> spec = Spec()
+        >>> spec.import_("blocks.dl", alias="blocks")
+        >>> print(spec)
+        import "blocks.dl" as blocks
+        """
         place = here()
         path = text_of(what, place).value if what.endswith(".dl") else None
         module = None if path is not None else tuple(name_of(part, part=True) for part in what.split("."))
@@ -121,7 +191,11 @@ class Spec:
 
     @property
     def tree(self) -> s.File:
-        """The syntax tree, whose places are those of the Python that states it."""
+        """The syntax tree, whose places are those of the Python that states it.
+
+        >>> type(spec.tree).__name__, len(spec.tree.declarations)
+        ('File', 1)
+        """
         return s.File(NOWHERE, tuple(d._tree() if isinstance(d, Block) else d for d in self._declarations))
 
     def __str__(self) -> str:
@@ -132,7 +206,11 @@ class Spec:
 
     @property
     def source(self) -> Source:
-        """The text, which knows where in Python each piece of it is stated."""
+        """The text, which knows where in Python each piece of it is stated.
+
+        >>> print(spec.source.text)
+        fn square(x) = x^2
+        """
         with deep_recursion():
             tree = self.tree
             source = Source("<spec>", unparse(tree), "spec.dl")
@@ -146,7 +224,11 @@ class Spec:
         return source
 
     def save(self, path: str | Path) -> Path:
-        """Writes the text to a `.dl` file. E0739 where it cannot be written."""
+        """Writes the text to a `.dl` file. E0739 where it cannot be written.
+
+        >>> spec.save("square.dl").name
+        'square.dl'
+        """
         target = Path(path)
         write(target, unparse(self.tree))
         return target

@@ -18,7 +18,13 @@ I = TypeVar("I", bound="Inner")
 
 
 class Argument(NamedTuple):
-    """One entry of an argument list; `arg` makes it."""
+    """One entry of an argument list; `arg` makes it.
+
+    >>> from dlc.spec import arg, dl
+    >>> one = arg("bias", True)
+    >>> one.name, one.default
+    ('bias', True)
+    """
 
     place: Span
     name: str
@@ -31,6 +37,13 @@ def arg(name: str, default: object = ABSENT, *, type: object = None, within: obj
     """An argument of a layer, function, rule or model: `arg("bias", True)`, `arg("x", type=dl.float[..., "n"])`.
 
     `within`: what numbers it may be, as after `in` in the language.
+
+        >>> from dlc.spec import Spec, arg, dl
+        >>> spec = Spec()
+        >>> with spec.fn("leaky", ["x", arg("slope", 0.01, within=dl.interval(0, 1))]) as f:
+        ...     f.return_(dl.where(f.x > 0, f.x, f.slope * f.x))
+        >>> print(spec)
+        fn leaky(x, slope in interval(0, 1) = 0.01) = where(x > 0, x, slope * x)
     """
     return Argument(here(), name_of(name), type, default, within)
 
@@ -57,6 +70,16 @@ def columns(*names: str, encode: Sequence[object] = (), missing: object = None) 
 
     `encode`: in their order, encodings as `dl.vocabulary` or `dl.bins(10)`, or one with a value as `("missing", 0)`;
     `missing` is the first.
+
+        >>> from dlc.spec import Spec, columns, dl
+        >>> spec = Spec()
+        >>> with spec.model("m") as m:
+        ...     made = columns("age", missing=dl.median, encode=[dl.standardised])
+        ...     age = m.input("age", dl.float["batch"], columns=made)
+        >>> print(spec)
+        model m {
+            input age: float[batch] from "age" missing = median standardised
+        }
     """
     place = here()
     every = [*([] if missing is None else [("missing", missing)]), *encode]
@@ -95,6 +118,76 @@ class Block:
 
     The methods are called as the words that begin a statement, which no name of a spec can be; `let`, `name` and
     `follows` are besides: a value called so is `block.name("let")`.
+
+        >>> from dlc.spec import Spec, dl
+        >>> spec = Spec()
+        >>> with spec.model("line", hidden=8) as m:
+        ...     x = m.input("x", dl.float["batch", 4])
+        ...     y = m.target("y", dl.float["batch", 1])
+        ...     scale = m.param("scale", dl.float[4], init=dl.ones)
+        ...     seen = m.state("seen", dl.float, 0)
+        ...     with m.layer("part", ["size"], ["v"]) as f:
+        ...         f.return_(f.v >> dl.dense(f.size) >> dl.tanh)
+        ...     with m.fn("twice", ["v"]) as f:
+        ...         f.return_(2 * f.v)
+        ...     m.h = m.twice(scale * x)
+        ...     with m.for_("i", range(3)):
+        ...         m.h = m.h >> m.part(m.hidden)
+        ...     with m.if_(m.training):
+        ...         m.p = m.h >> dl.dropout(0.1) >> dl.dense(1)
+        ...     with m.elif_(m.hidden > 4):
+        ...         m.p = m.h >> dl.dense(1)
+        ...     with m.else_():
+        ...         p = m.let("p", m.h[:, :1])
+        ...     m.update(seen, seen + 1)  # or m.seen <<= seen + 1
+        ...     m.follows(y, dl.normal(m.p, 1))
+        ...     m.metric("error", dl.mean(abs(y - m.p)))
+        ...     m.output("p", m.name("p"))
+        >>> print(spec)
+        model line(hidden = 8) {
+            input x: float[batch, 4]
+            target y: float[batch, 1]
+            param scale: float[4] init ones
+            state seen: float = 0
+            layer part(size)(v) = v |> dense(size) |> tanh
+            fn twice(v) = 2 * v
+            h = twice(scale * x)
+            for i in 0..3 {
+                h = h |> part(hidden)
+            }
+            if training {
+                p = h |> dropout(0.1) |> dense(1)
+            } else if hidden > 4 {
+                p = h |> dense(1)
+            } else {
+                p = h[:, :1]
+            }
+            seen <- seen + 1
+            y ~ normal(p, 1)
+            metric error = mean(abs(y - p))
+            output p = p
+        }
+        >>> spec = Spec()
+        >>> with spec.model("leaky") as m:
+        ...     x = m.input("x", dl.float["batch", "time"])
+        ...     h = m.state("h", dl.float["batch"], 0)
+        ...     with m.scan("t", m.time) as t:
+        ...         m.update(h, 0.5 * h + x[:, t])
+        ...     with m.checkpoint():
+        ...         m.squares = h ** 2
+        ...     m.loss(dl.mean(m.squares))
+        >>> print(spec)
+        model leaky {
+            input x: float[batch, time]
+            state h: float[batch] = 0
+            scan t over time {
+                h <- 0.5 * h + x[:, t]
+            }
+            checkpoint {
+                squares = h^2
+            }
+            loss = mean(squares)
+        }
     """
 
     def __init__(self, finish: Callable[[tuple[s.Statement, ...]], Any]) -> None:
@@ -328,7 +421,30 @@ def _built(body: Sequence[Any]) -> tuple[s.Statement, ...]:
 
 
 class Train(Block):
-    """The lines of a train block: `block.NAME = value` states the setting `NAME: value`, `let` a local name."""
+    """The lines of a train block: `block.NAME = value` states the setting `NAME: value`, `let` a local name.
+
+    >>> from dlc.spec import Spec, dl
+    >>> spec = Spec()
+    >>> with spec.train(lr=1e-3) as t:
+    ...     t.minimize(dl.loss, using=dl.adam(t.lr), over="head.*")
+    ...     t.freeze("encoder.*")
+    ...     t.setting("penalty", dl.l2(1e-4), on="*.W")
+    ...     t.batch = 32  # a setting, too
+    >>> print(spec)
+    train(lr = 0.001) {
+        minimize loss over head.* using adam(lr)
+        freeze encoder.*
+        penalty: l2(0.0001) on *.W
+        batch: 32
+    }
+    >>> spec = Spec()
+    >>> with spec.train() as t:
+    ...     t.sample(using=dl.sgld(1e-3))
+    >>> print(spec)
+    train {
+        sample posterior using sgld(0.001)
+    }
+    """
 
     def _named(self, name: str, value: object) -> None:
         self.setting(name, value)

@@ -25,6 +25,7 @@ class Value:
     Operators are those of the language, and bind as Python has it:
 
     * `+ - * / // % @` and `== != < <= > >=` as they stand, `**` for `^`;
+    * `abs(x)` and `-x` as they stand;
     * `x >> f` for `x |> f`: x goes through the layer or function f;
     * `&`, `|` and `~` for `and`, `or` and `not` (a comparison beside them needs brackets, as in NumPy);
     * `x[:, t, None, 1:]`, `x.part` and `f(a, b=2)` as they stand. Names that begin with `_` are Python's.
@@ -156,6 +157,9 @@ class Value:
     def __pos__(self) -> Value:
         return _unary("+", self)
 
+    def __abs__(self) -> Value:
+        return Value(s.Name(here(), "abs"))(self)
+
     def __invert__(self) -> Value:
         return _unary("not", self)
 
@@ -205,6 +209,10 @@ class Language:
 
     `dl.float["batch", 64]` is a type, with the names of dimensions as strings. `dl["name"]` is the name that a string
     holds.
+
+        >>> from dlc.spec import dl
+        >>> dl.float["batch", 3], dl.pi * 2, dl.adam(lr=1e-3)
+        (float["batch", 3], pi * 2, adam(lr = 0.001))
     """
 
     def __getattr__(self, name: str) -> Value:
