@@ -16,6 +16,7 @@ FACTOR = 0xD6E8FEB86659FD93  # odd, with irregular bits
 # How far the upper bits of the second square come down. By 32 places bits 0 to 7 and 32 to 39 of the sum would depend
 # on the same low bits of a square, which has few residues; by 25 every low bit meets upper ones.
 DOWN = 25
+LAST = (1 << 64) - 1
 # A file folds (key, step); no step comes to these numbers, so their streams are never a spec's.
 ORDER, SPLIT, BATCH, CALL = 1 << 62, (1 << 62) + 1, (1 << 62) + 2, (1 << 62) + 3
 
@@ -23,12 +24,16 @@ Words = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 def mixed(x: Words, factor: int) -> Words:
-    """64 random bits for each number, of the shape of x; modulo 2⁶⁴."""
+    """64 random bits for each number, of the shape of x; modulo 2⁶⁴. In one piece of memory beside x and the bits:
+    with one for each operation the time goes into asking for them."""
     with np.errstate(over="ignore"):
-        y = (x * x >> np.uint64(32)) + x
-        z = y * y
-        bits: Words = (z + (z >> np.uint64(DOWN))) * np.uint64(factor)
-        return bits
+        y = np.multiply(x, x, out=np.empty_like(x))
+        np.right_shift(y, np.uint64(32), out=y)
+        np.add(y, x, out=y)
+        np.multiply(y, y, out=y)
+        bits: Words = np.right_shift(y, np.uint64(DOWN), out=np.empty_like(y))
+        np.add(bits, y, out=bits)
+        return np.multiply(bits, np.uint64(factor), out=bits)
 
 
 def words(counter: Words, key: int | Words) -> Words:
@@ -38,8 +43,11 @@ def words(counter: Words, key: int | Words) -> Words:
 
 
 def fold(key: int, data: int) -> int:
-    """A key made from a key and a number: what `fold` is in a compiled file."""
-    return int(mixed(np.array([(key + data * FACTOR) % (1 << 64)], np.uint64), STRIDE)[0])
+    """A key made from a key and a number: what `fold` is in a compiled file, and `mixed` of one number."""
+    x = (key + data * FACTOR) & LAST
+    y = ((x * x & LAST) >> 32) + x & LAST
+    z = y * y & LAST
+    return (z + (z >> DOWN)) * STRIDE & LAST
 
 
 def batch_key(key: int, row: int) -> int:
@@ -75,12 +83,24 @@ def balanced(labels: np.ndarray, *, seed: int, turn: int = 0) -> np.ndarray:
 
 
 def ranked(drawn: Words) -> np.ndarray:
-    """The places of words in the order of these, equal ones as they stand: what a stable argsort gives, in a fifth of
-    its time. A word that gives up its lowest bits for its place is sorted by itself; where two are the same in the rest
-    the argsort decides."""
-    bits = np.uint64(max(1, len(drawn).bit_length()))
-    sorted_ = np.sort((drawn >> bits << bits) | np.arange(len(drawn), dtype=np.uint64))
-    rest = sorted_ >> bits
-    if bool((rest[1:] == rest[:-1]).any()):
-        return np.argsort(drawn, kind="stable")
-    return (sorted_ & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    """The places of words in the order of these, equal ones as they stand: what a stable argsort gives, in a quarter of
+    its time. Sorted by 16 bits at a time, which NumPy does in linear time, from the lowest of the upper ones on; where
+    two are the same in those, all 64 decide."""
+    digits = 2 if len(drawn) < 1 << 15 else 3 if len(drawn) < 1 << 22 else 4  # that are hardly ever the same
+    order = _by_digits(drawn, digits)
+    if digits < 4:
+        upper = drawn[order] >> np.uint64(64 - 16 * digits)
+        if bool((upper[1:] == upper[:-1]).any()):
+            return _by_digits(drawn, 4)
+    return order
+
+
+def _by_digits(drawn: Words, digits: int) -> np.ndarray:
+    """A stable argsort by the upper digits of 16 bits."""
+    order: np.ndarray | None = None
+    for shift in range(64 - 16 * digits, 64, 16):
+        digit = (drawn >> np.uint64(shift)).astype(np.uint16)
+        found = np.argsort(digit if order is None else digit[order], kind="stable")
+        order = found if order is None else order[found]
+    assert order is not None
+    return order

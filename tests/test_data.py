@@ -349,6 +349,16 @@ def test_words_are_ranked_as_a_stable_sort_does(drawn: list[int], shift: int) ->
     assert random.ranked(words).tolist() == np.argsort(words, kind="stable").tolist()
 
 
+@pytest.mark.parametrize("count", [1_000, 20_000, 40_000, 1 << 22])
+def test_many_words_are_ranked_as_a_stable_sort_does(count: int) -> None:
+    """Sorted by as many digits as their number asks for; where those do not tell two apart, by all."""
+    words = np.random.default_rng(count).integers(0, 2**64, count, np.uint64)
+    for same in (0, 20, 36, 52):  # of the lowest bits
+        some = words if same == 0 else words[:50_000]
+        some[1::7] = some[:-1:7] >> np.uint64(same) << np.uint64(same)
+        np.testing.assert_array_equal(random.ranked(some), np.argsort(some, kind="stable"))
+
+
 def test_an_order_is_fixed_for_ever() -> None:
     key = generator.fold(generator.fold(generator.fold(generator.K0, 7), 2**62), 3)
     draws = [generator.word(row, key) for row in range(10)]

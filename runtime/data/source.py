@@ -13,7 +13,7 @@ from .. import random
 from .ahead import Waits, ahead
 from .check import Columns
 
-BLOCK = 1 << 20  # bytes gathered at once: caches still hold them when steps take their views
+BLOCK = 1 << 18  # bytes gathered at once: the second-level cache holds them, and what a step reads, until it takes them
 READ = 1 << 24  # the same from a disk
 
 Order = Callable[
