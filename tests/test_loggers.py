@@ -7,6 +7,7 @@ import json
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,17 +112,59 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.info.status == "FINISHED" and made.data.params["rows"] == "12"
 
 
+def test_tensorboard_by_its_own_reader(tmp_path: Path) -> None:
+    """A run that was interrupted and resumed: what came after the checkpoint is not there twice."""
+    pytest.importorskip("tensorboardX", reason="the extra [tensorboard] is not installed")
+    read = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    folder = trained(tmp_path, TensorBoard)
+    found = read.EventAccumulator(str(folder / "tensorboard"))
+    found.Reload()
+    assert found.Tags()["scalars"] == ["epoch", "train/loss", "validation/loss"]
+    for side in ("train", "validation"):
+        seen = [(one.step, one.value) for one in found.Scalars(f"{side}/loss")]
+        assert seen == [(one["step"], pytest.approx(one[side]["loss"], rel=1e-6)) for one in known(folder)]
+
+
+def records(path: Path) -> Iterator[Any]:
+    """What a `.wandb` file holds: the log format of LevelDB, blocks of 32 kB of pieces with their checksum, size and
+    place in a record."""
+    proto = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    data, at, piece = path.read_bytes(), 7, b""
+    while at < len(data):
+        left = 32768 - at % 32768
+        _, size, place = struct.unpack_from("<IHB", data, at) if left >= 7 else (0, 0, 0)
+        if place == 0:  # what is left of a block
+            at += left
+            continue
+        piece += data[at + 7 : at + 7 + size]
+        at += 7 + size
+        if place in (1, 4):  # whole, or the last piece
+            yield proto.Record.FromString(piece)
+            piece = b""
+
+
 def test_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb", reason="the extra [wandb] is not installed")
     monkeypatch.delenv("WANDB_MODE", raising=False)
+    logger = WandB()
     trainer = dlc.Trainer(dlc.compile(SPEC), "cpu")
-    trainer.fit(ROWS, callbacks=[WandB()], run=tmp_path)
+    trainer.fit(ROWS, callbacks=[logger, Updates(logger, 2)], run=tmp_path)
     [folder] = tmp_path.iterdir()
     [held] = folder.glob("wandb/offline-run-*/run-*.wandb")
     until = time.monotonic() + 60
-    while b"validation/loss" not in held.read_bytes() and time.monotonic() < until:
+    while not any(one.HasField("exit") for one in records(held)) and time.monotonic() < until:
         time.sleep(0.2)  # another process writes it
-    assert b"validation/loss" in held.read_bytes()
+    figures: dict[str, dict[int, float]] = {}
+    told: dict[str, str] = {}
+    for one in records(held):
+        for item in one.history.item if one.HasField("history") else ():
+            figures.setdefault("/".join(item.nested_key) or item.key, {})[one.history.step.num] = json.loads(
+                item.value_json
+            )
+        told |= {item.key: item.value_json for item in one.run.config.update} if one.HasField("run") else {}
+    for side in ("train", "validation"):
+        assert figures[f"{side}/loss"] == {one["step"]: one[side]["loss"] for one in known(folder)}
+    assert sorted(figures["update/loss"]) == [2, 4, 6, 8, 10, 12] and (told["rows"], told["device"]) == ("12", '"cpu"')
 
 
 def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
