@@ -64,7 +64,7 @@ typedef struct {
 } Lanes;
 
 extern const Lanes lanes_plain, lanes_avx2, lanes_avx512;
-const Lanes *lanes_here(void); /* the widest that this processor can do */
+const Lanes *lanes_here(void); /* the widest that this processor has and DLC_NATIVE_LANES allows */
 
 /* Where outputs are computed: where they belong; in a register, and copied at once, past the caches; in a register, and
  * copied when all of the tile is done, as they lie where inputs do that are read until then. */

@@ -37,13 +37,34 @@
 #include "lanes.h"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-const Lanes *lanes_here(void) {
+#include <stdlib.h>
+#include <string.h>
+
+static const Lanes *const kinds[] = {&lanes_plain, &lanes_avx2, &lanes_avx512};
+
+/* Which of them this processor has, or the environment asks for, if that is less. */
+static int choice(void) {
     __builtin_cpu_init();
-    int fused = __builtin_cpu_supports("fma");
-    if (fused && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl"))
-        return &lanes_avx512;
-    return fused && __builtin_cpu_supports("avx2") ? &lanes_avx2 : &lanes_plain;
+    int widest = 0;
+    if (__builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2")) widest = 1;
+    if (widest && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        widest = 2;
+    const char *asked = getenv("DLC_NATIVE_LANES");
+    for (int i = 0; asked && i < widest; i++)
+        if (!strcmp(asked, kinds[i]->name)) return i;
+    return widest;
+}
+
+/* Chosen once: whatever becomes of the environment, a process has one kind. */
+const Lanes *lanes_here(void) {
+    static int chosen = -1;
+    int kind = __atomic_load_n(&chosen, __ATOMIC_RELAXED);
+    if (kind < 0) { /* of several threads that come here first, all see what the first one stores */
+        int own = choice();
+        if (__atomic_compare_exchange_n(&chosen, &kind, own, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) kind = own;
+    }
+    return kinds[kind];
 }
 #else
 const Lanes *lanes_here(void) { return &lanes_plain; }

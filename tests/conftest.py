@@ -22,7 +22,7 @@ def accept(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture(autouse=True)
 def native_allowed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests of the native library use it, also where the environment switches it off for all others."""
-    if request.path.name.startswith("test_native"):
+    if request.path.name.startswith(("test_native", "test_regions", "test_recurrences")):
         monkeypatch.setenv("DLC_NATIVE", "1")
 
 
