@@ -8,6 +8,7 @@ from typing import Any
 import mpmath
 import numpy as np
 from library_attention import ATTENTION_CASES
+from library_augment import AUGMENT_CASES
 from library_blocks import BLOCK_CASES
 from library_distributions import DISTRIBUTION_CASES
 from library_sequences import SEQUENCE_CASES
@@ -444,6 +445,7 @@ CASES = {
         "out = f(x, k + 1)", lambda x, k, W, U, b, name=name: sequences(name, x, W, U, b, k + 1, -1),
         layer=f"{name}(2, backward = true)", **OF_LENGTHS) for name in ("rnn", "lstm", "gru")},
     **ATTENTION_CASES,
+    **AUGMENT_CASES,
     **BLOCK_CASES,
     **DISTRIBUTION_CASES,
     **SEQUENCE_CASES,

@@ -188,6 +188,43 @@ def mixed_rows(d: Draft) -> None:
 
 
 @construct
+def changed_images(d: Draft) -> None:
+    a = d.value(lambda v: v.rank == 2 and v.shape[0] == "batch" and isinstance(v.shape[1], int) and v.named)
+    image = f"broadcast_to({a}[:, none, none], [batch, {d.random.choice([1, 3])}, 3, {a.shape[1]}])"
+    layer = d.random.choice(
+        [
+            "random_flip()",
+            "random_flip(rate = 0.7, axis = 2)",
+            "random_crop(pad = 1)",
+            'random_crop(pad = 2, mode = "edge")',
+            "random_rotation(30, value = 0.2)",
+            "jitter(brightness = 0.2, low = -9, high = 9)",
+            "jitter(contrast = 0.2, saturation = 0.3, low = -9, high = 9)",
+            "cutout(2)",
+            "random_erasing(rate = 0.8)",
+            "random_mask(2, count = 2, axis = 3)",
+        ]
+    )
+    d.let(f"tanh(mean({image} |> {layer}, axis = [1, 2]))", a.shape, 1.0, (a,))
+
+
+@construct
+def changed_steps(d: Draft) -> None:
+    a = d.value(lambda v: v.rank > 1 and v.shape[0] == "batch" and v.named)
+    u, v = d.fresh("u"), d.fresh("v")
+    d.lines.append(f"{u}, {v} = random_window(1)({a} |> random_mask(1, value = 0.1), 0.3 * {a})")
+    d.let(f"{a} * tanh(mean({u} * {v}, axis = 1, keepdims = true))", a.shape, a.bound, (a,))
+
+
+@construct
+def mixed_boxes(d: Draft) -> None:
+    a = d.value(lambda v: v.rank == 2 and v.shape[0] == "batch" and isinstance(v.shape[1], int) and v.named)
+    u, v = d.fresh("u"), d.fresh("v")
+    d.lines.append(f"{u}, {v} = cutmix()(broadcast_to({a}[:, none, none], [batch, 1, 2, {a.shape[1]}]), 0.3 * {a})")
+    d.let(f"{v} * tanh(mean({u}, axis = [1, 2]))", a.shape, a.bound, (a,), rows=False)
+
+
+@construct
 def noisy_weights(d: Draft) -> None:
     a = d.value(lambda v: v.rank > 0 and isinstance(v.shape[-1], int))
     d.let(f"{a} |> weight_noise(dense(2), std = 0.1) |> tanh", (*a.shape[:-1], 2), 1.0, (a,))

@@ -106,6 +106,11 @@ BODY = {
     "    loss misled = cross_entropy(f(fgsm(attacked(f = f, y = y), x)), y)\n"
     "    loss worse = cross_entropy(f(pgd(attacked(f = f, y = y), x, iterations = 2)), y)\n"
     "    loss smooth = contraction(tanh(f(x)), x) + gradient_penalty(tanh(f(x)), x)",
+    "augmented": "h, t = reshape(x, [batch, 1, 2, 2]) |> random_flip() |> random_crop(pad = 1) |> random_rotation()\n"
+    "        |> jitter(0.1, 0.1, 0.1) |> cutout(1) |> random_erasing() |> cutmix()(one_hot(y, 3))\n"
+    "    s, r = random_window(1)(reshape(x, [batch, 2, 2]) |> random_mask(1), reshape(x, [batch, 2, 2]))\n"
+    "    z = concat([reshape(h, [batch, 4]), sum(s + r, axis = 1)], axis = 1) |> dense(3)\n"
+    "    loss mixed = mean((z - t)^2)",
     "matched": "U = eye(4)\n    s = broadcast_to((x |> dense(4))[:, none], [batch, 2, 4])\n"
     "    z = tanh(s)[:, 1] |> dense(3)\n"
     "    loss matched = gradient_match(grad(sum(sin(s)), s), tanh(s), U)",

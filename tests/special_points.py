@@ -351,7 +351,7 @@ WHY = {
     "interval reverse",
     "a draw": "bernoulli_like normal_like uniform_like permutation shuffle draw glorot_normal glorot_uniform he_normal "
     "lecun_normal lecun_uniform "
-    "he_uniform orthogonal sparse spectral_radius gamma_like von_mises_like poisson_like",
+    "he_uniform orthogonal sparse spectral_radius gamma_like von_mises_like poisson_like whole_like factor_like in_box",
     "a score over a data set": "top_k precision recall f1 macro_precision macro_recall macro_f1 matthews auc "
     "average_precision exact_auc exact_average_precision by_score confusion "
     "calibration_error r2 rmse mape weighted_mean perplexity class_counts in_bins",

@@ -70,6 +70,7 @@ BROADCASTS = [
     "absolute",
     "huber",
     "dot",
+    "lerp",
 ]
 MATRICES = [
     "softmax",
@@ -110,6 +111,10 @@ RIGHT = {
     "sparse": ["x"],
     "spectral_radius": ["x", "xn"],
     "gamma_like": ["x"],
+    "to_rank": ["xx"],
+    "whole_like": ["xn", "xx"],
+    "factor_like": ["xn", "xx"],
+    "each_row": ["x", "n"],
     "von_mises_like": ["x"],
     "poisson_like": ["x"],
     "to_int": ["x"],

@@ -7,6 +7,7 @@ from ..source import Source
 from ..view.layout import svg
 from ..view.picture import draw
 
+PICTURES = "x: float[batch, 3, 12, 12]"
 ROWS, IMAGES, SEQUENCES = "x: float[batch, 8]", "x: float[batch, 16, 12, 12]", "x: float[batch, time, 8]"
 # Of each layer what goes in, and how it is called.
 EXAMPLES = {
@@ -17,6 +18,8 @@ EXAMPLES = {
     "bilinear": ("x: float[batch, 8]; input y: float[batch, 6]", "bilinear(4)(x, y)"),
     "conv": (IMAGES, "x |> conv(32, pad = 1)"),
     "conv_transpose": (IMAGES, "x |> conv_transpose(8, stride = 2)"),
+    "cutmix": (f"{PICTURES}; input y: float[batch, 10]", "cutmix()(x, y)[0] |> conv(4)"),
+    "cutout": (PICTURES, "x |> cutout() |> conv(4)"),
     "decoder_block": ("x: float[batch, time, 8]; input m: float[batch, seen, 8]", "decoder_block(2)(x, m)"),
     "dense": (ROWS, "x |> dense(4)"),
     "dense_connection": (IMAGES, "x |> dense_connection(conv(8, pad = 1))"),
@@ -32,6 +35,7 @@ EXAMPLES = {
     "highway": (ROWS, "x |> highway()"),
     "inception": (IMAGES, "x |> inception(8, 4, 8, 2, 4, 4)"),
     "instance_norm": (IMAGES, "x |> instance_norm()"),
+    "jitter": (PICTURES, "x |> jitter(0.2, 0.2, 0.2) |> conv(4)"),
     "layer_norm": (ROWS, "x |> layer_norm()"),
     "leaky_rnn": (SEQUENCES, "x |> leaky_rnn(4)"),
     "learned_positions": ("x: float[batch, 12, 8]", "x |> learned_positions(20)"),
@@ -40,6 +44,12 @@ EXAMPLES = {
     "mixup": ("x: float[batch, 8]; input y: float[batch, 3]", "mixup()(x, y)[0] |> dense(4)"),
     "mlp": (ROWS, "x |> mlp(16, 2, 4)"),
     "prelu": (ROWS, "x |> prelu()"),
+    "random_crop": (PICTURES, "x |> random_crop(pad = 2) |> conv(4)"),
+    "random_erasing": (PICTURES, "x |> random_erasing() |> conv(4)"),
+    "random_flip": (PICTURES, "x |> random_flip() |> conv(4)"),
+    "random_mask": (SEQUENCES, "x |> random_mask(10) |> gru(4)"),
+    "random_rotation": (PICTURES, "x |> random_rotation() |> conv(4)"),
+    "random_window": (SEQUENCES, "x |> random_window(20) |> gru(4)"),
     "rms_norm": (ROWS, "x |> rms_norm()"),
     "rnn": (SEQUENCES, "x |> rnn(4)"),
     "skip_rnn": (SEQUENCES, "x |> skip_rnn(4)"),
@@ -53,7 +63,11 @@ EXAMPLES = {
 }
 
 # What only training does is shown as it trains.
-TRAINING = ("alpha_dropout", "dropconnect", "dropout", "gaussian_noise", "mixup", "stochastic_depth", "weight_noise")
+TRAINING = (
+    *("alpha_dropout", "cutmix", "cutout", "dropconnect", "dropout", "gaussian_noise", "jitter", "mixup"),
+    *("random_crop", "random_erasing", "random_flip", "random_mask", "random_rotation", "random_window"),
+    *("stochastic_depth", "weight_noise"),
+)
 MOST = 60  # boxes of a picture; a layer of more stays closed
 
 

@@ -253,6 +253,8 @@ def _match(
             if 0 < len(shape) == fixed - 1
             else "a number in an index removes a dimension: `x[:, 0]`"
             if not gaps and len(shape) == fixed + 1
+            else f"`reshape(x, [{', '.join(['batch', '...', '...', '...'][:fixed])}])` gives it as many"
+            if shape and fixed > 1
             else None,
         )
     rest = len(shape) - fixed

@@ -91,6 +91,15 @@ AlphaDropout FeatureAlphaDropout: write `x |> alpha_dropout(0.05)`
 DropConnect: write `x |> dropconnect(dense(3), rate = 0.5)`
 DropPath StochasticDepth drop_path: write `x + (dense(4)(x) |> stochastic_depth(0.1))`
 SEBlock SqueezeExcitation squeeze_excite: write `h |> squeeze_excitation(ratio = 2)`
+RandomFlip RandomHorizontalFlip RandomVerticalFlip horizontal_flip: write `h |> random_flip(0.5)`, with `axis = 2` upside down
+RandomCrop RandomTranslation random_shift RandomResizedCrop: write `h |> random_crop(pad = 1)`, with `size = 2` of that size
+RandomRotation RandomAffine: write `h |> random_rotation(10)`
+ColorJitter RandomBrightness RandomContrast RandomSaturation color_jitter: write `h |> jitter(brightness = 0.2, contrast = 0.2)`
+RandomErasing random_erase: write `h |> random_erasing(0.5)`
+Cutout CoarseDropout: write `h |> cutout(2)`
+CutMix Cutmix: write `cutmix()(h, one_hot(y, 3))`
+MixUp Mixup: write `mixup()(x, one_hot(y, 3))`
+SpecAugment TimeMasking FrequencyMasking time_mask: write `w |> random_mask(2)`, with `axis = 2` of channels
 GaussianNoise: write `x |> gaussian_noise(0.1)`
 GaussianDropout: write `x * (1 + 0.5 * normal_like(x))` inside `if training`, for a rate of 0.2: 0.5 is the root of 0.2 / 0.8
 DepthwiseConv2D DepthwiseConv1D depthwise_conv: write `h |> conv(4, kernel = 3, groups = 4)`: as many groups as channels
@@ -229,7 +238,6 @@ fabs absolute_value: write `abs(x)`
 fmax: write `maximum(a, b)`
 fmin: write `minimum(a, b)`
 heaviside step_function: write `where(x > 0, 1, 0)`
-lerp: write `a + 0.5 * (b - a)`
 deg2rad radians: write `x * pi / 180`
 rad2deg degrees: write `x * 180 / pi`
 reduce_mean: write `mean(x)`
