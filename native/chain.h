@@ -16,6 +16,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Asks for a line of memory that is read soon. */
+#if defined(__GNUC__) || defined(__clang__)
+#define PREFETCH(ADDRESS) __builtin_prefetch(ADDRESS)
+#else
+#define PREFETCH(ADDRESS) (void)(ADDRESS)
+#endif
+
 /* MOST_VALUES: inputs and results together. */
 enum { VERSION = 1, MOST_VALUES = 128, MOST_INPUTS = 64, MOST_OUTPUTS = 64, MOST_AXES = 16 };
 

@@ -25,6 +25,10 @@ enum { DEPTH = 256, COLUMNS = VECTORS * WIDTH };
         const float *a = p->a + row * p->a_row + from * p->a_column;                                  \
         const size_t a_row = p->a_row, a_column = p->a_column;                                        \
         UNROLL for (int i = 0; i < MR; i++) UNROLL for (int j = 0; j < NV; j++) sum[i][j] = SET(0);   \
+        if (!from && p->c && p->c_row) /* is there when it is added */                                \
+            for (int i = 0; i < MR; i++)                                                              \
+                for (size_t j = 0; j < NV * WIDTH; j += 16)                                           \
+                    PREFETCH(p->c + (row + i) * p->c_row + (column + j) * p->c_column);               \
         for (size_t k = 0; k < depth; k++, a += a_column, b += step) {                                \
             V x[NV];                                                                                  \
             UNROLL for (int j = 0; j < NV; j++) x[j] = LOAD(b + j * WIDTH);                           \

@@ -218,7 +218,13 @@ void region_free(Region *r) {
     free(r);
 }
 
-int region_output_type(const Region *r, int output) { return r->type[r->text[r->length - (size_t)(r->outputs - output)]]; }
+int region_output(const Region *r, int output) { return (int)r->text[r->length - (size_t)(r->outputs - output)]; }
+int region_output_type(const Region *r, int output) { return r->type[region_output(r, output)]; }
+int region_copied(const Region *r, int output) {
+    for (int i = 0; i < r->steps; i++)
+        if (r->step[i].out == region_output(r, output) && r->step[i].op == UNSQUEEZE && !r->step[i].attrs) return r->step[i].in[0];
+    return -1;
+}
 int region_inputs(const Region *r) { return r->inputs; }
 int region_outputs(const Region *r) { return r->outputs; }
 int region_type(const Region *r, int value) { return r->type[value]; }

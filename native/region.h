@@ -62,5 +62,7 @@ int region_inputs(const Region *region);
 int region_outputs(const Region *region);
 int region_type(const Region *region, int value);
 int region_output_type(const Region *region, int output);
+int region_output(const Region *region, int output); /* the value that it is */
+int region_copied(const Region *region, int output); /* the value that it is a copy of; -1: it is computed */
 
 #endif

@@ -183,7 +183,7 @@ static const char *view(Run *run, const Step *s, size_t rank, const int64_t *siz
     if (run->region->output[s->out] >= 0) {
         void *to = make(run, s->out, rank, size);
         if (!to) return NO_MEMORY;
-        memcpy(to, x->data, (size_t)all * sizes[run->region->type[s->out]]);
+        if (to != x->data) memcpy(to, x->data, (size_t)all * sizes[run->region->type[s->out]]);
         return NULL;
     }
     made->data = x->data;

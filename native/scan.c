@@ -11,6 +11,7 @@ enum { HEAD = 4, PART = 32 }; /* PART: rows that go through all turns together *
 struct Scan {
     int states, sequences, results, inputs, by_rows;
     uint8_t in_back[MOST_SEQUENCES], out_back[MOST_SEQUENCES];
+    int8_t before[MOST_SEQUENCES], after[MOST_SEQUENCES]; /* which result is each state before, after a turn; -1: none */
     Region *region;
     Packs *packs; /* of the last run, for the next one */
 };
@@ -37,6 +38,19 @@ typedef struct {
     int64_t turn, from, rows;
 } Turn;
 
+/* Which results are states as they are: a state then lies where the result of a turn does, and nothing is copied. */
+static void find_copies(Scan *s) {
+    for (int k = 0; k < s->states; k++) {
+        s->before[k] = s->after[k] = -1;
+        for (int r = s->results; r-- > 0;) {
+            const int of = region_copied(s->region, s->states + r);
+            if (of < 0) continue;
+            if (of == k) s->before[k] = (int8_t)r;
+            else if (of == region_output(s->region, k)) s->after[k] = (int8_t)r;
+        }
+    }
+}
+
 const char *scan_read(Scan **made, const int64_t *text, size_t length, size_t inputs, size_t outputs) {
     *made = NULL;
     if (length < HEAD || text[0] != SCAN_VERSION) return "a version that this library does not know";
@@ -58,9 +72,13 @@ const char *scan_read(Scan **made, const int64_t *text, size_t length, size_t in
     if (!wrong) wrong = region_read(&s->region, text + HEAD + flags, length - HEAD - flags, inputs, outputs);
     for (int i = 0; i < s->states && !wrong; i++)
         if (region_type(s->region, i) != region_output_type(s->region, i)) wrong = "a state of another type";
-    if (wrong) scan_free(s);
-    else *made = s;
-    return wrong;
+    if (wrong) {
+        scan_free(s);
+        return wrong;
+    }
+    find_copies(s);
+    *made = s;
+    return NULL;
 }
 
 void scan_free(Scan *s) {
@@ -74,6 +92,22 @@ int scan_inputs(const Scan *s) { return s->inputs; }
 const Region *scan_region(const Scan *s) { return s->region; }
 int scan_type(const Scan *s, int input) { return region_type(s->region, input); }
 
+/* Where a part of the rows of a result of a turn is. */
+static char *place_of(const Turns *all, int result, int64_t turn, int64_t from) {
+    const Scan *s = all->scan;
+    const size_t width = all->width[s->states + result];
+    const int64_t at = s->out_back[result] ? all->turns - 1 - turn : turn;
+    return (char *)all->output[s->states + result].data + (size_t)at * width + (all->rows ? width / (size_t)all->rows * (size_t)from : 0);
+}
+
+/* Where a part of the rows of a state is after a turn that is not the last one. */
+static char *state_after(const Turns *all, int state, int64_t turn, int64_t from) {
+    const Scan *s = all->scan;
+    if (s->before[state] >= 0) return place_of(all, s->before[state], turn + 1, from);
+    if (s->after[state] >= 0) return place_of(all, s->after[state], turn, from);
+    return all->state[turn & 1] + all->place[state] + (all->rows ? all->width[state] / (size_t)all->rows * (size_t)from : 0);
+}
+
 /* The memory of an output of one turn: that of the whole result, or of the next state. */
 static void *give_turn(void *of, size_t output, size_t rank, const int64_t *size) {
     const Turn *turn = of;
@@ -85,13 +119,9 @@ static void *give_turn(void *of, size_t output, size_t rank, const int64_t *size
     if (rank + (size_t)result != whole->rank) return NULL;
     for (size_t k = 0; k < rank; k++)
         if (size[k] != (k == 0 && s->by_rows ? turn->rows : whole->size[k + (size_t)result])) return NULL;
-    const size_t offset = all->rows ? all->width[output] / (size_t)all->rows * (size_t)turn->from : 0;
-    if (result) {
-        const int64_t at = s->out_back[(int)output - s->states] ? all->turns - 1 - turn->turn : turn->turn;
-        return (char *)whole->data + (size_t)at * all->width[output] + offset;
-    }
-    if (turn->turn == all->turns - 1) return (char *)whole->data + offset;
-    return all->state[turn->turn & 1] + all->place[output] + offset;
+    if (result) return place_of(all, (int)output - s->states, turn->turn, turn->from);
+    if (turn->turn < all->turns - 1) return state_after(all, (int)output, turn->turn, turn->from);
+    return (char *)whole->data + (all->rows ? all->width[output] / (size_t)all->rows * (size_t)turn->from : 0);
 }
 
 /* All turns of a part of the rows. */
@@ -117,13 +147,11 @@ static void run_part(void *of, size_t number) {
                 memcpy(x->size, whole->size + 1, x->rank * sizeof *x->size);
             }
             for (size_t k = 0; k < x->rank; k++) width *= (size_t)(q >= 0 ? whole->size[k + 1] : whole->size[k]);
+            if (s->by_rows) x->size[0] = turn.rows;
             x->data = whole->data;
             if (q >= 0) x->data = (char *)x->data + (size_t)(s->in_back[q] ? all->turns - 1 - turn.turn : turn.turn) * width;
-            else if (turn.turn) x->data = all->state[~turn.turn & 1] + all->place[i];
-            if (s->by_rows) {
-                x->size[0] = turn.rows;
-                if (all->rows) x->data = (char *)x->data + width / (size_t)all->rows * (size_t)turn.from;
-            }
+            if (q < 0 && turn.turn) x->data = state_after(all, i, turn.turn - 1, turn.from);
+            else if (s->by_rows && all->rows) x->data = (char *)x->data + width / (size_t)all->rows * (size_t)turn.from;
         }
         int at;
         const char *wrong = region_run(s->region, inputs, all->packs, give_turn, &turn, &at);

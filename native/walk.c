@@ -5,12 +5,6 @@
 
 #include "chain.h"
 
-#if defined(__GNUC__) || defined(__clang__)
-#define PREFETCH(ADDRESS) __builtin_prefetch(ADDRESS)
-#else
-#define PREFETCH(ADDRESS) (void)(ADDRESS)
-#endif
-
 enum {
     CACHE = 24 * 1024, /* bytes for the registers of a tile, of a first-level cache of 32 kB */
     SHORTEST = 64, LONGEST = 1024, /* elements of a tile */

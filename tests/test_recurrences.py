@@ -41,6 +41,7 @@ class Case:
             self.put("Add", self.any(), total)
         self.results = [str(each) for each in rng.choice(self.pool, int(rng.integers(1, 4)))]
         self.next = [str(each) for each in rng.choice(self.pool[-4:], self.states)]
+        self.plain = seed % 2 == 0
         self.back = [[int(each) for each in rng.integers(0, 2, n)] for n in (self.sequences, len(self.results))]
 
     def any(self) -> str:
@@ -93,7 +94,11 @@ class Case:
         w, t = self.width, self.time
         nodes = list(self.nodes)
         outputs = []
+        made = {node.output[0] for node in nodes}
         for i, name in enumerate([*self.next, *self.results]):
+            if i < self.states and name in made and name not in outputs and self.plain:
+                outputs.append(name)  # and a result may be a copy of the state
+                continue
             nodes.append(helper.make_node("Identity", [name], [f"o{i}"], name=f"o{i}"))
             outputs.append(f"o{i}")
         names = [*(f"s{i}" for i in range(self.states)), *(f"q{i}" for i in range(self.sequences))]
