@@ -257,7 +257,7 @@ const char *region_pack(const Region *r, const Tensor *inputs, int first, Packs 
             if (s->op != PRODUCT || s->in[1] < first || s->in[1] >= r->inputs) continue;
             const Tensor *b = &inputs[s->in[1]];
             const int tb = s->attr[0] >> 1 & 1;
-            if (b->rank != 2) return NO_FIT;
+            if (b->rank != 2) continue; /* of a batch each is multiplied as it lies */
             Product p = {.n = (size_t)b->size[!tb], .k = (size_t)b->size[tb], .b = b->data};
             p.b_row = tb ? 1 : p.n, p.b_column = tb ? p.k : 1;
             if (!fits) {

@@ -40,6 +40,8 @@ class Draft:
         return tuple(int(each) for each in self.rng.choice(sizes, rank))
 
     def fresh(self, shape: tuple[int, ...]) -> str:
+        if self.rng.random() < 0.06:
+            return self.put(self.rng.random(shape) < 0.5, True)
         value = self.rng.normal(size=shape).astype("float64" if self.rng.random() < 0.15 else "float32")
         return self.put(value, fed=self.rng.random() < 0.7)
 
@@ -82,6 +84,11 @@ class Draft:
         with np.errstate(all="ignore"):
             [value] = ReferenceEvaluator(model, verbose=0).run(None, given)
         value = np.asarray(value)
+        if op == "ReduceSum":  # where terms cancel, the digits of what is left are those of their rounding
+            sizes = {each: np.abs(v) if v.dtype.kind == "f" else v for each, v in given.items()}
+            [size] = ReferenceEvaluator(model, verbose=0).run(None, sizes)
+            if np.any(np.abs(value) < 1e-2 * size):
+                return
         if value.size > 40_000 or (value.dtype.kind == "f" and np.abs(value).max(initial=0) > 1e6):
             return
         self.nodes.append(node)
@@ -100,6 +107,10 @@ class Draft:
             c = [(), (n,), (1, n), (m, 1), (m, n)][int(rng.integers(0, 5))]
             operands = [a, b, *([self.put(np.asarray(rng.normal(size=c), np.float32))] if rng.random() < 0.6 else [])]
             self.add(op, operands, transA=ta, transB=tb, alpha=0.3, beta=1.5)
+        elif op == "MatMul" and rng.random() < 0.4:  # as many products as the leading dimensions say
+            *lead, m, k = self.shape(int(rng.integers(3, 5)))
+            shapes = (*lead, m, k), (*lead, k, *self.shape(1))
+            self.add(op, [self.put(rng.normal(size=each).astype(np.float32), True) for each in shapes])
         elif op == "MatMul":
             b = self.matrix()
             lead = () if rng.random() < 0.4 else self.shape(1)
@@ -124,6 +135,8 @@ class Draft:
             flat = [[math.prod(shape)], [1, *shape], [*shape[:-2], math.prod(shape[-2:])]]
             if math.prod(shape):
                 flat.append([-1, shape[-1]])
+            if self.values[x].size and self.values[x].ndim:
+                flat.append([0, *shape[1:]])  # as it was
             chosen = flat[int(rng.integers(0, len(flat)))]
             self.add(op, [x, self.put(np.array(chosen), rng.random() < 0.3)], allowzero=int(0 in shape))
         elif op in ("Squeeze", "Unsqueeze"):
@@ -137,9 +150,12 @@ class Draft:
         elif op == "Expand":
             x = self.any(False)
             shape = [int(rng.choice([1, 3])) if size == 1 else size for size in self.values[x].shape]
-            self.add(
-                op, [x, self.put(np.array([2, *shape] if rng.random() < 0.3 else shape, np.int64), rng.random() < 0.3)]
-            )
+            pick = rng.random()
+            if pick < 0.3:
+                shape = [2, *shape]
+            elif pick < 0.5:
+                shape = shape[1:]
+            self.add(op, [x, self.put(np.array(shape, np.int64), rng.random() < 0.3)])
         elif op == "Concat":
             x = self.any(False, 1)
             axis = int(rng.integers(0, self.values[x].ndim))
@@ -158,7 +174,7 @@ class Draft:
         elif op == "GatherElements":
             x = self.any(False, 1)
             *lead, n = self.values[x].shape
-            if n:
+            if 0 < n <= 64:  # ONNX's own definition of it takes no more
                 which = rng.integers(-n, n, (*lead, int(rng.integers(1, 3))))
                 self.add(op, [x, self.put(which, True)], axis=len(lead))
         elif op == "Range":

@@ -196,6 +196,32 @@ def test_rows_that_do_not_fit_are_refused() -> None:
 
 
 @there
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+def test_weights_of_members_are_multiplied_member_by_member(shape: tuple[int, ...]) -> None:
+    """A recurrence of several networks at once: batched products, with weights that are the same in all turns."""
+    rng, turns, rows, width = np.random.default_rng(4), 6, 4, 5
+    h, w = rng.normal(size=(*shape, rows, width)), rng.normal(size=(*shape, width, width)) * 0.4
+    xs = rng.normal(size=(turns, *shape, rows, width))
+    nodes = [helper.make_node("MatMul", ["h", "w"], ["p"]), helper.make_node("Add", ["p", "x"], ["q"])]
+    nodes += [helper.make_node("Tanh", ["q"], ["next"]), helper.make_node("Identity", ["next"], ["y"])]
+    one = h.shape
+    body = helper.make_graph(nodes, "body", [value(n, *one) for n in "hx"], [value(n, *one) for n in ("next", "y")])
+    scan = helper.make_node("Scan", ["h0", "xs"], ["last", "ys"], name="scan", body=body, num_scan_inputs=1)
+    feeds = {name: array.astype(np.float32) for name, array in (("h0", h), ("xs", xs), ("w", w))}
+    graph = helper.make_graph(
+        [scan], "g", [value(n, *v.shape) for n, v in feeds.items()], [value("last", *one), value("ys", *xs.shape)]
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    assert recurrences.recurrent(made) == 1
+    made.opset_import.add(domain="dlc.native", version=1)
+    last, ys = run(made, feeds)
+    for x, y in zip(xs, ys, strict=True):
+        h = np.tanh(h @ w + x)
+        np.testing.assert_allclose(y, h, rtol=1e-5, atol=1e-6)
+    assert same(last, ys[-1])
+
+
+@there
 def test_a_recurrence_of_large_weights_is_left() -> None:
     spec = """
     model m {{
