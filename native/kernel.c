@@ -284,7 +284,7 @@ PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
 }
 
 /* The form of the programs that the operators take: runtime/native.py has the same number. */
-PUBLIC int dlc_native_form(void) { return 1; }
+PUBLIC int dlc_native_form(void) { return 2; }
 
 /* The kind of processor that the lanes were chosen for: what `dlc doctor` shows. */
 PUBLIC const char *dlc_native_lanes(void) { return lanes_here()->name; }

@@ -58,6 +58,7 @@ static const char *step_read(Region *r, Step *s) {
         [SHAPE] = {1, 1, 1, 2}, [RESHAPE] = {2, 2, 1, 1}, [SQUEEZE] = {1, 1, 1, -1}, [UNSQUEEZE] = {1, 1, 1, -1},
         [EXPAND] = {2, 2, 1, 0}, [CONCAT] = {1, 127, 1, 1}, [TRANSPOSE] = {1, 1, 1, -1}, [SLICE] = {1, 1, 1, 3},
         [ARGMAX] = {1, 1, 1, 1}, [RANGE] = {3, 3, 1, 0}, [GATHER] = {2, 2, 1, 0},
+        [GUARD] = {2, 127, 1, -1},
     };
     if (s->op == CHAIN) {
         if (s->attrs != 1 || attr[0] < 0 || attr[0] >= r->chains) return "a chain that there is not";
@@ -74,7 +75,7 @@ static const char *step_read(Region *r, Step *s) {
     if (s->op != CONSTANT && s->op != PRODUCT)
         for (int i = 0; i < s->attrs; i++)
             if (attr[i] < -INT32_MAX || attr[i] > INT32_MAX)
-                if (s->op != SLICE) return "an attribute out of range";
+                if (s->op != SLICE && s->op != GUARD) return "an attribute out of range";
     if (s->op >= SQUEEZE && s->op <= TRANSPOSE && s->op != EXPAND && s->op != CONCAT && s->attrs > MOST_AXES)
         return "too many axes";
     *result = (uint8_t)of[0];
@@ -94,6 +95,11 @@ static const char *step_read(Region *r, Step *s) {
         return NULL;
     case ARGMAX: *result = I64; return of[0] == F32 ? NULL : "operands of other types";
     case RANGE: return of[0] == I64 && of[1] == I64 && of[2] == I64 ? NULL : "operands of other types";
+    case GUARD:
+        if (s->attrs != 2 * (s->ins - 1)) return "other limits than there are data";
+        for (int i = 1; i < s->ins; i++)
+            if (type[s->in[i]] == U8 || type[s->in[i]] == U64) return "data of a type that is not checked";
+        return is_float(of[0]) ? NULL : "operands of other types";
     case GATHER: return of[1] == I64 ? NULL : "operands of other types";
     default: return NULL;
     }

@@ -33,6 +33,7 @@ enum RegionOperation {
     ARGMAX = 13,      /* along the last axis (1: it stays, of size 1) */
     RANGE = 14,       /* start, limit, step, of int64 */
     GATHER = 15,      /* x, indices: of each row along the last axis the elements that an index names */
+    GUARD = 16,       /* a number, and data (the least and the greatest number of each): the number, NaN where data are others */
     REGION_OPERATIONS
 };
 

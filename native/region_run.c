@@ -222,7 +222,7 @@ static const char *(*const does[REGION_OPERATIONS])(Run *, const Step *) = {
     [CONSTANT] = run_constant, [CHAIN] = run_chain, [PRODUCT] = run_product, [SOFTMAX] = run_softmax, [REDUCE] = run_sum,
     [SHAPE] = run_shape, [RESHAPE] = run_shaped, [SQUEEZE] = run_shaped, [UNSQUEEZE] = run_shaped,
     [EXPAND] = run_strided, [CONCAT] = run_concat, [TRANSPOSE] = run_strided, [SLICE] = run_strided,
-    [ARGMAX] = run_argmax, [RANGE] = run_range, [GATHER] = run_gather,
+    [ARGMAX] = run_argmax, [RANGE] = run_range, [GATHER] = run_gather, [GUARD] = run_guard,
 };
 
 const char *region_run(Region *r, const Tensor *inputs, const Packs *packs, Give give, void *context, int *at) {

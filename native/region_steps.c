@@ -1,5 +1,6 @@
 /* What the steps of a region do that are no chains and no products: sums, softmax, and what moves elements. */
 
+#include <math.h>
 #include <string.h>
 
 #include "region_parts.h"
@@ -351,5 +352,57 @@ const char *run_constant(Run *run, const Step *s) {
     void *to = make(run, s->out, held->rank, held->size);
     if (!to) return NO_MEMORY;
     memcpy(to, held->data, (size_t)elements_of(held) * sizes[run->region->type[s->out]]);
+    return NULL;
+}
+
+/* Whether numbers are finite: those whose exponent is not all ones. */
+#define FINITE(NAME, T, EXPONENT)                                                                     \
+    static int NAME(const void *of, size_t n) {                                                       \
+        const char *from = of;                                                                        \
+        T wrong = 0;                                                                                  \
+        for (size_t i = 0; i < n; i++) {                                                              \
+            T bits;                                                                                   \
+            memcpy(&bits, from + i * sizeof bits, sizeof bits);                                       \
+            wrong |= (bits & EXPONENT) == EXPONENT;                                                   \
+        }                                                                                             \
+        return !wrong;                                                                                \
+    }
+FINITE(finite_f32, uint32_t, UINT32_C(0x7f800000))
+FINITE(finite_f64, uint64_t, UINT64_C(0x7ff0000000000000))
+
+/* Whether whole numbers are between two; of those without sign it is asked as of int64. */
+#define BETWEEN(NAME, T)                                                                              \
+    static int NAME(const T *x, size_t n, int64_t low, int64_t high) {                                \
+        int wrong = 0;                                                                                \
+        for (size_t i = 0; i < n; i++) wrong |= (int64_t)x[i] < low || (int64_t)x[i] > high;          \
+        return !wrong;                                                                                \
+    }
+BETWEEN(between_i32, int32_t)
+BETWEEN(between_i64, int64_t)
+BETWEEN(between_u32, uint32_t)
+
+const char *run_guard(Run *run, const Step *s) {
+    const Tensor *value = run->room->value, *x = &value[s->in[0]];
+    const size_t width = sizes[run->region->type[s->out]];
+    int good = elements_of(x) == 1;
+    if (!good) return NO_FIT;
+    for (int i = 1; i < s->ins; i++) {
+        const Tensor *data = &value[s->in[i]];
+        const int64_t low = s->attr[2 * i - 2], high = s->attr[2 * i - 1];
+        const size_t n = (size_t)elements_of(data);
+        switch (run->region->type[s->in[i]]) {
+        case F32: good &= finite_f32(data->data, n); break;
+        case F64: good &= finite_f64(data->data, n); break;
+        case I32: good &= between_i32(data->data, n, low, high); break;
+        case I64: good &= between_i64(data->data, n, low, high); break;
+        case U32: good &= between_u32(data->data, n, low, high); break;
+        default: good = 0; /* which reading it has refused */
+        }
+    }
+    char *to = make(run, s->out, x->rank, x->size);
+    if (!to) return NO_MEMORY;
+    if (good) memcpy(to, x->data, width);
+    else if (width == 4) *(float *)to = NAN;
+    else *(double *)to = NAN;
     return NULL;
 }

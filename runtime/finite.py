@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
 from . import graphs
+from .data import Columns
 from .failures import Error
 from .file import CompiledFile, Part
 from .session import onnxruntime
@@ -55,6 +56,23 @@ def refused(file: CompiledFile, stepper: Stepper, batch: Mapping[str, np.ndarray
         notes=notes,
         help="a smaller learning rate, clipping (`clip: global_norm(1.0)`) or a stable form of the loss",
     )
+
+
+def blamed(
+    file: CompiledFile,
+    stepper: Stepper,
+    check: Callable[[Mapping[str, Any]], Columns],
+    batch: Mapping[str, Any],
+    step: int,
+) -> Error:
+    """The same for data that nobody has looked at closely yet: raises what `check` has against them, the step taken
+    back, before the numbers of the step are blamed."""
+    try:
+        columns = check(batch)
+    except Error:
+        stepper.undo()
+        raise
+    return refused(file, stepper, columns.arrays, step)
 
 
 def _word(array: np.ndarray) -> str:

@@ -15,6 +15,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 from . import graphs
 from .chains import CHAINED, DOMAIN, Chains, in_order, known_types, levels
 from .failures import closest_node
+from .guard import GUARDED, Guard, put, taken
 from .steps import Known, Step, Steps
 
 OPERATOR = "Region"
@@ -33,14 +34,18 @@ class EveryChain(Chains):
         return piece  # sums are steps of their own
 
 
-def together(model: ModelProto, inferred: ModelProto) -> dict[str, int]:
+def together(model: ModelProto, inferred: ModelProto, guard: Guard | None = None) -> dict[str, int]:
     """Puts chains and regions in place of the nodes of a small step. Changes the model; what was done how often.
-    `inferred`: the model, or what it was made from, with the shapes of its values."""
+    `inferred`: the model, or what it was made from, with the shapes of its values. `guard`: what of its data the step
+    is to check, if it can."""
     counts = {}
     if count := EveryChain(model.graph, inferred.graph, {}, {}).run():
         counts[CHAINED] = count
+    guarded = guard is not None and put(model, guard)
     if count := _Regions(model, _known(model, inferred)).run():
         counts[TOGETHER] = count
+    if guarded and guard is not None and taken(model, guard):
+        counts[GUARDED] = 1
     return counts
 
 

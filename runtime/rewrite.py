@@ -15,6 +15,7 @@ import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from . import blocks, chains, filters, graphs, kernels, recurrences, regions, squares
+from .guard import Guard
 from .native import vector
 
 logger = logging.getLogger("dlc.runtime")
@@ -34,12 +35,17 @@ NATIVE = {chains.CHAINED, filters.FILTERS, recurrences.RECURRENCES, regions.TOGE
 
 
 def rewritten(
-    model: ModelProto, device: str, block: int = 0, native: bool = False, small: bool = False
+    model: ModelProto,
+    device: str,
+    block: int = 0,
+    native: bool = False,
+    small: bool = False,
+    guard: Guard | None = None,
 ) -> tuple[ModelProto, dict[str, int]]:
     """The model for a provider ("cpu" or "cuda"), and how often each rewrite was made. The model that is given stays
     as it is; it is given back where nothing fits. `block`: of how many channels the provider's convolutions work, 0
     where they do not. `native`: whether the session has the operators of the native library; `small`: whether its
-    tensors are small, so that nodes are what costs."""
+    tensors are small, so that nodes are what costs; `guard`: what of its data such a step is to check, if it can."""
     kinds: set[int] = FUSED_MATMUL.get(device, set())
     convolutions = block > 0 and any(blocks.is_convolution(node) for node in model.graph.node)
     products = bool(kinds) and _promising(model)
@@ -59,7 +65,7 @@ def rewritten(
     if slow:
         counts |= kernels.faster(made, known)
     if native:
-        counts |= _native(made, shapes, known, small)
+        counts |= _native(made, shapes, known, small, guard)
         if NATIVE & counts.keys():
             made.opset_import.add(domain=chains.DOMAIN, version=chains.VERSION)
     if not counts:
@@ -68,7 +74,9 @@ def rewritten(
     return made, counts
 
 
-def _native(model: ModelProto, shapes: ModelProto, known: graphs.Known, small: bool) -> dict[str, int]:
+def _native(
+    model: ModelProto, shapes: ModelProto, known: graphs.Known, small: bool, guard: Guard | None
+) -> dict[str, int]:
     """What the native library does, in place."""
     counts = {}
     if vector() > 1 and (count := filters.weighted(model, known)):
@@ -76,7 +84,7 @@ def _native(model: ModelProto, shapes: ModelProto, known: graphs.Known, small: b
     if count := recurrences.recurrent(model):
         counts[recurrences.RECURRENCES] = count
     if small:
-        counts |= regions.together(model, shapes)
+        counts |= regions.together(model, shapes, guard)
     elif count := chains.chained(model, shapes):
         counts[chains.CHAINED] = count
     return counts

@@ -19,6 +19,7 @@ from onnx import GraphProto, ModelProto
 from . import blocks, devices, graphs, native, regions, rewrite
 from .failures import Error, at_run_time
 from .file import CompiledFile
+from .guard import Guard
 from .metadata import BATCH
 
 # Nodes; loading with all rewrites grows faster than the graph (docs/performance.md, Sessions).
@@ -159,8 +160,8 @@ class Session:
     `run` takes and gives NumPy arrays; the training loop binds buffers through `raw` itself (state.py).
     """
 
-    def __init__(self, model: ModelProto, how: Options) -> None:
-        """Raises `Error` E0802, E0805, E0806."""
+    def __init__(self, model: ModelProto, how: Options, guard: Guard | None = None) -> None:
+        """`guard`: what of its data a small step is to check, if it can. Raises `Error` E0802, E0805, E0806."""
         module = onnxruntime()
         device = how.device
         if device == "cuda" and "CUDAExecutionProvider" not in module.get_available_providers():
@@ -187,7 +188,7 @@ class Session:
             providers = devices.use(module, options, device)
         block = _block(module) if device == "cpu" else 0
         model, self.rewrites = rewrite.rewritten(  # what -> how often
-            model, device, block, how.native, how.small and how.profile is None
+            model, device, block, how.native, how.small and how.profile is None, guard
         )
         if rewrite.NATIVE & self.rewrites.keys():
             native.register(options)

@@ -20,9 +20,12 @@ import numpy as np
 from onnx import ModelProto
 
 from . import graphs, packing
+from .data.check import guard
+from .data.fields import fields
 from .devices import memory
 from .failures import at_run_time
 from .file import CompiledFile, Part, Stage
+from .guard import GUARDED, Guard
 from .session import Options, Session, giving_back, onnxruntime
 
 ALIGN = 64  # bytes: a cache line, and the widest vector load
@@ -212,11 +215,21 @@ def separate(model: ModelProto, updates: Mapping[str, str]) -> dict[str, str]:
     return targets
 
 
+def _direct(raw: Any, binding: Any) -> tuple[Any, Any]:
+    """What runs a session on its bindings, and what that takes of them. The method that Python has asks what a CPU does
+    not have, for a microsecond of each step, and for thirty where options are given (ONNX Runtime 1.32)."""
+    inner, own = getattr(raw, "_sess", None), getattr(binding, "_iobinding", None)
+    if inner is None or own is None or raw.get_providers() != ["CPUExecutionProvider"]:
+        return raw.run_with_iobinding, binding
+    return inner.run_with_iobinding, own
+
+
 @dataclass(slots=True)
 class Iteration:
     """The bindings of the training_infos that run in one iteration, from where each tensor lies before it."""
 
-    runs: list[tuple[Any, Any, Session]]
+    runs: list[tuple[Any, Any, Session]]  # what runs, its bindings as that takes them, whose they are
+    bindings: list[Any]
     before: dict[str, int]
     after: dict[str, int]
     parities: tuple[int, int]  # before and after: a bit for each training_info, whether it ran an odd number of times
@@ -232,6 +245,7 @@ class Stepper:
 
     def __init__(self, file: CompiledFile, state: State, how: Options, stage: Stage | None = None) -> None:
         stage = stage or file.stages[0]
+        often = [turn.every > 1 or turn.first > 1 for turn in stage.turns]
         self.state, self.device, self.parts = state, memory(how.device), stage.parts
         self.several = len(self.parts) > 1
         self._sessions: list[Session] = []
@@ -252,7 +266,7 @@ class Stepper:
             targets = separate(model, part.updates)
             if how.device == "cpu" and len(self.parts) == 1:  # elsewhere not every tensor turns over in every step
                 self._rows = [(row, state.pack(part.index, row)) for row in packing.packed(model, targets)]
-            session = Session(model, how)
+            session = Session(model, how, None if any(often) else self._guard(file, part, model))
             results = [Buffer((), np.dtype(session.output_types[n]), "cpu") for n in names]
             shapes = {v.name: graphs.shape_of(v) for v in part.algorithm.output}
             for i, name in enumerate(names):
@@ -266,10 +280,12 @@ class Stepper:
         self._values = [result.array.reshape(()) for pairs in given for _, result in pairs]
         self._places = [range(sum(counts[:k]), sum(counts[: k + 1])) for k in range(len(counts))]  # of each part's
         self._data: dict[tuple[tuple[int, ...], ...], list[Buffer]] = {}
-        self._shapes: tuple[tuple[int, ...], ...] | None = None
         self._into: list[Buffer] = []
         self._survey()
-        often = [turn.every > 1 or turn.first > 1 for turn in stage.turns]
+        self._feeds: list[tuple[str, tuple[int, ...] | None, np.ndarray | None]] = [
+            (n, None, None) for n in self.inputs
+        ]
+        self._copied: list[tuple[Buffer, str]] = []
         self._due = stage.turns if any(often) else None  # None: every part runs in every iteration
         self._made: dict[tuple[int, int], Iteration] = {}
         self._parity = 0
@@ -282,7 +298,24 @@ class Stepper:
         self._last: Iteration | None = None
         # The first step takes its memory piece by piece, later ones one block for all, of a size that the first has
         # told: without this both are held.
-        self._options = giving_back() if self.device == "cpu" and not how.small else None
+        self._plain = onnxruntime().RunOptions() if how.device == "cpu" else None  # one for all runs
+        self._options = giving_back() if self.device == "cpu" and not how.small else self._plain
+
+    def _guard(self, file: CompiledFile, part: Part, model: ModelProto) -> Guard | None:
+        """What of its data the only step of an iteration is asked to check."""
+        if len(self.parts) > 1 or not self.figures or not file.ours:
+            return None
+        rows = {row.input for row, _ in self._rows}
+        given = [value.name for value in model.graph.input if value.name not in rows]
+        return guard(
+            fields(file, [name for name in given if self.state.name(part.index, name) is None]), self.figures[0]
+        )
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the step looks itself whether the numbers of a batch are finite and its labels in range: its loss is
+        NaN where they are not."""
+        return all(GUARDED in session.rewrites for session in self._sessions)
 
     def _survey(self) -> None:
         """What the parts take and what they update."""
@@ -311,6 +344,7 @@ class Stepper:
         state, before = self.state, self.state.phase()
         rows = {name for row, _ in self._rows for name in (row.input, row.output)}
         runs: list[tuple[Any, Any, Session]] = []
+        bindings: list[Any] = []
         skipped: set[int] = set()
         for k, (part, session) in enumerate(zip(self.parts, self._sessions, strict=True)):
             if not running >> k & 1:
@@ -337,8 +371,9 @@ class Stepper:
                 flips.append(name)
             at = state.phase()
             state.phase(at | {name: at[name] ^ 1 for name in flips})
-            runs.append((session.raw.run_with_iobinding, binding, session))
-        made = Iteration(runs, before, state.phase(), (parity, parity ^ running), frozenset(skipped))
+            runs.append((*_direct(session.raw, binding), session))
+            bindings.append(binding)
+        made = Iteration(runs, bindings, before, state.phase(), (parity, parity ^ running), frozenset(skipped))
         state.phase(before)
         self._made[running, parity] = made
         if self._into:
@@ -352,13 +387,14 @@ class Stepper:
         return self._made.get((running, self._parity)) or self._iteration(running, self._parity)
 
     def _feed(self, iteration: Iteration, buffers: list[Buffer]) -> None:
-        for _, binding, session in iteration.runs:
+        for binding, (_, _, session) in zip(iteration.bindings, iteration.runs, strict=True):
             for name, buffer in zip(self.inputs, buffers, strict=True):
                 if name in session.types:
                     binding.bind_ortvalue_input(name, buffer.value)
 
-    def _rebind(self, arrays: list[np.ndarray], shapes: tuple[tuple[int, ...], ...]) -> None:
+    def _rebind(self, arrays: list[np.ndarray]) -> None:
         """Other shapes than last time: the last, short batch of an epoch, or sequences of another length."""
+        shapes = tuple([array.shape for array in arrays])
         buffers = self._data.get(shapes)
         if buffers is None:
             if len(self._data) >= 8:  # lengths that hardly ever return should not pile up
@@ -368,7 +404,13 @@ class Stepper:
             self._data[shapes] = buffers
         for iteration in self._made.values():
             self._feed(iteration, buffers)
-        self._into, self._shapes = buffers, shapes
+        self._into = buffers
+        host = self.device == "cpu"
+        self._feeds = [
+            (name, shape, buffer.array if host else None)
+            for name, shape, buffer in zip(self.inputs, shapes, buffers, strict=True)
+        ]
+        self._copied = [] if host else list(zip(buffers, self.inputs, strict=True))
 
     def _is_finite(self, name: str) -> bool:
         buffer = self.state.now(name)
@@ -381,19 +423,22 @@ class Stepper:
     def step(self, batch: Mapping[str, np.ndarray], number: int | None = None) -> None:
         """One iteration on arrays of the graph's dtypes; `number`, from 1, says which parts are due. Raises `Error`
         E0804; the state is then as before."""
-        arrays = [batch[name] for name in self.inputs]
-        shapes = tuple([array.shape for array in arrays])
-        if shapes != self._shapes:
-            self._rebind(arrays, shapes)
-        for buffer, array in zip(self._into, arrays, strict=True):
-            buffer.write(array)
+        for name, shape, to in self._feeds:
+            array = batch[name]
+            if array.shape != shape:
+                self._rebind([batch[name] for name in self.inputs])
+                return self.step(batch, number)
+            if to is not None:
+                to[...] = array
+        for buffer, name in self._copied:
+            buffer.write(batch[name])
         turn = self._both[self._turn] if self._due is None else self._scheduled(number)
         if self._twice:
             self._kept = {name: self.state.read(name) for name in self._twice}
         try:
             for run, binding, _ in turn.runs:
                 run(binding, self._options)
-            self._options = None
+            self._options = self._plain
         except Exception as problem:  # ONNX Runtime's exceptions have no common base
             known: dict[str, str] = {}
             for _, _, session in turn.runs:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from . import guard
 from .chains import DOMAIN
 
 VERSION = 1
@@ -19,7 +20,7 @@ KINDS = frozenset(  # that native/chain.h has
 )
 HELD = 64  # elements of a constant that a program holds; larger ones are inputs
 CONSTANT, CHAIN, PRODUCT, SOFTMAX, SUM, SHAPE, RESHAPE, SQUEEZE, UNSQUEEZE, EXPAND, CONCAT = range(11)
-TRANSPOSE, SLICE, ARGMAX, RANGE, GATHER = range(11, 16)  # as native/region.h has them
+TRANSPOSE, SLICE, ARGMAX, RANGE, GATHER, GUARD = range(11, 17)  # as native/region.h has them
 MOST_OPERANDS = 127
 
 Attributes = dict[str, object]
@@ -52,6 +53,8 @@ class Steps:
             return None
         if node.domain == DOMAIN and node.op_type == "Chain":
             return Step(CHAIN, list(node.input), chain=tuple(node.attribute[0].ints))
+        if node.domain == DOMAIN and node.op_type == guard.OPERATOR:
+            return Step(GUARD, list(node.input), list(node.attribute[0].ints))
         write = WRITERS.get(node.op_type) if node.domain in ("", "ai.onnx", "com.microsoft") else None
         if write is None or len(node.output) != 1:
             return None

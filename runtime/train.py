@@ -29,7 +29,7 @@ from .devices import memory
 from .evaluate import Evaluator, Predictor, batch_for
 from .failures import Error
 from .file import CompiledFile, Slot, Stage
-from .finite import refused
+from .finite import blamed
 from .foreseen import foresee
 from .initial import initialize, reserve, starts, steps_done
 from .legs import Legs, refuse_again, refuse_steps, score
@@ -217,7 +217,7 @@ class Trainer:
 
     @cached_property
     def _check(self) -> BatchCheck:
-        return BatchCheck(self.inputs)
+        return BatchCheck(self.inputs, self.stepper.guarded)
 
     def _cannot_train(self) -> Error:
         return self.file.stale or Error(
@@ -259,18 +259,19 @@ class Trainer:
         if self._waiting:
             initialize(self)
         step = progress.step + 1
-        stepper.step(arrays, step - progress.begun)
+        try:
+            stepper.step(arrays, step - progress.begun)
+        except Error:
+            self._check(batch)  # a label out of range, which the step has not come to look at, may be why
+            raise
         values = stepper.read()
-        if stepper.several:
-            unsound = stepper.unsound(values) is not None
-        else:  # what `unsound` says, without its microsecond
-            unsound = bool(values) and not math.isfinite(values[0])
-        if unsound or (not step & (step - 1) and stepper.spoilt()):
-            raise refused(self.file, stepper, arrays, step)
+        # Where there is one loss, what `unsound` says without its microsecond.
+        good = stepper.unsound(values) is None if stepper.several else not values or math.isfinite(values[0])
+        if not good or (not step & (step - 1) and stepper.spoilt()):
+            raise blamed(self.file, stepper, self._check, batch, step)
         progress.step = step
-        if stepper.several:
-            return stepper.told(values)
-        return dict(zip(stepper.figures, values))  # noqa: B905 - one each; `strict` costs half a microsecond
+        # One each; `strict` costs half a microsecond.
+        return stepper.told(values) if stepper.several else dict(zip(stepper.figures, values))  # noqa: B905
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..failures import Error
+from ..guard import Guard
 from ..nearest import did_you_mean
 from ..support import Support
 from .fields import Field
@@ -80,13 +81,12 @@ _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 class BatchCheck:
-    """`check` for batch after batch: one like the last that passed costs a few microseconds."""
+    """`check` for batch after batch: one like the last that passed costs a microsecond for each array, and what
+    NumPy needs to look at its numbers. `guarded`: the step does that, as `guard` says."""
 
-    def __init__(self, fields: tuple[Field, ...]) -> None:
-        self.fields = fields
-        self._like: list[
-            tuple[str, np.dtype[np.generic], tuple[int, ...], tuple[int, int] | None, tuple[Support, ...]]
-        ] = []
+    def __init__(self, fields: tuple[Field, ...], guarded: bool = False) -> None:
+        self.fields, self._guarded = fields, guarded
+        self._like: list[_Like] = []
 
     def __call__(self, batch: Mapping[str, object]) -> Columns:
         """The closer look."""
@@ -98,30 +98,45 @@ class BatchCheck:
                 help="step({" + ", ".join(f'"{field.name}": {field.name}' for field in self.fields) + "})",
             )
         columns = check(batch, self.fields, "the batch")
-        self._like = [(f.name, f.dtype, columns.arrays[f.name].shape, *_limits(f)) for f in self.fields]
+        self._like = [_like(f, columns.arrays[f.name].shape, self._guarded) for f in self.fields]
         return columns
 
-    def alike(self, batch: Mapping[str, object]) -> dict[str, np.ndarray] | None:
-        """The arrays, where they are what the last batch was and their values are good; None says to look closer."""
-        if not self._like or (type(batch) is not dict and not isinstance(batch, Mapping)):
+    def alike(self, batch: Mapping[str, Any]) -> Mapping[str, np.ndarray] | None:
+        """The arrays, where they are what the last batch was and their values are good, as far as the step does not
+        look at these; None says to look closer."""
+        if type(batch) is not dict and not isinstance(batch, Mapping):
             return None
-        arrays: dict[str, np.ndarray] = {}
-        for name, dtype, shape, limits, supports in self._like:
+        for name, dtype, shape, finite, limits, supports in self._like:
             array = batch.get(name)
-            if type(array) is not np.ndarray or array.dtype != dtype or array.shape != shape:
-                return None
-            if not array.flags.c_contiguous:
+            if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
                 return None
             # Squares of finite numbers may overflow; then the closer look decides.
-            if dtype.kind == "f" and not math.isfinite(np.vdot(array, array)):
+            if finite and not math.isfinite(np.vdot(array, array)):
                 return None
             if limits is not None and array.size and not _within(array, *limits):
                 return None
             for support in supports:
                 if not support.good(array):
                     return None
-            arrays[name] = array
-        return arrays
+        return batch if self._like else None
+
+
+_Like = tuple[
+    str, np.dtype[np.generic], tuple[int, ...], bool, tuple[int, int] | None, tuple[Support, ...]
+]  # of a field: what its arrays are, and what is asked of their numbers
+
+
+def _like(field: Field, shape: tuple[int, ...], guarded: bool) -> _Like:
+    limits, supports = _limits(field)
+    finite = field.dtype.kind == "f" and not guarded
+    return field.name, field.dtype, shape, finite, None if guarded else limits, supports
+
+
+def guard(fields: Iterable[Field], figure: str) -> Guard:
+    """What a step can check itself: that floats are finite, and integers between two."""
+    limits = {f.name: _limits(f)[0] for f in fields}
+    data = {f.name: limits[f.name] for f in fields if f.dtype.kind == "f" or limits[f.name] is not None}
+    return Guard(figure, data)
 
 
 def _within(array: np.ndarray, low: int, high: int) -> bool:
