@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import ChainMap
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
@@ -22,9 +21,9 @@ from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 from . import graphs
 from .column import Column, Columns
 from .data import Columns as Checked, Field, check, fields, load
-from .data.check import check_shape, given, no_rows, same_rows
-from .data.header import Header
+from .data.check import check_shape, given, no_rows
 from .data.images import pixels
+from .data.iterated import over
 from .data.raw import Raw, cells as raw_cells
 from .data.shares import Fold, folds, places
 from .encoding import PREFIX, characters, fit, raw_shape, state_name, unfitted
@@ -87,8 +86,6 @@ class Table:
         """What `runtime.data.load` gives, and cells where columns are encoded. Raises `Error` as that does, E0692."""
         wanted = tuple(self.field(field) for field in taken)
         names = {**self.names(), **(columns or {})}
-        if isinstance(data, Mapping):
-            data = _gathered(data, wanted, names)
         loaded, where = load(data, wanted, names)
         found: dict[str, object] = {}
         for field in wanted:
@@ -108,7 +105,7 @@ class Table:
                         help="leave these rows out, or leave `log1p` out",
                     )
                 found[field.name] = own
-        return _over(found, loaded), where
+        return over(found, loaded), where
 
     def field(self, field: Field) -> Field:
         column = self.made.get(field.name)
@@ -193,7 +190,7 @@ class Table:
                 made[field.name] = self._images(field, own, where)
             else:
                 made[field.name] = self._run(field.name, PREFIX + field.name, field.name, own)
-        return _over(made, cells)
+        return over(made, cells)
 
     def decode(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs, those that are called as the column of a target as that column is."""
@@ -378,28 +375,6 @@ def _graphs(model: ModelProto) -> Iterator[GraphProto]:
     yield model.graph
     for info in model.training_info:
         yield info.algorithm
-
-
-def _over(own: dict[str, Any], others: Mapping[str, Any]) -> Cells:
-    """A mapping with some of its values replaced; the others are read when they are asked for."""
-    return ChainMap(own, cast("MutableMapping[str, Any]", others))
-
-
-def _gathered(data: Mapping[str, object], wanted: tuple[Field, ...], names: Mapping[str, Sequence[str]]) -> Cells:
-    """A mapping in which fields that are given by the names of their columns are under their own."""
-    made: dict[str, object] = {}
-    header = Header((name for name in data if isinstance(name, str)), "the data given")
-    for field in wanted:
-        places = [header.place(name) for name in names.get(field.name, ())] if field.name not in data else []
-        of = [header.names[place] for place in places if place is not None]
-        if of and len(of) == len(places):
-            if len(field.shape) == 1:
-                made[field.name] = data[of[0]]
-                continue
-            parts = [np.asarray(data[name]) for name in of]
-            same_rows({name: len(np.atleast_1d(part)) for name, part in zip(of, parts, strict=True)}, "the data given")
-            made[field.name] = np.stack(parts, axis=1)
-    return _over(made, data)
 
 
 def loaded(

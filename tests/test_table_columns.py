@@ -262,7 +262,7 @@ def test_what_a_column_cannot_hold(tmp_path: Path) -> None:
     assert refused(age + "missing = 0", {"age": [1.0, math.inf]}, "E0616")
     assert "missing = median" in str(refused(age + "standardised", {"age": [1.0, math.nan]}, "E0616").help)
     assert refused(age + "standardised", {"age": ["a", "b"]}, "E0614")
-    assert refused(age + "standardised", {"ages": [1.0]}, "E0609")
+    assert refused(age + "standardised", {"ages": [1.0]}, "E0627")  # as of a table
     path = tmp_path / "t.csv"
     path.write_text("age\n1\n\n2\nx\n")
     path.write_text("age,b\n1,1\n,2\nx,3\n")

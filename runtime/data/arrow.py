@@ -6,7 +6,7 @@ pyarrow (the extra [tables]) is imported when the first table is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..failures import Error
-from ..memory import refuse_endless, refuse_huge
+from ..memory import free, refuse_endless, refuse_huge
 from .check import Lines
 from .fields import Field
 from .header import Header, check_names
@@ -42,11 +42,48 @@ def exports(data: object) -> bool:
 def given(data: object, fields: tuple[Field, ...], columns: Columns) -> Found:
     """The columns of a table in memory that make the fields. Raises `Error` E0608, E0609, E0611, E0614, E0623, E0626,
     E0627, E0639."""
+    table = _table(data)
+    return _found(table, list(table.schema.names), "the data given", fields, columns)
+
+
+def joined(pieces: Iterable[object], fields: tuple[Field, ...], columns: Columns) -> Found:
+    """The same of tables of which each has some of the rows, read once. Raises `Error` as `given` does, E0603, E0624,
+    E0626."""
     pa = pyarrow("a table")
-    names = [str(name) for name in getattr(data, "columns", ())]
-    check_names(names, "the data given")
+    tables, size, most = [], 0, free()
+    for number, piece in enumerate(pieces):
+        if not exports(piece):
+            raise Error(
+                "E0603",
+                f"piece {number} of the data is no table, and piece 0 is one",
+                where="the data given",
+                notes=[f"found {type(piece).__name__}"],
+                help="give pieces of one kind",
+            )
+        tables.append(_table(piece))
+        size += tables[-1].nbytes
+        if size > most // 2:
+            refuse_huge(2 * size, "the data given", "the pieces of these data do not", "so far")
     try:
-        table = pa.table(data)
+        table = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as problem:
+        raise Error(
+            "E0626",
+            "the pieces of these data do not fit together",
+            where="the data given",
+            notes=[str(problem).splitlines()[0]],
+            help="give each column one type in all pieces",
+        ) from None
+    return _found(table, list(table.schema.names), "the data given", fields, columns)
+
+
+def _table(data: object) -> Any:
+    """A table in memory as one of pyarrow. Raises `Error` E0614, E0623, E0639."""
+    pa = pyarrow("a table")
+    held: Any = getattr(data, "column_names", getattr(data, "columns", ()))  # of pyarrow, `columns` are the values
+    check_names([str(name) for name in held], "the data given")
+    try:
+        return pa.table(data)
     except pa.ArrowException as problem:  # of a column that holds cells of several kinds, or of one that Arrow lacks
         raise Error(
             "E0614",
@@ -55,7 +92,6 @@ def given(data: object, fields: tuple[Field, ...], columns: Columns) -> Found:
             notes=[str(note) for note in reversed(problem.args)],
             help="make its cells numbers, or all of them text: `frame[name].astype(float)`, `frame[name].astype(str)`",
         ) from None
-    return _found(table, list(table.schema.names), "the data given", fields, columns)
 
 
 def parquet(path: Path, fields: tuple[Field, ...], columns: Columns) -> Found:

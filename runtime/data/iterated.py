@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 
 from .. import memory
 from ..failures import Error
+from . import images
 from .check import no_rows, same_rows
 from .fields import Field
+from .raw import Raw
+from .table import places, refuse_more, shaped
 
 
 def iterated(data: object) -> bool:
@@ -19,14 +24,17 @@ def iterated(data: object) -> bool:
     return (isinstance(data, Iterable) or listed) and not isinstance(data, Mapping | str | bytes | np.ndarray)
 
 
-def gathered(data: Any, fields: tuple[Field, ...]) -> dict[str, object]:
+def gathered(data: Iterator[Any], fields: tuple[Field, ...], columns: Mapping[str, Sequence[str]]) -> dict[str, object]:
     """The pieces read once, as arrays by name: a piece is a mapping, or the arrays of the fields in their order
-    (inputs, then targets), of a batch or of a row. What no field asks for is left out. Raises `Error` E0603, E0609,
-    E0617, E0618, E0624, E0626, E0652."""
+    (inputs, then targets), of a batch or of a row. A field that no piece has by its name is in its columns, which stay
+    apart (`assembled`). What no field asks for is left out. Raises `Error` E0603, E0609, E0617, E0618, E0624, E0626,
+    E0652."""
     parts: dict[str, list[np.ndarray]] = {}
     others: dict[str, object] = {}  # a name that no field asks for is kept, as that of a column is
     size, most, number = 0, memory.free(), -1
-    for number, piece in enumerate(pieces(data, "nothing was trained on the pieces before it")):
+    for number, piece in enumerate(data):
+        if number == 0 and isinstance(piece, Mapping):
+            fields = tuple(_of_columns(piece, fields, columns))
         one = named(piece, fields, number)
         others.update(dict.fromkeys(one))
         found = {}
@@ -50,6 +58,48 @@ def gathered(data: Any, fields: tuple[Field, ...]) -> dict[str, object]:
         axis = axes[name]
         made[name] = arrays[0] if axis is None else np.concatenate(arrays, axis=axis)
     return made
+
+
+def _of_columns(
+    piece: Mapping[Any, Any], fields: tuple[Field, ...], columns: Mapping[str, Sequence[str]]
+) -> Iterator[Field]:
+    """The fields, those that a piece has as columns as a field for each of these."""
+    header = [str(name) for name in piece]
+    for field in fields:
+        at = None if field.name in header else places(field, header, columns, "the data given")
+        for place in at or ():
+            yield replace(field, name=header[place], shape=field.shape[:1])
+        if at is None:
+            yield field
+
+
+def assembled(
+    data: Mapping[str, Any], fields: tuple[Field, ...], columns: Mapping[str, Sequence[str]]
+) -> Mapping[str, Any]:
+    """A mapping in which fields that are there as columns (`x0`, `x1`, or those that `columns` names) are under their
+    own names too. Raises `Error` E0609, E0611, E0617, E0627."""
+    if all(field.name in data for field in fields):
+        return data
+    made: dict[str, Any] = {}
+    header, where = [name for name in data if isinstance(name, str)], "the data given"
+    refuse_more(fields, header, columns, where)
+    for field in fields:
+        at = None if field.name in data else places(field, header, columns, where)
+        if not at:
+            continue
+        parts = {header[place]: data[header[place]] for place in at}
+        if len(field.shape) == 1 and len(parts) == 1:
+            made[field.name] = next(iter(parts.values()))
+            continue
+        arrays = {name: np.atleast_1d(np.asarray(part)) for name, part in parts.items()}
+        same_rows({name: len(array) for name, array in arrays.items()}, where)
+        made[field.name] = shaped(field, list(arrays.values()))
+    return over(made, data)
+
+
+def over(own: dict[str, Any], others: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A mapping with some of its values replaced; the others are read when they are asked for."""
+    return ChainMap(own, cast("MutableMapping[str, Any]", others))
 
 
 def pieces(data: Any, *notes: str) -> Iterator[Any]:
@@ -109,7 +159,11 @@ def _fits(
 def named(piece: Any, fields: tuple[Field, ...], number: int) -> dict[str, np.ndarray]:
     """A piece as arrays by name."""
     if isinstance(piece, Mapping):
-        return {str(name): np.asarray(value) for name, value in piece.items()}
+        pictures = {field.name: field for field in fields if isinstance(field, Raw) and field.image}
+        return {
+            str(name): _pictures(pictures[name], value) if name in pictures else np.asarray(value)
+            for name, value in piece.items()
+        }
     values = list(piece) if isinstance(piece, tuple | list) else [piece]
     if len(values) != len(fields):
         raise Error(
@@ -120,3 +174,11 @@ def named(piece: Any, fields: tuple[Field, ...], number: int) -> dict[str, np.nd
             help="give a mapping of names to arrays, or the arrays in this order",
         )
     return {field.name: np.asarray(value) for field, value in zip(fields, values, strict=True)}
+
+
+def _pictures(field: Raw, value: Any) -> np.ndarray:
+    """A cell of images, or several, as a column of them."""
+    several = isinstance(value, list | tuple) or (
+        isinstance(value, np.ndarray) and (value.ndim > 3 or value.dtype == object)
+    )
+    return images.cells(field, value if several else [value], "the data given")

@@ -8,6 +8,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from .. import memory
 from ..failures import Error
 from . import arrow, folders, table
 from .fields import Field
-from .iterated import gathered, iterated
+from .iterated import assembled, gathered, iterated, pieces
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 Columns = Mapping[str, Sequence[str]]  # what the setting `columns` says
@@ -27,18 +28,22 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
     """The arrays that `fields` ask for, not yet checked.
 
     `data` is a mapping, a table of columns (anything with the Arrow C stream: pandas, Polars, pyarrow), an iterable of
-    batches or rows, which is read once, or the path of a file or a folder; `columns` names the columns of a field where
-    they are not `x`, or `x0`, `x1`, ... Raises `Error` E0602 to E0608, E0623, E0624, E0626, E0627, E0639, E0645 to
-    E0648.
+    batches, rows or tables, which is read once, or the path of a file or a folder; `columns` names the columns of a
+    field where they are not `x`, or `x0`, `x1`, ... Raises `Error` E0602 to E0608, E0623, E0624, E0626, E0627, E0639,
+    E0645 to E0648.
     """
     if isinstance(data, Mapping):
-        return data, "the data given"
+        return assembled(data, fields, columns or {}), "the data given"
     if isinstance(data, arrow.Group):
         return data.read(fields, columns or {})
     if arrow.exports(data):
         return arrow.given(data, fields, columns or {})
     if iterated(data) and not isinstance(data, os.PathLike):
-        return gathered(data, fields), "the data given"
+        found = pieces(data, "nothing was trained on the pieces before it")
+        first = list(islice(found, 1))
+        if first and arrow.exports(first[0]):
+            return arrow.joined(chain(first, found), fields, columns or {})
+        return assembled(gathered(chain(first, found), fields, columns or {}), fields, columns or {}), "the data given"
     if not isinstance(data, str | os.PathLike):
         raise Error(
             "E0603",
