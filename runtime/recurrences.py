@@ -10,6 +10,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from . import graphs
 from .chains import DOMAIN, known_types
+from .inward import Around
 from .regions import EveryChain, held, known_in
 from .steps import (
     ARGMAX,
@@ -43,10 +44,11 @@ def recurrent(model: ModelProto) -> int:
     inferred = graphs.inferred(_with_constants(model, constants))
     shapes = {node.output[0]: node for node in inferred.graph.node if node.output}
     known = graphs.known(model, inferred)
+    around = Around(graph, known_types(inferred.graph))
     count = 0
     for i, node in enumerate(graph.node):
         if _is_scan(node):
-            made = _Scan(node, shapes[node.output[0]], known, constants, inferred.graph).node(taken)
+            made = _Scan(around.inward(node), shapes[node.output[0]], known, constants, inferred.graph).node(taken)
             if made is not None:
                 graph.node[i].CopyFrom(made)
                 declared = {value.name for value in (*graph.output, *graph.value_info)}

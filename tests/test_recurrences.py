@@ -247,3 +247,65 @@ def test_a_session_takes_batches_of_other_sizes_in_turn() -> None:
         for a, b in zip(session.run(session.outputs, feeds), run(case.model(), feeds), strict=True):
             top = max(1.0, float(np.abs(b).max(initial=0)))
             np.testing.assert_allclose(a / top, b / top, rtol=0, atol=1e-3)
+
+
+RECURRENT = """
+model m {{
+    input x: float[batch, 5, {columns}]
+    target y: float[batch, 3]
+    f = {layer}(24{arguments})
+    h = f(x)
+    output p = h[:, {at}]
+    loss = mean(((h[:, {at}] |> dense(3)) - y)^2){more}
+}}
+train m {{ minimize loss using adam(0.01)
+    batch: 40 }}
+"""
+
+
+@there
+@pytest.mark.parametrize("arguments", ["", ", backward = true"])
+@pytest.mark.parametrize("layer", ["rnn", "lstm", "gru"])
+def test_narrow_products_are_made_turn_by_turn(layer: str, arguments: str) -> None:
+    """x @ W + b, where x has far fewer columns: the node Scan reads x and W itself, and trains as without it."""
+    rng = np.random.default_rng(0)
+    for columns, more, inside in ((4, "", True), (40, "", False), (4, " + mean((x[:, 0] @ f.W + f.b)^2)", True)):
+        spec = RECURRENT.format(layer=layer, arguments=arguments, columns=columns, more=more, at=-1)
+        program = dlc.compile(spec)
+        model = ModelProto()
+        model.CopyFrom(program.model_proto())
+        assert recurrences.recurrent(model) == 1
+        [scan] = [node for node in model.graph.node if node.op_type == "Scan"]
+        assert ("f.W" in scan.input) == inside
+        data = {"x": rng.normal(size=(40, 5, columns)), "y": rng.normal(size=(40, 3))}
+        with_it, without = (dlc.Trainer(program, device="cpu", seed=0, native=native) for native in (True, False))
+        for _ in range(5):
+            a, b = with_it.step(data)["loss"], without.step(data)["loss"]
+            assert abs(a - b) < 1e-5 * abs(b)
+        for name, array in without.parameters.items():
+            np.testing.assert_allclose(with_it.parameters[name], array, rtol=0, atol=2e-4)
+
+
+@there
+def test_a_product_with_other_readers_stays_outside() -> None:
+    """Nothing is computed twice: x @ W + b that something else reads, or whose rows are no rows of turns."""
+    spec = """
+    model m {
+        input x: float[batch, 5, 4]
+        param W: float[4, 24] init normal(0.1)
+        a = x @ W
+        scan t over time {
+            state h: float[batch, 24] = 0
+            h <- tanh(a[:, t] + h)
+            y[:, t] = h
+        }
+        output y = y
+        OUTPUT
+    }
+    """.replace("over time", "over 0..5")
+    for more, inside in (("", True), ("output a = a", False)):
+        model = ModelProto()
+        model.CopyFrom(dlc.compile(spec.replace("OUTPUT", more)).model_proto())
+        assert recurrences.recurrent(model) == 1
+        [scan] = [node for node in model.graph.node if node.op_type == "Scan"]
+        assert ("W" in scan.input) == inside
