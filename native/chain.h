@@ -4,11 +4,12 @@
  *     VERSION, inputs, instructions, outputs, flags (1: nothing reads the outputs soon),
  *     the element type of each input,
  *     for each instruction: operation, type, a, b, c,
- *     for each output: the value that it is.
+ *     for each output: the value that it is; its complement: of each row the first number, an axis of size 1.
  * Values are numbered: inputs first, then the result of each instruction. An instruction's operands a, b, c are values
  * before it, 0 where it has none; its type is that of its result, but of a comparison that of its operands. CONST has
  * the bits of a number in a. SUM is the sum of a over all axes but one, after which there are b others, the same in all
- * SUMs of a program; nothing but an output reads it. Outputs are results of instructions, each another one. */
+ * SUMs of a program; nothing but an output reads it. ROW_SUM and ROW_MAX are
+ * those of each row of a, along the last axis, in all of the row's places. Outputs are results of instructions, each another one. */
 
 #ifndef DLC_CHAIN_H
 #define DLC_CHAIN_H
@@ -35,7 +36,7 @@ enum Operation {
     EQUAL = 22, LESS, LESS_EQUAL, GREATER, GREATER_EQUAL,
     AND = 27, OR, XOR, NOT,
     SHIFT = 31, COS, SIN, /* SHIFT: to the right, by fewer bits than there are */
-    SUM = 40,
+    SUM = 40, ROW_SUM, ROW_MAX,
     OPERATIONS
 };
 
@@ -55,6 +56,8 @@ typedef struct {
     float alpha, beta;
     float *to;
     const float *packed; /* b as `product_pack` lays it out, or NULL */
+    int lower;           /* of the result what lies above the diagonal is 0; without c */
+    int zeros;           /* rows or columns of a may begin or end with zeros, which need not be multiplied by what is finite */
 } Product;
 
 /* What there is for one kind of processor: [operation][type], NULL where there is nothing. Of CAST the first index is
@@ -67,6 +70,8 @@ typedef struct {
     Lane fill[TYPES];      /* n copies of one element */
     void (*product)(const Product *product);
     void (*product_pack)(const Product *product, float *room);
+    void (*softmax)(size_t rows, size_t n, float *to, const float *x); /* of rows of n > 0 numbers; `to` may be x */
+    void (*log_softmax)(size_t rows, size_t n, float *to, const float *x);
     void (*stream)(size_t bytes, void *to, const void *from); /* a copy past the caches, 0 bytes at the end of all; or NULL */
 } Lanes;
 
@@ -83,6 +88,7 @@ typedef struct {
     uint16_t a, b, c;      /* values */
     uint16_t type;         /* of the result */
     int16_t sum;           /* which SUM it is, -1: another operation */
+    uint8_t rows;          /* whether the lane takes one row after another */
     int64_t bits;          /* of CONST */
 } Instruction;
 
@@ -90,9 +96,11 @@ typedef struct {
     const Lanes *lanes;
     int inputs, count, outputs;
     int sums, after;               /* SUMs, and axes after the one that they keep */
+    int rows;                      /* whether tiles are whole rows */
+    uint8_t narrow[MOST_OUTPUTS];  /* whether an output has one number of each row */
     int last;                      /* whether nothing reads the outputs soon: large ones need not be in a cache */
     uint8_t type[MOST_VALUES];     /* of each value */
-    int16_t output[MOST_VALUES];   /* which output a value is, -1: none */
+    int16_t output[MOST_VALUES];   /* which output a value is, -1: none that has all of it */
     uint8_t whole[MOST_VALUES];    /* whether something reads a value that takes no single element for all */
     uint16_t value[MOST_OUTPUTS];
     struct {                       /* outputs: [DIRECTLY] computed where they belong, else in registers */
@@ -111,6 +119,7 @@ typedef struct {
     void *data;
     size_t rank;
     int64_t size[MOST_AXES];
+    size_t row; /* elements from one row to the next of a matrix that is a factor of products alone, 0: dense */
 } Tensor;
 
 /* How the tensors of one call are walked. */
@@ -120,6 +129,8 @@ struct Walk {
     const Tensor *inputs;
     void *const *results;
     size_t total;                               /* elements of each output that is no SUM */
+    size_t row;                                 /* elements of a row */
+    volatile int failed;                        /* whether there was no memory for a tile */
     size_t kept, inner;                         /* of SUMs: the size that stays, elements after it */
     double *sums;                               /* [shares, SUMs, kept], or NULL */
     size_t tile, share;                         /* elements of a tile, and of a share of the work */
@@ -136,8 +147,8 @@ enum { DIRECT, ONE, GATHERED };                 /* where it lies; a number for a
 
 /* Works out the shape of the results, to which the inputs are broadcast. NULL, or what is wrong. */
 const char *walk_shape(const Tensor *inputs, int count, size_t *rank, int64_t *size);
-/* Prepares a walk over results of that shape. */
-void walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *const *results, size_t rank,
+/* Prepares a walk over results of that shape. NULL, or what is wrong. */
+const char *walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *const *results, size_t rank,
                 const int64_t *size);
 /* Does the share of the work with that number, from 0. */
 void walk_share(void *walk, size_t number);

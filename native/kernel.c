@@ -1,4 +1,4 @@
-/* The operators Chain, Region and Scan of the domain dlc.native, as ONNX Runtime sees them: created from a node, called
+/* The operators Chain, Region, Scan and Each of the domain dlc.native, as ONNX Runtime sees them: created from a node, called
  * with tensors. */
 
 #include <stdio.h>
@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "chain.h"
+#include "each.h"
 #include "region.h"
 #include "scan.h"
 #include "operator.h"
@@ -80,6 +81,7 @@ static Status look(Table table, const void *context, size_t index, int expected,
     status = CALL(table, GET_TENSOR_TYPE_AND_SHAPE, GetInfo)(value, &info);
     if (status) return status;
     int type = 0;
+    tensor->row = 0;
     status = CALL(table, GET_TENSOR_ELEMENT_TYPE, GetElementType)(info, &type);
     if (!status) status = CALL(table, GET_DIMENSIONS_COUNT, GetRank)(info, &tensor->rank);
     if (!status && type != elements[expected])
@@ -113,14 +115,17 @@ static Status compute(void *of, void *context) {
     for (int i = 0; i < program->outputs; i++) {
         void *value = NULL;
         int sum = program->code[program->value[i] - program->inputs].sum >= 0;
-        const int64_t *shape = sum ? size + rank - 1 - program->after : size;
+        int64_t narrow[MOST_AXES];
+        const int64_t *shape = sum ? size + rank - 1 - program->after : program->narrow[i] ? narrow : size;
+        memcpy(narrow, size, rank * sizeof *size);
+        if (rank) narrow[rank - 1] = 1;
         status = CALL(table, CONTEXT_GET_OUTPUT, ContextOutput)(context, (size_t)i, shape, sum ? 1 : rank, &value);
         if (!status && !value) status = failure(table, INVALID_ARGUMENT, "an output is missing");
         if (!status) status = CALL(table, GET_TENSOR_MUTABLE_DATA, GetData)(value, &results[i]);
         if (status) return status;
     }
     Walk walk;
-    walk_begin(&walk, program, inputs, results, rank, size);
+    if ((wrong = walk_begin(&walk, program, inputs, results, rank, size))) return failure(table, INVALID_ARGUMENT, wrong);
     size_t shares = walk_shares(&walk), sums = (size_t)program->sums;
     double few[FEW_SUMS];
     if (sums && walk.total) {
@@ -132,17 +137,19 @@ static Status compute(void *of, void *context) {
     if (shares > 1) status = CALL(table, CONTEXT_PARALLEL_FOR, ParallelFor)(context, walk_share, shares, 0, &walk);
     else if (shares) walk_share(&walk, 0);
     if (!status) walk_sums(&walk);
+    if (!status && walk.failed) status = failure(table, FAIL, "no memory");
     if (walk.sums != few) free(walk.sums);
     return status;
 }
 
-/* --- regions, and scans of them: a kernel of either */
+/* --- regions, scans of them, and regions of each matrix: a kernel of any */
 
 typedef struct {
     Table table;
     const char *name;
     Region *region; /* or */
-    Scan *scan;
+    Scan *scan;     /* or */
+    Each *each;
 } Long;
 
 static Status long_create(const char *name, Table table, const void *info, void **made) {
@@ -160,14 +167,17 @@ static Status long_create(const char *name, Table table, const void *info, void 
         kernel->table = table, kernel->name = name;
         if (status) wrong = NULL;
         else if (name[0] == 'S') wrong = scan_read(&kernel->scan, text, length, inputs, outputs);
+        else if (name[0] == 'E') wrong = each_read(&kernel->each, text, length, inputs, outputs);
         else wrong = region_read(&kernel->region, text, length, inputs, outputs);
     }
     free(text);
     for (size_t i = 0; !wrong && !status && i < outputs; i++)
-        status = declared(table, info, i, region_output_type(kernel->scan ? scan_region(kernel->scan) : kernel->region, (int)i),
+        status = declared(table, info, i,
+                          kernel->each ? each_output_type(kernel->each, (int)i)
+                                       : region_output_type(kernel->scan ? scan_region(kernel->scan) : kernel->region, (int)i),
                           name);
     if (wrong || status) {
-        if (kernel) region_free(kernel->region), scan_free(kernel->scan);
+        if (kernel) region_free(kernel->region), scan_free(kernel->scan), each_free(kernel->each);
         free(kernel);
         return status ? status : failed(table, INVALID_GRAPH, name, wrong);
     }
@@ -183,9 +193,14 @@ static Status scan_create(const Op *op, Table table, const void *info, void **ma
     return (void)op, long_create("Scan", table, info, made);
 }
 
+static Status each_create(const Op *op, Table table, const void *info, void **made) {
+    return (void)op, long_create("Each", table, info, made);
+}
+
 static void long_destroy(void *of) {
     Long *kernel = of;
     region_free(kernel->region);
+    each_free(kernel->each);
     scan_free(kernel->scan);
     free(kernel);
 }
@@ -220,19 +235,24 @@ static Status long_compute(void *of, void *context) {
     size_t given = 0;
     Status status = CALL(table, CONTEXT_GET_INPUT_COUNT, ContextCount)(context, &given);
     if (status) return status;
-    const size_t expected = (size_t)(kernel->scan ? scan_inputs(kernel->scan) : region_inputs(kernel->region));
+    const size_t expected = (size_t)(kernel->scan   ? scan_inputs(kernel->scan)
+                                     : kernel->each ? each_inputs(kernel->each)
+                                                    : region_inputs(kernel->region));
     if (given != expected) return failed(table, INVALID_ARGUMENT, kernel->name, "other inputs than the program has");
     Tensor few[64], *inputs = given <= 64 ? few : malloc(given * sizeof *inputs);
     if (!inputs) return failed(table, FAIL, kernel->name, "no memory");
     for (size_t i = 0; i < given && !status; i++) {
-        const int type = kernel->scan ? scan_type(kernel->scan, (int)i) : region_type(kernel->region, (int)i);
+        const int type = kernel->scan   ? scan_type(kernel->scan, (int)i)
+                         : kernel->each ? each_type(kernel->each, (int)i)
+                                        : region_type(kernel->region, (int)i);
         status = look(table, context, i, type, &inputs[i]);
     }
     if (!status) {
         Giving giving = {table, context, NULL};
         int at;
-        const char *wrong = kernel->scan ? scan_run(kernel->scan, inputs, give, spread, &giving, &at)
-                                         : region_run(kernel->region, inputs, NULL, give, &giving, &at);
+        const char *wrong = kernel->scan   ? scan_run(kernel->scan, inputs, give, spread, &giving, &at)
+                            : kernel->each ? each_run(kernel->each, inputs, give, spread, &giving, &at)
+                                           : region_run(kernel->region, inputs, NULL, give, &giving, &at);
         if (giving.status) {
             status = giving.status;
         } else if (wrong) {
@@ -248,6 +268,7 @@ static Status long_compute(void *of, void *context) {
 static const char *name(const Op *op) { return (void)op, "Chain"; }
 static const char *region_name(const Op *op) { return (void)op, "Region"; }
 static const char *scan_name(const Op *op) { return (void)op, "Scan"; }
+static const char *each_name(const Op *op) { return (void)op, "Each"; }
 
 /* Any result may lie where any operand does that nothing reads later, if ONNX Runtime finds them alike: of the first
  * few, in pairs. */
@@ -262,6 +283,7 @@ static void in_place_end(int *inputs, int *outputs) { (void)inputs, (void)output
 static const Op chain = OPERATOR(name, create, compute, free, .in_place = in_place, .in_place_end = in_place_end);
 static const Op region = OPERATOR(region_name, region_create, long_compute, long_destroy, .in_place = NULL);
 static const Op scan = OPERATOR(scan_name, scan_create, long_compute, long_destroy, .in_place = NULL);
+static const Op each = OPERATOR(each_name, each_create, long_compute, long_destroy, .in_place = NULL);
 
 /* Called by ONNX Runtime when a session's options take this library. */
 PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
@@ -277,6 +299,7 @@ PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
         if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &conv_squares);
         if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &region);
         if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &scan);
+        if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &each);
         if (status) return status;
         domain = fresh;
     }
@@ -284,7 +307,7 @@ PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
 }
 
 /* The form of the programs that the operators take: runtime/native.py has the same number. */
-PUBLIC int dlc_native_form(void) { return 2; }
+PUBLIC int dlc_native_form(void) { return 3; }
 
 /* The kind of processor that the lanes were chosen for: what `dlc doctor` shows. */
 PUBLIC const char *dlc_native_lanes(void) { return lanes_here()->name; }

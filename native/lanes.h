@@ -135,6 +135,128 @@ LANE(sin_f64, double, double, sin(x))
 TOTAL(sum_f32, float)
 TOTAL(sum_f64, double)
 
+/* Folds PARTS numbers into the first one, in halves. */
+enum { PARTS = 32 };
+#define FOLD(HALF, VALUE)                                   \
+    for (size_t k = 0; k < HALF; k++) {                     \
+        const float a = parts[k], b = parts[k + HALF];      \
+        parts[k] = VALUE;                                   \
+    }
+#define FOLDED(VALUE) FOLD(16, VALUE) FOLD(8, VALUE) FOLD(4, VALUE) FOLD(2, VALUE) FOLD(1, VALUE)
+
+/* Of n > 0 numbers the largest; where the first one is NaN, that. */
+static float largest(size_t n, const float *x) {
+    float parts[PARTS];
+    size_t i = 0;
+    for (size_t k = 0; k < PARTS; k++) parts[k] = x[0];
+    for (; i + PARTS <= n; i += PARTS)
+        for (size_t k = 0; k < PARTS; k++) parts[k] = x[i + k] > parts[k] ? x[i + k] : parts[k];
+    for (size_t k = 0; i < n; i++, k++) parts[k] = x[i] > parts[k] ? x[i] : parts[k];
+    FOLDED(b > a ? b : a)
+    return parts[0];
+}
+
+/* NaN if any is. */
+static float largest_of(size_t n, const float *x) {
+    uint32_t other = 0;
+    for (size_t i = 0; i < n; i++) other |= x[i] != x[i];
+    return other ? NAN : largest(n, x);
+}
+
+/* A sum, of up to 512 numbers at a time in float32, of these in double: in the same order on every processor. */
+static float total(size_t n, const float *x) {
+    enum { LONG = 512 };
+    double sum = 0;
+    for (size_t from = 0; from < n; from += LONG) {
+        const size_t end = n - from < LONG ? n : from + LONG;
+        float parts[PARTS] = {0};
+        size_t i = from;
+        for (; i + PARTS <= end; i += PARTS)
+            for (size_t k = 0; k < PARTS; k++) parts[k] += x[i + k];
+        for (size_t k = 0; i < end; i++, k++) parts[k] += x[i];
+        FOLDED(a + b)
+        sum += (double)parts[0];
+    }
+    return (float)sum;
+}
+
+/* How many numbers of a row are left without those of -inf at its end, in steps. */
+static size_t unmasked(size_t n, const float *x) {
+    enum { STEP = 16 };
+    while (n > STEP) {
+        const size_t from = (n - 1) / STEP * STEP;
+        uint32_t other = 0;
+        for (size_t k = from; k < n; k++) other |= bits_of(x[k]) ^ 0xff800000u;
+        if (other) break;
+        n = from;
+    }
+    return n;
+}
+
+static double total_64(size_t n, const double *x) {
+    double sum;
+    sum_f64(n, &sum, x, NULL, NULL);
+    return sum;
+}
+static double largest_64(size_t n, const double *x) {
+    double top = x[0];
+    for (size_t i = 1; i < n; i++) top = x[i] > top || x[i] != x[i] ? x[i] : top;
+    return top;
+}
+
+/* What is the same in all places of a row: its sum, its largest number (NaN if one is). */
+#define OF_ROW(NAME, T, VALUE)                                                                        \
+    static void NAME(size_t n, void *to, const void *a, const void *b, const void *c) {               \
+        const T *x = a;                                                                               \
+        T *r = to;                                                                                    \
+        const T value = VALUE;                                                                        \
+        (void)b, (void)c;                                                                             \
+        EACH r[i] = value;                                                                            \
+    }
+OF_ROW(row_sum_f32, float, total(n, x))
+OF_ROW(row_sum_f64, double, total_64(n, x))
+OF_ROW(row_max_f32, float, largest_of(n, x))
+OF_ROW(row_max_f64, double, largest_64(n, x))
+
+static void exponentials(size_t n, float *e, const float *x, float top) { EACH e[i] = exp32(x[i] - top); }
+static void multiplied(size_t n, float *x, float by) { EACH x[i] *= by; }
+static void less(size_t n, float *to, const float *x, float top, float rest) { EACH to[i] = (x[i] - top) - rest; }
+
+/* exp(x - max x) / sum of each row of n > 0 numbers, a few rows at a time. What a mask of -inf leaves out at the end of a
+ * row costs nothing. */
+static void softmax(size_t rows, size_t n, float *to, const float *x) {
+    enum { FEW = 16 };
+    for (size_t row = 0; row < rows; row += FEW, x += FEW * n, to += FEW * n) {
+        const size_t few = rows - row < FEW ? rows - row : FEW;
+        float top[FEW], part[FEW];
+        size_t most[FEW];
+        for (size_t r = 0; r < few; r++) most[r] = unmasked(n, x + r * n), top[r] = largest(most[r], x + r * n);
+        for (size_t r = 0; r < few; r++) exponentials(most[r], to + r * n, x + r * n, top[r]);
+        for (size_t r = 0; r < few; r++) part[r] = 1.0f / total(most[r], to + r * n);
+        for (size_t r = 0; r < few; r++) {
+            const float zero = 0.0f * part[r];
+            for (size_t i = most[r]; i < n; i++) to[r * n + i] = zero;
+            multiplied(most[r], to + r * n, part[r]);
+        }
+    }
+}
+
+/* x - max x - log(sum of exp(x - max x)) of each row. */
+static void log_softmax(size_t rows, size_t n, float *to, const float *x) {
+    enum { LONG = 512 };
+    for (size_t row = 0; row < rows; row++, x += n, to += n) {
+        const float top = largest(n, x);
+        float e[LONG];
+        double sum = 0;
+        for (size_t from = 0; from < n; from += LONG) {
+            const size_t most = n - from < LONG ? n - from : LONG;
+            exponentials(most, e, x + from, top);
+            sum += (double)total(most, e);
+        }
+        less(n, to, x, top, log32((float)sum));
+    }
+}
+
 /* Whole numbers wrap around, which C says of unsigned ones only. */
 #define WHOLE(S, T, U)                                  \
     COMPARISONS(S, T)                                   \
@@ -237,6 +359,8 @@ const Lanes LANES = {
     .stream = stream_lines,
     .product = product,
     .product_pack = product_pack,
+    .softmax = softmax,
+    .log_softmax = log_softmax,
     .fill = {[F32] = fill_4, [F64] = fill_8, [I32] = fill_4, [I64] = fill_8, [U8] = fill_1, [U32] = fill_4, [U64] = fill_8},
     .op = {
         [WHERE] = ALL(where), [ADD] = NUMBERS(add), [SUB] = NUMBERS(sub), [MUL] = NUMBERS(mul), [DIV] = BOTH(div),
@@ -247,6 +371,7 @@ const Lanes LANES = {
         [LESS_EQUAL] = NUMBERS(less_equal), [GREATER] = NUMBERS(greater), [GREATER_EQUAL] = NUMBERS(greater_equal),
         [AND] = {[U8] = and_u8}, [OR] = {[U8] = or_u8}, [XOR] = {[U8] = xor_u8}, [NOT] = {[U8] = not_u8}, [SUM] = BOTH(sum),
         [SHIFT] = {[U32] = shift_u32, [U64] = shift_u64}, [COS] = BOTH(cos), [SIN] = BOTH(sin),
+        [ROW_SUM] = BOTH(row_sum), [ROW_MAX] = BOTH(row_max),
     },
     .left = {
         [ADD] = BOTH_OF(add, left), [SUB] = BOTH_OF(sub, left), [SHIFT] = {[U32] = shift_u32_left, [U64] = shift_u64_left},

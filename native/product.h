@@ -15,21 +15,22 @@
 #define UNROLL
 #endif
 
-enum { DEPTH = 256, COLUMNS = VECTORS * WIDTH };
+enum { DEPTH = 256, COLUMNS = VECTORS * WIDTH, SPANS = 128 };
 
 /* MR rows and NV vectors of columns of the result: registers, of which `to` gets the part that there is. */
 #define TILE(NAME, MR, NV)                                                                            \
     static void NAME(const Product *p, size_t row, size_t column, size_t columns, size_t from,        \
-                     size_t depth, const float *b, size_t step) {                                     \
+                     size_t skip, size_t depth, const float *b, size_t step) {                        \
         V sum[MR][NV];                                                                                \
-        const float *a = p->a + row * p->a_row + from * p->a_column;                                  \
+        const float *a = p->a + row * p->a_row + (from + skip) * p->a_column;                         \
         const size_t a_row = p->a_row, a_column = p->a_column;                                        \
         UNROLL for (int i = 0; i < MR; i++) UNROLL for (int j = 0; j < NV; j++) sum[i][j] = SET(0);   \
         if (!from && p->c && p->c_row) /* is there when it is added */                                \
             for (int i = 0; i < MR; i++)                                                              \
                 for (size_t j = 0; j < NV * WIDTH; j += 16)                                           \
                     PREFETCH(p->c + (row + i) * p->c_row + (column + j) * p->c_column);               \
-        for (size_t k = 0; k < depth; k++, a += a_column, b += step) {                                \
+        b += skip * step;                                                                             \
+        for (size_t k = skip; k < depth; k++, a += a_column, b += step) {                                \
             V x[NV];                                                                                  \
             UNROLL for (int j = 0; j < NV; j++) x[j] = LOAD(b + j * WIDTH);                           \
             UNROLL for (int i = 0; i < MR; i++) {                                                     \
@@ -106,8 +107,64 @@ static void pack(const Product *p, size_t column, size_t columns, size_t from, s
         for (size_t k = 0; k < depth; k++) room[k * wide + j] = b[k * b_row + j * b_column];
 }
 
+/* Whether any of n numbers `apart` is infinite or NaN; or, of `count` rows, whether any is no zero. */
+static int infinite(const float *x, size_t n, size_t apart) {
+    uint32_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = bits_of(x[i * apart]) & 0x7f800000u;
+        found |= bits == 0x7f800000u;
+    }
+    return found != 0;
+}
+static int any(const float *x, size_t n) {
+    uint32_t found = 0;
+    for (size_t i = 0; i < n; i++) found |= bits_of(x[i]);
+    return found != 0;
+}
+
+/* Between which columns the first factor has `count` rows that are not zero: 0 times a finite number adds nothing. */
+static void span(const Product *p, size_t row, size_t count, uint16_t *first, uint16_t *end) {
+    enum { STEP = 16 };
+    const float *a = p->a + row * p->a_row;
+    size_t low = 0, high = p->k;
+    if (p->a_row == 1) {
+        while (high && !any(a + (high - 1) * p->a_column, count)) high--;
+        while (low < high && !any(a + low * p->a_column, count)) low++;
+    } else {
+        low = p->k, high = 0;
+        for (size_t i = 0; i < count; i++, a += p->a_row) {
+            size_t right = p->k, left = 0;
+            while (right > high && !any(a + (right < STEP ? 0 : right - STEP), right < STEP ? right : STEP))
+                right = right < STEP ? 0 : right - STEP;
+            if (right > high) high = right;
+            while (left + STEP <= low && !any(a + left, STEP)) left += STEP;
+            if (left < low) low = left;
+        }
+        if (low > high) low = high;
+    }
+    *first = (uint16_t)low, *end = (uint16_t)high;
+}
+
+/* The spans of the tiles of rows; whether there are any to be used. */
+static int spans(const Product *p, uint16_t *first, uint16_t *end) {
+    size_t left = 0;
+    if (!p->zeros || p->k > DEPTH || p->m / ROWS > SPANS || (p->a_row != 1 && p->a_column != 1)) return 0;
+    for (size_t t = 0; t < p->m / ROWS; t++) {
+        span(p, t * ROWS, ROWS, &first[t], &end[t]);
+        left += p->k - (size_t)(end[t] - first[t]);
+    }
+    if (left * ROWS * 8 < p->m * p->k) return 0;
+    const int along = p->b_column == 1;
+    const size_t lines = along ? p->k : p->n, line = along ? p->n : p->k, apart = along ? p->b_row : p->b_column;
+    for (size_t i = 0; i < lines; i++)
+        if (infinite(p->b + i * apart, line, along ? 1 : p->b_row)) return 0;
+    return 1;
+}
+
 static void product(const Product *p) {
     float room[DEPTH * COLUMNS + WIDTH];
+    uint16_t first[SPANS], end[SPANS];
+    const int parted = spans(p, first, end);
     for (size_t from = 0; from == 0 || from < p->k; from += DEPTH) {
         const size_t depth = p->k - from < DEPTH ? p->k - from : DEPTH;
         for (size_t column = 0; column < p->n;) {
@@ -122,19 +179,20 @@ static void product(const Product *p) {
                 pack(p, column, columns, from, depth, most, room);
                 b = room, step = most;
             }
-            size_t row = 0;
-            if (narrow) {
-                for (; row + ROWS <= p->m; row += ROWS) tile_rows_narrow(p, row, column, columns, from, depth, b, step);
-                for (; row + 4 <= p->m; row += 4) tile_4_narrow(p, row, column, columns, from, depth, b, step);
-                for (; row < p->m; row++) tile_1_narrow(p, row, column, columns, from, depth, b, step);
-            } else {
-                for (; row + ROWS <= p->m; row += ROWS) tile_rows_wide(p, row, column, columns, from, depth, b, step);
-                for (; row + 4 <= p->m; row += 4) tile_4_wide(p, row, column, columns, from, depth, b, step);
-                for (; row < p->m; row++) tile_1_wide(p, row, column, columns, from, depth, b, step);
+            size_t row = p->lower ? column / ROWS * ROWS : 0; /* what lies above the diagonal is not computed */
+            for (; row + ROWS <= p->m; row += ROWS) {
+                const size_t skip = parted ? first[row / ROWS] : 0, stop = parted ? end[row / ROWS] : depth;
+                (narrow ? tile_rows_narrow : tile_rows_wide)(p, row, column, columns, from, skip, stop, b, step);
             }
+            for (; row + 4 <= p->m; row += 4)
+                (narrow ? tile_4_narrow : tile_4_wide)(p, row, column, columns, from, 0, depth, b, step);
+            for (; row < p->m; row++)
+                (narrow ? tile_1_narrow : tile_1_wide)(p, row, column, columns, from, 0, depth, b, step);
             column += columns;
         }
     }
+    for (size_t i = 0; p->lower && i < p->m && i + 1 < p->n; i++)
+        memset(p->to + i * p->to_row + i + 1, 0, (p->n - i - 1) * sizeof *p->to);
 }
 
 /* Lays b out for `packed`: panels of columns, one after another. Room for k (n + COLUMNS) numbers. */

@@ -15,7 +15,7 @@ static const uint8_t arity[OPERATIONS] = {
     [CONST] = 0, [CAST] = 1, [WHERE] = 3, [ADD] = 2, [SUB] = 2, [MUL] = 2, [DIV] = 2, [MAX] = 2, [MIN] = 2, [POW] = 2,
     [NEG] = 1, [ABS] = 1, [SQRT] = 1, [RECIPROCAL] = 1, [SIGN] = 1, [FLOOR] = 1, [CEIL] = 1, [EXP] = 1, [LOG] = 1,
     [TANH] = 1, [ERF] = 1, [SIGMOID] = 1, [EQUAL] = 2, [LESS] = 2, [LESS_EQUAL] = 2, [GREATER] = 2,
-    [GREATER_EQUAL] = 2, [AND] = 2, [OR] = 2, [XOR] = 2, [NOT] = 1, [SUM] = 1,
+    [GREATER_EQUAL] = 2, [AND] = 2, [OR] = 2, [XOR] = 2, [NOT] = 1, [SUM] = 1, [ROW_SUM] = 1, [ROW_MAX] = 1,
     [SHIFT] = 2, [COS] = 1, [SIN] = 1,
 };
 
@@ -56,6 +56,8 @@ static const char *instruction_read(Program *p, Instruction *to, const int64_t *
         to->lane = lanes->op[op][type];
         to->left = lanes->left[op][type], to->right = lanes->right[op][type];
         if (op >= EQUAL && op <= GREATER_EQUAL) to->type = U8;
+        to->rows = op == ROW_SUM || op == ROW_MAX;
+        p->rows |= to->rows;
         if (op == SUM) {
             if (word[3] < 0 || word[3] >= MOST_AXES || (p->sums && word[3] != p->after)) return "a sum over other axes";
             p->after = (int)word[3];
@@ -77,7 +79,8 @@ static void allocate(Program *p, int plan) {
         const Instruction *at = &p->code[i];
         if (at->lane) last[at->a] = last[at->b] = last[at->c] = i;
     }
-    for (int i = 0; i < p->outputs && plan == LATE; i++) last[p->value[i]] = p->count;
+    for (int i = 0; i < p->outputs; i++)
+        if (plan == LATE || p->narrow[i]) last[p->value[i]] = p->count;
     int slots = 0;
     for (int v = 0; v < values; v++) slot[v] = -1;
     for (int i = 0; i < p->count; i++) {
@@ -127,18 +130,22 @@ const char *program_read(Program *p, const int64_t *text, size_t length, size_t 
         p->type[i] = (uint8_t)type;
     }
     const Lanes *lanes = p->lanes = lanes_here();
-    p->sums = p->after = 0;
+    p->sums = p->after = p->rows = 0;
     for (int i = 0; i < p->count; i++, at += WORDS) {
         const char *wrong = instruction_read(p, &p->code[i], at, p->inputs + i, lanes);
         if (wrong) return wrong;
         p->type[p->inputs + i] = (uint8_t)p->code[i].type;
     }
     for (int v = 0; v < p->inputs + p->count; v++) p->output[v] = -1;
+    uint8_t taken[MOST_VALUES] = {0};
     for (int i = 0; i < p->outputs; i++, at++) {
-        if (*at < p->inputs || *at >= p->inputs + p->count || !p->code[*at - p->inputs].lane || p->output[*at] >= 0)
+        const int64_t value = *at < 0 ? ~*at : *at;
+        p->narrow[i] = *at < 0;
+        if (value < p->inputs || value >= p->inputs + p->count || !p->code[value - p->inputs].lane || taken[value]++)
             return "an output that is no result, or twice";
-        p->value[i] = (uint16_t)*at;
-        p->output[*at] = (int16_t)i;
+        if (p->narrow[i] && (!p->rows || p->code[value - p->inputs].sum >= 0)) return "an output of rows that there are not";
+        p->value[i] = (uint16_t)value;
+        if (!p->narrow[i]) p->output[value] = (int16_t)i;
     }
     for (int i = 0; i < p->count; i++)
         if (p->code[i].sum >= 0 && p->output[p->inputs + i] < 0) return "a sum that is no output";

@@ -58,7 +58,7 @@ static const char *step_read(Region *r, Step *s) {
         [SHAPE] = {1, 1, 1, 2}, [RESHAPE] = {2, 2, 1, 1}, [SQUEEZE] = {1, 1, 1, -1}, [UNSQUEEZE] = {1, 1, 1, -1},
         [EXPAND] = {2, 2, 1, 0}, [CONCAT] = {1, 127, 1, 1}, [TRANSPOSE] = {1, 1, 1, -1}, [SLICE] = {1, 1, 1, 3},
         [ARGMAX] = {1, 1, 1, 1}, [RANGE] = {3, 3, 1, 0}, [GATHER] = {2, 2, 1, 0},
-        [GUARD] = {2, 127, 1, -1},
+        [GUARD] = {2, 127, 1, -1}, [TRIANGLE] = {1, 1, 1, 2},
     };
     if (s->op == CHAIN) {
         if (s->attrs != 1 || attr[0] < 0 || attr[0] >= r->chains) return "a chain that there is not";
@@ -82,7 +82,7 @@ static const char *step_read(Region *r, Step *s) {
     switch (s->op) {
     case CONSTANT: return constant_read(r, s);
     case PRODUCT:
-        if (attr[0] < 0 || attr[0] > 3) return "flags that there are not";
+        if (attr[0] < 0 || attr[0] > 15 || (attr[0] & 4 && s->ins > 2)) return "flags that there are not";
         return of[0] == F32 && of[1] == F32 && (s->ins < 3 || of[2] == F32) ? NULL : "operands of other types";
     case SOFTMAX: return of[0] == F32 ? NULL : "operands of other types";
     case REDUCE: return is_float(of[0]) ? NULL : "operands of other types";

@@ -19,7 +19,8 @@ enum { REGION_VERSION = 1, MOST_STEPS = 1 << 20, MOST_CHAINS = 1 << 12, LONGEST_
 enum RegionOperation {
     CONSTANT = 0,     /* (type, rank, sizes, the bits of each element) */
     CHAIN = 1,        /* (which one) */
-    PRODUCT = 2,      /* a, b and perhaps c, or batches of a and b (flags: 1 a transposed, 2 b transposed; bits of alpha, of beta, as float32) */
+    PRODUCT = 2,      /* a, b and perhaps c, or batches of a and b (flags: 1 a transposed, 2 b transposed, 4 what lies above
+                         the diagonal is 0, 8 rows or columns of a begin or end with zeros; bits of alpha, of beta, as float32) */
     SOFTMAX = 3,      /* along the last axis (1: its logarithm) */
     REDUCE = 4,          /* (first axis, how many, 1: of squares, 1: axes stay, of size 1) */
     SHAPE = 5,        /* (first axis, end) */
@@ -34,6 +35,7 @@ enum RegionOperation {
     RANGE = 14,       /* start, limit, step, of int64 */
     GATHER = 15,      /* x, indices: of each row along the last axis the elements that an index names */
     GUARD = 16,       /* a number, and data (the least and the greatest number of each): the number, NaN where data are others */
+    TRIANGLE = 17,    /* what lies above a diagonal is 0, or below it (1: below; which diagonal) */
     REGION_OPERATIONS
 };
 
@@ -56,6 +58,9 @@ typedef struct {
 /* Runs it. Of the inputs the types are right; `packs` may be NULL. NULL, or what is wrong; `at`: the step where it is,
  * -1: nowhere. */
 const char *region_run(Region *region, const Tensor *inputs, const Packs *packs, Give give, void *context, int *at);
+/* The same; rows of output i lie rows[i] elements apart where that is not 0, which only the result of a PRODUCT can. */
+const char *region_run_apart(Region *region, const Tensor *inputs, const Packs *packs, const size_t *rows, Give give,
+                             void *context, int *at);
 /* Packs factors that are inputs from number `first` on. NULL, or what is wrong. */
 const char *region_pack(const Region *region, const Tensor *inputs, int first, Packs *packs);
 void packs_free(Packs *packs);

@@ -65,6 +65,7 @@ typedef struct {
     const Region *region;
     Room *room;
     const Packs *packs;
+    const size_t *rows; /* as region_run_apart has them */
     Give give;
     void *context;
 } Run;
@@ -86,7 +87,8 @@ extern const char NO_MEMORY[], NO_FIT[];
 
 /* What the steps do that are no chains and no products (region_steps.c): NULL, or what is wrong. */
 typedef const char *Does(Run *run, const Step *step);
-Does run_sum, run_softmax, run_argmax, run_gather, run_shaped, run_strided, run_concat, run_range, run_shape, run_constant, run_guard;
+Does run_sum, run_softmax, run_argmax, run_gather, run_shaped, run_strided, run_concat, run_range, run_shape, run_constant, run_guard,
+    run_triangle;
 
 /* The product of a step, its operands at hand. NULL, or what is wrong. Where its result goes is left open. */
 const char *step_product(const Step *step, const Tensor *value, Product *product, size_t *batch);

@@ -139,7 +139,7 @@ void *make(Run *run, int value, size_t rank, const int64_t *size) {
     Tensor *made = &run->room->value[value];
     int64_t all = count(rank, size);
     if (all < 0 || rank > MOST_AXES) return NULL;
-    made->rank = rank;
+    made->rank = rank, made->row = 0;
     if (rank) memmove(made->size, size, rank * sizeof *size);
     int output = run->region->output[value];
     if (output >= 0) return made->data = run->give(run->context, (size_t)output, rank, size);
@@ -160,13 +160,16 @@ static const char *run_chain(Run *run, const Step *s) {
     for (int i = 0; i < s->ins; i++) inputs[i] = run->room->value[s->in[i]];
     const char *wrong = walk_shape(inputs, s->ins, &rank, size);
     if (wrong) return wrong;
+    int64_t narrow[MOST_AXES];
+    memcpy(narrow, size, sizeof size);
+    if (rank) narrow[rank - 1] = 1;
     for (int i = 0; i < s->outs; i++)
-        if (!(results[i] = make(run, s->out + i, rank, size))) return NO_MEMORY;
+        if (!(results[i] = make(run, s->out + i, rank, program->narrow[i] ? narrow : size))) return NO_MEMORY;
     Walk walk;
-    walk_begin(&walk, program, inputs, results, rank, size);
+    if ((wrong = walk_begin(&walk, program, inputs, results, rank, size))) return wrong;
     const size_t shares = walk_shares(&walk);
     for (size_t number = 0; number < shares; number++) walk_share(&walk, number);
-    return NULL;
+    return walk.failed ? NO_MEMORY : NULL;
 }
 
 const char *step_product(const Step *s, const Tensor *value, Product *p, size_t *batch) {
@@ -183,12 +186,15 @@ const char *step_product(const Step *s, const Tensor *value, Product *p, size_t 
     const int64_t rows = vector ? 1 : high[ta], depth = vector ? high[0] : high[!ta], columns = wide[!tb];
     if (wide[tb] != depth) return NO_FIT;
     *p = (Product){.m = (size_t)rows, .n = (size_t)columns, .k = (size_t)depth, .a = a->data, .b = b->data};
-    p->a_row = ta ? 1 : p->k, p->a_column = ta ? p->m : 1;
-    p->b_row = tb ? 1 : p->n, p->b_column = tb ? p->k : 1;
+    const size_t a_apart = a->row ? a->row : (size_t)a->size[a->rank - 1], b_apart = b->row ? b->row : (size_t)wide[1];
+    p->a_row = ta ? 1 : a_apart, p->a_column = ta ? a_apart : 1;
+    p->b_row = tb ? 1 : b_apart, p->b_column = tb ? b_apart : 1;
+    p->lower = s->attr[0] >> 2 & 1, p->zeros = s->attr[0] >> 3 & 1;
     const int32_t alpha = (int32_t)s->attr[1], beta = (int32_t)s->attr[2];
     memcpy(&p->alpha, &alpha, sizeof p->alpha);
     memcpy(&p->beta, &beta, sizeof p->beta);
     p->to_row = p->n;
+    if (p->lower && p->m != p->n) return NO_FIT;
     if (s->ins < 3) return NULL;
     const Tensor *c = &value[s->in[2]];
     if (c->rank > 2 || lead) return NO_FIT;
@@ -210,6 +216,8 @@ static const char *run_product(Run *run, const Step *s) {
     if (a->rank > 1) size[a->rank - 2] = (int64_t)p.m;
     p.to = make(run, s->out, a->rank, size);
     if (!p.to) return NO_MEMORY;
+    const int output = run->region->output[s->out];
+    if (run->rows && output >= 0 && run->rows[output]) p.to_row = run->rows[output];
     if (run->packs) p.packed = run->packs->packed[s - run->region->step];
     for (size_t i = 0; i < batch; i++) {
         lanes_here()->product(&p);
@@ -223,13 +231,19 @@ static const char *(*const does[REGION_OPERATIONS])(Run *, const Step *) = {
     [SHAPE] = run_shape, [RESHAPE] = run_shaped, [SQUEEZE] = run_shaped, [UNSQUEEZE] = run_shaped,
     [EXPAND] = run_strided, [CONCAT] = run_concat, [TRANSPOSE] = run_strided, [SLICE] = run_strided,
     [ARGMAX] = run_argmax, [RANGE] = run_range, [GATHER] = run_gather, [GUARD] = run_guard,
+    [TRIANGLE] = run_triangle,
 };
 
 const char *region_run(Region *r, const Tensor *inputs, const Packs *packs, Give give, void *context, int *at) {
+    return region_run_apart(r, inputs, packs, NULL, give, context, at);
+}
+
+const char *region_run_apart(Region *r, const Tensor *inputs, const Packs *packs, const size_t *rows, Give give, void *context,
+                             int *at) {
     *at = -1;
     Room *room = room_take(r);
     if (!room) return NO_MEMORY;
-    Run run = {r, room, packs, give, context};
+    Run run = {r, room, packs, rows, give, context};
     memcpy(room->value, inputs, (size_t)r->inputs * sizeof *inputs);
     const char *wrong = NULL;
     for (int i = 0; i < r->steps && !wrong; i++) {

@@ -5,6 +5,8 @@
 
 #include "region_parts.h"
 
+enum { SHORT = 32 }; /* rows whose exponentials are taken together */
+
 static int64_t elements_of(const Tensor *x) { return count(x->rank, x->size); }
 
 /* Sizes that a tensor of int64 holds. */
@@ -107,21 +109,25 @@ const char *run_sum(Run *run, const Step *s) {
 const char *run_softmax(Run *run, const Step *s) {
     const Tensor *x = &run->room->value[s->in[0]];
     if (!x->rank) return NO_FIT;
-    const size_t n = (size_t)x->size[x->rank - 1], all = (size_t)elements_of(x), rows = n ? all / n : 0;
+    const size_t n = (size_t)x->size[x->rank - 1], rows = n ? (size_t)elements_of(x) / n : 0;
     const Lanes *lanes = lanes_here();
     const float *from = x->data;
     float *to = make(run, s->out, x->rank, x->size);
     if (!to) return NO_MEMORY;
-    Block *block = block_take(run->room->pool, (all + rows) * sizeof(float));
+    if (n >= SHORT) {
+        (s->attr[0] ? lanes->log_softmax : lanes->softmax)(rows, n, to, from);
+        return NULL;
+    }
+    Block *block = block_take(run->room->pool, rows * (n + 1) * sizeof(float));
     if (!block) return NO_MEMORY;
-    float *e = block_data(block), *sum = e + all;
+    float *e = block_data(block), *sum = e + rows * n;
     for (size_t i = 0; i < rows; i++) {
         const float *row = from + i * n;
         float top = row[0];
         for (size_t k = 1; k < n; k++) top = row[k] > top ? row[k] : top;
         for (size_t k = 0; k < n; k++) to[i * n + k] = row[k] - top;
     }
-    lanes->op[EXP][F32](all, e, to, to, to);
+    lanes->op[EXP][F32](rows * n, e, to, to, to);
     for (size_t i = 0; i < rows; i++) sum[i] = (float)sum_f32_run(e + i * n, n, 0);
     if (s->attr[0]) lanes->op[LOG][F32](rows, sum, sum, sum, sum);
     for (size_t i = 0; i < rows; i++)
@@ -130,6 +136,23 @@ const char *run_softmax(Run *run, const Step *s) {
         else
             for (size_t k = 0; k < n; k++) to[i * n + k] = e[i * n + k] / sum[i];
     block_give(run->room->pool, block);
+    return NULL;
+}
+
+const char *run_triangle(Run *run, const Step *s) {
+    const Tensor *x = &run->room->value[s->in[0]];
+    if (x->rank < 2) return NO_FIT;
+    const size_t width = sizes[run->region->type[s->out]];
+    const int64_t rows = x->size[x->rank - 2], n = x->size[x->rank - 1], all = n ? elements_of(x) / n : 0;
+    const char *from = x->data;
+    char *to = make(run, s->out, x->rank, x->size);
+    if (!to) return NO_MEMORY;
+    for (int64_t i = 0; i < all; i++, from += (size_t)n * width, to += (size_t)n * width) {
+        const int64_t edge = i % rows + s->attr[1] + !s->attr[0]; /* of what is kept, its end or its beginning */
+        const size_t at = (size_t)(edge < 0 ? 0 : edge > n ? n : edge) * width, end = (size_t)n * width;
+        if (s->attr[0]) memset(to, 0, at), memcpy(to + at, from + at, end - at);
+        else memcpy(to, from, at), memset(to + at, 0, end - at);
+    }
     return NULL;
 }
 

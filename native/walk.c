@@ -1,6 +1,7 @@
 /* Walking the tensors of one call in tiles: every instruction of the program on one tile, then the next tile. All that
  * a tile needs stays in the first-level cache, so memory is read and written once, whatever the program's length. */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "chain.h"
@@ -13,7 +14,8 @@ enum {
     SHARES = 32,     /* the most of one call */
     FAR = 1 << 21,   /* bytes of inputs that come from beyond the second-level cache */
     LARGE = 1 << 22, /* bytes of last outputs that no cache keeps until the next step */
-    LINE = 64
+    LINE = 64,
+    BYTES = SHORTEST * 8 * MOST_VALUES + LINE /* of the registers of a tile; more than CACHE, too */
 };
 
 const char *walk_shape(const Tensor *inputs, int count, size_t *rank, int64_t *size) {
@@ -73,19 +75,22 @@ static int overwritten(const Walk *walk) {
     return 0;
 }
 
-void walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *const *results, size_t rank,
-                const int64_t *size) {
+const char *walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *const *results, size_t rank,
+                       const int64_t *size) {
     walk->program = program, walk->inputs = inputs, walk->results = results;
     walk->total = 1;
     for (size_t k = 0; k < rank; k++) walk->total *= (size_t)size[k];
     walk_axes(walk, rank, size);
+    walk->row = rank ? (size_t)size[rank - 1] : 1, walk->failed = 0;
+    if (program->rows && !walk->row) return "rows without elements";
     walk->kept = walk->inner = 1, walk->sums = NULL;
     for (size_t k = 0; k < rank && program->sums; k++) {
         if (k + (size_t)program->after + 1 == rank) walk->kept = (size_t)size[k];
         if (k + (size_t)program->after >= rank) walk->inner *= (size_t)size[k];
     }
     size_t widest = 1, written = 0, read = 0;
-    for (int i = 0; i < program->outputs; i++) written += walk->total * sizes[program->type[program->value[i]]];
+    for (int i = 0; i < program->outputs; i++)
+        written += program->narrow[i] ? 0 : walk->total * sizes[program->type[program->value[i]]];
     walk->plan = overwritten(walk) ? LATE : program->last && program->lanes->stream && written >= LARGE ? STREAMED : DIRECTLY;
     int slots = program->plan[walk->plan].slots;
     for (int i = 0; i < program->inputs; i++) {
@@ -110,13 +115,15 @@ void walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *
     size_t tile = slots ? CACHE / ((size_t)slots * widest) / SHORTEST * SHORTEST : LONGEST;
     walk->tile = tile < SHORTEST ? SHORTEST : tile > LONGEST ? LONGEST : tile;
     /* A run of a broadcast input, if it is long enough, is a tile: the input is then one element for all of it. */
-    if (walk->axes > 1 && walk->size[0] >= RUN && walk->size[0] < walk->tile) walk->tile = walk->size[0];
+    if (program->rows) walk->tile = walk->tile > walk->row ? walk->tile / walk->row * walk->row : walk->row;
+    else if (walk->axes > 1 && walk->size[0] >= RUN && walk->size[0] < walk->tile) walk->tile = walk->size[0];
     walk->room = walk->tile * widest;
     size_t least = SPLIT / (size_t)(program->count + program->inputs), shares = walk->total / least;
     shares = shares < 1 ? 1 : shares > SHARES ? SHARES : shares;
     size_t share = (walk->total + shares - 1) / shares;
     share = (share + walk->tile - 1) / walk->tile * walk->tile; /* whole tiles: the same for any number of threads */
     walk->share = share ? share : 1;
+    return NULL;
 }
 
 size_t walk_shares(const Walk *walk) { return (walk->total + walk->share - 1) / walk->share; }
@@ -210,17 +217,24 @@ static void prefetch(Ahead *ahead, int *count, size_t lines) {
 }
 
 void walk_share(void *context, size_t number) {
-    const Walk *walk = context;
+    Walk *walk = context;
     const Program *program = walk->program;
     size_t begin = number * walk->share, end = begin + walk->share;
     if (end > walk->total) end = walk->total;
     if (begin >= end) return;
-    enum { BYTES = SHORTEST * 8 * MOST_VALUES + LINE }; /* more than CACHE, too */
     union {
         double aligned;
         char bytes[BYTES];
     } memory;
-    char *registers = memory.bytes + (LINE - (uintptr_t)memory.bytes % LINE) % LINE;
+    int slots = program->plan[walk->plan].slots;
+    for (int i = 0; i < program->inputs; i++) slots += walk->slot[i] >= 0;
+    const size_t needed = (size_t)slots * walk->room + LINE; /* of long rows more than there is */
+    char *more = needed > BYTES ? malloc(needed) : NULL, *registers = more ? more : memory.bytes;
+    if (needed > BYTES && !more) {
+        walk->failed = 1;
+        return;
+    }
+    registers += (LINE - (uintptr_t)registers % LINE) % LINE;
     char *at[MOST_VALUES];         /* where each value of the tile is */
     uint8_t one[MOST_VALUES] = {0}; /* whether it is one element for all, which stands first there */
     const int inputs = program->inputs, streamed = walk->plan == STREAMED, late = walk->plan == LATE;
@@ -267,14 +281,23 @@ void walk_share(void *context, size_t number) {
             char *result = output < 0 ? NULL : (char *)walk->results[output] + start * sizes[code->type];
             if (result && walk->plan == DIRECTLY) at[made] = result;
             Lane lane = one[code->b] && code->right ? code->right : one[code->a] && code->left ? code->left : code->lane;
-            lane(n, at[made], at[code->a], at[code->b], at[code->c]);
+            if (!code->rows) lane(n, at[made], at[code->a], at[code->b], at[code->c]);
+            else {
+                const size_t width = sizes[code->type];
+                for (size_t k = 0; k < n; k += walk->row)
+                    lane(walk->row, (char *)at[made] + k * width, (char *)at[code->a] + k * width, NULL, NULL);
+            }
             if (result && streamed) program->lanes->stream(n * sizes[code->type], result, at[made]);
         }
-        for (int i = 0; late && i < program->outputs; i++) {
+        for (int i = 0; (late || program->rows) && i < program->outputs; i++) {
             const int value = program->value[i], width = (int)sizes[program->type[value]];
-            if (program->code[value - inputs].sum < 0)
+            if (program->narrow[i])
+                for (size_t k = 0; k < n; k += walk->row)
+                    memcpy((char *)walk->results[i] + (start + k) / walk->row * (size_t)width, at[value] + k * (size_t)width, (size_t)width);
+            else if (late && program->code[value - inputs].sum < 0)
                 memcpy((char *)walk->results[i] + start * (size_t)width, at[value], n * (size_t)width);
         }
     }
     if (streamed) program->lanes->stream(0, NULL, NULL);
+    free(more);
 }

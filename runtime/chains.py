@@ -11,197 +11,43 @@ from __future__ import annotations
 
 import heapq
 import math
-import struct
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from . import graphs
-
-DOMAIN, OPERATOR, VERSION = "dlc.native", "Chain", 1
-CHAINED = "elementwise operations in chains"
-MOST_VALUES, MOST_INPUTS, MOST_OUTPUTS = 128, 64, 64  # as native/chain.h has them
-
-FLOAT, DOUBLE, INT32, INT64, BOOL, UINT32, UINT64 = (
-    TensorProto.FLOAT,
-    TensorProto.DOUBLE,
-    TensorProto.INT32,
-    TensorProto.INT64,
-    TensorProto.BOOL,
-    TensorProto.UINT32,
-    TensorProto.UINT64,
+from .programs import (
+    DOMAIN,
+    FLOATS,
+    INT64,
+    MOST_INPUTS,
+    MOST_OUTPUTS,
+    MOST_VALUES,
+    NUMBERS_ONLY,
+    ROWS,
+    SUM,
+    Part,
+    Program,
+    Sizes,
+    Typed,
+    broadcast,
+    constant,
+    form,
+    same,
 )
-FLOATS = frozenset((FLOAT, DOUBLE))
-SIGNED = FLOATS | {INT32, INT64}
-UNSIGNED = frozenset((UINT32, UINT64))
-NUMBERS = SIGNED | UNSIGNED
-TRUTHS = frozenset((BOOL,))
-# Operator -> the number of the operation in native/chain.h, how many operands, their types.
-SAME: dict[str, tuple[int, int, frozenset[int]]] = {
-    "Add": (3, 2, NUMBERS),
-    "Sub": (4, 2, NUMBERS),
-    "Mul": (5, 2, NUMBERS),
-    "Div": (6, 2, FLOATS),
-    "Pow": (9, 2, FLOATS),
-    "Neg": (10, 1, FLOATS),
-    "Abs": (11, 1, FLOATS),
-    "Sqrt": (12, 1, FLOATS),
-    "Reciprocal": (13, 1, FLOATS),
-    "Sign": (14, 1, FLOATS),
-    "Floor": (15, 1, FLOATS),
-    "Ceil": (16, 1, FLOATS),
-    "Exp": (17, 1, FLOATS),
-    "Log": (18, 1, FLOATS),
-    "Tanh": (19, 1, FLOATS),
-    "Erf": (20, 1, FLOATS),
-    "Sigmoid": (21, 1, FLOATS),
-    "And": (27, 2, TRUTHS),
-    "Or": (28, 2, TRUTHS),
-    "Xor": (29, 2, TRUTHS),
-    "Not": (30, 1, TRUTHS),
-}
-COMPARED: dict[str, tuple[int, frozenset[int]]] = {
-    "Equal": (22, NUMBERS | TRUTHS),
-    "Less": (23, NUMBERS),
-    "LessOrEqual": (24, NUMBERS),
-    "Greater": (25, NUMBERS),
-    "GreaterOrEqual": (26, NUMBERS),
-}
-FOLDED = {"Max": (7, SIGNED), "Min": (8, SIGNED)}  # of any number of operands
-CONST, CAST, WHERE, MAX, SHIFT, SUM = 0, 1, 2, 7, 31, 40
-NUMBERS_ONLY = {"Cos": 32, "Sin": 33}  # of a single number: the C library computes them one by one
-CASTS: dict[int, frozenset[int]] = {  # those that are defined for every number
-    FLOAT: frozenset((DOUBLE, BOOL)),
-    DOUBLE: frozenset((FLOAT, BOOL)),
-    INT32: frozenset((FLOAT, DOUBLE, INT64, BOOL)),
-    INT64: frozenset((FLOAT, DOUBLE, BOOL, UINT32, UINT64)),
-    BOOL: frozenset((FLOAT, DOUBLE, INT32, INT64, UINT32, UINT64)),
-    UINT32: frozenset((FLOAT, DOUBLE, INT64, UINT64)),
-    UINT64: frozenset((INT64, UINT32)),
-}
 
+OPERATOR = "Chain"
+CHAINED = "elementwise operations in chains"
 LARGE = 4_096  # elements of a row of the batch, or of all where there is none
+SHORT, LONG = 32, 4_096  # elements of a row that is summed in the middle of a chain
 RUN, PLACES = 16, 4_096  # a sum in a chain: the fewest elements in a row, the most places that are kept
-
-Size = int | str
-Sizes = tuple[Size, ...]
-Typed = tuple[int, Sizes]  # element type and shape; a name is a size that is the same wherever it stands
 
 
 def chained(model: ModelProto, inferred: ModelProto) -> int:
     """Puts chains in place of elementwise nodes, in the bodies of scans and loops too. Changes the model; returns how
     many nodes went into chains. `inferred`: the model, or what it was made from, with the shapes of its values."""
     return Chains(model.graph, inferred.graph, {}, {}).run()
-
-
-@dataclass(frozen=True)
-class Part:
-    """An elementwise node: its operation, the types of its operands and its result."""
-
-    node: NodeProto
-    kind: int  # of the result
-    shape: Sizes
-    write: Callable[[_Program, list[int]], int]  # adds its instructions, gives the value that the result is
-
-
-class _Program:
-    """The text of a program that grows (native/chain.h)."""
-
-    def __init__(self) -> None:
-        self.inputs: dict[str, int] = {}
-        self.kinds: list[int] = []
-        self.code: list[tuple[int, int, int, int, int]] = []
-        self.values: dict[str, int] = {}
-        self.constants: dict[tuple[int, int], int] = {}
-
-    def add(self, operation: int, kind: int, *operands: int) -> int:
-        """A result's number counts from MOST_INPUTS here: how many inputs there will be is known at the end."""
-        a, b, c = (*operands, 0, 0, 0)[:3]
-        self.code.append((operation, kind, a, b, c))
-        return MOST_INPUTS + len(self.code) - 1
-
-    def text(self, outputs: Sequence[str], last: bool) -> list[int]:
-        count = len(self.inputs)
-
-        def place(value: int) -> int:
-            return value if value < MOST_INPUTS else value - MOST_INPUTS + count
-
-        words = [VERSION, count, len(self.code), len(outputs), int(last), *self.kinds]
-        for operation, kind, *operands in self.code:
-            given = 0 if operation == CONST else 1 if operation == SUM else 3  # operands that are values
-            words += [operation, kind, *map(place, operands[:given]), *operands[given:]]
-        return words + [place(self.values[name]) for name in outputs]
-
-
-def _same(operation: int, kind: int) -> Callable[[_Program, list[int]], int]:
-    return lambda program, operands: program.add(operation, kind, *operands)
-
-
-def _folded(operation: int, kind: int) -> Callable[[_Program, list[int]], int]:
-    def write(program: _Program, operands: list[int]) -> int:
-        value = operands[0]
-        for operand in operands[1:]:
-            value = program.add(operation, kind, value, operand)
-        return value
-
-    return write
-
-
-def _relu(kind: int) -> Callable[[_Program, list[int]], int]:
-    zero = struct.pack("=f" if kind == FLOAT else "=d", 0.0)
-    return lambda program, operands: program.add(MAX, kind, operands[0], _constant(program, kind, zero))
-
-
-def _constant(program: _Program, kind: int, data: bytes) -> int:
-    bits = int.from_bytes(data.ljust(8, b"\0"), "little", signed=True)
-    if (kind, bits) not in program.constants:
-        program.constants[kind, bits] = program.add(CONST, kind, bits)
-    return program.constants[kind, bits]
-
-
-def _form(node: NodeProto, kinds: list[int]) -> tuple[int, Callable[[_Program, list[int]], int]] | None:
-    """The type of the result and what to write, for a node whose operands have these types; None for what is not
-    elementwise, or has an attribute or a type that the kernel does not know."""
-    op, attributes, first = node.op_type, {a.name: a for a in node.attribute}, kinds[0]
-    if op == "Cast":
-        to = attributes.pop("to", AttributeProto()).i
-        if attributes or to not in CASTS.get(first, frozenset()):
-            return None
-        return to, _same(CAST, to)
-    if op == "BitShift" and first in UNSIGNED and kinds == [first, first]:
-        right = attributes.pop("direction", AttributeProto()).s == b"RIGHT" and not attributes
-        return (first, _same(SHIFT, first)) if right else None
-    if attributes:
-        return None
-    if op == "Where":
-        fits = len(kinds) == 3 and first == BOOL and kinds[1] == kinds[2] in NUMBERS | TRUTHS
-        return (kinds[1], _same(WHERE, kinds[1])) if fits else None
-    if any(kind != first for kind in kinds):
-        return None
-    if op in SAME and len(kinds) == SAME[op][1] and first in SAME[op][2]:
-        return first, _same(SAME[op][0], first)
-    if op in COMPARED and len(kinds) == 2 and first in COMPARED[op][1]:
-        return BOOL, _same(COMPARED[op][0], first)
-    if op in FOLDED and len(kinds) > 1 and first in FOLDED[op][1]:
-        return first, _folded(FOLDED[op][0], first)
-    if op == "Relu" and len(kinds) == 1 and first in FLOATS:
-        return first, _relu(first)
-    return None
-
-
-def broadcast(shapes: Sequence[Sizes]) -> Sizes | None:
-    """The shape of a result, None where sizes of different names meet."""
-    rank = max(map(len, shapes))
-    sizes: list[Size] = [1] * rank
-    for shape in shapes:
-        for k, size in enumerate(shape, rank - len(shape)):
-            if sizes[k] == 1:
-                sizes[k] = size
-            elif size not in (1, sizes[k]):
-                return None
-    return tuple(sizes)
 
 
 class Chains:
@@ -227,6 +73,7 @@ class Chains:
         self.results = {value.name for value in graph.output}
         self.declared = self.results | {value.name for value in graph.value_info}
         self.taken = graphs.names(graph)
+        self.rows: dict[str, Sizes] = {}  # of a value of one number for each row: the shape of the rows
 
     def run(self) -> int:
         count = 0
@@ -256,19 +103,47 @@ class Chains:
         if any(operand is None for operand in operands):
             return None
         given = [operand for operand in operands if operand is not None]
-        form, shape = _form(node, [kind for kind, _ in given]), broadcast([shape for _, shape in given])
+        if (row := self._row(node)) is not None:
+            return row
+        written, shape = form(node, [kind for kind, _ in given]), broadcast([shape for _, shape in given])
         if shape == () and node.op_type in NUMBERS_ONLY and given[0][0] in FLOATS:
-            form = given[0][0], _same(NUMBERS_ONLY[node.op_type], given[0][0])
-        if form is None or shape is None:
+            written = given[0][0], same(NUMBERS_ONLY[node.op_type], given[0][0])
+        if written is None or shape is None:
             return None
-        self.known[node.output[0]] = form[0], shape
-        return Part(node, form[0], shape, form[1])
+        self.known[node.output[0]] = written[0], shape
+        rows = next((self.rows[name] for name in node.input if name in self.rows), None)
+        if rows is not None and shape != (*rows[:-1], 1):
+            rows = None
+        if rows is not None:
+            self.rows[node.output[0]] = rows
+        return Part(node, written[0], shape, written[1], rows)
+
+    def _row(self, node: NodeProto) -> Part | None:
+        """A sum, or the largest, of each row, which stays as an axis of size 1."""
+        if node.op_type not in ROWS or node.domain not in ("", "ai.onnx"):
+            return None
+        (kind, shape), attributes = self.known[node.input[0]], {a.name: a.i for a in node.attribute}
+        axes = self.lists.get(node.input[1]) if len(node.input) == 2 else None
+        if kind not in FLOATS or axes is None or not attributes.get("keepdims", 1) or len(shape) < 2:
+            return None
+        size = shape[-1]
+        if [int(axis) % len(shape) for axis in axes] != [len(shape) - 1]:
+            return None
+        if not isinstance(size, int) or not SHORT <= size <= LONG:
+            return None
+        self.known[node.output[0]] = kind, (*shape[:-1], 1)
+        self.rows[node.output[0]] = shape
+
+        def write(program: Program, operands: list[int]) -> int:
+            return program.add(ROWS[node.op_type], kind, operands[0])
+
+        return Part(node, kind, (*shape[:-1], 1), write, shape)
 
     # --- what goes together
 
     def _regions(self) -> list[list[int]]:
         """Neighbours of one level and shape, each region in the order of the graph."""
-        level = levels(self.reading, self.maker, [part is not None for part in self.parts])
+        level = self._levels()
         root = list(range(len(self.nodes)))
 
         def find(i: int) -> int:
@@ -278,16 +153,30 @@ class Chains:
             return i
 
         for i, part in enumerate(self.parts):
-            for name in part.node.input if part is not None else ():
+            for name in part.read if part is not None else ():
                 j = self.maker.get(name, i)
                 other = self.parts[j]
-                if part is not None and other is not None and level[i] == level[j] and part.shape == other.shape:
+                if part is not None and other is not None and level[i] == level[j] and part.walked == other.walked:
                     root[find(i)] = find(j)
         regions: dict[int, list[int]] = {}
         for i, part in enumerate(self.parts):
             if part is not None:
                 regions.setdefault(find(i), []).append(i)
         return list(regions.values())
+
+    def _levels(self) -> list[int]:
+        """How many ways out of a chain lie at most after each node: into and out of nodes that are in none, and from
+        one number for each row into rows of another shape, from which a sum can lead back."""
+        level = [0] * len(self.nodes)
+        for i in reversed(range(len(self.nodes))):
+            part = self.parts[i]
+            for name in self.reading[i]:
+                j = self.maker.get(name)
+                if j is not None:
+                    made = self.parts[j]
+                    out = part is None or made is None or (made.rows is not None and made.walked != part.walked)
+                    level[j] = max(level[j], level[i] + out)
+        return level
 
     def _after(self, node: NodeProto) -> int | None:
         """How many axes lie after the one that a ReduceSum keeps, if it keeps one, and each sum is long."""
@@ -310,7 +199,8 @@ class Chains:
         reads a sum lies beyond the nodes of the region, so no way leads back in."""
         inputs = {name for i in piece for name in self.nodes[i].input}
         room = MOST_VALUES - 3 * len(inputs) - sum(max(2, len(self.nodes[i].input)) for i in piece)
-        found = [i for at in piece for name in self.nodes[at].output for i in self.sums.get(name, ())]
+        whole = [at for at in piece if (part := self.parts[at]) is not None and part.rows is None]
+        found = [i for at in whole for name in self.nodes[at].output for i in self.sums.get(name, ())]
         found = [i for i in found if self._after(self.nodes[i]) == self._after(self.nodes[found[0]])]
         return sorted(piece + found[: max(0, min(room, MOST_OUTPUTS - len(piece)))])
 
@@ -346,11 +236,12 @@ class Chains:
         """Whether it is worth it: of large tensors a chain reads and writes each once, in memory of its own, where
         ONNX Runtime writes each result over an operand that has been read (docs/performance.md)."""
         parts = [part for i in region if (part := self.parts[i]) is not None]
-        if math.prod(size for size in parts[0].shape if isinstance(size, int)) < LARGE:
+        shape = parts[0].walked
+        if math.prod(size for size in shape if isinstance(size, int)) < LARGE:
             return True
         made = {part.node.output[0] for part in parts}
-        read = {name for part in parts for name in part.node.input} - made
-        inputs = sum(self.known[name][1] == parts[0].shape for name in read)
+        read = {name for part in parts for name in part.read} - made
+        inputs = sum(self.known[name][1] == shape for name in read)
         inside = Counter(name for i in region for name in self.reading[i])
         outputs = sum(name in self.results or self.readers[name] > inside[name] for name in made)
         return len(region) >= inputs + outputs
@@ -383,12 +274,13 @@ class Chains:
 
     def _chain(self, number: int, region: list[int], readers: Mapping[str, set[int]]) -> NodeProto:
         """The node in place of a region."""
-        program = _Program()
+        program = Program()
         parts = [part for i in region if (part := self.parts[i]) is not None]
         kept = self._read(parts)
         for part in parts:
-            operands = [self._value(program, name, kept) for name in part.node.input]
+            operands = [self._value(program, name, kept) for name in part.read]
             program.values[part.node.output[0]] = part.write(program, operands)
+        narrow = {part.node.output[0] for part in parts if part.rows is not None}
         for node in (self.nodes[i] for i in region if self.parts[i] is None):
             (kind, shape), after = self.known[node.input[0]], self._after(node) or 0
             program.values[node.output[0]] = program.add(SUM, kind, program.values[node.input[0]], after)
@@ -406,7 +298,7 @@ class Chains:
             outputs,
             name=graphs.fresh(f"{first.name or first.output[0]}/chain", self.taken),
             domain=DOMAIN,
-            program=program.text(outputs, not any(readers.get(name, set()) - {number} for name in outputs)),
+            program=program.text(outputs, narrow, not any(readers.get(name, set()) - {number} for name in outputs)),
         )
         node.metadata_props.extend(first.metadata_props)
         for name in outputs:
@@ -418,15 +310,15 @@ class Chains:
     def _read(self, parts: list[Part]) -> str:
         """The one number that stays an input where all inputs are numbers: a kernel has at least one."""
         made = {part.node.output[0] for part in parts}
-        outside = [name for part in parts for name in part.node.input if name not in made]
+        outside = [name for part in parts for name in part.read if name not in made]
         return "" if any(name not in self.numbers for name in outside) else outside[0]
 
-    def _value(self, program: _Program, name: str, kept: str) -> int:
+    def _value(self, program: Program, name: str, kept: str) -> int:
         if name in program.values:
             return program.values[name]
         kind = self.known[name][0]
         if name in self.numbers and name != kept:
-            value = _constant(program, kind, numpy_helper.to_array(self.numbers[name]).tobytes())
+            value = constant(program, kind, numpy_helper.to_array(self.numbers[name]).tobytes())
         else:
             program.inputs[name] = value = len(program.inputs)
             program.kinds.append(kind)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from . import chains, graphs
+from . import graphs, programs
 
 OPERATOR = "ConvWeights"
 FILTERS = "derivatives by filters in one node"
@@ -69,7 +69,7 @@ def _node(found: Found) -> NodeProto:
         [found.x, found.g],
         list(last.output),
         name=last.name,
-        domain=chains.DOMAIN,
+        domain=programs.DOMAIN,
         kernel=found.kernel,
         strides=found.strides,
         dilations=found.dilations,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from onnx import GraphProto, ModelProto, TensorProto, helper
 
 from . import graphs
-from .chains import DOMAIN
+from .programs import DOMAIN
 
 OPERATOR = "Guard"
 GUARDED = "inputs checked by the step"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from onnx import GraphProto, NodeProto, TensorProto
 
 from . import graphs
-from .chains import Typed
+from .programs import Typed
 
 NARROW = 4  # times as many columns as the product has, at least, where its rows come from
 

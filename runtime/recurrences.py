@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from . import graphs
-from .chains import DOMAIN, known_types
+from .chains import known_types
 from .inward import Around
+from .programs import DOMAIN
 from .regions import EveryChain, held, known_in
 from .steps import (
     ARGMAX,

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from . import graphs
-from .chains import CHAINED, DOMAIN, Chains, in_order, known_types, levels
+from .chains import CHAINED, Chains, in_order, known_types, levels
 from .failures import closest_node
 from .guard import GUARDED, Guard, put, taken
+from .programs import DOMAIN
 from .steps import Known, Step, Steps
 
 OPERATOR = "Region"

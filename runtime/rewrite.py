@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from . import blocks, chains, filters, graphs, kernels, recurrences, regions, squares
+from . import blocks, chains, each, filters, graphs, kernels, programs, recurrences, regions, squares
 from .guard import Guard
 from .native import vector
 
@@ -31,7 +31,7 @@ WIDE = 8  # numbers of a vector with which convolutions in squares were measured
 TRANSPOSES = "Transpose into FusedMatMul"
 FACTORS = "Mul or Div by a number into FusedMatMul"
 # Those that need the native library.
-NATIVE = {chains.CHAINED, filters.FILTERS, recurrences.RECURRENCES, regions.TOGETHER, squares.SQUARES}
+NATIVE = {chains.CHAINED, each.EACH, filters.FILTERS, recurrences.RECURRENCES, regions.TOGETHER, squares.SQUARES}
 
 
 def rewritten(
@@ -67,7 +67,7 @@ def rewritten(
     if native:
         counts |= _native(made, shapes, known, small, guard)
         if NATIVE & counts.keys():
-            made.opset_import.add(domain=chains.DOMAIN, version=chains.VERSION)
+            made.opset_import.add(domain=programs.DOMAIN, version=programs.VERSION)
     if not counts:
         return model, {}
     logger.debug("%s on %s: %s", made.graph.name, device, ", ".join(f"{n} × {what}" for what, n in counts.items()))
@@ -85,8 +85,11 @@ def _native(
         counts[recurrences.RECURRENCES] = count
     if small:
         counts |= regions.together(model, shapes, guard)
-    elif count := chains.chained(model, shapes):
-        counts[chains.CHAINED] = count
+    else:
+        if count := each.batched(model, shapes):
+            counts[each.EACH] = count
+        if count := chains.chained(model, shapes):
+            counts[chains.CHAINED] = count
     return counts
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from . import blocks, chains, graphs
+from . import blocks, graphs, programs
 
 OPERATOR = "ConvSquares"
 SQUARES = "Conv in squares"
@@ -38,7 +38,7 @@ def squared(model: ModelProto, shapes: ModelProto, known: graphs.Known) -> int:
         del node.attribute[:]
         node.attribute.append(helper.make_attribute("pads", pads))
         node.attribute.append(helper.make_attribute("turned", [int(turned is not None)]))
-        node.op_type, node.domain = OPERATOR, chains.DOMAIN
+        node.op_type, node.domain = OPERATOR, programs.DOMAIN
         if turned is not None:
             node.input[1] = turned
         if node.output[0] not in declared:  # ONNX Runtime knows no type of what an operator of ours makes

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from . import guard
-from .chains import DOMAIN
+from .programs import DOMAIN
 
 VERSION = 1
 FLOAT, DOUBLE, INT64 = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64
@@ -20,7 +20,7 @@ KINDS = frozenset(  # that native/chain.h has
 )
 HELD = 64  # elements of a constant that a program holds; larger ones are inputs
 CONSTANT, CHAIN, PRODUCT, SOFTMAX, SUM, SHAPE, RESHAPE, SQUEEZE, UNSQUEEZE, EXPAND, CONCAT = range(11)
-TRANSPOSE, SLICE, ARGMAX, RANGE, GATHER, GUARD = range(11, 17)  # as native/region.h has them
+TRANSPOSE, SLICE, ARGMAX, RANGE, GATHER, GUARD, TRIANGLE = range(11, 18)  # as native/region.h has them
 MOST_OPERANDS = 127
 
 Attributes = dict[str, object]
@@ -243,6 +243,13 @@ def _gather(r: Steps, node: NodeProto, attributes: Attributes) -> Step | None:
     return Step(GATHER, node.input)
 
 
+def _triangle(r: Steps, node: NodeProto, attributes: Attributes) -> Step | None:
+    diagonal = r.integers(node.input[1]) if len(node.input) > 1 else [0]
+    if r.rank(node.input[0]) < 2 or diagonal is None or not -(2**31) < diagonal[0] < 2**31:
+        return None
+    return Step(TRIANGLE, node.input[:1], [int(bool(attributes.get("upper", 1))), diagonal[0]])
+
+
 WRITERS: Mapping[str, Writer] = {
     "Gemm": _product,
     "MatMul": _product,
@@ -263,4 +270,5 @@ WRITERS: Mapping[str, Writer] = {
     "ArgMax": _argmax,
     "Range": _range,
     "GatherElements": _gather,
+    "Trilu": _triangle,
 }

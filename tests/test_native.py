@@ -7,7 +7,7 @@ from typing import Any
 import dlc
 import numpy as np
 import pytest
-from dlc.runtime import chains, graphs, native
+from dlc.runtime import chains, graphs, native, programs
 from dlc.runtime.failures import Error
 from native_cases import CLOSE, Array, draft, element, numbers
 from onnx import ModelProto, TensorProto, helper
@@ -38,12 +38,12 @@ def fused(model: ModelProto) -> ModelProto:
 def chain(program: list[int], inputs: dict[str, int], outputs: dict[str, int]) -> ModelProto:
     """A model of one node with that program."""
     graph = helper.make_graph(
-        [helper.make_node("Chain", list(inputs), list(outputs), domain=chains.DOMAIN, program=program)],
+        [helper.make_node("Chain", list(inputs), list(outputs), domain=programs.DOMAIN, program=program)],
         "g",
         [helper.make_tensor_value_info(name, kind, None) for name, kind in inputs.items()],
         [helper.make_tensor_value_info(name, kind, None) for name, kind in outputs.items()],
     )
-    opsets = [helper.make_opsetid("", 21), helper.make_opsetid(chains.DOMAIN, 1)]
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid(programs.DOMAIN, 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
 
@@ -77,7 +77,7 @@ def chained(model: ModelProto, how: type[chains.Chains] = Whole) -> tuple[ModelP
     made = ModelProto()
     made.CopyFrom(model)
     count = how(made.graph, graphs.inferred(made).graph, {}, {}).run()
-    made.opset_import.add(domain=chains.DOMAIN, version=chains.VERSION)
+    made.opset_import.add(domain=programs.DOMAIN, version=programs.VERSION)
     return made, count
 
 
@@ -139,7 +139,7 @@ def wide(op: str, x: Array) -> Array:
 
 
 def unary(op: str, kind: int = TensorProto.FLOAT) -> ModelProto:
-    number = chains.SAME[op][0]
+    number = programs.SAME[op][0]
     return chain([1, 1, 1, 1, 0, kind, number, kind, 0, 0, 0, 1], {"x": kind}, {"y": kind})
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import dlc
 import numpy as np
 import pytest
-from dlc.runtime import chains, filters, native
+from dlc.runtime import filters, native, programs
 from native_cases import Array
 from onnx import ModelProto, TensorProto, helper
 from test_native import run, same
@@ -28,12 +28,12 @@ class Geometry(NamedTuple):
 def model(how: Geometry, kind: str = "float32", **other: Any) -> ModelProto:
     said = {**how._asdict(), "group": [how.group], **other}
     graph = helper.make_graph(
-        [helper.make_node(filters.OPERATOR, ["x", "g"], ["w"], domain=chains.DOMAIN, **said)],
+        [helper.make_node(filters.OPERATOR, ["x", "g"], ["w"], domain=programs.DOMAIN, **said)],
         "g",
         [helper.make_tensor_value_info(name, KINDS[kind], None) for name in ("x", "g")],
         [helper.make_tensor_value_info("w", KINDS[kind], None)],
     )
-    opsets = [helper.make_opsetid("", 21), helper.make_opsetid(chains.DOMAIN, 1)]
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid(programs.DOMAIN, 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
 

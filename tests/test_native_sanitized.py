@@ -58,10 +58,18 @@ def report(folder: Path) -> str:
 @pytest.mark.long
 def test_the_library_under_sanitizers(tmp_path: Path) -> None:
     chosen = "random or program or operations or tensors or nothing or large or pieces or attributes"
-    chosen += " or sums or later or squares"
-    files = [f"tests/test_native{of}.py" for of in ("", "_filters", "_sums", "_squares")]
+    chosen += " or sums or later or squares or attention or joined or batch"
+    files = [f"tests/test_native{of}.py" for of in ("", "_filters", "_sums", "_squares", "_rows")]
     chosen += " or products or threads or rows or finite or declared"
-    done = under(built(tmp_path), *files, "tests/test_regions.py", "tests/test_recurrences.py", "-k", chosen)
+    done = under(
+        built(tmp_path),
+        *files,
+        "tests/test_each.py",
+        "tests/test_regions.py",
+        "tests/test_recurrences.py",
+        "-k",
+        chosen,
+    )
     assert done.returncode == 0 and "[100%]" in done.stdout, (done.stdout + done.stderr + report(tmp_path))[-4000:]
     assert report(tmp_path) == ""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dlc.runtime import chains, graphs, native, rewrite, squares
+from dlc.runtime import graphs, native, programs, rewrite, squares
 from native_cases import Array
 from onnx import ModelProto, TensorProto, helper
 from test_native import run, same
@@ -20,12 +20,12 @@ F = TensorProto.FLOAT
 def model(pads: list[int], *turned: int) -> ModelProto:
     said: dict[str, Any] = {"pads": pads, "turned": list(turned)}
     graph = helper.make_graph(
-        [helper.make_node(squares.OPERATOR, ["x", "w"], ["y"], domain=chains.DOMAIN, **said)],
+        [helper.make_node(squares.OPERATOR, ["x", "w"], ["y"], domain=programs.DOMAIN, **said)],
         "g",
         [helper.make_tensor_value_info(name, F, None) for name in ("x", "w")],
         [helper.make_tensor_value_info("y", F, None)],
     )
-    opsets = [helper.make_opsetid("", 21), helper.make_opsetid(chains.DOMAIN, 1)]
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid(programs.DOMAIN, 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
 
