@@ -135,6 +135,7 @@ struct Walk {
     double *sums;                               /* [shares, SUMs, kept], or NULL */
     size_t tile, share;                         /* elements of a tile, and of a share of the work */
     size_t room;                                /* bytes of a register */
+    uint8_t *found;                             /* [shares, outputs], or NULL: see walk_look */
     int plan;
     int ahead;                                  /* whether what the next tile reads is asked for early */
     int axes;                                   /* after neighbours that all inputs walk alike have been joined */
@@ -150,6 +151,10 @@ const char *walk_shape(const Tensor *inputs, int count, size_t *rank, int64_t *s
 /* Prepares a walk over results of that shape. NULL, or what is wrong. */
 const char *walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *const *results, size_t rank,
                 const int64_t *size);
+/* Turns a walk that has begun into one that writes no result: `found` gets what `not_finite` says of each. There may be
+ * other shares then. */
+void walk_look(Walk *walk, uint8_t *found);
+uint8_t not_finite(int type, size_t n, const void *of);
 /* Does the share of the work with that number, from 0. */
 void walk_share(void *walk, size_t number);
 size_t walk_shares(const Walk *walk);

@@ -7,6 +7,7 @@
 
 #include "chain.h"
 #include "each.h"
+#include "kernel.h"
 #include "region.h"
 #include "scan.h"
 #include "operator.h"
@@ -29,9 +30,8 @@ typedef struct {
 
 static Status failure(Table table, int code, const char *what) { return failed(table, code, "Chain", what); }
 
-/* Whether an output of the node is declared as of the type that its program makes: ONNX Runtime gives memory for what is
- * declared. */
-static Status declared(Table table, const void *info, size_t index, int expected, const char *operator) {
+/* ONNX Runtime gives memory for what is declared. */
+Status declared(Table table, const void *info, size_t index, int expected, const char *operator) {
     void *type = NULL;
     const void *tensor = NULL;
     int element = 0;
@@ -71,26 +71,30 @@ static Status create(const Op *op, Table table, const void *info, void **made) {
     return NULL;
 }
 
-/* The shape and the memory of an input, whose type must be the one that the program says. */
-static Status look(Table table, const void *context, size_t index, int expected, Tensor *tensor) {
+Status input_of(Table table, const void *context, size_t index, const char *operator, int *element, Tensor *tensor) {
     const void *value = NULL;
     void *info = NULL;
     Status status = CALL(table, CONTEXT_GET_INPUT, ContextInput)(context, index, &value);
     if (status) return status;
-    if (!value) return failure(table, INVALID_ARGUMENT, "an input is missing");
+    if (!value) return failed(table, INVALID_ARGUMENT, operator, "an input is missing");
     status = CALL(table, GET_TENSOR_TYPE_AND_SHAPE, GetInfo)(value, &info);
     if (status) return status;
-    int type = 0;
     tensor->row = 0;
-    status = CALL(table, GET_TENSOR_ELEMENT_TYPE, GetElementType)(info, &type);
+    status = CALL(table, GET_TENSOR_ELEMENT_TYPE, GetElementType)(info, element);
     if (!status) status = CALL(table, GET_DIMENSIONS_COUNT, GetRank)(info, &tensor->rank);
-    if (!status && type != elements[expected])
-        status = failure(table, INVALID_ARGUMENT, "an input of another type than the program says");
-    if (!status && tensor->rank > MOST_AXES) status = failure(table, INVALID_ARGUMENT, "an input of too many axes");
+    if (!status && tensor->rank > MOST_AXES) status = failed(table, INVALID_ARGUMENT, operator, "an input of too many axes");
     if (!status) status = CALL(table, GET_DIMENSIONS, GetDimensions)(info, tensor->size, tensor->rank);
     CALL(table, RELEASE_TENSOR_TYPE_AND_SHAPE_INFO, Release)(info);
     /* The data of a tensor are asked for as something that may change; nothing here changes an input. */
     if (!status) status = CALL(table, GET_TENSOR_MUTABLE_DATA, GetData)((void *)value, &tensor->data);
+    return status;
+}
+
+Status input_typed(Table table, const void *context, size_t index, const char *operator, int expected, Tensor *tensor) {
+    int element = 0;
+    Status status = input_of(table, context, index, operator, &element, tensor);
+    if (!status && element != elements[expected])
+        status = failed(table, INVALID_ARGUMENT, operator, "an input of another type than the program says");
     return status;
 }
 
@@ -108,7 +112,7 @@ static Status compute(void *of, void *context) {
     if (given != (size_t)program->inputs || asked != (size_t)program->outputs)
         return failure(table, INVALID_ARGUMENT, "other inputs or outputs than the program has");
     for (int i = 0; i < program->inputs; i++)
-        if ((status = look(table, context, (size_t)i, program->type[i], &inputs[i]))) return status;
+        if ((status = input_typed(table, context, (size_t)i, "Chain", program->type[i], &inputs[i]))) return status;
     const char *wrong = walk_shape(inputs, program->inputs, &rank, size);
     if (wrong) return failure(table, INVALID_ARGUMENT, wrong);
     if (program->sums && (size_t)program->after >= rank) return failure(table, INVALID_ARGUMENT, "no axis to keep");
@@ -245,7 +249,7 @@ static Status long_compute(void *of, void *context) {
         const int type = kernel->scan   ? scan_type(kernel->scan, (int)i)
                          : kernel->each ? each_type(kernel->each, (int)i)
                                         : region_type(kernel->region, (int)i);
-        status = look(table, context, i, type, &inputs[i]);
+        status = input_typed(table, context, i, kernel->name, type, &inputs[i]);
     }
     if (!status) {
         Giving giving = {table, context, NULL};
@@ -300,6 +304,7 @@ PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
         if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &region);
         if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &scan);
         if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &each);
+        if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &updates);
         if (status) return status;
         domain = fresh;
     }
@@ -307,7 +312,7 @@ PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
 }
 
 /* The form of the programs that the operators take: runtime/native.py has the same number. */
-PUBLIC int dlc_native_form(void) { return 3; }
+PUBLIC int dlc_native_form(void) { return 4; }
 
 /* The kind of processor that the lanes were chosen for: what `dlc doctor` shows. */
 PUBLIC const char *dlc_native_lanes(void) { return lanes_here()->name; }

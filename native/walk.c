@@ -61,37 +61,26 @@ static void walk_axes(Walk *walk, size_t rank, const int64_t *size) {
     }
 }
 
-/* Whether an output lies where an input does that is read after it is made. */
+/* Whether an output lies where an input does (1), that is read after it is made (2). */
 static int overwritten(const Walk *walk) {
     const Program *program = walk->program;
+    int found = 0;
     for (int i = 0; i < program->outputs; i++)
         for (int k = 0; k < program->inputs; k++) {
             if (walk->results[i] != walk->inputs[k].data) continue;
+            found = 1;
             for (int at = program->value[i] - program->inputs + 1; at < program->count; at++) {
                 const Instruction *code = &program->code[at];
-                if (code->lane && (code->a == k || code->b == k || code->c == k)) return 1;
+                if (code->lane && (code->a == k || code->b == k || code->c == k)) return 2;
             }
         }
-    return 0;
+    return found;
 }
 
-const char *walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *const *results, size_t rank,
-                       const int64_t *size) {
-    walk->program = program, walk->inputs = inputs, walk->results = results;
-    walk->total = 1;
-    for (size_t k = 0; k < rank; k++) walk->total *= (size_t)size[k];
-    walk_axes(walk, rank, size);
-    walk->row = rank ? (size_t)size[rank - 1] : 1, walk->failed = 0;
-    if (program->rows && !walk->row) return "rows without elements";
-    walk->kept = walk->inner = 1, walk->sums = NULL;
-    for (size_t k = 0; k < rank && program->sums; k++) {
-        if (k + (size_t)program->after + 1 == rank) walk->kept = (size_t)size[k];
-        if (k + (size_t)program->after >= rank) walk->inner *= (size_t)size[k];
-    }
-    size_t widest = 1, written = 0, read = 0;
-    for (int i = 0; i < program->outputs; i++)
-        written += program->narrow[i] ? 0 : walk->total * sizes[program->type[program->value[i]]];
-    walk->plan = overwritten(walk) ? LATE : program->last && program->lanes->stream && written >= LARGE ? STREAMED : DIRECTLY;
+/* Registers, tiles and shares, by the plan. */
+static void lay(Walk *walk) {
+    const Program *program = walk->program;
+    size_t widest = 1, read = 0;
     int slots = program->plan[walk->plan].slots;
     for (int i = 0; i < program->inputs; i++) {
         int one = 1, direct = walk->axes <= 1;
@@ -123,7 +112,33 @@ const char *walk_begin(Walk *walk, const Program *program, const Tensor *inputs,
     size_t share = (walk->total + shares - 1) / shares;
     share = (share + walk->tile - 1) / walk->tile * walk->tile; /* whole tiles: the same for any number of threads */
     walk->share = share ? share : 1;
+}
+
+const char *walk_begin(Walk *walk, const Program *program, const Tensor *inputs, void *const *results, size_t rank,
+                       const int64_t *size) {
+    walk->program = program, walk->inputs = inputs, walk->results = results;
+    walk->total = 1;
+    for (size_t k = 0; k < rank; k++) walk->total *= (size_t)size[k];
+    walk_axes(walk, rank, size);
+    walk->row = rank ? (size_t)size[rank - 1] : 1, walk->failed = 0;
+    if (program->rows && !walk->row) return "rows without elements";
+    walk->kept = walk->inner = 1, walk->sums = NULL, walk->found = NULL;
+    for (size_t k = 0; k < rank && program->sums; k++) {
+        if (k + (size_t)program->after + 1 == rank) walk->kept = (size_t)size[k];
+        if (k + (size_t)program->after >= rank) walk->inner *= (size_t)size[k];
+    }
+    size_t written = 0;
+    for (int i = 0; i < program->outputs; i++)
+        written += program->narrow[i] ? 0 : walk->total * sizes[program->type[program->value[i]]];
+    const int over = overwritten(walk), past = program->last && program->lanes->stream && written >= LARGE;
+    walk->plan = over > 1 ? LATE : over || !past ? DIRECTLY : STREAMED;
+    lay(walk);
     return NULL;
+}
+
+void walk_look(Walk *walk, uint8_t *found) {
+    walk->plan = LATE, walk->found = found;
+    lay(walk);
 }
 
 size_t walk_shares(const Walk *walk) { return (walk->total + walk->share - 1) / walk->share; }
@@ -216,6 +231,25 @@ static void prefetch(Ahead *ahead, int *count, size_t lines) {
     }
 }
 
+/* 1 where a number is infinite, 2 where one is none, 3 where both are there; 0 of whole numbers. */
+uint8_t not_finite(int type, size_t n, const void *of) {
+    uint8_t found = 0;
+    if (type == F32) {
+        const uint32_t all = 0x7f800000;
+        for (size_t i = 0; i < n; i++) {
+            const uint32_t bits = ((const uint32_t *)of)[i] & 0x7fffffff;
+            found |= (uint8_t)((bits == all) | (bits > all) << 1);
+        }
+    } else if (type == F64) {
+        const uint64_t all = 0x7ff0000000000000;
+        for (size_t i = 0; i < n; i++) {
+            const uint64_t bits = ((const uint64_t *)of)[i] & 0x7fffffffffffffff;
+            found |= (uint8_t)((bits == all) | (bits > all) << 1);
+        }
+    }
+    return found;
+}
+
 void walk_share(void *context, size_t number) {
     Walk *walk = context;
     const Program *program = walk->program;
@@ -294,6 +328,8 @@ void walk_share(void *context, size_t number) {
             if (program->narrow[i])
                 for (size_t k = 0; k < n; k += walk->row)
                     memcpy((char *)walk->results[i] + (start + k) / walk->row * (size_t)width, at[value] + k * (size_t)width, (size_t)width);
+            else if (walk->found && program->code[value - inputs].sum < 0)
+                walk->found[number * (size_t)program->outputs + (size_t)i] |= not_finite(program->type[value], n, at[value]);
             else if (late && program->code[value - inputs].sum < 0)
                 memcpy((char *)walk->results[i] + start * (size_t)width, at[value], n * (size_t)width);
         }

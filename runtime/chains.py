@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
@@ -44,10 +44,11 @@ SHORT, LONG = 32, 4_096  # elements of a row that is summed in the middle of a c
 RUN, PLACES = 16, 4_096  # a sum in a chain: the fewest elements in a row, the most places that are kept
 
 
-def chained(model: ModelProto, inferred: ModelProto) -> int:
+def chained(model: ModelProto, inferred: ModelProto, over: Collection[str] = ()) -> int:
     """Puts chains in place of elementwise nodes, in the bodies of scans and loops too. Changes the model; returns how
-    many nodes went into chains. `inferred`: the model, or what it was made from, with the shapes of its values."""
-    return Chains(model.graph, inferred.graph, {}, {}).run()
+    many nodes went into chains. `inferred`: the model, or what it was made from, with the shapes of its values; `over`:
+    outputs that a chain may write over what they renew (updates.py)."""
+    return Chains(model.graph, inferred.graph, {}, {}, over).run()
 
 
 class Chains:
@@ -56,9 +57,14 @@ class Chains:
     least = 2  # operations of a chain
 
     def __init__(
-        self, graph: GraphProto, inferred: GraphProto, outer: Mapping[str, Typed], numbers: Mapping[str, TensorProto]
+        self,
+        graph: GraphProto,
+        inferred: GraphProto,
+        outer: Mapping[str, Typed],
+        numbers: Mapping[str, TensorProto],
+        over: Collection[str] = (),
     ) -> None:
-        self.graph = graph
+        self.graph, self.over = graph, frozenset(over)
         self.known: dict[str, Typed] = {**outer, **known_types(graph), **known_types(inferred)}
         self.nodes = list(graph.node)
         self.bodies = {n.output[0]: n for n in inferred.node if n.output and any(graphs.subgraphs(n))}
@@ -208,7 +214,7 @@ class Chains:
         """A region as pieces that a program can hold, with their sums: what is left of it comes after."""
         for piece in self._cut(region):
             summed = self._summed(piece)
-            if len(summed) >= self.least:
+            if len(summed) >= self.least or self._over(summed):
                 yield summed
 
     def _cut(self, region: list[int]) -> Iterator[list[int]]:
@@ -232,9 +238,18 @@ class Chains:
         if piece:
             yield piece
 
+    def _over(self, region: list[int]) -> bool:
+        """Whether all that the rest of the graph reads of a region may be written over what it renews."""
+        made = [name for i in region for name in self.nodes[i].output]
+        inside = Counter(name for i in region for name in self.reading[i])
+        ends = [name for name in made if name in self.results or self.readers[name] > inside[name]]
+        return bool(ends) and self.over.issuperset(ends)
+
     def _pays(self, region: list[int]) -> bool:
         """Whether it is worth it: of large tensors a chain reads and writes each once, in memory of its own, where
         ONNX Runtime writes each result over an operand that has been read (docs/performance.md)."""
+        if self._over(region):
+            return True
         parts = [part for i in region if (part := self.parts[i]) is not None]
         shape = parts[0].walked
         if math.prod(size for size in shape if isinstance(size, int)) < LARGE:

@@ -385,12 +385,18 @@ class CompiledFile:
         >>> file.values()["dense.W"].shape
         (2, 8)
         """
+        return dict(self.each_value())
+
+    def each_value(self) -> Iterator[tuple[str, np.ndarray]]:
+        """The same one by one: each is a copy.
+
+        >>> sum(array.nbytes for _, array in file.each_value()) > 0
+        True
+        """
         wanted = {(slot.part, slot.tensor): slot.name for slot in self.slots}
-        return {
-            wanted[part, held.name]: numpy_helper.to_array(held)
-            for part, held in _initializers(self.model)
-            if (part, held.name) in wanted
-        }
+        for part, held in _initializers(self.model):
+            if (part, held.name) in wanted:
+                yield wanted[part, held.name], numpy_helper.to_array(held)
 
     # --- metadata
 

@@ -12,11 +12,12 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
 from . import graphs
+from .buffers import in_words, is_finite
 from .data import Columns
 from .failures import Error
 from .file import CompiledFile, Part
 from .session import onnxruntime
-from .state import Stepper, is_finite, promoted
+from .state import Stepper, promoted
 
 SHOWN = 8  # rows that are named
 
@@ -28,17 +29,17 @@ def refused(file: CompiledFile, stepper: Stepper, batch: Mapping[str, np.ndarray
     at = stepper.unsound(figures) or 0
     name, value = (stepper.figures[at], figures[at]) if stepper.figures else ("loss", 0.0)
     spoilt = stepper.spoilt()
-    after = None if spoilt is None else stepper.state.read(spoilt)
+    after = None if spoilt is None else stepper.word(spoilt)
     stepper.undo()
     before = stepper.spoilt()
     notes, where = [], None
     if math.isfinite(value) and spoilt is not None and after is not None:
-        message = f"`{spoilt}` is {_word(after)} at step {step}, after a finite loss"
+        message = f"`{spoilt}` is {after} at step {step}, after a finite loss"
     else:
-        message = f"`{name}` is {_word(np.array(value))} at step {step}"
+        message = f"`{name}` is {in_words(np.array(value))} at step {step}"
     if before is not None:
         where = _reader(file, stepper, before)
-        notes = [f"`{before}` is {_word(stepper.state.read(before))} since an earlier update"]
+        notes = [f"`{before}` is {stepper.word(before)} since an earlier update"]
     else:
         found = None
         with suppress(Exception):  # this is help on the way to an error: it must not put another in its place
@@ -47,7 +48,7 @@ def refused(file: CompiledFile, stepper: Stepper, batch: Mapping[str, np.ndarray
             node, tensor, array = found
             where = graphs.source(node) or None
             shape = f" {list(array.shape)}" if array.ndim else ""
-            notes = [f"first in `{tensor}`{shape}, which {node.op_type} made {_word(array)}"]
+            notes = [f"first in `{tensor}`{shape}, which {node.op_type} made {in_words(array)}"]
             notes += _rows(array, batch)
     return Error(
         "E0670",
@@ -73,10 +74,6 @@ def blamed(
         stepper.undo()
         raise
     return refused(file, stepper, columns.arrays, step)
-
-
-def _word(array: np.ndarray) -> str:
-    return "NaN" if bool(np.isnan(array).any()) else "infinite"
 
 
 def _reader(file: CompiledFile, stepper: Stepper, name: str) -> str | None:

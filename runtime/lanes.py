@@ -10,11 +10,12 @@ from onnx import ModelProto
 
 from . import graphs
 from .abreast import abreast, hindrance
+from .buffers import Buffer, is_finite
 from .failures import at_run_time
 from .file import CompiledFile, Stage
 from .observed import classes
 from .session import Options, Session
-from .state import Buffer, State, figure_names, is_finite, promoted, separate
+from .state import State, figure_names, promoted, separate
 
 SHARED = ("step", "steps", "observations")  # the same for all that train in step
 

@@ -239,16 +239,16 @@ class Loop:
                 step, cursor = progress.step + 1, progress.cursor + batch.rows
                 for tell_first in first:
                     tell_first(step)
-                self._torn = True
-                stepper.step(batch.arrays, step - progress.begun)
-                figures, now = stepper.read(), time.monotonic()
                 saves = now >= self._due
                 ends = step >= last or (cursor >= self._rows and progress.epoch + 1 >= epochs)
                 looks = ends or saves or self._looks(step, cursor)
+                self._torn = True
+                stepper.step(batch.arrays, step - progress.begun, looks)
+                figures, now = stepper.read(), time.monotonic()
                 bad = figures and not math.isfinite(figures[0])
                 if stepper.several:
                     bad = stepper.unsound(figures) is not None
-                if bad or (looks and stepper.spoilt()):
+                if bad or (looks and stepper.spoilt(looked=True)):
                     raise Blown(refused(trainer.file, stepper, batch.arrays, step))
                 add(sums, figures, batch.rows)
                 progress.step, progress.cursor = step, cursor
@@ -345,8 +345,8 @@ class Loop:
         while step < last:
             for batch in self.request.source.batches(epoch, cursor):
                 step += 1
-                stepper.step(batch.arrays, step - progress.begun)
-                if stepper.spoilt() is not None:
+                stepper.step(batch.arrays, step - progress.begun, True)
+                if stepper.spoilt(looked=True) is not None:
                     found = refused(trainer.file, stepper, batch.arrays, step)
                     trainer._values.restore(self._good.state)
                     trainer.progress, trainer._best = progress, self._good.best

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
@@ -41,11 +41,13 @@ def rewritten(
     native: bool = False,
     small: bool = False,
     guard: Guard | None = None,
+    over: Collection[str] = (),
 ) -> tuple[ModelProto, dict[str, int]]:
     """The model for a provider ("cpu" or "cuda"), and how often each rewrite was made. The model that is given stays
     as it is; it is given back where nothing fits. `block`: of how many channels the provider's convolutions work, 0
     where they do not. `native`: whether the session has the operators of the native library; `small`: whether its
-    tensors are small, so that nodes are what costs; `guard`: what of its data such a step is to check, if it can."""
+    tensors are small, so that nodes are what costs; `guard`: what of its data such a step is to check, if it can;
+    `over`: outputs that may be written over what they renew."""
     kinds: set[int] = FUSED_MATMUL.get(device, set())
     convolutions = block > 0 and any(blocks.is_convolution(node) for node in model.graph.node)
     products = bool(kinds) and _promising(model)
@@ -65,7 +67,7 @@ def rewritten(
     if slow:
         counts |= kernels.faster(made, known)
     if native:
-        counts |= _native(made, shapes, known, small, guard)
+        counts |= _native(made, shapes, known, small, guard, over)
         if NATIVE & counts.keys():
             made.opset_import.add(domain=programs.DOMAIN, version=programs.VERSION)
     if not counts:
@@ -75,7 +77,7 @@ def rewritten(
 
 
 def _native(
-    model: ModelProto, shapes: ModelProto, known: graphs.Known, small: bool, guard: Guard | None
+    model: ModelProto, shapes: ModelProto, known: graphs.Known, small: bool, guard: Guard | None, over: Collection[str]
 ) -> dict[str, int]:
     """What the native library does, in place."""
     counts = {}
@@ -88,7 +90,7 @@ def _native(
     else:
         if count := each.batched(model, shapes):
             counts[each.EACH] = count
-        if count := chains.chained(model, shapes):
+        if count := chains.chained(model, shapes, over):
             counts[chains.CHAINED] = count
     return counts
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, ModelProto
 
-from . import blocks, devices, graphs, native, regions, rewrite
+from . import blocks, chains, devices, graphs, native, regions, rewrite, updates
 from .failures import Error, at_run_time
 from .file import CompiledFile
 from .guard import Guard
@@ -160,8 +160,11 @@ class Session:
     `run` takes and gives NumPy arrays; the training loop binds buffers through `raw` itself (state.py).
     """
 
-    def __init__(self, model: ModelProto, how: Options, guard: Guard | None = None) -> None:
-        """`guard`: what of its data a small step is to check, if it can. Raises `Error` E0802, E0805, E0806."""
+    def __init__(
+        self, model: ModelProto, how: Options, guard: Guard | None = None, wanted: updates.Wanted | None = None
+    ) -> None:
+        """`guard`: what of its data a small step is to check, if it can; `wanted`: what a large one may update in place
+        (`in_place` says what it does). Raises `Error` E0802, E0805, E0806."""
         module = onnxruntime()
         device = how.device
         if device == "cuda" and "CUDAExecutionProvider" not in module.get_available_providers():
@@ -188,8 +191,19 @@ class Session:
             providers = devices.use(module, options, device)
         block = _block(module) if device == "cpu" else 0
         model, self.rewrites = rewrite.rewritten(  # what -> how often
-            model, device, block, how.native, how.small and how.profile is None, guard
+            model,
+            device,
+            block,
+            how.native,
+            how.small and how.profile is None,
+            guard,
+            wanted.targets.values() if wanted else (),
         )
+        self.in_place: updates.InPlace | None = None
+        if wanted is not None and chains.CHAINED in self.rewrites:
+            self.in_place = updates.joined(model, wanted)
+        if self.in_place is not None:
+            self.rewrites[updates.IN_PLACE] = len(self.in_place.tensors)
         if rewrite.NATIVE & self.rewrites.keys():
             native.register(options)
             self.places = regions.places(model.graph, self.sources)

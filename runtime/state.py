@@ -1,25 +1,27 @@
 """The hot path: state in two alternating sets of bound buffers, and the step that goes from one to the other.
 
 A buffer bound as input and output of one run gives wrong numbers (any reader scheduled after the update sees
-the new value), and copying outputs to inputs costs a pass over all state. So each updated tensor has two
-buffers; a step reads one and writes the other. With several training_infos an iteration is their steps in
-order, each of which may turn any tensor over; after two iterations every tensor is back where it was, so
-the bindings of two iterations are made once and used for ever. Where some run only in every n-th iteration, there are
-as many as there are places where the tensors may lie.
+the new value), and copying outputs to inputs costs a pass over all state. So an updated tensor has two
+buffers; a step reads one and writes the other. But where the native library updates it last of all (updates.py), it
+has one, in which nothing changes unless all of the step is well. With several training_infos an iteration is their
+steps in order, each of which may turn any tensor over; after two iterations every tensor is back where it was, so the
+bindings of two iterations are made once and used for ever. Where some run only in every n-th iteration, there are as
+many as there are places where the tensors may lie.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto
 
-from . import graphs, packing
+from . import graphs, packing, updates
+from .buffers import ALIGN, INFINITE, NAN, Block, Buffer, in_words, is_finite, nbytes
 from .data.check import guard
 from .data.fields import fields
 from .devices import memory
@@ -28,93 +30,35 @@ from .file import CompiledFile, Part, Stage
 from .guard import GUARDED, Guard
 from .session import Options, Session, giving_back, onnxruntime
 
-ALIGN = 64  # bytes: a cache line, and the widest vector load
-PAGE = 1 << 21  # bytes: a huge page
-
-
-def is_finite(array: np.ndarray) -> bool:
-    """Whether every number of a float tensor is finite; true of other types. A sum says so in one pass without
-    memory of its own; only where it is not finite does each element count."""
-    if array.dtype.kind in "iub":
-        return True
-    with np.errstate(all="ignore"):
-        if array.dtype.kind == "f" and array.itemsize >= 4 and math.isfinite(float(array.sum())):
-            return True
-        return bool(np.isfinite(array).all())
-
-
-class Block:
-    """One piece of memory that arrays are cut from. NumPy asks the kernel to back a large one with huge pages, which
-    spares a step the luck of single pages (docs/performance.md, Sessions)."""
-
-    def __init__(self, size: int, align: int = PAGE) -> None:
-        raw = np.zeros(size + align, np.uint8)
-        start = -raw.ctypes.data % align
-        self._bytes, self._used = raw[start : start + size], 0
-
-    def array(self, shape: Sequence[int], dtype: np.dtype[np.generic]) -> np.ndarray:
-        """Zeros that begin on a cache line."""
-        size = nbytes(shape, dtype)
-        start = self._used
-        self._used += -(-size // ALIGN) * ALIGN
-        return self._bytes[start : start + size].view(dtype).reshape(tuple(shape))
-
-
-def nbytes(shape: Sequence[int], dtype: np.dtype[np.generic]) -> int:
-    return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-
-
-class Buffer:
-    """A tensor at a fixed address of the device. On the CPU `array` is its memory, cut from a block or given."""
-
-    __slots__ = ("array", "device", "value")
-
-    def __init__(
-        self,
-        shape: Sequence[int],
-        dtype: np.dtype[np.generic],
-        device: str,
-        block: Block | None = None,
-        array: np.ndarray | None = None,
-    ) -> None:
-        self.device = device
-        self.array = (block or Block(nbytes(shape, dtype), ALIGN)).array(shape, dtype) if array is None else array
-        ort = onnxruntime().OrtValue
-        if device == "cpu":
-            self.value = ort.ortvalue_from_numpy(self.array)
-        else:
-            self.value = ort.ortvalue_from_numpy(self.array, device, 0)
-
-    def write(self, array: np.ndarray) -> None:
-        """Copies `array`, of the buffer's shape and dtype, in."""
-        if self.device == "cpu":
-            self.array[...] = array
-        else:
-            self.value.update_inplace(np.ascontiguousarray(array, self.array.dtype).reshape(self.array.shape))
-
-    def read(self) -> np.ndarray:
-        """A copy on the host."""
-        return self.array.copy() if self.device == "cpu" else np.asarray(self.value.numpy())
-
 
 class State:
     """All state of a file by slot name, on a device."""
 
     def __init__(self, file: CompiledFile, device: str) -> None:
-        updated = {(part.index, name) for part in file.parts for name in part.updates}
+        self.device = device
         self.slots = {slot.name: slot for slot in file.slots}
         self._names = {(slot.part, slot.tensor): slot.name for slot in file.slots}
         self._buffers: dict[str, tuple[Buffer, Buffer]] = {}
-        block = Block(sum(2 * (nbytes(slot.shape, slot.dtype) + ALIGN) for slot in file.slots))
-        for slot in file.slots:
-            parts = range(len(file.parts)) if slot.part is None else (slot.part,)
-            first = Buffer(slot.shape, slot.dtype, device, block)
-            twice = any((part, slot.tensor) in updated for part in parts)
-            second = Buffer(slot.shape, slot.dtype, device, block) if twice else first
-            self._buffers[slot.name] = first, second
+        for slot, first in zip(file.slots, self._beside(self.slots), strict=True):
+            self._buffers[slot.name] = first, first
         self._at = dict.fromkeys(self.slots, 0)
-        for name, array in file.values().items():
+        for name, array in file.each_value():
             self.write(name, array)
+
+    def _beside(self, names: Iterable[str]) -> list[Buffer]:
+        """New buffers for these, in one piece of memory."""
+        slots = [self.slots[name] for name in names]
+        block = Block(sum(nbytes(slot.shape, slot.dtype) + ALIGN for slot in slots))
+        return [Buffer(slot.shape, slot.dtype, self.device, block) for slot in slots]
+
+    def lay(self, twice: Iterable[str], once: Collection[str]) -> None:
+        """From now on the first of these have two buffers each, and the others one. What was bound is bound no more."""
+        for name in once:
+            self._buffers[name] = (self.now(name),) * 2
+        single = [name for name in twice if name not in once and len(set(self._buffers[name])) == 1]
+        for name, other in zip(single, self._beside(single), strict=True):
+            now = self.now(name)
+            self._buffers[name] = (now, other) if self._at[name] == 0 else (other, now)
 
     def name(self, part: int | None, tensor: str) -> str | None:
         """The slot that `tensor` means to a part, or None."""
@@ -254,6 +198,11 @@ class Stepper:
         self._targets_of: list[dict[str, str]] = []
         self._rows: list[tuple[packing.Row, tuple[Buffer, Buffer]]] = []
         train = file.evaluation.train if file.evaluation else None
+        self._survey_state()
+        self._due = stage.turns if any(often) else None  # None: every part runs in every iteration
+        self._look, self._verdict = (Buffer((), np.dtype(np.int64), "cpu") for _ in range(2))
+        self._in_place: dict[str, None] = {}  # in the order in which the verdict counts them
+        self._held_back: tuple[str, str] | None = None  # what the last step did not write, and why
         counts = []
         for part in self.parts:
             names = figure_names(part)
@@ -266,7 +215,11 @@ class Stepper:
             targets = separate(model, part.updates)
             if how.device == "cpu" and len(self.parts) == 1:  # elsewhere not every tensor turns over in every step
                 self._rows = [(row, state.pack(part.index, row)) for row in packing.packed(model, targets)]
-            session = Session(model, how, None if any(often) else self._guard(file, part, model))
+            checks = None if self._due is not None else self._guard(file, part, model)
+            session = Session(model, how, checks, self._wanted(part, targets, names, how))
+            if session.in_place is not None:
+                held = [state.name(part.index, tensor) for tensor in session.in_place.tensors]
+                self._in_place = {name: None for name in held if name is not None}
             results = [Buffer((), np.dtype(session.output_types[n]), "cpu") for n in names]
             shapes = {v.name: graphs.shape_of(v) for v in part.algorithm.output}
             for i, name in enumerate(names):
@@ -281,12 +234,12 @@ class Stepper:
         self._places = [range(sum(counts[:k]), sum(counts[: k + 1])) for k in range(len(counts))]  # of each part's
         self._data: dict[tuple[tuple[int, ...], ...], list[Buffer]] = {}
         self._into: list[Buffer] = []
+        state.lay(self._updated, self._in_place)
         self._survey()
         self._feeds: list[tuple[str, tuple[int, ...] | None, np.ndarray | None]] = [
             (n, None, None) for n in self.inputs
         ]
         self._copied: list[tuple[Buffer, str]] = []
-        self._due = stage.turns if any(often) else None  # None: every part runs in every iteration
         self._made: dict[tuple[int, int], Iteration] = {}
         self._parity = 0
         everything = (1 << len(self.parts)) - 1
@@ -328,15 +281,36 @@ class Stepper:
                     self._kinds.setdefault(tensor, session.types[tensor])
         self.inputs = list(self._kinds)
         self.reads = {tensor for session in self._sessions for tensor in session.inputs}  # state included
-        updated = [state.name(part.index, tensor) for part in self.parts for tensor in part.updates]
-        self._twice = sorted(name for name, count in Counter(updated).items() if name is not None and count > 1)
+
+    def _survey_state(self) -> None:
+        """What the parts update, and what of it is to stay finite."""
+        state = self.state
+        names = [state.name(part.index, tensor) for part in self.parts for tensor in part.updates]
+        self._updated = [name for name in dict.fromkeys(names) if name is not None]
+        self._twice = sorted(name for name, count in Counter(names).items() if name is not None and count > 1)
         self._kept: dict[str, np.ndarray] = {}
         # What is not finite to begin with (a running maximum from -inf) may stay so.
         self.watched = [
-            name
-            for name in dict.fromkeys(updated)
-            if name is not None and state.slots[name].dtype.kind not in "iub" and self._is_finite(name)
+            name for name in self._updated if state.slots[name].dtype.kind not in "iub" and self._is_finite(name)
         ]
+
+    def _wanted(
+        self, part: Part, targets: Mapping[str, str], figures: Sequence[str], how: Options
+    ) -> updates.Wanted | None:
+        """What a session may update in place: only where one part makes a whole step, so that nothing is to be taken
+        back after it, and where all state can be looked at."""
+        state, names = self.state, figure_names(part)
+        numbers = [name for name in self._updated if state.slots[name].dtype.kind not in "iub"]
+        parts = self.device != "cpu" or self.several or self._due is not None
+        if parts or numbers != self.watched or how.profile is not None:  # a profile measures node by node
+            return None
+        rows = {}
+        for row, _ in self._rows:
+            shapes = [state.slots[name].shape for t in row.tensors if (name := state.name(part.index, t)) is not None]
+            sizes = [math.prod(shape) for shape in shapes]
+            starts = packing.offsets(shapes)
+            rows[row.output] = [at for start, size in zip(starts, sizes, strict=False) for at in (start, start + size)]
+        return updates.Wanted(targets, names[0] if names else None, figures, rows)
 
     def _iteration(self, running: int, parity: int) -> Iteration:
         """The bindings of the parts whose bits are in `running`, from the present place of each tensor on, which
@@ -369,6 +343,9 @@ class Stepper:
                 if output in single:
                     binding.bind_ortvalue_output(output, state.other(name).value)
                 flips.append(name)
+            if session.in_place is not None:
+                binding.bind_ortvalue_input(session.in_place.look, self._look.value)
+                binding.bind_ortvalue_output(session.in_place.verdict, self._verdict.value)
             at = state.phase()
             state.phase(at | {name: at[name] ^ 1 for name in flips})
             runs.append((*_direct(session.raw, binding), session))
@@ -416,18 +393,30 @@ class Stepper:
         buffer = self.state.now(name)
         return is_finite(buffer.array if self.device == "cpu" else buffer.read())
 
-    def spoilt(self) -> str | None:
-        """The first tensor of state that holds NaN or an infinity and did not to begin with. A pass over all state."""
-        return next((name for name in self.watched if not self._is_finite(name)), None)
+    def spoilt(self, looked: bool = False) -> str | None:
+        """The first tensor of state that holds NaN or an infinity and did not to begin with, or that would after the
+        last step if that had written it. A pass over all state; where that step has `looked`, over what it has not."""
+        held = self._held_back[0] if self._held_back is not None else None
+        for name in self.watched:
+            if name == held or not ((looked and name in self._in_place) or self._is_finite(name)):
+                return name
+        return None
 
-    def step(self, batch: Mapping[str, np.ndarray], number: int | None = None) -> None:
-        """One iteration on arrays of the graph's dtypes; `number`, from 1, says which parts are due. Raises `Error`
-        E0804; the state is then as before."""
+    def word(self, name: str) -> str:
+        """What a tensor that is not finite is: NaN or infinite."""
+        if self._held_back is not None and self._held_back[0] == name:
+            return self._held_back[1]
+        return in_words(self.state.read(name))
+
+    def step(self, batch: Mapping[str, np.ndarray], number: int | None = None, look: bool = False) -> None:
+        """One iteration on arrays of the graph's dtypes; `number`, from 1, says which parts are due. `look`: whether
+        `spoilt` is asked afterwards; what is updated in place is written only if all new state is finite. Raises
+        `Error` E0804; the state is then as before."""
         for name, shape, to in self._feeds:
             array = batch[name]
             if array.shape != shape:
                 self._rebind([batch[name] for name in self.inputs])
-                return self.step(batch, number)
+                return self.step(batch, number, look)
             if to is not None:
                 to[...] = array
         for buffer, name in self._copied:
@@ -435,6 +424,12 @@ class Stepper:
         turn = self._both[self._turn] if self._due is None else self._scheduled(number)
         if self._twice:
             self._kept = {name: self.state.read(name) for name in self._twice}
+        if self._in_place:
+            return self._step_in_place(turn, look)
+        self._run(turn)
+        self._turned(turn)
+
+    def _run(self, turn: Iteration) -> None:
         try:
             for run, binding, _ in turn.runs:
                 run(binding, self._options)
@@ -444,17 +439,33 @@ class Stepper:
             for _, _, session in turn.runs:
                 known |= session.sources | session.places
             raise at_run_time(problem, known) from None
+
+    def _turned(self, turn: Iteration) -> None:
         self.state.phase(turn.after)
         self._last = turn
         self._turn ^= 1
         if self._due is not None:
             self._parity = turn.parities[1]
 
+    def _step_in_place(self, turn: Iteration, look: bool) -> None:
+        self._look.array[...], self._verdict.array[...], self._held_back = look, 0, None
+        try:
+            self._run(turn)
+        finally:  # an interrupt that comes between a run and what notes it must not part state from state
+            verdict = int(self._verdict.array)
+            if verdict:
+                self._turned(turn)
+        if verdict >= updates.NOT_FINITE:
+            at, nan = divmod(verdict - updates.NOT_FINITE, 2)
+            self._held_back = list(self._in_place)[at], NAN if nan else INFINITE
+
     def undo(self) -> None:
-        """Takes the last step back, once: what it read lies in the other buffers. What several parts update is
-        written over within a step; a copy from before it is put back."""
+        """Takes the last step back, once, if its loss was not finite or it has looked: what it read lies in the other
+        buffers, or was not written over. What several parts update is written over within a step; a copy from before
+        it is put back."""
         if self._last is None:
             return
+        self._held_back = None
         self._turn ^= 1
         if self._due is not None:
             self._parity = self._last.parities[0]

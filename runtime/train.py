@@ -259,15 +259,16 @@ class Trainer:
         if self._waiting:
             initialize(self)
         step = progress.step + 1
+        looks = not step & (step - 1)
         try:
-            stepper.step(arrays, step - progress.begun)
+            stepper.step(arrays, step - progress.begun, looks)
         except Error:
             self._check(batch)  # a label out of range, which the step has not come to look at, may be why
             raise
         values = stepper.read()
         # Where there is one loss, what `unsound` says without its microsecond.
         good = stepper.unsound(values) is None if stepper.several else not values or math.isfinite(values[0])
-        if not good or (not step & (step - 1) and stepper.spoilt()):
+        if not good or (looks and stepper.spoilt(looked=True)):
             raise blamed(self.file, stepper, self._check, batch, step)
         progress.step = step
         # One each; `strict` costs half a microsecond.

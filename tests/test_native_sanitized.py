@@ -60,11 +60,12 @@ def test_the_library_under_sanitizers(tmp_path: Path) -> None:
     chosen = "random or program or operations or tensors or nothing or large or pieces or attributes"
     chosen += " or sums or later or squares or attention or joined or batch"
     files = [f"tests/test_native{of}.py" for of in ("", "_filters", "_sums", "_squares", "_rows")]
-    chosen += " or products or threads or rows or finite or declared"
+    chosen += " or products or threads or rows or finite or declared or verdict or buffers"
     done = under(
         built(tmp_path),
         *files,
         "tests/test_each.py",
+        "tests/test_in_place.py",
         "tests/test_regions.py",
         "tests/test_recurrences.py",
         "-k",

@@ -1,0 +1,18 @@
+/* What kernels ask ONNX Runtime of the tensors of a call. */
+
+#ifndef DLC_KERNEL_H
+#define DLC_KERNEL_H
+
+#include "chain.h"
+#include "ort.h"
+
+/* Whether an output of a node is declared as of the type (enum Type) that its program makes. */
+Status declared(Table table, const void *info, size_t index, int expected, const char *operator);
+/* The shape and the memory of an input, and its element type, ONNX's number. */
+Status input_of(Table table, const void *context, size_t index, const char *operator, int *element, Tensor *tensor);
+/* The same of one whose type (enum Type) must be the expected one. */
+Status input_typed(Table table, const void *context, size_t index, const char *operator, int expected, Tensor *tensor);
+
+extern const Op updates; /* updates.c */
+
+#endif
