@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from . import graphs
+from .early import hastened
 from .programs import (
     DOMAIN,
     FLOATS,
@@ -70,7 +71,7 @@ class Chains:
         self.bodies = {n.output[0]: n for n in inferred.node if n.output and any(graphs.subgraphs(n))}
         named = {value.name for value in graph.input}
         own = {held.name: held for held in graph.initializer if not held.dims and held.name not in named}
-        self.numbers = {**numbers, **own}  # of rank 0: they go into the program
+        self.numbers: Mapping[str, TensorProto] = {**numbers, **own}  # of rank 0: they go into the program
         self.lists = {
             held.name: numpy_helper.to_array(held)
             for held in graph.initializer
@@ -80,6 +81,7 @@ class Chains:
         self.declared = self.results | {value.name for value in graph.value_info}
         self.taken = graphs.names(graph)
         self.rows: dict[str, Sizes] = {}  # of a value of one number for each row: the shape of the rows
+        self.early: set[int] = set()  # nodes that went into an earlier chain
 
     def run(self) -> int:
         count = 0
@@ -168,7 +170,12 @@ class Chains:
         for i, part in enumerate(self.parts):
             if part is not None:
                 regions.setdefault(find(i), []).append(i)
-        return list(regions.values())
+        return self._hastened(list(regions.values()), level)
+
+    def _hastened(self, regions: list[list[int]], level: Sequence[int]) -> list[list[int]]:
+        """The regions, with what a later one computes of the values of an earlier one alone moved there, where fewer
+        bytes are then written and read: of GELU's derivative a factor is kept, of relu's which numbers are positive."""
+        return hastened(regions, level, self, self._pays)
 
     def _levels(self) -> list[int]:
         """How many ways out of a chain lie at most after each node: into and out of nodes that are in none, and from
@@ -277,11 +284,11 @@ class Chains:
         made: dict[int, NodeProto] = {}  # by where it stands: its last node's place
         place: dict[int, int] = {}
         for number, region in enumerate(regions):
-            for i in region:
-                place[i] = region[-1]
+            last = max((i for i in region if i not in self.early), default=region[-1])
+            place.update(dict.fromkeys(region, last))
             chain = self._chain(number, region, readers)
             if chain.output:  # else nothing needs it
-                made[region[-1]] = chain
+                made[last] = chain
         nodes = {i: made.get(i, node) for i, node in enumerate(self.nodes) if i not in place or i in made}
         ordered = in_order(nodes)
         del self.graph.node[:]

@@ -30,6 +30,7 @@ LARGEST = float(np.finfo(np.float32).max)
 WIDE = 8  # numbers of a vector with which convolutions in squares were measured
 TRANSPOSES = "Transpose into FusedMatMul"
 FACTORS = "Mul or Div by a number into FusedMatMul"
+GEMMS = "Mul or Div by a number into Gemm"
 # Those that need the native library.
 NATIVE = {chains.CHAINED, each.EACH, filters.FILTERS, recurrences.RECURRENCES, regions.TOGETHER, squares.SQUARES}
 
@@ -97,7 +98,7 @@ def _native(
 
 def _promising(model: ModelProto) -> bool:
     """Whether any product has a neighbour that it could take in: what follows costs more than this look."""
-    near = {name for node in model.graph.node if _is(node, "MatMul") for name in (*node.input, node.output[0])}
+    near = {name for node in model.graph.node if _is(node, "MatMul", "Gemm") for name in (*node.input, node.output[0])}
     return any(
         (_is(node, "Transpose", "Mul", "Div") and node.output[0] in near)
         or (_is(node, "Mul", "Div") and not near.isdisjoint(node.input))
@@ -140,6 +141,8 @@ class _Products:
         for node in self.nodes:
             if _is(node, "Mul", "Div"):
                 self._result(node)
+            elif _is(node, "Gemm"):
+                self._rows(node)
         kept = graphs.needed(self.nodes, [value.name for value in graph.output])
         del graph.node[:]
         graph.node.extend(kept)
@@ -184,6 +187,19 @@ class _Products:
                     _attribute(self._fused(node), "alpha").f *= factor
                     self._count(FACTORS)
                 node.input[side] = source
+
+    def _rows(self, node: NodeProto) -> None:
+        """(c a) B + C, where a itself is read by others, too: c a need not be made for one Gemm."""
+        scaled = self._scaled(made) if (made := self.maker.get(node.input[0])) is not None else None
+        if scaled is None or self.readers[node.input[0]] != 1 or self.readers[scaled[0]] < 2:
+            return
+        node.input[0], factor = scaled
+        alpha = next((each for each in node.attribute if each.name == "alpha"), None)
+        if alpha is None:
+            node.attribute.append(helper.make_attribute("alpha", factor))
+        else:
+            alpha.f *= factor
+        self._count(GEMMS)
 
     def _result(self, node: NodeProto) -> None:
         """c (a @ b): the product takes c as its alpha, and the name of the result."""

@@ -8,7 +8,7 @@ import logging
 import dlc
 import numpy as np
 import pytest
-from dlc.runtime.rewrite import FACTORS, TRANSPOSES, rewritten
+from dlc.runtime.rewrite import FACTORS, GEMMS, TRANSPOSES, rewritten
 from dlc.runtime.session import Options, Session
 from onnx import TensorProto, helper, numpy_helper
 
@@ -211,3 +211,23 @@ def test_a_step_is_the_same_without_rewriting(monkeypatch):
     monkeypatch.setattr("dlc.runtime.session.rewrite.rewritten", lambda model, *how: (model, {}))
     for name, plain in train().items():
         np.testing.assert_allclose(fast[name], plain, rtol=1e-5, atol=1e-6)
+
+
+def test_a_gemm_takes_the_factor_of_what_others_read_as_it_is() -> None:
+    """GELU's last factor: the derivative reads the product without it."""
+
+    def made(*more):
+        nodes = [node("Mul", "a b", "m"), node("Div", "m c", "d"), node("Gemm", "d w v", "y", alpha=0.5), *more]
+        given = {"a": [3, 4], "b": [3, 4], "w": [4, 5], "v": [5]}
+        return model(nodes, given, ["y", *(each.output[0] for each in more)], {"c": 1.3})
+
+    after, counts = rewritten(made(node("Neg", "m", "z")), "cpu")
+    assert operators(after) == ["Mul", "Gemm", "Neg"] and counts == {GEMMS: 1}
+    rng = np.random.default_rng(0)
+    feeds = {
+        name: rng.normal(size=s).astype("f4") for name, s in (("a", (3, 4)), ("b", (3, 4)), ("w", (4, 5)), ("v", 5))
+    }
+    for x, y in zip(run(after, feeds), run(made(node("Neg", "m", "z")), feeds), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+    for stays in (made(), made(node("Neg", "d", "z"))):  # a pass is needed anyway
+        assert rewritten(stays, "cpu")[1] == {}
