@@ -26,6 +26,12 @@
 #define FMA _mm256_fmadd_ps
 #define MULTIPLY _mm256_mul_ps
 #define PLUS _mm256_add_ps
+static inline __m256i first(size_t n) { /* a mask of the first n lanes */
+    static const int32_t lanes[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    return _mm256_loadu_si256((const __m256i *)(lanes + 8 - n));
+}
+#define LOAD_PART(FROM, N) _mm256_maskload_ps(FROM, first(N))
+#define STORE_PART(TO, X, N) _mm256_maskstore_ps(TO, first(N), X)
 #define LANES lanes_avx2
 #define NAMED "avx2"
 #include "lanes.h"

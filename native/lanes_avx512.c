@@ -25,10 +25,17 @@
 #define FMA _mm512_fmadd_ps
 #define MULTIPLY _mm512_mul_ps
 #define PLUS _mm512_add_ps
-/* 16 rows of 16 numbers, `apart`, as their columns, `step` apart. */
-static void turn_16(const float *from, size_t apart, float *to, size_t step) {
+#define FIRST(N) ((__mmask16)((1u << (N)) - 1))
+#define LOAD_PART(FROM, N) _mm512_maskz_loadu_ps(FIRST(N), FROM)
+#define STORE_PART(TO, X, N) _mm512_mask_storeu_ps(TO, FIRST(N), X)
+/* `rows` of `columns` numbers, `apart`, as columns of 16, `step` apart: up to 16 of both, zeros where there are no rows. */
+static void turn_16(const float *from, size_t apart, size_t rows, size_t columns, float *to, size_t step) {
     __m512 r[16], t[16];
-    for (int i = 0; i < 16; i++) r[i] = _mm512_loadu_ps(from + (size_t)i * apart);
+    const __mmask16 there = FIRST(columns);
+    if (rows == 16)
+        for (size_t i = 0; i < 16; i++) r[i] = _mm512_maskz_loadu_ps(there, from + i * apart);
+    else
+        for (size_t i = 0; i < 16; i++) r[i] = i < rows ? _mm512_maskz_loadu_ps(there, from + i * apart) : _mm512_setzero_ps();
     for (int i = 0; i < 16; i += 2) {
         t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
@@ -43,10 +50,10 @@ static void turn_16(const float *from, size_t apart, float *to, size_t step) {
         const __m512 even = _mm512_shuffle_f32x4(r[c], r[c + 4], 0x88), odd = _mm512_shuffle_f32x4(r[c], r[c + 4], 0xdd);
         const __m512 even_ = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0x88);
         const __m512 odd_ = _mm512_shuffle_f32x4(r[c + 8], r[c + 12], 0xdd);
-        _mm512_storeu_ps(to + c * step, _mm512_shuffle_f32x4(even, even_, 0x88));
-        _mm512_storeu_ps(to + (c + 4) * step, _mm512_shuffle_f32x4(odd, odd_, 0x88));
-        _mm512_storeu_ps(to + (c + 8) * step, _mm512_shuffle_f32x4(even, even_, 0xdd));
-        _mm512_storeu_ps(to + (c + 12) * step, _mm512_shuffle_f32x4(odd, odd_, 0xdd));
+        if (c < columns) _mm512_storeu_ps(to + c * step, _mm512_shuffle_f32x4(even, even_, 0x88));
+        if (c + 4 < columns) _mm512_storeu_ps(to + (c + 4) * step, _mm512_shuffle_f32x4(odd, odd_, 0x88));
+        if (c + 8 < columns) _mm512_storeu_ps(to + (c + 8) * step, _mm512_shuffle_f32x4(even, even_, 0xdd));
+        if (c + 12 < columns) _mm512_storeu_ps(to + (c + 12) * step, _mm512_shuffle_f32x4(odd, odd_, 0xdd));
     }
 }
 #define TURN turn_16

@@ -1,6 +1,7 @@
 /* A product of two matrices of float32 on one thread, for the small ones of a region. A file includes this once for each
  * kind of processor, which says what a vector is: V of WIDTH numbers, LOAD, STORE, SET, FMA (a b + c), MULTIPLY, PLUS,
- * perhaps TURN (WIDTH rows of WIDTH numbers as columns); and how many ROWS and VECTORS of a result its registers hold.
+ * perhaps LOAD_PART and STORE_PART (of the first n numbers) and TURN (up to WIDTH rows of up to WIDTH numbers as columns);
+ * and how many ROWS and VECTORS of a result its registers hold.
  *
  * Each number of the result is one sum over k in order, in blocks of DEPTH, whatever rows and columns lie around it. So
  * the rows of a product are the same numbers when it is computed in parts. */
@@ -15,13 +16,39 @@
 #define UNROLL
 #endif
 
-enum { DEPTH = 256, COLUMNS = VECTORS * WIDTH, SPANS = 128 };
+enum { DEPTH = 256, COLUMNS = VECTORS * WIDTH, LONG = 8, SPANS = 128 };
 
-/* MR rows and NV vectors of columns of the result: registers, of which `to` gets the part that there is. */
-#define TILE(NAME, MR, NV)                                                                            \
+#if defined(LOAD_PART)
+enum { MASKED = 1 };
+#else
+enum { MASKED = 0 }; /* slower than to bring b together, but for the edge of a result */
+static inline V load_part(const float *from, size_t n) {
+    float line[WIDTH] = {0};
+    for (size_t i = 0; i < n; i++) line[i] = from[i];
+    return LOAD(line);
+}
+static inline void store_part(float *to, V x, size_t n) {
+    float line[WIDTH];
+    STORE(line, x);
+    for (size_t i = 0; i < n; i++) to[i] = line[i];
+}
+#define LOAD_PART load_part
+#define STORE_PART store_part
+#endif
+
+/* How many of the numbers that are left are in a vector that begins `at` numbers on. */
+static inline size_t part_of(size_t left, size_t at) {
+    return left <= at ? 0 : left - at < WIDTH ? left - at : WIDTH;
+}
+
+/* MR rows and NV vectors of columns of the result: registers, of which `to` gets the part that there is. With PART no
+ * more columns of b are read. */
+#define TILE(NAME, MR, NV, PART)                                                                      \
     static void NAME(const Product *p, size_t row, size_t column, size_t columns, size_t from,        \
                      size_t skip, size_t depth, const float *b, size_t step) {                        \
         V sum[MR][NV];                                                                                \
+        size_t part[NV];                                                                              \
+        UNROLL for (int j = 0; j < NV; j++) part[j] = part_of(columns, j * WIDTH);                    \
         const float *a = p->a + row * p->a_row + (from + skip) * p->a_column;                         \
         const size_t a_row = p->a_row, a_column = p->a_column;                                        \
         UNROLL for (int i = 0; i < MR; i++) UNROLL for (int j = 0; j < NV; j++) sum[i][j] = SET(0);   \
@@ -32,7 +59,8 @@ enum { DEPTH = 256, COLUMNS = VECTORS * WIDTH, SPANS = 128 };
         b += skip * step;                                                                             \
         for (size_t k = skip; k < depth; k++, a += a_column, b += step) {                                \
             V x[NV];                                                                                  \
-            UNROLL for (int j = 0; j < NV; j++) x[j] = LOAD(b + j * WIDTH);                           \
+            UNROLL for (int j = 0; j < NV; j++)                                                       \
+                x[j] = PART ? LOAD_PART(b + j * WIDTH, part[j]) : LOAD(b + j * WIDTH);                \
             UNROLL for (int i = 0; i < MR; i++) {                                                     \
                 const V y = SET(a[i * a_row]);                                                        \
                 UNROLL for (int j = 0; j < NV; j++) sum[i][j] = FMA(y, x[j], sum[i][j]);              \
@@ -51,51 +79,56 @@ enum { DEPTH = 256, COLUMNS = VECTORS * WIDTH, SPANS = 128 };
             }                                                                                         \
             return;                                                                                   \
         }                                                                                             \
-        for (int i = 0; i < MR; i++) {                                                                \
-            float line[NV * WIDTH];                                                                   \
-            UNROLL for (int j = 0; j < NV; j++) STORE(line + j * WIDTH, sum[i][j]);                   \
-            float *at = to + i * p->to_row;                                                           \
-            for (size_t j = 0; j < columns; j++) {                                                    \
-                float r = alpha * line[j];                                                            \
-                if (from) r += at[j];                                                                 \
-                else if (c) r += beta * c[i * p->c_row + j * p->c_column];                            \
-                at[j] = r;                                                                            \
-            }                                                                                         \
+        UNROLL for (int i = 0; i < MR; i++) UNROLL for (int j = 0; j < NV; j++) {                     \
+            float *at = to + i * p->to_row + j * WIDTH;                                               \
+            const float *more = c ? c + i * p->c_row + j * WIDTH * p->c_column : NULL;                \
+            V r = MULTIPLY(SET(alpha), sum[i][j]);                                                    \
+            if (!part[j]) continue;                                                                   \
+            if (from) r = PLUS(r, LOAD_PART(at, part[j]));                                            \
+            else if (c) r = PLUS(r, MULTIPLY(SET(beta), p->c_column ? LOAD_PART(more, part[j]) : SET(*more))); \
+            STORE_PART(at, r, part[j]);                                                               \
         }                                                                                             \
     }
-TILE(tile_rows_wide, ROWS, VECTORS)
-TILE(tile_4_wide, 4, VECTORS)
-TILE(tile_1_wide, 1, VECTORS)
-TILE(tile_rows_narrow, ROWS, 1)
-TILE(tile_4_narrow, 4, 1)
-TILE(tile_1_narrow, 1, 1)
+typedef void Tile(const Product *p, size_t row, size_t column, size_t columns, size_t from, size_t skip, size_t depth,
+                  const float *b, size_t step);
+TILE(tile_rows_wide, ROWS, VECTORS, 0)
+TILE(tile_4_wide, 4, VECTORS, 0)
+TILE(tile_1_wide, 1, VECTORS, 0)
+TILE(tile_rows_narrow, ROWS, 1, 0)
+TILE(tile_4_narrow, 4, 1, 0)
+TILE(tile_1_narrow, 1, 1, 0)
+TILE(tile_1_long, 1, LONG, 0)
+TILE(part_rows_wide, ROWS, VECTORS, MASKED)
+TILE(part_4_wide, 4, VECTORS, MASKED)
+TILE(part_1_wide, 1, VECTORS, MASKED)
+TILE(part_rows_narrow, ROWS, 1, MASKED)
+TILE(part_4_narrow, 4, 1, MASKED)
+TILE(part_1_narrow, 1, 1, MASKED)
+static Tile *const tiles[2][2][3] = { /* whole or in part; wide or narrow; of how many rows */
+    {{tile_rows_wide, tile_4_wide, tile_1_wide}, {tile_rows_narrow, tile_4_narrow, tile_1_narrow}},
+    {{part_rows_wide, part_4_wide, part_1_wide}, {part_rows_narrow, part_4_narrow, part_1_narrow}},
+};
 
 /* Columns of b from one on, as rows of `wide` numbers, with zeros where there are none. */
 static void pack(const Product *p, size_t column, size_t columns, size_t from, size_t depth, size_t wide, float *room) {
     const float *b = p->b + from * p->b_row + column * p->b_column;
     if (p->b_column == 1) {
-        for (size_t k = 0; k < depth; k++, b += p->b_row, room += wide) {
-            if (columns == wide) {
-                for (size_t j = 0; j < wide; j += WIDTH) STORE(room + j, LOAD(b + j));
-                continue;
-            }
-            for (size_t j = 0; j < columns; j++) room[j] = b[j];
-            for (size_t j = columns; j < wide; j++) room[j] = 0;
-        }
+        for (size_t k = 0; k < depth; k++, b += p->b_row, room += wide)
+            for (size_t j = 0; j < wide; j += WIDTH)
+                STORE(room + j, j + WIDTH <= columns ? LOAD(b + j) : LOAD_PART(b + j, part_of(columns, j)));
         return;
     }
-    if (columns < wide) memset(room, 0, depth * wide * sizeof *room);
     const size_t b_row = p->b_row, b_column = p->b_column;
     size_t j = 0;
 #if defined(TURN)
-    for (; b_row == 1 && j + WIDTH <= columns; j += WIDTH) {
-        const float *rows = b + j * b_column;
-        size_t k = 0;
-        for (; k + WIDTH <= depth; k += WIDTH) TURN(rows + k, b_column, room + k * wide + j, wide);
-        for (; k < depth; k++)
-            for (size_t i = 0; i < WIDTH; i++) room[k * wide + j + i] = rows[i * b_column + k];
+    if (b_row == 1) {
+        for (; j < wide; j += WIDTH)
+            for (size_t k = 0; k < depth; k += WIDTH)
+                TURN(b + j * b_column + k, b_column, part_of(columns, j), part_of(depth, k), room + k * wide + j, wide);
+        return;
     }
 #endif
+    if (columns < wide) memset(room, 0, depth * wide * sizeof *room);
     for (; j + 4 <= columns; j += 4) {
         const float *x = b + j * b_column, *y = x + b_column, *z = y + b_column, *w = z + b_column;
         float *to = room + j;
@@ -168,26 +201,34 @@ static void product(const Product *p) {
     for (size_t from = 0; from == 0 || from < p->k; from += DEPTH) {
         const size_t depth = p->k - from < DEPTH ? p->k - from : DEPTH;
         for (size_t column = 0; column < p->n;) {
-            const size_t left = p->n - column, narrow = left <= WIDTH, most = narrow ? WIDTH : COLUMNS;
-            const size_t columns = left < most ? left : most;
-            const float *b = p->packed ? p->packed + column * p->k + from * most
-                                       : p->b + from * p->b_row + column * p->b_column;
-            size_t step = p->packed ? most : p->b_row;
-            /* Rows of b that lie far from each other would push each other out of the cache. */
+            const size_t left = p->n - column, narrow = left <= WIDTH;
+            const float *b = p->b + from * p->b_row + column * p->b_column;
+            if (p->m == 1 && !p->packed && !p->lower && p->b_column == 1 && left >= LONG * WIDTH) {
+                tile_1_long(p, 0, column, LONG * WIDTH, from, 0, depth, b, p->b_row); /* more sums than two at a time */
+                column += LONG * WIDTH;
+                continue;
+            }
+            const size_t most = narrow ? WIDTH : COLUMNS, columns = left < most ? left : most;
+            const int many = p->m > 2 * ROWS, far = p->b_column != 1 || (many && p->b_row > COLUMNS);
+            size_t step = p->b_row, part = 0;
             if (p->packed) {
-            } else if (p->b_column != 1 || columns < most || (p->m > 2 * ROWS && step > COLUMNS)) {
+                b = p->packed + column * p->k + from * most;
+                step = most;
+            } else if (far || (columns < most && (!MASKED || (many && WIDTH < 16)))) {
+                /* Rows of b that lie far from each other would push each other out of the cache. */
                 pack(p, column, columns, from, depth, most, room);
                 b = room, step = most;
+            } else {
+                part = columns < most;
             }
+            Tile *const *of = tiles[part][narrow];
             size_t row = p->lower ? column / ROWS * ROWS : 0; /* what lies above the diagonal is not computed */
             for (; row + ROWS <= p->m; row += ROWS) {
                 const size_t skip = parted ? first[row / ROWS] : 0, stop = parted ? end[row / ROWS] : depth;
-                (narrow ? tile_rows_narrow : tile_rows_wide)(p, row, column, columns, from, skip, stop, b, step);
+                of[0](p, row, column, columns, from, skip, stop, b, step);
             }
-            for (; row + 4 <= p->m; row += 4)
-                (narrow ? tile_4_narrow : tile_4_wide)(p, row, column, columns, from, 0, depth, b, step);
-            for (; row < p->m; row++)
-                (narrow ? tile_1_narrow : tile_1_wide)(p, row, column, columns, from, 0, depth, b, step);
+            for (; row + 4 <= p->m; row += 4) of[1](p, row, column, columns, from, 0, depth, b, step);
+            for (; row < p->m; row++) of[2](p, row, column, columns, from, 0, depth, b, step);
             column += columns;
         }
     }
