@@ -12,21 +12,50 @@ freezes them. Needs the extra [sklearn].
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from dlc.runtime import CompiledFile, Trainer
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, TransformerMixin
+from dlc.runtime import CompiledFile, Trainer, metadata
+from onnx import ModelProto, helper
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    RegressorMixin,
+    TransformerMixin,
+)
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, check_random_state, validate_data
 
 from .program import Program, compile
 
 TABLES = files("dlc.specs") / "tables"
+KEY = "dlc.sklearn"  # metadata: what an estimator knows beside its file
+WEIGHT = "sample_weight"
+CLASSES = re.compile(r"[<>|=][biufUO]\d*")  # types of NumPy that classes have
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the file of an estimator says of it: the arguments of its constructor, and what a fit found."""
+
+    params: dict[str, Any]
+    features: int
+    names: tuple[str, ...] | None
+    updates: int
+    history: list[Any]
+    classes: list[Any] | None = None
+    dtype: str | None = None  # of the classes, as NumPy writes it
+    flat: bool | None = None  # of a regressor: whether its targets were float[rows]
 
 
 class _Estimator(BaseEstimator):
@@ -78,34 +107,54 @@ class _Estimator(BaseEstimator):
 
     # --- fitting
 
-    def _train(self, x: np.ndarray, y: np.ndarray | None, sizes: dict[str, int]) -> None:
-        """Compiles the spec for these sizes and trains it; `y` as the target has it."""
+    def _train(
+        self, x: np.ndarray, y: np.ndarray | None, sizes: dict[str, int], others: Mapping[str, object] | None = None
+    ) -> None:
+        """Compiles the spec for these sizes and trains it; `y` as the target has it, `others` by name."""
         spec = str(TABLES / f"{self._name}.dl") if self.spec is None else os.fspath(self.spec)
         known = _hyperparameters(spec)
+        more = {name: np.asarray(rows) for name, rows in (others or {}).items() if rows is not None}
+        check_consistent_length(x, *more.values())
         given = {**{name: size for name, size in sizes.items() if name in known}, **(self.hyperparameters or {})}
+        if WEIGHT in more and "weighed" in known:
+            given["weighed"] = True
         seed = None
         if self.random_state is not None:
             seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         program = _compiled(spec, tuple(sorted(given.items())), self.precision)
         trainer = Trainer(program, device="cpu", seed=seed)
+        taken = [*trainer.file.signature.inputs, *trainer.file.signature.targets]
         data = {trainer.file.signature.inputs[0].name: x}
         if y is not None:
             data[trainer.file.signature.targets[0].name] = y
+        for name in more:
+            if name in data or name not in [one.name for one in taken]:
+                wanted = ", ".join(one.name for one in taken if one.name not in data) or "nothing"
+                raise TypeError(f"fit got `{name}`; beside X and y the spec takes {wanted}")
+        data |= more
+        weights = more.get(WEIGHT)
         for (center, scale), values in ((("center", "scale"), x), (("middle", "spread"), y)):
             if values is not None and center in trainer.parameters and scale in trainer.parameters:
-                spread = values.std(axis=0)
-                trainer.parameters[center] = np.reshape(values.mean(axis=0), trainer.parameters[center].shape)
+                mean = np.average(values, axis=0, weights=weights)
+                spread = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weights))
+                trainer.parameters[center] = np.reshape(mean, trainer.parameters[center].shape)
                 trainer.parameters[scale] = np.reshape(np.where(spread > 0, spread, 1), trainer.parameters[scale].shape)
         history = trainer.fit(data, validation=self.validation, epochs=self.epochs, batch=self.batch)
         self.history_ = [dict(line) for line in history.epochs]
         self.n_iter_ = trainer.progress.step
         self._file = trainer.file.holding(dict(trainer.state), trainer.progress.step)
         self._trainer = trainer
+        self._fitted()
+
+    def _fitted(self) -> None:
+        """What else is known after a fit."""
 
     def _predicted(self, x: Any) -> np.ndarray:
         """The spec's first output for rows."""
         check_is_fitted(self)
-        x = validate_data(self, x, reset=False, dtype=self._dtype)
+        return self._run(validate_data(self, x, reset=False, dtype=self._dtype))
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
         if self.__dict__.get("_trainer") is None:  # of a copy that was sent to this process
             self._trainer = Trainer(self._file, device="cpu", start="file")
         found = self._trainer.predict({self._file.signature.inputs[0].name: x})
@@ -134,14 +183,54 @@ class _Estimator(BaseEstimator):
             self._file = CompiledFile.from_bytes(self.__dict__["_file"])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the trained `.onnx` file, which takes the rows that `predict` takes.
+        """Writes the trained `.onnx` file, which takes the rows that `predict` takes; `load` makes the estimator of it.
 
         >>> model.save("model.onnx").name
         'model.onnx'
         """
         check_is_fitted(self)
-        self._file.save(path)
+        names = getattr(self, "feature_names_in_", None)
+        told = Kept(
+            {name: _said(value) for name, value in self.get_params(deep=False).items()},
+            self.n_features_in_,
+            None if names is None else tuple(map(str, names)),
+            self.n_iter_,
+            self.history_,
+            **self._told(),
+        )
+        held = ModelProto()
+        held.CopyFrom(self._file.model)
+        helper.set_model_props(held, {**self._file.metadata, KEY: json.dumps(asdict(told))})
+        CompiledFile(held, check=False).save(path)
         return Path(path)
+
+    def _told(self) -> dict[str, Any]:
+        """What a file says of it beside what all say."""
+        return {}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """The fitted estimator that `save` wrote, without pickle. Raises `Error` E07xx for what is no such file, and
+        ValueError for the file of another estimator.
+
+        >>> type(model).load("model.onnx").n_features_in_ == model.n_features_in_
+        True
+        """
+        file = CompiledFile.load(path)
+        if KEY not in file.metadata:
+            raise ValueError(f"`{path}` was not written by `save` of an estimator: dlc.Trainer({str(path)!r}) predicts")
+        told = metadata.read(file.metadata[KEY], Kept, KEY, str(path))
+        made = cls(**{name: value for name, value in told.params.items() if name in cls._get_param_names()})
+        made._file, made.n_features_in_ = CompiledFile.of(_without(file.model)), told.features
+        if told.names is not None:
+            made.feature_names_in_ = np.array(told.names, object)
+        made.n_iter_, made.history_ = told.updates, told.history
+        made._know(told, path)
+        made._fitted()
+        return made
+
+    def _know(self, told: Kept, path: object) -> None:
+        """Takes back what `_told` says."""
 
 
 class DLClassifier(ClassifierMixin, _Estimator):
@@ -157,9 +246,11 @@ class DLClassifier(ClassifierMixin, _Estimator):
 
     _name = "classifier"
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Trains on rows X, float[rows, features], and their classes y, [rows]: numbers or words. Raises `dlc.Error`
-        for a spec or settings that are wrong, ValueError for data as scikit-learn's own estimators do."""
+    def fit(self, X: Any, y: Any, **others: Any) -> Self:
+        """Trains on rows X, float[rows, features], and their classes y, [rows]: numbers or words. `others` are further
+        inputs and targets of the spec, by name, one of each for a row: `sample_weight=` where it has one, as that of
+        `specs/tables` has, float[rows]. Raises `dlc.Error` for a spec or settings that are wrong, ValueError for data
+        as scikit-learn's own estimators do, TypeError for what the spec does not take."""
         X, y = validate_data(self, X, y, dtype=self._dtype)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -167,8 +258,16 @@ class DLClassifier(ClassifierMixin, _Estimator):
             raise ValueError(
                 f"a classifier needs at least two classes, and the data have one class: {self.classes_[0]!r}"
             )
-        self._train(X, labels, {"features": X.shape[1], "classes": len(self.classes_)})
+        self._train(X, labels, {"features": X.shape[1], "classes": len(self.classes_)}, others)
         return self
+
+    def _told(self) -> dict[str, Any]:
+        return {"classes": self.classes_.tolist(), "dtype": self.classes_.dtype.str}
+
+    def _know(self, told: Kept, path: object) -> None:
+        if told.classes is None or told.dtype is None or not CLASSES.fullmatch(told.dtype):
+            raise ValueError(f"`{path}` is not of a classifier")
+        self.classes_ = np.array(told.classes, np.dtype(told.dtype))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, in the order of `classes_`: float[rows, classes]."""
@@ -198,14 +297,22 @@ class DLRegressor(RegressorMixin, _Estimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Trains on rows X, float[rows, features], and numbers y, float[rows] or float[rows, outputs]. Raises
-        `dlc.Error` for a spec or settings that are wrong, ValueError for data as scikit-learn's own estimators do."""
+    def fit(self, X: Any, y: Any, **others: Any) -> Self:
+        """Trains on rows X, float[rows, features], and numbers y, float[rows] or float[rows, outputs]; `others` and
+        what is raised as of `DLClassifier.fit`."""
         X, y = validate_data(self, X, y, dtype=self._dtype, multi_output=True, y_numeric=True)
         self._flat = np.ndim(y) == 1
         wanted: np.ndarray = np.asarray(y, self._dtype).reshape(len(y), -1)
-        self._train(X, wanted, {"features": X.shape[1], "outputs": wanted.shape[1]})
+        self._train(X, wanted, {"features": X.shape[1], "outputs": wanted.shape[1]}, others)
         return self
+
+    def _told(self) -> dict[str, Any]:
+        return {"flat": self._flat}
+
+    def _know(self, told: Kept, path: object) -> None:
+        if told.flat is None:
+            raise ValueError(f"`{path}` is not of a regressor")
+        self._flat = told.flat
 
     def predict(self, X: Any) -> np.ndarray:
         """float[rows], or float[rows, outputs] where the targets were."""
@@ -213,7 +320,7 @@ class DLRegressor(RegressorMixin, _Estimator):
         return found[:, 0] if self._flat else found
 
 
-class DLTransformer(TransformerMixin, _Estimator):
+class DLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Estimator):
     """A transformer: the first output of a spec without a target, such as the code of an autoencoder.
 
     >>> import numpy as np
@@ -237,6 +344,9 @@ class DLTransformer(TransformerMixin, _Estimator):
         self._train(X, None, {"features": X.shape[1]})
         return self
 
+    def _fitted(self) -> None:
+        self._n_features_out = math.prod(self._run(np.zeros((1, self.n_features_in_), self._dtype)).shape[1:])
+
     def transform(self, X: Any) -> np.ndarray:
         """The first output for each row."""
         return self._predicted(X)
@@ -252,3 +362,23 @@ def _compiled(spec: str, hyperparameters: tuple[tuple[str, Any], ...], precision
 def _hyperparameters(spec: str) -> frozenset[str]:
     """The names of the model's hyperparameters."""
     return frozenset(compile(spec).settings["model"])
+
+
+def _said(value: Any) -> Any:
+    """A parameter of the constructor as JSON has it; a generator of numbers is left out."""
+    if isinstance(value, dict):
+        return {str(name): _said(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_said(one) for one in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value if isinstance(value, str | int | float | bool) else None
+
+
+def _without(model: ModelProto) -> ModelProto:
+    """The file without what `save` put into it."""
+    kept = {entry.key: entry.value for entry in model.metadata_props if entry.key != KEY}
+    helper.set_model_props(model, kept)
+    return model
