@@ -210,7 +210,7 @@ class _Estimator(BaseEstimator):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The fitted estimator that `save` wrote, without pickle. Raises `Error` E07xx for what is no such file, and
+        """The fitted estimator that `save` wrote. Raises `Error` E07xx for what is no such file, and
         ValueError for the file of another estimator.
 
         >>> type(model).load("model.onnx").n_features_in_ == model.n_features_in_
