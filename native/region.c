@@ -34,10 +34,11 @@ static const char *constant_read(Region *r, Step *step) {
         if (count >= 0) count *= made->size[k];
         if (count > LONGEST_REGION) count = -1;
     }
-    made->data = count == elements_left ? malloc(count ? (size_t)count * 8 : 8) : NULL;
+    const int fits = count == elements_left;
+    made->data = fits ? malloc(count ? (size_t)count * 8 : 8) : NULL;
     if (!made->data) {
         free(made);
-        return "a constant of another size";
+        return fits ? "no memory" : "a constant of another size";
     }
     for (int64_t i = 0; i < count; i++)
         memcpy((char *)made->data + (size_t)i * sizes[type], &attr[2 + attr[1] + i], sizes[type]); /* little-endian */

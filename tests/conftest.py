@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from native_cases import FILES
 
 TALLIES = pytest.StashKey[dict[str, Counter[str]]]()
 
@@ -22,7 +23,7 @@ def accept(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture(autouse=True)
 def native_allowed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests of the native library use it, also where the environment switches it off for all others."""
-    if request.path.name.startswith(("test_native", "test_regions", "test_recurrences")):
+    if request.path.name.startswith("test_native") or f"tests/{request.path.name}" in FILES:
         monkeypatch.setenv("DLC_NATIVE", "1")
 
 

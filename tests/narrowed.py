@@ -1,10 +1,10 @@
-"""A plugin of pytest: of tests in blocks of random cases, the first two blocks of each."""
+"""A plugin of pytest: of tests in blocks of random cases, the first block of each."""
 
 from __future__ import annotations
 
 import pytest
 
-BLOCKS = 2
+BLOCKS = 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -7,8 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from dlc.runtime import native
 from numpy.random import Generator
 from onnx import ModelProto, helper, numpy_helper
+
+# The tests of the kernels, and the kinds of lanes that are narrower than this processor's.
+FILES = [
+    f"tests/test_{of}.py"
+    for of in (
+        "native", "native_operations", "native_filters", "native_sums", "native_squares", "native_rows", "regions",
+        "recurrences", "each", "in_place",
+    )
+]  # fmt: skip
+LANES = ["plain", "avx2", "avx512"]
+NARROWER = LANES[: LANES.index(native.lanes() or "plain")]
 
 FLOATS = ("float32", "float64")
 UNSIGNED = ("uint32", "uint64")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,15 +10,23 @@ import sys
 from pathlib import Path
 
 import pytest
+from dlc.runtime import native
+from native_cases import FILES, NARROWER
 
 ROOT = Path(__file__).parent.parent
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1")
 FLAGS = ("-std=c11", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
+# All but what trains whole models, or looks at graphs alone: what is given to the kernels.
+CHOSEN = (
+    "random or program or operation or tensors or nothing or large or pieces or attributes or sums or later or squares"
+    " or products or threads or rows or finite or declared or functions or erf or weights or batches or spoil"
+    " or attention or joined or batch or verdict or buffers"
+)
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None or sys.platform != "linux", reason="needs GCC on Linux")
 
 
-def built(folder: Path, wrong: str = "", file: str = "walk.c") -> Path:
-    """The library; `wrong` is a line of a file of it to be left out."""
+def built(folder: Path, *flags: str, wrong: str = "", file: str = "walk.c") -> Path:
+    """The library, with sanitizers if nothing else is said; `wrong` is a line of a file of it to be left out."""
     source, out = folder / "native", folder / "chains.so"
     shutil.copytree(ROOT / "native", source)
     if wrong:
@@ -25,11 +34,11 @@ def built(folder: Path, wrong: str = "", file: str = "walk.c") -> Path:
         assert wrong in text
         (source / file).write_text(text.replace(wrong, ""), "utf-8")
     files = sorted(map(str, source.glob("*.c")))
-    subprocess.run(["gcc", *FLAGS, *SANITIZERS, *files, "-o", str(out), "-lm"], check=True)
+    subprocess.run(["gcc", *FLAGS, *(flags or SANITIZERS), *files, "-o", str(out), "-lm"], check=True, cwd=folder)
     return out
 
 
-def under(library: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def under(library: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """The tests in a process into which the sanitizers are loaded first."""
     names = ("libasan.so", "libubsan.so")
     asks = [subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True) for name in names]
@@ -46,6 +55,7 @@ def under(library: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             # Python and ONNX Runtime keep what they have until the end.
             "ASAN_OPTIONS": f"detect_leaks=0:log_path={library.parent / 'report'}",
             "DLC_SANITIZED": str(library),
+            **variables,
         },
     )
 
@@ -57,28 +67,72 @@ def report(folder: Path) -> str:
 
 @pytest.mark.long
 def test_the_library_under_sanitizers(tmp_path: Path) -> None:
-    chosen = "random or program or operations or tensors or nothing or large or pieces or attributes"
-    chosen += " or sums or later or squares or attention or joined or batch"
-    files = [f"tests/test_native{of}.py" for of in ("", "_filters", "_sums", "_squares", "_rows")]
-    chosen += " or products or threads or rows or finite or declared or verdict or buffers"
-    done = under(
-        built(tmp_path),
-        *files,
-        "tests/test_each.py",
-        "tests/test_in_place.py",
-        "tests/test_regions.py",
-        "tests/test_recurrences.py",
-        "-k",
-        chosen,
-    )
+    done = under(built(tmp_path), *FILES, "-k", CHOSEN)
     assert done.returncode == 0 and "[100%]" in done.stdout, (done.stdout + done.stderr + report(tmp_path))[-4000:]
     assert report(tmp_path) == ""
 
 
 @pytest.mark.long
+def test_narrower_lanes_under_sanitizers(tmp_path: Path) -> None:
+    library = built(tmp_path)
+    for lanes in NARROWER:
+        done = under(library, "-p", "narrowed", *FILES, "-k", CHOSEN, DLC_NATIVE_LANES=lanes)
+        assert done.returncode == 0 and "[100%]" in done.stdout, (done.stdout + done.stderr + report(tmp_path))[-4000:]
+        assert report(tmp_path) == ""
+
+
+@pytest.mark.long
+def test_the_library_under_sanitizers_where_memory_runs_out(tmp_path: Path) -> None:
+    replaced = [f"-D{name}=failing_{name}" for name in ("malloc", "calloc", "aligned_alloc")]
+    library = built(tmp_path, *SANITIZERS, *replaced, str(ROOT / "tests" / "native_failing.c"))
+    done = under(library, "-m", "long", "tests/test_native_memory.py", DLC_FAILING="1")
+    assert done.returncode == 0 and "[100%]" in done.stdout, (done.stdout + done.stderr + report(tmp_path))[-4000:]
+    assert "skipped" not in done.stdout and report(tmp_path) == ""
+
+
+# What no test can reach: guards against what ONNX Runtime itself refuses, and memory that runs out (which has a test).
+UNREACHED = {
+    "other inputs or outputs than the program has",
+    "no memory",
+    "call->failed[number] = 1;",
+    "return NULL;",
+    "return;",
+    "pool_free(pool);",
+    "room_free(room);",
+}
+
+
+@pytest.mark.long
+def test_these_tests_run_every_line_and_function(tmp_path: Path) -> None:
+    """What they leave out, the sanitizers have not seen."""
+    library = built(tmp_path, "--coverage", "-O1")
+    for lanes in (*NARROWER, native.lanes() or "plain"):
+        done = under(library, *FILES, "-k", CHOSEN, DLC_NATIVE_LANES=lanes)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    run, functions = dict[tuple[str, int], int](), dict[tuple[str, str, str], int]()
+    for data in sorted(tmp_path.glob("*.gcda")):
+        asked = ["gcov", "--json-format", "--stdout", str(data)]
+        said = subprocess.run(asked, capture_output=True, text=True, check=True, cwd=tmp_path)
+        for file in (file for line in said.stdout.splitlines() for file in json.loads(line)["files"]):
+            if Path(file["file"]).parent == tmp_path / "native":
+                for line in file["lines"]:
+                    at = Path(file["file"]).name, line["line_number"]
+                    run[at] = run.get(at, 0) + line["count"]
+                for one in file["functions"]:  # of a header, by the file that includes it
+                    name = data.stem, Path(file["file"]).name, one["name"]
+                    functions[name] = functions.get(name, 0) + one["execution_count"]
+    assert len(run) > 1500 and len(functions) > 600
+    texts = {name: (ROOT / "native" / name).read_text("utf-8").splitlines() for name, _ in run}
+    left = [f"{name}:{at}: {texts[name][at - 1].strip()}" for (name, at), count in sorted(run.items()) if not count]
+    left = [line for line in left if not any(line.endswith(known) or f'"{known}"' in line for known in UNREACHED)]
+    assert left == []
+    assert [name for name, count in sorted(functions.items()) if not count] == []
+
+
+@pytest.mark.long
 def test_the_sanitizers_would_see_it(tmp_path: Path) -> None:
     """Where the last share of the work does not end with the tensor."""
-    library = built(tmp_path, "if (end > walk->total) end = walk->total;")
+    library = built(tmp_path, wrong="if (end > walk->total) end = walk->total;")
     done = under(library, "tests/test_native.py", "-k", "random_chains")
     assert done.returncode != 0 and "AddressSanitizer" in report(tmp_path)
 
@@ -86,6 +140,6 @@ def test_the_sanitizers_would_see_it(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_the_sanitizers_would_see_rows_after_an_image(tmp_path: Path) -> None:
     """Where windows reach beyond the last row, and it is taken for one of the image."""
-    library = built(tmp_path, " || (size_t)y >= height", "filters.c")
+    library = built(tmp_path, wrong=" || (size_t)y >= height", file="filters.c")
     done = under(library, "tests/test_native_filters.py", "-k", "random_geometries")
     assert done.returncode != 0 and "AddressSanitizer" in report(tmp_path)
