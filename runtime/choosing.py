@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import graphs
+from . import graphs, random
 from .data import Columns, Field, fields, sweep
 from .evaluate import batch_for, fit_batch
 from .failures import Error
@@ -12,7 +12,7 @@ from .file import CompiledFile, Stage
 from .session import Options, Session
 from .state import State, promoted
 
-KEEP, ORDER, EPOCH = "rows/keep", "rows/order", "rows/epoch"
+KEEP, ORDER, WEIGHT, EPOCH = "rows/keep", "rows/order", "rows/weight", "rows/epoch"
 
 
 class Chooser:
@@ -28,17 +28,19 @@ class Chooser:
         self.moves = EPOCH in self._session.inputs  # from epoch to epoch
         self.along = next((field.along for field in self.fields if field.rows is not None), "")
         self._columns: Columns | None = None
+        self._seed = 0
         self._known: tuple[int, dict[str, np.ndarray]] | None = None
 
     @classmethod
     def of(cls, file: CompiledFile, state: State, how: Options, stage: Stage) -> Chooser | None:
         """That of a train block; None where it takes all rows as they are shuffled."""
         there = {value.name for part in stage.parts[:1] for value in part.algorithm.output} if file.ours else set()
-        outputs = [name for name in (KEEP, ORDER) if name in there]
+        outputs = [name for name in (KEEP, ORDER, WEIGHT) if name in there]
         return cls(file, state, how, stage, outputs) if outputs else None
 
-    def over(self, columns: Columns) -> Chooser:
-        """The same, of these data."""
+    def over(self, columns: Columns, seed: int) -> Chooser:
+        """The same, of these data; `seed` is that of rows that are drawn."""
+        self._seed = seed
         arrays = {field.name: columns.arrays[field.name] for field in self.fields}
         self._columns = Columns(self.fields, arrays, columns.counts[self.along], columns.where)
         self._known = None
@@ -47,9 +49,13 @@ class Chooser:
     def __call__(self, epoch: int, order: np.ndarray) -> np.ndarray:
         """The rows of an epoch (from 0) in their order, of all rows as they were shuffled: what ties stays as it was.
 
-        Raises `Error` E0680 where none is left, E0681 for an order by what is no number.
+        Raises `Error` E0655 for weights of which none can be drawn by, E0680 where no row is left, E0681 for an order
+        by what is no number.
         """
         values = self._values(epoch)
+        if WEIGHT in values:
+            self._refuse(values[WEIGHT], epoch)
+            return random.weighted(values[WEIGHT], seed=self._seed, turn=epoch)
         if KEEP in values:
             order = order[values[KEEP][order]]
         if not len(order):
@@ -71,6 +77,26 @@ class Chooser:
                 )
             order = order[np.argsort(by, kind="stable")]
         return order
+
+    def _refuse(self, weights: np.ndarray, epoch: int) -> None:
+        """E0655."""
+        wrong = ~np.isfinite(weights) | (weights < 0)
+        with np.errstate(over="ignore"):
+            total = np.sum(weights, dtype=np.float64)
+        if not wrong.any() and np.isfinite(total) and total > 0:
+            return
+        what = "every weight is 0" if not wrong.any() and total == 0 else "the sum of all weights is infinite"
+        if wrong.any():
+            what = f"a weight is {weights[np.argmax(wrong)]}"
+        raise Error(
+            "E0655",
+            f"rows cannot be drawn in epoch {epoch + 1}: {what}",
+            where=self.name,
+            notes=[f"`sampler:` has such a weight for {int(wrong.sum())} of {len(weights):,} rows"]
+            if wrong.any()
+            else [],
+            help="a weight is a number from 0 on, and one at least is above 0: `weighted(where(w > 0, w, 0))`",
+        )
 
     def kept(self, epoch: int) -> int:
         """How many rows an epoch has."""

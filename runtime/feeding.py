@@ -74,9 +74,9 @@ def arrays(
     columns: Columns, batch: Batch, seed: int, chooser: Chooser | None, settings: Mapping[str, Any]
 ) -> ArraySource:
     """The batches of data in memory. One of all rows is as the data are."""
-    choose: dict[str, Order] | None = None if chooser is None else {chooser.along: chooser.over(columns)}
+    choose: dict[str, Order] | None = None if chooser is None else {chooser.along: chooser.over(columns, seed)}
     by, drop = settings.get("sampler"), bool(settings.get("drop_last"))
-    if by is not None:
+    if by is not None and by.get("by"):
         field = next(field for field in columns.fields if field.name == by["by"])
         labels = np.asarray(columns.arrays[field.name])
 

@@ -126,9 +126,11 @@ class Folds:
 
 @dataclass(frozen=True)
 class Sampler:
-    """Rows that are drawn by the classes of a target, of each as many."""
+    """Rows that are drawn with replacement: by the classes of a target, of each as many (`by`), or by a number of each
+    row, which the file computes (`weighted`, as the spec says it)."""
 
-    by: str
+    by: str | None = None
+    weighted: str | None = None
 
 
 BATCH, EPOCHS = 32, 10  # where a file does not say

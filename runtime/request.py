@@ -162,7 +162,7 @@ class Request:
         for wrong, why in (
             (apart, "a share of the rows, or a fold, is held out of data in memory"),
             (not isinstance(batch, int), "a batch has so many rows of one kind, `batch: 64`"),
-            (bool(trainer.stage.settings.get("sampler")), "`sampler:` draws among the rows of each class"),
+            (bool(trainer.stage.settings.get("sampler")), "`sampler:` draws among all rows"),
             (trainer.chooser is not None, "`keep:` and `order:` choose among all rows"),
             (bool(classes(trainer.file)), "`class_weights: balanced` counts the rows of all classes first"),
             (table is not None and not table.fitted, "what the encodings of columns know is found in all rows"),
@@ -195,7 +195,9 @@ class Request:
         """What of the training data is read: by the step, to choose rows, and to count them."""
         trainer = self.trainer
         sampler = trainer.stage.settings.get("sampler")
-        names = [name.removeprefix(CLASSES) for name in classes(trainer.file)] + ([sampler["by"]] if sampler else [])
+        names = [name.removeprefix(CLASSES) for name in classes(trainer.file)] + (
+            [sampler["by"]] if sampler and sampler.get("by") else []
+        )
         counted = fields_of(trainer.file, names)
         return united(trainer.inputs, trainer.chooser.fields if trainer.chooser else (), counted)
 

@@ -1,4 +1,5 @@
-"""Expressions of the train block that have one value for each row of the data: `weights:`, `keep:`, `order:`.
+"""Expressions of the train block that have one value for each row of the data: `weights:`, `keep:`, `order:`,
+`sampler: weighted(w)`.
 
     weights: where(y == 1, 5.0, 1.0)
     keep:    difficulty < 0.2 * epoch
@@ -27,6 +28,7 @@ ONE_VALUE = {
     "weights": ("a number", "`weights: where(y == 1, 5.0, 1.0)`"),
     "keep": ("a boolean", "`keep: difficulty < 0.1 * epoch`"),
     "order": ("a number", "`order: difficulty`"),
+    "sampler": ("a number", "`sampler: weighted(where(y == 1, 5.0, 1.0))`"),
 }
 
 

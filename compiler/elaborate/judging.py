@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .. import ops
 from ..diagnostics import CompileError, did_you_mean, error
 from ..source import Span
 from ..syntax import tree as syntax
-from . import expressions
+from . import by_row, expressions
 from .context import Context
 from .scope import Frame
-from .values import kind, plain
+from .values import Tensor, kind, plain
 
 if TYPE_CHECKING:
     from .train import Plan
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 SETTINGS = ("test", "restore", "folds", "ensemble", "drop_last", "sampler")
 OF_A_RUN = ("test", "folds", "ensemble")  # said once, in the first block
 RESTORED = ("best", "last")
+WEIGHT = "weight"  # the choice that `sampler: weighted(w)` is
 
 
 def read(c: Context, plan: Plan, statement: syntax.Setting) -> Any:
@@ -43,7 +46,7 @@ def read(c: Context, plan: Plan, statement: syntax.Setting) -> Any:
             )
         return value.name
     if name == "sampler":
-        return _sampler(c, plan.frame, value)
+        return _sampler(c, plan, statement)
     called = value.function if isinstance(value, syntax.Call) else None
     if name == "folds" and isinstance(called, syntax.Name) and called.name == "stratified":
         assert isinstance(value, syntax.Call)
@@ -67,7 +70,10 @@ def check(name: str, value: Any, span: Span | None) -> Any:
             "how many parts the rows make, an integer above 1, or `stratified(5)`",
         ),
         "drop_last": (value is None or isinstance(value, bool), "`true` or `false`"),
-        "sampler": (value is None or (isinstance(value, Mapping) and value.keys() == {"by"}), "`balanced`"),
+        "sampler": (
+            value is None or (isinstance(value, Mapping) and value.keys() == {"by"}),
+            "`balanced`, or `weighted(w)`",
+        ),
         "ensemble": (value is None or (whole and 2 <= value < 2**31), "how many members, an integer above 1"),
     }[name]
     if not good:
@@ -116,14 +122,25 @@ def _stratified(c: Context, frame: Frame, call: syntax.Call) -> dict[str, Any]:
     return {"count": count, "by": _classed(c, "stratified", by, place, f"{count}, by = ", f"folds: {count}")}
 
 
-def _sampler(c: Context, frame: Frame, value: syntax.Expr) -> dict[str, str]:
-    """`balanced`, or `balanced(y)`: rows by the classes of a target. E0507, E0532."""
+def _sampler(c: Context, plan: Plan, statement: syntax.Setting) -> dict[str, str] | None:
+    """`balanced`, or `balanced(y)`: rows by the classes of a target. `weighted(w)`: by a number of each, which is then
+    among the choices of the plan. E0507, E0532, E0540 to E0542."""
+    value = statement.value
     named = value.function if isinstance(value, syntax.Call) else value
     arguments = value.arguments if isinstance(value, syntax.Call) else ()
-    if not isinstance(named, syntax.Name) or named.name != "balanced" or len(arguments) > 1:
+    name = named.name if isinstance(named, syntax.Name) else ""
+    if name == "weighted" and len(arguments) == 1 and arguments[0].name in (None, "weights"):
+        node = by_row.expression(
+            c, plan.frame, replace(statement, value=arguments[0].value), {"epoch": Tensor(c.counter(by_row.EPOCH))}
+        )
+        if node is None:
+            return None
+        plan.choices[WEIGHT] = node if node.dtype == "float" else ops.cast(node, dtype="float")
+        return {"weighted": arguments[0].value.span.text}
+    if name != "balanced" or len(arguments) > 1:
         raise error(
             "E0507",
-            "`sampler:` takes `balanced`, or `balanced(y)` where several targets have classes",
+            "`sampler:` takes `balanced`, `balanced(y)` where several targets have classes, or `weighted(w)`",
             value.span,
             "this is something else",
             help="each row as often as the others: leave `sampler:` out",
@@ -159,13 +176,14 @@ def _classed(c: Context, what: str, by: str | None, place: Span, before: str, ot
 def refuse_both(plan: Plan, places: Mapping[str, Span]) -> None:
     """E0531 where folds and a share of their own are both to validate, or a sampler and a choice both have the rows."""
     settings = plan.settings
-    if settings.get("sampler") is not None and plan.choices:
+    chosen = [name for name in plan.choices if name != WEIGHT]
+    if settings.get("sampler") is not None and chosen:
         raise error(
             "E0531",
             "`sampler:` and `keep:` or `order:` both say which rows an epoch has",
             places.get("sampler"),
-            "rows by their classes" if "sampler" in places else "",
-            more=[(places[name], "and rows by this") for name in plan.choices if name in places],
+            "rows that are drawn" if "sampler" in places else "",
+            more=[(places[name], "and rows by this") for name in chosen if name in places],
             help="leave one of them out",
         )
     if not plan.block and settings.get("folds") is not None and settings.get("validate") is not None:

@@ -51,7 +51,7 @@ class Plan:
     loads: list[loading.Request] = field(default_factory=list)
     weights: list[tuple[Node, Span]] = field(default_factory=list)  # of each row, and where it is said
     classes: syntax.Setting | None = None  # the line `class_weights:`
-    choices: dict[str, Node] = field(default_factory=dict)  # `keep:` and `order:`, of each row
+    choices: dict[str, Node] = field(default_factory=dict)  # `keep:`, `order:` and by what rows are drawn, of each
     average: tuple[syntax.Setting, list[Argument]] | None = None
     arguments: tuple[str, ...] = ()  # the names of those of the block
 
@@ -70,6 +70,7 @@ def read(
     settings.update(DEFAULTS)
     if before is not None:
         settings.update({name: before.settings[name] for name in GOES_ON if name in before.settings})
+        plan.choices.update({name: node for name, node in before.choices.items() if name == judging.WEIGHT})
     c.sums = turns.reported(block)
     if before is None:
         c.module.rows = batches.named(block) or c.module.rows
@@ -100,6 +101,8 @@ def read(
     for name, value in overrides.items():
         if name in judging.SETTINGS:
             settings[name] = judging.check(name, value, None)
+            if name == "sampler":
+                plan.choices.pop(judging.WEIGHT, None)
         elif name in SETTABLE and (name not in BY_ROW or not plan.block):
             if name == "batch":
                 settings[name] = batches.check(c, value, None)
@@ -185,6 +188,8 @@ def _setting(
         _first_alone(plan, statement, "one seed makes the start values, the order of rows and all draws")
     if name in overrides:
         return
+    if name == "sampler":
+        plan.choices.pop(judging.WEIGHT, None)
     if name in judging.SETTINGS:
         settings[name] = judging.read(c, plan, statement)
     elif name == "average":
