@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -91,6 +93,27 @@ def use(module: Any, options: Any, device: str) -> list[str] | None:
         return [known[device], "CPUExecutionProvider"]
     options.add_provider_for_devices(_registered(module, device), {})
     return None
+
+
+SAID = 300  # characters of what a provider says
+
+
+def refused(device: str, problem: Exception, sources: Mapping[str, str]) -> Error:
+    """What a device says of a model that it cannot load, which may be thousands of characters of its own code: where it
+    names a node of ours, from there on, with the line of the spec. `sources`: as of `at_run_time`."""
+    why = plain(" ".join(str(problem).split()))
+    words = re.finditer(r"[^\s,;()'\"]+", why)
+    node, at = next(((word[0], word.start()) for word in words if word[0] in sources), ("", max(0, len(why) - SAID)))
+    if not node and len(why) > SAID:
+        at = why.find(" ", at) + 1
+    cut = why[at : at + SAID]
+    return Error(
+        "E0802",
+        f"`{device}` cannot load this model",
+        where=sources.get(node) or None,
+        notes=[f"node: {node}"] * bool(node) + [("… " if at else "") + cut + " …" * (at + SAID < len(why))],
+        help="--device cpu",
+    )
 
 
 def taken(session: Any) -> tuple[int, int]:

@@ -220,6 +220,8 @@ class Session:
         try:
             self.raw = module.InferenceSession(data, options, providers=providers)
         except Exception as problem:  # ONNX Runtime's exceptions have no common base
+            if device not in DEVICES:
+                raise devices.refused(device, problem, self.sources) from None
             failure = at_run_time(problem, self.sources)
             if failure.code == "E0804":
                 failure = Error(

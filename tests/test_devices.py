@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from dlc.cli.app import main as run
 from dlc.runtime import devices
-from dlc.runtime.session import onnxruntime
+from dlc.runtime.session import onnxruntime, sources
 
 SPEC = """
 model line {
@@ -52,6 +52,31 @@ def test_a_provider_that_takes_nothing_is_refused(stand_in: None, monkeypatch: p
     with pytest.raises(dlc.Error) as caught:
         dlc.Trainer(dlc.compile(SPEC), "other").step(ROWS)
     assert caught.value.code == "E0802" and "all 9 nodes" in str(caught.value)
+
+
+def test_a_provider_that_cannot_load_a_step_says_which_line(
+    stand_in: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What OpenVINO says of a convolution whose weights are fed to it, and of a cycle that it makes itself."""
+    (tmp_path / "line.dl").write_text(SPEC, "utf-8")
+    program = dlc.compile(tmp_path / "line.dl")
+    places = sources(program.model_proto().training_info[0].algorithm)
+    node, place = next((name, place) for name, place in places.items() if "line.dl:5:" in place)
+    long = f"Exception {'std::pair<int, long>& ' * 300}: Unsupported operation of type: Tanh name: {node} Details: no"
+    for said, told in ((long, f"{node} Details: no"), ("the graph is not acyclic.", "the graph is not acyclic.")):
+
+        def fails(*given: Any, said: str = said, **more: Any) -> Any:
+            raise RuntimeError(said)
+
+        with monkeypatch.context() as context:
+            trainer = dlc.Trainer(program, "other")
+            context.setattr(onnxruntime(), "InferenceSession", fails)
+            with pytest.raises(dlc.Error) as caught:
+                trainer.step(ROWS)
+        assert caught.value.code == "E0802" and "`other` cannot load this model" in str(caught.value)
+        assert told in str(caught.value) and len(str(caught.value)) < 700
+        assert (f"node: {node}" in str(caught.value)) == (said is long)
+        assert caught.value.where == (place if said is long else None)
 
 
 def test_what_a_session_takes_is_counted() -> None:
