@@ -27,7 +27,7 @@ Limits = tuple[int, int]
 
 @dataclass(frozen=True)
 class Guard:
-    """What a step checks: data by name, those of whole numbers with the least and the greatest; `figure` tells."""
+    """What a step checks: data by name, those of integers with the least and the greatest; `figure` tells."""
 
     figure: str
     data: Mapping[str, Limits | None]
