@@ -69,7 +69,9 @@ class History:
     waited: float = 0.0  # the share of the time of training for which steps waited for data, where reading takes time
 
     def _repr_html_(self) -> str:
-        """In a notebook: a row for each epoch, the last forty."""
+        """In a notebook: curves, and a row for each epoch, the last forty; that of the state that was kept is bold."""
+        from .curves import curves
+
         shown = self.epochs[-40:]
         last = shown[-1] if shown else {}
         names = [f"{side} {name}" for side in ("train", "validation") for name in (last.get(side) or {})]
@@ -82,8 +84,11 @@ class History:
                 for name, value in (record[side] or {}).items()
             }
             cells = "".join(f"<td>{figure(found[name])}</td>" if name in found else "<td></td>" for name in names)
-            rows += f"<tr><td>{record['epoch']}</td>{cells}</tr>"
-        return f"<table><tr>{head}</tr>{rows}</table>{self.steps:,} updates in {self.seconds:.1f} s"
+            best = ' style="font-weight: bold"' if record["epoch"] == self.best else ""
+            rows += f"<tr{best}><td>{record['epoch']}</td>{cells}</tr>"
+        more = f"<p>the last {len(shown)} of {len(self.epochs):,} epochs</p>" if len(shown) < len(self.epochs) else ""
+        end = f"{self.steps:,} updates in {max(self.seconds, 0.001):.3g} s" + ", stopped early" * self.stopped
+        return f"{curves(self.epochs)}{more}<table><tr>{head}</tr>{rows}</table>{end}"
 
     def table(self) -> list[dict[str, float | int]]:
         """A row for each epoch: `epoch`, `step`, `seconds`, and figures as `train.loss`, `validation.loss`.

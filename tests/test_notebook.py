@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+from dlc.runtime import History
 
 pytestmark = pytest.mark.skipif(find_spec("IPython") is None, reason="the magic `%%dlc` needs IPython")
 ROOT = Path(__file__).parent.parent
@@ -74,3 +77,22 @@ def test_imports_and_warnings(shell: Any, capsys: pytest.CaptureFixture[str], tm
     own = NET.replace("model net", "fn relu(x) = maximum(x, 0)\nmodel net")
     assert shell.run_cell(own).success
     assert "warning[W0202]" in capsys.readouterr().err
+
+
+def test_a_history_shows_curves_and_what_was_kept() -> None:
+    records = [
+        {"epoch": k, "step": 5 * k, "seconds": 0.1 * k, "train": {"loss": 1 / k, "<b>": 2.0}, "validation": {"loss": v}}
+        for k, v in ((1, 0.9), (2, 0.4), (3, math.inf), (4, 0.6))
+    ]
+    history = History(records, best=2, steps=20, seconds=0.0214, stopped=True)
+    page = history._repr_html_()
+    picture = ElementTree.fromstring(page[: page.index("</svg>") + 6])
+    words = " ".join("".join(picture.itertext()).split())
+    assert "loss" in words and "<b>" in words and "<b>" not in page and "0.25" in words
+    [dashed] = [one for one in picture.iter("path") if one.get("stroke-dasharray")]
+    assert (dashed.get("d") or "").count("M") == 2 and "inf" not in (dashed.get("d") or "")  # a gap at infinity
+    assert '<tr style="font-weight: bold"><td>2</td>' in page and page.count("bold") == 3
+    assert page.endswith("20 updates in 0.0214 s, stopped early")
+    assert History(records[:1])._repr_html_().startswith("<table>") and History()._repr_html_().startswith("<table>")
+    long = History([{**records[0], "epoch": k} for k in range(1, 61)])._repr_html_()
+    assert "the last 40 of 60 epochs" in long and "<td>21</td>" in long and "<td>20</td>" not in long
