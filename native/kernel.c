@@ -177,8 +177,9 @@ static Status long_create(const char *name, Table table, const void *info, void 
     free(text);
     for (size_t i = 0; !wrong && !status && i < outputs; i++)
         status = declared(table, info, i,
-                          kernel->each ? each_output_type(kernel->each, (int)i)
-                                       : region_output_type(kernel->scan ? scan_region(kernel->scan) : kernel->region, (int)i),
+                          kernel->each   ? each_output_type(kernel->each, (int)i)
+                          : kernel->scan ? scan_output_type(kernel->scan, (int)i)
+                                         : region_output_type(kernel->region, (int)i),
                           name);
     if (wrong || status) {
         if (kernel) region_free(kernel->region), scan_free(kernel->scan), each_free(kernel->each);
@@ -312,7 +313,7 @@ PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
 }
 
 /* The form of the programs that the operators take: runtime/native.py has the same number. */
-PUBLIC int dlc_native_form(void) { return 4; }
+PUBLIC int dlc_native_form(void) { return 5; }
 
 /* The kind of processor that the lanes were chosen for: what `dlc doctor` shows. */
 PUBLIC const char *dlc_native_lanes(void) { return lanes_here()->name; }

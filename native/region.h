@@ -53,6 +53,8 @@ typedef struct {
     const float **packed;  /* of each step, NULL: none */
     float *memory;
     size_t room;
+    float *totals;         /* of scans */
+    size_t totals_room;
 } Packs;
 
 /* Runs it. Of the inputs the types are right; `packs` may be NULL. NULL, or what is wrong; `at`: the step where it is,

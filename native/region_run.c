@@ -292,6 +292,6 @@ const char *region_pack(const Region *r, const Tensor *inputs, int first, Packs 
 
 void packs_free(Packs *packs) {
     if (!packs) return;
-    free(packs->packed), free(packs->memory);
+    free(packs->packed), free(packs->memory), free(packs->totals);
     free(packs);
 }

@@ -1,25 +1,52 @@
-"""What is computed for all turns of a recurrence around it and can be computed turn by turn: `x @ W + b` of a sequence
-x, of which each turn adds its rows to `h @ U`. Within the turn, what is multiplied and what is made are in a cache;
-outside of it the products of all turns go to memory and come back (docs/native.md)."""
+"""What is computed around a recurrence for all of its turns and can be computed turn by turn, while it is in a cache;
+outside of the turns the values of all turns go to memory and come back (docs/native.md).
+
+    x @ W + b          of a sequence x, of which each turn adds its rows to h @ U
+    aᵀ @ g, sums of g  over all rows of all turns, of what each turn gives, g: derivatives of weights
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from onnx import GraphProto, NodeProto, TensorProto
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from . import graphs
 from .programs import Typed
 
 NARROW = 4  # times as many columns as the product has, at least, where its rows come from
+MOST_TOTALS, LARGEST = 16, 1 << 17  # totals of a recurrence, and their numbers together: those that a cache holds
+
+
+@dataclass
+class Totals:
+    """Sums over all rows of all turns, as native/scan.h has them. `each`: the numbers of a and of b, a factor. `kept`:
+    how many results, the last ones of the body, only they read. `nodes`: by the name of each sum the place of the node
+    that gives it outside."""
+
+    each: list[tuple[int | None, int | None, float]] = field(default_factory=list)
+    kept: int = 0
+    nodes: dict[str, int] = field(default_factory=dict)
 
 
 class Around:
     """What makes and what reads the values of a graph. `known`: types and shapes in which a name is a size, too."""
 
     def __init__(self, graph: GraphProto, known: Mapping[str, Typed]) -> None:
-        self.known = known
+        self.known, self.nodes = known, list(graph.node)
+        self.place = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
+        self.reading: dict[str, list[int]] = {}
+        for i, node in enumerate(self.nodes):
+            for name in dict.fromkeys(graphs.reads(node)):
+                self.reading.setdefault(name, []).append(i)
+        self.results = {value.name for value in graph.output}
+        self.axes = {
+            held.name: [int(axis) for axis in numpy_helper.to_array(held)]
+            for held in graph.initializer
+            if held.data_type == TensorProto.INT64 and len(held.dims) == 1
+        }
         self.maker = {name: node for node in graph.node for name in node.output if name}
         self.readers = Counter(name for node in graph.node for name in graphs.reads(node))
         self.readers.update(value.name for value in graph.output)
@@ -83,3 +110,122 @@ class Around:
         if node is None or node.op_type != "Reshape" or node.domain not in ("", "ai.onnx"):
             return ""
         return node.input[0] if readers is None or self.readers[name] == readers else ""
+
+    # --- sums over all turns
+
+    def gathered(self, scan: NodeProto, place: int) -> tuple[NodeProto, Totals] | None:
+        """A scan at a place of the graph without the results that only sums read, and the sums; None where there are
+        none."""
+        parts = {each.name: each for each in scan.attribute}
+        sequences = parts["num_scan_inputs"].i
+        states = len(scan.input) - sequences
+        ways_in, ways_out = (
+            list(parts[f"scan_{name}_directions"].ints) if f"scan_{name}_directions" in parts else [0] * count
+            for name, count in (("input", sequences), ("output", len(scan.output) - states))
+        )
+        slots = {key: number for number, key in enumerate(zip(scan.input[states:], ways_in, strict=True))}
+        found, room, kept = Totals(), LARGEST, list[int]()
+        for number, (result, way) in enumerate(zip(scan.output[states:], ways_out, strict=True)):
+            sums = self._sums(result, place)
+            size = sum(self._columns(a) * self._columns(b) for _, a, b, _ in sums)
+            if not sums or size > room or len(found.each) + len(sums) > MOST_TOTALS:
+                continue
+            room -= size
+            for at, a, b, factor in sums:
+                operands = [
+                    ~len(kept) if x == result else slots.setdefault((x, way), len(slots)) if x else None for x in (a, b)
+                ]
+                found.each.append((operands[0], operands[1], factor))
+                found.nodes[self.nodes[at].output[0]] = at
+            kept.append(number)
+        if not kept:
+            return None
+        made = NodeProto()
+        made.CopyFrom(scan)
+        body = next(each.g for each in made.attribute if each.name == "body")
+        taken = graphs.names(body) | set(graphs.free_names(body))
+        for name, _ in list(slots)[sequences:]:
+            made.input.append(name)
+            body.input.add(name=graphs.fresh("turn", taken)).type.tensor_type.elem_type = TensorProto.FLOAT
+        left = [*range(states), *(states + k for k in range(len(ways_out)) if k not in kept)]
+        outputs, names = list(body.output), list(made.output)
+        del body.output[:], made.output[:]
+        body.output.extend(outputs[k] for k in (*left, *(states + k for k in kept)))
+        made.output.extend(names[k] for k in left)
+        for each in [
+            each for each in made.attribute if each.name.endswith("_directions") or each.name == "num_scan_inputs"
+        ]:
+            made.attribute.remove(each)
+        ways = {"scan_input_directions": [way for _, way in slots]}
+        ways["scan_output_directions"] = [way for k, way in enumerate(ways_out) if k not in kept]
+        made.attribute.append(helper.make_attribute("num_scan_inputs", len(slots)))
+        made.attribute.extend(helper.make_attribute(name, way) for name, way in ways.items() if way)
+        found.kept = len(kept)
+        found.each = [
+            (*(-1 if x is None else x if x >= 0 else len(slots) + ~x for x in operands), factor)  # type: ignore[misc]
+            for *operands, factor in found.each
+        ]
+        return made, found
+
+    def _columns(self, name: str | None) -> int:
+        size = self.known[name][1][2] if name else 1
+        return size if isinstance(size, int) else LARGEST + 1
+
+    def _sums(self, result: str, place: int) -> list[tuple[int, str | None, str, float]]:
+        """What reads a result, if all of that are sums over all rows: the place of the node, a, b, a factor."""
+        kind, shape = self.known.get(result, (0, ()))
+        if kind != TensorProto.FLOAT or len(shape) != 3 or result in self.results:
+            return []
+        found: list[tuple[int, str | None, str, float]] = []
+        for at in self.reading.get(result, []):
+            node = self.nodes[at]
+            if self._is_sum(node, [0, 1]):
+                found.append((at, None, result, 1.0))
+                continue
+            flat = node.output[0]
+            if not _is(node, "Reshape") or flat in self.results or self.known.get(flat, (0, ()))[1][1:] != shape[2:]:
+                return []
+            for reader in self.reading.get(flat, []):
+                if self._is_sum(self.nodes[reader], [0]):
+                    found.append((reader, None, result, 1.0))
+                    continue
+                factors = self._factors(self.nodes[reader], flat, result, place)
+                if factors is None:
+                    return []
+                found.append((reader, *factors))
+        return found
+
+    def _is_sum(self, node: NodeProto, axes: list[int]) -> bool:
+        """Whether it is a sum over those axes, of all but the last one, which drops them."""
+        if (
+            not _is(node, "ReduceSum")
+            or len(node.input) != 2
+            or any(a.name == "keepdims" and a.i for a in node.attribute)
+        ):
+            return False
+        kept = any(a.name == "keepdims" for a in node.attribute)  # 1 where it is not said
+        own = self.axes.get(node.input[1])
+        return kept and own is not None and sorted(axis % (len(axes) + 1) for axis in own) == axes
+
+    def _factors(self, node: NodeProto, flat: str, result: str, place: int) -> tuple[str, str, float] | None:
+        """a, b and a factor, where a node is the product aᵀ @ b of all rows of all turns."""
+        attributes = {each.name: each for each in node.attribute}
+        if not _is(node, "Gemm") or len(node.input) != 2 or node.input[0] == node.input[1]:
+            return None
+        if not ("transA" in attributes and attributes["transA"].i) or (
+            "transB" in attributes and attributes["transB"].i
+        ):
+            return None
+        other = node.input[0] if node.input[1] == flat else node.input[1]
+        x = self._reshaped(other, None)
+        kind, shape = self.known.get(x, (0, ()))
+        if kind != TensorProto.FLOAT or len(shape) != 3 or shape[:2] != self.known[result][1][:2]:
+            return None
+        if self.known.get(other, (0, ()))[1][1:] != shape[2:] or self.place.get(x, -1) >= place:
+            return None  # other rows, or made of what the recurrence gives
+        factor = attributes["alpha"].f if "alpha" in attributes else 1.0
+        return (x, result, factor) if node.input[1] == flat else (result, x, factor)
+
+
+def _is(node: NodeProto, op_type: str) -> bool:
+    return node.op_type == op_type and node.domain in ("", "ai.onnx")

@@ -10,7 +10,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from . import graphs
 from .chains import known_types
-from .inward import Around
+from .inward import Around, Totals
 from .programs import DOMAIN
 from .regions import EveryChain, held, known_in
 from .steps import (
@@ -29,9 +29,10 @@ from .steps import (
     UNSQUEEZE,
     Step,
     Steps,
+    float_bits,
 )
 
-OPERATOR, VERSION = "Scan", 1
+OPERATOR, VERSION = "Scan", 2
 RECURRENCES = "Scan as one node"
 LARGEST = 1 << 18  # elements of a second factor: one that a second-level cache holds
 
@@ -46,10 +47,20 @@ def recurrent(model: ModelProto) -> int:
     shapes = {node.output[0]: node for node in inferred.graph.node if node.output}
     known = graphs.known(model, inferred)
     around = Around(graph, known_types(inferred.graph))
-    count = 0
+    count, gone = 0, set[int]()  # places of nodes whose results a recurrence gives
     for i, node in enumerate(graph.node):
         if _is_scan(node):
-            made = _Scan(around.inward(node), shapes[node.output[0]], known, constants, inferred.graph).node(taken)
+            inner = around.inward(node)
+            gathered = around.gathered(inner, i)
+            made = None
+            if gathered is not None:
+                made = _Scan(gathered[0], shapes[node.output[0]], known, constants, inferred.graph).node(
+                    taken, gathered[1]
+                )
+            if made is not None and gathered is not None:
+                gone.update(gathered[1].nodes.values())
+            else:
+                made = _Scan(inner, shapes[node.output[0]], known, constants, inferred.graph).node(taken)
             if made is not None:
                 graph.node[i].CopyFrom(made)
                 declared = {value.name for value in (*graph.output, *graph.value_info)}
@@ -60,7 +71,9 @@ def recurrent(model: ModelProto) -> int:
                 )
                 count += 1
     if count:
-        kept = graphs.needed(list(graph.node), [value.name for value in graph.output])
+        kept = graphs.needed(
+            [node for i, node in enumerate(graph.node) if i not in gone], [value.name for value in graph.output]
+        )
         del graph.node[:]
         graph.node.extend(kept)
     return count
@@ -96,14 +109,16 @@ class _Scan:
         self.body.CopyFrom(self.attributes["body"].g)
         self.shapes = next(each.g for each in shapes.attribute if each.name == "body")
 
-    def node(self, taken: set[str]) -> NodeProto | None:
-        """The node in its place; None where a turn has more than the library knows."""
-        node, body = self.old, self.body
+    def node(self, taken: set[str], totals: Totals | None = None) -> NodeProto | None:
+        """The node in its place, with these sums as its last results; None where a turn has more than the library
+        knows, or sums are of rows that read each other."""
+        node, body, totals = self.old, self.body, totals or Totals()
+        _own_outputs(body)
         names = [value.name for value in body.input]
         outputs = [value.name for value in body.output]
         sequences = self.attributes["num_scan_inputs"].i
         states = len(names) - sequences
-        results = len(outputs) - states
+        results = len(outputs) - states - totals.kept
         if states < 1 or results < 0 or not all((*node.input, *node.output)) or len(node.input) != len(names):
             return None
         if any(any(each.ints) for name, each in self.attributes.items() if name.endswith("_axes")):
@@ -112,7 +127,6 @@ class _Scan:
             return None
         if any(name not in self.known or self.known[name][0] not in KINDS for name in (*node.input, *node.output)):
             return None
-        _own_outputs(body)
         EveryChain(body, self.shapes, known_types(self.outer), _numbers(self.constants, body)).run()
         known = {**self.known, **known_in(body), **known_in(self.shapes)}
         for name, value in zip(names, node.input, strict=True):  # bodies need not say it
@@ -128,13 +142,16 @@ class _Scan:
         program, inputs, before = steps.program(whole, names, outputs)
         rows = _by_rows(whole, names, outputs, steps)
         back = {name: list(each.ints) for name, each in self.attributes.items() if name.endswith("_directions")}
-        words = [VERSION, states, sequences, int(rows)]
+        if totals.each and not rows:
+            return None
+        words = [VERSION, states, sequences, int(rows), totals.kept, len(totals.each)]
         words += back.get("scan_input_directions") or [0] * sequences
         words += back.get("scan_output_directions") or [0] * results
+        words += [word for a, b, factor in totals.each for word in (a, b, float_bits(factor))]
         made = helper.make_node(
             OPERATOR,
             [*node.input, *inputs[len(names) :]],
-            list(node.output),
+            [*node.output, *totals.nodes],
             name=graphs.fresh(f"{node.name or node.output[0]}/turns", taken),
             domain=DOMAIN,
             program=[*words, *program],

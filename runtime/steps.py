@@ -125,7 +125,7 @@ def _bits(values: np.ndarray) -> list[int]:
     return [int.from_bytes(each.tobytes().ljust(8, b"\0"), "little", signed=True) for each in flat]
 
 
-def _float(value: object) -> int:
+def float_bits(value: object) -> int:
     return int(struct.unpack("=i", struct.pack("=f", float(value)))[0])  # type: ignore[arg-type]
 
 
@@ -141,7 +141,7 @@ def _product(r: Steps, node: NodeProto, attributes: Attributes) -> Step | None:
         return None
     if len(ranks) == 3 and ranks[2] > 2:
         return None
-    return Step(PRODUCT, node.input, [bool(ta) + 2 * bool(tb), _float(alpha), _float(beta)])
+    return Step(PRODUCT, node.input, [bool(ta) + 2 * bool(tb), float_bits(alpha), float_bits(beta)])
 
 
 def _same_batch(r: Steps, a: str, b: str) -> bool:

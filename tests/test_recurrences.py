@@ -90,7 +90,8 @@ class Case:
         else:
             self.put(str(rng.choice(["Add", "Mul", "Sub"])), self.any(), self.any())
 
-    def model(self) -> ModelProto:
+    def model(self, sums: bool = False, apart: bool = True) -> ModelProto:
+        """`sums`: of the last result only sums over all rows of all turns are wanted; `apart`: and nothing else."""
         w, t = self.width, self.time
         nodes = list(self.nodes)
         outputs = []
@@ -117,18 +118,42 @@ class Case:
             [value(f"out_{n}", *((t,) if i >= self.states else ()), "batch", w) for i, n in enumerate(outputs)],
             [helper.make_tensor(n, TensorProto.INT64, v.shape, v) for n, v in self.weights.items() if v.dtype == int],
         )
+        if sums:
+            self.summed(graph, outputs[-1], apart)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
-    def feeds(self, rows: int) -> dict[str, Array]:
+    def summed(self, graph: Any, name: str, apart: bool) -> None:
+        """Adds sums of the last result, and of its products with a sequence of the scan and with another value."""
+        w, result = self.width, graph.output.pop() if apart else graph.output[-1]
+        graph.input.append(value("in_z", self.time, "batch", 3))
+        for node, flat, columns in ((f"out_{name}", "flat", w), ("in_q0", "flat_q", w), ("in_z", "flat_z", 3)):
+            graph.node.add(op_type="Reshape", input=[node, f"shape{columns}"], output=[flat], name=flat)
+            graph.value_info.append(value(flat, "all", columns))
+        graph.value_info.append(value(result.name, self.time, "batch", w))
+        for names, output, alpha in (
+            (("flat_q", "flat"), "qr", 1.0),
+            (("flat_z", "flat"), "zr", 0.25),
+            (("flat", "flat_z"), "rz", -2.0),
+        ):
+            graph.node.append(helper.make_node("Gemm", names, [output], name=output, transA=1, alpha=alpha))
+        graph.node.append(helper.make_node("ReduceSum", ["flat", "first"], ["r"], name="r", keepdims=0))
+        graph.node.append(helper.make_node("ReduceSum", [f"out_{name}", "both"], ["rr"], name="rr", keepdims=0))
+        graph.output.extend([value("qr", w, w), value("zr", 3, w), value("rz", w, 3), value("r", w), value("rr", w)])
+        for key, array in ({"first": [0], "both": [0, 1], "shape3": [-1, 3], f"shape{w}": [-1, w]}).items():
+            graph.initializer.append(helper.make_tensor(key, TensorProto.INT64, [len(array)], array))
+
+    def feeds(self, rows: int, sums: bool = False) -> dict[str, Array]:
         shapes = {f"in_s{i}": (rows, self.width) for i in range(self.states)}
         shapes |= {f"in_q{i}": (self.time, rows, self.width) for i in range(self.sequences)}
+        if sums:
+            shapes["in_z"] = (self.time, rows, 3)
         made = {name: self.rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
         return made | {name: v for name, v in self.weights.items() if v.dtype == np.float32}
 
 
-def taken(case: Case) -> ModelProto:
+def taken(case: Case, sums: bool = False, apart: bool = True) -> ModelProto:
     made = ModelProto()
-    made.CopyFrom(case.model())
+    made.CopyFrom(case.model(sums, apart))
     assert recurrences.recurrent(made) == 1
     made.opset_import.add(domain="dlc.native", version=1)
     return made
@@ -162,6 +187,56 @@ def test_random_recurrences_are_scans(block: int) -> None:
                     assert same(a[..., 17:, :], b), (seed, n.name)
 
 
+def gathered(model: ModelProto) -> int:
+    """How many sums the recurrence gives."""
+    [node] = [node for node in model.graph.node if node.op_type == "Scan"]
+    return int(node.attribute[0].ints[5])
+
+
+@there
+@pytest.mark.parametrize("block", range(4))
+def test_sums_over_all_turns(block: int) -> None:
+    """In any number of threads to the last bit; of more rows than groups have, too."""
+    for seed in range(block * 10, block * 10 + 10):
+        case = Case(seed, mixed=seed % 5 == 4)
+        made = taken(case, sums=True)
+        assert gathered(made) == (0 if seed % 5 == 4 else 5)
+        assert gathered(taken(case, sums=True, apart=False)) == 0  # the result is wanted besides
+        for rows in (0, 1, 7, 40, 40 if block else 700):
+            feeds = {name: array * 0.5 for name, array in case.feeds(rows, sums=True).items()}
+            expected, found = run(case.model(sums=True), feeds), run(made, feeds)
+            for a, b in zip(found, expected, strict=True):
+                top = max(1.0, float(np.abs(b).max(initial=0)))
+                with np.errstate(invalid="ignore"):
+                    np.testing.assert_allclose(a / top, b / top, rtol=0, atol=1e-3, err_msg=str((seed, rows)))
+            for threads in (2, 3):
+                assert all(same(a, b) for a, b in zip(found, run(made, feeds, threads), strict=True))
+
+
+@there
+def test_sums_of_what_the_recurrence_gives_stay_outside() -> None:
+    """A product with what is made of another result of the same recurrence; one that is added to something."""
+    for seed in (0, 1, 2, 3):
+        case = Case(seed)
+        for change in ("made", "added", "none"):
+            model = case.model(sums=True)
+            [gemm] = [node for node in model.graph.node if node.name == "zr"]
+            [flat] = [node for node in model.graph.node if node.name == "flat_z"]
+            if change == "made":  # of a result, in as many columns
+                result = model.graph.output[0].name
+                model.graph.node.insert(1, helper.make_node("ReduceMax", [result], ["top"], name="top", keepdims=0))
+                model.graph.node.insert(2, helper.make_node("Add", ["in_z", "top"], ["z_top"], name="z_top"))
+                model.graph.value_info.append(value("z_top", case.time, "batch", 3))
+                flat.input[0] = "z_top"
+            elif change == "added":
+                model.graph.input.append(value("in_c", 3, case.width))
+                gemm.input.append("in_c")
+            made = ModelProto()
+            made.CopyFrom(model)
+            assert recurrences.recurrent(made) == 1
+            assert gathered(made) == (5 if change == "none" else 0)
+
+
 @there
 def test_random_programs_are_refused_or_run() -> None:
     """Any list of integers: an error, or a result, and no reading or writing where nothing is."""
@@ -169,7 +244,8 @@ def test_random_programs_are_refused_or_run() -> None:
     loaded = refused = 0
     for seed in range(40):
         case = Case(seed)
-        made, feeds = taken(case), case.feeds(20)
+        sums = seed % 2 == 1
+        made, feeds = taken(case, sums), case.feeds(20, sums)
         [node] = [node for node in made.graph.node if node.op_type == "Scan"]
         words = list(node.attribute[0].ints)
         for _ in range(10):
