@@ -14,6 +14,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .failures import Error
 
 logger = logging.getLogger("dlc.runtime")
@@ -76,6 +78,25 @@ def vector() -> int:
     except (OSError, AttributeError):
         return 0
     return int(say())
+
+
+@functools.cache
+def _sorts() -> Any:
+    """The function that orders rows; None where there is none of this form."""
+    path = library()
+    if path is None or _form(path) != FORM:
+        return None
+    made = ctypes.CDLL(str(path)).dlc_native_order
+    made.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint64]
+    return made
+
+
+def order(count: int, key: int) -> np.ndarray | None:
+    """The rows 0..count-1 in the order of the words that a key draws for them, shape [count] int64; None where NumPy
+    has to say it."""
+    sorts = _sorts() if allowed() else None
+    rows = np.empty(count, np.int64)
+    return None if sorts is None or sorts(rows.ctypes.data, count, key) else rows
 
 
 @functools.cache

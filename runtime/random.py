@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from . import native
+
 K0 = 0x548C9DECBCE65297  # the key that seeds are folded into
 STRIDE = 0x9E3779B97F4A7C15  # between the counters of draws: odd, 2⁶⁴ over the golden ratio
 FACTOR = 0xD6E8FEB86659FD93  # odd, with irregular bits
@@ -66,7 +68,8 @@ def permutation(rows: int, *, seed: int, purpose: int, turn: int = 0, own: tuple
     key = fold(fold(fold(K0, seed), purpose), turn)
     for number in own:
         key = fold(key, number)
-    return ranked(words(np.arange(rows, dtype=np.uint64), key))
+    order = native.order(rows, key)
+    return ranked(words(np.arange(rows, dtype=np.uint64), key)) if order is None else order
 
 
 def balanced(labels: np.ndarray, *, seed: int, turn: int = 0) -> np.ndarray:

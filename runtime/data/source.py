@@ -102,6 +102,7 @@ class ArraySource:
         # Random places of a disk take time, so a thread reads the next block while steps take this one.
         self._mapped = any(_on_disk(array) for _, _, array in self._rowed)
         self._block = max(1, (READ if self._mapped else BLOCK) // (size * self.batch)) * self.batch
+        self._near = {name: (axis, array) for name, axis, array in self._rowed if array.nbytes <= BLOCK}
         self.waits = Waits()
         self._known: tuple[int, np.ndarray | None] | None = None
         self._beside = [(rows, self._along(rows)) for rows in self._others]
@@ -115,7 +116,7 @@ class ArraySource:
         ]
 
     def length(self, epoch: int) -> int:
-        order = self._order(epoch)
+        order = None if self._lead.choose is None else self._order(epoch)  # else all rows, in whichever order
         rows = self.rows if order is None else len(order)
         return max(rows - rows % self.batch, min(rows, self.batch)) if self._drop else rows
 
@@ -152,10 +153,17 @@ class ArraySource:
     def _blocks(self, epoch: int, cursor: int) -> Iterator[Block]:
         """The rows of an epoch from one on, many at once: from which to which, and the arrays with their axes."""
         order, end = self._order(epoch), self.length(epoch)
+        # What is small beside a block (labels) is gathered once for all: with each block it would come from far again.
+        near = {} if order is None or self._mapped else self._near
+        whole = {name: take(array, axis, order) for name, (axis, array) in near.items() if order is not None}
+        far = [(name, axis, array) for name, axis, array in self._rowed if name not in whole]
         for start in range(cursor, end, self._block):
             stop = min(start + self._block, end)
             rows = slice(start, stop) if order is None else order[start:stop]
-            block = [(name, axis, take(array, axis, rows)) for name, axis, array in self._rowed]
+            block = [(name, axis, take(array, axis, rows)) for name, axis, array in far]
+            block += [
+                (name, near[name][0], take(made, near[name][0], slice(start, stop))) for name, made in whole.items()
+            ]
             if self._mapped and order is None:
                 block = [(name, axis, array.copy()) for name, axis, array in block]
             yield start, stop, block
