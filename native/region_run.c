@@ -161,8 +161,8 @@ static const char *run_chain(Run *run, const Step *s) {
     const char *wrong = walk_shape(inputs, s->ins, &rank, size);
     if (wrong) return wrong;
     int64_t narrow[MOST_AXES];
-    memcpy(narrow, size, sizeof size);
-    if (rank) narrow[rank - 1] = 1;
+    if (program->rows) memcpy(narrow, size, sizeof size);
+    if (program->rows && rank) narrow[rank - 1] = 1;
     for (int i = 0; i < s->outs; i++)
         if (!(results[i] = make(run, s->out + i, rank, program->narrow[i] ? narrow : size))) return NO_MEMORY;
     Walk walk;

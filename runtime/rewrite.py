@@ -118,6 +118,7 @@ class _Products:
         graph = model.graph
         self.by_name: dict[str, list[NodeProto]] = {}
         self.nodes = list(graph.node)
+        self.place = {id(node): k for k, node in enumerate(self.nodes)}
         for node in self.nodes:
             for name in node.input:
                 self.by_name.setdefault(name, []).append(node)
@@ -135,6 +136,9 @@ class _Products:
 
     def run(self) -> dict[str, int]:
         graph = self.model.graph
+        for node in self.nodes:
+            if _is(node, "Trilu"):
+                self._triangle(node)
         for node in self.nodes:
             if _is(node, "MatMul") and self._fits(node):
                 self._operands(node)
@@ -187,6 +191,24 @@ class _Products:
                     _attribute(self._fused(node), "alpha").f *= factor
                     self._count(FACTORS)
                 node.input[side] = source
+
+    def _triangle(self, node: NodeProto) -> None:
+        """A triangle of c x, which nothing but products reads, is c times the triangle of x: they take the factor."""
+        made = self.maker.get(node.input[0])
+        scaled = self._scaled(made) if made is not None else None
+        if made is None or scaled is None or self.readers[node.input[0]] != 1 or len(node.input) > 1:
+            return
+        if not self._all_products(node.output[0]):
+            return
+        source, before, after = scaled[0], made.output[0], node.output[0]
+        made.input[list(made.input).index(source)], made.output[0] = before, after
+        node.input[0], node.output[0] = source, before
+        self.maker.update({before: node, after: made})
+        self.by_name[source] = [node if each is made else each for each in self.by_name[source]]
+        self.by_name[before] = [made]
+        first, second = self.place[id(made)], self.place[id(node)]
+        self.nodes[first], self.nodes[second] = node, made
+        self.place.update({id(node): first, id(made): second})
 
     def _rows(self, node: NodeProto) -> None:
         """(c a) B + C, where a itself is read by others, too: c a need not be made for one Gemm."""

@@ -231,3 +231,18 @@ def test_a_gemm_takes_the_factor_of_what_others_read_as_it_is() -> None:
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
     for stays in (made(), made(node("Neg", "d", "z"))):  # a pass is needed anyway
         assert rewritten(stays, "cpu")[1] == {}
+
+
+def test_products_take_the_factor_of_a_triangle() -> None:
+    """A derivative of masked scores: of 2 x what lies above the diagonal is 0, as of x."""
+    nodes = [node("Mul", "a c", "m"), node("Trilu", "m", "t", upper=0), node("MatMul", "t b", "y"),
+             node("Transpose", "t", "tt", perm=[0, 2, 1]), node("MatMul", "tt b", "z")]  # fmt: skip
+    before = model(nodes, {"a": [3, 4, 4], "b": [3, 4, 5]}, ["y", "z"], {"c": 1.7})
+    after, counts = rewritten(before, "cpu")
+    assert operators(after) == ["Trilu", "FusedMatMul", "FusedMatMul"] and counts == {TRANSPOSES: 1, FACTORS: 2}
+    rng = np.random.default_rng(0)
+    feeds = {name: rng.normal(size=shape).astype("f4") for name, shape in (("a", (3, 4, 4)), ("b", (3, 4, 5)))}
+    for x, y in zip(run(after, feeds), run(before, feeds), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+    seen = model([*nodes, node("Neg", "t", "n")], {"a": [3, 4, 4], "b": [3, 4, 5]}, ["y", "z", "n"], {"c": 1.7})
+    assert operators(rewritten(seen, "cpu")[0])[0] == "Mul"
