@@ -20,7 +20,7 @@ def sorted_in(table: dict[str, str]) -> dict[str, str]:
 
 ONNX = sorted_in(
     {
-        PRODUCTS: "Gemm MatMul FusedMatMul Einsum",
+        PRODUCTS: "Gemm MatMul FusedMatMul Einsum Each",
         CONVOLUTION: "Conv ConvTranspose ConvWeights ConvSquares",
         RECURRENCE: "Scan",
         ELEMENTWISE: "Chain Add Sub Mul Div Neg Abs Sqrt Reciprocal Exp Log Tanh Erf Sigmoid Relu Pow Sign Max Min"
@@ -29,7 +29,8 @@ ONNX = sorted_in(
         REDUCTIONS: "ReduceSum ReduceSumSquare ReduceMax ReduceMin ReduceMean ArgMax Softmax LogSoftmax MaxPool"
         " AveragePool LayerNormalization CumSum",
         MOVEMENT: "Reshape Transpose Concat Slice Split Pad Expand Squeeze Unsqueeze Shape Gather GatherElements"
-        " ScatterND ScatterElements ReorderInput ReorderOutput Trilu Identity Range Size Tile ConstantOfShape OneHot",
+        " ScatterND ScatterElements ReorderInput ReorderOutput Trilu Identity Range Size Tile ConstantOfShape OneHot"
+        " Guard",
     }
 )
 
@@ -40,7 +41,7 @@ def of_onnx(op: str, side: str) -> str:
     return OPTIMIZER if side == "update" and kind in (ELEMENTWISE, REDUCTIONS, MOVEMENT) else kind
 
 
-# Attention is one operator of torch: its products, with the softmax between them.
+# Attention is one operator, of torch as of the native library (Each): its products, with the softmax between them.
 ATEN = sorted_in(
     {
         PRODUCTS: "mm addmm bmm baddbmm dot mv _scaled_dot_product_flash_attention_for_cpu"

@@ -19,6 +19,8 @@ from .kinds import KINDS
 from .profiles import PROFILES, Profile, Row
 from .workloads import WORKLOADS
 
+MARK = "<!-- profiles -->"
+
 
 def measured(system: str, workload: str, steps: int, threads: int) -> Profile:
     """In a process of its own. Raises `RuntimeError` with the last line that it said."""
@@ -103,6 +105,15 @@ def section(workload: str, options: argparse.Namespace) -> str:
     return "\n\n".join(parts)
 
 
+def put(file: Path, text: str) -> None:
+    """In the place of what stands between the comments."""
+    before, mark, rest = file.read_text("utf-8").partition(MARK)
+    _, again, after = rest.partition(MARK)
+    if not again:
+        raise SystemExit(f"{file} has no two lines {MARK}")
+    file.write_text(f"{before}{mark}\n{text}\n{again}{after}", "utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nodes", description=__doc__)
     parser.add_argument("workloads", nargs="+", choices=WORKLOADS, metavar="WORKLOAD", help=", ".join(WORKLOADS))
@@ -111,9 +122,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, metavar="N", help="how many are profiled, after a warm-up")
     parser.add_argument("--top", type=int, default=12, metavar="N", help="how many operators are shown of each")
     parser.add_argument("--markdown", action="store_true", help="tables as in docs/performance.md")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="put them there, between the two comments `profiles`")
     options = parser.parse_args()
-    for number, workload in enumerate(options.workloads):
-        print("\n\n" * bool(number) + section(workload, options), flush=True)
+    options.markdown |= options.into is not None
+    sections = []
+    for workload in options.workloads:
+        sections.append(section(workload, options))
+        print(sections[-1], end="\n\n", flush=True)
+    if options.into:
+        put(options.into, "\n\n".join(sections))
 
 
 if __name__ == "__main__":

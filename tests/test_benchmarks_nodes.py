@@ -105,6 +105,23 @@ def test_a_name_that_nobody_sorted_in_is_told() -> None:
     assert of_onnx("Chain", "update") == kinds.OPTIMIZER and of_onnx("Gemm", "update") == kinds.PRODUCTS
 
 
+def test_operators_of_the_native_library_are_of_a_kind() -> None:
+    texts = [path.read_text("utf-8") for path in (ROOT / "native").glob("*.c")]
+    named = {name for text in texts for name in re.findall(r'op, "(\w+)"', text)} - {"Region"}  # profiles have none
+    assert {"Chain", "Scan", "Each"} <= named and named <= kinds.ONNX.keys()
+
+
+def test_tables_go_between_the_comments(tmp_path: Path) -> None:
+    file = tmp_path / "page.md"
+    file.write_text(f"before\n{nodes.MARK}\nold\n{nodes.MARK}\nafter\n")
+    nodes.put(file, "new")
+    assert file.read_text() == f"before\n{nodes.MARK}\nnew\n{nodes.MARK}\nafter\n"
+    file.write_text("no comments\n")
+    with pytest.raises(SystemExit, match="profiles"):
+        nodes.put(file, "new")
+    assert file.read_text() == "no comments\n"
+
+
 def counted(profile: Profile, kind: str) -> float:
     return sum(row.count for row in profile.rows if row.kind == kind)
 
