@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from . import graphs, random
@@ -9,10 +11,12 @@ from .data import Columns, Field, fields, sweep
 from .evaluate import batch_for, fit_batch
 from .failures import Error
 from .file import CompiledFile, Stage
+from .metadata import Batch
 from .session import Options, Session
 from .state import State, promoted
 
-KEEP, ORDER, WEIGHT, EPOCH = "rows/keep", "rows/order", "rows/weight", "rows/epoch"
+KEEP, ORDER, WEIGHT, LENGTH, EPOCH = "rows/keep", "rows/order", "rows/weight", "rows/length", "rows/epoch"
+TOGETHER = 64  # batches whose rows are sorted by their lengths together
 
 
 class Chooser:
@@ -28,19 +32,20 @@ class Chooser:
         self.moves = EPOCH in self._session.inputs  # from epoch to epoch
         self.along = next((field.along for field in self.fields if field.rows is not None), "")
         self._columns: Columns | None = None
-        self._seed = 0
+        self._seed, self._batch = 0, 1
         self._known: tuple[int, dict[str, np.ndarray]] | None = None
 
     @classmethod
     def of(cls, file: CompiledFile, state: State, how: Options, stage: Stage) -> Chooser | None:
         """That of a train block; None where it takes all rows as they are shuffled."""
         there = {value.name for part in stage.parts[:1] for value in part.algorithm.output} if file.ours else set()
-        outputs = [name for name in (KEEP, ORDER, WEIGHT) if name in there]
+        outputs = [name for name in (KEEP, ORDER, WEIGHT, LENGTH) if name in there]
         return cls(file, state, how, stage, outputs) if outputs else None
 
-    def over(self, columns: Columns, seed: int) -> Chooser:
-        """The same, of these data; `seed` is that of rows that are drawn."""
-        self._seed = seed
+    def over(self, columns: Columns, seed: int, batch: Batch) -> Chooser:
+        """The same, of these data; `seed` is that of rows that are drawn, and `batch` how many are together."""
+        size = batch.get(self.along, "all") if isinstance(batch, Mapping) else batch
+        self._seed, self._batch = seed, columns.counts[self.along] if size == "all" else size
         arrays = {field.name: columns.arrays[field.name] for field in self.fields}
         self._columns = Columns(self.fields, arrays, columns.counts[self.along], columns.where)
         self._known = None
@@ -50,12 +55,12 @@ class Chooser:
         """The rows of an epoch (from 0) in their order, of all rows as they were shuffled: what ties stays as it was.
 
         Raises `Error` E0655 for weights of which none can be drawn by, E0680 where no row is left, E0681 for an order
-        by what is no number.
+        or a length that is no number.
         """
         values = self._values(epoch)
         if WEIGHT in values:
             self._refuse(values[WEIGHT], epoch)
-            return random.weighted(values[WEIGHT], seed=self._seed, turn=epoch)
+            order = random.weighted(values[WEIGHT], seed=self._seed, turn=epoch)
         if KEEP in values:
             order = order[values[KEEP][order]]
         if not len(order):
@@ -76,7 +81,29 @@ class Chooser:
                     help="a logarithm or root of a negative number is none: `where(x > 0, log(x), 0)`",
                 )
             order = order[np.argsort(by, kind="stable")]
-        return order
+        return order if LENGTH not in values else self._bucketed(order, values[LENGTH], epoch)
+
+    def lengths(self, epoch: int) -> np.ndarray | None:
+        """How much of each row counts along the dimension that batches are cut in; None where they are not."""
+        return self._values(epoch).get(LENGTH)
+
+    def _bucketed(self, order: np.ndarray, lengths: np.ndarray, epoch: int) -> np.ndarray:
+        """Rows sorted by their lengths among so many batches, and then whole batches in an order of their own; the
+        short one is the last."""
+        if not np.isfinite(lengths).all():
+            raise Error(
+                "E0681",
+                f"`bucket:` is not a finite number for row {int(np.argmax(~np.isfinite(lengths)))}",
+                where=self.name,
+                help="it is how many places of each row count: `sum(words > 0, axis = 1)`",
+            )
+        whole = len(order) - len(order) % self._batch
+        parts = [order[at : at + TOGETHER * self._batch] for at in range(0, whole, TOGETHER * self._batch)]
+        parts = [part[: whole - k * TOGETHER * self._batch] for k, part in enumerate(parts)]
+        parts = [part[np.argsort(lengths[part], kind="stable")] for part in parts]
+        batches = np.concatenate([np.empty(0, order.dtype), *parts]).reshape(-1, self._batch)
+        turned = random.permutation(len(batches), seed=self._seed, purpose=random.ORDER, turn=epoch, own=(0, 3))
+        return np.concatenate([batches[turned].reshape(-1), order[whole:]])
 
     def _refuse(self, weights: np.ndarray, epoch: int) -> None:
         """E0655."""

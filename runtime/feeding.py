@@ -11,7 +11,7 @@ from . import random
 from .arguments import positive
 from .choosing import Chooser
 from .data import ArraySource, Columns, Streamed
-from .data.source import Order
+from .data.source import Cut, Order
 from .data.stream import StreamSource
 from .evaluate import fit_batch
 from .failures import Error
@@ -74,7 +74,7 @@ def arrays(
     columns: Columns, batch: Batch, seed: int, chooser: Chooser | None, settings: Mapping[str, Any]
 ) -> ArraySource:
     """The batches of data in memory. One of all rows is as the data are."""
-    choose: dict[str, Order] | None = None if chooser is None else {chooser.along: chooser.over(columns, seed)}
+    choose: dict[str, Order] | None = None if chooser is None else {chooser.along: chooser.over(columns, seed, batch)}
     by, drop = settings.get("sampler"), bool(settings.get("drop_last"))
     if by is not None and by.get("by"):
         field = next(field for field in columns.fields if field.name == by["by"])
@@ -84,13 +84,17 @@ def arrays(
             return random.balanced(labels, seed=seed, turn=epoch)
 
         choose = {field.along: balanced}
+    cut = None
+    if chooser is not None and settings.get("bucket"):
+        along = settings["bucket"]["along"]
+        cut = Cut(chooser.lengths, {f.name: f.shape.index(along) for f in columns.fields if along in f.shape})
     if isinstance(batch, Mapping):
         if columns.counts:
-            return ArraySource(columns, batch, seed, choose, drop=drop)
+            return ArraySource(columns, batch, seed, choose, drop=drop, cut=cut)
         batch = columns.rows // UPDATES
     if batch == "all":
-        return ArraySource(columns, fit_batch(columns, columns.rows), None, choose)
-    return ArraySource(columns, fit_batch(columns, batch), seed, choose, drop=drop)
+        return ArraySource(columns, fit_batch(columns, columns.rows), None, choose, cut=cut)
+    return ArraySource(columns, fit_batch(columns, batch), seed, choose, drop=drop, cut=cut)
 
 
 def planned(source: ArraySource | StreamSource, chooser: Chooser | None, epochs: range, cursor: int) -> int:

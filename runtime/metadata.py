@@ -133,6 +133,15 @@ class Sampler:
     weighted: str | None = None
 
 
+@dataclass(frozen=True)
+class Bucket:
+    """Rows of about one length are in a batch, which is cut to the longest: `length`, which the file computes of each
+    row, as the spec says it, and the dimension that is cut."""
+
+    length: str
+    along: str
+
+
 BATCH, EPOCHS = 32, 10  # where a file does not say
 Batch = (
     Count | Literal["all"] | dict[str, Count | Literal["all"]]
@@ -158,6 +167,7 @@ class Train:
     ensemble: Count | None = None
     drop_last: bool | None = None
     sampler: Sampler | None = None
+    bucket: Bucket | None = None
 
 
 @dataclass(frozen=True)

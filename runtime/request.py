@@ -163,7 +163,7 @@ class Request:
             (apart, "a share of the rows, or a fold, is held out of data in memory"),
             (not isinstance(batch, int), "a batch has so many rows of one kind, `batch: 64`"),
             (bool(trainer.stage.settings.get("sampler")), "`sampler:` draws among all rows"),
-            (trainer.chooser is not None, "`keep:` and `order:` choose among all rows"),
+            (trainer.chooser is not None, "`keep:`, `order:` and `bucket:` choose among all rows"),
             (bool(classes(trainer.file)), "`class_weights: balanced` counts the rows of all classes first"),
             (table is not None and not table.fitted, "what the encodings of columns know is found in all rows"),
         ):

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import feeding, legs, patience
 from .callbacks import Callback, Record
-from .choosing import KEEP, ORDER
+from .choosing import KEEP, LENGTH, ORDER
 from .closing import COMBINE
 from .data import side_by_side
 from .file import CompiledFile, Stage
@@ -302,7 +302,7 @@ def forecast(file: CompiledFile) -> str:
         why = "there are several train blocks"
     elif _divided(file, stage):
         why = "losses take turns"
-    elif not outputs.isdisjoint([KEEP, ORDER]) or file.settings.get("sampler"):
+    elif not outputs.isdisjoint([KEEP, ORDER, LENGTH]) or file.settings.get("sampler"):
         why = "rows are chosen for each epoch"
     elif largest > LARGEST:
         why = f"a parameter has {largest:,} numbers, so that one step for all would take as long"

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlc.runtime.metadata import FAR
 
+from .. import ops
 from ..diagnostics import did_you_mean, error
 from ..ir.module import Module
-from ..ir.types import Dim
+from ..ir.types import Dim, Size
 from ..source import Span
 from ..syntax import tree as syntax
-from . import expressions
+from . import by_row, expressions
 from .context import Context
+from .judging import LENGTH
 from .scope import Frame
-from .values import kind, plain
+from .values import Tensor, kind, plain
+
+if TYPE_CHECKING:
+    from .train import Plan
 
 
 def is_rows(expr: syntax.Expr) -> bool:
@@ -127,6 +132,43 @@ def check(c: Context, value: Any, span: Span | None) -> Any:
             help="give a number, `batch: 1000`",
         )
     return next(iter(given.values())) if given is not None and len(given) == 1 else value
+
+
+def bucket(c: Context, plan: Plan, statement: syntax.Setting) -> dict[str, str] | None:
+    """`bucket: lengths`, or `bucket: lengths on time`: how much of each row counts along a free dimension. Rows of
+    about one length are then in a batch, which is cut to the longest. E0529, E0540 to E0542."""
+    epoch = Tensor(c.counter(by_row.EPOCH))
+    node = by_row.expression(c, plan.frame, statement, {"epoch": epoch})
+    if node is None:
+        return None
+    leaves = [leaf for leaf in (*c.module.inputs, *c.module.targets) if leaf not in c.module.drawn()]
+    free = [name for name in _free(c.module) if any(_within(leaf.shape, node.shape[0], name) for leaf in leaves)]
+    along = free[0] if statement.on is None and len(free) == 1 else None
+    if statement.on is not None:
+        along = statement.on.span.text
+    if along is None or along not in free:
+        raise error(
+            "E0529",
+            f"no input or target has a free dimension `{along}` beside its rows"
+            if along
+            else "it is not clear which dimension `bucket:` cuts"
+            if free
+            else "`bucket:` cuts a free dimension, and no input or target has one beside its rows",
+            statement.on.span if statement.on else statement.span,
+            "not known" if along else "here",
+            notes=["free dimensions are " + (", ".join(free) or "none")],
+            help=f"write `bucket: {statement.value.span.text} on {free[0]}`"
+            if free
+            else "name it where it is declared: `input words: int[batch, time]`",
+        )
+    plan.choices[LENGTH] = node if node.dtype == "float" else ops.cast(node, dtype="float")
+    return {"length": statement.value.span.text, "along": along}
+
+
+def _within(shape: Iterable[Size], rows: Size, name: str) -> bool:
+    """Whether a value has rows, and the dimension beside them."""
+    sizes = list(shape)
+    return rows in sizes and Dim.name(name) in sizes and Dim.name(name) != rows
 
 
 def drawn(module: Module) -> list[str]:

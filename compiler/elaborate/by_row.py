@@ -1,5 +1,5 @@
 """Expressions of the train block that have one value for each row of the data: `weights:`, `keep:`, `order:`,
-`sampler: weighted(w)`.
+`sampler: weighted(w)`, `bucket: length`.
 
     weights: where(y == 1, 5.0, 1.0)
     keep:    difficulty < 0.2 * epoch
@@ -28,6 +28,7 @@ ONE_VALUE = {
     "weights": ("a number", "`weights: where(y == 1, 5.0, 1.0)`"),
     "keep": ("a boolean", "`keep: difficulty < 0.1 * epoch`"),
     "order": ("a number", "`order: difficulty`"),
+    "bucket": ("a number", "`bucket: lengths`, or `bucket: sum(words > 0, axis = 1)`"),
     "sampler": ("a number", "`sampler: weighted(where(y == 1, 5.0, 1.0))`"),
 }
 

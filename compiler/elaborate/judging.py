@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 SETTINGS = ("test", "restore", "folds", "ensemble", "drop_last", "sampler")
 OF_A_RUN = ("test", "folds", "ensemble")  # said once, in the first block
 RESTORED = ("best", "last")
-WEIGHT = "weight"  # the choice that `sampler: weighted(w)` is
+WEIGHT, LENGTH = "weight", "length"  # the choices that `sampler: weighted(w)` and `bucket: length` are
+CARRIED = (WEIGHT, LENGTH)  # to later blocks
 
 
 def read(c: Context, plan: Plan, statement: syntax.Setting) -> Any:
@@ -176,7 +177,7 @@ def _classed(c: Context, what: str, by: str | None, place: Span, before: str, ot
 def refuse_both(plan: Plan, places: Mapping[str, Span]) -> None:
     """E0531 where folds and a share of their own are both to validate, or a sampler and a choice both have the rows."""
     settings = plan.settings
-    chosen = [name for name in plan.choices if name != WEIGHT]
+    chosen = [name for name in plan.choices if name not in CARRIED]
     if settings.get("sampler") is not None and chosen:
         raise error(
             "E0531",

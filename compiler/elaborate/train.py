@@ -33,7 +33,7 @@ BY_ROW = ("weights", "class_weights")
 CHOICES = ("keep", "order")  # which rows an epoch has, and in which order
 REPEATED = ("penalty", "clip", "load")
 # What a block has of the one before, unless it says so.
-GOES_ON = ("batch", "drop_last", "sampler", "data", "validate", "seed", "columns", *judging.OF_A_RUN)
+GOES_ON = ("batch", "drop_last", "sampler", "bucket", "data", "validate", "seed", "columns", *judging.OF_A_RUN)
 FAR = 2**31 - 1  # as files take it: `metadata.FAR` of the runtime
 
 
@@ -70,7 +70,7 @@ def read(
     settings.update(DEFAULTS)
     if before is not None:
         settings.update({name: before.settings[name] for name in GOES_ON if name in before.settings})
-        plan.choices.update({name: node for name, node in before.choices.items() if name == judging.WEIGHT})
+        plan.choices.update({name: node for name, node in before.choices.items() if name in judging.CARRIED})
     c.sums = turns.reported(block)
     if before is None:
         c.module.rows = batches.named(block) or c.module.rows
@@ -169,8 +169,8 @@ def _setting(
         else:
             (plan.penalties if name == "penalty" else plan.clips).append(statement)
         return
-    if name not in SETTABLE and name not in (*BY_ROW, *CHOICES, "average", "sweep"):
-        known = [*DEFAULTS, *BY_ROW, *CHOICES, *judging.SETTINGS, "average", "sweep", *REPEATED]
+    if name not in SETTABLE and name not in (*BY_ROW, *CHOICES, "bucket", "average", "sweep"):
+        known = [*DEFAULTS, *BY_ROW, *CHOICES, *judging.SETTINGS, "bucket", "average", "sweep", *REPEATED]
         raise error(
             "E0506",
             f"there is no setting `{name}`",
@@ -179,7 +179,7 @@ def _setting(
             notes=["settings are " + ", ".join(known)],
             help=foreign.lookup(name, [foreign.SETTINGS, foreign.NAMES], known),
         )
-    if statement.on is not None and name != "class_weights":
+    if statement.on is not None and name not in ("class_weights", "bucket"):
         raise error("E0505", f"`{name}:` takes no `on`", statement.on.span, "here")
     if name in BY_ROW:
         _weights(c, plan, statement, settings, overrides)
@@ -222,6 +222,8 @@ def _setting(
         if node is not None:
             plan.choices[name] = node
         settings["order" if name == "order" else "keep_rows"] = _text(statement)
+    elif name == "bucket":
+        settings[name] = batches.bucket(c, plan, statement)
     elif name == "batch":
         settings[name] = batches.read(c, plan.frame, statement.value, not plan.block)
     else:

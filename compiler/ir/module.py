@@ -9,7 +9,7 @@ The roots live in `graph.outputs`, under these names, so that every pass keeps t
     turn/K/initial/key   the key of pass K
     initial/PATH         a variable's start value, from the leaf `seed` alone; none for one that is loaded
     rows/keep            of each row, whether it is in the epoch `rows/epoch`; rows/order: by what rows are sorted,
-                         rows/weight: drawn;
+                         rows/weight: drawn, rows/length: together in batches;
                          turn/K/rows/... of the first pass of another train block
     draw/NAME            a draw for an input that has a distribution, of the shape of the input
     whole/NAME           `loss` or a metric over the whole data set, until `evaluation.split` makes of it

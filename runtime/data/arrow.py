@@ -20,6 +20,7 @@ from .check import Lines
 from .fields import Field
 from .header import Header, check_names
 from .packed import pyarrow
+from .ragged import filled, listed, loose
 from .raw import Raw, cells
 from .table import no_number, places, refuse_more, shaped
 
@@ -243,21 +244,32 @@ def _numbers(field: Field, name: str, column: Any, where: Rows) -> np.ndarray:
         held[:] = column.to_pylist()
         return cells(field, held, where)
     lengths: list[int] = []
+    whole, spread = column, None  # `spread`: of lists of different lengths
     while True:
         if column.null_count:
             place = int(np.argmax(column.is_null().to_numpy()))
-            raise no_number(field, name, "", where.at(place // int(np.prod(lengths))))
+            each = np.full(len(where.lines), int(np.prod(lengths))) if spread is None else spread
+            raise no_number(field, name, "", where.at(int(np.searchsorted(np.cumsum(each), place, side="right"))))
         kind = column.type
-        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        if not _listed(kind):
             break
         ends = compute.min_max(compute.list_value_length(column)).as_py()
         if ends["min"] != ends["max"]:
+            if len(lengths) in loose(field):
+                if lengths or _listed(kind.value_type):
+                    made = filled(field, whole.to_pylist(), where)
+                    if made is not None:
+                        return made
+                else:
+                    spread = compute.list_value_length(column).to_numpy()
+                    column = pa.chunked_array([part.flatten() for part in column.chunks], kind.value_type)
+                    continue
             raise Error(
                 "E0626",
                 f"the lists in `{name}` differ in length",
                 where=where,
                 notes=[f"expected `{field.name}: {field}`", f"found {ends['min']} to {ends['max']} values"],
-                help="pad them to one length",
+                help="pad them to one length, or leave the dimension free in the spec: `[batch, time]`",
             )
         lengths.append(ends["min"] or 0)
         column = pa.chunked_array([part.flatten() for part in column.chunks], kind.value_type)
@@ -267,4 +279,11 @@ def _numbers(field: Field, name: str, column: Any, where: Rows) -> np.ndarray:
         kind, column = pa.float64(), column.cast(pa.float64())
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise no_number(field, name, str(column[0].as_py()) if len(column) else str(kind), where.at(0))
-    return np.asarray(column.to_numpy()).reshape(len(where.lines), *lengths)
+    made = np.asarray(column.to_numpy())
+    return made.reshape(len(where.lines), *lengths) if spread is None else listed(spread, made)
+
+
+def _listed(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))

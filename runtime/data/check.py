@@ -17,6 +17,7 @@ from ..guard import Guard
 from ..nearest import did_you_mean
 from ..support import Support
 from .fields import Field
+from .ragged import filled
 
 PART = 1 << 22  # elements that are looked at at once
 
@@ -215,12 +216,15 @@ def _array(field: Field, value: object, where: str) -> np.ndarray:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError):
+        filled_up = filled(field, value, where)
+        if filled_up is not None:
+            return filled_up
         raise Error(
             "E0626",
             f"`{field.name}` is not a rectangular array",
             where=where,
             notes=[f"expected `{field}`", "its rows differ in length"],
-            help="pad the rows to one length",
+            help="pad the rows to one length, or leave the dimension free in the spec: `[batch, time]`",
         ) from None
     except RuntimeError as problem:  # of an array of another library
         raise Error(
@@ -230,6 +234,8 @@ def _array(field: Field, value: object, where: str) -> np.ndarray:
             notes=[str(problem), f"expected `{field}`"],
             help="pass a NumPy array",
         ) from None
+    if array.dtype.kind == "O" and array.ndim == 1 and (made := filled(field, value, where)) is not None:
+        return made
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
         raise Error(
             "E0614",

@@ -14,6 +14,7 @@ from ..failures import Error
 from . import images
 from .check import no_rows, same_rows
 from .fields import Field
+from .ragged import joined
 from .raw import Raw
 from .table import places, refuse_more, shaped
 
@@ -52,11 +53,11 @@ def gathered(data: Iterator[Any], fields: tuple[Field, ...], columns: Mapping[st
         _fits(fields, found, parts, number)
     if number < 0:
         raise no_rows("the data given")
-    axes = {field.name: field.rows for field in fields}
+    known = {field.name: field for field in fields}
     made = others
     for name, arrays in parts.items():
-        axis = axes[name]
-        made[name] = arrays[0] if axis is None else np.concatenate(arrays, axis=axis)
+        axis = known[name].rows
+        made[name] = arrays[0] if axis is None else joined(arrays, axis, known[name])
     return made
 
 
@@ -142,7 +143,8 @@ def _fits(
     for name, array in found.items():
         field = next(one for one in fields if one.name == name)
         first = parts[name][0]
-        shapes = [[n for axis, n in enumerate(one.shape) if axis != field.rows] for one in (first, array)]
+        fixed = [axis for axis, size in enumerate(field.shape) if axis != field.rows and isinstance(size, int)]
+        shapes = [[one.shape[axis] for axis in fixed if axis < one.ndim] for one in (first, array)]
         if first.ndim != array.ndim or (field.rows is not None and shapes[0] != shapes[1]):
             raise Error(
                 "E0626",

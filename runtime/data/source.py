@@ -73,11 +73,26 @@ def dimensions(columns: Columns, batch: Sizes, seed: int | None, choose: Mapping
     return [longest, *(rows for rows in found if rows is not longest)]
 
 
+@dataclass(frozen=True)
+class Cut:
+    """What batches are cut to along a dimension: the longest of their rows. `lengths`: those of all rows in an epoch;
+    `axes`: that of the dimension in each array that has it."""
+
+    lengths: Callable[[int], np.ndarray | None]
+    axes: Mapping[str, int]
+
+    def __call__(self, batch: Batch, lengths: np.ndarray) -> Batch:
+        """A batch, of rows of these lengths. What it keeps is at least one place, and no more than there are."""
+        most = max(1, int(np.ceil(lengths.max())))
+        kept = {name: take(batch.arrays[name], axis, slice(0, most)) for name, axis in self.axes.items()}
+        return Batch({**batch.arrays, **{name: np.ascontiguousarray(a) for name, a in kept.items()}}, batch.rows)
+
+
 class ArraySource:
     """Checked arrays, in an order of their own each epoch (`seed` None: as they stand). `choose`: which rows of a
     dimension an epoch takes, and in which order.
 
-    `drop`: a last batch that is short is left out, unless it is the only one.
+    `drop`: a last batch that is short is left out, unless it is the only one. `cut`: to what each batch is cut.
 
     Of several dimensions that count rows an epoch goes through the longest once, counted in batches; each other gives
     every batch as many rows as it is to have, and begins again, in another order, when it is at its end.
@@ -91,8 +106,9 @@ class ArraySource:
         choose: Mapping[str, Order] | None = None,
         *,
         drop: bool = False,
+        cut: Cut | None = None,
     ) -> None:
-        self.columns = columns
+        self.columns, self._cut = columns, cut
         self._lead, *self._others = dimensions(columns, batch, seed, choose or {})
         self.rows, self.batch = self._lead.count, self._lead.batch
         self._drop = drop and self.batch < self.rows
@@ -127,6 +143,16 @@ class ArraySource:
         return self._known[1]
 
     def batches(self, epoch: int, cursor: int = 0) -> Generator[Batch, None, None]:
+        if self._cut is None:
+            yield from self._batches(epoch, cursor)
+            return
+        order, lengths = self._order(epoch), self._cut.lengths(epoch)
+        assert order is not None and lengths is not None  # the chooser of the lengths is that of the order
+        for batch in self._batches(epoch, cursor):
+            yield self._cut(batch, lengths[order[cursor : cursor + batch.rows]])
+            cursor += batch.rows
+
+    def _batches(self, epoch: int, cursor: int) -> Generator[Batch, None, None]:
         blocks = self._blocks(epoch, cursor)
         if not self._mapped:
             yield from self._parted(blocks, epoch)

@@ -18,6 +18,7 @@ from .ahead import Waits, ahead
 from .check import Columns
 from .fields import Field
 from .iterated import named, pieces as pieces_of
+from .ragged import joined
 from .source import Batch, take
 
 SHUFFLED = 1 << 16  # rows that are put in a new order together, unless it is said
@@ -251,5 +252,5 @@ def _joined(parts: Sequence[Columns]) -> Columns:
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
-    arrays = {f.name: np.concatenate([part.arrays[f.name] for part in parts], axis=f.rows or 0) for f in first.fields}
+    arrays = {f.name: joined([part.arrays[f.name] for part in parts], f.rows or 0, f) for f in first.fields}
     return Columns(first.fields, arrays, sum(part.rows for part in parts), first.where)
