@@ -12,8 +12,8 @@ class Dlc:
     """``start``: parameters to begin with, in the order in which the spec makes them; else its own."""
 
     def __init__(self, workload: Workload, start: Arrays | None = None) -> None:
+        self.feed = batches(*data(workload), workload.batch)  # first, as the peers make them
         self.trainer = Trainer(compile(workload.spec), device="cpu", seed=0)
-        self.feed = batches(*data(workload), workload.batch)
         self.names = workload.feeds
         if start is not None:
             for name, array in zip(self.trainer.parameters, start.values(), strict=True):

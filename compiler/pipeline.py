@@ -26,6 +26,7 @@ from .syntax.parser import make_source, read_source
 
 if TYPE_CHECKING:
     import onnx
+    from dlc.runtime.left import Left
 
     from .spec import Spec
 
@@ -117,12 +118,13 @@ def optimize(module: Module, precision: str) -> None:
     fuse(module.graph, precision)
 
 
-def compile_module(module: Module, precision: str = "float32", seed: int | None = None) -> onnx.ModelProto:
-    """checked graph -> ONNX. `seed` is that of the start values in the file: before the spec's own, before 0."""
-    from .lower import lower  # ONNX takes as long to import as a check takes
+def compile_module(module: Module, precision: str = "float32", seed: int | None = None) -> tuple[onnx.ModelProto, Left]:
+    """checked graph -> ONNX, and what makes the start values that are left out of it. `seed` is theirs: before the
+    spec's own, before 0."""
+    from .lower import lowered  # ONNX takes as long to import as a check takes
 
     if seed is None:
         seed = module.settings.get("train", {}).get("seed") or 0
     with deep_recursion():
         optimize(module, precision)
-        return lower(module, precision, seed)
+        return lowered(module, precision, seed)

@@ -15,6 +15,7 @@ from .diagnostics import Diagnostic, error
 if TYPE_CHECKING:
     import networkx as nx
     import onnx
+    from dlc.runtime.left import Left
     from dlc.runtime.train import Trainer
 
     from .ir.graph import Node
@@ -48,6 +49,7 @@ class Program:
         self._again = again  # the module as its text says it, before any pass
         self._seed = seed
         self._proto: onnx.ModelProto | None = None
+        self._late: tuple[onnx.ModelProto, Left] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -74,12 +76,23 @@ class Program:
         >>> [value.name for value in program.model_proto().graph.output]
         ['probability']
         """
+        from dlc.runtime.left import whole
+
+        model, left = self.without_start_values()
         with self._lock:
             if self._proto is None:
+                self._proto = whole(model, left)
+            return self._proto
+
+    def without_start_values(self) -> tuple[onnx.ModelProto, Left]:
+        """The same without start values that are large, and what makes each of these, as bytes: by the number of its
+        training_info (None: the main graph) and its name."""
+        with self._lock:
+            if self._late is None:
                 from .pipeline import compile_module
 
-                self._proto = compile_module(self.module, self.precision, self._seed)
-            return self._proto
+                self._late = compile_module(self.module, self.precision, self._seed)
+            return self._late
 
     @property
     def graphs(self) -> dict[str, nx.DiGraph[Node]]:

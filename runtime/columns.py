@@ -297,6 +297,7 @@ def bare(file: CompiledFile) -> CompiledFile:
     and numbers; the file itself where none is encoded. Its `table` is the whole."""
     if file.columns is None:
         return file
+    file = CompiledFile(file.model, file.name, check=False, stale=file.stale)  # its words are among the values
     table = Table(file)
     model = ModelProto()
     model.CopyFrom(file.model)

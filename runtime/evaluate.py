@@ -78,7 +78,7 @@ class Evaluator:
         )
         self.part = holder.index
         promote = promoted(file, self.part)
-        model = graphs.concatenate(file.model, holder.algorithm, outputs, promote)
+        model = graphs.concatenate(file.frame, holder.algorithm, outputs, promote)
         self.session = Session(model, how)
         self.outputs = outputs
         self.names = [*self.plan.values, *self.plan.of_kept] if self.plan else outputs
@@ -142,7 +142,7 @@ class Predictor:
         self.keys = {
             held.name: numpy_helper.to_array(held) for held in file.main.initializer if file.ours and held.name == "key"
         }
-        model = graphs.concatenate(file.model, None, self.outputs, promoted(file, None) | self.keys.keys())
+        model = graphs.concatenate(file.frame, None, self.outputs, promoted(file, None) | self.keys.keys())
         self.session = Session(model, how)
         data = [name for name in self.session.inputs if state.name(None, name) is None and name not in self.keys]
         self.fields = fields(file, data)
@@ -197,7 +197,7 @@ class Drawer:
         others: tuple[Field, ...],
     ) -> None:
         self.state, self.part, self.outputs, self.others = state, part.index, outputs, others
-        model = graphs.concatenate(file.model, part.algorithm, outputs.values(), promoted(file, part.index))
+        model = graphs.concatenate(file.frame, part.algorithm, outputs.values(), promoted(file, part.index))
         self.session = Session(model, how)
         self.key = state.name(part.index, "key")
         data = [name for name in self.session.inputs if state.name(part.index, name) is None]

@@ -17,6 +17,7 @@ from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, numpy_h
 from . import altered, checksum, external, graphs, metadata, observed, repeats, structure
 from .column import Columns
 from .failures import Error
+from .left import Left, initializers, whole
 from .memory import refuse_endless
 from .write import write
 from .written import unwritable
@@ -82,11 +83,17 @@ class CompiledFile:
     table: Table | None = None  # of a file whose encodings of columns were taken off (columns.py): the whole
 
     def __init__(
-        self, model: ModelProto, name: str = "<memory>", *, check: bool = True, stale: Error | None = None
+        self,
+        model: ModelProto,
+        name: str = "<memory>",
+        *,
+        check: bool = True,
+        stale: Error | None = None,
+        left: Left | None = None,
     ) -> None:
         """Takes `model` as it is; `check` runs the strict validator. `stale`: why it cannot be trained, where another
-        tool has changed it. Raises `Error` E07xx."""
-        self.model, self.name, self.stale = model, name, stale
+        tool has changed it; `left`: what makes the values of state that it leaves out. Raises `Error` E07xx."""
+        self.frame, self.name, self.stale, self._left = model, name, stale, left or {}
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
         self.ours = "dlc.format" in self.metadata
         if self.ours:
@@ -186,8 +193,12 @@ class CompiledFile:
             return cls.from_bytes(program)
         if isinstance(program, str | os.PathLike):
             return cls.load(program)
+        made = getattr(program, "without_start_values", None)
+        if callable(made):  # the compiler has checked what it made
+            model, left = made()
+            return cls(model, check=False, left=left)
         proto = getattr(program, "model_proto", None)
-        if callable(proto):  # the compiler has checked what it made
+        if callable(proto):
             return cls(proto(), check=False)
         raise TypeError(f"neither a program nor a .onnx file: {type(program).__name__}")
 
@@ -216,13 +227,13 @@ class CompiledFile:
         described = {key: value for key, value in self.metadata.items() if key not in own}
         if trained is not None:
             described = {key: value for key, value in described.items() if key != TRAINED} | {TRAINED: str(trained)}
-        mark = b""
+        mark, model = b"", whole(self.frame, self._left, held.keys())
         if sealed:
-            described = {**described, structure.KEY: structure.text(self.model)}
-            described = {**described, checksum.KEY: checksum.text(self.model, held, described)}
+            described = {**described, structure.KEY: structure.text(model)}
+            described = {**described, checksum.KEY: checksum.text(model, held, described)}
             mark = external.MARK + described[checksum.KEY].encode() + b"\n"
         try:
-            write(self.model, path, threshold, held, described, mark)
+            write(model, path, threshold, held, described, mark)
         except OSError as problem:
             raise unwritable(path, problem) from None
 
@@ -230,10 +241,10 @@ class CompiledFile:
         """The file with other state (slot name -> array), after `trained` updates."""
         if self.table is not None:
             return self.table.whole.holding(values, trained)
-        model = ModelProto()
-        model.CopyFrom(self.model)
         wanted = {(slot.part, slot.tensor): values[slot.name] for slot in self.slots if slot.name in values}
-        for part, held in _initializers(model):
+        model = ModelProto()
+        model.CopyFrom(whole(self.frame, self._left, wanted.keys()))
+        for part, held in initializers(model):
             array = wanted.get((part, held.name))
             if array is not None:
                 held.CopyFrom(graphs.tensor(held.name, array))
@@ -246,12 +257,22 @@ class CompiledFile:
     # --- what is inside
 
     @property
+    def model(self) -> ModelProto:
+        """All of it as one message: made anew where large start values are left out of `frame`, which is the same
+        without them.
+
+        >>> file.model is file.frame
+        True
+        """
+        return whole(self.frame, self._left)
+
+    @property
     def main(self) -> GraphProto:
-        return self.model.graph
+        return self.frame.graph
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        return tuple(_part(i, info) for i, info in enumerate(self.model.training_info))
+        return tuple(_part(i, info) for i, info in enumerate(self.frame.training_info))
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -394,9 +415,12 @@ class CompiledFile:
         True
         """
         wanted = {(slot.part, slot.tensor): slot.name for slot in self.slots}
-        for part, held in _initializers(self.model):
-            if (part, held.name) in wanted:
+        for part, held in initializers(self.frame):
+            make = self._left.get((part, held.name))
+            if (part, held.name) in wanted and make is None:
                 yield wanted[part, held.name], numpy_helper.to_array(held)
+            elif (part, held.name) in wanted and make is not None:
+                yield wanted[part, held.name], np.frombuffer(make(), graphs.dtype_of(held.data_type)).reshape(held.dims)
 
     # --- metadata
 
@@ -458,9 +482,3 @@ def _slot(held: TensorProto, part: int | None) -> Slot:
     # Each training_info sees only itself and the main graph, so two may use one name: the later is numbered.
     name = held.name if not part else f"{held.name}@{part}"
     return Slot(name, held.name, part, graphs.dtype_of(held.data_type), tuple(held.dims))
-
-
-def _initializers(model: ModelProto) -> Iterator[tuple[int | None, TensorProto]]:
-    yield from ((None, held) for held in model.graph.initializer)
-    for index, info in enumerate(model.training_info):
-        yield from ((index, held) for held in info.algorithm.initializer)

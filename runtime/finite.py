@@ -198,7 +198,7 @@ def _everything(
     file: CompiledFile, part: Part, stepper: Stepper, batch: Mapping[str, np.ndarray], target: str
 ) -> tuple[list[NodeProto], dict[str, np.ndarray]]:
     """The nodes that `target` needs, and what each of them makes."""
-    model = graphs.concatenate(file.model, part.algorithm, [target], promoted(file, part.index))
+    model = graphs.concatenate(file.frame, part.algorithm, [target], promoted(file, part.index))
     names = [name for node in model.graph.node for name in node.output if name]
     model.graph.output.extend(ValueInfoProto(name=name) for name in names if name != target)
     session = _plain(model)

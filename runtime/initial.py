@@ -53,7 +53,7 @@ def starts(trainer: Trainer, part: Part) -> dict[str, np.ndarray]:
 def _starter(trainer: Trainer, part: Part) -> session.Session:
     """The initialization of a part; of a file of ours with the seed as an input."""
     assert part.initialization is not None
-    model = graphs.standalone(trainer.file.model, part.initialization)
+    model = graphs.standalone(trainer.file.frame, part.initialization)
     held = [one for one in model.graph.initializer if one.name == "seed"]
     if held and trainer.file.ours:
         model.graph.initializer.remove(held[0])

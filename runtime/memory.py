@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 import stat
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from .failures import Error
@@ -64,6 +67,24 @@ def _text(path: Path) -> str:
         return path.read_text("ascii")
     except (OSError, ValueError):
         return ""
+
+
+def give_back() -> None:
+    """Gives the system what this process holds and does not use, where its C library keeps that for itself (glibc)."""
+    trim = _trimmer()
+    if trim is not None:
+        trim(0)
+
+
+@functools.cache
+def _trimmer() -> Callable[[int], int] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):  # of another C library
+        return None
+    return found
 
 
 def refuse_endless(path: Path) -> None:

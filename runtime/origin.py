@@ -21,7 +21,7 @@ ACTED_ON = {one.name for one in fields(metadata.Train)}  # settings that no grap
 def of(file: CompiledFile) -> str:
     """The CRC-32 in hex of the texts that a file was compiled from; of its graphs, where it holds none."""
     texts = file.sources.files
-    what = json.dumps(texts, sort_keys=True) if texts else structure.text(file.model)
+    what = json.dumps(texts, sort_keys=True) if texts else structure.text(file.frame)
     return f"{zlib.crc32(what.encode(errors='surrogateescape')):08x}"
 
 

@@ -20,6 +20,7 @@ from . import blocks, chains, devices, graphs, native, regions, rewrite, updates
 from .failures import Error, at_run_time
 from .file import CompiledFile
 from .guard import Guard
+from .memory import give_back
 from .metadata import BATCH
 
 # Nodes; loading with all rewrites grows faster than the graph (docs/performance.md, Sessions).
@@ -165,6 +166,7 @@ class Session:
     ) -> None:
         """`guard`: what of its data a small step is to check, if it can; `wanted`: what a large one may update in place
         (`in_place` says what it does). Raises `Error` E0802, E0805, E0806."""
+        give_back()  # what compiling or reading took
         module = onnxruntime()
         device = how.device
         if device == "cuda" and "CUDAExecutionProvider" not in module.get_available_providers():
@@ -232,6 +234,8 @@ class Session:
                     help="`dlc doctor` shows the versions; `dlc check FILE.onnx` checks the file",
                 )
             raise failure from None
+        del model, data
+        give_back()  # what rewriting took
         if device not in DEVICES:
             self._refuse_none(device)
         if device == "cuda" and self.raw.get_providers()[0] != "CUDAExecutionProvider":

@@ -28,6 +28,7 @@ from .devices import memory
 from .failures import at_run_time
 from .file import CompiledFile, Part, Stage
 from .guard import GUARDED, Guard
+from .memory import give_back
 from .session import Options, Session, giving_back, onnxruntime
 
 
@@ -211,7 +212,7 @@ class Stepper:
             self.figures += [n if n not in self.figures else f"{n}@{part.index}" for n in names]
             names += [one.part for one in train.parts] if train and part is self.parts[0] else []
             outputs = [*names, *part.updates.values()]
-            model = graphs.concatenate(file.model, part.algorithm, dict.fromkeys(outputs), promoted(file, part.index))
+            model = graphs.concatenate(file.frame, part.algorithm, dict.fromkeys(outputs), promoted(file, part.index))
             targets = separate(model, part.updates)
             if how.device == "cpu" and len(self.parts) == 1:  # elsewhere not every tensor turns over in every step
                 self._rows = [(row, state.pack(part.index, row)) for row in packing.packed(model, targets)]
@@ -236,9 +237,8 @@ class Stepper:
         self._into: list[Buffer] = []
         state.lay(self._updated, self._in_place)
         self._survey()
-        self._feeds: list[tuple[str, tuple[int, ...] | None, np.ndarray | None]] = [
-            (n, None, None) for n in self.inputs
-        ]
+        none: tuple[tuple[int, ...] | None, np.ndarray | None] = (None, None)
+        self._feeds = [(name, *none) for name in self.inputs]
         self._copied: list[tuple[Buffer, str]] = []
         self._made: dict[tuple[int, int], Iteration] = {}
         self._parity = 0
@@ -284,15 +284,13 @@ class Stepper:
 
     def _survey_state(self) -> None:
         """What the parts update, and what of it is to stay finite."""
-        state = self.state
-        names = [state.name(part.index, tensor) for part in self.parts for tensor in part.updates]
+        names = [self.state.name(part.index, tensor) for part in self.parts for tensor in part.updates]
         self._updated = [name for name in dict.fromkeys(names) if name is not None]
         self._twice = sorted(name for name, count in Counter(names).items() if name is not None and count > 1)
         self._kept: dict[str, np.ndarray] = {}
         # What is not finite to begin with (a running maximum from -inf) may stay so.
-        self.watched = [
-            name for name in self._updated if state.slots[name].dtype.kind not in "iub" and self._is_finite(name)
-        ]
+        self._numbers = [name for name in self._updated if self.state.slots[name].dtype.kind not in "iub"]
+        self.watched = [name for name in self._numbers if self._is_finite(name)]
 
     def _wanted(
         self, part: Part, targets: Mapping[str, str], figures: Sequence[str], how: Options
@@ -300,9 +298,8 @@ class Stepper:
         """What a session may update in place: only where one part makes a whole step, so that nothing is to be taken
         back after it, and where all state can be looked at."""
         state, names = self.state, figure_names(part)
-        numbers = [name for name in self._updated if state.slots[name].dtype.kind not in "iub"]
         parts = self.device != "cpu" or self.several or self._due is not None
-        if parts or numbers != self.watched or how.profile is not None:  # a profile measures node by node
+        if parts or self._numbers != self.watched or how.profile is not None:  # a profile measures node by node
             return None
         rows = {}
         for row, _ in self._rows:
@@ -433,7 +430,9 @@ class Stepper:
         try:
             for run, binding, _ in turn.runs:
                 run(binding, self._options)
-            self._options = self._plain
+            if self._options is not self._plain:  # the first step
+                self._options = self._plain
+                give_back()
         except Exception as problem:  # ONNX Runtime's exceptions have no common base
             known: dict[str, str] = {}
             for _, _, session in turn.runs:

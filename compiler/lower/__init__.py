@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 
 from dlc.runtime import graphs
+from dlc.runtime.left import Left, whole
 from onnx import ModelProto, StringStringEntryProto, defs
 
 from ..defaults import PRECISIONS
@@ -19,11 +20,17 @@ from .training import owners, training_info
 
 IR_VERSION = 10
 
-__all__ = ["IR_VERSION", "OPSET", "export_inference", "lower", "serialize", "sources"]
+__all__ = ["IR_VERSION", "OPSET", "export_inference", "lower", "lowered", "serialize", "sources"]
 
 
 def lower(module: Module, precision: str = "float32", seed: int = 0) -> ModelProto:
-    """The model of a Module after all passes: the main graph predicts, `training_info` trains.
+    """What `lowered` gives, with all start values."""
+    return whole(*lowered(module, precision, seed))
+
+
+def lowered(module: Module, precision: str = "float32", seed: int = 0) -> tuple[ModelProto, Left]:
+    """The model of a Module after all passes: the main graph predicts, `training_info` trains; and what makes the start
+    values that it leaves out, since they are large (`start.LONG`).
 
     precision: one of PRECISIONS; seed: that of the start values which the initializers hold.
     CompileError E0810 when ONNX Runtime lacks a kernel, E0350 when a size has no source, E0290 when two
@@ -44,7 +51,14 @@ def lower(module: Module, precision: str = "float32", seed: int = 0) -> ModelPro
     model.metadata_props.extend(
         StringStringEntryProto(key=key, value=value) for key, value in metadata(module, precision).items()
     )
-    return model
+    parts = [(None, model.graph), *((turn, info.algorithm) for turn, info in enumerate(model.training_info))]
+    left = {
+        (part, held.name): start.left[part or 0, held.name]
+        for part, graph in parts
+        for held in graph.initializer
+        if (part or 0, held.name) in start.left
+    }
+    return model, left
 
 
 def serialize(model: ModelProto) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 
 from onnx import GraphProto
 
@@ -50,20 +51,19 @@ def hold(
     turn: int = 0,
     renamed: Mapping[str, str] | None = None,
 ) -> None:
-    """Variables as initializers of the emitter's graph, with their start values in this pass; some under a name of
-    their own."""
+    """Variables as initializers of the emitter's graph, with their start values in this pass, but for those that are
+    made later; some under a name of their own."""
     for variable in variables:
         name = (renamed or {}).get(variable.path, variable.path)
         emitter.leaf(variable.node, name)
         kind = element(variable.type.dtype, emitter.precision)
         number, array_type = ELEMENT[kind]
-        # Filled where it stands: a large tensor is copied for each message that it is handed on in.
-        emitter.graph.initializer.add(
-            name=name,
-            data_type=number,
-            dims=start.shape(variable.path),
-            raw_data=start.raw(variable.path, array_type, turn),
-        )
+        held = emitter.graph.initializer.add(name=name, data_type=number, dims=start.shape(variable.path))
+        make = partial(start.raw, variable.path, array_type, turn)
+        if variable.path in start.late:
+            start.left[turn, name] = make
+        else:  # filled where it stands: a large tensor is copied for each message that it is handed on in
+            held.raw_data = make()
 
 
 def write_roots(emitter: Emitter, order: list[Node], roots: dict[str, Node]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ from ..ir.module import Module
 from ..ir.op import NUMPY
 
 LARGE, PART = 1 << 20, 1 << 15  # elements
+# Bytes of a value that a file need not hold until it is written, if all such ones have so many bytes together, and so
+# many for each node of the graph that makes them: the graph then stays in memory in their place.
+LONG, TOGETHER, EACH = 1 << 16, 1 << 24, 1 << 12
 # What counters hold before anyone set them; docs/file-format.md says who does.
 COUNTERS = {"step": 0, "steps": 1000, "observations": 1}
 
@@ -35,6 +38,11 @@ class Starts(Mapping[str, Array]):
         self.roots = {path: root for path, root in roots.items() if root is not None}
         small = {path: root for path, root in self.roots.items() if _elements(root) <= LARGE}
         self.made = dict(zip(small, interpret.evaluate(list(small.values()), self.feeds), strict=True))
+        sizes = {path: _elements(v.node) * NUMPY[v.type.dtype].itemsize for path, v in module.variables.items()}
+        long = {path for path, size in sizes.items() if size >= LONG}
+        enough = max(TOGETHER, EACH * len(module.graph))
+        self.late = long if sum(sizes[path] for path in long) >= enough else set()  # what is made later
+        self.left: dict[tuple[int, str], Callable[[], bytes]] = {}  # by pass and the name of the initializer
 
     def __getitem__(self, path: str) -> Array:
         dtype = NUMPY[self.module.variables[path].type.dtype]

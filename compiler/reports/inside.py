@@ -74,7 +74,7 @@ def spread(run: Ran, judged: Judged) -> Spread | None:
         return None
     read = _read_by_layers(run)
     if read:
-        known = graphs.known(run.file.model)
+        known = graphs.known(run.file.frame)
         two = [name for name in read if known.get(name, (0, ()))[1][1:] == (2,)]
         name = two[-1] if two else read[-1]
         values = _values(run, judged, name)
@@ -120,7 +120,7 @@ def _values(run: Ran, judged: Judged, name: str) -> Array | None:
     state = trainer._values
     rows = min(judged.rows, POINTS)
     try:
-        model = graphs.concatenate(file.model, None, [name], promoted(file, None))
+        model = graphs.concatenate(file.frame, None, [name], promoted(file, None))
         kind = graphs.known(model).get(name, (1, ()))[0] or 1
         del model.graph.output[:]
         model.graph.output.append(helper.make_tensor_value_info(name, kind, None))
