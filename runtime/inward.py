@@ -24,11 +24,12 @@ MOST_TOTALS, LARGEST = 16, 1 << 17  # totals of a recurrence, and their numbers 
 class Totals:
     """Sums over all rows of all turns, as native/scan.h has them. `each`: the numbers of a and of b, a factor. `kept`:
     how many results, the last ones of the body, only they read. `nodes`: by the name of each sum the place of the node
-    that gives it outside."""
+    that gives it outside; `added`: what takes the place of those that add it to something."""
 
     each: list[tuple[int | None, int | None, float]] = field(default_factory=list)
     kept: int = 0
     nodes: dict[str, int] = field(default_factory=dict)
+    added: dict[int, NodeProto] = field(default_factory=dict)
 
 
 class Around:
@@ -113,9 +114,9 @@ class Around:
 
     # --- sums over all turns
 
-    def gathered(self, scan: NodeProto, place: int) -> tuple[NodeProto, Totals] | None:
+    def gathered(self, scan: NodeProto, place: int, outer: set[str]) -> tuple[NodeProto, Totals] | None:
         """A scan at a place of the graph without the results that only sums read, and the sums; None where there are
-        none."""
+        none. `outer`: names that are taken."""
         parts = {each.name: each for each in scan.attribute}
         sequences = parts["num_scan_inputs"].i
         states = len(scan.input) - sequences
@@ -136,7 +137,11 @@ class Around:
                     ~len(kept) if x == result else slots.setdefault((x, way), len(slots)) if x else None for x in (a, b)
                 ]
                 found.each.append((operands[0], operands[1], factor))
-                found.nodes[self.nodes[at].output[0]] = at
+                name = self.nodes[at].output[0]
+                if len(self.nodes[at].input) > 2:
+                    name = graphs.fresh(f"{name}/sum", outer)
+                    found.added[at] = _added(self.nodes[at], name)
+                found.nodes[name] = at
             kept.append(number)
         if not kept:
             return None
@@ -210,8 +215,12 @@ class Around:
     def _factors(self, node: NodeProto, flat: str, result: str, place: int) -> tuple[str, str, float] | None:
         """a, b and a factor, where a node is the product aᵀ @ b of all rows of all turns."""
         attributes = {each.name: each for each in node.attribute}
-        if not _is(node, "Gemm") or len(node.input) != 2 or node.input[0] == node.input[1]:
+        if not _is(node, "Gemm") or node.input[0] == node.input[1]:
             return None
+        if len(node.input) > 2:  # what it is added to must be as large, and taken as it is
+            shapes = [self.known.get(name, (0, ("",)))[1] for name in (node.input[2], node.output[0])]
+            if shapes[0] != shapes[1] or ("beta" in attributes and attributes["beta"].f != 1):
+                return None
         if not ("transA" in attributes and attributes["transA"].i) or (
             "transB" in attributes and attributes["transB"].i
         ):
@@ -225,6 +234,16 @@ class Around:
             return None  # other rows, or made of what the recurrence gives
         factor = attributes["alpha"].f if "alpha" in attributes else 1.0
         return (x, result, factor) if node.input[1] == flat else (result, x, factor)
+
+
+def _added(gemm: NodeProto, product: str) -> NodeProto:
+    """A product and what is added to it as their sum."""
+    made = NodeProto()
+    made.CopyFrom(gemm)
+    del made.input[:], made.attribute[:]
+    made.op_type = "Add"
+    made.input.extend((gemm.input[2], product))
+    return made
 
 
 def _is(node: NodeProto, op_type: str) -> bool:

@@ -45,20 +45,25 @@ def recurrent(model: ModelProto) -> int:
     constants, taken = held(graph), graphs.names(graph)
     inferred = graphs.inferred(_with_constants(model, constants))
     shapes = {node.output[0]: node for node in inferred.graph.node if node.output}
-    known = graphs.known(model, inferred)
+    known = dict(graphs.known(model, inferred))
     around = Around(graph, known_types(inferred.graph))
     count, gone = 0, set[int]()  # places of nodes whose results a recurrence gives
     for i, node in enumerate(graph.node):
         if _is_scan(node):
             inner = around.inward(node)
-            gathered = around.gathered(inner, i)
+            gathered = around.gathered(inner, i, taken)
             made = None
             if gathered is not None:
                 made = _Scan(gathered[0], shapes[node.output[0]], known, constants, inferred.graph).node(
                     taken, gathered[1]
                 )
             if made is not None and gathered is not None:
-                gone.update(gathered[1].nodes.values())
+                places, added = gathered[1].nodes, gathered[1].added
+                gone.update(set(places.values()) - added.keys())
+                for name, place in places.items():
+                    known[name] = known[graph.node[place].output[0]]
+                for place, plus in added.items():
+                    graph.node[place].CopyFrom(plus)
             else:
                 made = _Scan(inner, shapes[node.output[0]], known, constants, inferred.graph).node(taken)
             if made is not None:

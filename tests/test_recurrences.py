@@ -215,10 +215,10 @@ def test_sums_over_all_turns(block: int) -> None:
 
 @there
 def test_sums_of_what_the_recurrence_gives_stay_outside() -> None:
-    """A product with what is made of another result of the same recurrence; one that is added to something."""
+    """A product with what is made of another result of the same recurrence; one that is added to other than it is."""
     for seed in (0, 1, 2, 3):
         case = Case(seed)
-        for change in ("made", "added", "none"):
+        for change, inside in (("made", 0), ("added", 5), ("scaled", 0), ("broadcast", 0), ("none", 5)):
             model = case.model(sums=True)
             [gemm] = [node for node in model.graph.node if node.name == "zr"]
             [flat] = [node for node in model.graph.node if node.name == "flat_z"]
@@ -228,13 +228,21 @@ def test_sums_of_what_the_recurrence_gives_stay_outside() -> None:
                 model.graph.node.insert(2, helper.make_node("Add", ["in_z", "top"], ["z_top"], name="z_top"))
                 model.graph.value_info.append(value("z_top", case.time, "batch", 3))
                 flat.input[0] = "z_top"
-            elif change == "added":
-                model.graph.input.append(value("in_c", 3, case.width))
+            elif change != "none":
+                model.graph.input.append(value("in_c", *((1,) if change == "broadcast" else (3, case.width))))
                 gemm.input.append("in_c")
+                if change == "scaled":
+                    gemm.attribute.append(helper.make_attribute("beta", 0.5))
             made = ModelProto()
             made.CopyFrom(model)
             assert recurrences.recurrent(made) == 1
-            assert gathered(made) == (5 if change == "none" else 0)
+            assert gathered(made) == inside
+            feeds = case.feeds(5, sums=True) | {"in_c": np.full((3, case.width), 10, np.float32)}
+            if change == "added":
+                made.opset_import.add(domain="dlc.native", version=1)
+                for a, b in zip(run(made, feeds), run(model, feeds), strict=True):
+                    top = max(1.0, float(np.abs(b).max(initial=0)))
+                    np.testing.assert_allclose(a / top, b / top, rtol=0, atol=1e-3)
 
 
 @there
@@ -334,7 +342,7 @@ model m {{
     output p = h[:, {at}]
     loss = mean(((h[:, {at}] |> dense(3)) - y)^2){more}
 }}
-train m {{ minimize loss using adam(0.01)
+train m {{ minimize loss using {optimizer}(0.01)
     batch: 40 }}
 """
 
@@ -345,8 +353,16 @@ train m {{ minimize loss using adam(0.01)
 def test_narrow_products_are_made_turn_by_turn(layer: str, arguments: str) -> None:
     """x @ W + b, where x has far fewer columns: the node Scan reads x and W itself, and trains as without it."""
     rng = np.random.default_rng(0)
-    for columns, more, inside in ((4, "", True), (40, "", False), (4, " + mean((x[:, 0] @ f.W + f.b)^2)", True)):
-        spec = RECURRENT.format(layer=layer, arguments=arguments, columns=columns, more=more, at=-1)
+    other = " + mean((x[:, 0] @ f.W + f.b)^2)"
+    for columns, more, inside, optimizer in (
+        (4, "", True, "adam"),
+        (40, "", False, "sgd"),
+        (4, other, True, "adam"),
+        (4, "", True, "sgd"),
+    ):
+        spec = RECURRENT.format(
+            layer=layer, arguments=arguments, columns=columns, more=more, at=-1, optimizer=optimizer
+        )
         program = dlc.compile(spec)
         model = ModelProto()
         model.CopyFrom(program.model_proto())
