@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, ModelProto
 
-from . import blocks, chains, devices, graphs, native, regions, rewrite, updates
+from . import blocks, chains, cosines, devices, graphs, native, regions, rewrite, updates
 from .failures import Error, at_run_time
 from .file import CompiledFile
 from .guard import Guard
@@ -213,6 +213,16 @@ class Session:
         if how.profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, how.profile
             self.profiled = model.graph  # whose nodes a profile names
+        self.raw = self._made(module, model, options, providers, device)
+        del model
+        give_back()  # what rewriting took
+        if device not in DEVICES:
+            self._refuse_none(device)
+        if device == "cuda" and self.raw.get_providers()[0] != "CUDAExecutionProvider":
+            raise _no_cuda("the CUDA provider did not start (driver or CUDA libraries missing)")
+
+    def _made(self, module: Any, model: ModelProto, options: Any, providers: list[str] | None, device: str) -> Any:
+        """ONNX Runtime's own session. Raises `Error` E0802, E0805, E0806."""
         try:
             data = model.SerializeToString()
         except Exception:  # protobuf has no class of its own for a message over 2 GB
@@ -220,8 +230,11 @@ class Session:
                 "E0805", "the constants of this model exceed 2 GB", help="make them parameters or inputs"
             ) from None
         try:
-            self.raw = module.InferenceSession(data, options, providers=providers)
+            return module.InferenceSession(data, options, providers=providers)
         except Exception as problem:  # ONNX Runtime's exceptions have no common base
+            other = cosines.replaced(model, problem)
+            if other is not None:
+                return self._made(module, other, options, providers, device)
             if device not in DEVICES:
                 raise devices.refused(device, problem, self.sources) from None
             failure = at_run_time(problem, self.sources)
@@ -234,12 +247,6 @@ class Session:
                     help="`dlc doctor` shows the versions; `dlc check FILE.onnx` checks the file",
                 )
             raise failure from None
-        del model, data
-        give_back()  # what rewriting took
-        if device not in DEVICES:
-            self._refuse_none(device)
-        if device == "cuda" and self.raw.get_providers()[0] != "CUDAExecutionProvider":
-            raise _no_cuda("the CUDA provider did not start (driver or CUDA libraries missing)")
 
     def _refuse_none(self, device: str) -> None:
         """Raises `Error` E0802 where a device takes nothing of a graph that is not trivial; the logger `dlc.runtime`

@@ -17,6 +17,7 @@ from dlc.runtime.legs import mean as mean_of, report as summary
 from . import report
 
 PAUSE = 0.1  # seconds between drawings of the bar
+NARROW = 90  # columns
 
 
 def figures(record: Mapping[str, Any]) -> str:
@@ -118,21 +119,25 @@ class Quiet(Lines):
 
 
 class Bar(Lines):
-    """A bar that moves with the updates, and a line above it for each epoch."""
+    """A bar that moves with the updates, with their rate and the time left, and a line above it for each epoch. On a
+    terminal of fewer columns than `NARROW` the figures of the last update stay out."""
 
     def __init__(self) -> None:
         super().__init__()
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
+        self.progress = Progress(transient=True)
+        narrow = self.progress.console.width < NARROW
+        self.progress.columns = (
+            *(() if narrow else (TextColumn("{task.description}"),)),
+            BarColumn(bar_width=None if narrow else 40),
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[shown]}", markup=False),
-            transient=True,
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=narrow),
+            *(() if narrow else (TextColumn("{task.fields[shown]}", markup=False, table_column=Column(no_wrap=True)),)),
         )
-        self.task = self.progress.add_task("training", total=None, shown="")
+        self.task = self.progress.add_task("training", total=None, shown="", rate="")
         self.drawn = 0.0
 
     def on_start(self, start: Start) -> None:
@@ -145,11 +150,15 @@ class Bar(Lines):
         if now - self.drawn > PAUSE:
             self.drawn = now
             shown = plain(_listed(figures))
-            self.progress.update(self.task, completed=step, shown=shown)
+            self.progress.update(self.task, completed=step, shown=shown, rate=self._rate())
 
     def on_epoch(self, record: Mapping[str, Any]) -> None:
         super().on_epoch(record)
-        self.progress.update(self.task, completed=record["step"])
+        self.progress.update(self.task, completed=record["step"], rate=self._rate())
+
+    def _rate(self) -> str:
+        speed = self.progress.tasks[0].speed
+        return "" if not speed else f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s"
 
     def on_end(self, history: History) -> None:
         self.progress.update(self.task, completed=history.steps)
