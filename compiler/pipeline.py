@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from .analysis import evaluation, float32, paired
 from .autodiff import members
 from .autodiff.expand import expand
-from .defaults import MAX_NODES
+from .autodiff.halves import halve
+from .autodiff.scaling import scale
+from .defaults import MAX_NODES, element_and_half
 from .diagnostics import Diagnostic, Problems
 from .elaborate import elaborate
 from .ir.module import Module
@@ -86,8 +88,10 @@ def check(
     with deep_recursion():
         module = elaborate(source, folder=folder, model=model, overrides=set, max_nodes=max_nodes, problems=problems)
         paired.warn(module, problems)
-        if precision == "float32":
+        if precision != "float64":
             float32.warn(module, source, problems)
+        if element_and_half(precision)[1] == "float16":
+            scale(module)
         differentiate(module, max_nodes)
         module.reserved()
     return module, problems.warnings
@@ -110,6 +114,10 @@ def differentiate(module: Module, max_nodes: int = MAX_NODES) -> None:
 
 def optimize(module: Module, precision: str) -> None:
     """graph -> the graph that runs: fewer and larger nodes."""
+    precision, half = element_and_half(precision)
+    if half is not None:
+        simplify(module.graph)
+        halve(module, half)
     simplify(module.graph, final=True)
     labels_in_range(module.graph, module.targets)
     merge_draws(module.graph)
@@ -127,4 +135,4 @@ def compile_module(module: Module, precision: str = "float32", seed: int | None 
         seed = module.settings.get("train", {}).get("seed") or 0
     with deep_recursion():
         optimize(module, precision)
-        return lowered(module, precision, seed)
+        return lowered(module, element_and_half(precision)[0], seed, precision)

@@ -246,10 +246,12 @@ def compile(
     return compile_source(source, folder, model, precision, overrides, seed=seed, max_nodes=max_nodes)
 
 
-def _check_precision(precision: str) -> None:
+def _check_precision(precision: str) -> str:
+    """The precision under the name that a file has it."""
     if precision not in PRECISIONS:
         known = ", ".join(PRECISIONS)
         raise error("E0807", f"there is no precision `{precision}`", None, notes=[f"precisions are {known}"])
+    return "float16" if precision == "mixed" else precision
 
 
 def compile_source(
@@ -266,7 +268,7 @@ def compile_source(
     from .elaborate import elaborate
     from .pipeline import check
 
-    _check_precision(precision)
+    precision = _check_precision(precision)
     overrides = dict(set or {})
     module, warnings = check(source, folder, model=model, set=overrides, max_nodes=max_nodes, precision=precision)
     if seed is not None and module.trains:  # the file says what its start values were made from

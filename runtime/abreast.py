@@ -102,26 +102,32 @@ class Unfit(Exception):
     """A node that has no wide form here."""
 
 
-def abreast(model: ModelProto, wide: Collection[str], count: int, own: Collection[str] = ()) -> ModelProto | None:
+def abreast(
+    model: ModelProto, wide: Collection[str], count: int, own: Collection[str] = (), alike: Collection[str] = ()
+) -> ModelProto | None:
     """A model whose inputs in `wide` have the members in front, [count, ...], and so has each output that depends on
-    them. None where an operator has no rule, the rank of a value is not known, or an output in `own` is the same for
-    all."""
+    them. None where an operator has no rule, the rank of a value is not known, an output in `own` is the same for all,
+    or one in `alike` is not."""
     made = _Wide(model, wide, count)
     try:
         found = made.run()
     except Unfit:
         return None
-    return found if made.wide.issuperset(own) else None
+    return found if made.wide.issuperset(own) and made.wide.isdisjoint(alike) else None
 
 
-def hindrance(model: ModelProto, wide: Collection[str], count: int, own: Collection[str] = ()) -> str | None:
-    """The operator for which `abreast` gives None; "" where it is not one operator; None where it gives a model."""
+def hindrance(
+    model: ModelProto, wide: Collection[str], count: int, own: Collection[str], alike: Collection[str]
+) -> str | None:
+    """Why `abreast` gives None, in words; None where it gives a model."""
     made = _Wide(model, wide, count)
     try:
         made.run()
     except Unfit:
-        return str(made.node.op_type)
-    return None if made.wide.issuperset(own) else ""
+        return f"the operator {made.node.op_type} has no form for all of them"
+    if not made.wide.isdisjoint(alike):
+        return "one may leave out an update that another makes"
+    return None if made.wide.issuperset(own) else "a state is the same for all"
 
 
 class _Wide:

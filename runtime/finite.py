@@ -50,13 +50,11 @@ def refused(file: CompiledFile, stepper: Stepper, batch: Mapping[str, np.ndarray
             shape = f" {list(array.shape)}" if array.ndim else ""
             notes = [f"first in `{tensor}`{shape}, which {node.op_type} made {in_words(array)}"]
             notes += _rows(array, batch)
-    return Error(
-        "E0670",
-        message,
-        where=where or file.name,
-        notes=notes,
-        help="a smaller learning rate, clipping (`clip: global_norm(1.0)`) or a stable form of the loss",
-    )
+    help = "a smaller learning rate, clipping (`clip: global_norm(1.0)`) or a stable form of the loss"
+    if file.metadata.get("dlc.precision") == "float16":
+        notes.append("products are of float16, which ends at 65,504")
+        help = f"`--precision bfloat16`, which ends where float32 does; or {help}"
+    return Error("E0670", message, where=where or file.name, notes=notes, help=help)
 
 
 def blamed(

@@ -65,7 +65,7 @@ class Lanes:
     def of(cls, file: CompiledFile, state: State, how: Options, stage: Stage, whole: Sequence[str]) -> Lanes | None:
         """`whole`: the data that all members share."""
         model, wide, targets, own = members(file, stage, whole)
-        made = abreast(model, wide, count := _count(file), own)
+        made = abreast(model, wide, count := _count(file), own, set(targets.values()) - own)
         if made is None:
             return None
         declared = {value.name: graphs.shape_of(value) or () for value in made.graph.output}
@@ -185,6 +185,6 @@ def _count(file: CompiledFile) -> int:
 
 
 def unfit(file: CompiledFile, stage: Stage) -> str | None:
-    """The operator of a step that has no form for all members at once; None where each has one."""
-    model, wide, _, own = members(file, stage, ())
-    return hindrance(model, wide, _count(file), own)
+    """Why a step has no form for all members at once, in words; None where it has one."""
+    model, wide, targets, own = members(file, stage, ())
+    return hindrance(model, wide, _count(file), own, set(targets.values()) - own)

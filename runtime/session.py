@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, ModelProto
 
-from . import blocks, chains, cosines, devices, graphs, native, regions, rewrite, updates
+from . import blocks, chains, cosines, devices, graphs, halves, native, regions, rewrite, updates
 from .failures import Error, at_run_time
 from .file import CompiledFile
 from .guard import Guard
@@ -192,8 +192,9 @@ class Session:
         elif device != "cpu":
             providers = devices.use(module, options, device)
         block = _block(module) if device == "cpu" else 0
+        whole, in_halves = (model, {}) if device == "cpu" else halves.joined(model, halves.asking(module, device))
         model, self.rewrites = rewrite.rewritten(  # what -> how often
-            model,
+            whole,
             device,
             block,
             how.native,
@@ -206,6 +207,7 @@ class Session:
             self.in_place = updates.joined(model, wanted)
         if self.in_place is not None:
             self.rewrites[updates.IN_PLACE] = len(self.in_place.tensors)
+        self.rewrites |= in_halves
         if rewrite.NATIVE & self.rewrites.keys():
             native.register(options)
             self.places = regions.places(model.graph, self.sources)

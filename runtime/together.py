@@ -308,8 +308,8 @@ def forecast(file: CompiledFile) -> str:
         why = f"a parameter has {largest:,} numbers, so that one step for all would take as long"
     elif isinstance(rows, int) and largest * rows > HEAVY:
         why = f"a product has {largest * rows:,} multiplications, so that one step for all would take as long"
-    elif (operator := unfit(file, stage)) is not None:
-        why = f"the operator {operator} has no form for all of them" if operator else "a state is the same for all"
+    elif (reason := unfit(file, stage)) is not None:
+        why = reason
     else:
         most = f", with up to {HEAVY // largest:,} rows of data" if largest and not isinstance(rows, int) else ""
         return f"at once{most}"

@@ -84,7 +84,10 @@ class Compilation:
         Parameter(help="name=value: a hyperparameter or train setting. Repeatable.", show_default=False),
     ] = ()
     model: Annotated[str | None, Parameter(help="Which model of a file with several.")] = None
-    precision: Annotated[Literal["float32", "float64"], Parameter(help="What `float` means.")] = "float32"
+    precision: Annotated[
+        Literal["float32", "float64", "float16", "bfloat16", "mixed"],
+        Parameter(help="What `float` means; of float16 (also mixed) and bfloat16 in products alone."),
+    ] = "float32"
     seed: Annotated[Whole | None, Parameter(help="Seed of start values, draws and the order of rows.")] = None
     max_nodes: Annotated[Whole, Parameter(help="How many operations a spec may unroll to.")] = MAX_NODES
 

@@ -84,6 +84,8 @@ ELSEWHERE = {
     **dict.fromkeys(("verbose", "v", "vv", "log_interval", "log_steps"), ("--log-every 1", "--debug")),
     **dict.fromkeys(("silent", "s"), ("--quiet",)),
     **dict.fromkeys(("fp64", "double", "float64"), ("--precision float64",)),
+    **dict.fromkeys(("fp16", "half", "float16", "amp", "autocast", "mixed_precision"), ("--precision float16",)),
+    **dict.fromkeys(("bf16", "bfloat16"), ("--precision bfloat16",)),
     **dict.fromkeys(("dtype",), ("--precision VALUE",)),
     **dict.fromkeys(("out", "outfile", "output_file", "save", "to"), ("--output VALUE",)),
     **dict.fromkeys(

@@ -9,7 +9,7 @@ from dlc.runtime import graphs
 from dlc.runtime.left import Left, whole
 from onnx import ModelProto, StringStringEntryProto, defs
 
-from ..defaults import PRECISIONS
+from ..defaults import ELEMENTS
 from ..diagnostics import InternalError
 from ..ir.module import Module
 from .columns import columns
@@ -23,21 +23,24 @@ IR_VERSION = 10
 __all__ = ["IR_VERSION", "OPSET", "export_inference", "lower", "lowered", "serialize", "sources"]
 
 
-def lower(module: Module, precision: str = "float32", seed: int = 0) -> ModelProto:
+def lower(module: Module, precision: str = "float32", seed: int = 0, said: str | None = None) -> ModelProto:
     """What `lowered` gives, with all start values."""
-    return whole(*lowered(module, precision, seed))
+    return whole(*lowered(module, precision, seed, said))
 
 
-def lowered(module: Module, precision: str = "float32", seed: int = 0) -> tuple[ModelProto, Left]:
+def lowered(
+    module: Module, precision: str = "float32", seed: int = 0, said: str | None = None
+) -> tuple[ModelProto, Left]:
     """The model of a Module after all passes: the main graph predicts, `training_info` trains; and what makes the start
     values that it leaves out, since they are large (`start.LONG`).
 
-    precision: one of PRECISIONS; seed: that of the start values which the initializers hold.
+    precision: one of ELEMENTS; seed: that of the start values which the initializers hold; said: the precision that
+    the file says it has, where products have another.
     CompileError E0810 when ONNX Runtime lacks a kernel, E0350 when a size has no source, E0290 when two
     things have one name.
     """
-    if precision not in PRECISIONS:
-        raise InternalError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
+    if precision not in ELEMENTS:
+        raise InternalError(f"precision {precision!r} is none of {', '.join(ELEMENTS)}")
 
     start = start_values(module, seed)
     model = ModelProto(ir_version=IR_VERSION, producer_name="dlc", producer_version=version())
@@ -49,7 +52,7 @@ def lowered(module: Module, precision: str = "float32", seed: int = 0) -> tuple[
         training_info(model.training_info.add(), module, emitter, start, seed, owned, turn)
     columns(model, module, precision)
     model.metadata_props.extend(
-        StringStringEntryProto(key=key, value=value) for key, value in metadata(module, precision).items()
+        StringStringEntryProto(key=key, value=value) for key, value in metadata(module, said or precision).items()
     )
     parts = [(None, model.graph), *((turn, info.algorithm) for turn, info in enumerate(model.training_info))]
     left = {
