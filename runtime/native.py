@@ -86,7 +86,9 @@ def _sorts() -> Any:
     path = library()
     if path is None or _form(path) != FORM:
         return None
-    made = ctypes.CDLL(str(path)).dlc_native_order
+    made = getattr(ctypes.CDLL(str(path)), "dlc_native_order", None)
+    if made is None:
+        return None
     made.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint64]
     return made
 
