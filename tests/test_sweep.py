@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -181,3 +182,20 @@ def test_what_the_command_refuses(
     monkeypatch.setattr("dlc.cli.sweep.find_spec", lambda name: None)
     assert run(["sweep", path]) == 2
     assert "E0780" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (1e-5, 0.1, ["1e-05", "0.0001", "0.001", "0.01", "0.1"]),
+        (15, 260, ["20", "50", "100", "200"]),
+        (2.0, 2.4, ["2", "2.1", "2.2", "2.3", "2.4"]),
+        (1e-9, 1e3, ["1e-09", "1e-07", "1e-05", "0.001", "0.1", "10", "1000"]),
+    ],
+)
+def test_an_axis_of_logarithms_says_the_numbers(low: float, high: float, said: list[str]) -> None:
+    from dlc.reports.drawn import decades
+
+    found = decades(math.log10(low), math.log10(high))
+    assert [text for _, text in found] == said
+    assert all(10**at == pytest.approx(float(text)) for at, text in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from base64 import b64encode
 from collections.abc import Sequence
@@ -90,11 +91,36 @@ def ticks(low: float, high: float) -> list[float]:
     return [float((first + i) * step) for i in range(int(np.floor(high / step + 1e-9) - first) + 1)]
 
 
-class Plot:
-    """A frame with axes, into which marks are drawn."""
+def decades(low: float, high: float) -> list[tuple[float, str]]:
+    """Places on an axis of logarithms to the base of ten between two, and the numbers there: powers of ten, where these
+    are fewer than three also twice and five times them, on a short axis round numbers."""
+    for factors in ((1,), (1, 2, 5)):
+        found = [
+            (at, number(factor * 10.0**power))
+            for power in range(math.floor(low), math.ceil(high) + 1)
+            for factor in factors
+            if low <= (at := math.log10(factor) + power) <= high
+        ]
+        if len(found) >= 3:
+            break
+    if len(found) < 2:
+        found = [(math.log10(value), number(value)) for value in ticks(10.0**low, 10.0**high) if value > 0]
+    return found[:: 1 + len(found) // 8]
 
-    def __init__(self, x: tuple[float, float], y: tuple[float, float], names: tuple[str, str], title: str) -> None:
-        self.x, self.y, self.names, self.title = _wide(x), _wide(y), names, title
+
+class Plot:
+    """A frame with axes, into which marks are drawn. `told`: places on the axis across and what is said there, in place
+    of numbers."""
+
+    def __init__(
+        self,
+        x: tuple[float, float],
+        y: tuple[float, float],
+        names: tuple[str, str],
+        title: str,
+        told: Sequence[tuple[float, str]] | None = None,
+    ) -> None:
+        self.x, self.y, self.names, self.title, self.told = _wide(x), _wide(y), names, title, told
         self.marks: list[str] = []
 
     def at(self, x: float, y: float) -> tuple[float, float]:
@@ -131,10 +157,11 @@ class Plot:
 
     def drawn(self) -> str:
         axes = []
-        for value in ticks(*self.x):
+        told = self.told if self.told is not None else [(value, number(value)) for value in ticks(*self.x)]
+        for value, text in told:
             a, b = self.at(value, self.y[0])
             axes.append(f'<line x1="{a:.1f}" x2="{a:.1f}" y1="{b:.1f}" y2="{b + 4:.1f}"/>')
-            axes.append(f'<text x="{a:.1f}" y="{b + 16:.1f}" text-anchor="middle">{number(value)}</text>')
+            axes.append(f'<text x="{a:.1f}" y="{b + 16:.1f}" text-anchor="middle">{escape(text)}</text>')
         for value in ticks(*self.y):
             a, b = self.at(self.x[0], value)
             axes.append(f'<line x1="{a - 4:.1f}" x2="{a:.1f}" y1="{b:.1f}" y2="{b:.1f}"/>')

@@ -10,7 +10,7 @@ import numpy as np
 from dlc.runtime.callbacks import figure
 
 from .curves import Chart, Curve
-from .drawn import COLOURS, Plot, colour, ends
+from .drawn import COLOURS, Plot, colour, decades, ends
 from .page import placed, table, written
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def shown(value: object) -> str:
 
 
 def _scatter(name: str, search: Search, trials: Sequence[Trial]) -> str:
-    """The figure over a hyperparameter, complete trials drawn, pruned ones pale; of a list over its places."""
+    """The figure over a hyperparameter, complete trials drawn, pruned ones pale; of a list over its choices."""
     [(kind, choices)] = search.ranges[name].items()
     found = [one for one in trials if one.value is not None and name in one.values]
     if not found:
@@ -67,8 +67,13 @@ def _scatter(name: str, search: Search, trials: Sequence[Trial]) -> str:
         return float(np.log10(value)) if kind == "log" else float(value)
 
     points = np.array([(place(one.values[name]), one.value) for one in found], np.float64)
-    label = {"log": f"log10 of {name}", "of": f"{name}: " + ", ".join(f"{i} {v}" for i, v in enumerate(choices))}
-    plot = Plot(ends(points[:, 0]), ends(points[:, 1]), (label.get(kind, name)[:60], search.on), name)
+    across, told = ends(points[:, 0]), None
+    if kind == "of":
+        across = (-0.5, len(choices) - 0.5)
+        told = [(float(i), str(choice)[:12]) for i, choice in enumerate(choices)] if len(choices) <= 8 else None
+    elif kind == "log":
+        told = decades(*across)
+    plot = Plot(across, ends(points[:, 1]), (name[:60], search.on), name, told)
     for state, fill in (("pruned", "#b5b5b5"), ("complete", COLOURS[0])):
         mine = points[[one.state == state for one in found]]
         if len(mine):
