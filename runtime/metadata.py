@@ -168,6 +168,7 @@ class Train:
     drop_last: bool | None = None
     sampler: Sampler | None = None
     bucket: Bucket | None = None
+    stream: Count | None = None
 
 
 @dataclass(frozen=True)

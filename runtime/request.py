@@ -138,8 +138,9 @@ class Request:
                 notes=[f"the spec says `folds: {fold.count}`"],
                 help="leave `validation` out; rows that no fold trains on are `test`",
             )
-        if callable(data):
-            data = Stream(data)
+        rows = trainer.stage.settings.get("stream")
+        if callable(data) or (rows is not None and isinstance(data, str | os.PathLike)):
+            data = Stream(data) if rows is None else Stream(data, shuffle=rows)
         if isinstance(data, Stream):
             self.columns = self._streamed(data, inputs, apart, batch)
             (first, self.held), (second, self.tested) = self._own(validate), self._own(tests)

@@ -69,7 +69,7 @@ def test_a_hyperparameter_is_no_option(run, command: str, words: list[str], help
         assert notes == (
             [
                 "   = `--set` takes hidden, lr, batch, epochs, steps, data, validate, stop, seed, columns, "
-                "class_weights, test, restore, folds, ensemble, drop_last, sampler"
+                "class_weights, test, restore, folds, ensemble, drop_last, sampler, stream"
             ]
             if words == ["--foo"]
             else []

@@ -18,7 +18,7 @@ from .values import Tensor, kind, plain
 if TYPE_CHECKING:
     from .train import Plan
 
-SETTINGS = ("test", "restore", "folds", "ensemble", "drop_last", "sampler")
+SETTINGS = ("test", "restore", "folds", "ensemble", "drop_last", "sampler", "stream")
 OF_A_RUN = ("test", "folds", "ensemble")  # said once, in the first block
 RESTORED = ("best", "last")
 WEIGHT, LENGTH = "weight", "length"  # the choices that `sampler: weighted(w)` and `bucket: length` are
@@ -71,6 +71,7 @@ def check(name: str, value: Any, span: Span | None) -> Any:
             "how many parts the rows make, an integer above 1, or `stratified(5)`",
         ),
         "drop_last": (value is None or isinstance(value, bool), "`true` or `false`"),
+        "stream": (value is None or (whole and 0 < value < 2**31), "how many rows are in memory, an integer above 0"),
         "sampler": (
             value is None or (isinstance(value, Mapping) and value.keys() == {"by"}),
             "`balanced`, or `weighted(w)`",

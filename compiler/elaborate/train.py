@@ -33,7 +33,18 @@ BY_ROW = ("weights", "class_weights")
 CHOICES = ("keep", "order")  # which rows an epoch has, and in which order
 REPEATED = ("penalty", "clip", "load")
 # What a block has of the one before, unless it says so.
-GOES_ON = ("batch", "drop_last", "sampler", "bucket", "data", "validate", "seed", "columns", *judging.OF_A_RUN)
+GOES_ON = (
+    "batch",
+    "drop_last",
+    "sampler",
+    "stream",
+    "bucket",
+    "data",
+    "validate",
+    "seed",
+    "columns",
+    *judging.OF_A_RUN,
+)
 FAR = 2**31 - 1  # as files take it: `metadata.FAR` of the runtime
 
 
@@ -136,7 +147,7 @@ def _until_it_is_learned(c: Context, plan: Plan, given: set[str]) -> None:
     to validate, and as many epochs as make that better."""
     settings = plan.settings
     folds = settings.get("folds") is not None
-    if "validate" not in given and settings["validate"] is None and not folds:
+    if "validate" not in given and settings["validate"] is None and not folds and settings.get("stream") is None:
         settings["validate"] = 0.2
     if "stop" not in given and (folds or settings["validate"] is not None):
         settings["stop"] = _watched(c, {"patience": 5}, {}, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from .check import Lines
 from .fields import Field
 from .header import Header, check_names
 from .packed import pyarrow
+from .part import Part
 from .ragged import filled, listed, loose
 from .raw import Raw, cells
 from .table import no_number, places, refuse_more, shaped
 
 Columns = Mapping[str, Sequence[str]]  # what the setting `columns` says
 Found = tuple[dict[str, object], Lines]
+LINES = 1 << 22  # bytes of lines that are read together
 
 
 class Rows(Lines):
@@ -115,7 +118,7 @@ def parquet(path: Path, fields: tuple[Field, ...], columns: Columns) -> Found:
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Part):
     """A row group of a Parquet file, not yet read; `start`: the number of its first row in the file."""
 
     file: Path
@@ -177,6 +180,32 @@ def json_lines(path: Path, fields: tuple[Field, ...], columns: Columns) -> Found
     with _whole(path, "JSON Lines"):
         table = read_json(path)
     return _found(table, list(table.schema.names), str(path), fields, columns)
+
+
+@dataclass(frozen=True)
+class Some(Part):
+    """Lines of a JSON Lines file, not yet read as such; `start`: the number of the first one."""
+
+    path: Path
+    text: bytes
+    start: int
+
+    def read(self, fields: tuple[Field, ...], columns: Columns) -> Found:
+        from pyarrow.json import ReadOptions, read_json
+
+        with _whole(self.path, "JSON Lines"):
+            table = read_json(BytesIO(self.text), ReadOptions(use_threads=False))
+        return _found(table, list(table.schema.names), str(self.path), fields, columns, self.start)
+
+
+def lines(path: Path) -> Iterator[Some]:
+    """A JSON Lines file, some lines at a time. Raises `Error` E0639."""
+    pyarrow("a JSON Lines file")
+    start = 0
+    with path.open("rb") as file:
+        while some := [line for line in file.readlines(LINES) if line.strip()]:
+            yield Some(path, b"".join(some), start)
+            start += len(some)
 
 
 @contextmanager

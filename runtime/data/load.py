@@ -7,7 +7,8 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from ..failures import Error
 from . import arrow, folders, table
 from .fields import Field
 from .iterated import assembled, gathered, iterated, pieces
+from .part import Part
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+PART = 1 << 24  # bytes of arrays on a disk that a stream reads together
 Columns = Mapping[str, Sequence[str]]  # what the setting `columns` says
 Loaded = tuple[Mapping[str, object], str]  # arrays by name, and where they are from
 
@@ -34,7 +37,7 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
     """
     if isinstance(data, Mapping):
         return assembled(data, fields, columns or {}), "the data given"
-    if isinstance(data, arrow.Group):
+    if isinstance(data, Part):
         return data.read(fields, columns or {})
     if arrow.exports(data):
         return arrow.given(data, fields, columns or {})
@@ -58,7 +61,7 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
     try:
         if "\0" in str(path):
             raise OSError(0, "no file can have this name")
-        kind = _kind(path)
+        kind = kind_of(path)
         if kind is None:
             raise Error(
                 "E0603",
@@ -80,7 +83,7 @@ def load(data: object, fields: tuple[Field, ...], columns: Mapping[str, Sequence
         ) from None
 
 
-def _kind(path: Path) -> str | None:
+def kind_of(path: Path) -> str | None:
     """The ending by which a path is read, `/` and that of the files in a folder; None for what is no data."""
     if path.is_dir():
         known = next((f"/{ending}" for ending in (".npy", ".parquet") if any(path.glob(f"*{ending}"))), None)
@@ -199,7 +202,7 @@ def _damaged(name: str, path: Path, why: str) -> Error:
 # --- folders
 
 
-def _npys(path: Path, fields: tuple[Field, ...], columns: Columns) -> Loaded:
+def _npys(path: Path, fields: tuple[Field, ...], columns: Columns, whole: bool = True) -> Loaded:
     """The `.npy` files of a folder, by their names. They stay on the disk, and may be larger than memory where they
     hold the numbers that the model takes."""
     found: dict[str, object] = {}
@@ -216,11 +219,37 @@ def _npys(path: Path, fields: tuple[Field, ...], columns: Columns) -> Loaded:
             raise _pickled(file.stem, file) if pickled else _damaged(file.stem, file, str(problem)) from None
         if array.offset + array.nbytes != file.stat().st_size:
             raise _damaged(file.stem, file, "it holds more than its header says")
-        if array.dtype != wanted[file.stem].dtype:
+        if whole and array.dtype != wanted[file.stem].dtype:
             size = array.size * wanted[file.stem].dtype.itemsize
             memory.refuse_huge(size, str(file), "the numbers in this file do not", f"as {wanted[file.stem].dtype}")
         found[file.stem] = array
     return found, str(path)
+
+
+@dataclass(frozen=True)
+class Slice(Part):
+    """Neighbouring rows of the `.npy` files of a folder."""
+
+    path: Path
+    rows: slice
+
+    def read(self, fields: tuple[Field, ...], columns: Columns) -> Loaded:
+        given, where = _npys(self.path, fields, columns, whole=False)
+        found = dict(given)
+        for field in fields:
+            if field.rows is not None and field.name in found:
+                found[field.name] = np.asarray(found[field.name])[(slice(None),) * field.rows + (self.rows,)]
+        return found, where
+
+
+def slices(path: Path, fields: tuple[Field, ...]) -> Iterator[Slice]:
+    """The rows of a folder of `.npy` files, some at a time."""
+    found, _ = _npys(path, fields, {}, whole=False)
+    arrays = [(np.asarray(found[f.name]), f.rows) for f in fields if f.rows is not None and f.name in found]
+    rows = max((array.shape[axis] for array, axis in arrays if array.ndim > axis), default=1)
+    size = max(1, PART // max(1, sum(array.nbytes for array, _ in arrays) // max(1, rows)))
+    for start in range(0, rows, size):
+        yield Slice(path, slice(start, start + size))
 
 
 READERS: dict[str, Callable[[Path, tuple[Field, ...], Columns], Loaded]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import zlib
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,15 +18,16 @@ AGAIN = "pack it again, or give it unpacked, without the ending"
 BLOCK = 1 << 20
 
 
-def text(path: Path) -> TextIO:
-    """The text of a CSV file, unpacked as it is read, and no more than the free memory holds. Raises `Error` E0624,
-    E0639."""
+def text(path: Path, whole: bool = True) -> TextIO:
+    """The text of a CSV file, unpacked as it is read; as a `whole` no more than the free memory holds. Raises `Error`
+    E0624, E0639."""
     kind = path.suffix.lower()
     if kind not in ENDINGS:
-        memory.refuse_huge(path.stat().st_size, str(path), "this file does not")
+        if whole:
+            memory.refuse_huge(path.stat().st_size, str(path), "this file does not")
         return path.open(newline="", encoding="utf-8-sig")
     inner = gzip.GzipFile(path) if kind == ".gz" else pyarrow("what Zstandard packed").input_stream(str(path), "zstd")
-    return io.TextIOWrapper(io.BufferedReader(_Bounded(inner, path), BLOCK), newline="", encoding="utf-8-sig")
+    return io.TextIOWrapper(io.BufferedReader(_Bounded(inner, path, whole), BLOCK), newline="", encoding="utf-8-sig")
 
 
 def pyarrow(what: str) -> Any:
@@ -45,8 +47,8 @@ def pyarrow(what: str) -> Any:
 class _Bounded(io.RawIOBase):
     """What is unpacked, until it passes what memory holds: a few bytes can stand for any number of them."""
 
-    def __init__(self, inner: Any, path: Path) -> None:
-        self.inner, self.path, self.count, self.most = inner, path, 0, memory.free()
+    def __init__(self, inner: Any, path: Path, whole: bool = True) -> None:
+        self.inner, self.path, self.count, self.most = inner, path, 0, memory.free() if whole else math.inf
 
     def readable(self) -> bool:
         return True

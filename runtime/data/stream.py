@@ -18,6 +18,8 @@ from .ahead import Waits, ahead
 from .check import Columns
 from .fields import Field
 from .iterated import named, pieces as pieces_of
+from .part import Part
+from .piecewise import kind, parts
 from .ragged import joined
 from .source import Batch, take
 
@@ -31,21 +33,11 @@ class Stream:
 
     `pieces`: a function of the epoch (from 0) that gives an iterable of pieces, the same ones when it is asked for an
     epoch again; an iterable that can be read again (a DataLoader, a list of files' contents); or the path of a Parquet
-    file or of a folder of them, whose pieces are its row groups. A piece is a mapping of names to arrays, a table, or
-    the arrays in the order of the inputs and targets, of several rows or of one. `rows`: how many an epoch takes; where
-    it is not given all pieces are read once before the first step, which counts and checks them. `shuffle`: how many
-    rows are in memory, and put in a new order together; 0 for the order in which they come. Raises `Error` E0654.
-
-        >>> import numpy as np
-        >>> from dlc.runtime import Stream
-        >>> def pieces(epoch):
-        ...     rng = np.random.default_rng(epoch)
-        ...     for _ in range(10):
-        ...         x = rng.integers(0, 2, (64, 2))
-        ...         yield {"x": x, "y": x[:, 0] ^ x[:, 1]}
-        >>> trainer = dlc.fit("specs/xor.dl", Stream(pieces, rows=640), epochs=2, batch=64)
-        >>> trainer.history.steps
-        20
+    file or of a folder of them, whose pieces are its row groups, of a CSV or JSON Lines file, or of a folder of `.npy`.
+    A piece is a mapping of names to arrays, a table, or the arrays in the order of the inputs and targets, of several
+    rows or of one. `rows`: how many an epoch takes; where it is not given all pieces are read once before the first
+    step, which counts and checks them. `shuffle`: how many rows are in memory, and put in a new order together; 0 for
+    the order in which they come. Raises `Error` E0654.
     """
 
     def __init__(
@@ -71,14 +63,16 @@ class Stream:
         """The row groups of Parquet files; None of other pieces, which have no places."""
         if not isinstance(self.pieces, str | os.PathLike):
             return None
+        if not kind(Path(self.pieces)).endswith(".parquet"):
+            return None
         if self._groups is None:
             self._groups = arrow.groups(Path(self.pieces))
         return self._groups
 
-    def each(self, epoch: int) -> Iterator[object]:
+    def each(self, epoch: int, fields: tuple[Field, ...]) -> Iterator[object]:
         """The pieces of an epoch."""
         if isinstance(self.pieces, str | os.PathLike):
-            return iter(self.groups() or ())
+            return parts(Path(self.pieces), fields)
         made = self.pieces
         return pieces_of(_called(made, epoch) if callable(made) else made)
 
@@ -115,7 +109,7 @@ def streamed(stream: Stream, fields: tuple[Field, ...], read: Read) -> Streamed:
         digest = checksum.arrays({}, {str(k): f"{one.file.name} {one.rows}" for k, one in enumerate(groups)})
     elif rows is None:
         rows, total = 0, checksum.Sum()
-        for columns in _checked(stream.each(0), fields, read):
+        for columns in _checked(stream.each(0, fields), fields, read):
             rows += columns.rows
             total.add(checksum.arrays(columns.arrays).encode())
         digest = total.text()
@@ -139,7 +133,7 @@ def _checked(pieces: Iterator[object], fields: tuple[Field, ...], read: Read) ->
     """Pieces as the graph takes them; those of one row many at a time."""
     waiting: list[dict[str, np.ndarray]] = []
     for piece in pieces:
-        if arrow.exports(piece) or isinstance(piece, arrow.Group):
+        if arrow.exports(piece) or isinstance(piece, Part):
             yield read(piece)
             continue
         arrays = named(piece, fields, len(waiting))
@@ -226,7 +220,7 @@ class StreamSource:
         those before the row are not read."""
         groups = self.columns.stream.groups()
         if groups is None:
-            pieces = self.columns.stream.each(epoch)
+            pieces = self.columns.stream.each(epoch, self.columns.fields)
         else:
             places = np.arange(len(groups))
             if self.seed is not None and self.shuffles and self.rows > self.block:

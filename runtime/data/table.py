@@ -7,6 +7,9 @@ import math
 import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from . import packed
 from .check import Lines
 from .fields import Field
 from .header import Header, check_names, opened, plain
+from .part import Part as Parted
 from .raw import EMPTY, GAP, Raw, written
 
 ROWS = 1 << 14  # that are text at once: a cell takes 60 bytes as text, 8 as a number
@@ -33,17 +37,62 @@ def read(
 
     Raises `Error` E0606 to E0609, E0611, E0623, E0627, E0645.
     """
+    with _csv(path), packed.text(path) as text:
+        header, reader = opened(text)
+        _check_header(header, fields, columns, path, reader)
+        return _finished(path, header, _rows(reader, len(header)), fields, columns)
+
+
+@dataclass(frozen=True)
+class Part(Parted):
+    """Rows of a CSV file, each with its line."""
+
+    path: Path
+    header: list[str]
+    rows: list[tuple[list[str], int]]
+
+    def read(
+        self, fields: tuple[Field, ...], columns: Mapping[str, Sequence[str]]
+    ) -> tuple[Mapping[str, object], Lines]:
+        _check_header(self.header, fields, columns, self.path, iter(row for row, _ in self.rows))
+        return _finished(self.path, self.header, iter(self.rows), fields, columns)
+
+
+def parts(path: Path) -> Iterator[Part]:
+    """A CSV file, some rows at a time. Raises `Error` E0604, E0606, E0639."""
+    with _csv(path), packed.text(path, whole=False) as text:
+        header, reader = opened(text)
+        rows = _rows(reader, len(header))
+        while some := list(islice(rows, ROWS)):
+            yield Part(path, header, some)
+
+
+def _rows(reader: Any, width: int) -> Iterator[tuple[list[str], int]]:
+    line = reader.line_num
+    for row in reader:  # one with a line end in a cell has several lines
+        if not _blank(row, width):
+            yield row, line + 1
+        line = reader.line_num
+
+
+def _finished(
+    path: Path,
+    header: list[str],
+    rows: Iterator[tuple[list[str], int]],
+    fields: tuple[Field, ...],
+    columns: Mapping[str, Sequence[str]],
+) -> tuple[dict[str, object], Lines]:
+    table = _Table(path, header, fields, {f.name: places(f, header, columns, f"{path}:1") for f in fields})
+    for row, line in rows:
+        table.add(row, line)
+    return table.finished()
+
+
+@contextmanager
+def _csv(path: Path) -> Iterator[None]:
+    """What is raised of a damaged file, as E0604 and E0606."""
     try:
-        with packed.text(path) as text:
-            header, reader = opened(text)
-            _check_header(header, fields, columns, path, reader)
-            table = _Table(path, header, fields, {f.name: places(f, header, columns, f"{path}:1") for f in fields})
-            line = reader.line_num
-            for row in reader:  # one with a line end in a cell has several lines
-                if not _blank(row, len(header)):
-                    table.add(row, line + 1)
-                line = reader.line_num
-            return table.finished()
+        yield
     except packed.DAMAGE as problem:
         raise Error(
             "E0604", "this packed file is damaged", where=str(path), notes=[str(problem)], help=packed.AGAIN
