@@ -101,6 +101,8 @@ def quantised(model: ModelProto, rows: Iterable[Mapping[str, np.ndarray]] | None
                 reader = _Rows(rows)
                 how = {"quant_format": tools.QuantFormat.QDQ, "per_channel": convolves}
                 tools.quantize_static(model, target, reader, op_types_to_quantize=list(MEASURED), **how)
+        except Error:  # of the rows, which are read while it runs
+            raise
         except Exception as problem:  # whatever the quantizer meets
             raise Error(
                 "E0808",
@@ -112,6 +114,19 @@ def quantised(model: ModelProto, rows: Iterable[Mapping[str, np.ndarray]] | None
             quiet.setLevel(level)
             runs.set_default_logger_severity(2)  # as it comes
         made = onnx.load(target)
+        try:  # it may write what it cannot load itself
+            options = runs.SessionOptions()
+            options.log_severity_level = 4
+            runs.InferenceSession(str(target), options, providers=["CPUExecutionProvider"])
+        except Exception as problem:
+            raise Error(
+                "E0808",
+                "ONNX Runtime cannot load what its quantizer made of this model",
+                notes=[plain(" ".join(str(problem).split()))[:300]],
+                help="export it without --data, which quantises otherwise, or without --int8"
+                if rows is not None
+                else "export it without --int8",
+            ) from None
     if not any(held.data_type in (TensorProto.INT8, TensorProto.UINT8) for held in made.graph.initializer):
         raise Error(
             "E0808",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import dlc
 import numpy as np
@@ -183,3 +184,29 @@ def test_where_there_is_nothing_to_quantise(tmp_path: Path, capsys: pytest.Captu
         assert run(["export", str(tmp_path / "rates.onnx"), *options, "-o", str(tmp_path / "small.onnx")]) == 2
         assert code in capsys.readouterr().err
     assert not (tmp_path / "small.onnx").exists()
+
+
+def test_rows_that_do_not_fit_are_told_as_such(scaled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(scaled / "wide.npz", x=np.zeros((8, 99), np.float32), y=np.zeros(8, np.int64))
+    words = ["--int8", "--data", str(scaled / "wide.npz"), "-o", str(scaled / "wide.onnx")]
+    assert run(["export", str(scaled / "scaled.onnx"), *words]) == 2
+    assert "error[E0611]" in capsys.readouterr().err and not (scaled / "wide.onnx").exists()
+
+
+def test_a_file_in_8_bits_that_onnx_runtime_cannot_load_is_not_written(
+    scaled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As its quantizer writes one of an ensemble: a zero point of another type than the operator says."""
+    from onnxruntime import quantization
+
+    usual = quantization.quantize_dynamic
+
+    def broken(model: Any, target: Any, **how: Any) -> None:
+        usual(model, target, **how)
+        made = onnx.load(target)
+        made.graph.node[0].op_type = "Nothing"
+        onnx.save(made, target)
+
+    monkeypatch.setattr(quantization, "quantize_dynamic", broken)
+    assert run(["export", str(scaled / "scaled.onnx"), "--int8", "-o", str(scaled / "broken.onnx")]) == 2
+    assert "cannot load what its quantizer made" in capsys.readouterr().err and not (scaled / "broken.onnx").exists()
