@@ -8,7 +8,7 @@ import dlc
 import numpy as np
 import pytest
 from dlc.lower import start
-from dlc.runtime import CompiledFile
+from dlc.runtime import CompiledFile, memory
 from onnx import ModelProto, numpy_helper
 
 SPECS = Path(__file__).parent.parent / "specs"
@@ -122,3 +122,13 @@ train { minimize loss using sgd(0.1); batch: 2; epochs: 2 }
     trainer.save(tmp_path / "m.onnx")
     held = {one.name: numpy_helper.to_array(one) for one in CompiledFile.load(tmp_path / "m.onnx").main.initializer}
     assert all(np.array_equal(held[name], array) for name, array in trainer.parameters.items())
+
+
+def test_memory_is_given_back_where_the_system_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory.give_back()
+    for platform in ("darwin", "win32"):
+        monkeypatch.setattr(memory.sys, "platform", platform)
+        memory._trimmer.cache_clear()
+        assert memory._trimmer() is None
+        memory.give_back()
+    memory._trimmer.cache_clear()
