@@ -348,3 +348,16 @@ def test_a_resumed_run_draws_what_the_unbroken_one_does(tmp_path: Path) -> None:
     resumed.fit(data, steps=11)
     for name in whole.state:
         np.testing.assert_array_equal(whole.state[name], resumed.state[name], err_msg=name)
+
+
+def test_few_digits_are_read_as_well_or_better_with_augmentation() -> None:
+    """specs/augmented.dl with and without it: by the same rows, the same start and as many updates."""
+    text = Path("specs/augmented.dl").read_text("utf-8").replace('"data/digits.npz"', '"specs/data/digits.npz"')
+    plain = text.replace(" |> random_rotation(10) |> random_crop(pad = 1)", "")
+    assert plain != text
+    reached = []
+    for spec in (text, plain):
+        trainer = dlc.Trainer(dlc.compile(spec), device="cpu")
+        reached.append(trainer.fit().epochs[-1]["validation"]["accuracy"])
+    print(f"with augmentation {reached[0]:.4f}, without {reached[1]:.4f}")
+    assert reached[0] >= reached[1] and reached[0] > 0.97

@@ -442,3 +442,33 @@ def test_words_of_texts(tmp_path: Path) -> None:
     assert (
         refused(lines, {"text": ["one two three"]}, "E0693").message == "`i` has 3 words where the spec has room for 2"
     )
+
+
+def _housing(x: np.ndarray, price: np.ndarray, epochs: int | None, tmp_path: Path) -> tuple[float, np.ndarray]:
+    """What specs/tables/housing.dl reaches on the rows held out, by ONNX Runtime alone, and those rows."""
+    trainer = Trainer(dlc.compile(SPECS / "tables" / "housing.dl"), device="cpu")
+    names = [*trainer.file.columns.of["x"].names] if trainer.file.columns else []
+    trainer.fit({**dict(zip(names, x.T, strict=True)), "MedHouseVal": price}, epochs=epochs)
+    trainer.save(tmp_path / "m.onnx")
+    held = places(len(x), 0, 0.25, 0.0, "")[1]
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    [made] = session.run(["MedHouseVal"], {"x": x[held]})
+    return float(1 - np.mean((price[held] - made) ** 2) / np.var(price[held])), held
+
+
+def test_the_spec_of_houses_learns_a_table_of_such_columns(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).uniform(0, 9, (800, 8))
+    assert _housing(x, x[:, 0] * (1 + 0.1 * x[:, 7]) - x[:, 6], 20, tmp_path)[0] > 0.9
+
+
+def test_houses_of_california_beside_scikit_learn(tmp_path: Path) -> None:
+    """Where scikit-learn has fetched its table already."""
+    datasets, linear = pytest.importorskip("sklearn.datasets"), pytest.importorskip("sklearn.linear_model")
+    try:
+        x, price = datasets.fetch_california_housing(return_X_y=True, download_if_missing=False)
+    except OSError:
+        pytest.skip("scikit-learn has not fetched the table: sklearn.datasets.fetch_california_housing()")
+    reached, held = _housing(x, price, None, tmp_path)
+    kept = np.setdiff1d(np.arange(len(x)), held)
+    score = linear.RidgeCV().fit(x[kept], price[kept]).score(x[held], price[held])
+    assert len((SPECS / "tables" / "housing.dl").read_text().splitlines()) <= 25 and reached >= score
