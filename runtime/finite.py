@@ -102,7 +102,7 @@ def _origin(
     if found is None:
         return None
     part, target = found
-    nodes, values = _everything(file, part, stepper, batch, target)
+    nodes, values = everything(Opened(file, part, [target]), stepper, batch)
     return _first(nodes, values, target)
 
 
@@ -192,22 +192,32 @@ def _within(scan: NodeProto, values: Mapping[str, np.ndarray]) -> tuple[NodeProt
     return None
 
 
-def _everything(
-    file: CompiledFile, part: Part, stepper: Stepper, batch: Mapping[str, np.ndarray], target: str
+class Opened:
+    """A session of what some values of a part need, with all values on the way as outputs."""
+
+    def __init__(self, file: CompiledFile, part: Part, targets: Sequence[str]) -> None:
+        targets = list(dict.fromkeys(targets))
+        self.part, self.model = (
+            part,
+            graphs.concatenate(file.frame, part.algorithm, targets, promoted(file, part.index)),
+        )
+        graph = self.model.graph
+        self.names = [name for node in graph.node for name in node.output if name]
+        graph.output.extend(ValueInfoProto(name=name) for name in self.names if name not in targets)
+        self.session = _plain(self.model)
+        self.held = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+
+
+def everything(
+    opened: Opened, stepper: Stepper, batch: Mapping[str, np.ndarray]
 ) -> tuple[list[NodeProto], dict[str, np.ndarray]]:
-    """The nodes that `target` needs, and what each of them makes."""
-    model = graphs.concatenate(file.frame, part.algorithm, [target], promoted(file, part.index))
-    names = [name for node in model.graph.node for name in node.output if name]
-    model.graph.output.extend(ValueInfoProto(name=name) for name in names if name != target)
-    session = _plain(model)
-    held = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
-    feeds: dict[str, Any] = {}
-    for value in model.graph.input:
-        slot = stepper.state.name(part.index, value.name)
-        array = stepper.state.read(slot) if slot is not None else {**held, **batch}[value.name]
-        feeds[value.name] = array
-    given = {**held, **feeds}
-    return list(model.graph.node), {**given, **dict(zip(names, _run(session, names, feeds), strict=True))}
+    """The nodes, and what each of them makes of a batch and the present state."""
+    graph, feeds = opened.model.graph, dict[str, Any]()
+    for value in graph.input:
+        slot = stepper.state.name(opened.part.index, value.name)
+        feeds[value.name] = stepper.state.read(slot) if slot is not None else {**opened.held, **batch}[value.name]
+    made = dict(zip(opened.names, _run(opened.session, opened.names, feeds), strict=True))
+    return list(graph.node), {**opened.held, **feeds, **made}
 
 
 def _plain(model: ModelProto) -> Any:

@@ -14,6 +14,7 @@ from . import interrupts, legs, lock, patience, stages
 from .callbacks import Callback, History, MetricsFile, Record, Start
 from .checkpoint import Checkpoint, Plan, Run
 from .data import Batch
+from .detect import Detector
 from .environment import environment
 from .failures import Error
 from .file import CompiledFile
@@ -222,6 +223,7 @@ class Loop:
         trainer, progress, stepper = self.trainer, self.trainer.progress, self.trainer.stepper
         each = [one.on_step for one in listeners if type(one).on_step is not Callback.on_step]
         first = [one.before_step for one in listeners if type(one).before_step is not Callback.before_step]
+        watching = [one.look for one in listeners if isinstance(one, Detector)]
         source = self.request.source
         last = self.plan.steps if self.plan.steps is not None else math.inf
         epochs = self.plan.epochs if self.plan.epochs is not None else math.inf
@@ -242,6 +244,8 @@ class Loop:
                 saves = now >= self._due
                 ends = step >= last or (cursor >= self._rows and progress.epoch + 1 >= epochs)
                 looks = ends or saves or self._looks(step, cursor)
+                for watch in watching:
+                    watch(step, batch.arrays)
                 self._torn = True
                 stepper.step(batch.arrays, step - progress.begun, looks)
                 figures, now = stepper.read(), time.monotonic()

@@ -15,6 +15,7 @@ from .options import COMPILATION, OUTPUT, Accept, Compilation, Data, Device, Out
 
 if TYPE_CHECKING:
     from dlc.runtime.callbacks import History
+    from dlc.runtime.detect import Sight
     from dlc.runtime.train import Trainer
 
 WAITED = 0.05  # the share of the time that a step waits for data, from which it is said
@@ -63,6 +64,12 @@ def train(
         tuple[Literal["csv", "tensorboard", "mlflow", "wandb"], ...],
         Parameter(help="Figures for another tool, in the run folder. Repeatable.", show_default=False),
     ] = (),
+    detect: Annotated[
+        Whole | None,
+        Parameter(
+            help="Before every N-th update look for what overflows, vanishes or dies; ends with status 2 if any."
+        ),
+    ] = None,
     max_time: Annotated[
         str | None, Parameter(help="Begin no update after so long: 90s, 30m, 2h. What was trained is kept.")
     ] = None,
@@ -85,6 +92,7 @@ def train(
     output: Output = OUTPUT,
 ) -> None:
     """Train a spec or a compiled file; writes a run folder and says where it is."""
+    from dlc.runtime.detect import Detector
     from dlc.runtime.train import Trainer
 
     from .progress import listener
@@ -101,6 +109,7 @@ def train(
         ("batch", batch),
         ("log-every", log_every),
         ("overfit", overfit),
+        ("detect", detect),
     ):
         positive(name, value)
     if quiet and log_every is not None:
@@ -151,6 +160,7 @@ def train(
     for line in () if output.json or quiet else supplied.lines(given):
         report.say(line)
     watching = [Watching(trainer.file)] if watch else []
+    detector = None if detect is None else Detector(trainer, detect, _seen)
     try:
         history = trainer.fit(
             data,
@@ -158,7 +168,7 @@ def train(
             epochs=epochs,
             steps=steps,
             batch=batch,
-            callbacks=[heard, *watching, *loggers],
+            callbacks=[heard, *watching, *loggers, *([detector] if detector is not None else [])],
             run=None if resume is not None else runs,
             only=only,
             test=test,
@@ -174,6 +184,13 @@ def train(
             each.close()
     if output.json or not quiet:
         _finished(history, output)
+    problem = detector.error() if detector is not None else None
+    if problem is not None:
+        raise problem
+
+
+def _seen(sight: Sight) -> None:
+    report.note(f"before update {sight.step}, {sight.where}: {sight.said}")
 
 
 def _kernels(trainer: Trainer) -> None:
