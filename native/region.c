@@ -233,5 +233,4 @@ int region_copied(const Region *r, int output) {
     return -1;
 }
 int region_inputs(const Region *r) { return r->inputs; }
-int region_outputs(const Region *r) { return r->outputs; }
 int region_type(const Region *r, int value) { return r->type[value]; }

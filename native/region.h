@@ -67,7 +67,6 @@ const char *region_run_apart(Region *region, const Tensor *inputs, const Packs *
 const char *region_pack(const Region *region, const Tensor *inputs, int first, Packs *packs);
 void packs_free(Packs *packs);
 int region_inputs(const Region *region);
-int region_outputs(const Region *region);
 int region_type(const Region *region, int value);
 int region_output_type(const Region *region, int output);
 int region_output(const Region *region, int output); /* the value that it is */

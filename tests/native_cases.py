@@ -16,7 +16,7 @@ FILES = [
     f"tests/test_{of}.py"
     for of in (
         "native", "native_operations", "native_filters", "native_sums", "native_squares", "native_rows", "regions",
-        "recurrences", "each", "in_place",
+        "recurrences", "each", "in_place", "guard",
     )
 ]  # fmt: skip
 LANES = ["plain", "avx2", "avx512"]

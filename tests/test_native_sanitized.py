@@ -20,7 +20,7 @@ FLAGS = ("-std=c11", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno",
 CHOSEN = (
     "random or program or operation or tensors or nothing or large or pieces or attributes or sums or later or squares"
     " or products or threads or rows or finite or declared or functions or erf or weights or batches or spoil"
-    " or attention or joined or batch or verdict or buffers"
+    " or attention or joined or batch or verdict or buffers or figure or axes"
 )
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None or sys.platform != "linux", reason="needs GCC on Linux")
 

@@ -108,6 +108,27 @@ def test_products_of_any_size(block: int) -> None:
 
 
 @there
+def test_products_of_one_row_and_many_columns() -> None:
+    for seed, (n, k) in enumerate((n, k) for n in (127, 128, 200, 513, 1030) for k in (1, 5, 256, 257, 700)):
+        c = [None, (), (n,), (1, n)][seed % 4]
+        y, _, right = product(1, n, k, seed % 2, seed // 2 % 2, c, seed)
+        np.testing.assert_allclose(y, right, rtol=1e-6, atol=1e-6 * (k + 1))
+
+
+@there
+@pytest.mark.parametrize("kind", ["bool", "float32", "int64", "float64"])
+def test_axes_of_any_type_are_moved(kind: str) -> None:
+    """Also into rows whose elements lie apart."""
+    x = np.random.default_rng(0).normal(size=(3, 5, 2)).astype(kind)
+    for perm in ([2, 1, 0], [0, 2, 1], [1, 0, 2]):
+        nodes = [helper.make_node("Transpose", ["x"], ["y"], perm=perm), helper.make_node("Shape", ["y"], ["s"])]
+        made, _ = joined(one(nodes, {"x": x}, ["y", "s"]))
+        y, shape = run(made, {"x": x})
+        np.testing.assert_array_equal(y, x.transpose(perm))
+        assert list(shape) == [x.shape[axis] for axis in perm]
+
+
+@there
 def test_what_is_not_finite_stays_so() -> None:
     x = np.array([[1, np.nan, 0], [np.inf, 1, 2], [-np.inf, -np.inf, -np.inf], [-np.inf, 0, 1]], np.float32)
     nodes = [helper.make_node("Softmax", ["x"], ["p"]), helper.make_node("LogSoftmax", ["x"], ["l"])]
