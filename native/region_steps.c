@@ -145,13 +145,26 @@ const char *run_triangle(Run *run, const Step *s) {
     const size_t width = sizes[run->region->type[s->out]];
     const int64_t rows = x->size[x->rank - 2], n = x->size[x->rank - 1], all = n ? elements_of(x) / n : 0;
     const char *from = x->data;
-    char *to = make(run, s->out, x->rank, x->size);
+    Block **block = run->room->block + s->in[0];
+    int ends = 0; /* whether nothing reads x any more: then the result lies in its place */
+    for (int k = 0; k < s->ends; k++) ends |= s->end[k] == s->in[0];
+    char *to = NULL;
+    if (ends && *block && run->region->output[s->out] < 0) {
+        run->room->value[s->out] = *x;
+        run->room->block[s->out] = *block, *block = NULL;
+        to = x->data;
+    } else {
+        to = make(run, s->out, x->rank, x->size);
+    }
     if (!to) return NO_MEMORY;
     for (int64_t i = 0; i < all; i++, from += (size_t)n * width, to += (size_t)n * width) {
         const int64_t edge = i % rows + s->attr[1] + !s->attr[0]; /* of what is kept, its end or its beginning */
         const size_t at = (size_t)(edge < 0 ? 0 : edge > n ? n : edge) * width, end = (size_t)n * width;
-        if (s->attr[0]) memset(to, 0, at), memcpy(to + at, from + at, end - at);
-        else memcpy(to, from, at), memset(to + at, 0, end - at);
+        if (s->attr[0]) memset(to, 0, at);
+        else memset(to + at, 0, end - at);
+        if (to == from) continue;
+        if (s->attr[0]) memcpy(to + at, from + at, end - at);
+        else memcpy(to, from, at);
     }
     return NULL;
 }
