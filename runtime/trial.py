@@ -78,6 +78,14 @@ def overfit(
         >>> history.epochs[-1]["train"]["loss"] < 0.1
         True
     """
+    trainer.tried = True
+    try:
+        return _overfit(trainer, batches, data, steps, callbacks)
+    finally:
+        trainer.tried = False
+
+
+def _overfit(trainer: Trainer, batches: int, data: object, steps: int | None, callbacks: Sequence[object]) -> History:
     request = Request(trainer, data, False, None, None, None, False, False)
     wanted = positive("overfit", batches)
     parts = [batch for _, batch in zip(range(wanted), request.source.batches(0, 0), strict=False)]
@@ -122,6 +130,7 @@ def find_rate(
     starts: list[float] = []
     for rate in rates:
         trainer = made(rate)
+        trainer.tried = True
         request = Request(trainer, data, False, None, None, None, False, False)
         request.reserve()
         losses: list[float] = []

@@ -272,3 +272,11 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     for wrong in (["--max-time", "soon"], ["--dry-run", "--find-lr"], ["--overfit", "0"]):
         assert main(["train", str(spec), *wrong, *runs]) == 2
         assert "E0790" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--overfit", "1", "--steps", "60"], ["--find-lr"], ["--dry-run"]])
+def test_tries_of_a_spec_that_stops_on_its_validation_rows(words: list[str], tmp_path: Path) -> None:
+    """`stop:` is for a run: a try has no rows to validate on."""
+    specs = Path(__file__).parent.parent / "specs"
+    assert main(["train", str(specs / "digits.dl"), *words, "--runs", str(tmp_path)]) == 0
+    assert not list(tmp_path.iterdir())
