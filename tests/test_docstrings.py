@@ -43,6 +43,7 @@ NEEDS = {
 INNER = {
     "Trainer": "chooser columns epoch_figures evaluator inputs own_seed predictor slots stage stepper "
     "together_evaluator",
+    "Program": "without_start_values",
     "CompiledFile": "columns ensemble evaluation holding leaves main parts sources stages supplied turns",
     "Stream": "each groups",
     "Callback": "before_again of_members on_member on_members",

@@ -38,6 +38,17 @@ class Stream:
     rows or of one. `rows`: how many an epoch takes; where it is not given all pieces are read once before the first
     step, which counts and checks them. `shuffle`: how many rows are in memory, and put in a new order together; 0 for
     the order in which they come. Raises `Error` E0654.
+
+        >>> import numpy as np
+        >>> from dlc.runtime import Stream
+        >>> def pieces(epoch):
+        ...     rng = np.random.default_rng(epoch)
+        ...     for _ in range(10):
+        ...         x = rng.integers(0, 2, (64, 2))
+        ...         yield {"x": x, "y": x[:, 0] ^ x[:, 1]}
+        >>> trainer = dlc.fit("specs/xor.dl", Stream(pieces, rows=640), epochs=2, batch=64)
+        >>> trainer.history.steps
+        20
     """
 
     def __init__(
