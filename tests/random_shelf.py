@@ -205,7 +205,9 @@ def changed_images(d: Draft) -> None:
             "random_mask(2, count = 2, axis = 3)",
         ]
     )
-    d.let(f"tanh(mean({image} |> {layer}, axis = [1, 2]))", a.shape, 1.0, (a,))
+    u = d.fresh("u")
+    d.lines.append(f"{u} = {image} |> {layer}")
+    d.let(f"tanh(mean(lerp(grey({u}), {u}, 0.7), axis = [1, 2]))", a.shape, 1.0, (a,))
 
 
 @construct

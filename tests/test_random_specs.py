@@ -290,6 +290,15 @@ def test_every_word_is_said():
         "stirling_rest",
         "von_mises_like",
         "window",
+        "at_places",
+        "between_places",
+        "each_row",
+        "factor_like",
+        "framed",
+        "in_box",
+        "steps_at",
+        "to_rank",
+        "whole_like",
     }
     of_all_rows = {"all_rows", "confusion", "exact_auc", "exact_average_precision"}  # a metric alone, no value of rows
     assert {*BUILTINS, *standard_index()} - said == inner | of_all_rows
