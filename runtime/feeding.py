@@ -87,7 +87,8 @@ def arrays(
     cut = None
     if chooser is not None and settings.get("bucket"):
         along = settings["bucket"]["along"]
-        cut = Cut(chooser.lengths, {f.name: f.shape.index(along) for f in columns.fields if along in f.shape})
+        axes = {f.name: tuple(axis for axis, size in enumerate(f.shape) if size == along) for f in columns.fields}
+        cut = Cut(chooser.lengths, axes)
     if isinstance(batch, Mapping):
         if columns.counts:
             return ArraySource(columns, batch, seed, choose, drop=drop, cut=cut)

@@ -148,6 +148,69 @@ def test_which_dimension_is_cut() -> None:
     assert {one["a"].shape for one in found} == {(4, 7)} and {one["c"].shape for one in found} == {(4, 4)}
 
 
+MASKED = """model m {
+    input words: int[batch, time] in 0..9
+    input mask: float[batch, time, time]
+    input place: float[time, 2]
+    target y: float[batch]
+    lengths = sum(words > 0, axis = 1)
+    h = words |> embedding(9, 3)
+    seen = mask @ h + mean(mask @ place, axis = 2)[..., none]
+    loss = mean((sum(where((arange(time) < lengths[:, none])[..., none], seen, 0), axis = [1, 2]) - y)^2)
+}
+train { minimize loss using adam(1e-2); batch: 4; epochs: 2; seed: 4; bucket: lengths on time }
+"""
+
+
+def test_each_axis_that_is_the_dimension_is_cut() -> None:
+    rng = np.random.default_rng(1)
+    words = sentences(30)["words"]
+    there = words > 0
+    pairs = there[:, :, None] & there[:, None, :]
+    data = {
+        "words": words,
+        "mask": rng.normal(size=pairs.shape) * pairs,  # another number for each place, so that no cut can hide
+        "place": rng.normal(size=(17, 2)),
+        "y": rng.normal(size=30),
+    }
+    program = dlc.compile(MASKED, precision="float64")
+    whole, cut = (Trainer(program, device="cpu") for _ in range(2))
+    for batch in batches(program, data, 0):
+        count, longest = batch["words"].shape
+        assert batch["mask"].shape == (count, longest, longest) and batch["place"].shape == (longest, 2)
+        gap = 17 - longest
+        padded = {
+            "words": np.pad(batch["words"], ((0, 0), (0, gap))),
+            "mask": np.pad(batch["mask"], ((0, 0), (0, gap), (0, gap))),
+            "place": data["place"],
+            "y": batch["y"],
+        }
+        assert whole.step(padded) == pytest.approx(cut.step(batch), rel=1e-12)
+    for name, array in whole.state.items():
+        np.testing.assert_allclose(array, cut.state[name], rtol=1e-10, atol=1e-13, err_msg=name)
+    ragged_rows = {name: [row[:n] for row, n in zip(data[name], there.sum(1), strict=True)] for name in ("words",)}
+    ragged_rows["mask"] = [row[:n, :n] for row, n in zip(data["mask"], there.sum(1), strict=True)]
+    a, b = (batches(program, {**data, **rows}, 1) for rows in ({}, ragged_rows))
+    for one, other in zip(a, b, strict=True):
+        assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("size", ["time + 1", "2 * time", "time // 2", "time - 1", "time * seen"])
+@pytest.mark.parametrize("rows", ["batch, ", ""])
+def test_a_size_computed_from_the_dimension_is_refused(size: str, rows: str) -> None:
+    text = f"""model m {{ input words: int[batch, time] in 0..9; input other: float[batch, seen]
+        input e: float[{rows}{size}]
+        target y: float[batch]
+        lengths = sum(words > 0, axis = 1)
+        loss = mean((sum(embedding(9, 3)(words), axis = [1, 2]) + sum(other, axis = 1) + sum(e, axis = -1) - y)^2) }}
+    train {{ minimize loss using sgd(0.1); batch: 4; epochs: 1; bucket: lengths on AXIS }}"""
+    with pytest.raises(dlc.Error) as caught:
+        dlc.compile(text.replace("AXIS", "time"))
+    assert caught.value.records()[0]["code"] == "E0529" and "`e` has the size" in str(caught.value)
+    if "seen" not in size:
+        dlc.compile(text.replace("lengths on AXIS", "sum(other > 0, axis = 1) on seen"))
+
+
 def given_as(kind: str, data: dict[str, np.ndarray], tmp_path: Path) -> Any:
     rows = ragged(data)
     if kind == "lists":

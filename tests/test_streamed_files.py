@@ -205,3 +205,40 @@ def test_a_short_block_holds_out_no_share(tmp_path: Path) -> None:
     text = SPEC.split("train {")[0] + f'train {{ minimize loss using sgd(0.1); stream: 16; data: "{path}" }}'
     program = dlc.compile(text)
     assert not [one for one in program.module.supplied if one.name == "validate"]
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("blank", ["\n", " \t\n", "\r\n"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("at", [0, 1, 50, 60])
+def test_blank_lines_are_no_end(kind: str, blank: str, at: int, tmp_path: Path) -> None:
+    """More of them than are read together: what stands behind them is still read, and rows have their numbers."""
+    path = written(kind, tmp_path, 60)
+    lines = path.read_text().splitlines(keepends=True)
+    head = 1 if kind == "csv" else 0
+    path.write_bytes("".join([*lines[: head + at], blank * 1000, *lines[head + at :]]).encode())
+    assert sorted(chain(*rows(compiled("stream: 32"), path, 0))) == list(range(60))
+    if kind == "jsonl":
+        assert [part.start for part in arrow.lines(path)] == sorted({part.start for part in arrow.lines(path)})
+        assert sum(part.text.count(b"\n") for part in arrow.lines(path)) == 60
+
+
+@pytest.mark.parametrize("kind", ["groups", "files"])
+def test_empty_parts_are_no_end(kind: str, tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    n = np.arange(60)
+    data = pa.table({"x0": 1.0 * n, "x1": -1.0 * n, "y": n % 3})
+    parts = [data.slice(0, 0), data.slice(0, 7), *[data.slice(0, 0)] * 3, data.slice(7), data.slice(0, 0)]
+    source = tmp_path
+    if kind == "groups":
+        source = tmp_path / "d.parquet"
+        with parquet.ParquetWriter(source, data.schema) as writer:
+            for part in parts:
+                writer.write_table(part)
+        assert 0 in {parquet.ParquetFile(source).metadata.row_group(i).num_rows for i in range(len(parts))}
+    else:
+        for k, part in enumerate(parts):
+            parquet.write_table(part, tmp_path / f"{k}.parquet")
+    assert sorted(chain(*rows(compiled("stream: 32"), source, 0))) == list(range(60))

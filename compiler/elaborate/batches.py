@@ -9,6 +9,7 @@ from dlc.runtime.metadata import FAR
 
 from .. import ops
 from ..diagnostics import did_you_mean, error
+from ..ir.graph import Node
 from ..ir.module import Module
 from ..ir.types import Dim, Size
 from ..source import Span
@@ -161,6 +162,8 @@ def bucket(c: Context, plan: Plan, statement: syntax.Setting) -> dict[str, str] 
             if free
             else "name it where it is declared: `input words: int[batch, time]`",
         )
+    for leaf in leaves:
+        _refuse_derived(leaf, along, statement.span)
     plan.choices[LENGTH] = node if node.dtype == "float" else ops.cast(node, dtype="float")
     return {"length": statement.value.span.text, "along": along}
 
@@ -169,6 +172,20 @@ def _within(shape: Iterable[Size], rows: Size, name: str) -> bool:
     """Whether a value has rows, and the dimension beside them."""
     sizes = list(shape)
     return rows in sizes and Dim.name(name) in sizes and Dim.name(name) != rows
+
+
+def _refuse_derived(leaf: Node, name: str, span: Span) -> None:
+    """E0529 for an input that has a size computed from the dimension: what counts of it, the lengths do not say."""
+    for size in leaf.shape:
+        if isinstance(size, Dim) and size != Dim.name(name) and name in size.names():
+            raise error(
+                "E0529",
+                f"`{leaf.attrs['name']}` has the size `{size}`, and `bucket:` cuts `{name}` alone",
+                span,
+                f"cuts `{name}`",
+                notes=[f"an input or target whose size is computed from `{name}` is not cut with it"],
+                help=f"declare it with `{name}` itself, and compute what is longer or shorter in the model",
+            )
 
 
 def drawn(module: Module) -> list[str]:

@@ -203,9 +203,10 @@ def lines(path: Path) -> Iterator[Some]:
     pyarrow("a JSON Lines file")
     start = 0
     with path.open("rb") as file:
-        while some := [line for line in file.readlines(LINES) if line.strip()]:
-            yield Some(path, b"".join(some), start)
-            start += len(some)
+        while some := file.readlines(LINES):
+            if full := [line for line in some if line.strip()]:  # none in a stretch of blank lines, which is no end
+                yield Some(path, b"".join(full), start)
+                start += len(full)
 
 
 @contextmanager

@@ -76,16 +76,21 @@ def dimensions(columns: Columns, batch: Sizes, seed: int | None, choose: Mapping
 @dataclass(frozen=True)
 class Cut:
     """What batches are cut to along a dimension: the longest of their rows. `lengths`: those of all rows in an epoch;
-    `axes`: that of the dimension in each array that has it."""
+    `axes`: those that are the dimension in each array, as two of a mask that says which place attends to which."""
 
     lengths: Callable[[int], np.ndarray | None]
-    axes: Mapping[str, int]
+    axes: Mapping[str, tuple[int, ...]]
 
     def __call__(self, batch: Batch, lengths: np.ndarray) -> Batch:
         """A batch, of rows of these lengths. What it keeps is at least one place, and no more than there are."""
         most = max(1, int(np.ceil(lengths.max())))
-        kept = {name: take(batch.arrays[name], axis, slice(0, most)) for name, axis in self.axes.items()}
-        return Batch({**batch.arrays, **{name: np.ascontiguousarray(a) for name, a in kept.items()}}, batch.rows)
+        arrays = dict(batch.arrays)
+        for name, axes in self.axes.items():
+            for axis in axes:
+                arrays[name] = take(arrays[name], axis, slice(0, most))
+            if axes:
+                arrays[name] = np.ascontiguousarray(arrays[name])
+        return Batch(arrays, batch.rows)
 
 
 class ArraySource:
