@@ -61,8 +61,9 @@ class Detector(Callback):
         self.sights: list[Sight] = []
         self._opened: dict[int, Opened] = {}
         self._known: set[tuple[str, str]] = set()
-        self._often: Counter[tuple[str, str]] = Counter()
-        self._lengths: dict[str, list[float]] = {}
+        # By the rule, the part, and the value: a line of the spec may make several, and parts share names.
+        self._often: Counter[tuple[str, int, str]] = Counter()
+        self._lengths: dict[tuple[str, int, str], list[float]] = {}
 
     def before_step(self, step: int) -> None:
         """Nothing: `look` is given the batch. Who listens to updates hears members in turn."""
@@ -77,8 +78,8 @@ class Detector(Callback):
                 self._opened[part.index] = Opened(self.trainer.file, part, targets)
             nodes, values = everything(self._opened[part.index], self.trainer.stepper, batch)
             forwards = {node.name for node in graphs.needed(nodes, figure_names(part))}
-            seen = [one for node in nodes for one in self._node(node, values, node.name in forwards)]
-            seen += self._gradients(nodes, values)
+            seen = [one for node in nodes for one in self._node(part, node, values, node.name in forwards)]
+            seen += self._gradients(part, nodes, values)
             seen += self._updates(part, values)
             for kind, said, where in seen:
                 if (kind, where) not in self._known:
@@ -97,7 +98,7 @@ class Detector(Callback):
             except OSError as problem:
                 raise cannot_write(run.folder / FILE, problem) from None
 
-    def _node(self, node: NodeProto, values: Mapping[str, np.ndarray], forwards: bool) -> Iterator[Found]:
+    def _node(self, part: Part, node: NodeProto, values: Mapping[str, np.ndarray], forwards: bool) -> Iterator[Found]:
         """`forwards`: the loss needs it; what is derived of a scaled loss is close to the end of float16 at times."""
         where = graphs.source(node)
         if not where or not node.output:
@@ -121,27 +122,28 @@ class Detector(Callback):
             yield "near overflow", f"exp of {float(given.max()):.3g}; above 88.7 it is infinite", where
         if node.op_type == "Sqrt" and float(given.min()) < 0:
             yield "negative root", f"sqrt of {float(given.min()):.3g}: below 0 by rounding, its root is NaN", where
-        if node.op_type == "Relu" and made.ndim > 1 and self._stays("dead", where, not made.any()):
+        if node.op_type == "Relu" and made.ndim > 1 and self._stays("dead", part, node.output[0], not made.any()):
             yield "dead relu", f"relu gives nothing but 0, in {AGAIN} looks", where
 
-    def _gradients(self, nodes: list[NodeProto], values: Mapping[str, np.ndarray]) -> Iterator[Found]:
+    def _gradients(self, part: Part, nodes: list[NodeProto], values: Mapping[str, np.ndarray]) -> Iterator[Found]:
         for node in nodes:
             for name in node.output:
                 if not name.startswith(GRADIENT) or name not in values:
                     continue
                 length, path = float(np.linalg.norm(values[name].astype(np.float64))), name.removeprefix(GRADIENT)
                 where = graphs.source(node) or path
-                yield from self._grows(f"the gradient of `{path}`", length, where)
-                if self._stays("vanished", path, length < VANISHED):
+                yield from self._grows("gradient", part, path, length, where)
+                if self._stays("vanished", part, path, length < VANISHED):
                     yield "vanished gradient", f"the gradient of `{path}` is {length:.3g}, in {AGAIN} looks", where
 
-    def _grows(self, what: str, length: float, where: str) -> Iterator[Found]:
-        history = self._lengths.setdefault(what, [])
+    def _grows(self, what: str, part: Part, path: str, length: float, where: str) -> Iterator[Found]:
+        history = self._lengths.setdefault((what, part.index, path), [])
         history.append(length)
         last = history[-LOOKS - 1 :]
         steady = len(last) > LOOKS and all(before < after for before, after in pairwise(last))
         if steady and length > RISEN * last[0] and length > GROWN * history[0] > 0:
-            yield "growing gradient", f"{what} grows from look to look, from {history[0]:.3g} to {length:.3g}", where
+            said = f"the {what} of `{path}` grows from look to look, from {history[0]:.3g} to {length:.3g}"
+            yield "growing gradient", said, where
         del history[1 : -LOOKS - 1]
 
     def _updates(self, part: Part, values: Mapping[str, np.ndarray]) -> Iterator[Found]:
@@ -151,14 +153,14 @@ class Detector(Callback):
                 continue
             length = float(np.linalg.norm(before.astype(np.float64)))
             moved = float(np.linalg.norm(after.astype(np.float64) - before))
-            yield from self._grows(f"the update of `{path}`", moved, path)
-            if self._stays("update", path, moved > length > 0):
+            yield from self._grows("update", part, path, moved, path)
+            if self._stays("update", part, path, moved > length > 0):
                 said = f"updates of `{path}` are larger than it is: {moved:.3g} of {length:.3g}, in {AGAIN} looks"
                 yield "large update", said, path
 
-    def _stays(self, what: str, where: str, so: bool) -> bool:
-        """Whether it was so in the last few looks."""
-        key = (what, where)
+    def _stays(self, what: str, part: Part, name: str, so: bool) -> bool:
+        """Whether it was so of a value in the last few looks."""
+        key = (what, part.index, name)
         self._often[key] = self._often[key] + 1 if so else 0
         return self._often[key] >= AGAIN
 

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import dlc
+import ml_dtypes
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from dlc.cli import main
+from dlc.runtime.data.check import BatchCheck
+from dlc.runtime.data.fields import Field
 from dlc.runtime.describe import describe
 
 CLASSES = """model m {
@@ -340,6 +343,40 @@ def test_bad_data_in_memory_are_refused(what: str) -> None:
     assert caught.value.code == code and caught.value.help and all(word in told for word in words), told
     assert caught.value.where or "data cannot be read from" in told
     assert all(np.array_equal(before[name], trainer.parameters[name]) for name in before)
+
+
+@pytest.mark.parametrize("kind", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("again", [False, True])
+def test_floats_of_16_bits_are_floats(kind: Any, again: bool) -> None:
+    """Also those of bfloat16, which NumPy does not know as floats: what is no number is refused as such, and fractions
+    are no labels. `again`: after a batch of the same form that is good."""
+    trainer = dlc.Trainer(dlc.compile(CLASSES), device="cpu")
+    good = {"x": X.astype(kind), "y": Y}
+    for change, code in (({"x": np.nan}, "E0616"), ({"x": np.inf}, "E0616"), ({"y": 0.5}, "E0613")):
+        if again:
+            trainer.step(good)
+        bad = {name: array.astype(kind) if name in change else array for name, array in good.items()}
+        for name, value in change.items():
+            bad[name].flat[4] = value
+        for run in (trainer.step, trainer.fit, trainer.evaluate):
+            with pytest.raises(dlc.Error) as caught:
+                run(bad)
+            assert caught.value.code == code, caught.value
+
+
+@pytest.mark.parametrize("held", ["float16", "float32", "float64", "bfloat16"])
+def test_a_field_of_any_float_is_checked(held: str) -> None:
+    """A foreign file may take bfloat16: NaN and integers that it does not hold, in the first batch and in others."""
+    field = Field("x", np.dtype(getattr(ml_dtypes, held, held)), ("batch",), 0)
+    checked = BatchCheck((field,))
+    good = np.array([1, 2], field.dtype)
+    assert checked.alike(checked({"x": good}).arrays) is not None
+    bad = np.array([1, np.nan], field.dtype)
+    assert checked.alike({"x": bad}) is None
+    for array, code in ((bad, "E0616"), (np.array([2**62 + 1, 0]), "E0622" if held != "float16" else "E0621")):
+        with pytest.raises(dlc.Error) as caught:
+            checked({"x": array})
+        assert caught.value.code == code, caught.value
 
 
 def test_columns_of_two_lengths_are_refused() -> None:

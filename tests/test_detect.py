@@ -58,6 +58,34 @@ def test_what_comes_is_said_before_it_is_there(line: str, rule: str, kind: str, 
     assert problem is not None and problem.code == "E0656"
 
 
+def test_looks_are_counted_for_each_relu_of_a_line() -> None:
+    """Four of one line are dead: that is one look at each, no four looks."""
+    line = "h = x\n    for i in 0..4 { h = relu((h |> dense(4)) - 90) }\n    loss = mean((z - y)^2) + mean(h)"
+    assert watched(line, "sgd(0)", steps=1)[0].sights == []
+    kinds = [(sight.kind, sight.step) for sight in watched(line, "sgd(0)", steps=4)[0].sights]
+    assert ("dead relu", 3) in kinds
+
+
+@pytest.mark.parametrize("living", ["mean(relu(x |> dense(3)))", "mean(relu(z + 90)) + mean(relu(x))"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_dead_relu_beside_a_living_one_of_its_line_is_found(living: str, first: bool) -> None:
+    parts = ["mean(relu((x |> dense(3)) - 90))", living]
+    detector, _ = watched(f"loss = mean((z - y)^2) + {' + '.join(parts if first else parts[::-1])}", "sgd(0)", steps=3)
+    assert "dead relu" in [sight.kind for sight in detector.sights]
+
+
+def test_looks_are_counted_for_each_loss_that_moves_a_parameter() -> None:
+    """Of two losses that take turns both move `dense.W`: six lengths in three looks, three of each."""
+    text = SPEC.format(line="loss one = mean((z - y)^2)\n    loss two = mean((z - 2 * y)^2)", rule="sgd(5.0)")
+    text = text.replace("minimize loss", "minimize one over dense.W using sgd(5.0); minimize two over dense.W")
+    one = Trainer(dlc.compile(text), device="cpu")
+    detector = Detector(one)
+    one.fit(DATA, steps=2, callbacks=[detector])
+    assert len(one.stage.parts) == 2 and detector.sights == []
+    one.fit(DATA, steps=1, callbacks=[detector])
+    assert "large update" in [sight.kind for sight in detector.sights]
+
+
 def test_float16_has_an_end_of_its_own() -> None:
     detector, done = watched(
         "loss = mean(((z * 8000) |> reshape([batch, 1]) |> dense(1))^2) + mean(y) * 0", "sgd(0)", "float16", 3

@@ -16,7 +16,7 @@ from ..failures import Error
 from ..guard import Guard
 from ..nearest import did_you_mean
 from ..support import Support
-from .fields import Field
+from .fields import Field, kind_of
 from .ragged import filled
 
 PART = 1 << 22  # elements that are looked at at once
@@ -129,14 +129,14 @@ _Like = tuple[
 
 def _like(field: Field, shape: tuple[int, ...], guarded: bool) -> _Like:
     limits, supports = _limits(field)
-    finite = field.dtype.kind == "f" and not guarded
+    finite = kind_of(field.dtype) == "f" and not guarded
     return field.name, field.dtype, shape, finite, None if guarded else limits, supports
 
 
 def guard(fields: Iterable[Field], figure: str) -> Guard:
     """What a step can check itself: that floats are finite, and integers between two."""
     limits = {f.name: _limits(f)[0] for f in fields}
-    data = {f.name: limits[f.name] for f in fields if f.dtype.kind == "f" or limits[f.name] is not None}
+    data = {f.name: limits[f.name] for f in fields if kind_of(f.dtype) == "f" or limits[f.name] is not None}
     return Guard(figure, data)
 
 
@@ -236,7 +236,7 @@ def _array(field: Field, value: object, where: str) -> np.ndarray:
         ) from None
     if array.dtype.kind == "O" and array.ndim == 1 and (made := filled(field, value, where)) is not None:
         return made
-    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+    if kind_of(array.dtype) not in "biuf":
         raise Error(
             "E0614",
             f"`{field.name}` does not hold numbers",
@@ -326,7 +326,7 @@ def no_rows(where: str, of: str = "") -> Error:
 
 def _convert(field: Field, array: np.ndarray, where: str) -> np.ndarray:
     """The array in the graph's dtype, contiguous, its values checked."""
-    kind, wanted = array.dtype.kind, field.dtype.kind
+    kind, wanted = kind_of(array.dtype), kind_of(field.dtype)
     if kind == "f" and not all(np.isfinite(part).all() for part in _parts(array)):
         raise Error(
             "E0616",
@@ -400,22 +400,22 @@ def _outside(field: Field, support: Support, array: np.ndarray, made: np.ndarray
 def _cast(field: Field, array: np.ndarray, where: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         made = np.ascontiguousarray(array, field.dtype).reshape(array.shape)
-    if field.dtype.kind == "f" and not np.isfinite(made).all():
+    if kind_of(field.dtype) == "f" and not np.isfinite(made).all():
         raise Error(
             "E0621",
             f"`{field.name}` holds numbers beyond the range of {field.dtype}",
             **_first(field, array, ~np.isfinite(made), where),
             help="scale them, or compile with --precision float64",
         )
-    if array.dtype.kind in "iu" and field.dtype.kind in "fiu":
+    if array.dtype.kind in "iu" and kind_of(field.dtype) in "fiu":
         _check_exact(field, array, made, where)
     return made
 
 
 def _check_exact(field: Field, array: np.ndarray, made: np.ndarray, where: str) -> None:
     """Integers that the graph's dtype does not hold exactly (2**24 + 1 as float32, 2**63 as int64)."""
-    if made.dtype.kind == "f":
-        limit = 2 ** (np.finfo(made.dtype).nmant + 1)
+    if kind_of(made.dtype) == "f":
+        limit = 2 ** (8 if made.dtype.name == "bfloat16" else np.finfo(made.dtype).nmant + 1)
         # Larger numbers may still be exact (powers of two), so those alone are compared, as Python's integers.
         large = (array > limit) | (array < -limit if array.dtype.kind == "i" else False)
         lost = np.zeros(array.shape, bool)

@@ -16,6 +16,11 @@ from ..support import Support
 KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "O": "text"}
 
 
+def kind_of(dtype: np.dtype[np.generic]) -> str:
+    """The kind as NumPy says it; that of bfloat16, for which it has none, is that of floats."""
+    return "f" if dtype.name == "bfloat16" else dtype.kind
+
+
 @dataclass(frozen=True)
 class Field:
     """One array of the data. `shape` holds sizes, names, or None where any size will do; `rows` is the axis that
