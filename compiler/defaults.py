@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 HALVES = ("float16", "bfloat16")
-ELEMENTS = ("float32", "float64", *HALVES)  # what a file may hold; halves are for CUDA: others must run without a GPU
+ELEMENTS = ("float32", "float64")  # what `float` of a file may be
 # What a compilation may ask for; the first unless another is asked for. Of "float16" and "bfloat16" products alone are
 # computed in 16 bits; "mixed" is another name of "float16".
-PRECISIONS = ("float32", "float64", *HALVES, "mixed")
+PRECISIONS = (*ELEMENTS, *HALVES, "mixed")
 MAX_NODES = 200_000  # operations that a spec may unroll to
 
 

@@ -97,20 +97,6 @@ def test_onnx_runtime_draws_the_same_numbers_in_every_precision(shape, start):
             assert np.allclose(found["normal"], expected["normal"], rtol=tolerance, atol=tolerance)
 
 
-def test_half_precisions_take_the_upper_bits_of_the_same_words():
-    """The CPU has no product of halves, so the file is cut before the last two nodes: a Cast, and times 2^-digits."""
-    for precision, digits in (("float16", 11), ("bfloat16", 8)):
-        graph = Graph()
-        key = make_input(graph, "key", TensorType("key", ()))
-        model = file_of({"u": ops.random_uniform(key, (500,))}, [key], precision)
-        *_, whole, product, alias = model.graph.node
-        assert [node.op_type for node in (whole, product, alias)] == ["Cast", "Mul", "Identity"]
-        del model.graph.output[:], model.graph.node[-3:]
-        model.graph.output.add(name=whole.input[0]).type.tensor_type.elem_type = 12  # uint32
-        [found] = run(model, {"key": np.uint64(9)}, "float32", False)
-        assert found.tolist() == [word(i, 9) >> (64 - digits) for i in range(500)]
-
-
 def test_seed_key_is_folded_from_the_seed():
     graph = Graph()
     key = ops.seed_key(graph)

@@ -413,7 +413,8 @@ class Emitter:
             value = attributes.get("value")
             return "float32" if value is None else NUMPY[np.asarray(value).dtype]
         operand = self.dtypes[inputs[kernels.operand(op_type)]]
-        missing = kernels.unrunnable(op_type, tuple(self.dtypes[name] if name else None for name in inputs))
+        # Every file must run without a GPU.
+        missing = kernels.lacking(op_type, tuple(self.dtypes[name] if name else None for name in inputs), "cpu")
         if missing is not None:
             span = self._node.span if self._node else None
             what = self._node.op.name if self._node else op_type

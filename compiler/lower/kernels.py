@@ -8,7 +8,6 @@ from importlib import resources
 
 from onnx import defs
 
-from ..defaults import HALVES
 from .elements import ELEMENT
 
 OPSET = 21
@@ -81,15 +80,6 @@ def lacking(
             return None
         misses.append(wrong)
     return min(misses, key=len)[0]
-
-
-def unrunnable(op_type: str, inputs: tuple[str | None, ...]) -> str | None:
-    """The element type for which no provider that a file of its precision may need has a kernel; None where all is
-    well: the CPU must run it, or CUDA where it is a half."""
-    missing = lacking(op_type, inputs, "cpu")
-    if missing in HALVES and lacking(op_type, inputs, "cuda") is None:
-        return None
-    return missing
 
 
 @cache

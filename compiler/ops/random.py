@@ -24,7 +24,7 @@ from .operands import sizes
 HALF = 1 << 32
 WORD = 1 << 64
 STORED = 4096  # counters up to so many are stored in the file, beyond they are counted when it runs
-DIGITS = {"float64": 24, "float32": 24, "float16": 11, "bfloat16": 8}  # bits of a uniform
+DIGITS = 24  # bits of a uniform
 FEW = 1 / 128  # shares nearer to 0 or 1 are decided by 32 bits each, not by 16
 
 
@@ -160,10 +160,9 @@ def _uniform(drawn: Array) -> Array:
 
 
 def _uniform_lower(out: Any, node: Node, drawn: str) -> str:
-    """As many of the upper bits as the precision holds: exact, and so the same number wherever it is held."""
-    digits = DIGITS[out.precision]
-    top = out.cast(_Bits(out).op("Div", drawn, 1 << (64 - digits)), "uint32")
-    return str(out.node("Mul", [out.cast(top, "float"), out.constant(2.0**-digits, "float")]))
+    """As many of the upper bits as float32 holds: exact, and so the same number in every precision."""
+    top = out.cast(_Bits(out).op("Div", drawn, 1 << (64 - DIGITS)), "uint32")
+    return str(out.node("Mul", [out.cast(top, "float"), out.constant(2.0**-DIGITS, "float")]))
 
 
 def _word_samples(rng: np.random.Generator) -> Sample:

@@ -175,16 +175,9 @@ def lower_logsumexp(out: Any, node: Node, x: str) -> str:
 
 def finite_top(out: Any, x: str, axes: str) -> str:
     """The greatest along some axes, which stay; of infinities the greatest number there is, with their sign."""
-    least, most = (out.constant(bound, "float") for bound in _range(out.precision))
+    bound = float(np.finfo(out.precision).max)
+    least, most = (out.constant(end, "float") for end in (-bound, bound))
     return str(out.node("Clip", [out.node("ReduceMax", [x, axes], keepdims=1), least, most]))
-
-
-def _range(precision: str) -> tuple[float, float]:
-    """The greatest finite numbers; of bfloat16, which NumPy has not, those of float32 with 8 bits."""
-    most = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38}.get(precision)
-    if most is None:
-        most = float(np.finfo(precision).max)
-    return -most, most
 
 
 def lower_arg(op_type: str) -> Callable[[Any, Node, str], str]:
