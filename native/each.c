@@ -213,10 +213,14 @@ static const char *sizes_as(const View *view, const Tensor *x, int64_t *size) {
         size[open] = known ? all / known : 0;
         known *= size[open];
     }
-    if (known != all || !bounded(view->axes, size)) return NO_FIT;
+    return known == all && bounded(view->axes, size) ? NULL : NO_FIT;
+}
+
+/* Whether a view's places are in the tensor. */
+static int is_there(const View *view, const int64_t *size) {
     for (int k = 0; k < view->axes; k++)
-        if (view->part[k] == PLACE && view->place[k] >= size[k] && all) return NO_FIT;
-    return NULL;
+        if (view->part[k] == PLACE && view->place[k] >= size[k]) return 0;
+    return 1;
 }
 
 static const char *find(Work *work, const Tensor *inputs, Give give, void *context) {
@@ -241,8 +245,11 @@ static const char *find(Work *work, const Tensor *inputs, Give give, void *conte
     }
     for (int i = 0; i < each->operands; i++) {
         const View *view = &each->operand[i];
-        steps_of(view, size[i], sizes[region_type(each->region, i)], work->batch, &work->operand[i]);
-        work->operand[i].data = (char *)inputs[view->tensor].data + (size_t)work->operand[i].data;
+        Place *place = &work->operand[i];
+        steps_of(view, size[i], sizes[region_type(each->region, i)], work->batch, place);
+        const int read = work->matrices && place->rows && place->columns; /* a tensor without elements may have no such place */
+        if (read && !is_there(view, size[i])) return NO_FIT;
+        place->data = (char *)inputs[view->tensor].data + (read ? (size_t)place->data : 0);
     }
     void *given[MOST_VIEWS] = {NULL};
     for (int i = 0; i < each->results; i++) {

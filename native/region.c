@@ -186,7 +186,7 @@ const char *region_read(Region **made, const int64_t *text, size_t length, size_
     if (text[1] < 1 || text[2] < 0 || text[2] > MOST_CHAINS || text[3] < 1 || text[3] > MOST_STEPS || text[4] < 1)
         return "too many or too few inputs, chains, steps or outputs";
     if ((size_t)text[1] != inputs || (size_t)text[4] != outputs) return "other inputs or outputs than the node has";
-    if (inputs > length || (size_t)text[3] * STEP > length) return "another length than it says";
+    if (inputs > length || (size_t)text[2] > length || (size_t)text[3] * STEP > length) return "another length than it says";
     Region *r = calloc(1, sizeof *r);
     if (!r) return "no memory";
     region_begins();

@@ -48,7 +48,7 @@ static const char *updates_read(Kernel *kernel, size_t length) {
     if (length < HEAD) return "no beginning";
     if (at[0] != VERSION) return "a version that this library does not know";
     if (at[1] < 0 || at[2] < 0 || at[1] > (int64_t)kernel->inputs || at[2] > (int64_t)kernel->inputs ||
-        (size_t)(1 + at[1] + at[2]) > kernel->inputs || at[3] < 1 || at[3] > MOST_PROGRAMS)
+        (size_t)(1 + at[1] + at[2]) > kernel->inputs || at[3] < 1 || at[3] > MOST_PROGRAMS || (size_t)at[3] > length)
         return "too many or too few inputs or programs";
     kernel->guards = (size_t)at[1], kernel->checked = (size_t)at[2], kernel->count = (size_t)at[3];
     kernel->parts = calloc(kernel->count, sizeof *kernel->parts);

@@ -248,7 +248,8 @@ class _Each(Chains):
         found = [(node, step) for node in body.node if (step := steps.of(node)) is not None]
         if len(found) < len(body.node):
             return None
-        parts = _triangles(found, set(outputs))
+        square = {name for name in made if len({*self.known[name][1][-2:]}) == 1}
+        parts = _triangles(found, set(outputs), square)
         program, inputs, before = steps.program(parts, names, outputs)
         return (program, [*[""] * before, *(node.name for node, _ in parts)]) if inputs == names else None
 
@@ -259,9 +260,11 @@ def _is_matrix(shape: Sizes) -> bool:
     return len(sizes) == 2 and math.prod(sizes) <= LARGEST
 
 
-def _triangles(parts: list[tuple[NodeProto, Step]], outputs: set[str]) -> list[tuple[NodeProto, Step]]:
+def _triangles(
+    parts: list[tuple[NodeProto, Step]], outputs: set[str], square: set[str]
+) -> list[tuple[NodeProto, Step]]:
     """Products of which only what lies below the diagonal is needed compute no more; and none computes with the zeros
-    that one of them leaves."""
+    that one of them leaves. `square`: the values whose matrices are: of others the library makes no triangle."""
     users: dict[str, int] = {}
     for _, step in parts:
         for name in step.operands:
@@ -274,7 +277,7 @@ def _triangles(parts: list[tuple[NodeProto, Step]], outputs: set[str]) -> list[t
             products[node.output[0]] = len(made)
         elif step.operation == TRIANGLE and tuple(step.attributes) == (0, 0) and step.operands[0] in products:
             name, at = step.operands[0], products[step.operands[0]]
-            if users[name] == 1 and name not in outputs:
+            if users[name] == 1 and name not in outputs and name in square:
                 product, before = made[at]
                 flags = [before.attributes[0] | LOWER, *before.attributes[1:]]
                 whole = NodeProto()

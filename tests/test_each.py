@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import dlc
 import numpy as np
 import pytest
-from dlc.runtime import each, graphs, native, programs, rewrite
+from dlc.runtime import each, graphs, native, programs, rewrite, session
 from native_cases import Array
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from test_native import node, run, same
 from test_regions import one, spoilt, text
@@ -151,6 +152,68 @@ def test_a_free_batch_and_an_empty_one() -> None:
             close(x, y, b)
 
 
+@there
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("m, n", [(1, 40), (40, 1), (96, 128), (128, 96), (1, 1), (33, 33), (17, 16), (16, 17)])
+def test_triangles_of_products_of_any_shape(m: int, n: int, turned: bool) -> None:
+    """Only those of square matrices are parts of their products."""
+    rng = np.random.default_rng(m + n)
+    b, said = ("k", [node("Transpose", "k", "kt", perm=[0, 2, 1])]) if turned else ("kt", [])
+    feeds = {"p": rng.normal(size=(8, m, 24)).astype("f4"), b: rng.normal(size=(8, 24, n)).astype("f4")}
+    if turned:
+        feeds["k"] = np.ascontiguousarray(feeds["k"].transpose(0, 2, 1))
+    feeds["scale"], feeds["other"] = np.array(0.3, "f4"), rng.normal(size=(8, n, 5)).astype("f4")
+    for upper in (0, 1):
+        for diagonal in (None, 0, -2, 3):
+            nodes = [
+                *said, node("MatMul", "p kt", "s"),
+                node("Trilu", "s" if diagonal is None else "s diagonal", "l", upper=upper),
+                node("Mul", "l scale", "c"), node("MatMul", "c other", "y"), node("Neg", "l", "z"),
+            ]  # fmt: skip
+            held = {} if diagonal is None else {"diagonal": np.array(diagonal)}
+            model, made = prepared(nodes, feeds, ["y", "z"], held)
+            assert "Each" in operators(made)
+            for x, y in zip(run(made, feeds), ReferenceEvaluator(model, verbose=0).run(None, feeds), strict=True):
+                close(x, y, (m, n, upper, diagonal))
+
+
+CAUSAL = """model m {
+    input q: float[batch, T, 24]
+    input k: float[batch, U, 24]
+    param w: float[24, 24] init normal(0.2)
+    s = (q @ w) @ transpose(k, [0, 2, 1])
+    loss = mean(KEPT * KEPT)
+}
+train m { minimize loss using sgd(0.1) }
+"""
+TRIANGLES = {
+    "tril": "tril(s)",
+    "triu": "triu(s, k = 1)",
+    "attention": "(softmax(where(arange(size(q, 1))[:, none] >= arange(size(k, 1))[none, :], s, -inf), axis = 2) @ k)",
+}
+
+
+@there
+@pytest.mark.parametrize("kept", TRIANGLES)
+@pytest.mark.parametrize("t, u", [(1, 40), (40, 33), (33, 40), (20, 20), ("T", 20), ("T", "T"), ("T", "U")])
+def test_causal_specs_of_any_two_lengths_train(
+    t: int | str, u: int | str, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same steps as without the native library."""
+    monkeypatch.setattr(session, "LARGE_PRODUCT", 0)  # each is run as a large one
+    text = CAUSAL.replace("KEPT", TRIANGLES[kept]).replace("T,", f"{t},").replace("U,", f"{u},")
+    model = dlc.compile(text)
+    rng = np.random.default_rng(4)
+    for own in (1, 20) if t == "T" else (t,):
+        other = {"T": own, "U": 7}.get(str(u), u)
+        sizes = {"q": own, "k": other}
+        feeds = {name: rng.normal(size=(9, int(size), 24)).astype("f4") for name, size in sizes.items()}
+        trainers = [dlc.Trainer(model, "cpu", seed=1, native=ours) for ours in (True, False)]
+        losses = [[float(trainer.step(feeds)["loss"]) for _ in range(3)] for trainer in trainers]
+        assert (each.EACH in trainers[0].rewrites) == (isinstance(t, int) and kept != "triu")  # a diagonal of its own
+        np.testing.assert_allclose(*losses, rtol=2e-5)
+
+
 # --- random groups
 
 UNARY = ["Exp", "Tanh", "Neg", "Abs", "Softmax", "ReduceSum", "ReduceMax", "Trilu"]
@@ -242,6 +305,30 @@ def test_random_programs_are_refused_or_run(block: int) -> None:
                 assert any(word in str(problem) for word in ("Each", "program", "type", "Reshape", "shape")), problem
                 refused += 1
     assert loaded and refused
+
+
+@there
+def test_places_beyond_their_axes_are_refused() -> None:
+    """Also of a tensor without elements, if its matrices have some; without matrices nothing is read."""
+    words = [
+        1, 1, 1, 1, 1, 1, 0, 4, 0, 0, 0, 0, -3, 0, 0, -1, 0, 0, -2, 0,  # a batch, a place, rows and columns
+        0, 3, 0, 0, 0, 4, -1, 0, 4, -2, 0, 1, 1, 0, 1, 1, 1, 11, 1, 1, 2, 0, 1, 0, 1,  # each turned
+    ]  # fmt: skip
+
+    def turned(shape: tuple[int, ...], place: int) -> Array:
+        made = helper.make_node("Each", ["x"], ["y"], domain=programs.DOMAIN, program=[*words[:13], place, *words[14:]])
+        values = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, None)] for name in "xy"]
+        model = helper.make_model(helper.make_graph([made], "g", *values), ir_version=10)
+        model.opset_import.add(domain=programs.DOMAIN, version=programs.VERSION)
+        return run(model, {"x": np.arange(np.prod(shape), dtype="f4").reshape(shape)})[0]
+
+    for shape, place in (((2, 0, 4, 4), 0), ((2, 0, 4, 4), 2**31 - 1), ((2, 1, 4, 4), 1), ((1, 0, 4, 4), 1)):
+        with pytest.raises(Exception, match="Each"):
+            turned(shape, place)
+    for place in (0, 5, 2**31 - 1):
+        assert turned((0, 0, 4, 4), place).shape == (0, 4, 4)
+    x = np.arange(96, dtype="f4").reshape(2, 3, 4, 4)
+    assert same(turned((2, 3, 4, 4), 2), x[:, 2].transpose(0, 2, 1))
 
 
 @there

@@ -380,6 +380,12 @@ def test_a_wrong_program_is_refused_when_it_is_loaded(what: str) -> None:
         run(node(WRONG[what]))
 
 
+def test_more_programs_than_there_is_text_take_no_memory() -> None:
+    for count in (len(GOOD) + 1, 1 << 16):
+        with pytest.raises(Exception, match="too many or too few inputs or programs"):
+            run(node([*GOOD[:3], count, *GOOD[4:]]))
+
+
 def test_tensors_that_do_not_fit_are_refused() -> None:
     with pytest.raises(Exception, match="an output of another type"):
         run(node(GOOD, out=D))

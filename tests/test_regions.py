@@ -201,6 +201,17 @@ def test_random_programs_are_refused_or_run(block: int) -> None:
 
 
 @there
+def test_more_parts_of_a_program_than_there_is_text_take_no_memory() -> None:
+    case = draft(0)
+    made, _ = joined(case.model())
+    words = text(made)
+    for at, most in ((2, 1 << 12), (3, 1 << 20)):  # chains, steps
+        for count in (most, len(words) + 1):
+            with pytest.raises(Exception, match="another length than it says"):
+                run(spoilt(made, [*words[:at], count, *words[at + 1 :]]), case.feeds)
+
+
+@there
 def test_an_index_out_of_range_is_told_with_its_line() -> None:
     from dlc.runtime.failures import Error
 
