@@ -16,16 +16,17 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from dlc.runtime import CompiledFile, Trainer, metadata
-from onnx import ModelProto, helper
+from dlc.runtime import CompiledFile, Error, Trainer, metadata
+from dlc.runtime.metadata import Batch, Count, Finite, Label, Record, Share, Text, Total, Unfit, Within
+from onnx import ModelProto, ValueInfoProto, helper
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -41,21 +42,41 @@ from .program import Program, compile
 TABLES = files("dlc.specs") / "tables"
 KEY = "dlc.sklearn"  # metadata: what an estimator knows beside its file
 WEIGHT = "sample_weight"
-CLASSES = re.compile(r"[<>|=][biufUO]\d*")  # types of NumPy that classes have
+CLASSES = re.compile(r"\|(b1|O|[iu]1)|[<>]((i|u|f)[248]|U(?P<length>[0-9]{1,8}))")  # types, as NumPy writes them
+CHARACTERS = 2**24  # of all classes that are words, each as long as the longest may be: 64 MiB
+Plain = bool | Label | Finite | Text | None
+Features = Annotated[int, Within(1, 2**24)]  # a row of as many must be no trouble to hold
+
+
+@dataclass(frozen=True)
+class Params:
+    """What the constructor of an estimator takes, as JSON has it."""
+
+    spec: Text | None
+    hyperparameters: dict[str, Plain | tuple[Plain | tuple[Plain, ...], ...]] | None
+    epochs: Count | None
+    batch: Batch | None
+    validation: Share | Literal[False] | Text | None
+    precision: Literal["float32", "float64", "float16", "bfloat16", "mixed"]
+    random_state: Annotated[int, Within(0, 2**32 - 1)] | None
 
 
 @dataclass(frozen=True)
 class Kept:
     """What the file of an estimator says of it: the arguments of its constructor, and what a fit found."""
 
-    params: dict[str, Any]
-    features: int
-    names: tuple[str, ...] | None
-    updates: int
-    history: list[Any]
+    params: Annotated[dict[str, Any], metadata.Kept(Params)]
+    features: Features
+    names: tuple[Text, ...] | None
+    updates: Total
+    history: Annotated[list[Any], metadata.Kept(list[Record])]
     classes: list[Any] | None = None
     dtype: str | None = None  # of the classes, as NumPy writes it
     flat: bool | None = None  # of a regressor: whether its targets were float[rows]
+
+
+class NotOfEstimator(Error, ValueError):
+    """E0703: a file that is not of this estimator. A ValueError too, as scikit-learn's own refusals are."""
 
 
 class _Estimator(BaseEstimator):
@@ -65,6 +86,8 @@ class _Estimator(BaseEstimator):
     rows, None for the spec's."""
 
     _name = ""  # of the spec that is taken where none is given
+    _kind = ""  # in words
+    _told_of: frozenset[str] = frozenset()  # what `_told` says
 
     def __init__(
         self,
@@ -123,6 +146,12 @@ class _Estimator(BaseEstimator):
             seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         program = _compiled(spec, tuple(sorted(given.items())), self.precision)
         trainer = Trainer(program, device="cpu", seed=seed)
+        given_by = _columns(trainer.file.main.output)
+        if given_by not in (None, sizes.get("classes", given_by)):
+            raise ValueError(
+                f"the first output of the spec has {given_by} columns, and the data have {sizes['classes']} classes: "
+                "give it `classes` columns, a hyperparameter of the model"
+            )
         taken = [*trainer.file.signature.inputs, *trainer.file.signature.targets]
         data = {trainer.file.signature.inputs[0].name: x}
         if y is not None:
@@ -210,27 +239,52 @@ class _Estimator(BaseEstimator):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The fitted estimator that `save` wrote. Raises `Error` E07xx for what is no such file, and
-        ValueError for the file of another estimator.
+        """The fitted estimator that `save` wrote. Raises `Error` E07xx for what is no such file; E0703, of the file of
+        another estimator or one that contradicts itself, is a ValueError too.
 
         >>> type(model).load("model.onnx").n_features_in_ == model.n_features_in_
         True
         """
         file = CompiledFile.load(path)
         if KEY not in file.metadata:
-            raise ValueError(f"`{path}` was not written by `save` of an estimator: dlc.Trainer({str(path)!r}) predicts")
-        told = metadata.read(file.metadata[KEY], Kept, KEY, str(path))
-        made = cls(**{name: value for name, value in told.params.items() if name in cls._get_param_names()})
-        made._file, made.n_features_in_ = CompiledFile.of(_without(file.model)), told.features
-        if told.names is not None:
-            made.feature_names_in_ = np.array(told.names, object)
-        made.n_iter_, made.history_ = told.updates, told.history
-        made._know(told, path)
+            raise NotOfEstimator(
+                "E0703",
+                f"`{path}` was not written by `save` of an estimator",
+                where=str(path),
+                notes=[f"found no metadata `{KEY}`", f"expected what `{cls.__name__}.save` writes"],
+                help=f"dlc.Trainer({str(path)!r}) predicts",
+            )
+        try:
+            told = metadata.build(_parsed(file.metadata[KEY]), Kept)
+            params = metadata.build(told.params, Params)
+            own = {one.name for one in fields(Params)}  # those of a class derived from these are its own concern
+            others = {name: told.params[name] for name in cls._get_param_names() if name in told.params.keys() - own}
+            made = cls(**{name: getattr(params, name) for name in own if name in cls._get_param_names()}, **others)
+            made._know(told, file)
+        except Unfit as problem:
+            raise NotOfEstimator(
+                "E0703",
+                f"`{path}` is not of a {cls._kind}",
+                where=str(path),
+                notes=[f"the metadata `{KEY}` says what it is", *problem.notes()],
+                help="load it with the class whose `save` wrote it, or fit and save the estimator again",
+            ) from None
+        made._file = CompiledFile.of(_without(file.model))
         made._fitted()
         return made
 
-    def _know(self, told: Kept, path: object) -> None:
-        """Takes back what `_told` says."""
+    def _know(self, told: Kept, file: CompiledFile) -> None:
+        """Takes back what `save` said, held to the file itself. Raises `Unfit`."""
+        width = _columns(file.main.input)
+        _same("features", told.features, told.features if width is None else width, "columns of the input")
+        if told.names is not None:
+            _same("names", list(told.names), told.features, "names, one for each feature")
+            self.feature_names_in_ = np.array(told.names, object)
+        _same("updates", told.updates, file.updates, "updates, as the file has done")
+        for name in {"classes", "dtype", "flat"} - self._told_of:
+            if getattr(told, name) is not None:
+                raise Unfit(name, getattr(told, name), f"null: a {self._kind} has none")
+        self.n_features_in_, self.n_iter_, self.history_ = told.features, told.updates, told.history
 
 
 class DLClassifier(ClassifierMixin, _Estimator):
@@ -245,6 +299,8 @@ class DLClassifier(ClassifierMixin, _Estimator):
     """
 
     _name = "classifier"
+    _kind = "classifier"
+    _told_of = frozenset({"classes", "dtype"})
 
     def fit(self, X: Any, y: Any, **others: Any) -> Self:
         """Trains on rows X, float[rows, features], and their classes y, [rows]: numbers or words. `others` are further
@@ -264,10 +320,13 @@ class DLClassifier(ClassifierMixin, _Estimator):
     def _told(self) -> dict[str, Any]:
         return {"classes": self.classes_.tolist(), "dtype": self.classes_.dtype.str}
 
-    def _know(self, told: Kept, path: object) -> None:
-        if told.classes is None or told.dtype is None or not CLASSES.fullmatch(told.dtype):
-            raise ValueError(f"`{path}` is not of a classifier")
-        self.classes_ = np.array(told.classes, np.dtype(told.dtype))
+    def _know(self, told: Kept, file: CompiledFile) -> None:
+        super()._know(told, file)
+        columns = _columns(file.main.output)
+        if told.classes is None or len(told.classes) < 2:
+            raise Unfit("classes", told.classes, "a list of two classes or more")
+        _same("classes", told.classes, len(told.classes) if columns is None else columns, "classes, as the output has")
+        self.classes_ = _classes(told.classes, told.dtype)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, in the order of `classes_`: float[rows, classes]."""
@@ -291,6 +350,8 @@ class DLRegressor(RegressorMixin, _Estimator):
     """
 
     _name = "regressor"
+    _kind = "regressor"
+    _told_of = frozenset({"flat"})
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -309,9 +370,10 @@ class DLRegressor(RegressorMixin, _Estimator):
     def _told(self) -> dict[str, Any]:
         return {"flat": self._flat}
 
-    def _know(self, told: Kept, path: object) -> None:
+    def _know(self, told: Kept, file: CompiledFile) -> None:
+        super()._know(told, file)
         if told.flat is None:
-            raise ValueError(f"`{path}` is not of a regressor")
+            raise Unfit("flat", None, "true or false")
         self._flat = told.flat
 
     def predict(self, X: Any) -> np.ndarray:
@@ -332,6 +394,7 @@ class DLTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _Estimato
     """
 
     _name = "autoencoder"
+    _kind = "transformer"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -375,6 +438,53 @@ def _said(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return value if isinstance(value, str | int | float | bool) else None
+
+
+def _parsed(text: str) -> object:
+    """JSON as Python's values. Raises `Unfit`."""
+    try:
+        return metadata.parse(text)
+    except ValueError:
+        raise Unfit("", text, "JSON") from None
+
+
+def _columns(ports: Sequence[ValueInfoProto]) -> int | None:
+    """How many numbers each row of the first input or output has, by the graph itself; None where that is open."""
+    if not ports:
+        raise Unfit("", None, "a file with an input and an output")
+    sizes = ports[0].type.tensor_type.shape.dim[1:]
+    return math.prod(size.dim_value for size in sizes) if all(size.HasField("dim_value") for size in sizes) else None
+
+
+def _same(place: str, found: Any, wanted: int, what: str) -> None:
+    """Raises `Unfit` where a number, or the length of a list, is not the one that the file has."""
+    if (len(found) if isinstance(found, list) else found) != wanted:
+        raise Unfit(place, found, f"{wanted} {what}")
+
+
+def _classes(values: list[Any], dtype: str | None) -> np.ndarray:
+    """The classes of a file in their type, which is one of a few, of bounded size. Raises `Unfit`."""
+    kind = CLASSES.fullmatch(dtype or "")
+    length = int(kind["length"] or 0) if kind else 0
+    if dtype is None or kind is None or length * len(values) > CHARACTERS:
+        raise Unfit("dtype", dtype, "a type that classes have in NumPy, such as `<i8` or `<U10`")
+    made = np.dtype(dtype)
+    form: Any = {
+        "b": tuple[bool, ...],
+        "U": tuple[Text, ...],
+        "O": tuple[Text, ...] | tuple[bool | Label | Finite, ...],
+    }.get(made.kind)
+    if made.kind in "iu":
+        form = tuple[Annotated[int, Within(int(np.iinfo(made).min), int(np.iinfo(made).max))], ...]
+    elif made.kind == "f":
+        form = tuple[Annotated[float, Within(float(np.finfo(made).min), float(np.finfo(made).max))], ...]
+    held = metadata.build(values, form, "classes")
+    if made.kind == "U" and max(map(len, held)) > length:
+        raise Unfit("dtype", dtype, f"room for words of {max(map(len, held))} characters")
+    found = np.array(held, made)
+    if not (found[1:] > found[:-1]).all():
+        raise Unfit("classes", values, "classes in ascending order, each once")
+    return found
 
 
 def _without(model: ModelProto) -> ModelProto:
