@@ -105,6 +105,15 @@ def test_conversions_are_shared() -> None:
     assert len(down) == 11  # x, W, x W, h, V, h V, dz, hᵀ dz, dz Vᵀ, dh, xᵀ dh
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_products_of_products(kind: str) -> None:
+    """Operands that are rounded already are rounded no more, and no product becomes its own operand."""
+    model = dlc.compile("model m { input x: float[4, 4]; y = (x @ x) @ (x @ x); output y = y @ y }", precision=kind)
+    nodes = everything(model.model_proto())
+    assert sum(node.op_type == "MatMul" for node in nodes) == 3
+    assert sum(target(node) == ELEMENTS[kind] for node in nodes) == 4
+
+
 def test_mixed_is_float16() -> None:
     one, other = (dlc.compile(MLP, precision=name).model_proto() for name in ("mixed", "float16"))
     assert one.SerializeToString(deterministic=True) == other.SerializeToString(deterministic=True)

@@ -76,8 +76,11 @@ def _rewrite(graph: Graph, kind: str, order: Iterable[Node]) -> None:
             continue
         if node.op.name in PRODUCTS and not _keeps(node, exact):
             with graph.like(node, derived=node.derived):
-                made = graph.add(node.op, [low(x) for x in node.inputs], node.attrs)
+                first, *others = (low(x) for x in node.inputs)
+                apart = rounded(first, kind=kind)  # so that a product of rounded values is not its own operand
+                made = graph.add(node.op, [apart, *others], node.attrs)
                 graph.replace(node, rounded(made, kind=kind))
+                graph.replace(apart, first)
         elif node.op.name == "scan":
             body = node.attrs["body"].changed(lambda inner: _rewrite(inner, kind, inner.order(inner.outputs.values())))
             if body.key != node.attrs["body"].key:
