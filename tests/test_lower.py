@@ -417,12 +417,10 @@ def test_two_things_of_one_name_are_an_error():
 
 
 def test_a_missing_kernel_is_named(monkeypatch):
-    """Lowering rules know what the CPU has, so here it has one kernel fewer."""
-    there = kernels.lacking
+    there = kernels.lacking  # lowering rules know what the CPU has, so here it has one kernel fewer
     monkeypatch.setattr(kernels, "lacking", lambda op, types, *of: "float64" if op == "Log" else there(op, types, *of))
     module, graph = tiny()
-    source = Source("erf.dl", "z = log(x)\n")
-    with graph.at("net", Span(source, 4, 10)):
+    with graph.at("net", Span(Source("erf.dl", "z = log(x)\n"), 4, 10)):
         graph.outputs["output/z"] = ops.log(module.inputs[0])
     module.outputs = ["z"]
     with pytest.raises(CompileError) as caught:
@@ -433,8 +431,7 @@ def test_a_missing_kernel_is_named(monkeypatch):
 
 @pytest.mark.parametrize("precision", (*HALVES, "mixed"))
 def test_no_file_holds_everything_in_16_bits(precision):
-    """What is compiled in half precision is held in float32 (test_halves.py), and nothing else is written."""
-    module, graph = tiny()
+    module, graph = tiny()  # what is compiled in half precision is held in float32: test_halves.py
     graph.outputs["output/z"] = ops.exp(module.inputs[0] * 0.5 + 1.0)
     module.outputs = ["z"]
     with pytest.raises(InternalError):

@@ -236,7 +236,7 @@ def test_balanced_classes_of_time_steps() -> None:
 @pytest.mark.parametrize("loss, count", [
     ("loss = sum(z^2) / batch", "counts `batch`"),
     ("loss = mean(mean(z^2, axis = [1, 2]))", "counts `batch`"),
-    ("loss = sum(max(z, axis = [1, 2])^2)", "this is a sum of `float[batch]`"),
+    ("loss = sum(max(z, axis = [1, 2])^2)", "adds up a value for each of `[batch]`"),
     ("loss = sum(mean(z[:, :, 0]^2, axis = 0))", "counts `batch`"),
 ])  # fmt: skip
 def test_weights_of_time_steps_need_a_loss_of_time_steps(loss: str, count: str) -> None:

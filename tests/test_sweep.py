@@ -102,6 +102,15 @@ def test_trials_that_fail_do_not_end_a_search(folder: Path, capsys: pytest.Captu
     assert "E0662" in capsys.readouterr().err
 
 
+def test_searches_that_begin_at_once_have_folders_of_their_own(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlc.cli.sweep.time.strftime", lambda form: "20260101-000000")
+    path = spec("{ shift: range(-4.0, 4.0) }")
+    found = [Path(swept(capsys, path, "--trials", "1")[-1]["folder"]).name for _ in range(3)]
+    assert [name.partition("20260101-000000")[2] for name in found] == ["", "-2", "-3"]
+
+
 def test_the_figure_says_which_way_is_better(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = SPEC.replace(
         "output p",

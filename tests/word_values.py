@@ -248,7 +248,6 @@ VALUES: dict[str, Of | tuple[str, Of]] = {
     "maximum(a, b)": lambda o: o.torch.fmax(o.a, o.b),
     "minimum(a, b)": lambda o: o.torch.fmin(o.a, o.b),
     "where(x > 0, 1, 0)": lambda o: o.numpy.heaviside(o.np(o.x), 0),
-    "a + 0.5 * (b - a)": lambda o: o.torch.lerp(o.a, o.b, 0.5),
     "x * pi / 180": lambda o: o.torch.deg2rad(o.x),
     "x * 180 / pi": lambda o: o.torch.rad2deg(o.x),
     "logaddexp(log(0.3) + a, log(0.7) + b)": lambda o: o.torch.log(0.3 * o.torch.exp(o.a) + 0.7 * o.torch.exp(o.b)),

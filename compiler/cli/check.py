@@ -130,10 +130,11 @@ def _spec(path: Path, device: str | None, compilation: Compilation, output: Outp
 
 def _foretold(program: Program) -> dict[str, Any]:
     """What is said of the members of an ensemble: of its compiled file, which a spec of one member need not be."""
+    if not program.module.settings.get("train", {}).get("ensemble"):
+        return {}
     from dlc.runtime.file import CompiledFile
 
-    several = program.module.settings.get("train", {}).get("ensemble")
-    return _members(CompiledFile.of(program)) if several else {}
+    return _members(CompiledFile.of(program))
 
 
 def _compiled(path: Path, device: str | None, compilation: Compilation, accept: bool) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import time
 from dataclasses import replace
@@ -83,10 +85,8 @@ def sweep(
     figure, mode = (watched["on"], watched["mode"]) if watched else ("train.loss", "min")
     seed = compilation.seed or 0
     search = Search(ranges, figure, mode, origin.of(base.file), seed, pruner == "median")
-    folder = resume or runs / f"{base.file.title}-sweep-{time.strftime('%Y%m%d-%H%M%S')}"
-    if resume is None:
-        folder.mkdir(parents=True)
-    elif not (folder / "sweep.db").is_file():
+    folder = resume or _folder(runs, f"{base.file.title}-sweep-{time.strftime('%Y%m%d-%H%M%S')}")
+    if resume is not None and not (folder / "sweep.db").is_file():
         raise Error("E0661", f"`{folder}` is no folder of a search", help="leave `--resume` out to begin one")
 
     def fitted(trainer: Trainer, listener: Callback) -> History:
@@ -163,6 +163,15 @@ def _line(trial: Trial, figure: str) -> str:
     came = trial.said if trial.value is None else f"{figure} {shown_figure(trial.value, 4)}"
     ended = "" if trial.state == "complete" else f"  {trial.state}"
     return f"trial {trial.number}  {values}  {came}{ended}"
+
+
+def _folder(runs: Path, title: str) -> Path:
+    """A new folder of that name; with a number behind it where another search began within the same second."""
+    for name in itertools.chain([title], (f"{title}-{number}" for number in itertools.count(2))):
+        with contextlib.suppress(FileExistsError):
+            (runs / name).mkdir(parents=True)
+            break
+    return runs / name
 
 
 def _table(found: list[Trial], search: Search) -> None:

@@ -68,7 +68,7 @@ TRAINING = (
     *("random_crop", "random_erasing", "random_flip", "random_mask", "random_rotation", "random_window"),
     *("stochastic_depth", "weight_noise"),
 )
-MOST = 60  # boxes of a picture; a layer of more stays closed
+MOST = 22  # boxes of a picture; a layer of more stays closed
 
 
 def picture(name: str) -> str:
