@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +38,19 @@ class Interrupt(Callback):
 def same(a: Trainer, b: Trainer) -> None:
     for name, array in a.state.items():
         assert array.tobytes() == b.state[name].tobytes(), name
+
+
+def goes_on(program: object, data: object, at: int, runs: Path, *again: object, **given: Any) -> History:
+    """Interrupts a run after so many updates and resumes it with `again`, else the data: it ends as the unbroken one,
+    whose history this is."""
+    whole, broken = (Trainer(program, device="cpu") for _ in range(2))
+    history = whole.fit(data, **given)
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit(data, run=runs, callbacks=[Interrupt(at)], **given)
+    resumed = Trainer.resume(broken.run.folder)
+    resumed.fit(*(again or (data,)))
+    same(whole, resumed)
+    return history
 
 
 def records(history: History) -> list[dict]:

@@ -9,7 +9,8 @@ import dlc
 import numpy as np
 import pytest
 from dlc.autodiff.scaling import EVERY, GOOD, LEAST, SCALE, START
-from dlc.runtime import Callback, Error, Trainer
+from dlc.runtime import Error, Trainer
+from test_checkpoint import Interrupt
 
 SPECS = Path(__file__).parent.parent / "specs"
 # The gradient of W is x dy * s: it overflows for s x > 65504.
@@ -136,15 +137,6 @@ def test_a_value_beyond_float16_is_told_with_the_way_out() -> None:
         one.step({"x": np.full((4, 2), 6e4, np.float32) * [[3.0, 1.0]], "y": np.zeros(4, np.float32)})
     assert caught.value.code == "E0670"
     assert "bfloat16" in caught.value.render()
-
-
-class Interrupt(Callback):
-    def __init__(self, at: int) -> None:
-        self.at = at
-
-    def on_step(self, step: int, figures: Any) -> None:
-        if step == self.at:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("at", [3, 9, 14])

@@ -4,14 +4,14 @@ ways."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import dlc
 import numpy as np
 import pytest
 from dlc.cli import main
-from dlc.runtime import Callback, Trainer, native
+from dlc.runtime import Trainer, native
 from native_cases import Array
+from test_checkpoint import Interrupt
 
 pytestmark = pytest.mark.skipif(not native.works(), reason="the native library was not built")
 
@@ -30,17 +30,6 @@ train m {
 """
 
 
-class Leave(Callback):
-    """Ends a run after so many steps, as a signal does."""
-
-    def __init__(self, at: int) -> None:
-        self.at = at
-
-    def on_step(self, step: int, figures: Any) -> None:
-        if step == self.at:
-            raise KeyboardInterrupt
-
-
 def data() -> dict[str, Array]:
     rng = np.random.default_rng(5)
     x = rng.normal(size=(40, 6)).astype("float32")
@@ -56,7 +45,7 @@ def whole(way: bool) -> Trainer:
 def broken(way: bool, folder: Path) -> Path:
     """The folder of a run that ended after seven of its twenty steps."""
     with pytest.raises(KeyboardInterrupt):
-        Trainer(dlc.compile(SPEC), device="cpu", seed=2, native=way).fit(data(), run=folder, callbacks=[Leave(7)])
+        Trainer(dlc.compile(SPEC), device="cpu", seed=2, native=way).fit(data(), run=folder, callbacks=[Interrupt(7)])
     [made] = folder.iterdir()
     return made
 

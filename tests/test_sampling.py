@@ -9,10 +9,10 @@ import dlc
 import numpy as np
 import pytest
 from dlc.runtime import Error, Stream, Trainer, random
-from dlc.runtime.callbacks import Callback
 from dlc.runtime.request import Request
 from hypothesis import given, settings, strategies as st
 from scipy import stats
+from test_checkpoint import goes_on
 
 SPEC = """model m {
     input x: float[batch]
@@ -87,20 +87,7 @@ def test_a_balanced_sampler(tmp_path: Path) -> None:
     trainer = Trainer(compiled("sampler: balanced(y); drop_last: true"), device="cpu")
     assert trainer.fit(data, validation=0.2).steps == 60
 
-    class Interrupt(Callback):
-        def on_step(self, step: int, figures: Any) -> None:
-            if step == 50:
-                raise KeyboardInterrupt
-
-    whole_run, cut = (Trainer(program, device="cpu") for _ in range(2))
-    whole_run.fit(data)
-    with pytest.raises(KeyboardInterrupt):
-        cut.fit(data, run=tmp_path, callbacks=[Interrupt()])
-    assert cut.run is not None
-    again = Trainer.resume(cut.run.folder)
-    again.fit(data)
-    for name, array in whole_run.state.items():
-        np.testing.assert_array_equal(array, again.state[name])
+    goes_on(program, data, 50, tmp_path)
 
 
 def test_a_stream_has_no_sampler() -> None:
@@ -144,21 +131,7 @@ def test_a_weighted_sampler(tmp_path: Path) -> None:
         assert len(drawn) == 300 and (data["y"][drawn] > 0).all() and drawn.mean() > 170
     assert order(program, data, 0) != order(program, data, 1)
 
-    class Interrupt(Callback):
-        def on_step(self, step: int, figures: Any) -> None:
-            if step == 50:
-                raise KeyboardInterrupt
-
-    whole_run, cut = (Trainer(program, device="cpu") for _ in range(2))
-    history = whole_run.fit(data, validation=0.2)
-    assert history.steps == 60
-    with pytest.raises(KeyboardInterrupt):
-        cut.fit(data, validation=0.2, run=tmp_path, callbacks=[Interrupt()])
-    assert cut.run is not None
-    again = Trainer.resume(cut.run.folder)
-    again.fit(data)
-    for name, array in whole_run.state.items():
-        np.testing.assert_array_equal(array, again.state[name])
+    assert goes_on(program, data, 50, tmp_path, validation=0.2).steps == 60
 
 
 def test_a_later_block_draws_by_the_same_weights_or_its_own() -> None:

@@ -8,16 +8,15 @@ import sys
 import tracemalloc
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import Any
 
 import dlc
 import numpy as np
 import pytest
 from dlc.cli import main
 from dlc.runtime import Error, Trainer, memory
-from dlc.runtime.callbacks import Callback
 from dlc.runtime.data import arrow, table
 from dlc.runtime.request import Request
+from test_checkpoint import goes_on
 
 SPEC = """model m {
     input x: float[batch, 2]
@@ -115,21 +114,7 @@ def test_what_fits_into_one_block_trains_as_in_memory(kind: str, tmp_path: Path)
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "npys", "parquets"])
 def test_a_run_goes_on_in_the_same_order(kind: str, tmp_path: Path) -> None:
-    class Interrupt(Callback):
-        def on_step(self, step: int, figures: Any) -> None:
-            if step == 9:
-                raise KeyboardInterrupt
-
-    path, program = written(kind, tmp_path, 101), compiled("stream: 32")
-    whole, cut = (Trainer(program, device="cpu") for _ in range(2))
-    whole.fit(path)
-    with pytest.raises(KeyboardInterrupt):
-        cut.fit(path, run=tmp_path / "runs", callbacks=[Interrupt()])
-    assert cut.run is not None
-    again = Trainer.resume(cut.run.folder)
-    again.fit()
-    for name, array in whole.state.items():
-        np.testing.assert_array_equal(array, again.state[name])
+    goes_on(compiled("stream: 32"), written(kind, tmp_path, 101), 9, tmp_path / "runs", None)
 
 
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
