@@ -152,25 +152,15 @@ class Chains:
     def _regions(self) -> list[list[int]]:
         """Neighbours of one level and shape, each region in the order of the graph."""
         level = self._levels()
-        root = list(range(len(self.nodes)))
-
-        def find(i: int) -> int:
-            while root[i] != i:
-                root[i] = root[root[i]]
-                i = root[i]
-            return i
-
+        together = graphs.Groups(len(self.nodes))
         for i, part in enumerate(self.parts):
             for name in part.read if part is not None else ():
                 j = self.maker.get(name, i)
                 other = self.parts[j]
                 if part is not None and other is not None and level[i] == level[j] and part.walked == other.walked:
-                    root[find(i)] = find(j)
-        regions: dict[int, list[int]] = {}
-        for i, part in enumerate(self.parts):
-            if part is not None:
-                regions.setdefault(find(i), []).append(i)
-        return self._hastened(list(regions.values()), level)
+                    together.join(i, j)
+        regions = together.of(i for i, part in enumerate(self.parts) if part is not None)
+        return self._hastened(regions, level)
 
     def _hastened(self, regions: list[list[int]], level: Sequence[int]) -> list[list[int]]:
         """The regions, with what a later one computes of the values of an earlier one alone moved there, where fewer

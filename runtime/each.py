@@ -123,20 +123,12 @@ class _Each(Chains):
     def _groups(self) -> list[list[int]]:
         """Of one level and one batch: neighbours, and those that read the same."""
         level = [0] * len(self.nodes)
-        root = list(range(len(self.nodes)))
-
-        def find(i: int) -> int:
-            while root[i] != i:
-                root[i] = root[root[i]]
-                i = root[i]
-            return i
-
         for i in reversed(range(len(self.nodes))):
             for name in self.reading[i]:
                 if (j := self.maker.get(name)) is not None:
                     near = self.batch[i] is not None and self.batch[i] == self.batch[j]
                     level[j] = max(level[j], level[i] + (not near))
-        groups: dict[int, list[int]] = {}
+        together = graphs.Groups(len(self.nodes))
         first: dict[tuple[str, int, Sizes], int] = {}
         for i, batch in enumerate(self.batch):
             if batch is None:
@@ -145,11 +137,8 @@ class _Each(Chains):
                 j = self.maker.get(name, -1)
                 if j < 0 or self.batch[j] != batch or level[j] != level[i]:
                     j = first.setdefault((name, level[i], batch), i) if self._is_of(name, batch) else i
-                root[find(i)] = find(j)
-        for i, batch in enumerate(self.batch):
-            if batch is not None:
-                groups.setdefault(find(i), []).append(i)
-        return list(groups.values())
+                together.join(i, j)
+        return together.of(i for i, batch in enumerate(self.batch) if batch is not None)
 
     def _is_worth(self, group: list[int]) -> bool:
         sizes = self.batch[group[0]] or ()

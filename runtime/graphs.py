@@ -340,3 +340,27 @@ def standalone(model: ModelProto, graph: GraphProto) -> ModelProto:
     made.CopyFrom(_shell(model))
     made.graph.CopyFrom(graph)
     return made
+
+
+class Groups:
+    """Disjoint sets of places of nodes, which are joined (Galler and Fischer 1964)."""
+
+    def __init__(self, count: int) -> None:
+        self._root = list(range(count))
+
+    def _find(self, i: int) -> int:
+        root = self._root
+        while root[i] != i:
+            root[i] = root[root[i]]
+            i = root[i]
+        return i
+
+    def join(self, i: int, j: int) -> None:
+        self._root[self._find(i)] = self._find(j)
+
+    def of(self, places: Iterable[int]) -> list[list[int]]:
+        """These places by their set, in their order."""
+        found: dict[int, list[int]] = {}
+        for i in places:
+            found.setdefault(self._find(i), []).append(i)
+        return list(found.values())

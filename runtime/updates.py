@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
@@ -35,6 +36,16 @@ class Wanted:
     loss: str | None
     figures: Sequence[str]
     rows: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    @cached_property
+    def before(self) -> dict[str, str]:
+        """Output -> the tensor of state whose next value it is, in the order of `targets`."""
+        return {output: tensor for tensor, output in self.targets.items()}
+
+    @cached_property
+    def order(self) -> dict[str, int]:
+        """Output -> its place in `targets`."""
+        return {output: place for place, output in enumerate(self.before)}
 
 
 @dataclass(frozen=True)
@@ -74,14 +85,13 @@ def joined(model: ModelProto, wanted: Wanted) -> InPlace | None:
     graph.node.extend([*kept, node])
     graph.input.append(helper.make_tensor_value_info(look, TensorProto.INT64, []))
     graph.output.append(helper.make_tensor_value_info(verdict, TensorProto.INT64, []))
-    before = {output: tensor for tensor, output in wanted.targets.items()}
-    return InPlace(look, verdict, tuple(before[name] for name in node.output[:-1]))
+    return InPlace(look, verdict, tuple(wanted.before[name] for name in node.output[:-1]))
 
 
 def _chosen(graph: GraphProto, wanted: Wanted, known: Mapping[str, Typed]) -> list[tuple[int, NodeProto]]:
     """Chains that make nothing but next state of fixed sizes, that nothing else reads; no two of them read what the
     other one writes."""
-    before = {output: tensor for tensor, output in wanted.targets.items()}
+    before = wanted.before
     given = {value.name for value in graph.input}
     readers = Counter(name for node in graph.node for name in set(graphs.reads(node)))
 
@@ -102,14 +112,16 @@ def _chosen(graph: GraphProto, wanted: Wanted, known: Mapping[str, Typed]) -> li
                 return False
         return True
 
-    chosen = [(i, node) for i, node in enumerate(graph.node) if fits(node)]
-    writer = {before[name]: i for i, node in chosen for name in node.output}
-    for i, node in list(chosen):
+    fitting = [(i, node) for i, node in enumerate(graph.node) if fits(node)]
+    writer = {before[name]: i for i, node in fitting for name in node.output}
+    chosen = []
+    for i, node in fitting:
         if any(writer.get(name, i) != i for name in node.input):  # it reads what another writes: it stays before
-            chosen.remove((i, node))
-            writer = {tensor: at for tensor, at in writer.items() if at != i}
-    order = {output: k for k, output in enumerate(wanted.targets.values())}
-    return sorted(chosen, key=lambda each: min(order[name] for name in each[1].output))
+            for name in node.output:
+                del writer[before[name]]
+        else:
+            chosen.append((i, node))
+    return sorted(chosen, key=lambda each: min(wanted.order[name] for name in each[1].output))
 
 
 def _text(node: NodeProto) -> list[int]:
@@ -132,11 +144,9 @@ def _node(
     verdict: str,
 ) -> NodeProto:
     """The node in place of chains. `first`: its inputs that have a place; `beside`: what else the graph comes to."""
-    before = {output: tensor for tensor, output in wanted.targets.items()}
     inputs = {name: i for i, name in enumerate(first)}
     for name in beside:
         inputs.setdefault(name, len(inputs))
-    order = {output: k for k, output in enumerate(wanted.targets.values())}
     outputs = []
     program = [VERSION, guards, len(first) - 1 - guards, len(chains)]
     for name in first[1 + guards :]:
@@ -145,9 +155,9 @@ def _node(
     for chain in chains:
         text = _text(chain)
         ends = dict(zip(chain.output, text[-len(chain.output) :], strict=True))
-        own = sorted(ends, key=order.__getitem__)  # the verdict names the first one that is not finite
+        own = sorted(ends, key=wanted.order.__getitem__)  # the verdict names the first one that is not finite
         program += [len(text), *text[: -len(own)], *(ends[name] for name in own)]
-        for name in (*chain.input, *(before[output] for output in own)):
+        for name in (*chain.input, *(wanted.before[output] for output in own)):
             program.append(inputs.setdefault(name, len(inputs)))
         outputs += own
     node = helper.make_node(UPDATES, list(inputs), [*outputs, verdict], domain=DOMAIN, program=program)

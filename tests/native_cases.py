@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -219,6 +219,24 @@ class Draft:
             [numpy_helper.from_array(value, name) for name, value in self.held.items()],
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def mangled(rng: Generator, program: Sequence[int], values: Sequence[int], most: int) -> list[int]:
+    """A program with fewer than `most` of its integers replaced."""
+    wrong = list(program)
+    for at in rng.integers(0, len(wrong), int(rng.integers(1, most))):
+        wrong[at] = int(rng.choice(values))
+    return wrong
+
+
+def runs_or_says(run: Callable[[], object], *told: str) -> bool:
+    """Whether it runs; what refuses it speaks of one of these words."""
+    try:
+        run()
+    except Exception as problem:
+        assert any(word in str(problem) for word in told), problem
+        return False
+    return True
 
 
 def draft(seed: int, exact: bool) -> Draft:
