@@ -8,8 +8,11 @@ from typing import Any
 import dlc
 import numpy as np
 import pytest
-from dlc.autodiff.scaling import EVERY, GOOD, LEAST, SCALE, START
+from dlc import ops
+from dlc.autodiff.scaling import EVERY, GOOD, LEAST, SCALE, START, scale
+from dlc.elaborate import elaborate
 from dlc.runtime import Error, Trainer
+from dlc.source import Source
 from test_checkpoint import Interrupt
 
 SPECS = Path(__file__).parent.parent / "specs"
@@ -178,6 +181,21 @@ def test_passes_and_blocks_have_one_factor(spec: str) -> None:
     one.fit(steps=4)
     held = [name for name in one.state if name.startswith("loss_scale")]
     assert held == [SCALE, GOOD] and float(one.state[SCALE]) > 0
+
+
+def test_blocks_of_one_loss_scale_it_once() -> None:
+    """Blocks that minimize one loss share its gradients: each is of the loss times one factor, not one a block."""
+    blocks = "train m { minimize loss using sgd(1e-3); batch: 4; epochs: 1 }\n"
+    module = elaborate(Source("blocks.dl", LINEAR + 2 * blocks))
+    scale(module)
+    factor = module.variables[SCALE].node
+    found = [node for node in module.graph.order(module.graph.outputs.values()) if node.op is ops.gradient]
+    assert len(found) == 2
+    for node in found:
+        objective, _ = node.inputs
+        assert objective.op.name == "mul" and factor in objective.inputs
+        [loss] = [of for of in objective.inputs if of is not factor]
+        assert factor not in module.graph.order([loss])
 
 
 def test_bfloat16_has_no_factor() -> None:

@@ -30,16 +30,19 @@ def scale(module: Module) -> None:
         return
     model = set(graph.order([node.inputs[0] for node in gradients(graph)]))
     factor, good = _state(module, SCALE, "float", START), _state(module, GOOD, "int", 0)
-    changed: dict[Node, Node] = {}
+    passes: dict[
+        str, list[Node]
+    ] = {}  # all of them, before any is scaled: passes that minimize one loss share gradients
     for number in range(max(len(module.turns), 1)):
         prefix = f"{module.turn(number)}next/"
         moved = module.roots(prefix)
-        derived = [x for x in graph.order(moved.values()) if x.op is ops.gradient and x not in model]
+        passes[prefix] = [x for x in graph.order(moved.values()) if x.op is ops.gradient and x not in model]
+    changed: dict[Node, Node] = {}
+    for prefix, derived in passes.items():
         for node in derived:
             _scaled(graph, node, factor, changed)
-        own = [changed[node] for node in derived]
-        if own:
-            _guarded(module, prefix, own, factor, good)
+        if derived:
+            _guarded(module, prefix, [changed[node] for node in derived], factor, good)
 
 
 def gradients(graph: Graph) -> list[Node]:
