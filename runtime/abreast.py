@@ -154,7 +154,7 @@ class _Wide:
             if self.wide.isdisjoint(graphs.reads(node)):
                 self.made.graph.node.add().CopyFrom(node)
                 continue
-            if node.domain not in ("", "ai.onnx") or any(True for _ in graphs.subgraphs(node)):
+            if not graphs.is_op(node) or any(True for _ in graphs.subgraphs(node)):
                 raise Unfit
             self._rule(node)
         for values in (self.made.graph.input, self.made.graph.output):

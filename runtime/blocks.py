@@ -32,7 +32,7 @@ class Filters(NamedTuple):
 
 
 def is_convolution(node: NodeProto) -> bool:
-    return node.op_type == "Conv" and node.domain in ("", "ai.onnx")
+    return graphs.is_op(node, "Conv")
 
 
 def probe() -> ModelProto:

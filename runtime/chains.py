@@ -105,7 +105,7 @@ class Chains:
         return count
 
     def _part(self, node: NodeProto) -> Part | None:
-        if node.domain not in ("", "ai.onnx") or len(node.output) != 1 or not node.input or not all(node.input):
+        if not graphs.is_op(node) or len(node.output) != 1 or not node.input or not all(node.input):
             return None
         operands = [self.known.get(name) for name in node.input]
         if any(operand is None for operand in operands):
@@ -128,7 +128,7 @@ class Chains:
 
     def _row(self, node: NodeProto) -> Part | None:
         """A sum, or the largest, of each row, which stays as an axis of size 1."""
-        if node.op_type not in ROWS or node.domain not in ("", "ai.onnx"):
+        if node.op_type not in ROWS or not graphs.is_op(node):
             return None
         (kind, shape), attributes = self.known[node.input[0]], {a.name: a.i for a in node.attribute}
         axes = self.lists.get(node.input[1]) if len(node.input) == 2 else None
@@ -186,7 +186,7 @@ class Chains:
         attributes = {a.name: a.i for a in node.attribute}
         kind, shape = self.known.get(node.input[0], (0, ()))
         axes = self.lists.get(node.input[1]) if len(node.input) == 2 else None
-        if node.domain not in ("", "ai.onnx") or kind not in FLOATS or axes is None or attributes.get("keepdims", 1):
+        if not graphs.is_op(node) or kind not in FLOATS or axes is None or attributes.get("keepdims", 1):
             return None
         rank = len(shape)
         left = set(range(rank)) - {int(axis) % rank for axis in axes} if rank else {}
@@ -237,6 +237,8 @@ class Chains:
 
     def _over(self, region: list[int]) -> bool:
         """Whether all that the rest of the graph reads of a region may be written over what it renews."""
+        if not self.over:
+            return False
         made = [name for i in region for name in self.nodes[i].output]
         inside = Counter(name for i in region for name in self.reading[i])
         ends = [name for name in made if name in self.results or self.readers[name] > inside[name]]

@@ -16,6 +16,7 @@ from .session import Options, Session
 from .state import State, promoted
 
 KEEP, ORDER, WEIGHT, LENGTH, EPOCH = "rows/keep", "rows/order", "rows/weight", "rows/length", "rows/epoch"
+CHOICES = (KEEP, ORDER, WEIGHT, LENGTH)  # figures of a train block that decide which rows an epoch takes, and when
 TOGETHER = 64  # batches whose rows are sorted by their lengths together
 
 
@@ -39,7 +40,7 @@ class Chooser:
     def of(cls, file: CompiledFile, state: State, how: Options, stage: Stage) -> Chooser | None:
         """That of a train block; None where it takes all rows as they are shuffled."""
         there = {value.name for part in stage.parts[:1] for value in part.algorithm.output} if file.ours else set()
-        outputs = [name for name in (KEEP, ORDER, WEIGHT, LENGTH) if name in there]
+        outputs = [name for name in CHOICES if name in there]
         return cls(file, state, how, stage, outputs) if outputs else None
 
     def over(self, columns: Columns, seed: int, batch: Batch) -> Chooser:

@@ -89,11 +89,11 @@ class _Hastened:
 
     def _movable(self, number: int, to: int) -> list[int]:
         """What computes with nothing but what the earlier region reads and makes."""
-        there = {*self._reads(self.regions[to]), *self.graph.numbers}
+        numbers, there = self.graph.numbers, set(self._reads(self.regions[to]))
         there.update(name for i in self.regions[to] for name in self.graph.nodes[i].output)
         moved = []
         for i in self.regions[number]:
-            if there.issuperset(self._part(i).read):
+            if all(name in there or name in numbers for name in self._part(i).read):
                 moved.append(i)
                 there.update(self.graph.nodes[i].output)
         return moved

@@ -95,7 +95,7 @@ class _Seeker:
         self.held = {tensor.name: tensor for tensor in graph.initializer if tensor.name not in given}
 
     def found(self, conv: NodeProto) -> Found | None:
-        if not _own(conv, "Conv") or len(conv.input) != 2:
+        if not graphs.is_op(conv, "Conv") or len(conv.input) != 2:
             return None
         said = _Said(conv)
         turned = self._made(conv.input[1], "Transpose")
@@ -195,14 +195,14 @@ class _Seeker:
 
     def _made(self, name: str, op: str) -> NodeProto | None:
         node = self.maker.get(name)
-        return node if node is not None and _own(node, op) else None
+        return node if node is not None and graphs.is_op(node, op) else None
 
     def _only(self, name: str, *ops: str) -> NodeProto | None:
         """The one node that reads a value."""
         if self.reads[name] != 1 or name not in self.readers:
             return None
         [node] = self.readers[name]
-        return node if any(_own(node, op) for op in ops) and node.input[0] == name else None
+        return node if any(graphs.is_op(node, op) for op in ops) and node.input[0] == name else None
 
     def _constant(self, name: str) -> Ints | None:
         """The integers of a constant vector."""
@@ -226,7 +226,3 @@ class _Said:
 
     def text(self, name: str) -> str:
         return self.attributes[name].s.decode() if name in self.attributes else ""
-
-
-def _own(node: NodeProto, op: str) -> bool:
-    return node.op_type == op and node.domain in ("", "ai.onnx")

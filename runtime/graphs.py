@@ -27,6 +27,11 @@ Known = Mapping[str, tuple[int, tuple["int | None", ...]]]  # element type, and 
 Values = Mapping[tuple["int | None", str], np.ndarray]  # by the training_info (None: the main graph) and the name
 
 
+def is_op(node: NodeProto, *op_types: str) -> bool:
+    """Whether it is an operator of ONNX itself, one of these if any are named."""
+    return node.domain in ("", "ai.onnx") and (not op_types or node.op_type in op_types)
+
+
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
     """The bodies of If, Loop and Scan."""
     for attribute in node.attribute:

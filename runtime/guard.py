@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from onnx import GraphProto, ModelProto, TensorProto, helper
 
 from . import graphs
-from .programs import DOMAIN
+from .programs import DOMAIN, FLOATS
 
 OPERATOR = "Guard"
 GUARDED = "inputs checked by the step"
-FLOATS = frozenset((TensorProto.FLOAT, TensorProto.DOUBLE))
 WHOLE = frozenset((TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32))
 MOST, FAR = 126, 1 << 63  # data of one node, as native/region.h has it; what int64 holds
 

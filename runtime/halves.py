@@ -30,7 +30,7 @@ def joined(model: ModelProto, has: Asked) -> tuple[ModelProto, dict[str, int]]:
         return model, {}
     found = _Joining(model, has)
     for node in model.graph.node:
-        if node.op_type in PRODUCTS and node.domain in ("", "ai.onnx"):
+        if node.op_type in PRODUCTS and graphs.is_op(node):
             found.product(node)
     if not found.counts:
         return model, {}
@@ -80,7 +80,7 @@ class _Joining:
     def _kind(self, name: str) -> int | None:
         """The 16 bits that a value of float32 was made of: by a Cast of what another Cast has made, moves aside."""
         node = self.maker.get(name)
-        while node is not None and node.op_type in MOVES and node.domain in ("", "ai.onnx"):
+        while node is not None and graphs.is_op(node, *MOVES):
             node = self.maker.get(node.input[0])
         return _to(self.maker.get(node.input[0])) if node is not None and _to(node) == TensorProto.FLOAT else None
 
@@ -112,7 +112,7 @@ class _Joining:
 
 def _to(node: NodeProto | None) -> int | None:
     """What a Cast converts to; None of other nodes."""
-    if node is None or node.op_type != "Cast" or node.domain not in ("", "ai.onnx"):
+    if node is None or not graphs.is_op(node, "Cast"):
         return None
     return next((one.i for one in node.attribute if one.name == "to"), None)
 

@@ -82,12 +82,7 @@ class Around:
         nothing else reads it."""
         product = self._reshaped(sequence, 1)
         gemm = self.maker.get(product) if product else None
-        if (
-            gemm is None
-            or gemm.op_type not in ("Gemm", "MatMul")
-            or gemm.domain not in ("", "ai.onnx")
-            or self.readers[product] != 1
-        ):
+        if gemm is None or not graphs.is_op(gemm, "Gemm", "MatMul") or self.readers[product] != 1:
             return None
         if any(each.name == "transA" and each.i for each in gemm.attribute):
             return None
@@ -108,7 +103,7 @@ class Around:
     def _reshaped(self, name: str, readers: int | None) -> str:
         """What a value is as a reshape; "" where it is none, or has other readers than so many."""
         node = self.maker.get(name)
-        if node is None or node.op_type != "Reshape" or node.domain not in ("", "ai.onnx"):
+        if node is None or not graphs.is_op(node, "Reshape"):
             return ""
         return node.input[0] if readers is None or self.readers[name] == readers else ""
 
@@ -188,7 +183,11 @@ class Around:
                 found.append((at, None, result, 1.0))
                 continue
             flat = node.output[0]
-            if not _is(node, "Reshape") or flat in self.results or self.known.get(flat, (0, ()))[1][1:] != shape[2:]:
+            if (
+                not graphs.is_op(node, "Reshape")
+                or flat in self.results
+                or self.known.get(flat, (0, ()))[1][1:] != shape[2:]
+            ):
                 return []
             for reader in self.reading.get(flat, []):
                 if self._is_sum(self.nodes[reader], [0]):
@@ -203,7 +202,7 @@ class Around:
     def _is_sum(self, node: NodeProto, axes: list[int]) -> bool:
         """Whether it is a sum over those axes, of all but the last one, which drops them."""
         if (
-            not _is(node, "ReduceSum")
+            not graphs.is_op(node, "ReduceSum")
             or len(node.input) != 2
             or any(a.name == "keepdims" and a.i for a in node.attribute)
         ):
@@ -215,7 +214,7 @@ class Around:
     def _factors(self, node: NodeProto, flat: str, result: str, place: int) -> tuple[str, str, float] | None:
         """a, b and a factor, where a node is the product aᵀ @ b of all rows of all turns."""
         attributes = {each.name: each for each in node.attribute}
-        if not _is(node, "Gemm") or node.input[0] == node.input[1]:
+        if not graphs.is_op(node, "Gemm") or node.input[0] == node.input[1]:
             return None
         if len(node.input) > 2:  # what it is added to must be as large, and taken as it is
             shapes = [self.known.get(name, (0, ("",)))[1] for name in (node.input[2], node.output[0])]
@@ -244,7 +243,3 @@ def _added(gemm: NodeProto, product: str) -> NodeProto:
     made.op_type = "Add"
     made.input.extend((gemm.input[2], product))
     return made
-
-
-def _is(node: NodeProto, op_type: str) -> bool:
-    return node.op_type == op_type and node.domain in ("", "ai.onnx")

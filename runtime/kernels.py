@@ -40,21 +40,21 @@ def faster(model: ModelProto, known: graphs.Known) -> dict[str, int]:
     counts = Counter[str]()
     taken = graphs.names(graph)
     for node in graph.node:
-        if _own(node, "Div") and (shift := _shift(node, known, held)) is not None:
+        if graphs.is_op(node, "Div") and (shift := _shift(node, known, held)) is not None:
             node.op_type = "BitShift"
             node.attribute.append(helper.make_attribute("direction", "RIGHT"))
             name = graphs.fresh("shift", taken)
             graph.initializer.append(graphs.tensor(name, shift))
             node.input[1] = name
             counts[SHIFTS] += 1
-    made = {name: node for node in graph.node if _own(node, "Where") for name in node.output}
+    made = {name: node for node in graph.node if graphs.is_op(node, "Where") for name in node.output}
     read = Counter(name for node in graph.node for name in graphs.reads(node))
     read.update(value.name for value in graph.output)
     nodes: list[NodeProto] = []
     if vectors := _vectors(model, known, read, taken):
         counts[VECTORS] = vectors
     for node in graph.node:
-        if _own(node, "Where"):
+        if graphs.is_op(node, "Where"):
             while (merged := _merged(node, made, read, held, known, taken)) is not None:
                 nodes.extend(merged)
                 counts[SELECTIONS] += 1
@@ -64,10 +64,6 @@ def faster(model: ModelProto, known: graphs.Known) -> dict[str, int]:
         del graph.node[:]
         graph.node.extend(kept)
     return dict(counts)
-
-
-def _own(node: NodeProto, op_type: str) -> bool:
-    return node.op_type == op_type and node.domain in ("", "ai.onnx")
 
 
 def _shift(node: NodeProto, known: graphs.Known, held: dict[str, TensorProto]) -> np.ndarray | None:
@@ -122,12 +118,12 @@ def _vectors(model: ModelProto, known: graphs.Known, read: Counter[str], taken: 
     vector: dict[str, NodeProto] = {}  # rows -> what makes the same as vectors
     count = 0
     for node in graph.node:
-        product = maker.get(node.input[0]) if _own(node, "Reshape") else None
-        if product is None or not _own(product, "MatMul") or read[product.output[0]] != 1:
+        product = maker.get(node.input[0]) if graphs.is_op(node, "Reshape") else None
+        if product is None or not graphs.is_op(product, "MatMul") or read[product.output[0]] != 1:
             continue
         row = maker.get(product.input[0])
         ranks = [len(known[name][1]) if name in known else None for name in (*product.input, node.output[0])]
-        if row is None or ranks != [2, 2, 1] or not _own(row, "Expand") or row.input[0] not in held:
+        if row is None or ranks != [2, 2, 1] or not graphs.is_op(row, "Expand") or row.input[0] not in held:
             continue
         if known.get(row.input[1], (0, ()))[1] != (1,):
             continue

@@ -48,48 +48,41 @@ def works() -> bool:
 @functools.cache
 def lanes() -> str | None:
     """The kind of processor that its loops are for here: "avx512", "avx2" or "plain"; None where it does not load."""
-    path = library()
-    if path is None:
-        return None
-    try:
-        say = ctypes.CDLL(str(path)).dlc_native_lanes
-    except (OSError, AttributeError):
+    say = _function("dlc_native_lanes")
+    if say is None:
         return None
     say.restype = ctypes.c_char_p
     return str(say().decode())
 
 
-def _form(path: Path) -> int | None:
+def _function(name: str) -> Any:
+    """One of the library; None where it does not load, or has none of this name."""
+    path = library()
     try:
-        return int(ctypes.CDLL(str(path)).dlc_native_form())
+        return None if path is None else getattr(ctypes.CDLL(str(path)), name)
     except (OSError, AttributeError):
         return None
+
+
+def _form() -> int | None:
+    say = _function("dlc_native_form")
+    return None if say is None else int(say())
 
 
 @functools.cache
 def vector() -> int:
     """How many numbers of float32 the library's convolutions take at a time; 1 where the compiler made no vectors of
     them, and ONNX Runtime's are faster; 0 where there is none."""
-    path = library()
-    if path is None:
-        return 0
-    try:
-        say = ctypes.CDLL(str(path)).dlc_native_filters
-    except (OSError, AttributeError):
-        return 0
-    return int(say())
+    say = _function("dlc_native_filters")
+    return 0 if say is None else int(say())
 
 
 @functools.cache
 def _sorts() -> Any:
     """The function that orders rows; None where there is none of this form."""
-    path = library()
-    if path is None or _form(path) != FORM:
-        return None
-    made = getattr(ctypes.CDLL(str(path)), "dlc_native_order", None)
-    if made is None:
-        return None
-    made.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint64]
+    made = _function("dlc_native_order") if _form() == FORM else None
+    if made is not None:
+        made.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint64]
     return made
 
 
@@ -97,8 +90,10 @@ def order(count: int, key: int) -> np.ndarray | None:
     """The rows 0..count-1 in the order of the words that a key draws for them, shape [count] int64; None where NumPy
     has to say it."""
     sorts = _sorts() if allowed() else None
+    if sorts is None:
+        return None
     rows = np.empty(count, np.int64)
-    return None if sorts is None or sorts(rows.ctypes.data, count, key) else rows
+    return None if sorts(rows.ctypes.data, count, key) else rows
 
 
 @functools.cache
@@ -109,7 +104,7 @@ def refusal() -> str | None:
     path = library()
     if path is None:
         return None
-    if _form(path) != FORM:
+    if _form() != FORM:
         return "it was built from other sources than those of this version: install dlc again"
     try:
         onnxruntime().SessionOptions().register_custom_ops_library(str(path))

@@ -163,7 +163,7 @@ class _Packing:
     def _operands(self, node: NodeProto) -> list[tuple[str, bool]] | None:
         """The operands of an elementwise node, each with whether it is a number (or left out); None where one is
         broadcast, or a size is free. Of a sum or a product numbers come last."""
-        if node.op_type not in ELEMENTWISE or node.domain not in ("", "ai.onnx"):
+        if node.op_type not in ELEMENTWISE or not graphs.is_op(node):
             return None
         shape = self._shape(node.output[0])
         if not shape or 0 in shape or None in shape:

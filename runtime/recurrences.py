@@ -96,7 +96,7 @@ def _with_constants(model: ModelProto, constants: Mapping[str, TensorProto]) -> 
 
 
 def _is_scan(node: NodeProto) -> bool:
-    return node.op_type == "Scan" and node.domain in ("", "ai.onnx")
+    return graphs.is_op(node, "Scan")
 
 
 class _Scan:

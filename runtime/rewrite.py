@@ -98,16 +98,17 @@ def _native(
 
 def _promising(model: ModelProto) -> bool:
     """Whether any product has a neighbour that it could take in: what follows costs more than this look."""
-    near = {name for node in model.graph.node if _is(node, "MatMul", "Gemm") for name in (*node.input, node.output[0])}
+    near = {
+        name
+        for node in model.graph.node
+        if graphs.is_op(node, "MatMul", "Gemm")
+        for name in (*node.input, node.output[0])
+    }
     return any(
-        (_is(node, "Transpose", "Mul", "Div") and node.output[0] in near)
-        or (_is(node, "Mul", "Div") and not near.isdisjoint(node.input))
+        (graphs.is_op(node, "Transpose", "Mul", "Div") and node.output[0] in near)
+        or (graphs.is_op(node, "Mul", "Div") and not near.isdisjoint(node.input))
         for node in model.graph.node
     )
-
-
-def _is(node: NodeProto, *op_types: str) -> bool:
-    return node.op_type in op_types and node.domain in ("", "ai.onnx")
 
 
 class _Products:
@@ -137,15 +138,15 @@ class _Products:
     def run(self) -> dict[str, int]:
         graph = self.model.graph
         for node in self.nodes:
-            if _is(node, "Trilu"):
+            if graphs.is_op(node, "Trilu"):
                 self._triangle(node)
         for node in self.nodes:
-            if _is(node, "MatMul") and self._fits(node):
+            if graphs.is_op(node, "MatMul") and self._fits(node):
                 self._operands(node)
         for node in self.nodes:
-            if _is(node, "Mul", "Div"):
+            if graphs.is_op(node, "Mul", "Div"):
                 self._result(node)
-            elif _is(node, "Gemm"):
+            elif graphs.is_op(node, "Gemm"):
                 self._rows(node)
         kept = graphs.needed(self.nodes, [value.name for value in graph.output])
         del graph.node[:]
@@ -178,7 +179,7 @@ class _Products:
                 made = self.maker.get(node.input[side])
                 if made is None:
                     break
-                if _is(made, "Transpose") and _swaps_last(made):
+                if graphs.is_op(made, "Transpose") and _swaps_last(made):
                     source = made.input[0]
                     attribute = _attribute(self._fused(node), flag)
                     attribute.i = 1 - attribute.i
@@ -241,7 +242,7 @@ class _Products:
     def _scaled(self, node: NodeProto) -> tuple[str, float] | None:
         """x and c, where the node is c x or x / c for a number c that the file holds and float32 can hold: alpha is
         one, also of a product of doubles."""
-        if not _is(node, "Mul", "Div"):
+        if not graphs.is_op(node, "Mul", "Div"):
             return None
         x, number = node.input
         if node.op_type == "Mul" and number not in self.numbers:
@@ -263,12 +264,16 @@ class _Products:
             name,
             lambda node: (
                 self._product(node)
-                or (_is(node, "Transpose") and _swaps_last(node) and self._read_by(node.output[0], self._product))
+                or (
+                    graphs.is_op(node, "Transpose")
+                    and _swaps_last(node)
+                    and self._read_by(node.output[0], self._product)
+                )
             ),
         )
 
     def _product(self, node: NodeProto) -> bool:
-        return id(node) in self.fused or (_is(node, "MatMul") and self._fits(node))
+        return id(node) in self.fused or (graphs.is_op(node, "MatMul") and self._fits(node))
 
     def _read_by(self, name: str, allowed: Callable[[NodeProto], bool]) -> bool:
         readers = self.by_name.get(name, [])

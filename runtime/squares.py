@@ -69,10 +69,10 @@ def _fits(node: NodeProto, known: graphs.Known) -> bool:
 def _turned(name: str, maker: dict[str, NodeProto], held: dict[str, TensorProto]) -> str | None:
     """The filters that are here with their channels swapped, and read backwards."""
     cut = maker.get(name)
-    if cut is None or cut.op_type != "Slice" or cut.domain not in ("", "ai.onnx") or len(cut.input) != 5:
+    if cut is None or not graphs.is_op(cut, "Slice") or len(cut.input) != 5:
         return None
     swapped = maker.get(cut.input[0])
-    if swapped is None or swapped.op_type != "Transpose" or swapped.domain not in ("", "ai.onnx"):
+    if swapped is None or not graphs.is_op(swapped, "Transpose"):
         return None
     if not all(part in held for part in cut.input[1:]):
         return None

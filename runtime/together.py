@@ -13,7 +13,7 @@ import numpy as np
 
 from . import feeding, legs, patience
 from .callbacks import Callback, Record
-from .choosing import KEEP, LENGTH, ORDER
+from .choosing import CHOICES
 from .closing import COMBINE
 from .data import side_by_side
 from .file import CompiledFile, Stage
@@ -283,13 +283,22 @@ def _divided(file: CompiledFile, stage: Stage) -> bool:
 
 def _light(loop: Loop) -> bool:
     """Whether a step costs by the node more than by its products: then one for all members pays."""
-    largest = _largest(loop.trainer.file)
-    return largest <= LARGEST and largest * loop.batch <= HEAVY
+    return _heavy(_largest(loop.trainer.file), loop.batch) is None
+
+
+def _heavy(largest: int, rows: object) -> str | None:
+    """Why one step for all members would not pay, by the largest parameter of one and the rows of a batch."""
+    if largest > LARGEST:
+        return f"a parameter has {largest:,} numbers, so that one step for all would take as long"
+    if isinstance(rows, int) and largest * rows > HEAVY:
+        return f"a product has {largest * rows:,} multiplications, so that one step for all would take as long"
+    return None
 
 
 def _largest(file: CompiledFile) -> int:
     """The numbers of the largest parameter of one member."""
-    return max((math.prod(slot.shape) for slot in file.slots if slot.name in file.parameters), default=0)
+    shapes = {slot.name: slot.shape for slot in file.slots}
+    return max((math.prod(shapes[name]) for name in file.parameters), default=0)
 
 
 def forecast(file: CompiledFile) -> str:
@@ -302,13 +311,9 @@ def forecast(file: CompiledFile) -> str:
         why = "there are several train blocks"
     elif _divided(file, stage):
         why = "losses take turns"
-    elif not outputs.isdisjoint([KEEP, ORDER, LENGTH]) or file.settings.get("sampler"):
+    elif not outputs.isdisjoint(CHOICES) or file.settings.get("sampler"):
         why = "rows are chosen for each epoch"
-    elif largest > LARGEST:
-        why = f"a parameter has {largest:,} numbers, so that one step for all would take as long"
-    elif isinstance(rows, int) and largest * rows > HEAVY:
-        why = f"a product has {largest * rows:,} multiplications, so that one step for all would take as long"
-    elif (reason := unfit(file, stage)) is not None:
+    elif (reason := _heavy(largest, rows)) is not None or (reason := unfit(file, stage)) is not None:
         why = reason
     else:
         most = f", with up to {HEAVY // largest:,} rows of data" if largest and not isinstance(rows, int) else ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto
 
+from . import graphs
 from .programs import Size, Sizes, Typed
 
 ROW, COLUMN, PLACE = -1, -2, -3  # as native/each.h has them
@@ -132,7 +133,7 @@ def joined(views: Sequence[View]) -> bool:
 
 def _moves(node: NodeProto) -> bool:
     known = ("Reshape", "Squeeze", "Unsqueeze", "Transpose", "Slice")
-    return node.domain in ("", "ai.onnx") and node.op_type in known and len(node.output) == 1
+    return graphs.is_op(node) and node.op_type in known and len(node.output) == 1
 
 
 def _perm(node: NodeProto, rank: int) -> list[int]:

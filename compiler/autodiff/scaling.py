@@ -30,9 +30,7 @@ def scale(module: Module) -> None:
         return
     model = set(graph.order([node.inputs[0] for node in gradients(graph)]))
     factor, good = _state(module, SCALE, "float", START), _state(module, GOOD, "int", 0)
-    passes: dict[
-        str, list[Node]
-    ] = {}  # all of them, before any is scaled: passes that minimize one loss share gradients
+    passes: dict[str, list[Node]] = {}  # found before any is scaled: those that minimize one loss share gradients
     for number in range(max(len(module.turns), 1)):
         prefix = f"{module.turn(number)}next/"
         moved = module.roots(prefix)
