@@ -285,15 +285,6 @@ static void *give_matrix(void *of, size_t output, size_t rank, const int64_t *si
     return rank == 2 && size[0] == place->rows && size[1] == place->columns ? matrix(item, place) : NULL;
 }
 
-/* A matrix whose rows do not lie one after another, as the steps want it that are no products. */
-static void together(const Place *place, size_t width, const char *from, char *to) {
-    for (int64_t i = 0; i < place->rows; i++, from += place->row * width) {
-        if (place->column == 1) memcpy(to, from, (size_t)place->columns * width), to += (size_t)place->columns * width;
-        else
-            for (int64_t k = 0; k < place->columns; k++, to += width) memcpy(to, from + (size_t)k * place->column * width, width);
-    }
-}
-
 static const char *run_one(const Work *work, Item *item, size_t number, int *at) {
     const Each *each = work->each;
     Tensor inputs[MOST_VIEWS];
@@ -315,7 +306,11 @@ static const char *run_one(const Work *work, Item *item, size_t number, int *at)
         const size_t width = sizes[region_type(each->region, i)];
         copy[i] = malloc((size_t)(place->rows * place->columns) * width + 1);
         if (!copy[i]) wrong = NO_MEMORY;
-        else together(place, width, x->data, copy[i]), x->data = copy[i];
+        else {
+            const int64_t size[] = {place->rows, place->columns}, step[] = {(int64_t)place->row, (int64_t)place->column};
+            gather_strided(width, 2, size, step, x->data, copy[i]);
+            x->data = copy[i];
+        }
     }
     if (!wrong) wrong = region_run_apart(each->region, inputs, NULL, work->rows, give_matrix, item, at);
     for (int i = 0; i < each->operands; i++) free(copy[i]);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "filters.h"
+#include "kernel.h"
 #include "operator.h"
 #include "squares.h"
 
@@ -57,22 +58,11 @@ static Status create(const Op *op, Table table, const void *info, void **made) {
 
 /* The memory, the type and the four sizes of an input. */
 static Status look(Table table, const char *of, const void *context, size_t index, int *type, size_t *size, void **data) {
-    const void *value = NULL;
-    void *info = NULL;
-    size_t rank = 0;
-    int64_t sizes[4];
-    Status status = CALL(table, CONTEXT_GET_INPUT, ContextInput)(context, index, &value);
-    if (status) return status;
-    if (!value) return failed(table, INVALID_ARGUMENT, of, "an input is missing");
-    status = CALL(table, GET_TENSOR_TYPE_AND_SHAPE, GetInfo)(value, &info);
-    if (status) return status;
-    status = CALL(table, GET_TENSOR_ELEMENT_TYPE, GetElementType)(info, type);
-    if (!status) status = CALL(table, GET_DIMENSIONS_COUNT, GetRank)(info, &rank);
-    if (!status && rank != 4) status = failed(table, INVALID_ARGUMENT, of, "an input that is no batch of images");
-    if (!status) status = CALL(table, GET_DIMENSIONS, GetDimensions)(info, sizes, 4);
-    CALL(table, RELEASE_TENSOR_TYPE_AND_SHAPE_INFO, Release)(info);
-    for (int i = 0; !status && i < 4; i++) size[i] = (size_t)sizes[i];
-    if (!status) status = CALL(table, GET_TENSOR_MUTABLE_DATA, GetData)((void *)value, data);
+    Tensor x;
+    Status status = input_of(table, context, index, of, type, &x);
+    if (!status && x.rank != 4) status = failed(table, INVALID_ARGUMENT, of, "an input that is no batch of images");
+    for (int i = 0; !status && i < 4; i++) size[i] = (size_t)x.size[i];
+    if (!status) *data = x.data;
     return status;
 }
 

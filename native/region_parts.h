@@ -83,6 +83,9 @@ void *make(Run *run, int value, size_t rank, const int64_t *size);
 /* How many elements; -1: more than there can be. */
 int64_t count(size_t rank, const int64_t *size);
 
+/* Elements of 1, 4 or 8 bytes from places `stride` apart, one after another. */
+void gather_strided(size_t width, size_t rank, const int64_t *size, const int64_t *stride, const char *from, char *to);
+
 extern const char NO_MEMORY[], NO_FIT[];
 
 /* What the steps do that are no chains and no products (region_steps.c): NULL, or what is wrong. */

@@ -16,8 +16,7 @@ static int sizes_of(const Tensor *x, int64_t *size) {
     return (int)x->size[0];
 }
 
-/* Elements from places `stride` apart, one after another. */
-static void gather_strided(size_t width, size_t rank, const int64_t *size, const int64_t *stride, const char *from, char *to) {
+void gather_strided(size_t width, size_t rank, const int64_t *size, const int64_t *stride, const char *from, char *to) {
     int64_t index[MOST_AXES] = {0}, all = count(rank, size);
     if (all <= 0) return;
     const int64_t run = rank ? size[rank - 1] : 1, step = rank ? stride[rank - 1] : 1;
@@ -391,21 +390,6 @@ const char *run_constant(Run *run, const Step *s) {
     return NULL;
 }
 
-/* Whether numbers are finite: those whose exponent is not all ones. */
-#define FINITE(NAME, T, EXPONENT)                                                                     \
-    static int NAME(const void *of, size_t n) {                                                       \
-        const char *from = of;                                                                        \
-        T wrong = 0;                                                                                  \
-        for (size_t i = 0; i < n; i++) {                                                              \
-            T bits;                                                                                   \
-            memcpy(&bits, from + i * sizeof bits, sizeof bits);                                       \
-            wrong |= (bits & EXPONENT) == EXPONENT;                                                   \
-        }                                                                                             \
-        return !wrong;                                                                                \
-    }
-FINITE(finite_f32, uint32_t, UINT32_C(0x7f800000))
-FINITE(finite_f64, uint64_t, UINT64_C(0x7ff0000000000000))
-
 /* Whether whole numbers are between two; of those without sign it is asked as of int64. */
 #define BETWEEN(NAME, T)                                                                              \
     static int NAME(const T *x, size_t n, int64_t low, int64_t high) {                                \
@@ -426,9 +410,10 @@ const char *run_guard(Run *run, const Step *s) {
         const Tensor *data = &value[s->in[i]];
         const int64_t low = s->attr[2 * i - 2], high = s->attr[2 * i - 1];
         const size_t n = (size_t)elements_of(data);
-        switch (run->region->type[s->in[i]]) {
-        case F32: good &= finite_f32(data->data, n); break;
-        case F64: good &= finite_f64(data->data, n); break;
+        const int type = run->region->type[s->in[i]];
+        switch (type) {
+        case F32:
+        case F64: good &= !not_finite(type, n, data->data); break;
         case I32: good &= between_i32(data->data, n, low, high); break;
         case I64: good &= between_i64(data->data, n, low, high); break;
         case U32: good &= between_u32(data->data, n, low, high); break;

@@ -313,6 +313,8 @@ def forecast(file: CompiledFile) -> str:
         why = "losses take turns"
     elif not outputs.isdisjoint(CHOICES) or file.settings.get("sampler"):
         why = "rows are chosen for each epoch"
+    elif file.settings.get("drop_last"):
+        why = "the last batch of an epoch is left out"
     elif (reason := _heavy(largest, rows)) is not None or (reason := unfit(file, stage)) is not None:
         why = reason
     else:
