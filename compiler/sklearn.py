@@ -269,7 +269,7 @@ class _Estimator(BaseEstimator):
                 notes=[f"the metadata `{KEY}` says what it is", *problem.notes()],
                 help="load it with the class whose `save` wrote it, or fit and save the estimator again",
             ) from None
-        made._file = CompiledFile.of(_without(file.model))
+        made._file = CompiledFile(_without(file.model), check=False)
         made._fitted()
         return made
 

@@ -108,26 +108,29 @@ def abreast(
     """A model whose inputs in `wide` have the members in front, [count, ...], and so has each output that depends on
     them. None where an operator has no rule, the rank of a value is not known, an output in `own` is the same for all,
     or one in `alike` is not."""
-    made = _Wide(model, wide, count)
-    try:
-        found = made.run()
-    except Unfit:
-        return None
-    return found if made.wide.issuperset(own) and made.wide.isdisjoint(alike) else None
+    return _widened(model, wide, count, own, alike)[0]
 
 
 def hindrance(
     model: ModelProto, wide: Collection[str], count: int, own: Collection[str], alike: Collection[str]
 ) -> str | None:
     """Why `abreast` gives None, in words; None where it gives a model."""
+    return _widened(model, wide, count, own, alike)[1]
+
+
+def _widened(
+    model: ModelProto, wide: Collection[str], count: int, own: Collection[str], alike: Collection[str]
+) -> tuple[ModelProto | None, str | None]:
+    """The model, or why there is none."""
     made = _Wide(model, wide, count)
     try:
-        made.run()
+        found = made.run()
     except Unfit:
-        return f"the operator {made.node.op_type} has no form for all of them"
+        what = f"the operator {made.node.op_type}" if made.node.op_type else "a graph of this kind"
+        return None, f"{what} has no form for all of them"
     if not made.wide.isdisjoint(alike):
-        return "one may leave out an update that another makes"
-    return None if made.wide.issuperset(own) else "a state is the same for all"
+        return None, "one may leave out an update that another makes"
+    return (found, None) if made.wide.issuperset(own) else (None, "a state is the same for all")
 
 
 class _Wide:

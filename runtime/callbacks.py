@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .atomic import cannot_write, replacing
 from .failures import Error
+
+if TYPE_CHECKING:  # a type that annotations alone use
+    import numpy as np
 
 Figures = Mapping[str, float]
 Record = dict[str, Any]  # of the form `metadata.Record`
@@ -211,6 +214,17 @@ class Callback:
         >>> trainer = dlc.fit("specs/xor.dl", epochs=2, callbacks=[Heard()])
         1
         2
+        """
+
+    def before_batch(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """The same, with the batch of that update: arrays by the names of inputs and targets, which are not to be
+        changed. Costs nothing where it is not overridden.
+
+        >>> class Heard(Callback):
+        ...     def before_batch(self, step, arrays):
+        ...         print(step, arrays["x"].shape)
+        >>> trainer = dlc.fit("specs/xor.dl", epochs=1, callbacks=[Heard()])
+        1 (4, 2)
         """
 
     def before_validation(self) -> None:

@@ -65,18 +65,15 @@ class Detector(Callback):
         self._often: Counter[tuple[str, int, str]] = Counter()
         self._lengths: dict[tuple[str, int, str], list[float]] = {}
 
-    def before_step(self, step: int) -> None:
-        """Nothing: `look` is given the batch. Who listens to updates hears members in turn."""
-
-    def look(self, step: int, batch: Mapping[str, np.ndarray]) -> None:
-        """At the values that update number `step` will have. Writes `detected.jsonl` where there is a run folder."""
+    def before_batch(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Looks at the values that update number `step` will have; writes `detected.jsonl` where there is a run."""
         if (step - 1) % self.every:
             return
         for part in self.trainer.stage.parts:
             if part.index not in self._opened:
                 targets = [*figure_names(part), *part.updates.values()]
                 self._opened[part.index] = Opened(self.trainer.file, part, targets)
-            nodes, values = everything(self._opened[part.index], self.trainer.stepper, batch)
+            nodes, values = everything(self._opened[part.index], self.trainer.stepper, arrays)
             forwards = {node.name for node in graphs.needed(nodes, figure_names(part))}
             seen = [one for node in nodes for one in self._node(part, node, values, node.name in forwards)]
             seen += self._gradients(part, nodes, values)

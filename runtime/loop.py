@@ -14,7 +14,6 @@ from . import interrupts, legs, lock, patience, stages
 from .callbacks import Callback, History, MetricsFile, Record, Start
 from .checkpoint import Checkpoint, Plan, Run
 from .data import Batch
-from .detect import Detector
 from .environment import environment
 from .failures import Error
 from .file import CompiledFile
@@ -223,7 +222,7 @@ class Loop:
         trainer, progress, stepper = self.trainer, self.trainer.progress, self.trainer.stepper
         each = [one.on_step for one in listeners if type(one).on_step is not Callback.on_step]
         first = [one.before_step for one in listeners if type(one).before_step is not Callback.before_step]
-        watching = [one.look for one in listeners if isinstance(one, Detector)]
+        watching = [one.before_batch for one in listeners if type(one).before_batch is not Callback.before_batch]
         source = self.request.source
         last = self.plan.steps if self.plan.steps is not None else math.inf
         epochs = self.plan.epochs if self.plan.epochs is not None else math.inf

@@ -326,5 +326,5 @@ def forecast(file: CompiledFile) -> str:
 def _hears(listener: Callback) -> bool:
     """Whether a listener looks at no state after an update: the trainer holds that of a member at ends of epochs."""
     own = type(listener)
-    blind = own.on_step is Callback.on_step and own.before_step is Callback.before_step
+    blind = all(getattr(own, hook) is getattr(Callback, hook) for hook in ("on_step", "before_step", "before_batch"))
     return blind or listener.of_members

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from dlc.runtime.metadata import FAR
 
-from .. import ops
 from ..diagnostics import did_you_mean, error
 from ..ir.graph import Node
 from ..ir.module import Module
@@ -18,7 +17,7 @@ from . import by_row, expressions
 from .context import Context
 from .judging import LENGTH
 from .scope import Frame
-from .values import Tensor, kind, plain
+from .values import kind, plain
 
 if TYPE_CHECKING:
     from .train import Plan
@@ -138,8 +137,7 @@ def check(c: Context, value: Any, span: Span | None) -> Any:
 def bucket(c: Context, plan: Plan, statement: syntax.Setting) -> dict[str, str] | None:
     """`bucket: lengths`, or `bucket: lengths on time`: how much of each row counts along a free dimension. Rows of
     about one length are then in a batch, which is cut to the longest. E0529, E0540 to E0542."""
-    epoch = Tensor(c.counter(by_row.EPOCH))
-    node = by_row.expression(c, plan.frame, statement, {"epoch": epoch})
+    node = by_row.number(c, plan.frame, statement)
     if node is None:
         return None
     leaves = [leaf for leaf in (*c.module.inputs, *c.module.targets) if leaf not in c.module.drawn()]
@@ -164,7 +162,7 @@ def bucket(c: Context, plan: Plan, statement: syntax.Setting) -> dict[str, str] 
         )
     for leaf in leaves:
         _refuse_derived(leaf, along, statement.span)
-    plan.choices[LENGTH] = node if node.dtype == "float" else ops.cast(node, dtype="float")
+    plan.choices[LENGTH] = node
     return {"length": statement.value.span.text, "along": along}
 
 

@@ -22,7 +22,7 @@ from ..syntax import tree as syntax
 from . import expressions
 from .context import Context, to_node
 from .scope import Frame
-from .values import POISON, Value, kind
+from .values import POISON, Tensor, Value, kind
 
 ONE_VALUE = {
     "weights": ("a number", "`weights: where(y == 1, 5.0, 1.0)`"),
@@ -31,6 +31,17 @@ ONE_VALUE = {
     "bucket": ("a number", "`bucket: lengths`, or `bucket: sum(words > 0, axis = 1)`"),
     "sampler": ("a number", "`sampler: weighted(where(y == 1, 5.0, 1.0))`"),
 }
+
+
+def of_epoch(c: Context, frame: Frame, setting: syntax.Setting) -> Node | None:
+    """`expression`, which may also read `epoch`, how many epochs are over."""
+    return expression(c, frame, setting, {"epoch": Tensor(c.counter(EPOCH))})
+
+
+def number(c: Context, frame: Frame, setting: syntax.Setting) -> Node | None:
+    """The same as floats."""
+    node = of_epoch(c, frame, setting)
+    return node if node is None or node.dtype == "float" else ops.cast(node, dtype="float")
 
 
 def expression(c: Context, frame: Frame, setting: syntax.Setting, given: Mapping[str, Value] = {}) -> Node | None:
@@ -114,4 +125,4 @@ def _of(leaf: Node) -> str:
     return "how many rows are beside it"
 
 
-__all__ = ["EPOCH", "expression"]
+__all__ = ["EPOCH", "expression", "number", "of_epoch"]

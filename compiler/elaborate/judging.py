@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .. import ops
 from ..diagnostics import CompileError, did_you_mean, error
 from ..source import Span
 from ..syntax import tree as syntax
 from . import by_row, expressions
 from .context import Context
 from .scope import Frame
-from .values import Tensor, kind, plain
+from .values import kind, plain
 
 if TYPE_CHECKING:
     from .train import Plan
@@ -132,12 +131,10 @@ def _sampler(c: Context, plan: Plan, statement: syntax.Setting) -> dict[str, str
     arguments = value.arguments if isinstance(value, syntax.Call) else ()
     name = named.name if isinstance(named, syntax.Name) else ""
     if name == "weighted" and len(arguments) == 1 and arguments[0].name in (None, "weights"):
-        node = by_row.expression(
-            c, plan.frame, replace(statement, value=arguments[0].value), {"epoch": Tensor(c.counter(by_row.EPOCH))}
-        )
+        node = by_row.number(c, plan.frame, replace(statement, value=arguments[0].value))
         if node is None:
             return None
-        plan.choices[WEIGHT] = node if node.dtype == "float" else ops.cast(node, dtype="float")
+        plan.choices[WEIGHT] = node
         return {"weighted": arguments[0].value.span.text}
     if name != "balanced" or len(arguments) > 1:
         raise error(

@@ -16,7 +16,7 @@ from ..syntax import foreign, tree as syntax
 from . import averaging, batches, by_row, expressions, judging, loading, statements, sweeping, turns, weighing
 from .context import Context
 from .scope import Frame
-from .values import POISON, Argument, Tensor, Value, plain
+from .values import POISON, Argument, Value, plain
 
 DEFAULTS: dict[str, Any] = {
     "batch": 32,
@@ -228,8 +228,7 @@ def _setting(
             )
         settings["keep"] = "optimizer"
     elif name in CHOICES:
-        epoch = Tensor(c.counter(by_row.EPOCH))
-        node = by_row.expression(c, plan.frame, statement, {"epoch": epoch})
+        node = by_row.of_epoch(c, plan.frame, statement)
         if node is not None:
             plan.choices[name] = node
         settings["order" if name == "order" else "keep_rows"] = _text(statement)

@@ -23,9 +23,9 @@ IR_VERSION = 10
 __all__ = ["IR_VERSION", "OPSET", "export_inference", "lower", "lowered", "serialize", "sources"]
 
 
-def lower(module: Module, precision: str = "float32", seed: int = 0, said: str | None = None) -> ModelProto:
+def lower(module: Module, precision: str = "float32", seed: int = 0) -> ModelProto:
     """What `lowered` gives, with all start values."""
-    return whole(*lowered(module, precision, seed, said))
+    return whole(*lowered(module, precision, seed))
 
 
 def lowered(
