@@ -37,14 +37,8 @@ if TYPE_CHECKING:
     from .train import Trainer
 
 KEY = "dlc.columns"
-KINDS = {
-    "float32": TensorProto.FLOAT,
-    "float64": TensorProto.DOUBLE,
-    "float16": TensorProto.FLOAT16,
-    "bfloat16": TensorProto.BFLOAT16,
-    "int": TensorProto.INT64,
-    "bool": TensorProto.BOOL,
-}
+# What a file holds by its precision, and other values; in half precision, too, it holds float32.
+KINDS = {"float64": TensorProto.DOUBLE, "int": TensorProto.INT64, "bool": TensorProto.BOOL}
 TOKENS = 64  # words of a text, as far as memory is planned
 SIZE = 1 << 22  # comparisons of cells with words at once
 Cells = Mapping[str, Any]

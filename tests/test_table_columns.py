@@ -81,6 +81,30 @@ def test_a_column_of_numbers(encodings: str, cells: Any, made: Any, tmp_path: Pa
     np.testing.assert_allclose(stock(trainer, tmp_path / "m.onnx", {"a": cells})["o"], made, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "mixed"])
+def test_columns_train_in_half_precision(precision: str, tmp_path: Path) -> None:
+    """Encodings keep 32 bits, as all but products does; raw rows are what the saved file takes."""
+    text = """model m {
+        input age: float[batch] from "age" missing = mean standardised
+        input city: int[batch] from "city" vocabulary
+        target y: int[batch] from "y" vocabulary
+        y ~ categorical(concat([age[:, none], city |> embedding(4, 3)], axis = 1) |> dense(8, tanh) |> dense(2))
+    }
+    train { minimize loss using adam(1e-2); epochs: 30; batch: 4; seed: 1 }
+    """
+    cells = {"age": GAPS, "city": np.array(["Ulm", "Bonn"] * 4), "y": np.array(["no", "yes"] * 4)}
+    trainer = Trainer(dlc.compile(text, precision=precision), device="cpu")
+    whole = Trainer(dlc.compile(text), device="cpu")
+    for one in (trainer, whole):
+        one.fit(cells)
+    assert list(trainer.predict(cells)) == list(whole.predict(cells))
+    np.testing.assert_allclose(trainer.predict(cells)["probability"], whole.predict(cells)["probability"], atol=0.05)
+    trainer.save(tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    made = session.run(["probability"], {"age": GAPS, "city": cells["city"].astype(object)})[0]
+    np.testing.assert_allclose(made, trainer.predict(cells)["probability"], rtol=1e-5)
+
+
 def test_gaps_have_a_column_of_their_own(tmp_path: Path) -> None:
     trainer = fitted('    input a: float[batch, n] from "age" missing = indicator standardised', {"age": GAPS})
     full = np.nan_to_num(GAPS, nan=np.nanmean(GAPS))

@@ -142,7 +142,8 @@ def _sampler(c: Context, plan: Plan, statement: syntax.Setting) -> dict[str, str
             "`sampler:` takes `balanced`, `balanced(y)` where several targets have classes, or `weighted(w)`",
             value.span,
             "this is something else",
-            help="each row as often as the others: leave `sampler:` out",
+            help=did_you_mean(name, ("balanced", "weighted"))
+            or "each row as often as the others: leave `sampler:` out",
         )
     by = arguments[0].value.span.text if arguments else None
     place = arguments[0].value.span if arguments else value.span
