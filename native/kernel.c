@@ -45,30 +45,34 @@ Status declared(Table table, const void *info, size_t index, int expected, const
     return status;
 }
 
+Status program_of(Table table, const void *info, const char *operator, size_t most, Text *program) {
+    *program = (Text){NULL, 0, 0, 0};
+    Status status = CALL(table, INFO_GET_INPUT_COUNT, InfoCount)(info, &program->inputs);
+    if (!status) status = CALL(table, INFO_GET_OUTPUT_COUNT, InfoCount)(info, &program->outputs);
+    if (!status) status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, "program", NULL, &program->length);
+    if (status) return status;
+    if (program->length > most) return failed(table, INVALID_GRAPH, operator, "a program that is too long");
+    program->words = malloc((program->length + 1) * sizeof *program->words);
+    if (!program->words) return failed(table, FAIL, operator, "no memory");
+    return CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, "program", program->words, &program->length);
+}
+
 static Status create(const Op *op, Table table, const void *info, void **made) {
     (void)op;
-    size_t inputs = 0, outputs = 0, length = 0;
-    Status status = CALL(table, INFO_GET_INPUT_COUNT, InfoCount)(info, &inputs);
-    if (!status) status = CALL(table, INFO_GET_OUTPUT_COUNT, InfoCount)(info, &outputs);
-    if (!status) status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, "program", NULL, &length);
-    if (status) return status;
-    if (length > 16 + 6 * MOST_VALUES + MOST_OUTPUTS) return failure(table, INVALID_GRAPH, "a program that is too long");
-    int64_t text[16 + 6 * MOST_VALUES + MOST_OUTPUTS];
-    status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, "program", text, &length);
-    if (status) return status;
     Kernel *kernel = malloc(sizeof *kernel);
     if (!kernel) return failure(table, FAIL, "no memory");
     kernel->table = table;
-    const Program *program = &kernel->program;
-    const char *wrong = program_read(&kernel->program, text, length, inputs, outputs);
-    for (int i = 0; !wrong && !status && i < program->outputs; i++)
+    Text text;
+    Status status = program_of(table, info, "Chain", 16 + 6 * MOST_VALUES + MOST_OUTPUTS, &text);
+    Program *program = &kernel->program;
+    const char *wrong = status ? NULL : program_read(program, text.words, text.length, text.inputs, text.outputs);
+    free(text.words);
+    if (wrong) status = failure(table, INVALID_GRAPH, wrong);
+    for (int i = 0; !status && i < program->outputs; i++)
         status = declared(table, info, (size_t)i, program->type[program->value[i]], "Chain");
-    if (wrong || status) {
-        free(kernel);
-        return status ? status : failure(table, INVALID_GRAPH, wrong);
-    }
-    *made = kernel;
-    return NULL;
+    if (status) free(kernel);
+    else *made = kernel;
+    return status;
 }
 
 Status input_of(Table table, const void *context, size_t index, const char *operator, int *element, Tensor *tensor) {
@@ -146,68 +150,49 @@ static Status compute(void *of, void *context) {
     return status;
 }
 
-/* --- regions, scans of them, and regions of each matrix: a kernel of any */
+/* --- regions, scans of them, and regions of each matrix */
+
+/* An operator whose node has a program of any length, which `read` makes something of that the others take. */
+typedef struct {
+    Op op;
+    const char *name;
+    const char *(*read)(void **made, const int64_t *text, size_t length, size_t inputs, size_t outputs);
+    void (*destroy)(void *made);
+    int (*inputs)(const void *made);
+    int (*type)(const void *made, int input);
+    int (*output_type)(const void *made, int output);
+    const char *(*run)(void *made, const Tensor *inputs, Give give, Spread spread, void *context, int *at);
+} Long;
 
 typedef struct {
     Table table;
-    const char *name;
-    Region *region; /* or */
-    Scan *scan;     /* or */
-    Each *each;
-} Long;
+    const Long *does;
+    void *made;
+} LongKernel;
 
-static Status long_create(const char *name, Table table, const void *info, void **made) {
-    size_t inputs = 0, outputs = 0, length = 0;
-    Status status = CALL(table, INFO_GET_INPUT_COUNT, InfoCount)(info, &inputs);
-    if (!status) status = CALL(table, INFO_GET_OUTPUT_COUNT, InfoCount)(info, &outputs);
-    if (!status) status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, "program", NULL, &length);
-    if (status) return status;
-    if (length > LONGEST_REGION) return failed(table, INVALID_GRAPH, name, "a program that is too long");
-    Long *kernel = calloc(1, sizeof *kernel);
-    int64_t *text = malloc((length ? length : 1) * sizeof *text);
-    const char *wrong = "no memory";
-    if (kernel && text) {
-        status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, "program", text, &length);
-        kernel->table = table, kernel->name = name;
-        if (status) wrong = NULL;
-        else if (name[0] == 'S') wrong = scan_read(&kernel->scan, text, length, inputs, outputs);
-        else if (name[0] == 'E') wrong = each_read(&kernel->each, text, length, inputs, outputs);
-        else wrong = region_read(&kernel->region, text, length, inputs, outputs);
-    }
-    free(text);
-    for (size_t i = 0; !wrong && !status && i < outputs; i++)
-        status = declared(table, info, i,
-                          kernel->each   ? each_output_type(kernel->each, (int)i)
-                          : kernel->scan ? scan_output_type(kernel->scan, (int)i)
-                                         : region_output_type(kernel->region, (int)i),
-                          name);
-    if (wrong || status) {
-        if (kernel) region_free(kernel->region), scan_free(kernel->scan), each_free(kernel->each);
-        free(kernel);
-        return status ? status : failed(table, INVALID_GRAPH, name, wrong);
-    }
-    *made = kernel;
-    return NULL;
-}
-
-static Status region_create(const Op *op, Table table, const void *info, void **made) {
-    return (void)op, long_create("Region", table, info, made);
-}
-
-static Status scan_create(const Op *op, Table table, const void *info, void **made) {
-    return (void)op, long_create("Scan", table, info, made);
-}
-
-static Status each_create(const Op *op, Table table, const void *info, void **made) {
-    return (void)op, long_create("Each", table, info, made);
-}
+static const char *long_name(const Op *op) { return ((const Long *)op)->name; }
 
 static void long_destroy(void *of) {
-    Long *kernel = of;
-    region_free(kernel->region);
-    each_free(kernel->each);
-    scan_free(kernel->scan);
+    LongKernel *kernel = of;
+    kernel->does->destroy(kernel->made);
     free(kernel);
+}
+
+static Status long_create(const Op *op, Table table, const void *info, void **made) {
+    const Long *does = (const Long *)op;
+    LongKernel *kernel = calloc(1, sizeof *kernel);
+    if (!kernel) return failed(table, FAIL, does->name, "no memory");
+    kernel->table = table, kernel->does = does;
+    Text text;
+    Status status = program_of(table, info, does->name, LONGEST_REGION, &text);
+    const char *wrong = status ? NULL : does->read(&kernel->made, text.words, text.length, text.inputs, text.outputs);
+    free(text.words);
+    if (wrong) status = failed(table, INVALID_GRAPH, does->name, wrong);
+    for (size_t i = 0; !status && i < text.outputs; i++)
+        status = declared(table, info, i, does->output_type(kernel->made, (int)i), does->name);
+    if (status) long_destroy(kernel);
+    else *made = kernel;
+    return status;
 }
 
 typedef struct {
@@ -235,45 +220,60 @@ static int spread(void *of, void (*work)(void *, size_t), size_t count, void *wh
 }
 
 static Status long_compute(void *of, void *context) {
-    const Long *kernel = of;
+    const LongKernel *kernel = of;
+    const Long *does = kernel->does;
     Table table = kernel->table;
     size_t given = 0;
     Status status = CALL(table, CONTEXT_GET_INPUT_COUNT, ContextCount)(context, &given);
     if (status) return status;
-    const size_t expected = (size_t)(kernel->scan   ? scan_inputs(kernel->scan)
-                                     : kernel->each ? each_inputs(kernel->each)
-                                                    : region_inputs(kernel->region));
-    if (given != expected) return failed(table, INVALID_ARGUMENT, kernel->name, "other inputs than the program has");
+    if (given != (size_t)does->inputs(kernel->made))
+        return failed(table, INVALID_ARGUMENT, does->name, "other inputs than the program has");
     Tensor few[64], *inputs = given <= 64 ? few : malloc(given * sizeof *inputs);
-    if (!inputs) return failed(table, FAIL, kernel->name, "no memory");
-    for (size_t i = 0; i < given && !status; i++) {
-        const int type = kernel->scan   ? scan_type(kernel->scan, (int)i)
-                         : kernel->each ? each_type(kernel->each, (int)i)
-                                        : region_type(kernel->region, (int)i);
-        status = input_typed(table, context, i, kernel->name, type, &inputs[i]);
-    }
+    if (!inputs) return failed(table, FAIL, does->name, "no memory");
+    for (size_t i = 0; i < given && !status; i++)
+        status = input_typed(table, context, i, does->name, does->type(kernel->made, (int)i), &inputs[i]);
     if (!status) {
         Giving giving = {table, context, NULL};
         int at;
-        const char *wrong = kernel->scan   ? scan_run(kernel->scan, inputs, give, spread, &giving, &at)
-                            : kernel->each ? each_run(kernel->each, inputs, give, spread, &giving, &at)
-                                           : region_run(kernel->region, inputs, NULL, give, &giving, &at);
+        const char *wrong = does->run(kernel->made, inputs, give, spread, &giving, &at);
         if (giving.status) {
             status = giving.status;
         } else if (wrong) {
             char text[128];
             snprintf(text, sizeof text, "step %d of the region: %s", at, wrong);
-            status = failed(table, INVALID_ARGUMENT, kernel->name, text);
+            status = failed(table, INVALID_ARGUMENT, does->name, text);
         }
     }
     if (inputs != few) free(inputs);
     return status;
 }
 
+/* In one run on the thread that calls it: without packed factors. */
+static const char *region_alone(Region *region, const Tensor *inputs, Give give, Spread spread, void *context, int *at) {
+    return (void)spread, region_run(region, inputs, NULL, give, context, at);
+}
+
+/* The operator OF of a type, by the functions of that type. */
+#define LONG(OF, NAME, TYPE, RUN)                                                                             \
+    static const char *OF##_read_any(void **made, const int64_t *text, size_t length, size_t inputs, size_t outputs) { \
+        TYPE *own = NULL;                                                                                     \
+        const char *wrong = OF##_read(&own, text, length, inputs, outputs);                                   \
+        return *made = own, wrong;                                                                            \
+    }                                                                                                         \
+    static void OF##_free_any(void *made) { OF##_free(made); }                                                \
+    static int OF##_inputs_any(const void *made) { return OF##_inputs(made); }                                \
+    static int OF##_type_any(const void *made, int input) { return OF##_type(made, input); }                  \
+    static int OF##_output_type_any(const void *made, int output) { return OF##_output_type(made, output); }  \
+    static const char *OF##_run_any(void *made, const Tensor *inputs, Give give, Spread spread, void *context, int *at) { \
+        return RUN(made, inputs, give, spread, context, at);                                                  \
+    }                                                                                                         \
+    static const Long OF = {OPERATOR(long_name, long_create, long_compute, long_destroy, .in_place = NULL), NAME, \
+                            OF##_read_any, OF##_free_any, OF##_inputs_any, OF##_type_any, OF##_output_type_any, OF##_run_any};
+LONG(region, "Region", Region, region_alone)
+LONG(scan, "Scan", Scan, scan_run)
+LONG(each, "Each", Each, each_run)
+
 static const char *name(const Op *op) { return (void)op, "Chain"; }
-static const char *region_name(const Op *op) { return (void)op, "Region"; }
-static const char *scan_name(const Op *op) { return (void)op, "Scan"; }
-static const char *each_name(const Op *op) { return (void)op, "Each"; }
 
 /* Any result may lie where any operand does that nothing reads later, if ONNX Runtime finds them alike: of the first
  * few, in pairs. */
@@ -286,26 +286,19 @@ static size_t in_place(int **inputs, int **outputs) {
 static void in_place_end(int *inputs, int *outputs) { (void)inputs, (void)outputs; }
 
 static const Op chain = OPERATOR(name, create, compute, free, .in_place = in_place, .in_place_end = in_place_end);
-static const Op region = OPERATOR(region_name, region_create, long_compute, long_destroy, .in_place = NULL);
-static const Op scan = OPERATOR(scan_name, scan_create, long_compute, long_destroy, .in_place = NULL);
-static const Op each = OPERATOR(each_name, each_create, long_compute, long_destroy, .in_place = NULL);
 
 /* Called by ONNX Runtime when a session's options take this library. */
 PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
     Table table = base->get(API);
     if (!table) return NULL; /* one older than 1.18: no operator, and no session that has a Chain loads */
+    const Op *const all[] = {&chain, &conv_weights, &conv_squares, &region.op, &scan.op, &each.op, &updates};
     static void *domain; /* made once and never released: sessions may outlive any call */
     Status status = NULL;
     if (!domain) {
         void *fresh = NULL;
         status = CALL(table, CREATE_CUSTOM_OP_DOMAIN, CreateDomain)("dlc.native", &fresh);
-        if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &chain);
-        if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &conv_weights);
-        if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &conv_squares);
-        if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &region);
-        if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &scan);
-        if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &each);
-        if (!status) status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, &updates);
+        for (size_t i = 0; !status && i < sizeof all / sizeof *all; i++)
+            status = CALL(table, CUSTOM_OP_DOMAIN_ADD, DomainAdd)(fresh, all[i]);
         if (status) return status;
         domain = fresh;
     }

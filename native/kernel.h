@@ -8,6 +8,13 @@
 
 /* Whether an output of a node is declared as of the type (enum Type) that its program makes. */
 Status declared(Table table, const void *info, size_t index, int expected, const char *operator);
+/* The attribute `program` of a node, of at most so many integers, and how many inputs and outputs the node has. The caller
+ * frees `words`, which is NULL where there is none. */
+typedef struct {
+    int64_t *words;
+    size_t length, inputs, outputs;
+} Text;
+Status program_of(Table table, const void *info, const char *operator, size_t most, Text *program);
 /* The shape and the memory of an input, and its element type, ONNX's number. */
 Status input_of(Table table, const void *context, size_t index, const char *operator, int *element, Tensor *tensor);
 /* The same of one whose type (enum Type) must be the expected one. */

@@ -83,17 +83,12 @@ static const char *updates_read(Kernel *kernel, size_t length) {
 
 static Status create(const Op *op, Table table, const void *info, void **made) {
     (void)op;
-    size_t length = 0;
     Kernel *kernel = calloc(1, sizeof *kernel);
     if (!kernel) return failed(table, FAIL, NAME, "no memory");
-    kernel->table = table;
-    Status status = CALL(table, INFO_GET_INPUT_COUNT, InfoCount)(info, &kernel->inputs);
-    if (!status) status = CALL(table, INFO_GET_OUTPUT_COUNT, InfoCount)(info, &kernel->outputs);
-    if (!status) status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, "program", NULL, &length);
-    if (!status && length > LONGEST) status = failed(table, INVALID_GRAPH, NAME, "a program that is too long");
-    if (!status && !(kernel->text = malloc((length + 1) * sizeof *kernel->text))) status = failed(table, FAIL, NAME, "no memory");
-    if (!status) status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, "program", kernel->text, &length);
-    const char *wrong = status ? NULL : updates_read(kernel, length);
+    Text text;
+    Status status = program_of(table, info, NAME, LONGEST, &text);
+    kernel->table = table, kernel->text = text.words, kernel->inputs = text.inputs, kernel->outputs = text.outputs;
+    const char *wrong = status ? NULL : updates_read(kernel, text.length);
     if (wrong) status = failed(table, INVALID_GRAPH, NAME, wrong);
     for (size_t k = 0; !status && k < kernel->count; k++) {
         const Program *program = &kernel->parts[k].program;
