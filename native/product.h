@@ -16,12 +16,12 @@
 #define UNROLL
 #endif
 
-enum { DEPTH = 256, COLUMNS = VECTORS * WIDTH, LONG = 8, SPANS = 128 };
+enum { DEPTH = 256, COLUMNS = VECTORS * WIDTH, FEWER = ROWS / 2, LONG = 8, SPANS = 128 };
 
 #if defined(LOAD_PART)
-enum { MASKED = 1 };
+#define MASKED 1
 #else
-enum { MASKED = 0 }; /* slower than to bring b together, but for the edge of a result */
+#define MASKED 0 /* slower than to bring b together, but for the edge of a result */
 static inline V load_part(const float *from, size_t n) {
     float line[WIDTH] = {0};
     for (size_t i = 0; i < n; i++) line[i] = from[i];
@@ -91,23 +91,22 @@ static inline size_t part_of(size_t left, size_t at) {
     }
 typedef void Tile(const Product *p, size_t row, size_t column, size_t columns, size_t from, size_t skip, size_t depth,
                   const float *b, size_t step);
-TILE(tile_rows_wide, ROWS, VECTORS, 0)
-TILE(tile_4_wide, 4, VECTORS, 0)
-TILE(tile_1_wide, 1, VECTORS, 0)
-TILE(tile_rows_narrow, ROWS, 1, 0)
-TILE(tile_4_narrow, 4, 1, 0)
-TILE(tile_1_narrow, 1, 1, 0)
-TILE(tile_1_long, 1, LONG, 0)
-TILE(part_rows_wide, ROWS, VECTORS, MASKED)
-TILE(part_4_wide, 4, VECTORS, MASKED)
-TILE(part_1_wide, 1, VECTORS, MASKED)
-TILE(part_rows_narrow, ROWS, 1, MASKED)
-TILE(part_4_narrow, 4, 1, MASKED)
-TILE(part_1_narrow, 1, 1, MASKED)
-static Tile *const tiles[2][2][3] = { /* whole or in part; wide or narrow; of how many rows */
-    {{tile_rows_wide, tile_4_wide, tile_1_wide}, {tile_rows_narrow, tile_4_narrow, tile_1_narrow}},
-    {{part_rows_wide, part_4_wide, part_1_wide}, {part_rows_narrow, part_4_narrow, part_1_narrow}},
-};
+#define TILES(OF, PART)                                                                               \
+    TILE(OF##_rows_wide, ROWS, VECTORS, PART)                                                         \
+    TILE(OF##_fewer_wide, FEWER, VECTORS, PART)                                                       \
+    TILE(OF##_1_wide, 1, VECTORS, PART)                                                               \
+    TILE(OF##_rows_narrow, ROWS, 1, PART)                                                             \
+    TILE(OF##_fewer_narrow, FEWER, 1, PART)                                                           \
+    TILE(OF##_1_narrow, 1, 1, PART)                                                                   \
+    static Tile *const OF[2][3] = { /* wide or narrow; of how many rows */                            \
+        {OF##_rows_wide, OF##_fewer_wide, OF##_1_wide}, {OF##_rows_narrow, OF##_fewer_narrow, OF##_1_narrow}};
+TILES(whole, 0)
+TILE(whole_1_long, 1, LONG, 0)
+#if MASKED
+TILES(parts, 1)
+#else
+#define parts whole /* columns that fill no vectors are brought together instead */
+#endif
 
 /* Columns of b from one on, as rows of `wide` numbers, with zeros where there are none. */
 static void pack(const Product *p, size_t column, size_t columns, size_t from, size_t depth, size_t wide, float *room) {
@@ -204,7 +203,7 @@ static void product(const Product *p) {
             const size_t left = p->n - column, narrow = left <= WIDTH;
             const float *b = p->b + from * p->b_row + column * p->b_column;
             if (p->m == 1 && !p->packed && !p->lower && p->b_column == 1 && left >= LONG * WIDTH) {
-                tile_1_long(p, 0, column, LONG * WIDTH, from, 0, depth, b, p->b_row); /* more sums than two at a time */
+                whole_1_long(p, 0, column, LONG * WIDTH, from, 0, depth, b, p->b_row); /* more sums than two at a time */
                 column += LONG * WIDTH;
                 continue;
             }
@@ -221,13 +220,13 @@ static void product(const Product *p) {
             } else {
                 part = columns < most;
             }
-            Tile *const *of = tiles[part][narrow];
+            Tile *const *of = (part ? parts : whole)[narrow];
             size_t row = p->lower ? column / ROWS * ROWS : 0; /* what lies above the diagonal is not computed */
             for (; row + ROWS <= p->m; row += ROWS) {
                 const size_t skip = parted ? first[row / ROWS] : 0, stop = parted ? end[row / ROWS] : depth;
                 of[0](p, row, column, columns, from, skip, stop, b, step);
             }
-            for (; row + 4 <= p->m; row += 4) of[1](p, row, column, columns, from, 0, depth, b, step);
+            for (; row + FEWER <= p->m; row += FEWER) of[1](p, row, column, columns, from, 0, depth, b, step);
             for (; row < p->m; row++) of[2](p, row, column, columns, from, 0, depth, b, step);
             column += columns;
         }

@@ -49,7 +49,7 @@ const char *squares_begin(Squares *call) {
 }
 
 int squares_weights_fit(const Squares *call) {
-    return squares_here()->lanes >= 8 && call->channels >= 16 && call->out >= 16 && call->channels * call->out <= PRODUCTS;
+    return squares_here()->sum && call->channels >= 16 && call->out >= 16 && call->channels * call->out <= PRODUCTS;
 }
 
 const char *squares_weights_begin(Squares *call) {

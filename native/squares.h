@@ -46,7 +46,7 @@ typedef struct {
     size_t lanes, group;
     void (*prepare)(const Squares *, size_t out_block);
     void (*share)(void *, size_t);
-    void (*sum)(void *, size_t share), (*finish)(void *, size_t out_block);
+    void (*sum)(void *, size_t share), (*finish)(void *, size_t out_block); /* NULL: there is no such derivative */
 } SquaresKind;
 extern const SquaresKind squares_plain, squares_avx2, squares_avx512;
 const SquaresKind *squares_here(void);

@@ -236,7 +236,9 @@ static void share(void *context, size_t number) {
     free(room);
 }
 
-/* --- the derivative by the filters */
+/* --- the derivative by the filters, where vectors are wide enough */
+
+#if L >= 8
 
 enum { MANY = 32 }; /* squares of a group */
 
@@ -361,6 +363,9 @@ static void finish(void *context, size_t out_block) {
     call->failed[call->shares + out_block] = (char)!all;
 }
 
-const SquaresKind SQUARES = {
-    .lanes = L, .group = GROUP, .prepare = prepare, .share = share, .sum = sum, .finish = finish,
-};
+#define DERIVATIVE .sum = sum, .finish = finish
+#else
+#define DERIVATIVE .sum = NULL, .finish = NULL
+#endif
+
+const SquaresKind SQUARES = {.lanes = L, .group = GROUP, .prepare = prepare, .share = share, DERIVATIVE};

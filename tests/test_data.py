@@ -359,17 +359,6 @@ def test_many_words_are_ranked_as_a_stable_sort_does(count: int) -> None:
         np.testing.assert_array_equal(random.ranked(some), np.argsort(some, kind="stable"))
 
 
-@pytest.mark.skipif(not native.works(), reason="the native library was not built")
-@pytest.mark.parametrize("count", [*range(20), 1_000, 2_048, 20_000, 300_000])
-def test_the_library_orders_rows_as_numpy_does(count: int) -> None:
-    """Of 300,000 words some ten pairs have the same upper half."""
-    for key in (0, 1, 2**64 - 1, random.fold(7, count)):
-        drawn = random.words(np.arange(count, dtype=np.uint64), key)
-        found = native.order(count, key)
-        assert found is not None and np.array_equal(found, np.argsort(drawn, kind="stable"))
-        assert count != 300_000 or len(np.unique(drawn >> np.uint64(32))) < count
-
-
 def test_an_order_is_the_same_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     found = random.permutation(3_000, seed=7, purpose=random.ORDER, turn=3)
     monkeypatch.setenv("DLC_NATIVE", "0")

@@ -239,7 +239,7 @@ WRONG: dict[str, list[int]] = {
     "other outputs": [*GOOD[:3], 2, *GOOD[4:]],
     "unknown flags": [*GOOD[:4], 2, *GOOD[5:]],
     "an unknown type": [*GOOD[:5], 77, *GOOD[6:]],
-    "an unknown operation": [*GOOD[:7], 31, *GOOD[8:]],
+    "an unknown operation": [*GOOD[:7], 39, *GOOD[8:]],
     "a negative operation": [*GOOD[:7], -1, *GOOD[8:]],
     "an operation of another type": [*GOOD[:7], 27, *GOOD[8:]],
     "an operand of the future": [*GOOD[:9], 2, *GOOD[10:]],

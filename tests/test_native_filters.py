@@ -117,6 +117,19 @@ def test_large_and_small_pieces(x: tuple[int, ...], g: tuple[int, ...], how: Geo
 
 
 @there
+@pytest.mark.parametrize(("kind", "out"), [("float32", 17), ("float32", 1), ("float64", 5)])
+def test_any_number_of_rows_of_any_length(kind: str, out: int) -> None:
+    """Of the filters: so many rows that are summed together, and so many numbers in each, have loops of their own."""
+    rng = np.random.default_rng(2)
+    for length in range(1, 6):
+        for rows in range(1, 9):
+            x, g = rng.normal(size=(2, rows, 1, length + 6)), rng.normal(size=(2, out, 1, 7))
+            how, feeds = Geometry((1, length)), {"x": x.astype(kind), "g": g.astype(kind)}
+            [w] = run(model(how, kind), feeds)
+            assert close(w, oracle(feeds["x"], feeds["g"], how), g[:, 0].size), (length, rows)
+
+
+@there
 @pytest.mark.parametrize(
     ("x", "g"),
     [

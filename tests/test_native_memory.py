@@ -10,9 +10,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import region_cases
+import test_each as of_matrices
+import test_in_place as of_updates
 import test_native_filters as of_filters
 import test_native_squares as of_squares
 import test_recurrences as of_scans
+from dlc.runtime import native
 from native_cases import Array
 from onnx import ModelProto, TensorProto
 from test_native import chain, run, same
@@ -28,6 +31,24 @@ def sums() -> Case:
     kind = TensorProto.FLOAT
     model = chain([1, 1, 2, 1, 0, kind, 5, kind, 0, 0, 0, 40, kind, 1, 1, 0, 2], {"x": kind}, {"y": kind})
     return model, {"x": np.random.default_rng(0).normal(size=(2, 3000, 8)).astype("f4")}
+
+
+def long_rows() -> Case:
+    """Rows that are longer than what a tile has on the stack."""
+    kind = TensorProto.FLOAT
+    model = chain([1, 1, 2, 1, 0, kind, 41, kind, 0, 0, 0, 4, kind, 0, 1, 0, 2], {"x": kind}, {"y": kind})
+    return model, {"x": np.random.default_rng(0).normal(size=(5, 20_000)).astype("f4")}
+
+
+def updated() -> Case:
+    one = np.ones(6, np.float32)
+    feeds = {"look": np.array(1), "guard": np.array(1, np.float32), "checked": one, "a": one, "b": 2 * one}
+    return of_updates.node(of_updates.GOOD), feeds
+
+
+def matrices(causal: bool) -> Case:
+    nodes, feeds, held = of_matrices.attention(3, 4, 6, 5, 1, causal)
+    return of_matrices.prepared(nodes, feeds, ["dx"], held)[1], feeds
 
 
 def region(seed: int) -> Case:
@@ -54,6 +75,10 @@ def squares() -> Case:
 
 CASES: dict[str, Callable[[], Case]] = {
     "a chain with sums": sums,
+    "a chain of long rows": long_rows,
+    "updates": updated,
+    "matrices": lambda: matrices(False),
+    "matrices below a diagonal": lambda: matrices(True),
     **{f"region {seed}": lambda seed=seed: region(seed) for seed in range(12)},
     **{f"recurrence {seed}": lambda seed=seed: recurrence(seed) for seed in range(6)},
     "filters": lambda: by_filters(5, 2),
@@ -90,3 +115,15 @@ def test_memory_that_runs_out_is_told(name: str, threads: int) -> None:
         times += 1
     assert told >= 1 and times >= told
     assert all(same(a, b) for a, b in zip(run(model, feeds, threads), expected, strict=True))
+
+
+def test_rows_are_ordered_by_numpy_where_there_is_no_memory() -> None:
+    library = ctypes.CDLL(os.environ["DLC_SANITIZED"])
+    expected = native.order(1_000, 3)
+    assert expected is not None
+    for times in (0, 1):
+        library.dlc_memory(ctypes.c_long(times))
+        found = native.order(1_000, 3)
+        library.dlc_memory(ctypes.c_long(-1))
+        assert found is None
+    assert np.array_equal(native.order(1_000, 3), expected)

@@ -1,4 +1,5 @@
-"""Every operation of the native library's chains, in every type, on operands of each form, against NumPy."""
+"""Every operation of the native library's chains, in every type, on operands of each form, against NumPy; and the order
+of rows."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from dlc.runtime import native, programs
+from dlc.runtime import native, programs, random
 from native_cases import CASTS, CLOSE, COMPARED, EXACT, LOGIC, Array, element, numbers
 from test_native import chain, run, same
 
@@ -87,3 +88,13 @@ def test_every_operation_is_numpys(made: int, one: bool) -> None:
             np.testing.assert_allclose(found, right, rtol=4 * eps, atol=eps, err_msg=f"{operation} {kind}")
         seen.add((operation, kind, result))
     assert len(seen) == len(ROWS) > 120
+
+
+@pytest.mark.parametrize("count", [*range(20), 1_000, 2_048, 20_000, 300_000])
+def test_the_library_orders_rows_as_numpy_does(count: int) -> None:
+    """Of 300,000 words some ten pairs have the same upper half."""
+    for key in (0, 1, 2**64 - 1, random.fold(7, count)):
+        drawn = random.words(np.arange(count, dtype=np.uint64), key)
+        found = native.order(count, key)
+        assert found is not None and np.array_equal(found, np.argsort(drawn, kind="stable"))
+        assert count != 300_000 or len(np.unique(drawn >> np.uint64(32))) < count

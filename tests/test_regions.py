@@ -18,7 +18,7 @@ from native_cases import mangled, runs_or_says
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from region_cases import Array, draft, element
-from test_native import run, same
+from test_native import chain, run, same
 
 SPECS = Path(__file__).parents[1] / "specs"
 there = pytest.mark.skipif(not native.works(), reason="the native library was not built")
@@ -205,6 +205,20 @@ def test_more_parts_of_a_program_than_there_is_text_take_no_memory() -> None:
         for count in (most, len(words) + 1):
             with pytest.raises(Exception, match="another length than it says"):
                 run(spoilt(made, [*words[:at], count, *words[at + 1 :]]), case.feeds)
+
+
+@there
+@pytest.mark.parametrize("kind", ["float32", "float64", "int64", "bool"])
+def test_a_program_may_give_what_it_holds(kind: str) -> None:
+    """A constant that is a result is written into the memory of the output."""
+    held = np.array([[1.5, 0, -2]]).astype(kind)
+    bits = held.view(f"u{held.itemsize}").astype(np.uint64).astype(np.int64)
+    attributes = [element(kind), held.ndim, *held.shape, *bits.ravel().tolist()]
+    program = [1, 1, 0, 1, 1, F, 0, 0, 1, len(attributes), *attributes, 1]  # the one step: CONSTANT
+    model = chain(program, {"x": F}, {"y": element(kind)})
+    model.graph.node[0].op_type = regions.OPERATOR
+    [y] = run(model, {"x": np.ones(2, np.float32)})
+    assert same(y, held)
 
 
 @there
