@@ -17,7 +17,6 @@ from ..ir.body import with_body
 from ..ir.graph import Graph, Node
 from ..ir.module import Module
 from ..ops.halves import rounded
-from .scaling import gradients
 
 PRODUCTS = ("matmul", "conv", "conv_input", "conv_weight")
 MOVES = ("reshape", "transpose", "broadcast_to")  # done with what is rounded already: one conversion for all readers
@@ -47,7 +46,7 @@ def halve(module: Module, kind: str) -> None:
             *module.roots(
                 "loss", "metric/", "output/", "evaluate/part/", "evaluate/rows/", "evaluate/members/"
             ).values(),
-            *gradients(graph),
+            *module.gradients().values(),
         ]
     )
     _rewrite(graph, kind, model)

@@ -28,7 +28,7 @@ def scale(module: Module) -> None:
     graph = module.graph
     if not module.trains:
         return
-    model = set(graph.order([node.inputs[0] for node in gradients(graph)]))
+    model = set(graph.order([node.inputs[0] for node in module.gradients().values()]))
     factor, good = _state(module, SCALE, "float", START), _state(module, GOOD, "int", 0)
     passes: dict[str, list[Node]] = {}  # found before any is scaled: those that minimize one loss share gradients
     for number in range(max(len(module.turns), 1)):
@@ -41,11 +41,6 @@ def scale(module: Module) -> None:
             _scaled(graph, node, factor, changed)
         if derived:
             _guarded(module, prefix, [changed[node] for node in derived], factor, good)
-
-
-def gradients(graph: Graph) -> list[Node]:
-    """What is derived for the updates, by its marks."""
-    return [node for name, node in graph.marks.items() if "/gradient/" in f"/{name}"]
 
 
 def _state(module: Module, path: str, dtype: str, start: float) -> Node:

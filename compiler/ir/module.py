@@ -38,6 +38,14 @@ TOGETHER = "evaluate/members/part/"  # before the number of a part of evaluation
 POINT = "average/"  # before the path of a parameter: what is trained where the parameter is its moving mean
 
 
+def pass_of(name: str) -> tuple[int, str]:
+    """The number of the pass that a root or a mark is of, where losses take turns, and its name without that."""
+    if not name.startswith("turn/"):
+        return 0, name
+    _, number, rest = name.split("/", 2)
+    return int(number), rest
+
+
 @dataclass
 class Variable:
     """Something a step reads that is not data.
@@ -136,6 +144,10 @@ class Module:
             for name, node in self.graph.outputs.items()
             if any(name == prefix or (prefix.endswith("/") and name.startswith(prefix)) for prefix in prefixes)
         }
+
+    def gradients(self) -> dict[str, Node]:
+        """What is derived for the updates, by its marks: `gradient/PATH`, of a later pass `turn/K/gradient/PATH`."""
+        return {name: node for name, node in self.graph.marks.items() if pass_of(name)[1].startswith("gradient/")}
 
     def withhold(self, metric: str) -> bool:
         """Leaves a metric out that the spec does not state. False where it does, or a train block waits for it."""

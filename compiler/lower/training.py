@@ -12,7 +12,7 @@ from onnx import GraphProto, StringStringEntryProto, TrainingInfoProto
 from ..analysis import epoch
 from ..analysis.evaluation import KEPT, OF_ALL
 from ..ir.graph import Node
-from ..ir.module import TOGETHER, Module
+from ..ir.module import TOGETHER, Module, pass_of
 from ..ir.types import names_of
 from .elements import element, tensor, value_info
 from .emit import Emitter
@@ -198,9 +198,8 @@ def _algorithm(
         turn,
         renamed,
     )
-    mark = f"{module.turn(turn)}gradient/"
     emitter.titles = {  # what a step derives, by name: for runs that note it, and for people
-        node: name.removeprefix(module.turn(turn)) for name, node in module.graph.marks.items() if name.startswith(mark)
+        node: name for mark, node in module.gradients().items() for number, name in [pass_of(mark)] if number == turn
     }
     write_roots(emitter, order, own)
     used = dict(emitter.used)

@@ -24,7 +24,7 @@ import networkx as nx
 from ..diagnostics import error
 from ..ir.body import Captured, Scanned, ScanView, State
 from ..ir.graph import Node, show_attr
-from ..ir.module import MEMBERS, POINT, Module
+from ..ir.module import MEMBERS, POINT, Module, pass_of
 from ..ir.place import Place, wrappers
 from ..ir.reachable import needed
 from ..ir.types import show_shape
@@ -78,18 +78,12 @@ def primitives(module: Module, view: str) -> Picture:
 
 def _plain(name: str) -> str:
     """The name of a root without its pass, where losses take turns."""
-    return name.split("/", 2)[2] if name.startswith("turn/") else name
-
-
-def _derived(module: Module) -> dict[str, Node]:
-    """The gradients, by their marks."""
-    return {name: node for name, node in module.graph.marks.items() if _plain(name).startswith("gradient/")}
+    return pass_of(name)[1]
 
 
 def _loss(module: Module, mark: str) -> str:
     """The loss that a gradient is of: its own, where losses take turns."""
-    number = int(mark.split("/", 2)[1]) if mark.startswith("turn/") else 0
-    return module.turns[number].loss if module.turns else "loss"
+    return module.turns[pass_of(mark)[0]].loss if module.turns else "loss"
 
 
 class _Drawing:
@@ -118,7 +112,7 @@ class _Drawing:
         self.mirrors: dict[tuple[Place, Place], Place] = {}
         self.gradients: dict[Node, list[tuple[str, str]]] = {}  # of which loss, with respect to which parameter
         if view not in WRITTEN_VIEWS:
-            for name, node in _derived(module).items():
+            for name, node in module.gradients().items():
                 path = _plain(name).removeprefix("gradient/")
                 self.gradients.setdefault(node, []).append((_loss(module, name), path))
         self.paths: dict[Node, Path] = {}  # of derivatives
@@ -165,7 +159,7 @@ class _Drawing:
             roots = {name: node for name, node in roots.items() if self._learned(_plain(name)[5:])}
         if self.view == "backward":
             roots |= self.module.roots(*(f"metric/{turn.loss}" for turn in self.module.turns))
-            roots |= _derived(self.module)
+            roots |= self.module.gradients()
         return roots
 
     def _learned(self, path: str) -> bool:
