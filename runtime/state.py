@@ -22,6 +22,7 @@ from onnx import ModelProto
 
 from . import graphs, packing, updates
 from .buffers import ALIGN, INFINITE, NAN, Block, Buffer, in_words, is_finite, nbytes
+from .data.batch import Feeds, Picked
 from .data.check import guard
 from .data.fields import fields
 from .devices import memory
@@ -29,7 +30,7 @@ from .failures import at_run_time
 from .file import CompiledFile, Part, Stage
 from .guard import GUARDED, Guard
 from .memory import give_back
-from .session import Options, Session, giving_back, onnxruntime
+from .session import Options, Session, direct, giving_back, onnxruntime
 
 
 class State:
@@ -158,15 +159,6 @@ def separate(model: ModelProto, updates: Mapping[str, str]) -> dict[str, str]:
             value.type.CopyFrom(declared[output].type)
         seen.add(output)
     return targets
-
-
-def _direct(raw: Any, binding: Any) -> tuple[Any, Any]:
-    """What runs a session on its bindings, and what that takes of them. The method that Python has asks what a CPU does
-    not have, for a microsecond of each step, and for thirty where options are given (ONNX Runtime 1.32)."""
-    inner, own = getattr(raw, "_sess", None), getattr(binding, "_iobinding", None)
-    if inner is None or own is None or raw.get_providers() != ["CPUExecutionProvider"]:
-        return raw.run_with_iobinding, binding
-    return inner.run_with_iobinding, own
 
 
 @dataclass(slots=True)
@@ -345,7 +337,7 @@ class Stepper:
                 binding.bind_ortvalue_output(session.in_place.verdict, self._verdict.value)
             at = state.phase()
             state.phase(at | {name: at[name] ^ 1 for name in flips})
-            runs.append((*_direct(session.raw, binding), session))
+            runs.append((*direct(session.raw, binding), session))
             bindings.append(binding)
         made = Iteration(runs, bindings, before, state.phase(), (parity, parity ^ running), frozenset(skipped))
         state.phase(before)
@@ -409,7 +401,13 @@ class Stepper:
         """One iteration on arrays of the graph's dtypes; `number`, from 1, says which parts are due. `look`: whether
         `spoilt` is asked afterwards; what is updated in place is written only if all new state is finite. Raises
         `Error` E0804; the state is then as before."""
-        for name, shape, to in self._feeds:
+        feeds: Feeds = self._feeds
+        if type(batch) is Picked:  # `isinstance` asks all its bases
+            if not batch.into(feeds):
+                self._rebind([batch[name] for name in self.inputs])
+                return self.step(batch, number, look)
+            feeds = ()
+        for name, shape, to in feeds:
             array = batch[name]
             if array.shape != shape:
                 self._rebind([batch[name] for name in self.inputs])

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from dlc.runtime import Stream, Trainer
+from dlc.runtime.data.batch import Ready
 from dlc.runtime.data.stream import StreamSource
 from dlc.runtime.request import Request
 
@@ -49,7 +50,7 @@ def measured(rounds: int = 9) -> tuple[dict[str, float], float]:
         sources = {
             name: Request(trainer, data, validation=arrays, steps=1, batch=BATCH).source for name, data in given.items()
         }
-        ready = list(sources["memory"].batches(0))
+        ready = [Ready(dict(batch.arrays), batch.rows) for batch in sources["memory"].batches(0)]
         count = -(-ROWS // BATCH)
 
         def run(batches: object) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from .batch import Batch
 from .check import Columns, check
 from .fields import Field, fields, figure_batch
 from .load import load
 from .shares import Fold, Shares, shares
-from .source import ArraySource, Batch, Source, side_by_side, sweep
+from .source import ArraySource, Source, side_by_side, sweep
 from .stream import Stream, Streamed
 
 __all__ = [

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from .. import random
 from .ahead import Waits, ahead
+from .batch import Batch, Picked, Picker, Ready
 from .check import Columns
 
 BLOCK = 1 << 18  # bytes gathered at once: the second-level cache holds them, and what a step reads, until it takes them
@@ -21,13 +22,6 @@ Order = Callable[
 ]  # epoch, its rows as they were shuffled -> those that it takes, in order
 Block = tuple[int, int, list[tuple[str, int, np.ndarray]]]  # from which row to which, and arrays with their axes
 Sizes = int | Mapping[str, "int | Literal['all']"]  # rows of a batch, or those of each dimension that counts rows
-
-
-class Batch(NamedTuple):
-    """Arrays by name, and how many rows they hold."""
-
-    arrays: Mapping[str, np.ndarray]
-    rows: int
 
 
 class Source(Protocol):
@@ -90,7 +84,7 @@ class Cut:
                 arrays[name] = take(arrays[name], axis, slice(0, most))
             if axes:
                 arrays[name] = np.ascontiguousarray(arrays[name])
-        return Batch(arrays, batch.rows)
+        return Ready(arrays, batch.rows)
 
 
 class ArraySource:
@@ -123,10 +117,10 @@ class ArraySource:
         # Random places of a disk take time, so a thread reads the next block while steps take this one.
         self._mapped = any(_on_disk(array) for _, _, array in self._rowed)
         self._block = max(1, (READ if self._mapped else BLOCK) // (size * self.batch)) * self.batch
-        self._near = {name: (axis, array) for name, axis, array in self._rowed if array.nbytes <= BLOCK}
         self.waits = Waits()
         self._known: tuple[int, np.ndarray | None] | None = None
         self._beside = [(rows, self._along(rows)) for rows in self._others]
+        self._alone = not self._whole and not self._beside and all(axis == 0 for _, axis, _ in self._rowed)
         self._turns: dict[tuple[str, int, int], np.ndarray | None] = {}
 
     def _along(self, rows: Rows) -> list[tuple[str, int, np.ndarray]]:
@@ -148,13 +142,18 @@ class ArraySource:
         return self._known[1]
 
     def batches(self, epoch: int, cursor: int = 0) -> Generator[Batch, None, None]:
-        if self._cut is None:
-            yield from self._batches(epoch, cursor)
-            return
-        order, lengths = self._order(epoch), self._cut.lengths(epoch)
+        order = self._order(epoch)
+        if self._cut is not None:
+            return self._shorter(self._cut, epoch, cursor)
+        if order is not None and self._alone and not self._mapped:
+            return self._picked(order[: self.length(epoch)], cursor)
+        return self._batches(epoch, cursor)
+
+    def _shorter(self, cut: Cut, epoch: int, cursor: int) -> Generator[Batch, None, None]:
+        order, lengths = self._order(epoch), cut.lengths(epoch)
         assert order is not None and lengths is not None  # the chooser of the lengths is that of the order
         for batch in self._batches(epoch, cursor):
-            yield self._cut(batch, lengths[order[cursor : cursor + batch.rows]])
+            yield cut(batch, lengths[order[cursor : cursor + batch.rows]])
             cursor += batch.rows
 
     def _batches(self, epoch: int, cursor: int) -> Generator[Batch, None, None]:
@@ -165,13 +164,20 @@ class ArraySource:
         with closing(ahead(blocks, self.waits)) as read:
             yield from self._parted(read, epoch)
 
+    def _picked(self, order: np.ndarray, cursor: int) -> Generator[Batch, None, None]:
+        arrays, size = {name: array for name, _, array in self._rowed}, self.batch
+        picker, left = Picker(arrays, size), (len(order) - cursor) % size
+        for first in range(cursor, len(order) - left, size):
+            yield Picked(picker, order[first : first + size])
+        if left:
+            yield Picked(Picker(arrays, left), order[len(order) - left :])
+
     def _parted(self, blocks: Iterator[Block], epoch: int) -> Iterator[Batch]:
-        plain = not self._whole and not self._beside and all(axis == 0 for _, axis, _ in self._rowed)
         for start, stop, block in blocks:
             for first in range(0, stop - start, self.batch):
                 last = min(first + self.batch, stop - start)
-                if plain:
-                    yield Batch({name: array[first:last] for name, _, array in block}, last - first)
+                if self._alone:
+                    yield Ready({name: array[first:last] for name, _, array in block}, last - first)
                     continue
                 part = slice(first, last)
                 arrays = {name: take(array, axis, part) for name, axis, array in block}
@@ -179,22 +185,15 @@ class ArraySource:
                 for others, held in self._beside:
                     chosen = self._cycled(others, epoch, (start + first) // self.batch)
                     arrays.update((name, take(array, axis, chosen)) for name, axis, array in held)
-                yield Batch(arrays, last - first)
+                yield Ready(arrays, last - first)
 
     def _blocks(self, epoch: int, cursor: int) -> Iterator[Block]:
         """The rows of an epoch from one on, many at once: from which to which, and the arrays with their axes."""
         order, end = self._order(epoch), self.length(epoch)
-        # What is small beside a block (labels) is gathered once for all: with each block it would come from far again.
-        near = {} if order is None or self._mapped else self._near
-        whole = {name: take(array, axis, order) for name, (axis, array) in near.items() if order is not None}
-        far = [(name, axis, array) for name, axis, array in self._rowed if name not in whole]
         for start in range(cursor, end, self._block):
             stop = min(start + self._block, end)
             rows = slice(start, stop) if order is None else order[start:stop]
-            block = [(name, axis, take(array, axis, rows)) for name, axis, array in far]
-            block += [
-                (name, near[name][0], take(made, near[name][0], slice(start, stop))) for name, made in whole.items()
-            ]
+            block = [(name, axis, take(array, axis, rows)) for name, axis, array in self._rowed]
             if self._mapped and order is None:
                 block = [(name, axis, array.copy()) for name, axis, array in block]
             yield start, stop, block
@@ -252,7 +251,7 @@ def sweep(columns: Columns, batch: int) -> Iterator[Batch]:
                 n = counts[f.along]
                 arrays[f.name] = take(arrays[f.name], f.rows, slice(n * k // number, n * (k + 1) // number))
         longest = columns.rows
-        yield Batch(arrays, longest * (k + 1) // number - longest * k // number)
+        yield Ready(arrays, longest * (k + 1) // number - longest * k // number)
 
 
 def _on_disk(array: np.ndarray) -> bool:
@@ -283,4 +282,4 @@ def side_by_side(sources: Sequence[ArraySource], epoch: int, cursor: int = 0) ->
         for begin in range(0, stop - start, first.batch):
             end = min(begin + first.batch, stop - start)
             arrays = {name: array[:, begin:end] for name, array in block}
-            yield Batch({**arrays, **first._whole}, end - begin)
+            yield Ready({**arrays, **first._whole}, end - begin)

@@ -15,13 +15,14 @@ from .. import checksum, random
 from ..failures import Error
 from . import arrow
 from .ahead import Waits, ahead
+from .batch import Batch, Ready
 from .check import Columns
 from .fields import Field
 from .iterated import named, pieces as pieces_of
 from .part import Part
 from .piecewise import kind, parts
 from .ragged import joined
-from .source import Batch, take
+from .source import take
 
 SHUFFLED = 1 << 16  # rows that are put in a new order together, unless it is said
 TOGETHER = 256  # pieces of one row that are checked together
@@ -196,7 +197,7 @@ class StreamSource:
                     end = min(at + self.batch, block.rows)
                     part = {name: a[at:end] if axis == 0 else take(a, axis, slice(at, end)) for name, axis, a in arrays}
                     if end - at == self.batch or not self._left_out:
-                        yield Batch(part, end - at)
+                        yield Ready(part, end - at)
                 start = 0
 
     def _blocks(self, epoch: int, number: int) -> Iterator[Columns]:
