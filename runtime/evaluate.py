@@ -136,6 +136,13 @@ class Predictor:
     def __init__(self, file: CompiledFile, state: State, how: Options, each: bool = False) -> None:
         self.state = state
         self.outputs = [value.name for value in file.main.output]
+        if not self.outputs:
+            raise Error(
+                "E0705",
+                "this file predicts nothing: it has no output",
+                where=file.name,
+                help="state one in the spec, as `output NAME = VALUE`, and compile it again",
+            )
         if file.ensemble is not None and not each:
             self.outputs = [name for name in self.outputs if not name.endswith(".members")]
         # A file that never trains has no state, but it may draw.

@@ -117,12 +117,12 @@ class _Products:
     def __init__(self, model: ModelProto, known: graphs.Known, kinds: set[int]) -> None:
         self.model, self.known, self.kinds = model, known, kinds
         graph = model.graph
-        self.by_name: dict[str, list[NodeProto]] = {}
+        self.by_name: dict[str, dict[tuple[int, int], NodeProto]] = {}  # name -> (id, place of the operand) -> reader
         self.nodes = list(graph.node)
         self.place = {id(node): k for k, node in enumerate(self.nodes)}
         for node in self.nodes:
-            for name in node.input:
-                self.by_name.setdefault(name, []).append(node)
+            for place, name in enumerate(node.input):
+                self.by_name.setdefault(name, {})[id(node), place] = node
         self.maker = {name: node for node in self.nodes for name in node.output if name}
         self.readers: Counter[str] = Counter(name for node in self.nodes for name in graphs.reads(node))
         self.readers.update(value.name for value in graph.output)
@@ -172,6 +172,20 @@ class _Products:
             node.attribute.append(helper.make_attribute("alpha", 1.0))
         return node
 
+    def _read(self, node: NodeProto, place: int, source: str) -> None:
+        """The node reads another value there. What then nothing reads any more reads nothing itself."""
+        left = [(node, place, node.input[place])]
+        node.input[place] = source
+        self.by_name.setdefault(source, {})[id(node), place] = node
+        self.readers[source] += 1
+        while left:
+            reader, at, name = left.pop()
+            del self.by_name[name][id(reader), at]
+            self.readers[name] -= 1
+            made = self.maker.get(name)
+            if made is not None and not any(self.readers[each] for each in made.output):
+                left += [(made, k, each) for k, each in enumerate(made.input)]
+
     def _operands(self, node: NodeProto) -> None:
         """transpose(a) @ b and (c a) @ b, on either side: the product reads a itself."""
         for side, flag in enumerate(("transA", "transB")):
@@ -191,7 +205,7 @@ class _Products:
                     source, factor = scaled
                     _attribute(self._fused(node), "alpha").f *= factor
                     self._count(FACTORS)
-                node.input[side] = source
+                self._read(node, side, source)
 
     def _triangle(self, node: NodeProto) -> None:
         """A triangle of c x, which nothing but products reads, is c times the triangle of x: they take the factor."""
@@ -202,11 +216,13 @@ class _Products:
         if not self._all_products(node.output[0]):
             return
         source, before, after = scaled[0], made.output[0], node.output[0]
-        made.input[list(made.input).index(source)], made.output[0] = before, after
+        factor = list(made.input).index(source)
+        made.input[factor], made.output[0] = before, after
         node.input[0], node.output[0] = source, before
         self.maker.update({before: node, after: made})
-        self.by_name[source] = [node if each is made else each for each in self.by_name[source]]
-        self.by_name[before] = [made]
+        del self.by_name[source][id(made), factor]
+        self.by_name[source][id(node), 0] = node
+        self.by_name[before] = {(id(made), factor): made}
         first, second = self.place[id(made)], self.place[id(node)]
         self.nodes[first], self.nodes[second] = node, made
         self.place.update({id(node): first, id(made): second})
@@ -216,7 +232,8 @@ class _Products:
         scaled = self._scaled(made) if (made := self.maker.get(node.input[0])) is not None else None
         if scaled is None or self.readers[node.input[0]] != 1 or self.readers[scaled[0]] < 2:
             return
-        node.input[0], factor = scaled
+        source, factor = scaled
+        self._read(node, 0, source)
         alpha = next((each for each in node.attribute if each.name == "alpha"), None)
         if alpha is None:
             node.attribute.append(helper.make_attribute("alpha", factor))
@@ -225,9 +242,9 @@ class _Products:
         self._count(GEMMS)
 
     def _result(self, node: NodeProto) -> None:
-        """c (a @ b): the product takes c as its alpha, and the name of the result."""
+        """c (a @ b): the product takes c as its alpha, and the name of the result, if anything reads that."""
         scaled = self._scaled(node)
-        if scaled is None or self.readers[scaled[0]] != 1:
+        if scaled is None or self.readers[scaled[0]] != 1 or not self.readers[node.output[0]]:
             return
         source, factor = scaled
         product = self.maker.get(source)
@@ -276,8 +293,8 @@ class _Products:
         return id(node) in self.fused or (graphs.is_op(node, "MatMul") and self._fits(node))
 
     def _read_by(self, name: str, allowed: Callable[[NodeProto], bool]) -> bool:
-        readers = self.by_name.get(name, [])
-        return len(readers) == self.readers[name] and all(allowed(node) for node in readers)
+        readers = self.by_name.get(name, {})
+        return len(readers) == self.readers[name] and all(allowed(node) for node in readers.values())
 
 
 def _attribute(node: NodeProto, name: str) -> AttributeProto:

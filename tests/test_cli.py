@@ -257,6 +257,19 @@ def test_export_leaves_the_predicting_part(run, trained: dict[str, object], tmp_
     assert run("evaluate", target, "--data", data)[2].startswith("error[E0715]")
 
 
+def test_a_file_without_outputs_trains_and_says_that_it_predicts_nothing(run, tmp_path: Path) -> None:
+    spec = tmp_path / "cost.dl"
+    spec.write_text("model cost { input x: float[batch, 2]; target y: int[batch]\nloss = mean((x |> dense(1))^2) }\n"
+                    "train { minimize loss using sgd(0.1) }")  # fmt: skip
+    data = SPECS / "data" / "xor.csv"
+    status, _, err = run("train", spec, "--data", data, "--epochs", "1", "--runs", tmp_path / "runs", "-q")
+    assert status == 0, err
+    folder = next((tmp_path / "runs").iterdir())
+    status, _, err = run("predict", folder, "--data", data)
+    assert status == 2 and err.startswith("error[E0705]: this file predicts nothing: it has no output"), err
+    assert run("evaluate", folder, "--data", data)[0] == 0
+
+
 def test_decompile_gives_the_spec_back(run, trained: dict[str, object], tmp_path: Path) -> None:
     assert run("decompile", trained["model"])[1] == (SPECS / "xor.dl").read_text()
     assert run("decompile", trained["model"], "-o", tmp_path)[0] == 0  # a folder that is empty

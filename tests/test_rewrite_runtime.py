@@ -246,3 +246,40 @@ def test_products_take_the_factor_of_a_triangle() -> None:
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
     seen = model([*nodes, node("Neg", "t", "n")], {"a": [3, 4, 4], "b": [3, 4, 5]}, ["y", "z", "n"], {"c": 1.7})
     assert operators(rewritten(seen, "cpu")[0])[0] == "Mul"
+
+
+def chained(seed: int) -> tuple[list, list[str]]:
+    """A random program of products, factors, transposes and triangles of matrices of one shape, and what it gives."""
+    rng = np.random.default_rng(seed)
+    nodes, there = [], ["a", "b"]
+    for k in range(10):
+        x, y = (there[max(-len(there), -int(rng.integers(1, 4)))] for _ in range(2))
+        nodes.append(
+            [
+                node("MatMul", f"{x} {y}", f"n{k}"),
+                node("Mul", f"{x} c", f"n{k}"),
+                node("Div", f"{x} c", f"n{k}"),
+                node("Transpose", x, f"n{k}", perm=[0, 2, 1]),
+                node("Trilu", x, f"n{k}", upper=0),
+                node("Neg", x, f"n{k}"),
+            ][rng.choice(6, p=[0.4, 0.2, 0.1, 0.15, 0.1, 0.05])]
+        )
+        there.append(f"n{k}")
+    read = {name for each in nodes for name in each.input}
+    return nodes, [each.output[0] for each in nodes if each.output[0] not in read or rng.random() < 0.1]
+
+
+def test_chains_of_products_and_factors_stay_what_they_are() -> None:
+    """A factor between two products is taken by one of them, once: (a b) / c d, as of attention without a softmax."""
+    rng = np.random.default_rng(2)
+    feeds = {name: rng.normal(size=(3, 4, 4)) for name in "ab"}
+    taken = 0
+    for seed in range(200):
+        nodes, outputs = chained(seed)
+        before = model(nodes, {"a": ["n", 4, 4], "b": ["n", 4, 4]}, outputs, {"c": 1.25}, DOUBLE)
+        after, counts = rewritten(before, "cpu")
+        assert len(after.graph.node) <= len(before.graph.node)
+        taken += counts.get(FACTORS, 0) + counts.get(TRANSPOSES, 0)
+        for x, y in zip(run(before, feeds), run(after, feeds), strict=True):
+            np.testing.assert_allclose(y, x, rtol=1e-10, atol=1e-10 * np.abs(x).max(), err_msg=f"{seed}")
+    assert taken > 200
