@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import dlc
 import numpy as np
 import pytest
 from spec_cases import SGD, Spec, X, body, codes
@@ -82,6 +83,44 @@ def test_a_metric_that_needs_two_passes() -> None:
         model m { input x: float[batch]; param w: float; loss = w * mean(x); metric v = mean((x - mean(x))^2) }
         train { minimize loss using sgd(1) }
     """) == ["E0503"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "batch"),
+    [
+        (
+            "mean(w * ((a - mean(a)) / (std(a) + 1e-8))^3)",
+            lambda a, w: w * np.mean(((a - a.mean()) / (a.std() + 1e-8)) ** 3),
+        ),
+        # mean(a) is wanted of all rows, and within each row of those of its batch
+        ("w * (mean(abs(a - mean(a))) + mean(a))", lambda a, w: w * (np.abs(a - a.mean()).mean() + a.mean())),
+        ("w * mean(a - max(a))", lambda a, w: w * (a - a.max()).mean()),
+        # pairs of rows, and what is no sum of rows
+        ("w * mean(a[:, none] * a[none, :]^2)", lambda a, w: w * a.mean() * (a**2).mean()),
+        (
+            "w * sum(a[:, none] * a[none, :]) / (batch * (batch - 1))",
+            lambda a, w: w * a.sum() ** 2 / len(a) / (len(a) - 1),
+        ),
+        ("w * (logsumexp(a) - log(batch))", lambda a, w: w * np.log(np.exp(a).mean())),
+        ("w * sort(a)[batch // 2]", lambda a, w: w * np.sort(a)[len(a) // 2]),
+        ("w * var(a, ddof = 1)", lambda a, w: w * a.var(ddof=1)),
+        ("w * mean(abs(a[1:] - a[:-1]))", lambda a, w: w * np.abs(np.diff(a)).mean()),
+    ],
+)
+def test_a_loss_may_compare_the_rows_of_a_batch(loss: str, batch: Any) -> None:
+    """An advantage is standardised so; in an evaluation the loss is the mean over its batches."""
+    program = dlc.compile(
+        f"model m {{ input a: float[batch]; param w: float init 2; loss = {loss} }}\n"
+        "train { minimize loss using sgd(0.5) }",
+        precision="float64",
+    )
+    a = np.random.default_rng(0).normal(size=1536)  # an evaluation takes 1,024 rows at once
+    trainer = dlc.Trainer(program, device="cpu")
+    assert trainer.evaluate({"a": a[:24]})["loss"] == pytest.approx(batch(a[:24], 2), rel=1e-12)
+    parts = [batch(a[:1024], 2), batch(a[1024:], 2)]
+    assert trainer.evaluate({"a": a})["loss"] == pytest.approx(np.dot(parts, [2, 1]) / 3, rel=1e-12)
+    assert trainer.step({"a": a})["loss"] == pytest.approx(batch(a, 2), rel=1e-12)
+    assert trainer.parameters["w"] == pytest.approx(2 - 0.5 * batch(a, 1), rel=1e-12)
 
 
 def test_an_output_needs_no_target() -> None:

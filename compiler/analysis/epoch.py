@@ -18,7 +18,8 @@ PART, TOTAL, VALUE = "evaluate/train/part/", "evaluate/train/total/", "evaluate/
 
 def split(module: Module, root: str, figure: str) -> None:
     """Notes in `module.epoch` how the figure of a root combines: "mean", "sum", "min", "max"; "closed" where a root
-    `evaluate/train/value/NAME` does it; "none" where nothing can, and the figures of an epoch go without it."""
+    `evaluate/train/value/NAME` does it; "none" where nothing can, and the figures of an epoch go without it. A loss
+    of which that is so is the mean over its batches."""
     graph, value = module.graph, module.graph.outputs[root]
     if not module.rows or figure in module.later():  # such a pass gives nothing but its loss
         module.epoch[figure] = "mean"
@@ -34,7 +35,7 @@ def split(module: Module, root: str, figure: str) -> None:
         found[node] == "other" and (not node.inputs or any(found[x] == "rows" for x in node.inputs)) for node in nodes
     )
     if lost or any(node.rank for node in parts):
-        module.epoch[figure] = "none"
+        module.epoch[figure] = "none" if figure in module.metrics else "mean"  # a loss is that of batches
         return
     exact = figure in module.metrics and cancels(value, found)
     totals = {}

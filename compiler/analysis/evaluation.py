@@ -11,6 +11,8 @@ a `logsumexp` of all rows), but for those made of derivatives, once these are ex
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .. import ops
 from ..diagnostics import CompileError, error
 from ..ir.graph import Node
@@ -99,9 +101,10 @@ def _closed(module: Module, name: str, value: Node, totals: dict[tuple[Node, boo
         return value
     order = module.graph.order([value])
     kind = kinds(order, rows)
-    # A loss may compare the rows of a batch with each other; then it is that of batches.
-    met = meetings(order, rows) if name in module.metrics else {}
-    exact = name in module.metrics and cancels(value, kind)
+    # A loss may compare the rows of a batch with each other, or with a value over all of them; it is that of batches.
+    over_all = name in module.metrics
+    met = meetings(order, rows) if over_all else {}
+    exact = over_all and cancels(value, kind)
     taken = {
         node: None
         for node in order
@@ -110,10 +113,15 @@ def _closed(module: Module, name: str, value: Node, totals: dict[tuple[Node, boo
     beyond = dependent(order, taken)  # a value of rows there needs two passes over the data
     sized = measured(order)
     closing = needed([value], lambda node: () if node in taken or kind[node] == "const" else node.inputs)
+    if not over_all:
+        reached = dict.fromkeys(closing)
+        taken = {node: None for node in taken if node in reached}
+        if kind[value] == "other" and any(_apart(node, rows) for node in taken) and not _by_mistake(order, rows):
+            return _of_batches(module, value, totals)
     same = {node: "max" for node in closing if kind[node] == "const" and node in sized and not node.rank}
     parts: dict[Node, str] = dict.fromkeys(taken, "") | same
     for node in order:
-        if kind[node] == "rows" and node in beyond:
+        if over_all and kind[node] == "rows" and node in beyond:
             raise error(
                 "E0503",
                 f"`{name}` needs two passes over the data: a value over all rows goes back into each row",
@@ -129,13 +137,40 @@ def _closed(module: Module, name: str, value: Node, totals: dict[tuple[Node, boo
     return rebuild(module.graph, [value], mapping)[0]
 
 
-def _reduce(module: Module, name: str, value: Node, part: Node, met: dict[Node, Node]) -> str:
-    """How the values of a part combine. E0504."""
-    rows = module.rows
+def _apart(part: Node, rows: Rows) -> bool:
+    """Whether the values of a part do not combine, or are of pairs of rows, of which batches have not all."""
+    paired = part.inputs and any(sum(times(size, rows) for size in x.shape) > 1 for x in part.inputs)
+    return paired or _combines(part, rows) is None
+
+
+def _by_mistake(order: Sequence[Node], rows: Rows) -> bool:
+    """Whether pairs of rows come of a column and a vector, of which the broadcast of a deliberate `a[:, none]` with
+    `b[none, :]` has neither."""
+    pair = next((node for node in order if sum(times(size, rows) for size in node.shape) > 1), None)
+    return pair is not None and any(x.rank < pair.rank for x in _operands(pair, rows))
+
+
+def _of_batches(module: Module, value: Node, totals: dict[tuple[Node, bool], Node]) -> Node:
+    """The mean of a loss over the batches, each weighed by its rows."""
+    graph = module.graph
+    count = ops.make_size(graph, Dim.name(module.rows[0]))
+    sum_ = _total(module, value * ops.cast(count, dtype="float"), "sum", totals, False)
+    return sum_ / ops.cast(_total(module, count, "sum", totals, False), dtype="float")
+
+
+def _combines(part: Node, rows: Rows) -> str | None:
+    """How the values of a part combine; None where they do not."""
     reduce = REDUCES.get(part.op.name)
     if part.op.name == "size" and additive(part.attrs["dim"], rows):
         reduce = "sum"
-    if reduce is None or any(isinstance(size, Dim) for size in part.shape) or part in met:
+    return None if any(isinstance(size, Dim) for size in part.shape) else reduce
+
+
+def _reduce(module: Module, name: str, value: Node, part: Node, met: dict[Node, Node]) -> str:
+    """How the values of a part combine. E0504."""
+    rows = module.rows
+    reduce = _combines(part, rows)
+    if reduce is None or part in met:
         pairs = (
             node
             for node in module.graph.order([part if part in met else value])
@@ -145,6 +180,7 @@ def _reduce(module: Module, name: str, value: Node, part: Node, met: dict[Node, 
         batch = next(removed, rows[0])
         if (pair := next(pairs, None)) is not None:
             of = [name for size in pair.shape for name in names_of(size) if name in rows]
+            meant = "`all_rows(z)`" if name in module.metrics else "`a[:, none]` and `b[none, :]`"
             raise error(
                 "E0504",
                 f"`{name}` cannot be accumulated over batches",
@@ -153,7 +189,7 @@ def _reduce(module: Module, name: str, value: Node, part: Node, met: dict[Node, 
                 more=[(x.span, f"this is `{x.type}`") for x in _operands(pair, rows) if x.span is not None],
                 help=f"a column [{batch}, 1] and a vector [{batch}] broadcast to all pairs of rows: "
                 "`z[:, 0]` makes a vector of a column"
-                + ("; pairs that are meant are of `all_rows(z)`" if name in module.metrics else "")
+                f"; pairs that are meant are of {meant}"
                 if len(set(of)) == 1
                 else "an evaluation that keeps a value of every row in memory makes all pairs: "
                 "`all_rows(p)[:, none]` with `all_rows(q)[none, :]`",
