@@ -202,3 +202,37 @@ def test_losses_of_200_updates_against_torch(name, data):
         optimizer.step()
         found = trained.step(batch)["loss"]
         assert abs(found - loss.item()) <= 1e-9 * max(1, loss.item()), f"update {step}"
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "float16"])
+@pytest.mark.parametrize(
+    "train",
+    [
+        "minimize loss using adam(1e-2)",
+        "minimize loss over *.W using muon(1e-2); minimize loss over *.b using adam(1e-2); clip: global_norm(1)",
+    ],
+)
+def test_what_falls_out_of_a_derivative_stays_as_it_is(precision: str, train: str) -> None:
+    """A Hamiltonian network (Greydanus, Dzamba and Yosinski 2019): its slope counts, and no slope depends on the last
+    bias."""
+    text = f"""
+        model hamiltonian {{
+            input  s: float[batch, 2]
+            target ds: float[batch, 2]
+            net = mlp(12, 2, 1, tanh)
+            g = grad(sum(net(s)), s)
+            ds ~ normal(stack([g[:, 1], -g[:, 0]], axis = 1), 0.5)
+        }}
+        train {{ {train}; batch: all }}
+    """
+    trainer = dlc.Trainer(dlc.compile(text, precision=precision), device="cpu")
+    s = np.random.default_rng(0).normal(size=(64, 2))
+    data = {"s": s, "ds": np.stack([s[:, 1], -s[:, 0]], axis=1)}
+    trainer.parameters["net.last.b"] = [0.25]
+    before = {path: np.array(value) for path, value in trainer.parameters.items()}
+    first = trainer.step(data)["loss"]
+    for _ in range(200):
+        last = trainer.step(data)["loss"]
+    moved = [path for path, value in trainer.parameters.items() if not np.array_equal(value, before[path])]
+    assert moved == [path for path in before if path != "net.last.b"]
+    assert last < first - 0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..diagnostics import CompileError, error
 from ..ir.body import Body
@@ -42,10 +42,10 @@ _INSTEAD = {
 }
 
 
-def independent(placeholder: Node) -> CompileError:
-    """E0401: the value of a derivative does not depend on what it is to be derived by."""
-    target, x = placeholder.inputs
-    stopped = next(
+def stopped_at(placeholder: Node) -> Node | None:
+    """The `stop_gradient` through which a value depends on what it is to be derived by, if it does."""
+    target, x = placeholder.inputs[:2]
+    return next(
         (
             node
             for node in target.graph.order([target])
@@ -53,6 +53,36 @@ def independent(placeholder: Node) -> CompileError:
         ),
         None,
     )
+
+
+def untrained(placeholders: Sequence[Node], others: Iterable[Node]) -> CompileError:
+    """E0401: the derivatives of what is minimized by parameters that nothing would train. `others`: those by all."""
+    paths = [str(one.inputs[1].attrs["path"]) for one in placeholders]
+    kept = {_owner(str(one.inputs[1].attrs["path"])) for one in others if one not in placeholders}
+    patterns = dict.fromkeys(path if _owner(path) in kept else _owner(path) for path in paths)
+    names = ", ".join(f"`{path}`" for path in paths[:4]) + (", ..." if len(paths) > 4 else "")
+    stopped = stopped_at(placeholders[0])
+    through = " but through `stop_gradient`" if stopped is not None else ""
+    return error(
+        "E0401",
+        f"what is minimized does not depend on {names}{through}",
+        placeholders[0].span,
+        "minimized here",
+        more=[(stopped.span, "the derivative is stopped here")] if stopped is not None else [],
+        help=f"leave out what is not trained: `freeze {', '.join(patterns)}`, or `minimize` with `over` and the others",
+    )
+
+
+def _owner(path: str) -> str:
+    """The pattern of all that is made where a parameter is."""
+    first, dot, _ = path.partition(".")
+    return first + (dot and ".*")
+
+
+def independent(placeholder: Node) -> CompileError:
+    """E0401: the value of a derivative does not depend on what it is to be derived by."""
+    target, x = placeholder.inputs[:2]
+    stopped = stopped_at(placeholder)
     if stopped is not None:
         return error(
             "E0401",

@@ -9,10 +9,12 @@ from ..ir.body import Body, scans, with_body
 from ..ir.graph import Graph, Node
 from ..ir.reachable import dependent
 from ..ops.scan_builder import merge_all
-from .errors import check_no_end, independent
+from . import scaling
+from .errors import check_no_end, independent, stopped_at, untrained
 from .forward import tangents
 from .jacobian import jacobian
 from .reverse import gradients
+from .scan import zeros
 
 
 def expand(graph: Graph, max_nodes: int | None = None, iteration: bool = False) -> bool:
@@ -20,8 +22,8 @@ def expand(graph: Graph, max_nodes: int | None = None, iteration: bool = False) 
 
     Innermost are those that need no other placeholder. Returns whether any remain, to be expanded once what is
     there was simplified: so each derivative is taken of a simple and stable form. E0401 when a target does not
-    depend on what it is to be derived by, E0402 when no path between them has a derivative; of a Jacobian what
-    `jacobian` raises. iteration: the graph is a scan's body, of which derivatives may be taken yet.
+    depend on what it is to be derived by (but for a parameter that others are trained beside), E0402 when no path
+    between them has a derivative; of a Jacobian what `jacobian` raises. iteration: the graph is a scan's body, of which derivatives may be taken yet.
     """
     if _expand_bodies(graph, max_nodes):
         return True
@@ -34,8 +36,17 @@ def expand(graph: Graph, max_nodes: int | None = None, iteration: bool = False) 
     for node in innermost:
         shared = node.inputs[1:] if node.op.name == "tangent" else node.inputs[:1]
         groups.setdefault((*shared, node) if node.op.name == "jacobian" else shared, []).append(node)
+    marked = scaling.gradients(graph)  # or of those in float16 the scaled ones
+    trained = {x: None for node in marked for x in (node, *node.inputs) if x.op is ops.gradient}
     for placeholders in groups.values():
-        for placeholder, result in zip(placeholders, _derived(placeholders, max_nodes), strict=True):
+        results = _derived(placeholders, max_nodes)
+        lost = [one for one, result in zip(placeholders, results, strict=True) if result is None]
+        for placeholder, result in zip(placeholders, results, strict=True):
+            if result is None and placeholder in trained:
+                if len(lost) == len(placeholders) or stopped_at(placeholder) is not None:
+                    raise untrained(lost, trained)
+                # It fell out of a derivative, as the last bias of an energy whose slope is minimized.
+                result = zeros(graph, placeholder.inputs[1].type)
             if result is None:
                 raise independent(placeholder)
             graph.replace(placeholder, result)
