@@ -106,7 +106,7 @@ def stabilize(module: Module) -> None:
 def differentiate(module: Module, max_nodes: int = MAX_NODES) -> None:
     """graph -> graph with its derivatives: simplified before each round, so that stable forms are differentiated."""
     stabilize(module)
-    while expand(module.graph, max_nodes):
+    while expand(module.graph, max_nodes, module.gradients().values()):
         simplify(module.graph)
     evaluation.split(module, derived=True)
     members.gather(module, max_nodes)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .. import ops
 from ..ir.body import Body, scans, with_body
 from ..ir.graph import Graph, Node
 from ..ir.reachable import dependent
 from ..ops.scan_builder import merge_all
-from . import scaling
 from .errors import check_no_end, independent, stopped_at, untrained
 from .forward import tangents
 from .jacobian import jacobian
@@ -17,13 +16,14 @@ from .reverse import gradients
 from .scan import zeros
 
 
-def expand(graph: Graph, max_nodes: int | None = None, iteration: bool = False) -> bool:
+def expand(graph: Graph, max_nodes: int | None = None, marked: Iterable[Node] = (), iteration: bool = False) -> bool:
     """Replaces the innermost derivative placeholders by their graphs, one sweep for each target or direction.
 
     Innermost are those that need no other placeholder. Returns whether any remain, to be expanded once what is
     there was simplified: so each derivative is taken of a simple and stable form. E0401 when a target does not
     depend on what it is to be derived by (but for a parameter that others are trained beside), E0402 when no path
-    between them has a derivative; of a Jacobian what `jacobian` raises. iteration: the graph is a scan's body, of which derivatives may be taken yet.
+    between them has a derivative; of a Jacobian what `jacobian` raises. marked: what is derived for the updates.
+    iteration: the graph is a scan's body, of which derivatives may be taken yet.
     """
     if _expand_bodies(graph, max_nodes):
         return True
@@ -36,7 +36,7 @@ def expand(graph: Graph, max_nodes: int | None = None, iteration: bool = False) 
     for node in innermost:
         shared = node.inputs[1:] if node.op.name == "tangent" else node.inputs[:1]
         groups.setdefault((*shared, node) if node.op.name == "jacobian" else shared, []).append(node)
-    marked = scaling.gradients(graph)  # or of those in float16 the scaled ones
+    # In float16 what is marked is a scaled one.
     trained = {x: None for node in marked for x in (node, *node.inputs) if x.op is ops.gradient}
     for placeholders in groups.values():
         results = _derived(placeholders, max_nodes)
