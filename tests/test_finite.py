@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import dlc
 import numpy as np
 import pytest
+from dlc.runtime.buffers import SMALL, is_finite
 from dlc.runtime.checkpoint import Checkpoint
 from hand_built import foreign
 
@@ -159,3 +161,32 @@ def test_what_is_infinite_to_begin_with_may_stay_so(tmp_path: Path) -> None:
     refused(lambda: trainer.step({"x": DATA["x"]}))  # its loss is infinite
     trainer.save(tmp_path / "m.onnx")
     assert np.isinf(dlc.Trainer(tmp_path / "m.onnx", device="cpu").parameters["other"])
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("size", [1, 7, SMALL, SMALL + 1])
+def test_each_element_decides_whether_a_tensor_is_finite(size: int, kind: str) -> None:
+    good = np.ones(size, kind)
+    for value in (np.finfo(kind).max, -np.finfo(kind).max, np.finfo(kind).smallest_subnormal, 0.0):
+        assert is_finite(np.full(size, value, kind))  # their sum or that of their squares may not be
+    for place in {0, size // 2, size - 1}:
+        for value in (np.nan, np.inf, -np.inf):
+            bad = good.copy()
+            bad[place] = value
+            assert not is_finite(bad) and not is_finite(bad.reshape(1, size)[:, ::-1])
+    assert is_finite(good) and is_finite(good[:0]) and is_finite(np.zeros(size, np.int64))
+    both = np.array([np.inf, -np.inf], kind)
+    assert not is_finite(both) and not is_finite(both[0:1].reshape(()))
+
+
+def test_a_small_tensor_takes_one_product_and_a_large_one_one_sum() -> None:
+    class Summed(np.ndarray):
+        times = 0
+
+        def sum(self, *_: Any, **__: Any) -> Any:
+            Summed.times += 1
+            return np.asarray(self).sum()
+
+    for size, times in ((SMALL, 0), (SMALL + 1, 1)):
+        Summed.times = 0
+        assert is_finite(np.ones(size, np.float32).view(Summed)) and Summed.times == times
