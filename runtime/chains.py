@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
@@ -91,8 +91,7 @@ class Chains:
                 for body, known in zip(graphs.subgraphs(node), graphs.subgraphs(seen), strict=True):
                     count += Chains(body, known, self.known, self.numbers).run()
         self.parts: list[Part | None] = [self._part(node) for node in self.nodes]
-        self.maker = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
-        self.reading = [list(dict.fromkeys(graphs.reads(node))) for node in self.nodes]
+        self.maker, self.reading = graphs.makers(self.nodes), graphs.reading(self.nodes)
         self.readers = Counter(name for names in self.reading for name in names)
         self.sums: dict[str, list[int]] = {}  # of a value: nodes that a chain can do with it
         for i, node in enumerate(self.nodes):
@@ -170,16 +169,12 @@ class Chains:
     def _levels(self) -> list[int]:
         """How many ways out of a chain lie at most after each node: into and out of nodes that are in none, and from
         one number for each row into rows of another shape, from which a sum can lead back."""
-        level = [0] * len(self.nodes)
-        for i in reversed(range(len(self.nodes))):
-            part = self.parts[i]
-            for name in self.reading[i]:
-                j = self.maker.get(name)
-                if j is not None:
-                    made = self.parts[j]
-                    out = part is None or made is None or (made.rows is not None and made.walked != part.walked)
-                    level[j] = max(level[j], level[i] + out)
-        return level
+
+        def out(i: int, j: int) -> bool:
+            part, made = self.parts[i], self.parts[j]
+            return part is None or made is None or (made.rows is not None and made.walked != part.walked)
+
+        return levels(self.reading, self.maker, out)
 
     def _after(self, node: NodeProto) -> int | None:
         """How many axes lie after the one that a ReduceSum keeps, if it keeps one, and each sum is long."""
@@ -269,10 +264,8 @@ class Chains:
 
     def _replace(self, regions: list[list[int]]) -> None:
         region_of = {i: number for number, region in enumerate(regions) for i in region}
-        readers: dict[str, set[int]] = {}
-        for i in range(len(self.nodes)):
-            for name in self.reading[i]:
-                readers.setdefault(name, set()).add(region_of.get(i, -1))
+        users = graphs.users(self.reading)
+        readers = {name: {region_of.get(i, -1) for i in places} for name, places in users.items()}
         made: dict[int, NodeProto] = {}  # by where it stands: its last node's place
         place: dict[int, int] = {}
         for number, region in enumerate(regions):
@@ -340,14 +333,14 @@ class Chains:
         return value
 
 
-def levels(reading: Sequence[Sequence[str]], maker: Mapping[str, int], inside: Sequence[bool]) -> list[int]:
-    """How many nodes that are not `inside`, and ways into and out of them, lie after each node."""
+def levels(reading: Sequence[Sequence[str]], maker: Mapping[str, int], out: Callable[[int, int], bool]) -> list[int]:
+    """How many ways out lie at most after each node: whether one leads there is asked of a reader and what it reads."""
     level = [0] * len(reading)
     for i in reversed(range(len(reading))):
         for name in reading[i]:
             j = maker.get(name)
             if j is not None:
-                level[j] = max(level[j], level[i] + (not (inside[i] and inside[j])))
+                level[j] = max(level[j], level[i] + out(i, j))
     return level
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from onnx import GraphProto, ModelProto, NodeProto, helper
 
 from . import graphs
-from .chains import Chains, in_order, known_types
+from .chains import Chains, in_order, known_types, levels
 from .programs import DOMAIN, FLOAT, INT64, ROWS, Sizes
 from .regions import EveryChain, held
 from .steps import KINDS, PRODUCT, TRIANGLE, Step, Steps
@@ -42,12 +42,8 @@ def batched(model: ModelProto, inferred: ModelProto) -> int:
 class _Each(Chains):
     def __init__(self, graph: GraphProto, inferred: GraphProto) -> None:
         super().__init__(graph, inferred, {}, {})
-        self.reading = [list(dict.fromkeys(graphs.reads(node))) for node in self.nodes]
-        self.maker = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
-        self.users: dict[str, list[int]] = {}
-        for i, names in enumerate(self.reading):
-            for name in names:
-                self.users.setdefault(name, []).append(i)
+        self.maker, self.reading = graphs.makers(self.nodes), graphs.reading(self.nodes)
+        self.users = graphs.users(self.reading)
         self.views = Views(self.nodes, self.known, self.lists, self.maker, self.users, self.results)
 
     def run(self) -> int:
@@ -122,12 +118,11 @@ class _Each(Chains):
 
     def _groups(self) -> list[list[int]]:
         """Of one level and one batch: neighbours, and those that read the same."""
-        level = [0] * len(self.nodes)
-        for i in reversed(range(len(self.nodes))):
-            for name in self.reading[i]:
-                if (j := self.maker.get(name)) is not None:
-                    near = self.batch[i] is not None and self.batch[i] == self.batch[j]
-                    level[j] = max(level[j], level[i] + (not near))
+
+        def out(i: int, j: int) -> bool:
+            return self.batch[i] is None or self.batch[i] != self.batch[j]
+
+        level = levels(self.reading, self.maker, out)
         together = graphs.Groups(len(self.nodes))
         first: dict[tuple[str, int, Sizes], int] = {}
         for i, batch in enumerate(self.batch):

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from onnx import NodeProto, TensorProto
 
+from . import graphs
 from .programs import BOOL, DOUBLE, INT64, UINT64, Part, Sizes, Typed
 
 WIDTHS: Mapping[int, int] = {BOOL: 1, DOUBLE: 8, INT64: 8, UINT64: 8}  # bytes of an element, else 4
@@ -46,10 +47,7 @@ class _Hastened:
     ) -> None:
         self.regions, self.level, self.graph, self.chained = regions, level, graph, pays
         self.of = {i: number for number, region in enumerate(regions) for i in region}
-        self.users: dict[str, list[int]] = {}
-        for i, names in enumerate(graph.reading):
-            for name in names:
-                self.users.setdefault(name, []).append(i)
+        self.users = graphs.users(graph.reading)
 
     def run(self) -> list[list[int]]:
         for number in range(len(self.regions)):

@@ -58,6 +58,25 @@ def reads(node: NodeProto) -> Iterator[str]:
         yield from free_names(body)
 
 
+def makers(nodes: Iterable[NodeProto]) -> dict[str, int]:
+    """The place of the node that makes each value."""
+    return {name: i for i, node in enumerate(nodes) for name in node.output if name}
+
+
+def reading(nodes: Iterable[NodeProto]) -> list[list[str]]:
+    """What each node reads, each name once."""
+    return [list(dict.fromkeys(reads(node))) for node in nodes]
+
+
+def users(reading: Sequence[Sequence[str]]) -> dict[str, list[int]]:
+    """The places of the nodes that read each value."""
+    found: dict[str, list[int]] = {}
+    for i, names in enumerate(reading):
+        for name in names:
+            found.setdefault(name, []).append(i)
+    return found
+
+
 def free_names(graph: GraphProto) -> Iterator[str]:
     """Names that a body reads and does not define."""
     own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}

@@ -37,11 +37,7 @@ class Around:
 
     def __init__(self, graph: GraphProto, known: Mapping[str, Typed]) -> None:
         self.known, self.nodes = known, list(graph.node)
-        self.place = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
-        self.reading: dict[str, list[int]] = {}
-        for i, node in enumerate(self.nodes):
-            for name in dict.fromkeys(graphs.reads(node)):
-                self.reading.setdefault(name, []).append(i)
+        self.place, self.users = graphs.makers(self.nodes), graphs.users(graphs.reading(self.nodes))
         self.results = {value.name for value in graph.output}
         self.axes = {
             held.name: [int(axis) for axis in numpy_helper.to_array(held)]
@@ -177,7 +173,7 @@ class Around:
         if kind != TensorProto.FLOAT or len(shape) != 3 or result in self.results:
             return []
         found: list[tuple[int, str | None, str, float]] = []
-        for at in self.reading.get(result, []):
+        for at in self.users.get(result, []):
             node = self.nodes[at]
             if self._is_sum(node, [0, 1]):
                 found.append((at, None, result, 1.0))
@@ -189,7 +185,7 @@ class Around:
                 or self.known.get(flat, (0, ()))[1][1:] != shape[2:]
             ):
                 return []
-            for reader in self.reading.get(flat, []):
+            for reader in self.users.get(flat, []):
                 if self._is_sum(self.nodes[reader], [0]):
                     found.append((reader, None, result, 1.0))
                     continue

@@ -123,7 +123,7 @@ def _shorter(
 
 def _in_order(nodes: list[NodeProto]) -> list[NodeProto]:
     """The nodes, each behind those that make what it reads, and otherwise as they came."""
-    maker = {name: i for i, node in enumerate(nodes) for name in node.output if name}
+    maker = graphs.makers(nodes)
     done: dict[int, NodeProto] = {}
     for i in range(len(nodes)):
         pending = [(i, False)]

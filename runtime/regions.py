@@ -91,9 +91,8 @@ class _Regions:
     def run(self) -> int:
         """How many nodes went into regions."""
         steps = [self.steps.of(node) for node in self.nodes]
-        maker = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
-        reading = [list(dict.fromkeys(graphs.reads(node))) for node in self.nodes]
-        level = levels(reading, maker, [step is not None for step in steps])
+        reading = graphs.reading(self.nodes)
+        level = levels(reading, graphs.makers(self.nodes), lambda i, j: steps[i] is None or steps[j] is None)
         of: dict[int, list[int]] = {}
         for i, step in enumerate(steps):
             if step is not None:
@@ -102,10 +101,8 @@ class _Regions:
         if not regions:
             return 0
         number_of = {i: number for number, region in enumerate(regions) for i in region}
-        readers: dict[str, set[int]] = {}
-        for i, names in enumerate(reading):
-            for name in names:
-                readers.setdefault(name, set()).add(number_of.get(i, -1))
+        users = graphs.users(reading)
+        readers = {name: {number_of.get(i, -1) for i in places} for name, places in users.items()}
         nodes = {i: node for i, node in enumerate(self.nodes) if i not in number_of}
         taken = graphs.names(self.graph)
         for number, region in enumerate(regions):
