@@ -152,8 +152,6 @@ void each_free(Each *each) {
     free(each);
 }
 
-int each_inputs(const Each *each) { return each->inputs; }
-
 int each_type(const Each *each, int input) {
     int type = -1;
     for (int i = 0; i < each->operands; i++) {

@@ -25,7 +25,6 @@ typedef struct Each Each;
 
 const char *each_read(Each **each, const int64_t *text, size_t length, size_t inputs, size_t outputs);
 void each_free(Each *each);
-int each_inputs(const Each *each);
 int each_type(const Each *each, int input);
 int each_output_type(const Each *each, int output);
 

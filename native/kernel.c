@@ -108,13 +108,9 @@ static Status compute(void *of, void *context) {
     Table table = kernel->table;
     Tensor inputs[MOST_INPUTS];
     void *results[MOST_OUTPUTS];
-    size_t given = 0, asked = 0, rank = 0;
+    size_t rank = 0;
     int64_t size[MOST_AXES];
-    Status status = CALL(table, CONTEXT_GET_INPUT_COUNT, ContextCount)(context, &given);
-    if (!status) status = CALL(table, CONTEXT_GET_OUTPUT_COUNT, ContextCount)(context, &asked);
-    if (status) return status;
-    if (given != (size_t)program->inputs || asked != (size_t)program->outputs)
-        return failure(table, INVALID_ARGUMENT, "other inputs or outputs than the program has");
+    Status status = NULL;
     for (int i = 0; i < program->inputs; i++)
         if ((status = input_typed(table, context, (size_t)i, "Chain", program->type[i], &inputs[i]))) return status;
     const char *wrong = walk_shape(inputs, program->inputs, &rank, size);
@@ -158,7 +154,6 @@ typedef struct {
     const char *name;
     const char *(*read)(void **made, const int64_t *text, size_t length, size_t inputs, size_t outputs);
     void (*destroy)(void *made);
-    int (*inputs)(const void *made);
     int (*type)(const void *made, int input);
     int (*output_type)(const void *made, int output);
     const char *(*run)(void *made, const Tensor *inputs, Give give, Spread spread, void *context, int *at);
@@ -167,6 +162,7 @@ typedef struct {
 typedef struct {
     Table table;
     const Long *does;
+    size_t inputs;
     void *made;
 } LongKernel;
 
@@ -185,6 +181,7 @@ static Status long_create(const Op *op, Table table, const void *info, void **ma
     kernel->table = table, kernel->does = does;
     Text text;
     Status status = program_of(table, info, does->name, LONGEST_REGION, &text);
+    kernel->inputs = text.inputs;
     const char *wrong = status ? NULL : does->read(&kernel->made, text.words, text.length, text.inputs, text.outputs);
     free(text.words);
     if (wrong) status = failed(table, INVALID_GRAPH, does->name, wrong);
@@ -223,14 +220,10 @@ static Status long_compute(void *of, void *context) {
     const LongKernel *kernel = of;
     const Long *does = kernel->does;
     Table table = kernel->table;
-    size_t given = 0;
-    Status status = CALL(table, CONTEXT_GET_INPUT_COUNT, ContextCount)(context, &given);
-    if (status) return status;
-    if (given != (size_t)does->inputs(kernel->made))
-        return failed(table, INVALID_ARGUMENT, does->name, "other inputs than the program has");
-    Tensor few[64], *inputs = given <= 64 ? few : malloc(given * sizeof *inputs);
+    Status status = NULL;
+    Tensor few[64], *inputs = kernel->inputs <= 64 ? few : malloc(kernel->inputs * sizeof *inputs);
     if (!inputs) return failed(table, FAIL, does->name, "no memory");
-    for (size_t i = 0; i < given && !status; i++)
+    for (size_t i = 0; i < kernel->inputs && !status; i++)
         status = input_typed(table, context, i, does->name, does->type(kernel->made, (int)i), &inputs[i]);
     if (!status) {
         Giving giving = {table, context, NULL};
@@ -261,14 +254,13 @@ static const char *region_alone(Region *region, const Tensor *inputs, Give give,
         return *made = own, wrong;                                                                            \
     }                                                                                                         \
     static void OF##_free_any(void *made) { OF##_free(made); }                                                \
-    static int OF##_inputs_any(const void *made) { return OF##_inputs(made); }                                \
     static int OF##_type_any(const void *made, int input) { return OF##_type(made, input); }                  \
     static int OF##_output_type_any(const void *made, int output) { return OF##_output_type(made, output); }  \
     static const char *OF##_run_any(void *made, const Tensor *inputs, Give give, Spread spread, void *context, int *at) { \
         return RUN(made, inputs, give, spread, context, at);                                                  \
     }                                                                                                         \
     static const Long OF = {OPERATOR(long_name, long_create, long_compute, long_destroy, .in_place = NULL), NAME, \
-                            OF##_read_any, OF##_free_any, OF##_inputs_any, OF##_type_any, OF##_output_type_any, OF##_run_any};
+                            OF##_read_any, OF##_free_any, OF##_type_any, OF##_output_type_any, OF##_run_any};
 LONG(region, "Region", Region, region_alone)
 LONG(scan, "Scan", Scan, scan_run)
 LONG(each, "Each", Each, each_run)

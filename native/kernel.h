@@ -8,8 +8,8 @@
 
 /* Whether an output of a node is declared as of the type (enum Type) that its program makes. */
 Status declared(Table table, const void *info, size_t index, int expected, const char *operator);
-/* The attribute `program` of a node, of at most so many integers, and how many inputs and outputs the node has. The caller
- * frees `words`, which is NULL where there is none. */
+/* The attribute `program` of a node, of at most so many integers, and how many inputs and outputs the node has, and with it
+ * each of its calls. The caller frees `words`, which is NULL where there is none. */
 typedef struct {
     int64_t *words;
     size_t length, inputs, outputs;

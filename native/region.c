@@ -232,5 +232,4 @@ int region_copied(const Region *r, int output) {
         if (r->step[i].out == region_output(r, output) && r->step[i].op == UNSQUEEZE && !r->step[i].attrs) return r->step[i].in[0];
     return -1;
 }
-int region_inputs(const Region *r) { return r->inputs; }
 int region_type(const Region *r, int value) { return r->type[value]; }

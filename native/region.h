@@ -66,7 +66,6 @@ const char *region_run_apart(Region *region, const Tensor *inputs, const Packs *
 /* Packs factors that are inputs from number `first` on. NULL, or what is wrong. */
 const char *region_pack(const Region *region, const Tensor *inputs, int first, Packs *packs);
 void packs_free(Packs *packs);
-int region_inputs(const Region *region);
 int region_type(const Region *region, int value);
 int region_output_type(const Region *region, int output);
 int region_output(const Region *region, int output); /* the value that it is */

@@ -110,7 +110,6 @@ void scan_free(Scan *s) {
     free(s);
 }
 
-int scan_inputs(const Scan *s) { return s->inputs; }
 int scan_output_type(const Scan *s, int output) {
     return output < s->states + s->results ? region_output_type(s->region, output) : F32;
 }

@@ -22,7 +22,6 @@ typedef struct Scan Scan;
 
 const char *scan_read(Scan **scan, const int64_t *text, size_t length, size_t inputs, size_t outputs);
 void scan_free(Scan *scan);
-int scan_inputs(const Scan *scan);
 int scan_type(const Scan *scan, int input);
 int scan_output_type(const Scan *scan, int output);
 
