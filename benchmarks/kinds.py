@@ -20,7 +20,7 @@ def sorted_in(table: dict[str, str]) -> dict[str, str]:
 
 ONNX = sorted_in(
     {
-        PRODUCTS: "Gemm MatMul FusedMatMul Einsum Each",
+        PRODUCTS: "Gemm MatMul Product FusedMatMul Einsum Each",
         CONVOLUTION: "Conv ConvTranspose ConvWeights ConvSquares",
         RECURRENCE: "Scan",
         ELEMENTWISE: "Chain Add Sub Mul Div Neg Abs Sqrt Reciprocal Exp Log Tanh Erf Sigmoid Relu Pow Sign Max Min"

@@ -283,7 +283,7 @@ static const Op chain = OPERATOR(name, create, compute, free, .in_place = in_pla
 PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
     Table table = base->get(API);
     if (!table) return NULL; /* one older than 1.18: no operator, and no session that has a Chain loads */
-    const Op *const all[] = {&chain, &conv_weights, &conv_squares, &region.op, &scan.op, &each.op, &updates};
+    const Op *const all[] = {&chain, &conv_weights, &conv_squares, &region.op, &scan.op, &each.op, &updates, &large_product};
     static void *domain; /* made once and never released: sessions may outlive any call */
     Status status = NULL;
     if (!domain) {
@@ -298,7 +298,7 @@ PUBLIC Status RegisterCustomOps(void *options, const Base *base) {
 }
 
 /* The form of the programs that the operators take: runtime/native.py has the same number. */
-PUBLIC int dlc_native_form(void) { return 5; }
+PUBLIC int dlc_native_form(void) { return 6; }
 
 /* The kind of processor that the lanes were chosen for: what `dlc doctor` shows. */
 PUBLIC const char *dlc_native_lanes(void) { return lanes_here()->name; }

@@ -20,6 +20,6 @@ Status input_of(Table table, const void *context, size_t index, const char *oper
 /* The same of one whose type (enum Type) must be the expected one. */
 Status input_typed(Table table, const void *context, size_t index, const char *operator, int expected, Tensor *tensor);
 
-extern const Op updates; /* updates.c */
+extern const Op updates, large_product; /* updates.c, large.c */
 
 #endif

@@ -7,6 +7,7 @@
 #include "chain.h"
 #include "functions.h"
 #include "product.h"
+#include "large.h"
 
 #if defined(__clang__)
 #define EACH _Pragma("clang loop vectorize(assume_safety)") for (size_t i = 0; i < n; i++)
@@ -359,6 +360,9 @@ const Lanes LANES = {
     .stream = stream_lines,
     .product = product,
     .product_pack = product_pack,
+    .large = large,
+    .large_rows = LARGE_ROWS,
+    .large_room = LARGE_ROOM,
     .softmax = softmax,
     .log_softmax = log_softmax,
     .fill = {[F32] = fill_4, [F64] = fill_8, [I32] = fill_4, [I64] = fill_8, [U8] = fill_1, [U32] = fill_4, [U64] = fill_8},

@@ -24,7 +24,7 @@ MODULE = "dlc.runtime._chains"  # where setuptools puts the library: a file that
 VARIABLE = "DLC_NATIVE"
 # The form of the programs that are handed to the library: raised, here and in native/kernel.c, whenever an operator or
 # what it takes changes, so that a library built from older sources is said to be one instead of failing in a session.
-FORM = 5
+FORM = 6
 
 
 @functools.cache

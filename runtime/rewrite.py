@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from . import blocks, chains, each, filters, graphs, kernels, programs, recurrences, regions, squares
+from . import blocks, chains, each, filters, graphs, kernels, large, programs, recurrences, regions, squares
 from .guard import Guard
 from .native import vector
 
@@ -32,7 +32,10 @@ TRANSPOSES = "Transpose into FusedMatMul"
 FACTORS = "Mul or Div by a number into FusedMatMul"
 GEMMS = "Mul or Div by a number into Gemm"
 # Those that need the native library.
-NATIVE = {chains.CHAINED, each.EACH, filters.FILTERS, recurrences.RECURRENCES, regions.TOGETHER, squares.SQUARES}
+NATIVE = {
+    *(chains.CHAINED, each.EACH, filters.FILTERS, large.LARGE),
+    *(recurrences.RECURRENCES, regions.TOGETHER, squares.SQUARES),
+}
 
 
 def rewritten(
@@ -43,12 +46,15 @@ def rewritten(
     small: bool = False,
     guard: Guard | None = None,
     over: Collection[str] = (),
+    threads: int = 1,
+    rows: int = 0,
 ) -> tuple[ModelProto, dict[str, int]]:
     """The model for a provider ("cpu" or "cuda"), and how often each rewrite was made. The model that is given stays
     as it is; it is given back where nothing fits. `block`: of how many channels the provider's convolutions work, 0
     where they do not. `native`: whether the session has the operators of the native library; `small`: whether its
     tensors are small, so that nodes are what costs; `guard`: what of its data such a step is to check, if it can;
-    `over`: outputs that may be written over what they renew."""
+    `over`: outputs that may be written over what they renew; `threads`: of the session; `rows`: of its
+    batches, where they are known."""
     kinds: set[int] = FUSED_MATMUL.get(device, set())
     convolutions = block > 0 and any(blocks.is_convolution(node) for node in model.graph.node)
     products = bool(kinds) and _promising(model)
@@ -68,7 +74,7 @@ def rewritten(
     if slow:
         counts |= kernels.faster(made, known)
     if native:
-        counts |= _native(made, shapes, known, small, guard, over)
+        counts |= _native(made, shapes, known, small, guard, over, threads, rows)
         if NATIVE & counts.keys():
             made.opset_import.add(domain=programs.DOMAIN, version=programs.VERSION)
     if not counts:
@@ -78,7 +84,14 @@ def rewritten(
 
 
 def _native(
-    model: ModelProto, shapes: ModelProto, known: graphs.Known, small: bool, guard: Guard | None, over: Collection[str]
+    model: ModelProto,
+    shapes: ModelProto,
+    known: graphs.Known,
+    small: bool,
+    guard: Guard | None,
+    over: Collection[str],
+    threads: int,
+    rows: int,
 ) -> dict[str, int]:
     """What the native library does, in place."""
     counts = {}
@@ -91,6 +104,8 @@ def _native(
     else:
         if count := each.batched(model, shapes):
             counts[each.EACH] = count
+        if vector() >= large.LANES and (count := large.multiplied(model, shapes, known, threads, rows)):
+            counts[large.LARGE] = count
         if count := chains.chained(model, shapes, over):
             counts[chains.CHAINED] = count
     return counts

@@ -120,6 +120,12 @@ def threads_for(file: CompiledFile) -> int:
     return 1 if is_small(file) else cores()
 
 
+def rows_of(settings: Mapping[str, Any]) -> int:
+    """The rows of a batch that settings say, 0 where they differ."""
+    batch = settings.get("batch") or BATCH
+    return batch if isinstance(batch, int) else 0
+
+
 def is_small(file: CompiledFile) -> bool:
     """Whether a file is so small that its step costs by the node, and one thread does it. A rule and not a
     measurement, so that a spec runs the same way each time."""
@@ -138,7 +144,7 @@ class Options:
     """How sessions are made: `device` is "cpu" or "cuda"; `fused`: the compiler has rewritten the graph already, so
     ONNX Runtime need not; `profile`: the beginning of a path where ONNX Runtime writes what each node took; `native`:
     whether chains of elementwise operations run in kernels of our own, which must work here (native.py); `small`:
-    whether whole steps do, since their tensors are small."""
+    whether whole steps do, since their tensors are small; `rows`: of the batches, 0 where it is not known."""
 
     device: str = "cpu"
     threads: int = 1
@@ -146,6 +152,7 @@ class Options:
     profile: str | None = None
     native: bool = False
     small: bool = False
+    rows: int = 0
 
 
 def giving_back() -> Any:
@@ -201,6 +208,8 @@ class Session:
             how.small and how.profile is None,
             guard,
             wanted.targets.values() if wanted else (),
+            how.threads,
+            how.rows,
         )
         self.in_place: updates.InPlace | None = None
         if wanted is not None and chains.CHAINED in self.rewrites:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from .failures import at_run_time
 from .file import CompiledFile, Part, Stage
 from .guard import GUARDED, Guard
 from .memory import give_back
-from .session import Options, Session, direct, giving_back, onnxruntime
+from .session import Options, Session, direct, giving_back, onnxruntime, rows_of
 
 
 class State:
@@ -197,6 +197,7 @@ class Stepper:
         self._in_place: dict[str, None] = {}  # in the order in which the verdict counts them
         self._held_back: tuple[str, str] | None = None  # what the last step did not write, and why
         counts = []
+        how = replace(how, rows=rows_of(stage.settings))
         for part in self.parts:
             names = figure_names(part)
             counts.append(len(names))

@@ -15,8 +15,8 @@ from onnx import ModelProto, helper, numpy_helper
 FILES = [
     f"tests/test_{of}.py"
     for of in (
-        "native", "native_operations", "native_filters", "native_sums", "native_squares", "native_rows", "regions",
-        "recurrences", "each", "in_place", "guard",
+        "native", "native_operations", "native_filters", "native_sums", "native_squares", "native_rows", "native_large",
+        "regions", "recurrences", "each", "in_place", "guard",
     )
 ]  # fmt: skip
 LANES = ["plain", "avx2", "avx512"]

@@ -13,6 +13,7 @@ import region_cases
 import test_each as of_matrices
 import test_in_place as of_updates
 import test_native_filters as of_filters
+import test_native_large as of_products
 import test_native_squares as of_squares
 import test_recurrences as of_scans
 from dlc.runtime import native
@@ -73,6 +74,11 @@ def squares() -> Case:
     return of_squares.model([1, 1, 1, 1], 0), {name: v.astype("f4") for name, v in feeds.items()}
 
 
+def product() -> Case:
+    of = of_products.case(np.random.default_rng(3), 300, 40, 300)
+    return of_products.model(of_products.program(*of[1:], 2), len(of[0])), of[0]
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "a chain with sums": sums,
     "a chain of long rows": long_rows,
@@ -85,6 +91,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "filters of long rows": lambda: by_filters(3, 2, 30_000),
     "filters in squares": lambda: by_filters(16, 3),
     "squares": squares,
+    "product": product,
 }
 
 
