@@ -27,7 +27,7 @@ class Chooser:
         part = stage.parts[0]
         promote = promoted(file, part.index) | {EPOCH}
         self.name, self._outputs = file.name, outputs
-        self._session = Session(graphs.concatenate(file.frame, part.algorithm, outputs, promote), how)
+        self._session = Session(file.step(part, outputs, promote), how)
         names = [name for name in self._session.inputs if name != EPOCH and state.name(part.index, name) is None]
         self.fields: tuple[Field, ...] = fields(file, names)
         self.moves = EPOCH in self._session.inputs  # from epoch to epoch

@@ -30,7 +30,7 @@ class Closing:
         self.state, self.part, self.parts, self.values = state, part.index, parts, values
         promote = promoted(file, part.index) | {one.total for one in parts}
         self._asked = list(dict.fromkeys(values.values()))
-        model = graphs.concatenate(file.frame, part.algorithm, self._asked, promote)
+        model = file.step(part, self._asked, promote)
         self._session = Session(model, Options("cpu", 1, fused))
         self.inputs = self._session.inputs
 
@@ -55,8 +55,9 @@ class OfAllRows:
     ) -> None:
         self.state, self.part, self.kept, self.values = state, part.index, kept, values
         self._asked = list(dict.fromkeys(values.values()))
-        model = graphs.concatenate(file.frame, part.algorithm, self._asked, promoted(file, part.index))
-        graphs.cut(model, [value for value in part.algorithm.output if value.name in kept])
+        inner = [value for value in part.algorithm.output if value.name in kept]
+        model = file.step(part, self._asked, promoted(file, part.index))
+        graphs.cut(model, inner)
         self._session = Session(model, Options("cpu", 1, fused))
         self.inputs = self._session.inputs
 

@@ -78,7 +78,7 @@ class Evaluator:
         )
         self.part = holder.index
         promote = promoted(file, self.part)
-        model = graphs.concatenate(file.frame, holder.algorithm, outputs, promote)
+        model = file.step(holder, outputs, promote)
         self.session = Session(model, how)
         self.outputs = outputs
         self.names = [*self.plan.values, *self.plan.of_kept] if self.plan else outputs
@@ -135,7 +135,8 @@ class Predictor:
 
     def __init__(self, file: CompiledFile, state: State, how: Options, each: bool = False) -> None:
         self.state = state
-        self.outputs = [value.name for value in file.main.output]
+        shapes = {value.name: graphs.shape_of(value) for value in file.main.output}
+        self.outputs = list(shapes)
         if not self.outputs:
             raise Error(
                 "E0705",
@@ -149,12 +150,12 @@ class Predictor:
         self.keys = {
             held.name: numpy_helper.to_array(held) for held in file.main.initializer if file.ours and held.name == "key"
         }
-        model = graphs.concatenate(file.frame, None, self.outputs, promoted(file, None) | self.keys.keys())
+        model = file.step(None, self.outputs, promoted(file, None) | self.keys.keys())
         self.session = Session(model, how)
         data = [name for name in self.session.inputs if state.name(None, name) is None and name not in self.keys]
         self.fields = fields(file, data)
         names = {f.shape[f.rows] for f in self.fields if f.rows is not None}
-        self.rows = {v.name: _row_axis(graphs.shape_of(v), names) for v in file.main.output}
+        self.rows = {name: _row_axis(shape, names) for name, shape in shapes.items()}
         self.drawer = Drawer.of(file, state, how, self.fields)
         self.calls = 0
 
@@ -204,7 +205,7 @@ class Drawer:
         others: tuple[Field, ...],
     ) -> None:
         self.state, self.part, self.outputs, self.others = state, part.index, outputs, others
-        model = graphs.concatenate(file.frame, part.algorithm, outputs.values(), promoted(file, part.index))
+        model = file.step(part, outputs.values(), promoted(file, part.index))
         self.session = Session(model, how)
         self.key = state.name(part.index, "key")
         data = [name for name in self.session.inputs if state.name(part.index, name) is None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, numpy_helper
+from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, ValueInfoProto, numpy_helper
 
 from . import altered, checksum, external, graphs, metadata, observed, repeats, structure
 from .column import Columns
 from .failures import Error
+from .frame import Frame
 from .left import Left, initializers, whole
 from .memory import refuse_endless
 from .write import write
@@ -52,10 +53,18 @@ class Part:
     """One `TrainingInfoProto`: the graphs and what is bound to what."""
 
     index: int
-    algorithm: GraphProto
-    initialization: GraphProto | None
     updates: Mapping[str, str]  # state -> output of algorithm
     initials: Mapping[str, str]  # state -> output of initialization
+    frame: Frame = field(repr=False, compare=False)
+
+    @property
+    def algorithm(self) -> GraphProto:
+        return self.frame().training_info[self.index].algorithm
+
+    @property
+    def initialization(self) -> GraphProto | None:
+        info = self.frame().training_info[self.index]
+        return info.initialization if info.HasField("initialization") else None
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,7 @@ class CompiledFile:
     ) -> None:
         """Takes `model` as it is; `check` runs the strict validator. `stale`: why it cannot be trained, where another
         tool has changed it; `left`: what makes the values of state that it leaves out. Raises `Error` E07xx."""
-        self.frame, self.name, self.stale, self._left = model, name, stale, left or {}
+        self._frame, self.name, self.stale, self._left = Frame(model), name, stale, left or {}
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
         self.ours = "dlc.format" in self.metadata
         if self.ours:
@@ -267,12 +276,35 @@ class CompiledFile:
         return whole(self.frame, self._left)
 
     @property
+    def frame(self) -> ModelProto:
+        """The same without large start values."""
+        return self._frame()
+
+    @property
     def main(self) -> GraphProto:
         return self.frame.graph
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        return tuple(_part(i, info) for i, info in enumerate(self.frame.training_info))
+        return tuple(_part(i, info, self._frame) for i, info in enumerate(self.frame.training_info))
+
+    @cached_property
+    def fed(self) -> dict[str, ValueInfoProto]:
+        """What the graphs take from outside, by name."""
+        found: dict[str, ValueInfoProto] = {}
+        for graph in (self.main, *(part.algorithm for part in self.parts)):
+            for value in graphs.inputs(graph):
+                found[value.name] = ValueInfoProto()
+                found[value.name].CopyFrom(value)
+        return found
+
+    def step(self, part: Part | None, outputs: Iterable[str], promote: Collection[str]) -> ModelProto:
+        """The main graph and the algorithm of a part as one model (`graphs.concatenate`) for a session. A large message
+        is put away then: a session takes memory enough."""
+        made = graphs.concatenate(self.frame, part and part.algorithm, outputs, promote)
+        if self.fed:  # what of the message is asked for next
+            self._frame.fold()
+        return made
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -468,13 +500,12 @@ def _parse(data: bytes, name: str) -> ModelProto:
     return model
 
 
-def _part(index: int, info: TrainingInfoProto) -> Part:
+def _part(index: int, info: TrainingInfoProto, frame: Frame) -> Part:
     return Part(
         index,
-        info.algorithm,
-        info.initialization if info.HasField("initialization") else None,
         {entry.key: entry.value for entry in info.update_binding},
         {entry.key: entry.value for entry in info.initialization_binding},
+        frame,
     )
 
 

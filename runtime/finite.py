@@ -197,10 +197,7 @@ class Opened:
 
     def __init__(self, file: CompiledFile, part: Part, targets: Sequence[str]) -> None:
         targets = list(dict.fromkeys(targets))
-        self.part, self.model = (
-            part,
-            graphs.concatenate(file.frame, part.algorithm, targets, promoted(file, part.index)),
-        )
+        self.part, self.model = part, file.step(part, targets, promoted(file, part.index))
         graph = self.model.graph
         self.names = [name for node in graph.node for name in node.output if name]
         graph.output.extend(ValueInfoProto(name=name) for name in self.names if name not in targets)

@@ -167,7 +167,7 @@ def members(
     what they renew, and which of these each has for itself."""
     [part] = stage.parts
     outputs = dict.fromkeys([*_figures(file, stage), *part.updates.values()])
-    model = graphs.concatenate(file.frame, part.algorithm, outputs, promoted(file, part.index))
+    model = file.step(part, outputs, promoted(file, part.index))
     targets = separate(model, part.updates)
     shared = {*SHARED, *classes(file), *whole}
     wide = {value.name for value in model.graph.input} - shared

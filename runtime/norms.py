@@ -97,7 +97,7 @@ class NormsFile(Callback):
         if not paths:
             return None
         names = [GRADIENT + path for path in paths]
-        model = graphs.concatenate(trainer.file.frame, part.algorithm, names, promoted(trainer.file, part.index))
+        model = trainer.file.step(part, names, promoted(trainer.file, part.index))
         del model.graph.output[:]
         for path, name in zip(paths, names, strict=True):
             model.graph.node.add(op_type="ReduceL2", name=f"{name}/norm", input=[name], output=[f"{name}/norm"])

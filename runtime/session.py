@@ -6,6 +6,7 @@ ONNX Runtime is imported when the first session is made, never before: `dlc chec
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import logging
 import os
@@ -19,6 +20,7 @@ from onnx import GraphProto, ModelProto
 from . import blocks, chains, cosines, devices, graphs, halves, native, regions, rewrite, updates
 from .failures import Error, at_run_time
 from .file import CompiledFile
+from .frame import MANY
 from .guard import Guard
 from .memory import give_back
 from .metadata import BATCH
@@ -173,6 +175,8 @@ class Session:
     ) -> None:
         """`guard`: what of its data a small step is to check, if it can; `wanted`: what a large one may update in place
         (`in_place` says what it does). Raises `Error` E0802, E0805, E0806."""
+        if len(model.graph.node) >= MANY:
+            gc.collect()  # the graph that it was compiled from refers to itself
         give_back()  # what compiling or reading took
         module = onnxruntime()
         device = how.device

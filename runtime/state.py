@@ -205,7 +205,8 @@ class Stepper:
             self.figures += [n if n not in self.figures else f"{n}@{part.index}" for n in names]
             names += [one.part for one in train.parts] if train and part is self.parts[0] else []
             outputs = [*names, *part.updates.values()]
-            model = graphs.concatenate(file.frame, part.algorithm, dict.fromkeys(outputs), promoted(file, part.index))
+            shapes = {v.name: graphs.shape_of(v) for v in part.algorithm.output}
+            model = file.step(part, dict.fromkeys(outputs), promoted(file, part.index))
             targets = separate(model, part.updates)
             if how.device == "cpu" and len(self.parts) == 1:  # elsewhere not every tensor turns over in every step
                 self._rows = [(row, state.pack(part.index, row)) for row in packing.packed(model, targets)]
@@ -215,7 +216,6 @@ class Stepper:
                 held = [state.name(part.index, tensor) for tensor in session.in_place.tensors]
                 self._in_place = {name: None for name in held if name is not None}
             results = [Buffer((), np.dtype(session.output_types[n]), "cpu") for n in names]
-            shapes = {v.name: graphs.shape_of(v) for v in part.algorithm.output}
             for i, name in enumerate(names):
                 if shapes[name] == (1,):
                     results[i] = Buffer((1,), results[i].array.dtype, "cpu")
@@ -290,7 +290,7 @@ class Stepper:
     ) -> updates.Wanted | None:
         """What a session may update in place: only where one part makes a whole step, so that nothing is to be taken
         back after it, and where all state can be looked at."""
-        state, names = self.state, figure_names(part)
+        state = self.state
         parts = self.device != "cpu" or self.several or self._due is not None
         if parts or self._numbers != self.watched or how.profile is not None:  # a profile measures node by node
             return None
@@ -300,7 +300,7 @@ class Stepper:
             sizes = [math.prod(shape) for shape in shapes]
             starts = packing.offsets(shapes)
             rows[row.output] = [at for start, size in zip(starts, sizes, strict=False) for at in (start, start + size)]
-        return updates.Wanted(targets, names[0] if names else None, figures, rows)
+        return updates.Wanted(targets, self.figures[0] if self.figures else None, figures, rows)
 
     def _iteration(self, running: int, parity: int) -> Iteration:
         """The bindings of the parts whose bits are in `running`, from the present place of each tensor on, which

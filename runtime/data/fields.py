@@ -46,9 +46,7 @@ class Field:
 
 def fields(file: CompiledFile, names: Iterable[str]) -> tuple[Field, ...]:
     """The fields of the named graph inputs, in that order. Raises `Error` E0733 for an input of unknown rank."""
-    values = {value.name: value for value in graphs.inputs(file.main)}
-    for part in file.parts:
-        values.update((value.name, value) for value in graphs.inputs(part.algorithm))
+    values = file.fed
     supports = {entry.name: _supports(entry) for entry in (*file.signature.inputs, *file.signature.targets)}
     batch = file.signature.batch if file.ours else _common(graphs.shape_of(v) for v in values.values())
     several = file.signature.rows
