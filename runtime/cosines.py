@@ -15,14 +15,14 @@ from . import graphs
 MISSING = re.compile(r"Could not find an implementation for Cos\(\d+\) node with name '([^']+)'")
 
 
-def replaced(model: ModelProto, problem: Exception) -> ModelProto | None:
-    """The model with sin(x + π/2) for the cosine of float64 that `problem`, of making a session, says has no kernel;
+def replaced(data: bytes, problem: Exception) -> bytes | None:
+    """The model, as bytes, with sin(x + π/2) for the cosine of float64 that `problem`, of making a session, says has no kernel;
     None where it says something else. It differs from the cosine by the rounding of that sum."""
     found = MISSING.search(str(problem))
     if found is None:
         return None
     made = ModelProto()
-    made.CopyFrom(model)
+    made.ParseFromString(data)
     for holder in _holders(made.graph):
         for place, node in enumerate(holder.node):
             if node.op_type == "Cos" and node.name == found[1]:
@@ -36,7 +36,8 @@ def replaced(model: ModelProto, problem: Exception) -> ModelProto | None:
                 )
                 node = holder.node[place + 2]
                 node.op_type, node.input[0] = "Sin", shifted
-                return made
+                changed: bytes = made.SerializeToString()
+                return changed
     return None
 
 

@@ -48,13 +48,14 @@ def rewritten(
     over: Collection[str] = (),
     threads: int = 1,
     rows: int = 0,
+    keep: bool = True,
 ) -> tuple[ModelProto, dict[str, int]]:
     """The model for a provider ("cpu" or "cuda"), and how often each rewrite was made. The model that is given stays
-    as it is; it is given back where nothing fits. `block`: of how many channels the provider's convolutions work, 0
-    where they do not. `native`: whether the session has the operators of the native library; `small`: whether its
-    tensors are small, so that nodes are what costs; `guard`: what of its data such a step is to check, if it can;
-    `over`: outputs that may be written over what they renew; `threads`: of the session; `rows`: of its
-    batches, where they are known."""
+    as it is, unless `keep` says that it need not; it is given back where nothing fits. `block`: of how many channels
+    the provider's convolutions work, 0 where they do not. `native`: whether the session has the operators of the native
+    library; `small`: whether its tensors are small, so that nodes are what costs; `guard`: what of its data such a step
+    is to check, if it can; `over`: outputs that may be written over what they renew; `threads`: of the session; `rows`:
+    of its batches, where they are known."""
     kinds: set[int] = FUSED_MATMUL.get(device, set())
     convolutions = block > 0 and any(blocks.is_convolution(node) for node in model.graph.node)
     products = bool(kinds) and _promising(model)
@@ -62,9 +63,11 @@ def rewritten(
     native = native and device == "cpu"
     if not products and not convolutions and not slow and not native:
         return model, {}
-    made = ModelProto()
-    made.CopyFrom(model)
-    shapes = graphs.inferred(made)
+    made = model
+    if keep:
+        made = ModelProto()
+        made.CopyFrom(model)
+    shapes = graphs.shapes(made)
     known = graphs.known(made, shapes)
     counts = _Products(made, known, kinds).run() if products else {}
     if native and vector() >= WIDE and (count := squares.squared(made, shapes, known)):
@@ -163,10 +166,12 @@ class _Products:
                 self._result(node)
             elif graphs.is_op(node, "Gemm"):
                 self._rows(node)
+        if not self.counts:
+            return {}
         kept = graphs.needed(self.nodes, [value.name for value in graph.output])
         del graph.node[:]
         graph.node.extend(kept)
-        if self.counts and all(opset.domain != MICROSOFT for opset in self.model.opset_import):
+        if all(opset.domain != MICROSOFT for opset in self.model.opset_import):
             self.model.opset_import.add(domain=MICROSOFT, version=1)
         return self.counts
 

@@ -164,44 +164,34 @@ def giving_back() -> Any:
     return options
 
 
-class Session:
-    """One model on one device.
-
-    `run` takes and gives NumPy arrays; the training loop binds buffers through `raw` itself (state.py).
-    """
+class Prepared:
+    """A model as a session loads it: rewritten for a device, as bytes. It needs the message no more."""
 
     def __init__(
-        self, model: ModelProto, how: Options, guard: Guard | None = None, wanted: updates.Wanted | None = None
+        self,
+        model: ModelProto,
+        how: Options,
+        guard: Guard | None = None,
+        wanted: updates.Wanted | None = None,
+        keep: bool = False,
     ) -> None:
         """`guard`: what of its data a small step is to check, if it can; `wanted`: what a large one may update in place
-        (`in_place` says what it does). Raises `Error` E0802, E0805, E0806."""
+        (`in_place` says what it does); `keep`: whether the model stays as it is. Raises `Error` E0802, E0805."""
         if len(model.graph.node) >= MANY:
             gc.collect()  # the graph that it was compiled from refers to itself
         give_back()  # what compiling or reading took
-        module = onnxruntime()
-        device = how.device
+        module, device = onnxruntime(), how.device
         if device == "cuda" and "CUDAExecutionProvider" not in module.get_available_providers():
             raise _no_cuda("this ONNX Runtime has no CUDA provider")
         self.inputs = [value.name for value in model.graph.input]
         self.outputs = [value.name for value in model.graph.output]
-        self.types = {value.name: graphs.dtype_of(value.type.tensor_type.elem_type) for value in model.graph.input}
-        self.output_types = {
-            value.name: graphs.dtype_of(value.type.tensor_type.elem_type) for value in model.graph.output
-        }
+        self.types, self.output_types = (
+            {value.name: graphs.dtype_of(value.type.tensor_type.elem_type) for value in values}
+            for values in (model.graph.input, model.graph.output)
+        )
         self.sources = sources(model.graph)
         self.places: dict[str, str] = {}  # the same, of what is in nodes of several
-        options = module.SessionOptions()
-        options.log_severity_level = 4  # failures come as exceptions; nothing is printed
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
-        options.intra_op_num_threads = how.threads
-        options.inter_op_num_threads = 1
-        options.execution_order = module.ExecutionOrder.PRIORITY_BASED
-        options.graph_optimization_level = _level(module, len(model.graph.node), how.fused)
-        providers: list[str] | None = ["CPUExecutionProvider"]
-        if device == "cuda":
-            providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-        elif device != "cpu":
-            providers = devices.use(module, options, device)
+        self.level = _level(module, len(model.graph.node), how.fused)
         block = _block(module) if device == "cpu" else 0
         whole, in_halves = (model, {}) if device == "cpu" else halves.joined(model, halves.asking(module, device))
         model, self.rewrites = rewrite.rewritten(  # what -> how often
@@ -214,6 +204,7 @@ class Session:
             wanted.targets.values() if wanted else (),
             how.threads,
             how.rows,
+            keep,
         )
         self.in_place: updates.InPlace | None = None
         if wanted is not None and chains.CHAINED in self.rewrites:
@@ -221,33 +212,61 @@ class Session:
         if self.in_place is not None:
             self.rewrites[updates.IN_PLACE] = len(self.in_place.tensors)
         self.rewrites |= in_halves
-        if rewrite.NATIVE & self.rewrites.keys():
-            native.register(options)
+        self.native = bool(rewrite.NATIVE & self.rewrites.keys())
+        if self.native:
             self.places = regions.places(model.graph, self.sources)
-        self.profiled = None
+        self.profiled = model.graph if how.profile is not None else None  # whose nodes a profile names
+        try:
+            self.data: bytes = model.SerializeToString()
+        except Exception:  # protobuf has no class of its own for a message over 2 GB
+            raise Error(
+                "E0805", "the constants of this model exceed 2 GB", help="make them parameters or inputs"
+            ) from None
+
+
+class Session:
+    """One model on one device.
+
+    `run` takes and gives NumPy arrays; the training loop binds buffers through `raw` itself (state.py).
+    """
+
+    def __init__(self, model: ModelProto | Prepared, how: Options) -> None:
+        """Raises `Error` E0802, E0805, E0806."""
+        ready = model if isinstance(model, Prepared) else Prepared(model, how, keep=True)
+        module, device = onnxruntime(), how.device
+        self.inputs, self.outputs = ready.inputs, ready.outputs
+        self.types, self.output_types = ready.types, ready.output_types
+        self.sources, self.places, self.profiled = ready.sources, ready.places, ready.profiled
+        self.rewrites, self.in_place = ready.rewrites, ready.in_place
+        options = module.SessionOptions()
+        options.log_severity_level = 4  # failures come as exceptions; nothing is printed
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        options.intra_op_num_threads = how.threads
+        options.inter_op_num_threads = 1
+        options.execution_order = module.ExecutionOrder.PRIORITY_BASED
+        options.graph_optimization_level = ready.level
+        providers: list[str] | None = ["CPUExecutionProvider"]
+        if device == "cuda":
+            providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        elif device != "cpu":
+            providers = devices.use(module, options, device)
+        if ready.native:
+            native.register(options)
         if how.profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, how.profile
-            self.profiled = model.graph  # whose nodes a profile names
-        self.raw = self._made(module, model, options, providers, device)
-        del model
+        self.raw = self._made(module, ready.data, options, providers, device)
         give_back()  # what rewriting took
         if device not in DEVICES:
             self._refuse_none(device)
         if device == "cuda" and self.raw.get_providers()[0] != "CUDAExecutionProvider":
             raise _no_cuda("the CUDA provider did not start (driver or CUDA libraries missing)")
 
-    def _made(self, module: Any, model: ModelProto, options: Any, providers: list[str] | None, device: str) -> Any:
+    def _made(self, module: Any, data: bytes, options: Any, providers: list[str] | None, device: str) -> Any:
         """ONNX Runtime's own session. Raises `Error` E0802, E0805, E0806."""
-        try:
-            data = model.SerializeToString()
-        except Exception:  # protobuf has no class of its own for a message over 2 GB
-            raise Error(
-                "E0805", "the constants of this model exceed 2 GB", help="make them parameters or inputs"
-            ) from None
         try:
             return module.InferenceSession(data, options, providers=providers)
         except Exception as problem:  # ONNX Runtime's exceptions have no common base
-            other = cosines.replaced(model, problem)
+            other = cosines.replaced(data, problem)
             if other is not None:
                 return self._made(module, other, options, providers, device)
             if device not in DEVICES:

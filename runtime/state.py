@@ -30,7 +30,7 @@ from .failures import at_run_time
 from .file import CompiledFile, Part, Stage
 from .guard import GUARDED, Guard
 from .memory import give_back
-from .session import Options, Session, direct, giving_back, onnxruntime, rows_of
+from .session import Options, Prepared, Session, direct, giving_back, onnxruntime, rows_of
 
 
 class State:
@@ -211,7 +211,10 @@ class Stepper:
             if how.device == "cpu" and len(self.parts) == 1:  # elsewhere not every tensor turns over in every step
                 self._rows = [(row, state.pack(part.index, row)) for row in packing.packed(model, targets)]
             checks = None if self._due is not None else self._guard(file, part, model)
-            session = Session(model, how, checks, self._wanted(part, targets, names, how))
+            ready = Prepared(model, how, checks, self._wanted(part, targets, names, how))
+            del model  # a session takes memory enough
+            session = Session(ready, how)
+            del ready
             if session.in_place is not None:
                 held = [state.name(part.index, tensor) for tensor in session.in_place.tensors]
                 self._in_place = {name: None for name in held if name is not None}
