@@ -179,6 +179,25 @@ static const char *read_all(Region *r, const int64_t *text, size_t length) {
     return lifetimes(r);
 }
 
+/* How many results all steps have, as far as the text goes: it is not checked yet. */
+static size_t results(const int64_t *text, size_t length) {
+    const int64_t *at = text + HEAD, *end = text + length;
+    size_t found = 0;
+    if (!left(at, end, text[1])) return 0;
+    at += text[1];
+    for (int64_t i = 0; i < text[2]; i++) {
+        if (!left(at, end, 1) || !left(at + 1, end, *at)) return 0;
+        at += 1 + *at;
+    }
+    for (int64_t i = 0; i < text[3] && left(at, end, STEP); i++) {
+        if (at[1] < 0 || at[1] > 127 || at[2] < 1 || at[2] > MOST_OUTPUTS || at[3] < 0 || at[3] > LONGEST_REGION) break;
+        if (!left(at + STEP, end, at[1] + at[3])) break;
+        found += (size_t)at[2];
+        at += STEP + at[1] + at[3];
+    }
+    return found;
+}
+
 const char *region_read(Region **made, const int64_t *text, size_t length, size_t inputs, size_t outputs) {
     *made = NULL;
     if (length < HEAD || length > LONGEST_REGION) return "no beginning, or too long";
@@ -191,7 +210,7 @@ const char *region_read(Region **made, const int64_t *text, size_t length, size_
     if (!r) return "no memory";
     region_begins();
     r->inputs = (int)text[1], r->chains = (int)text[2], r->steps = (int)text[3], r->outputs = (int)text[4];
-    size_t room = inputs + MOST_OUTPUTS * (size_t)r->steps;
+    size_t room = inputs + results(text, length);
     r->room = (int)room;
     r->values = r->inputs;
     r->text = malloc(length * sizeof *r->text);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import prod
 
@@ -187,7 +188,7 @@ def opsets(model: ModelProto) -> dict[str, int]:
 
 def source(node: NodeProto) -> str:
     """The line of the spec that a node comes from, `dlc.source`; "" without one."""
-    return next((entry.value for entry in node.metadata_props if entry.key == "dlc.source"), "")
+    return sys.intern(next((entry.value for entry in node.metadata_props if entry.key == "dlc.source"), ""))
 
 
 def element_of(dtype: np.dtype[np.generic]) -> int:

@@ -57,10 +57,11 @@ def test_what_else_fails_stays_as_it_is() -> None:
     graph = helper.make_graph([node], "g", [value], [helper.make_tensor_value_info("y", TensorProto.DOUBLE, [None])])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     said = "Could not find an implementation for {}(7) node with name '{}'"
-    assert cosines.replaced(model, RuntimeError(said.format("Acos", "a"))) is None
-    assert cosines.replaced(model, RuntimeError(said.format("Cos", "b"))) is None
-    made = cosines.replaced(model, RuntimeError(said.format("Cos", "a")))
-    assert made is not None and [node.op_type for node in model.graph.node] == ["Cos"]
+    data = model.SerializeToString()
+    assert cosines.replaced(data, RuntimeError(said.format("Acos", "a"))) is None
+    assert cosines.replaced(data, RuntimeError(said.format("Cos", "b"))) is None
+    made = cosines.replaced(data, RuntimeError(said.format("Cos", "a")))
+    assert made is not None
     x = np.linspace(-9, 9, 101)
-    [found] = onnxruntime().InferenceSession(made.SerializeToString()).run(None, {"x": x})
+    [found] = onnxruntime().InferenceSession(made).run(None, {"x": x})
     np.testing.assert_allclose(found, np.cos(x), atol=2e-15)

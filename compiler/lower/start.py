@@ -53,7 +53,10 @@ class Starts(Mapping[str, Array]):
         self.late = long if sum(sizes[path] for path in long) >= enough else set()  # what is made later
         self.left: dict[tuple[int, str], Callable[[], bytes]] = {}  # by pass and the name of the initializer
         if self.late:
-            self.roots = dict(zip(self.roots, rebuild(Graph(), list(self.roots.values()), {}), strict=True))
+            graph = Graph()
+            self.roots = dict(zip(self.roots, rebuild(graph, list(self.roots.values()), {}), strict=True))
+            for node in graph.nodes:  # which nobody asks where it came from
+                node.place, node.span, node.scope = graph.place, None, ""
         plans = {name: plan(root) for name, root in self.roots.items()}
         alone = {name: steps for name, steps in plans.items() if _alone(self.roots[name], steps)}
         small = {name: root for name, root in self.roots.items() if name not in alone}
