@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from . import graphs, random
+from . import random
 from .data import Columns, Field, fields, sweep
 from .evaluate import batch_for, fit_batch
 from .failures import Error

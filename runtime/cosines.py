@@ -16,8 +16,8 @@ MISSING = re.compile(r"Could not find an implementation for Cos\(\d+\) node with
 
 
 def replaced(data: bytes, problem: Exception) -> bytes | None:
-    """The model, as bytes, with sin(x + π/2) for the cosine of float64 that `problem`, of making a session, says has no kernel;
-    None where it says something else. It differs from the cosine by the rounding of that sum."""
+    """The model, as bytes, with sin(x + π/2) for the cosine of float64 that `problem`, of making a session, says has no
+    kernel; None where it says something else. It differs from the cosine by the rounding of that sum."""
     found = MISSING.search(str(problem))
     if found is None:
         return None

@@ -34,18 +34,27 @@ class Graph(Protocol):
 
 
 def hastened(
-    regions: list[list[int]], level: Sequence[int], graph: Graph, pays: Callable[[list[int]], bool]
+    regions: list[list[int]],
+    level: Sequence[int],
+    graph: Graph,
+    pays: Callable[[list[int]], bool],
+    cached: bool = False,
 ) -> list[list[int]]:
     """The regions with what moved; `graph.early` gets it. `level`: of each node, less the later it is; `pays`: whether
-    a region becomes a chain."""
-    return _Hastened(regions, level, graph, pays).run()
+    a region becomes a chain; `cached`: whether writing and reading cost nothing, and only what is held counts."""
+    return _Hastened(regions, level, graph, pays, cached).run()
 
 
 class _Hastened:
     def __init__(
-        self, regions: list[list[int]], level: Sequence[int], graph: Graph, pays: Callable[[list[int]], bool]
+        self,
+        regions: list[list[int]],
+        level: Sequence[int],
+        graph: Graph,
+        pays: Callable[[list[int]], bool],
+        cached: bool,
     ) -> None:
-        self.regions, self.level, self.graph, self.chained = regions, level, graph, pays
+        self.regions, self.level, self.graph, self.chained, self.cached = regions, level, graph, pays, cached
         self.of = {i: number for number, region in enumerate(regions) for i in region}
         self.users = graphs.users(graph.reading)
 
@@ -94,7 +103,13 @@ class _Hastened:
             if all(name in there or name in numbers for name in self._part(i).read):
                 moved.append(i)
                 there.update(self.graph.nodes[i].output)
-        return moved
+        return [i for i in moved if not self.cached or self._narrow(i, moved)]
+
+    def _narrow(self, i: int, moved: Sequence[int]) -> bool:
+        """Whether a node is none that makes larger numbers of bools for others than these."""
+        node = self.graph.nodes[i]
+        wide = node.op_type == "Cast" and self.graph.known[node.input[0]][0] == BOOL
+        return not wide or any(user in moved for user in self.users.get(node.output[0], ()))
 
     def _bytes(self, name: str, shape: Sizes) -> int:
         """Of each element; 0 of what is not as large as the chain."""
@@ -110,9 +125,9 @@ class _Hastened:
         for name in self._reads(moved):
             if name in made:
                 continue
-            before += self._bytes(name, shape) * (name not in rest)
+            before += self._bytes(name, shape) * (name not in rest and not self.cached)
             alone = all(i in inside or self.of.get(i) == to for i in self.users[name]) and name not in graph.results
             if alone and name in graph.maker and self.of.get(graph.maker[name]) == to:
                 before += self._bytes(name, shape)  # it need not be written
-        fewer = 2 * sum(self._bytes(name, shape) for name in kept) < before
+        fewer = (1 if self.cached else 2) * sum(self._bytes(name, shape) for name in kept) < before
         return fewer and self.chained(sorted(self.regions[to] + moved))

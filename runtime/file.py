@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import GraphProto, ModelProto, TensorProto, TrainingInfoProto, ValueInfoProto, numpy_helper
 
 from . import altered, checksum, external, graphs, metadata, observed, repeats, structure
 from .column import Columns
 from .failures import Error
-from .frame import Frame
-from .left import Left, initializers, whole
+from .frame import Frame, parsed
+from .left import TOGETHER, Left, initializers, lightened, whole
 from .memory import refuse_endless
 from .write import write
 from .written import unwritable
@@ -59,7 +58,8 @@ class Part:
 
     @property
     def algorithm(self) -> GraphProto:
-        return self.frame().training_info[self.index].algorithm
+        found: GraphProto = self.frame().training_info[self.index].algorithm
+        return found
 
     @property
     def initialization(self) -> GraphProto | None:
@@ -135,7 +135,7 @@ class CompiledFile:
         path = Path(path)
         try:
             refuse_endless(path)
-            data = path.read_bytes()
+            model = parsed(path.read_bytes(), str(path))
         except OSError as problem:
             raise Error(
                 "E0710",
@@ -143,7 +143,6 @@ class CompiledFile:
                 notes=[problem.strerror or str(problem)],
                 help="give the path of a .onnx file",
             ) from None
-        model = _parse(data, str(path))
         of = checksum.noted(model) if state and not accept else None
         try:
             external.inline(model, path.parent, str(path), of=of)
@@ -163,7 +162,7 @@ class CompiledFile:
         >>> CompiledFile.from_bytes(open("xor.onnx", "rb").read()).title
         'xor'
         """
-        model = _parse(data, name)
+        model = parsed(data, name)
         external.inline(model, None, name)
         return cls._whole(model, name, check, altered.staleness(model, name), False)
 
@@ -174,7 +173,7 @@ class CompiledFile:
             raise stale
         if stale is None:
             try:
-                return cls(model, name, check=check)
+                return cls(model, name, check=True)._lightened() if check else cls(model, name, check=False)
             except Error as problem:
                 if not model.training_info:
                     raise
@@ -186,6 +185,13 @@ class CompiledFile:
         if found is None or not predicts:
             raise stale if found is None else altered.explained(stale, model)
         return found
+
+    def _lightened(self) -> CompiledFile:
+        """The file, whose message is its own, with the large values of its state beside it."""
+        if sum(graphs.raw_size(held) or 0 for _, held in initializers(self.frame)) >= TOGETHER:
+            model, self._left = lightened(self.frame, {(slot.part, slot.tensor) for slot in self.slots})
+            self._frame.replace(model)
+        return self
 
     @classmethod
     def of(cls, program: object) -> CompiledFile:
@@ -301,7 +307,7 @@ class CompiledFile:
     def step(self, part: Part | None, outputs: Iterable[str], promote: Collection[str]) -> ModelProto:
         """The main graph and the algorithm of a part as one model (`graphs.concatenate`) for a session. A large message
         is put away then: a session takes memory enough."""
-        made = graphs.concatenate(self.frame, part and part.algorithm, outputs, promote)
+        made = graphs.concatenate(self.frame, part.algorithm if part is not None else None, outputs, promote)
         if self.fed:  # what of the message is asked for next
             self._frame.fold()
         return made
@@ -469,35 +475,6 @@ class CompiledFile:
                 where=self.name,
                 help="install a newer dlc-compiler",
             )
-
-
-def _parse(data: bytes, name: str) -> ModelProto:
-    """Raises `Error` E0711 for what is no model, E0771 for one with names that are no text."""
-    model = ModelProto()
-    try:
-        model.ParseFromString(data)
-    except DecodeError:
-        broken = True
-    else:
-        broken = not model.HasField("graph") or not model.ir_version
-    if broken:
-        raise Error(
-            "E0711",
-            "this is not an ONNX model, or it was cut short",
-            where=name,
-            notes=[f"found {len(data)} bytes"],
-            help="a .dl spec is compiled first: dlc compile SPEC.dl",
-        )
-    wrong = graphs.undecoded(model)
-    if wrong is not None:
-        raise Error(
-            "E0771",
-            "a name or text in the file is not UTF-8",
-            where=name,
-            notes=[f"found {wrong[1][:40]!r} as `{wrong[0]}`"],
-            help="the file is damaged: compile the spec again",
-        )
-    return model
 
 
 def _part(index: int, info: TrainingInfoProto, frame: Frame) -> Part:

@@ -1,8 +1,13 @@
-"""The message of a file, which can be put away: protobuf takes six times the memory of its bytes for a graph."""
+"""The message of a file: read, and put away while nobody asks for it, since protobuf takes six times the memory of its
+bytes for a graph."""
 
 from __future__ import annotations
 
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import ModelProto
+
+from . import graphs
+from .failures import Error
 
 MANY = 1_000  # nodes: the message of fewer takes little
 
@@ -24,6 +29,10 @@ class Frame:
             self._message = message
         return message
 
+    def replace(self, message: ModelProto) -> None:
+        """Holds another message from now on, which says the same."""
+        self._message, self._data = message, None
+
     def fold(self) -> None:
         """Puts the message away as bytes until it is asked for again, which takes a hundredth of a second for a
         thousand nodes."""
@@ -36,3 +45,32 @@ class Frame:
             except Exception:  # protobuf has no class of its own for a message over 2 GB
                 return
         self._message = None
+
+
+def parsed(data: bytes, name: str) -> ModelProto:
+    """Raises `Error` E0711 for what is no model, E0771 for one with names that are no text."""
+    model = ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        broken = True
+    else:
+        broken = not model.HasField("graph") or not model.ir_version
+    if broken:
+        raise Error(
+            "E0711",
+            "this is not an ONNX model, or it was cut short",
+            where=name,
+            notes=[f"found {len(data)} bytes"],
+            help="a .dl spec is compiled first: dlc compile SPEC.dl",
+        )
+    wrong = graphs.undecoded(model)
+    if wrong is not None:
+        raise Error(
+            "E0771",
+            "a name or text in the file is not UTF-8",
+            where=name,
+            notes=[f"found {wrong[1][:40]!r} as `{wrong[0]}`"],
+            help="the file is damaged: compile the spec again",
+        )
+    return model

@@ -1,12 +1,17 @@
-"""Start values that a model leaves out, since they are large and whoever made it can make them again: a trainer has its
-state, and does not need them twice."""
+"""Start values that a model leaves out, since they are large: whoever made it can make them again, or has them as
+bytes, where protobuf would take twice their memory. A trainer has its state, and does not need them twice."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 
 from onnx import ModelProto, TensorProto
 
+from . import graphs
+
+# Bytes of a value that is left out, where values have so many together.
+LONG, TOGETHER = 1 << 12, 1 << 22
 Left = Mapping[tuple["int | None", str], Callable[[], bytes]]  # by the training_info (None: the main graph) and name
 
 
@@ -15,6 +20,20 @@ def initializers(model: ModelProto) -> Iterator[tuple[int | None, TensorProto]]:
     yield from ((None, held) for held in model.graph.initializer)
     for index, info in enumerate(model.training_info):
         yield from ((index, held) for held in info.algorithm.initializer)
+
+
+def lightened(
+    model: ModelProto, state: Collection[tuple[int | None, str]]
+) -> tuple[ModelProto, dict[tuple[int | None, str], Callable[[], bytes]]]:
+    """A model without the large values of its state, and what gives them. The one that is given has lost them, too."""
+    taken: dict[tuple[int | None, str], Callable[[], bytes]] = {}
+    for part, held in initializers(model):
+        if (part, held.name) in state and (graphs.raw_size(held) or 0) >= LONG:
+            taken[part, held.name] = partial(bytes, held.raw_data)  # of bytes these are the same bytes
+            held.ClearField("raw_data")
+    made = ModelProto()
+    made.ParseFromString(model.SerializeToString())  # what a message has lost keeps its memory until all of it goes
+    return made, taken
 
 
 def whole(model: ModelProto, left: Left, but: Collection[tuple[int | None, str]] = ()) -> ModelProto:

@@ -204,9 +204,8 @@ class Stepper:
             # Two parts may report under one name: the later is numbered.
             self.figures += [n if n not in self.figures else f"{n}@{part.index}" for n in names]
             names += [one.part for one in train.parts] if train and part is self.parts[0] else []
-            outputs = [*names, *part.updates.values()]
             shapes = {v.name: graphs.shape_of(v) for v in part.algorithm.output}
-            model = file.step(part, dict.fromkeys(outputs), promoted(file, part.index))
+            model = file.step(part, dict.fromkeys([*names, *part.updates.values()]), promoted(file, part.index))
             targets = separate(model, part.updates)
             if how.device == "cpu" and len(self.parts) == 1:  # elsewhere not every tensor turns over in every step
                 self._rows = [(row, state.pack(part.index, row)) for row in packing.packed(model, targets)]
@@ -214,7 +213,6 @@ class Stepper:
             ready = Prepared(model, how, checks, self._wanted(part, targets, names, how))
             del model  # a session takes memory enough
             session = Session(ready, how)
-            del ready
             if session.in_place is not None:
                 held = [state.name(part.index, tensor) for tensor in session.in_place.tensors]
                 self._in_place = {name: None for name in held if name is not None}

@@ -20,7 +20,7 @@ from .file import CompiledFile, Part
 from .metadata import RESERVED
 from .state import figure_names
 
-LARGE = 1 << 16  # bytes; no tensor that decides a shape is larger
+LARGE = 1 << 12  # bytes; no tensor that decides a shape is larger
 OPSET, IR = 21, 10  # of files of ours
 DEFAULT = ("", "ai.onnx")
 Type = tuple[int, graphs.Shape | None]

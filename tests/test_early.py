@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dlc.runtime import chains, graphs, native, programs
+from dlc.runtime import chains, graphs, native, programs, regions
 from native_cases import Array
 from onnx import ModelProto
 from onnx.reference import ReferenceEvaluator
 from test_each import close
 from test_native import node, run
-from test_regions import one
+from test_regions import joined, one
 
 there = pytest.mark.skipif(not native.works(), reason="the native library was not built")
 SIZE = (96, 64)  # more than a chain takes without counting
@@ -76,6 +76,27 @@ def test_what_is_kept_from_an_earlier_chain(nodes: list[Any], expected: list[tup
     for threads in (1, 2):
         for a, b in zip(run(made, feeds, threads), ReferenceEvaluator(model, verbose=0).run(None, feeds), strict=True):
             close(a, b)
+
+
+MASK = [
+    node("Relu", "u", "f"), node("Add", "v f", "h"), node("MatMul", "h w", "k"),
+    node("Cast", "f", "m", to=9), node("Cast", "m", "n", to=1), node("MatMul", "k w", "g"), node("Mul", "n g", "r"),
+]  # fmt: skip
+
+
+@there
+@pytest.mark.parametrize(("read", "kept"), [([], "m"), (["f"], "f")])
+def test_a_region_keeps_which_numbers_are_positive(read: list[str], kept: str) -> None:
+    """In a cache passes cost nothing, and memory counts: a byte of each, where nothing reads the numbers themselves."""
+    model, made, feeds = chained(MASK, ["r", *read], {})
+    made.CopyFrom(model)
+    regions.EveryChain(made.graph, graphs.inferred(model).graph, {}, {}).run()
+    first = next(each for each in made.graph.node if each.op_type == "Chain")
+    assert set(first.output) == {"h", kept}
+    together, counts = joined(model)
+    assert counts
+    for a, b in zip(run(together, feeds), ReferenceEvaluator(model, verbose=0).run(None, feeds), strict=True):
+        close(a, b)
 
 
 @there

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from dlc.runtime.left import LONG, TOGETHER
 from dlc.runtime.random import words
 
 from ..diagnostics import InternalError
@@ -23,9 +24,9 @@ from ..ir.rebuild import rebuild
 
 # Elements: of what is made in parts if it can be, of what is made by itself in any case, of a part.
 LARGE, HUGE, PART = 1 << 10, 1 << 20, 1 << 15
-# Bytes of a value that a file need not hold until it is written, if all such ones have so many bytes together, and so
-# many for each node of the graph that makes them, which stays in memory in their place.
-LONG, TOGETHER, EACH = 1 << 12, 1 << 22, 1 << 11
+# Bytes for each node of the graph that makes the values which a file leaves out (runtime/left.py): the graph stays in
+# memory in their place.
+EACH = 1 << 11
 # What counters hold before anyone set them; docs/file-format.md says who does.
 COUNTERS = {"step": 0, "steps": 1000, "observations": 1}
 
