@@ -1,7 +1,7 @@
 """Writes the data beside it, the same bytes at every run: `python specs/data/make.py` (needs scikit-learn).
 
 Digits, wines and patients come from scikit-learn, the Titanic from published counts; everything else is drawn here from
-a fixed seed. (`penguins.csv`, `sunspots.csv` and `languages` are not made here.) Sources: LICENSES.md.
+a fixed seed. (Penguins, sunspots, houses and languages are not made here.) Sources: LICENSES.md.
 """
 
 from __future__ import annotations
