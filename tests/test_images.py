@@ -88,7 +88,7 @@ def test_every_kind_of_image_says_the_same(tmp_path: Path) -> None:
         {"image": [arrays[k] for k in order], "class": names},
         {"image": [Image.fromarray(arrays[k]) for k in order], "class": names},
     ]
-    spec = (SPECS / "tables" / "pictures.dl").read_text().replace("8, 8", "4, 6").replace("32 * width", "12 * width")
+    spec = (SPECS / "tables" / "pictures.dl").read_text().replace("8, 8", "4, 6").replace("64 * width", "24 * width")
     program = dlc.compile(spec.replace("classes = 10", "classes = 2"))
     made = []
     for data in given:
@@ -193,5 +193,5 @@ def test_pictures_reach_what_scikit_learn_reaches(tmp_path: Path) -> None:
     made = [session.run(["class"], {"x": one})[0][0] for one in pixels]
     reached = np.mean(np.array(made) == y[held].astype(str))
     print(f"pictures: {reached:.3f}, scikit-learn {score:.3f}")
-    assert reached >= score - 0.02, (reached, score)
+    assert reached >= score - 0.01, (reached, score)
     assert reached >= 0.95

@@ -398,13 +398,12 @@ def _usual(name: str, target: str, words: set[str], model: str) -> tuple[float, 
 @pytest.mark.parametrize(
     ("name", "target", "words", "usual", "least"),
     [
-        # what scikit-learn reaches on the same split, by its usual model: beside it
+        # what scikit-learn reaches on the same split, by its usual models: beside it
         ("penguins", "species", {"sex", "island"}, "logistic", 0.98),
         ("titanic", "survived", {"class", "sex", "age"}, "logistic", 0.75),
         ("wine", "grower", set(), "logistic", 0.95),
         ("diabetes", "progression", {"sex"}, "ridge", 0.35),
-        ("housing", "MedHouseVal", set(), "ridge", 0.83),
-        ("housing", "MedHouseVal", set(), "trees", 0.83),
+        ("housing", "MedHouseVal", set(), "ridge trees", 0.83),
         ("sunspots", "sunspots", set(), "ridge", 0.80),
     ],
 )
@@ -413,7 +412,9 @@ def test_tables_reach_what_scikit_learn_reaches(
 ) -> None:
     pytest.importorskip("sklearn")
     assert len((SPECS / "tables" / f"{name}.dl").read_text().splitlines()) <= 25
-    score, held, truth = _usual(name, target, words, usual)
+    scores = {}
+    for model in usual.split():
+        scores[model], held, truth = _usual(name, target, words, model)
     trainer = Trainer(dlc.compile(SPECS / "tables" / f"{name}.dl"), device="cpu")
     trainer.fit()
     path = tmp_path / "m.onnx"
@@ -433,8 +434,9 @@ def test_tables_reach_what_scikit_learn_reaches(
         feeds[value.name] = array[:, 0] if len(value.shape) == 1 else array
     [made] = session.run([target], feeds)
     reached = 1 - np.mean((truth - made) ** 2) / np.var(truth) if usual != "logistic" else np.mean(made == truth)
-    print(f"{name}: {reached:.3f}, scikit-learn ({usual}) {score:.3f}")  # `pytest -k reach_what_scikit_learn -s`
-    assert reached >= score - 0.02, (reached, score)
+    beside = ", ".join(f"{score:.3f} by {model}" for model, score in scores.items())
+    print(f"{name}: {reached:.3f}, scikit-learn {beside}")  # `pytest -k reach_what_scikit_learn -s`
+    assert reached >= max(scores.values()) - 0.01, (reached, scores)
     assert reached >= least
 
 

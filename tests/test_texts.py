@@ -182,5 +182,5 @@ def test_languages_reach_what_scikit_learn_reaches(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
     reached = np.mean(session.run(["file"], {"letters": split(x[held].tolist())})[0] == y[held])
     print(f"languages: {reached:.3f}, scikit-learn {score:.3f}")
-    assert reached >= score - 0.02, (reached, score)
+    assert reached >= score - 0.01, (reached, score)
     assert reached >= 0.85
