@@ -166,10 +166,16 @@ class Request:
             (bool(trainer.stage.settings.get("sampler")), "`sampler:` draws among all rows"),
             (trainer.chooser is not None, "`keep:`, `order:` and `bucket:` choose among all rows"),
             (bool(classes(trainer.file)), "`class_weights: balanced` counts the rows of all classes first"),
-            (table is not None and not table.fitted, "what the encodings of columns know is found in all rows"),
         ):
             if wrong:
                 raise cannot(stream.name, why)
+        if table is not None and not table.fitted:
+            why = "what the encodings of columns know (means, words) is found in all rows, before the first step"
+            instead = (
+                'find it in rows that fit into memory, `trainer.fit("some.csv", epochs=1)`, then stream all of them, '
+                '`trainer.fit(Stream("all.csv"))`; or give the model numbers, without encodings'
+            )
+            raise cannot(stream.name, why, instead)
         return streamed(stream, inputs, lambda piece: trainer.columns(piece, inputs))
 
     @staticmethod

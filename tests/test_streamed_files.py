@@ -13,7 +13,7 @@ import dlc
 import numpy as np
 import pytest
 from dlc.cli import main
-from dlc.runtime import Error, Trainer, memory
+from dlc.runtime import Error, Stream, Trainer, memory
 from dlc.runtime.data import arrow, table
 from dlc.runtime.request import Request
 from test_checkpoint import goes_on
@@ -26,24 +26,37 @@ SPEC = """model m {
 train { minimize loss using adam(1e-2); batch: 8; epochs: 2; seed: 4; LINES }
 """
 LOAD = sys.modules["dlc.runtime.data.load"]  # the module; the package has its function of this name
-KINDS = ("csv", "csv.gz", "csv.zst", "jsonl", "parquet", "parquets", "npys")
+PACKED = ("csv.gz", "csv.zst", "jsonl.gz", "jsonl.zst")
+KINDS = ("csv", "csvs", "jsonl", "jsonls", "parquet", "parquets", "npys", *PACKED)
 
 
 def compiled(lines: str) -> dlc.Program:
     return dlc.compile(SPEC.replace("LINES", lines))
 
 
+def packed(text: str, kind: str) -> bytes:
+    if kind.endswith("gz"):
+        return gzip.compress(text.encode())
+    pa = pytest.importorskip("pyarrow")
+    return bytes(pa.compress(text.encode(), "zstd", asbytes=True))
+
+
 def written(kind: str, folder: Path, count: int) -> Path:
     n = np.arange(count)
     x, y = np.stack([n, -n], 1).astype(np.float64), n % 3
     path = folder / f"d.{kind}"
-    text = "x0,x1,y\n" + "".join(f"{a},{b},{c}\n" for (a, b), c in zip(x, y, strict=True))
-    if kind == "csv":
-        path.write_text(text)
-    elif kind == "csv.gz":
-        path.write_bytes(gzip.compress(text.encode()))
-    elif kind == "jsonl":
-        path.write_text("".join(json.dumps({"x": a.tolist(), "y": int(c)}) + "\n" for a, c in zip(x, y, strict=True)))
+    cuts = [0, count // 3, count // 2, count]
+    head, lines = "x0,x1,y\n", [f"{a},{b},{c}\n" for (a, b), c in zip(x, y, strict=True)]
+    if kind.startswith("jsonl"):
+        head, lines = "", [json.dumps({"x": a.tolist(), "y": int(c)}) + "\n" for a, c in zip(x, y, strict=True)]
+    if kind in ("csvs", "jsonls"):
+        path.mkdir()
+        for a, b in pairwise(cuts):
+            (path / f"{a:05}.{kind[:-1]}").write_text(head + "".join(lines[a:b]))
+    elif kind in ("csv", "jsonl"):
+        path.write_text(head + "".join(lines))
+    elif kind in PACKED:
+        path.write_bytes(packed(head + "".join(lines), kind))
     elif kind == "npys":
         path = folder / "npys"
         path.mkdir()
@@ -53,16 +66,11 @@ def written(kind: str, folder: Path, count: int) -> Path:
         pa = pytest.importorskip("pyarrow")
         from pyarrow import parquet
 
-        if kind == "csv.zst":
-            with pa.CompressedOutputStream(str(path), "zstd") as out:
-                out.write(text.encode())
-            return path
         data = pa.table({"x0": x[:, 0], "x1": x[:, 1], "y": y})
         path = folder / "parquets" if kind == "parquets" else path
         parts = [(path, data)]
         if kind == "parquets":
             path.mkdir()
-            cuts = [0, count // 3, count // 2, count]
             parts = [(path / f"{a}.parquet", data.slice(a, b - a)) for a, b in pairwise(cuts)]
         for file, part in parts:
             parquet.write_table(part, file, row_group_size=17)
@@ -103,16 +111,19 @@ def test_an_epoch_has_each_row_once_in_an_order_that_a_resumed_run_has_too(kind:
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_fits_into_one_block_trains_as_in_memory(kind: str, tmp_path: Path) -> None:
-    path = written(kind, tmp_path, 60)
-    streamed, whole = Trainer(compiled("stream: 64"), device="cpu"), Trainer(compiled(""), device="cpu")
-    for trainer in (streamed, whole):
-        trainer.fit(path)
-    for name, array in whole.state.items():
-        np.testing.assert_array_equal(array, streamed.state[name])
+    path, n = written(kind, tmp_path, 60), np.arange(60)
+    arrays = {"x": np.stack([n, -n], 1).astype(np.float64), "y": n % 3}
+    trained = []
+    for lines, data in (("", arrays), ("", path), ("stream: 64", path)):
+        trained.append(Trainer(compiled(lines), device="cpu"))
+        trained[-1].fit(data)
+    for name, array in trained[0].state.items():
+        for other in trained[1:]:
+            np.testing.assert_array_equal(array, other.state[name])
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "npys", "parquets"])
+@pytest.mark.parametrize("kind", ["csv", "csvs", "jsonl", "jsonl.gz", "npys", "parquets"])
 def test_a_run_goes_on_in_the_same_order(kind: str, tmp_path: Path) -> None:
     goes_on(compiled("stream: 32"), written(kind, tmp_path, 101), 9, tmp_path / "runs", None)
 
@@ -126,7 +137,7 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert dlc.Trainer.resume(run).stage.settings["stream"] == 16
 
 
-@pytest.mark.parametrize("kind", ["csv", "csv.gz", "jsonl", "npys"])
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "csvs", "jsonl", "jsonl.gz", "npys"])
 def test_it_takes_little_memory_however_long_the_file_is(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +186,47 @@ def test_a_bad_cell_is_said_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(Error) as caught:
         Trainer(compiled("stream: 32"), device="cpu").fit(path)
     assert caught.value.code == "E0608" and caught.value.where == f"{path}:39"
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("lines", ["", "stream: 32"])
+@pytest.mark.parametrize(("head", "cells", "code", "at"), [
+    ("x0,x1,y", "1,far,2", "E0608", ":2"), ("y,x1,x0", "2,1,far", "E0608", ":2"), ("x0,x1,y", "1,2,7", "E0620", ":2"),
+    ("x0,y", "1,2", "E0609", ":1"), ("x0;x1;y", "1;2;2", "E0645", ":1"), ("x0,x1", "1,2", "E0609", ""),
+])  # fmt: skip
+def test_a_bad_file_among_many_is_said_with_its_line(
+    lines: str, head: str, cells: str, code: str, at: str, tmp_path: Path
+) -> None:
+    path = written("csvs", tmp_path, 50)
+    bad = path / "00020.csv"
+    bad.write_text(f"{head}\n{cells}\n")
+    with pytest.raises(Error) as caught:
+        Trainer(compiled(lines), device="cpu").fit(path)
+    assert caught.value.code == code and caught.value.where == f"{bad}{at}" and caught.value.help
+
+
+@pytest.mark.parametrize("lines", ["", "stream: 32"])
+@pytest.mark.parametrize("kind", PACKED)
+def test_a_damaged_packed_file(kind: str, lines: str, tmp_path: Path) -> None:
+    path = written(kind, tmp_path, 50)
+    for data in (path.read_bytes()[:-30], b"x0,x1,y\n1,2,0\n", b""):
+        path.write_bytes(data)
+        with pytest.raises(Error) as caught:
+            Trainer(compiled(lines), device="cpu").fit(path)
+        assert (
+            caught.value.code in ("E0604", "E0606", "E0618") and caught.value.where == str(path) and caught.value.help
+        )
+
+
+def test_encodings_ask_for_rows_in_memory_first(tmp_path: Path) -> None:
+    path = written("csvs", tmp_path, 50)
+    text = SPEC.replace("x: float[batch, 2]", 'x: float[batch, 2] from "x0", "x1" standardised').replace("LINES", "")
+    trainer = Trainer(dlc.compile(text), device="cpu")
+    with pytest.raises(Error) as caught:
+        trainer.fit(Stream(path))
+    assert caught.value.code == "E0653" and 'trainer.fit("some.csv", epochs=1)' in (caught.value.help or "")
+    trainer.fit(written("csv", tmp_path, 30), epochs=1)
+    assert trainer.fit(Stream(path), epochs=1).steps == 4 + 7  # the first 30 rows and all 50, by 8
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "true", "0.5", '"all"'])

@@ -17,8 +17,10 @@ import numpy as np
 
 from ..failures import Error
 from ..memory import free, refuse_endless, refuse_huge
+from . import packed
 from .check import Lines
 from .fields import Field
+from .files import Found, behind
 from .header import Header, check_names
 from .packed import pyarrow
 from .part import Part
@@ -27,7 +29,6 @@ from .raw import Raw, cells
 from .table import no_number, places, refuse_more, shaped
 
 Columns = Mapping[str, Sequence[str]]  # what the setting `columns` says
-Found = tuple[dict[str, object], Lines]
 LINES = 1 << 22  # bytes of lines that are read together
 
 
@@ -172,13 +173,17 @@ def _values(metadata: Any, names: set[str]) -> int:
 
 
 def json_lines(path: Path, fields: tuple[Field, ...], columns: Columns) -> Found:
-    """The values of a JSON Lines file: an object in each line. Raises `Error` as `given` does, E0604 and E0624."""
+    """The values of a JSON Lines file, or of those in a folder: an object in each line. Raises `Error` as `given` does,
+    E0604 and E0624."""
+    return behind([_objects(file, fields, columns) for file in packed.files(path, ".jsonl")], fields, str(path))
+
+
+def _objects(path: Path, fields: tuple[Field, ...], columns: Columns) -> Found:
     pyarrow("a JSON Lines file")
     from pyarrow.json import read_json
 
-    refuse_huge(path.stat().st_size, str(path), "this JSON Lines file does not")
-    with _whole(path, "JSON Lines"):
-        table = read_json(path)
+    with _whole(path, "JSON Lines"), packed.unpacked(path) as file:
+        table = read_json(file)
     return _found(table, list(table.schema.names), str(path), fields, columns)
 
 
@@ -199,14 +204,15 @@ class Some(Part):
 
 
 def lines(path: Path) -> Iterator[Some]:
-    """A JSON Lines file, some lines at a time. Raises `Error` E0639."""
+    """A JSON Lines file, or those of a folder, some lines at a time. Raises `Error` E0604, E0639."""
     pyarrow("a JSON Lines file")
-    start = 0
-    with path.open("rb") as file:
-        while some := file.readlines(LINES):
-            if full := [line for line in some if line.strip()]:  # none in a stretch of blank lines, which is no end
-                yield Some(path, b"".join(full), start)
-                start += len(full)
+    for each in packed.files(path, ".jsonl"):
+        start = 0
+        with _whole(each, "JSON Lines"), packed.unpacked(each, whole=False) as file:
+            while some := file.readlines(LINES):
+                if full := [line for line in some if line.strip()]:  # none in a stretch of blank lines, which is no end
+                    yield Some(each, b"".join(full), start)
+                    start += len(full)
 
 
 @contextmanager
@@ -216,7 +222,9 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
 
     try:
         yield
-    except (ArrowException, EOFError) as problem:
+    except (ArrowException, *packed.DAMAGE) as problem:
+        if path.suffix.lower() in packed.ENDINGS and isinstance(problem, packed.DAMAGE):
+            raise packed.damaged(path, problem) from None
         raise Error(
             "E0604",
             f"this {kind} file is damaged",

@@ -109,9 +109,7 @@ def _text(file: Path) -> str:
         with packed.text(file) as opened:
             return opened.read().replace("\r\n", "\n").replace("\r", "\n")
     except packed.DAMAGE as problem:
-        raise Error(
-            "E0604", "this packed file is damaged", where=str(file), notes=[str(problem)], help=packed.AGAIN
-        ) from None
+        raise packed.damaged(file, problem) from None
     except UnicodeDecodeError as problem:
         raise Error(
             "E0650",

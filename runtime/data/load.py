@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import memory
 from ..failures import Error
-from . import arrow, folders, table
+from . import arrow, folders, packed, table
 from .fields import Field
 from .iterated import assembled, gathered, iterated, pieces
 from .part import Part
@@ -87,7 +87,8 @@ def kind_of(path: Path) -> str | None:
     """The ending by which a path is read, `/` and that of the files in a folder; None for what is no data."""
     if path.is_dir():
         known = next((f"/{ending}" for ending in (".npy", ".parquet") if any(path.glob(f"*{ending}"))), None)
-        return known or folders.kind(path)
+        known = known or folders.kind(path)
+        return known or next((f"/{ending}" for ending in (".csv", ".jsonl") if packed.files(path, ending)), None)
     name = path.name.lower()
     return next((ending for ending in READERS if name.endswith(ending)), None)
 
@@ -259,17 +260,21 @@ READERS: dict[str, Callable[[Path, tuple[Field, ...], Columns], Loaded]] = {
     ".csv.zst": table.read,
     ".parquet": arrow.parquet,
     ".jsonl": arrow.json_lines,
+    ".jsonl.gz": arrow.json_lines,
+    ".jsonl.zst": arrow.json_lines,
     ".txt": folders.lines,
     ".txt.gz": folders.lines,
     ".txt.zst": folders.lines,
     "/.npy": _npys,
     "/.parquet": arrow.parquet,
+    "/.csv": table.read,
+    "/.jsonl": arrow.json_lines,
     "/.txt": folders.lines,
     "//.txt": folders.texts,
     "/image": folders.images,
     "//image": folders.images,
 }
 KNOWN = (
-    f"files end in {', '.join(ending for ending in READERS if ending[0] != '/')}; a folder holds .npy or .parquet "
-    "files, texts or images, or folders of these that are called as their classes"
+    f"files end in {', '.join(ending for ending in READERS if ending[0] != '/')}; a folder holds .npy, .parquet, "
+    ".csv or .jsonl files, texts or images, or folders of texts or images that are called as their classes"
 )

@@ -1,4 +1,4 @@
-"""Text in a file, or packed in one: by gzip, or by Zstandard, which pyarrow unpacks."""
+"""What is in a file, or packed in one: by gzip, or by Zstandard, which pyarrow unpacks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import math
 import zlib
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from .. import memory
 from ..failures import Error
@@ -18,16 +18,32 @@ AGAIN = "pack it again, or give it unpacked, without the ending"
 BLOCK = 1 << 20
 
 
-def text(path: Path, whole: bool = True) -> TextIO:
-    """The text of a CSV file, unpacked as it is read; as a `whole` no more than the free memory holds. Raises `Error`
+def unpacked(path: Path, whole: bool = True) -> BinaryIO:
+    """The bytes of a file, unpacked as they are read; as a `whole` no more than the free memory holds. Raises `Error`
     E0624, E0639."""
     kind = path.suffix.lower()
     if kind not in ENDINGS:
         if whole:
             memory.refuse_huge(path.stat().st_size, str(path), "this file does not")
-        return path.open(newline="", encoding="utf-8-sig")
+        return path.open("rb")
     inner = gzip.GzipFile(path) if kind == ".gz" else pyarrow("what Zstandard packed").input_stream(str(path), "zstd")
-    return io.TextIOWrapper(io.BufferedReader(_Bounded(inner, path, whole), BLOCK), newline="", encoding="utf-8-sig")
+    return io.BufferedReader(_Bounded(inner, path, whole), BLOCK)
+
+
+def text(path: Path, whole: bool = True) -> TextIO:
+    """The same as text. Raises `Error` as `unpacked` does."""
+    return io.TextIOWrapper(unpacked(path, whole), newline="", encoding="utf-8-sig")
+
+
+def files(path: Path, *endings: str) -> list[Path]:
+    """The files in a folder that end so, packed or not, in the order of their names; of a file itself."""
+    if not path.is_dir():
+        return [path]
+    every = tuple(ending + more for ending in endings for more in ("", *ENDINGS))
+    found = sorted(file for file in path.iterdir() if file.name.lower().endswith(every))
+    for file in found:
+        memory.refuse_endless(file)
+    return found
 
 
 def pyarrow(what: str) -> Any:
@@ -42,6 +58,11 @@ def pyarrow(what: str) -> Any:
             help='install the extra: pip install "dlc-compiler[tables]"',
         ) from None
     return pyarrow
+
+
+def damaged(path: Path, problem: Exception) -> Error:
+    """E0604 of what reading a packed file raised, one of `DAMAGE`."""
+    return Error("E0604", "this packed file is damaged", where=str(path), notes=[str(problem)], help=AGAIN)
 
 
 class _Bounded(io.RawIOBase):

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..failures import Error
-from . import arrow, table
+from . import arrow, packed, table
 from .fields import Field
 from .load import kind_of, slices
 from .part import Part
 
-KINDS = (".csv", ".csv.gz", ".csv.zst", ".jsonl", "/.npy", ".parquet", "/.parquet")
+KINDS = (
+    *(mark + more for mark in (".csv", ".jsonl") for more in ("", *packed.ENDINGS)),
+    ".parquet",
+    *("/.npy", "/.parquet", "/.csv", "/.jsonl"),
+)
 
 
 def kind(path: Path) -> str:
@@ -22,7 +26,7 @@ def kind(path: Path) -> str:
             "E0603",
             f"`{path.name}` cannot be read part by part",
             where=str(path),
-            notes=["a stream reads Parquet, CSV and JSON Lines files, and folders of Parquet and .npy files"],
+            notes=["a stream reads Parquet, CSV and JSON Lines files, and folders of these and of .npy files"],
             help="leave `stream:` out for data that fit into memory",
         )
     return found
@@ -32,9 +36,9 @@ def parts(path: Path, fields: tuple[Field, ...]) -> Iterator[Part]:
     """The parts of a file or folder in their order, each small. Raises `Error` E0602 to E0606, E0639."""
     how = kind(path)
     try:
-        if how.startswith(".csv"):
+        if ".csv" in how:
             yield from table.parts(path)
-        elif how == ".jsonl":
+        elif ".jsonl" in how:
             yield from arrow.lines(path)
         elif how == "/.npy":
             yield from slices(path, fields)

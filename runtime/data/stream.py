@@ -16,7 +16,7 @@ from ..failures import Error
 from . import arrow
 from .ahead import Waits, ahead
 from .batch import Batch, Ready
-from .check import Columns
+from .check import Columns, no_rows
 from .fields import Field
 from .iterated import named, pieces as pieces_of
 from .part import Part
@@ -34,7 +34,7 @@ class Stream:
 
     `pieces`: a function of the epoch (from 0) that gives an iterable of pieces, the same ones when it is asked for an
     epoch again; an iterable that can be read again (a DataLoader, a list of files' contents); or the path of a Parquet
-    file or of a folder of them, whose pieces are its row groups, of a CSV or JSON Lines file, or of a folder of `.npy`.
+    file, whose pieces are its row groups, of a CSV or JSON Lines file, or of a folder of these or of `.npy`.
     A piece is a mapping of names to arrays, a table, or the arrays in the order of the inputs and targets, of several
     rows or of one. `rows`: how many an epoch takes; where it is not given all pieces are read once before the first
     step, which counts and checks them. `shuffle`: how many rows are in memory, and put in a new order together; 0 for
@@ -126,18 +126,19 @@ def streamed(stream: Stream, fields: tuple[Field, ...], read: Read) -> Streamed:
             total.add(checksum.arrays(columns.arrays).encode())
         digest = total.text()
     if not rows:
-        raise Error("E0618", "the data have no rows", where=stream.name, notes=["found 0 rows"])
+        raise no_rows(stream.name)
     return Streamed(fields, {}, rows, stream.name, stream, read, digest)
 
 
-def cannot(where: str, why: str) -> Error:
-    """E0653."""
+def cannot(where: str, why: str, instead: str | None = None) -> Error:
+    """E0653. `instead`: what to do, where that is more than to take data in memory."""
     return Error(
         "E0653",
         "these data are read piece by piece, and cannot be used so",
         where=where,
         notes=[why],
-        help="give them as arrays, as a table or as a file that fits into memory; validation data can be others",
+        help=instead
+        or "give them as arrays, as a table or as a file that fits into memory; validation data can be others",
     )
 
 

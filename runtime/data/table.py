@@ -1,4 +1,5 @@
-"""CSV files with a header: which columns make which field, and every cell that is no number with its line."""
+"""CSV files with a header, and folders of them: which columns make which field, and every cell that is no number with
+its line."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from ..nearest import did_you_mean
 from . import packed
 from .check import Lines
 from .fields import Field
+from .files import Found, behind
 from .header import Header, check_names, opened, plain
 from .part import Part as Parted
 from .raw import EMPTY, GAP, Raw, written
@@ -30,13 +32,15 @@ SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
 Texts = dict[int, list[str]]  # of each column that is used
 
 
-def read(
-    path: Path, fields: tuple[Field, ...], columns: Mapping[str, Sequence[str]]
-) -> tuple[dict[str, object], Lines]:
-    """The columns that make the fields, and where each row stands.
+def read(path: Path, fields: tuple[Field, ...], columns: Mapping[str, Sequence[str]]) -> Found:
+    """The columns that make the fields, and where each row stands; of a folder those of its files, one behind another.
 
-    Raises `Error` E0606 to E0609, E0611, E0623, E0627, E0645.
+    Raises `Error` E0604, E0606 to E0609, E0611, E0623, E0624, E0627, E0639, E0645.
     """
+    return behind([_read(file, fields, columns) for file in packed.files(path, ".csv")], fields, str(path))
+
+
+def _read(path: Path, fields: tuple[Field, ...], columns: Mapping[str, Sequence[str]]) -> Found:
     with _csv(path), packed.text(path) as text:
         header, reader = opened(text)
         _check_header(header, fields, columns, path, reader)
@@ -59,12 +63,13 @@ class Part(Parted):
 
 
 def parts(path: Path) -> Iterator[Part]:
-    """A CSV file, some rows at a time. Raises `Error` E0604, E0606, E0639."""
-    with _csv(path), packed.text(path, whole=False) as text:
-        header, reader = opened(text)
-        rows = _rows(reader, len(header))
-        while some := list(islice(rows, ROWS)):
-            yield Part(path, header, some)
+    """A CSV file, or those of a folder, some rows at a time. Raises `Error` E0604, E0606, E0639."""
+    for file in packed.files(path, ".csv"):
+        with _csv(file), packed.text(file, whole=False) as text:
+            header, reader = opened(text)
+            rows = _rows(reader, len(header))
+            while some := list(islice(rows, ROWS)):
+                yield Part(file, header, some)
 
 
 def _rows(reader: Any, width: int) -> Iterator[tuple[list[str], int]]:
@@ -81,7 +86,7 @@ def _finished(
     rows: Iterator[tuple[list[str], int]],
     fields: tuple[Field, ...],
     columns: Mapping[str, Sequence[str]],
-) -> tuple[dict[str, object], Lines]:
+) -> Found:
     table = _Table(path, header, fields, {f.name: places(f, header, columns, f"{path}:1") for f in fields})
     for row, line in rows:
         table.add(row, line)
@@ -94,9 +99,7 @@ def _csv(path: Path) -> Iterator[None]:
     try:
         yield
     except packed.DAMAGE as problem:
-        raise Error(
-            "E0604", "this packed file is damaged", where=str(path), notes=[str(problem)], help=packed.AGAIN
-        ) from None
+        raise packed.damaged(path, problem) from None
     except (UnicodeDecodeError, csv.Error) as problem:
         raise Error(
             "E0606",
@@ -142,7 +145,7 @@ class _Table:
         self.texts = {i: [] for i in self.texts}
         self.done = len(self.lines)
 
-    def finished(self) -> tuple[dict[str, object], Lines]:
+    def finished(self) -> Found:
         self._convert()
         # A name that no field asks for is kept, so that a missing one can be answered with the nearest.
         found: dict[str, object] = dict.fromkeys(self.header)
