@@ -274,7 +274,7 @@ def test_arrays_of_a_folder_that_cannot_be_taken(tmp_path: Path, monkeypatch: py
 
 def test_a_folder_without_data(tmp_path: Path) -> None:
     found = refused(tmp_path)
-    assert found.code == "E0603" and "a folder holds .npy or .parquet files" in found.notes[0]
+    assert found.code == "E0603" and "a folder holds .npy, .parquet, .csv or .jsonl files" in found.notes[0]
 
 
 @pytest.mark.long
