@@ -80,7 +80,8 @@ static void divide(Job *job, size_t threads) {
     job->rows = ((p->m + job->down - 1) / job->down + 15) / 16 * 16;
     job->down = (p->m + job->rows - 1) / job->rows;
     job->across = 1;
-    while (job->down * job->across < EVEN * threads && job->down * job->across % threads && p->n / (job->across + 1) >= NARROWEST)
+    while (job->down * job->across < EVEN * threads && job->down * job->across % threads &&
+           p->n / (job->across + 1) >= NARROWEST)
         job->across++;
     job->columns = ((p->n + job->across - 1) / job->across + PANELS - 1) / PANELS * PANELS;
     job->across = (p->n + job->columns - 1) / job->columns;
@@ -93,11 +94,8 @@ static void work(void *of, size_t number) {
     void *room = NULL;
     for (int i = 0; i < ROOMS && !room; i++) room = EXCHANGE(&idle[i], NULL);
     if (!room) room = ALIGNED(lanes_here()->large_room * sizeof(float));
-    if (!room) {
-        job->failed = 1;
-        return;
-    }
-    lanes_here()->large(p, row, least(job->rows, p->m - row), column, least(job->columns, p->n - column), room);
+    if (!room) job->failed = 1;
+    else lanes_here()->large(p, row, least(job->rows, p->m - row), column, least(job->columns, p->n - column), room);
     for (int i = 0; room && i < ROOMS; i++) room = EXCHANGE(&idle[i], room); /* what was there goes on to the next */
     ALIGNED_FREE(room);
 }
@@ -110,7 +108,8 @@ static Status compute(void *of, void *context) {
     Tensor x[3];
     size_t given = 0;
     Status status = CALL(table, CONTEXT_GET_INPUT_COUNT, ContextCount)(context, &given);
-    if (!status && given != 2 && given != 3) status = failed(table, INVALID_ARGUMENT, NAME, "other inputs than two or three");
+    if (!status && given != 2 && given != 3)
+        status = failed(table, INVALID_ARGUMENT, NAME, "other inputs than two or three");
     for (size_t i = 0; i < given && !status; i++) {
         status = input_typed(table, context, i, NAME, F32, &x[i]);
         if (!status && (x[i].rank > 2 || (i < 2 && x[i].rank != 2)))
