@@ -177,7 +177,7 @@ class Prepared:
     ) -> None:
         """`guard`: what of its data a small step is to check, if it can; `wanted`: what a large one may update in place
         (`in_place` says what it does); `keep`: whether the model stays as it is. Raises `Error` E0802, E0805."""
-        if len(model.graph.node) >= MANY:
+        if not keep and len(model.graph.node) >= MANY:  # of a trainer's step, which is made first
             gc.collect()  # the graph that it was compiled from refers to itself
         give_back()  # what compiling or reading took
         module, device = onnxruntime(), how.device
