@@ -20,6 +20,7 @@ from ..ir.module import Module, Variable
 from ..ir.reachable import dependent, needed
 from ..ir.rebuild import rebuild
 from ..ir.types import Dim, TensorType, names_of
+from ..source import Span
 from . import epoch
 from .aggregation import REDUCES, additive, cancels, counts, kinds, measured
 from .batch_mixing import Rows, meetings, times
@@ -186,7 +187,7 @@ def _reduce(module: Module, name: str, value: Node, part: Node, met: dict[Node, 
                 f"`{name}` cannot be accumulated over batches",
                 pair.span or value.span,
                 _combined(pair, rows),
-                more=[(x.span, f"this is `{x.type}`") for x in _operands(pair, rows) if x.span is not None],
+                more=[(span, f"this is `{x.type}`") for x in _operands(pair, rows) if (span := _written(x, pair))],
                 help=f"a column [{batch}, 1] and a vector [{batch}] broadcast to all pairs of rows: "
                 "`z[:, 0]` makes a vector of a column"
                 f"; pairs that are meant are of {meant}"
@@ -223,9 +224,31 @@ def _combined(pair: Node, rows: Rows) -> str:
 
 
 def _operands(pair: Node, rows: Rows) -> list[Node]:
-    """The values with rows that the expression of a value is given, as far as they have a place of their own."""
-    below = needed([pair], lambda node: node.inputs if node.span == pair.span else ())
-    return [x for x in below if x.span != pair.span and any(times(size, rows) for size in x.shape)]
+    """The values with rows that the expression of a value is given, where that is written in the text: in a function of
+    the library it is what the call is given, of which a layer in the same statement may make one."""
+    call = next((place for place in pair.place.chain() if _within(place.span, pair.span)), None)
+
+    def same(node: Node) -> bool:
+        inside = call in node.place.chain() if call is not None else node.place is pair.place
+        return node is pair or (node.span == pair.span and inside)
+
+    below = needed([pair], lambda node: node.inputs if same(node) else ())
+    return [x for x in below if not same(x) and any(times(size, rows) for size in x.shape)]
+
+
+def _within(part: Span | None, whole: Span | None) -> bool:
+    """Whether a place in the text lies in another."""
+    if part is None or whole is None or part.source is not whole.source:
+        return False
+    return whole.start <= part.start and part.end <= whole.end
+
+
+def _written(x: Node, pair: Node) -> Span | None:
+    """Where an operand is written: of what the same statement makes, the call that makes it."""
+    if not _within(pair.span, x.span):
+        return x.span
+    around = pair.place.chain()
+    return next((place.span for place in x.place.chain() if place not in around and place.span is not None), x.span)
 
 
 def _total(module: Module, part: Node, reduce: str, totals: dict[tuple[Node, bool], Node], exact: bool) -> Node:

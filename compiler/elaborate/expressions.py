@@ -11,12 +11,13 @@ from ..diagnostics import did_you_mean, error
 from ..ir.types import Dim
 from ..source import Span
 from ..syntax import foreign, tree as syntax
-from . import arithmetic, builtins, calls, control, distributions, indexing, inside, scan
+from . import arithmetic, builtins, calls, control, distributions, indexing, inside, meant, scan
 from .context import Context, poisoned
 from .scope import Frame
 from .values import (
     POISON,
     Argument,
+    Builtin,
     Declared,
     Distributed,
     Inner,
@@ -140,7 +141,8 @@ def _unary(c: Context, frame: Frame, expr: syntax.Unary) -> Value:
 # --- names
 
 
-def _name(c: Context, frame: Frame, expr: syntax.Name) -> Value:
+def named(c: Context, frame: Frame, expr: syntax.Name, otherwise: str | None = None) -> Value:
+    """What a name means. `otherwise`: the way out where nothing is called so, nor nearly."""
     value = lookup(c, frame, expr.name, expr.span)
     if c.seen is not None:
         c.note(frame, expr.span, value)
@@ -149,12 +151,17 @@ def _name(c: Context, frame: Frame, expr: syntax.Name) -> Value:
             raise error("E0244", f"`{expr.name}` is not in this version", expr.span, later[0], help=later[1])
         known = list(frame.names) + list(frame.dims) + c.library.known(frame.unit) + list(builtins.BUILTINS)
         known += list(c.functions) if frame.kind in ("train", "configuration") else []
+        below = meant.defined_below(expr)
         raise scan.unfinished(c, expr) or error(
             "E0201",
             f"`{expr.name}` is not defined",
             expr.span,
             "not found here",
-            help=foreign.lookup(expr.name, [foreign.NAMES, foreign.SETTINGS], known, [*frame.names, *frame.dims]),
+            more=[(below, "it is defined below")] if below else [],
+            help="a name is known below the line that defines it: change the order"
+            if below
+            else foreign.lookup(expr.name, [foreign.NAMES, foreign.SETTINGS], known, [*frame.names, *frame.dims])
+            or otherwise,
         )
     return None if value is NOTHING else value
 
@@ -200,6 +207,13 @@ def lookup(c: Context, frame: Frame, name: str, span: Span | None) -> Value:
     return c.functions.get(name) if frame.kind in ("train", "configuration") else None
 
 
+def _part_of_tensor(c: Context, frame: Frame, expr: syntax.Attribute) -> str:
+    """What is meant by a part of a tensor: a function of this language, or of another."""
+    if isinstance(lookup(c, frame, expr.name, None), Declared | Builtin):
+        return f"a function comes first: `{expr.name}({expr.value.span.text})`"
+    return foreign.lookup(expr.name, [foreign.NAMES]) or PARTS
+
+
 PARTS = "write `size(x, 0)` for a size, `transpose(x)` for a transpose"
 
 
@@ -231,7 +245,7 @@ def _attribute(c: Context, frame: Frame, expr: syntax.Attribute) -> Value:
         f"{kind(value)} has no parts",
         expr.name_span,
         f"`.{expr.name}` reads a part of a layer or distribution",
-        help=PARTS if isinstance(value, Tensor) else None,
+        help=_part_of_tensor(c, frame, expr) if isinstance(value, Tensor) else None,
     )
 
 
@@ -287,7 +301,7 @@ _EVALUATE: dict[type, Any] = {
     syntax.Text: lambda c, frame, expr: expr.value,
     syntax.Constant: lambda c, frame, expr: expr.value,
     syntax.Ellipsis: _ellipsis,
-    syntax.Name: _name,
+    syntax.Name: named,
     syntax.Tuple: _tuple,
     syntax.List: lambda c, frame, expr: _list(c, frame, expr.items),
     syntax.Mapping: lambda c, frame, expr: {e.name: evaluate(c, frame, e.value) for e in expr.entries},

@@ -8,6 +8,20 @@ from typing import Any
 
 from ..ir.graph import Node
 from ..ir.types import Dim, Size, TensorType, TypeProblem, show_shape
+from ..source import Span
+from ..syntax import tree as syntax
+
+
+def defined_below(name: syntax.Name) -> Span | None:
+    """Where a name that is not known yet is given a value, in the same declaration below."""
+    text, word = name.span.source.text, re.escape(name.name)
+    end = text.find("\n}", name.span.end)
+    found = re.compile(
+        rf"^[ \t]*(?:(?:input|target|param|state)[ \t]+(?P<a>{word})[ \t]*:"
+        rf"|(?:\w+[ \t]*,[ \t]*)*(?P<b>{word})\b(?:[ \t]*,[ \t]*\w+)*[ \t]*(?:\[\w+\])?[ \t]*(?::[^=\n]*)?=(?!=))",
+        re.MULTILINE,
+    ).search(text, name.span.end, len(text) if end < 0 else end)
+    return found and Span(name.span.source, *found.span("a" if found["a"] else "b"))
 
 
 def instead(problem: TypeProblem, operands: Sequence[Any]) -> str | None:

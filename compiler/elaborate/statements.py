@@ -405,11 +405,19 @@ def _term(c: Context, frame: Frame, statement: syntax.Term) -> None:
     likelihood.term(c, frame, statement)
 
 
+def _left(c: Context, frame: Frame, statement: syntax.Tilde) -> Value:
+    """What is distributed. In other languages `a ~ normal(0, 1)` declares a."""
+    if not isinstance(statement.left, syntax.Name):
+        return expressions.evaluate(c, frame, statement.left)
+    declared = f"`param {statement.left.name}: float ~ {statement.distribution.span.text}`"
+    return expressions.named(c, frame, statement.left, f"`~` needs a value; a parameter with a prior is {declared}")
+
+
 def _tilde(c: Context, frame: Frame, statement: syntax.Tilde) -> None:
     if frame.kind not in ("model", "layer"):
         raise error("E0235", "`~` belongs to a model or layer", statement.span, "written here")
     _decided(frame, statement, "`~`")
-    left = expressions.evaluate(c, frame, statement.left)
+    left = _left(c, frame, statement)
     right = expressions.evaluate(c, frame, statement.distribution)
     if poisoned(left, right):
         return

@@ -83,6 +83,15 @@ def _pass(
     untouched = [path for path in trained if path not in reached]
     if untouched and open_:
         trained = [path for path in trained if path in reached]
+    if not trained and not untouched:
+        raise error(
+            "E0401",
+            "there is nothing to train: the model has no parameters",
+            first.span,
+            "minimized here",
+            help="`param w: float[4]` is learned, and so is what layers have: `x |> dense(8)`; "
+            "without a train block the file predicts",
+        )
     if not trained or (untouched and not open_):
         raise error(
             "E0401",

@@ -18,7 +18,7 @@ from lark import Token
 from ..diagnostics import CompileError, error
 from ..source import Source, Span
 from . import tree as s
-from .typos import malformed_number
+from .typos import malformed_number, typed
 
 # Deeper trees are refused, so that every later stage may recurse. Depth does not count down `left`.
 DEPTH = 100
@@ -368,7 +368,8 @@ class Builder:
         for target in targets:
             if not isinstance(target.value if isinstance(target, s.Index) else target, s.Name):
                 self.problems.append(
-                    error(
+                    typed(target.span.source, target.span.start, target.span.end)
+                    or error(
                         "E0115",
                         "only a name can be given a value",
                         target.span,

@@ -22,7 +22,7 @@ from ..diagnostics import CompileError, error
 from ..source import Source, Span
 from .builder import RESERVED, reserved
 from .foreign import LOOKALIKES, OPERATORS, WORDS
-from .typos import misspelt, unfinished
+from .typos import misspelt, typed, unfinished
 
 _SIGNS = "-+*/%@^~<>=!&|:?\\"
 _RUN = re.compile(rf"[{re.escape(_SIGNS)}]+")
@@ -210,7 +210,11 @@ def explain(failure: Failure, examples: Examples, lark: Lark) -> CompileError:
     if problem:
         return problem
     ahead = _scan(failure.text, _line_start(failure.text, failure.start))[1]
-    problem = _word(failure, before) or unfinished(failure, opened, ahead)
+    problem = (
+        _word(failure, before)
+        or typed(failure.source, _first(failure), failure.start)
+        or unfinished(failure, opened, ahead)
+    )
     block = _declares(failure)
     problem = problem or misspelt(failure, opened, before, block == "train block")
     if problem:
@@ -380,6 +384,12 @@ def _word(failure: Failure, before: tuple[int, int] | None) -> CompileError | No
     if place.text not in WORDS:
         return None
     return error("E0117", f"there is no `{place.text}` in the language", place, help=WORDS[place.text])
+
+
+def _first(failure: Failure) -> int:
+    """Where the statement begins, if it does on the line."""
+    text, line = failure.source.text, _line_start(failure.source.text, failure.start)
+    return max(line, *(text.rfind(sign, line, failure.start) + 1 for sign in "{;"))
 
 
 def _advise(advice: Advice, failure: Failure, before: tuple[int, int] | None) -> CompileError:

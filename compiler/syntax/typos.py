@@ -1,4 +1,4 @@
-"""Slips of the pen where the parser stops: a misspelt first word, and a line that was left unfinished."""
+"""Slips of the pen where the parser stops: a misspelt first word, a type that is put first, and an unfinished line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ..diagnostics import CompileError, did_you_mean, error
-from ..source import Span
+from ..source import Source, Span
 
 if TYPE_CHECKING:
     from .errors import Failure
@@ -17,6 +17,28 @@ STATEMENTS = (
 )  # fmt: skip
 _OPERATOR = re.compile(r"(?:\|>|\.\.|<-|//|[-+*/%@^=~<>]|\b(?:and|or|not)\b)\Z")
 _WORD = re.compile(r"[^\W\d]\w*")
+_TYPED = re.compile(
+    r"\s*((?:real|int|float|double|(?:row_)?vector|matrix|simplex|(?:positive_)?ordered|unit_vector|Tensor)\b"
+    r"(<[^>\n]*>)?(?:\[([^\]\n]*)\])?)\s+([^\W\d]\w*)"
+)
+
+
+def typed(source: Source, first: int, stop: int) -> CompileError | None:
+    """A declaration that begins with its type, as in Stan or C, `vector[3] beta`: E0117. `first`: where the statement
+    begins; `stop`: where it stopped making sense."""
+    found = _TYPED.match(source.text, first)
+    if found is None or stop > found.start(4):
+        return None
+    size, name = found[3], found[4]
+    type = f"float[{size}]" if size and size.strip() else "float"
+    return error(
+        "E0117",
+        "a declaration does not begin with its type",
+        Span(source, *found.span(1)),
+        f"the type of `{name}`",
+        help=f"what is learned is `param {name}: {type}`, data are `input {name}: float[batch]`"
+        + ("; what is above 0 is `exp(t)` of a parameter t, what is from 0 to 1 `sigmoid(t)`" if found[2] else ""),
+    )
 
 
 def misspelt(failure: Failure, opened: list[int], before: tuple[int, int] | None, train: bool) -> CompileError | None:

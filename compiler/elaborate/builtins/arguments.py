@@ -167,7 +167,9 @@ def shape_of(argument: Argument) -> tuple[Size, ...]:
                 f"a shape is a list of sizes, not {kind(item)}",
                 argument.span,
                 f"this is {kind(item)}",
-                help="write `[batch, 8]`",
+                help="`/` makes a float: `//` divides integers"
+                if isinstance(item, float) and item == int(item or 0)
+                else "write `[batch, 8]`",
             )
     return tuple(plain(item) for item in items)
 
