@@ -101,6 +101,9 @@ def call(
 
 # --- binding
 
+# Functions of logits whose value probabilities give as well: only the order counts.
+BY_ORDER = ("accuracy", "top_k", "confusion", "class_counts", "macro_precision", "macro_recall", "macro_f1")
+
 
 def bind(
     c: Context,
@@ -179,9 +182,30 @@ def settle(
             raise types.no_tensor(value, parameter.type, f"`{parameter.name}` of {what}", place)
         elif parameter.type is not None:
             value = types.check_value(c, inner, value, parameter.type, f"`{parameter.name}` of {what}", place)
+        if parameter.name == "logits" and isinstance(value, Tensor):
+            _no_probabilities(c, inner, value, what, place)
         if parameter.within is not None:
             support.hold(c, inner, parameter, value, what, place)
         inner.names[parameter.name] = value
+
+
+def _no_probabilities(c: Context, inner: Frame, value: Tensor, what: str, place: Span) -> None:
+    """W0206: logits that have been through `sigmoid` or `softmax` already, where more than their order counts."""
+    node, caller = value.node, inner.caller
+    around = [place.name for place in node.place.chain()]
+    through = {"sigmoid": "sigmoid", "exp": "softmax"}.get(node.op.name)  # softmax ends with its exponential
+    if through not in around or what.strip("`") in BY_ORDER:
+        return
+    if inner.unit.standard and caller is not None and not caller.unit.standard:
+        c.problems.warn(
+            error(
+                "W0206",
+                f"{what} takes logits, and these are probabilities",
+                place,
+                f"this has been through `{through}`",
+                help=f"{what} does that itself: give it what goes into `{through}`",
+            )
+        )
 
 
 def require(missing: str | None, what: str, parameters: Sequence[syntax.Parameter], span: Span) -> None:
