@@ -105,7 +105,7 @@ def refuse_endless(path: Path) -> None:
             )
 
 
-def refuse_huge(size: int, where: str, what: str, how: str = "") -> None:
+def refuse_huge(size: int, where: str, what: str, how: str = "", help: str | None = None) -> None:
     """A small archive can claim more than any machine holds: its own list of sizes is asked first. E0624."""
     most = free()
     if size > most:
@@ -114,4 +114,5 @@ def refuse_huge(size: int, where: str, what: str, how: str = "") -> None:
             f"{what} fit into the memory that is free",
             where=where,
             notes=[f"{size} bytes {how or 'of text'}, {most} bytes of memory"],
+            help=help,
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dlc
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -279,14 +280,17 @@ def test_a_folder_without_data(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_twenty_gigabytes_train_in_little_memory(tmp_path: Path) -> None:
-    """A sparse file stands for 20 GB. Besides pages of files, which the system takes back, training holds 500 MB."""
+    """A sparse file stands for 20 GB. Besides pages of files, which the system takes back, training holds 500 MB: rows
+    of a thousand numbers, of which there are so few that their order is some of it."""
     status = Path("/proc/self/status")
     if not status.exists():
         pytest.skip("what a process holds is read from /proc")
-    rows = 20 * 2**30 // 16
+    text = "model m { input x: float[batch, 1024]; target y: int[batch]; y ~ categorical(logits = x |> dense(3)) }"
+    program = dlc.compile(text + "\ntrain { minimize loss using sgd(0.1); batch: 512; steps: 200 }")
+    rows = 20 * 2**30 // 4096
     path = tmp_path / "arrays"
     path.mkdir()
-    for name, dtype, shape in (("x", np.float32, (rows, 4)), ("y", np.int64, (rows,))):
+    for name, dtype, shape in (("x", np.float32, (rows, 1024)), ("y", np.int64, (rows,))):
         np.lib.format.open_memmap(path / f"{name}.npy", "w+", dtype, shape).flush()
     held: list[int] = []
     done = threading.Event()
@@ -295,8 +299,20 @@ def test_twenty_gigabytes_train_in_little_memory(tmp_path: Path) -> None:
         while not done.wait(0.05):
             held.append(next(int(line.split()[1]) for line in status.read_text().splitlines() if "RssAnon" in line))
 
-    trainer = Trainer(CompiledFile(compiled()), device="cpu", seed=0)
+    trainer = Trainer(program, device="cpu", seed=0)
     threading.Thread(target=watch, daemon=True).start()
-    trainer.fit(path, steps=200, batch=1 << 16)
+    trainer.fit(path)
     done.set()
     assert max(held) - held[0] < 500 * 1024
+
+
+def test_the_order_of_more_rows_than_memory_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder(tmp_path, x=np.ones((90, 4), np.float32), y=np.arange(90) % 3)
+    trainer = Trainer(CompiledFile(compiled()), device="cpu", seed=0)
+    monkeypatch.setattr("dlc.runtime.data.source.MANY", 80)
+    monkeypatch.setattr(memory, "free", lambda: 24 * 89)
+    with pytest.raises(Error) as caught:
+        trainer.fit(path, steps=1)
+    assert caught.value.code == "E0624" and "stream: 65_536" in (caught.value.help or "")
+    monkeypatch.setattr(memory, "free", lambda: 24 * 90)
+    trainer.fit(path, steps=1)

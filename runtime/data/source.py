@@ -10,12 +10,15 @@ from typing import Literal, Protocol
 import numpy as np
 
 from .. import random
+from ..memory import refuse_huge
 from .ahead import Waits, ahead
 from .batch import Batch, Picked, Picker, Ready
 from .check import Columns
 
 BLOCK = 1 << 18  # bytes gathered at once: the second-level cache holds them, and what a step reads, until it takes them
 READ = 1 << 24  # the same from a disk
+MANY = 1 << 24  # rows whose order takes more memory than one need not ask for
+ORDERED = 24  # bytes that a row takes while rows are put in order; 8 of them stay
 
 Order = Callable[
     [int, np.ndarray], np.ndarray
@@ -62,6 +65,10 @@ def dimensions(columns: Columns, batch: Sizes, seed: int | None, choose: Mapping
     for name, count in (columns.counts or {"": columns.rows}).items():
         size = batch if isinstance(batch, int) else batch.get(name, "all")
         taken, own = (count, None) if size == "all" else (min(size, count), seed)
+        if own is not None and count > MANY:
+            help = "`stream: 65_536` in the train block puts so many rows at a time in a new order"
+            what = "the numbers of the rows, in a new order, do not"
+            refuse_huge(ORDERED * count, columns.where, what, f"for {count:,} rows", help)
         found.append(Rows(name, count, taken, own, columns.places.get(name, 0), choose.get(name)))
     longest = max(found, key=lambda rows: -(-rows.count // rows.batch))
     return [longest, *(rows for rows in found if rows is not longest)]
