@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -52,6 +54,16 @@ def cannot_write(path: Path, problem: OSError) -> Error:
     return Error(
         "E0748",
         f"cannot write `{path}`",
-        notes=[problem.strerror or str(problem)],
+        notes=[why(path, problem)],
         help="check that the folder can be written and has room",
     )
+
+
+def why(path: Path, problem: OSError) -> str:
+    """What the system says; of a full disk also how much room there is, which was too little."""
+    said = problem.strerror or str(problem)
+    if problem.errno == errno.ENOSPC:
+        with suppress(OSError):
+            folder = next(one for one in path.absolute().parents if one.exists())
+            said += f": {shutil.disk_usage(folder).free:,} bytes are free in `{folder}`, and more are needed"
+    return said

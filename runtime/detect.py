@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from .atomic import cannot_write
 from .callbacks import Callback
 from .failures import Error
 from .file import Part
-from .finite import Opened, everything
+from .finite import Body, Opened, everything
 from .norms import GRADIENT
 from .state import figure_names
 
@@ -35,7 +36,7 @@ POWER = 80.0  # exp(88.7) is infinite in float32
 # A gradient so many times the first, which grew so many times in so many looks, in each of them.
 GROWN, RISEN, LOOKS = 1e3, 10.0, 5
 VANISHED = 1e-30
-AGAIN = 3  # looks in a row after which a relu that gives 0 alone, or an update larger than its parameter, is said
+AGAIN = 3  # looks in a row after which a relu that gives 0 alone, a softmax of 0 and 1, or too large an update is said
 FILE = "detected.jsonl"
 
 Found = tuple[str, str, str]  # the kind, the words, the line of the spec
@@ -63,6 +64,8 @@ class Detector(Callback):
         self._known: set[tuple[str, str]] = set()
         # By the rule, the part, and the value: a line of the spec may make several, and parts share names.
         self._often: Counter[tuple[str, int, str]] = Counter()
+        self._now: dict[tuple[str, int, str], tuple[bool, Found]] = {}  # of this look: in all iterations of a scan
+        self._bodies: dict[tuple[int, str], Body] = {}
         self._lengths: dict[tuple[str, int, str], list[float]] = {}
 
     def before_batch(self, step: int, arrays: Mapping[str, np.ndarray]) -> None:
@@ -75,7 +78,9 @@ class Detector(Callback):
                 self._opened[part.index] = Opened(self.trainer.file, part, targets)
             nodes, values = everything(self._opened[part.index], self.trainer.stepper, arrays)
             forwards = {node.name for node in graphs.needed(nodes, figure_names(part))}
+            self._now.clear()
             seen = [one for node in nodes for one in self._node(part, node, values, node.name in forwards)]
+            seen += [found for key, (so, found) in self._now.items() if self._stays(*key, so)]
             seen += self._gradients(part, nodes, values)
             seen += self._updates(part, values)
             for kind, said, where in seen:
@@ -97,6 +102,8 @@ class Detector(Callback):
 
     def _node(self, part: Part, node: NodeProto, values: Mapping[str, np.ndarray], forwards: bool) -> Iterator[Found]:
         """`forwards`: the loss needs it; what is derived of a scaled loss is close to the end of float16 at times."""
+        if node.op_type == "Scan":
+            yield from self._iterations(part, node, values, forwards)
         where = graphs.source(node)
         if not where or not node.output:
             return
@@ -119,8 +126,31 @@ class Detector(Callback):
             yield "near overflow", f"exp of {float(given.max()):.3g}; above 88.7 it is infinite", where
         if node.op_type == "Sqrt" and float(given.min()) < 0:
             yield "negative root", f"sqrt of {float(given.min()):.3g}: below 0 by rounding, its root is NaN", where
-        if node.op_type == "Relu" and made.ndim > 1 and self._stays("dead", part, node.output[0], not made.any()):
-            yield "dead relu", f"relu gives nothing but 0, in {AGAIN} looks", where
+        if node.op_type == "Relu" and made.ndim > 1:
+            self._all("dead relu", part, node, not made.any(), "relu gives nothing but 0", where)
+        if node.op_type == "Softmax" and forwards:
+            axis = next((one.i for one in node.attribute if one.name == "axis"), -1)
+            sure = made.shape[axis] > 1 and bool((made.max(axis=axis) == 1).all())  # float32 rounds 1 - 3e-8 to 1
+            said = "softmax gives 1 to one and next to 0 to the others in every row, and passes no gradient"
+            self._all("saturated softmax", part, node, sure, said, where)
+
+    def _iterations(
+        self, part: Part, scan: NodeProto, values: Mapping[str, np.ndarray], forwards: bool
+    ) -> Iterator[Found]:
+        """What is seen in the iterations of a scan, one after another."""
+        key = (part.index, scan.output[0])
+        with suppress(Exception):  # a look ends no training: of a body that does not run by itself the outputs are seen
+            if key not in self._bodies:
+                self._bodies[key] = Body(scan, values)
+            for made in self._bodies[key].turns(values):
+                for node in self._bodies[key].nodes:
+                    yield from self._node(part, node, made, forwards)
+
+    def _all(self, kind: str, part: Part, node: NodeProto, so: bool, said: str, where: str) -> None:
+        """Notes of a value whether something is so in all of this look."""
+        key = (kind, part.index, node.output[0])
+        before, _ = self._now.get(key, (True, None))
+        self._now[key] = before and so, (kind, f"{said}, in {AGAIN} looks", where)
 
     def _gradients(self, part: Part, nodes: list[NodeProto], values: Mapping[str, np.ndarray]) -> Iterator[Found]:
         for node in nodes:
@@ -130,7 +160,7 @@ class Detector(Callback):
                 length, path = float(np.linalg.norm(values[name].astype(np.float64))), name.removeprefix(GRADIENT)
                 where = graphs.source(node) or path
                 yield from self._grows("gradient", part, path, length, where)
-                if self._stays("vanished", part, path, length < VANISHED):
+                if self._stays("vanished", part.index, path, length < VANISHED):
                     yield "vanished gradient", f"the gradient of `{path}` is {length:.3g}, in {AGAIN} looks", where
 
     def _grows(self, what: str, part: Part, path: str, length: float, where: str) -> Iterator[Found]:
@@ -151,13 +181,13 @@ class Detector(Callback):
             length = float(np.linalg.norm(before.astype(np.float64)))
             moved = float(np.linalg.norm(after.astype(np.float64) - before))
             yield from self._grows("update", part, path, moved, path)
-            if self._stays("update", part, path, moved > length > 0):
+            if self._stays("update", part.index, path, moved > length > 0):
                 said = f"updates of `{path}` are larger than it is: {moved:.3g} of {length:.3g}, in {AGAIN} looks"
                 yield "large update", said, path
 
-    def _stays(self, what: str, part: Part, name: str, so: bool) -> bool:
+    def _stays(self, what: str, part: int, name: str, so: bool) -> bool:
         """Whether it was so of a value in the last few looks."""
-        key = (what, part.index, name)
+        key = (what, part, name)
         self._often[key] = self._often[key] + 1 if so else 0
         return self._often[key] >= AGAIN
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -153,43 +153,57 @@ def _rows(array: np.ndarray, batch: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def _within(scan: NodeProto, values: Mapping[str, np.ndarray]) -> tuple[NodeProto, str, np.ndarray] | None:
-    """The same inside a scan: its iterations one by one, until one makes what is not finite."""
-    given = {one.name: one for one in scan.attribute}
-    body, count = given["body"].g, given["num_scan_inputs"].i
-    held = len(scan.input) - count
-    state = [np.asarray(values[name]) for name in scan.input[:held]]
-    slices = [np.asarray(values[name]) for name in scan.input[held:]]
-    axes = list(given["scan_input_axes"].ints) if "scan_input_axes" in given else [0] * count
-    turned = list(given["scan_input_directions"].ints) if "scan_input_directions" in given else [0] * count
-    outer = {name: values[name] for name in graphs.free_names(body) if name in values}
-    names = list(dict.fromkeys(name for node in body.node for name in node.output if name))
-    model = ModelProto(ir_version=10)
-    model.opset_import.add(domain="", version=21)
-    model.graph.CopyFrom(body)
-    finals = [value.name for value in body.output]
-    known = {value.name for value in model.graph.output}
-    model.graph.output.extend(ValueInfoProto(name=name) for name in names if name not in known)
-    inputs = [value.name for value in body.input]
-    model.graph.input.extend(
-        helper.make_tensor_value_info(name, graphs.element_of(array.dtype), list(array.shape))
-        for name, array in outer.items()
-    )
-    session = _plain(model)
-    wanted = list(dict.fromkeys([*names, *finals]))
-    length = slices[0].shape[axes[0]] if slices else 0
-    for turn in range(length):
-        parts = [
-            np.take(array, length - 1 - turn if back else turn, axis=axis)
-            for array, axis, back in zip(slices, axes, turned, strict=True)
-        ]
-        feeds = {**outer, **dict(zip(inputs, [*state, *parts], strict=True))}
-        found = dict(zip(wanted, _run(session, wanted, feeds), strict=True))
-        bad = next((name for name in finals if not is_finite(found[name])), None)
+    """The same inside a scan: in the first iteration that makes what is not finite."""
+    body = Body(scan, values)
+    for made in body.turns(values):
+        bad = next((name for name in body.finals if not is_finite(made[name])), None)
         if bad is not None:
-            node, tensor, array = _first(list(body.node), {**outer, **feeds, **found}, bad)
-            return node, tensor, array
-        state = [found[name] for name in finals[:held]]
+            return _first(body.nodes, made, bad)
     return None
+
+
+class Body:
+    """The body of a scan, to be run by itself: iteration by iteration, with all values as outputs."""
+
+    def __init__(self, scan: NodeProto, values: Mapping[str, np.ndarray]) -> None:
+        given = {one.name: one for one in scan.attribute}
+        body, count = given["body"].g, given["num_scan_inputs"].i
+        held = len(scan.input) - count
+        self.nodes, self.finals = list(body.node), [value.name for value in body.output]
+        self.state, self.slices = list(scan.input[:held]), list(scan.input[held:])
+        self.axes = list(given["scan_input_axes"].ints) if "scan_input_axes" in given else [0] * count
+        self.turned = list(given["scan_input_directions"].ints) if "scan_input_directions" in given else [0] * count
+        self.outer = [name for name in dict.fromkeys(graphs.free_names(body)) if name in values]
+        self.inputs = [value.name for value in body.input]
+        names = [name for node in body.node for name in node.output if name]
+        self.wanted = list(dict.fromkeys([*names, *self.finals]))
+        model = ModelProto(ir_version=10)
+        model.opset_import.add(domain="", version=21)
+        model.graph.CopyFrom(body)
+        known = {value.name for value in model.graph.output}
+        model.graph.output.extend(ValueInfoProto(name=name) for name in dict.fromkeys(names) if name not in known)
+        model.graph.input.extend(
+            helper.make_tensor_value_info(name, graphs.element_of(array.dtype), [None] * array.ndim)
+            for name in self.outer
+            for array in [values[name]]
+        )
+        self.session = _plain(model)
+
+    def turns(self, values: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        """All values of each iteration, and those around the scan."""
+        outer = {name: values[name] for name in self.outer}
+        state = [np.asarray(values[name]) for name in self.state]
+        slices = [np.asarray(values[name]) for name in self.slices]
+        length = slices[0].shape[self.axes[0]] if slices else 0
+        for turn in range(length):
+            parts = [
+                np.take(array, length - 1 - turn if back else turn, axis=axis)
+                for array, axis, back in zip(slices, self.axes, self.turned, strict=True)
+            ]
+            feeds = {**outer, **dict(zip(self.inputs, [*state, *parts], strict=True))}
+            found = dict(zip(self.wanted, _run(self.session, self.wanted, feeds), strict=True))
+            yield {**outer, **feeds, **found}
+            state = [found[name] for name in self.finals[: len(state)]]
 
 
 class Opened:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .atomic import replacing
+from .atomic import replacing, why
 from .failures import Error
 
 
@@ -22,6 +22,6 @@ def unwritable(path: Path, problem: OSError) -> Error:
     return Error(
         "E0739",
         f"cannot write `{path}`",
-        notes=[problem.strerror or str(problem)],
+        notes=[why(path, problem)],
         help="nothing was changed; check that the folder is there, can be written and has room",
     )

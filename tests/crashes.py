@@ -4,9 +4,10 @@
     python tests/crashes.py digits [trials]     SIGKILL at a random moment of a run of specs/digits.dl, half of them
                                                 within the writing of a checkpoint or of the file
     python tests/crashes.py faults [of points]  at each write: a full disk, a kill before it, half-way and after it
+    python tests/crashes.py disk [of pages]     on a file system of 2 MB that is full but for so many pages
 
-Works where processes can be forked. Each trial ends with one run folder, whose .onnx has the bytes of a run that
-nothing disturbed, and with no temporary file.
+Works where processes can be forked, `disk` where `unshare` lets one mount a file system. Each trial ends with one run
+folder, whose .onnx has the bytes of a run that nothing disturbed, and with no temporary file.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -176,21 +179,20 @@ class Out:
 
 
 def faults(folder: Path, every: int = 1, epochs: int = 2) -> Counter[str]:
-    """Disturbs every write of a run in each way, one a trial, or one in `every` of them."""
+    """Disturbs every write of a run in each way, one a trial, or of one in `every` writes."""
     bench, seen = Bench(folder, epochs), Counter[str]()
-    count = folder / "count"
+    counted = folder / "count"
 
     def counting() -> None:
         found = Faults(-1, "")
         found.install()
         bench.go()
-        count.write_text(str(found.seen))
+        counted.write_text(str(found.seen))
 
     assert ended(forked(counting)) == 0
     shutil.rmtree(bench.runs)
-    seen["points"] = int(count.read_text())
-    trials = [(at, mode) for at in range(1, seen["points"] + 1) for mode in MODES]
-    for at, mode in trials[::every]:
+    seen["points"] = int(counted.read_text())
+    for at, mode in product(range(1, seen["points"] + 1, every), MODES):
 
         def disturbed(at: int = at, mode: str = mode) -> None:
             Faults(at, mode).install()
@@ -202,6 +204,42 @@ def faults(folder: Path, every: int = 1, epochs: int = 2) -> Counter[str]:
         _note(seen, bench.check(), f"write {at}, {mode}")
         shutil.rmtree(bench.runs, ignore_errors=True)
     return seen
+
+
+SPACE = ["unshare", "--user", "--map-root-user", "--mount"]  # a file system of one's own
+
+
+def disk(folder: Path, every: int = 1, epochs: int = 2) -> Counter[str]:
+    """A file system of 2 MB with no room left, with a page of it, with two (or with `every` more), until a run ends
+    well: it fills up in each of its writes. The error says where and how much room there is."""
+    bench, seen, told = Bench(folder, epochs), Counter[str](), folder / "told"
+    bench.runs.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(bench.runs)], check=True)
+    full, page = bench.runs / ".full", mmap.PAGESIZE
+
+    def telling() -> None:
+        try:
+            bench.go()
+        except Error as problem:
+            told.write_text(str(problem))
+            raise
+
+    for pages in count(0, every):
+        with full.open("wb") as out:
+            out.write(bytes(shutil.disk_usage(bench.runs).free - pages * page))
+        status = ended(forked(telling))
+        full.unlink()
+        seen["trials"] += 1
+        seen[f"ended with {status}"] += 1
+        wrong = bench.check()
+        if status == 2 and not (str(bench.runs) in told.read_text() and "bytes are free" in told.read_text()):
+            wrong = wrong or f"said: {told.read_text()}"
+        _note(seen, wrong, f"{pages} pages of room")
+        for path in bench.runs.iterdir():
+            shutil.rmtree(path)
+        if status == 0:
+            return seen
+    raise AssertionError("no run ended well")
 
 
 def kills(folder: Path, trials: int, epochs: int = 40, seed: int = 0) -> Counter[str]:
@@ -288,15 +326,19 @@ def _note(seen: Counter[str], wrong: str, where: str) -> None:
 
 
 def main(words: list[str]) -> int:
+    if words[:1] == ["disk"] and "inside" not in words:
+        return subprocess.run([*SPACE, sys.executable, __file__, *words, "inside"], check=False).returncode
     folder = Path(tempfile.mkdtemp())
-    number = int(words[1]) if len(words) > 1 else 0
+    number = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
     try:
         if words[:1] == ["digits"]:
             seen = digits(folder, number or 500)
+        elif words[:1] == ["disk"]:
+            seen = disk(folder, number or 1)
         else:
             seen = kills(folder, number or 200) if words[:1] == ["kills"] else faults(folder, number or 1)
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=words[:1] == ["disk"])  # what is mounted goes with the process
     print(", ".join(f"{name}: {count}" for name, count in seen.items()))
     return 1 if seen["wrong"] else 0
 

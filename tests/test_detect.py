@@ -58,6 +58,44 @@ def test_what_comes_is_said_before_it_is_there(line: str, rule: str, kind: str, 
     assert problem is not None and problem.code == "E0656"
 
 
+SCAN = """scan t over 0..3 {{
+        state h: float[batch] = 0
+        g = h + {more} + 0 * z
+        h <- {line}
+    }}
+    loss = mean((z - y)^2) + 1e-9 * mean(h)"""
+
+
+@pytest.mark.parametrize(
+    ("more", "line", "kind", "steps"),
+    [
+        (27, "g + tanh(exp(g))", "near overflow", 1),  # of 27, 55 and 83: what comes out is 84
+        (0, "relu(g[:, none] - 90)[:, 0]", "dead relu", 3),
+        (0, "softmax(stack([g + 90, g], axis = 1))[:, 0]", "saturated softmax", 3),
+    ],
+)
+def test_the_iterations_of_a_scan_are_looked_at(more: int, line: str, kind: str, steps: int) -> None:
+    detector, done = watched(SCAN.format(more=more, line=line), "sgd(0)", steps=steps)
+    assert [(one.kind, one.step) for one in detector.sights] == [(kind, steps)] and done == steps
+    assert detector.sights[0].where.split(":")[-2] == "9"
+    assert watched(SCAN.format(more=more, line=line), "sgd(0)", steps=max(1, steps - 1))[0].sights == [] or steps == 1
+
+
+def test_a_relu_that_lives_in_one_iteration_is_not_dead() -> None:
+    line = "relu(g[:, none] - 0.5)[:, 0] + 1"
+    assert watched(SCAN.format(more=0, line=line), "sgd(0)", steps=4)[0].sights == []
+
+
+def test_a_softmax_that_is_sure_of_every_row_is_said() -> None:
+    """One that the loss is made of; a row that it is not sure of, and it is none."""
+    line = "p = softmax({much} * x[:, :2])\n    loss = mean((z + p[:, 0] - y)^2)"
+    seen = watched(line.format(much=1e6), "sgd(0)", steps=4)[0].sights
+    assert [(one.kind, one.step) for one in seen] == [("saturated softmax", 3)] and ":6:" in seen[0].where
+    assert watched(line.format(much=3), "sgd(0)", steps=4)[0].sights == []
+    outside = "p = softmax(1e6 * x[:, :2])\n    output o = p\n    loss = mean((z - y)^2)"
+    assert watched(outside, "sgd(0)", steps=4)[0].sights == []
+
+
 def test_looks_are_counted_for_each_relu_of_a_line() -> None:
     """Four of one line are dead: that is one look at each, no four looks."""
     line = "h = x\n    for i in 0..4 { h = relu((h |> dense(4)) - 90) }\n    loss = mean((z - y)^2) + mean(h)"

@@ -211,6 +211,9 @@ def test_a_folder_that_a_kill_kept_from_its_name(tmp_path: Path, data: Path) -> 
     assert refused(lambda: Trainer.resume(hidden, device="cpu")).code == "E0744" and not hidden.exists()
 
 
+SPACE = ("unshare", "--user", "--map-root-user", "--mount")  # a file system of one's own
+
+
 def campaign(*words: str) -> dict[str, int]:
     """tests/crashes.py, in a process without threads of ours, as it forks."""
     script = Path(__file__).parent / "crashes.py"
@@ -232,6 +235,18 @@ def test_kills_within_saves(trials: int) -> None:
     seen = campaign("digits", str(trials))
     assert seen["same bytes"] == trials
     assert seen["killed within a save"] >= (0.4 * trials if trials > 100 else 1)  # of six it is a matter of chance
+
+
+def test_a_disk_that_is_full_at_each_page_written() -> None:
+    """A real one, of 2 MB. The error says where and how much room there is; what stood there resumes to the same."""
+    try:
+        done = subprocess.run([*SPACE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
+    except OSError:
+        pytest.skip("no `unshare` here")
+    if done.returncode:
+        pytest.skip("no file system can be mounted here")
+    seen = campaign("disk")
+    assert seen["same bytes"] == seen["trials"] == seen["ended with 2"] + 1 > 8
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
