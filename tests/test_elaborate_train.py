@@ -19,6 +19,8 @@ from spec_cases import SGD, Spec, X, body, codes
 def test_a_name_hides_a_function_with_a_warning() -> None:
     assert body("exp = x + 1\noutput z = exp").warnings == ["W0201"]
     assert body("param mean: float\noutput z = x + mean").warnings == ["W0201"]
+    waits = "distribution waits(rate)(y) { log_density = -rate * y; mean = 1 / rate; std = mean; output mean = mean }"
+    assert Spec(waits + "\nmodel m { input x: float[b, 3]; output z = waits(x).mean }").warnings == []
     spec = Spec("fn relu(x) = x + 1\nmodel m { input x: float[b]; output z = relu(x) }")
     assert spec.warnings == ["W0202"]
     np.testing.assert_allclose(spec.get("z", {"x": X[0]}), X[0] + 1)

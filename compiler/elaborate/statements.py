@@ -12,20 +12,7 @@ from ..diagnostics import CompileError, error
 from ..ir.types import TypeProblem
 from ..source import Span
 from ..syntax import tree as syntax
-from . import (
-    builtins,
-    calls,
-    columns,
-    control,
-    distributions,
-    expressions,
-    indexing,
-    likelihood,
-    parameters,
-    scan,
-    support,
-    types,
-)
+from . import builtins, calls, columns, control, expressions, indexing, likelihood, parameters, scan, support, types
 from .context import Context, located, poisoned, to_node
 from .scope import Frame
 from .values import POISON, Declared, Indexed, Instance, Reported, Tensor, Value, kind
@@ -235,7 +222,7 @@ WORDS = {
 
 def hides(c: Context, frame: Frame, name: str, span: Span, value: Value = None) -> None:
     """A warning where a new name hides a function, a layer, ...; the library knows what it does."""
-    if frame.unit.standard or (frame.kind == "distribution" and name in distributions.EQUATIONS):
+    if frame.unit.standard or frame.kind == "distribution":  # an equation is a part of it: `q.mean`
         return
     found = c.library.find(name, frame.unit)
     if name in builtins.BUILTINS or found:
