@@ -58,6 +58,13 @@ def ended(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def stopped(child: int) -> bool:
+    """Stops a process where it is; whether it had not ended."""
+    os.kill(child, signal.SIGSTOP)
+    found = os.waitid(os.P_PID, child, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    return found is not None and found.si_code == os.CLD_STOPPED
+
+
 class Bench:
     """A folder with a compiled file and its data, what an unbroken run of them gives, and runs that are disturbed."""
 
@@ -304,11 +311,9 @@ def digits(folder: Path, trials: int, epochs: int = 2, seed: int = 0) -> Counter
         bench.saving[0] = 0
         child = forked(bench.go)
         time.sleep(choose.random() * whole)
-        until = time.monotonic() + (1.0 if trial % 2 else 0.0)
-        while not bench.saving[0] and time.monotonic() < until:
-            pass
-        if trial % 2:
-            time.sleep(choose.random() * 0.002)  # not at its beginning alone
+        while trial % 2 and stopped(child) and not bench.saving[0]:  # however slow the machine is
+            os.kill(child, signal.SIGCONT)
+            time.sleep(choose.random() * 0.002)
         os.kill(child, signal.SIGKILL)
         struck = ended(child) == -signal.SIGKILL
         where = "within a save" if bench.saving[0] else "between saves"
