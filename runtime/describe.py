@@ -24,7 +24,8 @@ LEAK = 0.999  # the correlation from which an input says what the target is
 @dataclass(frozen=True)
 class About:
     """One input or target. `low`, `high` and `mean` are of the numbers that the graph takes; `words` those of its
-    column in the order of their numbers; `classes` how many training rows each integer has, for a target."""
+    column in the order of their numbers; `classes` how many training rows each integer has, for a target; `first` the
+    first rows, of each the first of its `numbers`."""
 
     name: str
     target: bool
@@ -37,6 +38,7 @@ class About:
     words: tuple[str, ...] = ()
     classes: Mapping[int, int] = field(default_factory=dict)
     first: tuple[Any, ...] = ()
+    numbers: int = 1
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def _about(trainer: Trainer, one: Field, columns: Columns, target: bool, cells: 
         words,
         classes,
         tuple(_plain(row) for row in shown[:FIRST]),
+        math.prod(shown.shape[1:]),
     )
 
 

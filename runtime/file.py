@@ -211,7 +211,9 @@ class CompiledFile:
         made = getattr(program, "without_start_values", None)
         if callable(made):  # the compiler has checked what it made
             model, left = made()
-            return cls(model, check=False, left=left)
+            found = cls(model, check=False, left=left)
+            found.name = found.sources.main or found.name  # what messages call it
+            return found
         proto = getattr(program, "model_proto", None)
         if callable(proto):
             return cls(proto(), check=False)

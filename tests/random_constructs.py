@@ -58,6 +58,7 @@ ELEMENTWISE: dict[str, Callable[[float], float]] = {
     **SAID,
     "a + 0.1 * ceil(2 * a)": lambda b: 2 * b,
     "where(is_nan(log(a)), 0.5 * a, sin(a))": lambda b: b + 1,
+    "a + 0.1 * to_int(3 * a)": lambda b: 2 * b,
     "where(is_inf(1 / floor(a)), a, 0.3)": lambda b: b + 0.3,
     "where(xor(a > 0, a > 1), a, -a)": lambda b: b,
     "power(0.2 + abs(a), 1.5)": lambda b: (b + 0.2) ** 1.5,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import dlc
@@ -70,7 +71,7 @@ def test_classes_that_one_side_lacks() -> None:
     assert told(train, validation=held).warnings == ("no row for training has the class 2 of `y`",)
 
 
-def test_a_table_with_words_and_gaps(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_with_words_and_gaps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = SPECS / "tables" / "penguins.dl"
     assert main(["data", str(spec), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -83,3 +84,15 @@ def test_a_table_with_words_and_gaps(capsys: pytest.CaptureFixture[str]) -> None
     text = capsys.readouterr().out
     assert "target kind: int[batch]  of species\n" in text and "  rows Adelie 120, Chinstrap 50, Gentoo 88\n" in text
     assert main(["data", str(spec), "--data", "nowhere.csv"]) == 2
+    capsys.readouterr()
+    (tmp_path / "bare.dl").write_text(re.sub(" *data: .*", "", spec.read_text("utf-8")))  # it names no data
+    assert main(["data", str(tmp_path / "bare.dl")]) == 2
+    assert "  --> bare.dl\n" in capsys.readouterr().err
+
+
+def test_a_long_row_is_shown_by_its_first_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    """13 columns, of which 8 stand there: the line says that there are more. Of 4 all do."""
+    assert main(["data", str(SPECS / "tables" / "wine.dl")]) == 0
+    assert "first [14.23, 1.71, 2.43, 15.6, 127, 2.8, 3.06, 0.28, ...], [" in capsys.readouterr().out
+    assert main(["data", str(SPECS / "tables" / "penguins.dl")]) == 0
+    assert "first [39.1, 18.7, 181, 3750], [" in capsys.readouterr().out

@@ -280,10 +280,20 @@ def test_a_shape_and_a_value_of_that_shape_exclude_each_other() -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_to_int(precision: str) -> None:
-    whole = [0, 1, 2, 7, 2**24 - 1, 2**24, 2**33 + 2**12, *([2**52 - 1] if precision == "float64" else [])]
-    text = "model m {\n input x: float[n]\n output y = to_int(x)\n}"
-    found = dlc.Trainer(dlc.compile(text, precision=precision), device="cpu").predict({"x": np.array(whole, float)})
-    assert found["y"].dtype == np.int64 and found["y"].tolist() == whole
+    """Towards zero; 0 of what no integer stands for. By one conversion: what it makes is as large as what it is of."""
+    whole = [0, 1, 2, 7, 2**24 - 1, 2**24, 2**33 + 2**12, 2**62, *([2**52 - 1] if precision == "float64" else [])]
+    given = {**{float(n): n for n in whole}, **{-float(n): -n for n in whole}, 2.75: 2, -2.75: -2, -0.5: 0}
+    given |= dict.fromkeys((2.0**63, -(2.0**63), 1e30), 0)
+    said = "y = to_int(x)", "z = to_int((x - x) / 0)", "i = to_int(x^2 / 0)"
+    text = "\n output ".join(("model m {\n input x: float[n]", *said)) + "\n}"
+    program = dlc.compile(text, precision=precision)
+    found = dlc.Trainer(program, device="cpu").predict({"x": np.array(list(given))})
+    assert found["y"].dtype == np.int64 and found["y"].tolist() == list(given.values())
+    assert not found["z"].any() and not found["i"].any()
+    ops = {node.op_type for node in program.model_proto().graph.node}
+    assert ops <= {"Abs", "Less", "Where", "Cast", "Div", "Sub", "Mul"}
+    known = dlc.compile("model m {\n input x: float[n]\n output y = x + to_int(-2.75)\n}")
+    assert dlc.Trainer(known, device="cpu").predict({"x": np.zeros(1)})["y"].tolist() == [-2]
 
 
 @pytest.mark.parametrize("rate", [0.0, 3.5, 40.0, 1e6])

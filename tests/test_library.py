@@ -87,7 +87,6 @@ ELSEWHERE = {
     **dict.fromkeys(
         ("whole_like", "factor_like", "in_box"), "a draw, or a part of what draws: by the layers in test_augment.py"
     ),
-    "to_int": "integers, without a derivative: in test_distributions.py",
     "beam_search": "a search: against all texts and one on lists in test_translate.py",
     **dict.fromkeys(("kfac", "diagonal_fisher", "plateau"), "an update rule: against its loop in test_natural.py"),
     **dict.fromkeys(("accumulate", "lookahead"), "a rule around an update rule: against its loop in test_updates.py"),

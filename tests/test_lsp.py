@@ -17,7 +17,8 @@ import pytest
 pytestmark = pytest.mark.skipif(find_spec("pygls") is None, reason="`dlc lsp` needs the extra [lsp] (pygls)")
 ROOT = Path(__file__).parent.parent
 DIGITS = (ROOT / "specs" / "digits.dl").read_text("utf-8")
-SERVER = (sys.executable, "-c", "import sys; from dlc.cli import main; sys.exit(main())", "lsp")
+SERVED = "import sys; from dlc.cli import main; sys.exit(main())"
+ASIDE = "import dlc.editor.server as server; server.LONG = 0.0; "  # every change is read on the side
 SOON = 0.1  # seconds of processor time in which an editor is answered
 
 
@@ -37,9 +38,9 @@ class Editor:
             self.said.setdefault(params.uri, []).append((params.version, params.diagnostics))
             self.news.set()
 
-    async def start(self) -> None:
+    async def start(self, aside: bool = False) -> None:
         lsp = self.lsp
-        await self.client.start_io(*SERVER)
+        await self.client.start_io(sys.executable, "-c", aside * ASIDE + SERVED, "lsp")
         general = lsp.GeneralClientCapabilities(position_encodings=[lsp.PositionEncodingKind.Utf16])
         given = lsp.InitializeParams(capabilities=lsp.ClientCapabilities(general=general))
         self.capabilities = (await self.client.initialize_async(given)).capabilities
@@ -65,26 +66,32 @@ class Editor:
 
     async def open(self, text: str, uri: str = "untitled:spec.dl") -> list[Any]:
         """Opens a text; what is wrong with it at once."""
-        self.news.clear()
         item = self.lsp.TextDocumentItem(uri, "dlc", 1, text)
         self.client.text_document_did_open(self.lsp.DidOpenTextDocumentParams(item))
         return await self.told(uri, 1)
 
     async def change(self, text: str, version: int, uri: str = "untitled:spec.dl") -> list[Any]:
-        self.news.clear()
         whole = self.lsp.TextDocumentContentChangeWholeDocument(text)
         identifier = self.lsp.VersionedTextDocumentIdentifier(uri=uri, version=version)
         self.client.text_document_did_change(self.lsp.DidChangeTextDocumentParams(identifier, [whole]))
         return await self.told(uri, version)
 
+    async def wrong(self, text: str, version: int, uri: str = "untitled:spec.dl") -> list[Any]:
+        """Changes to a text with a mistake; what is wrong with it, once that is found: not at once if the text before
+        took long to read."""
+        problems = await self.change(text, version, uri)
+        return problems or await self.told(uri, version)
+
     async def told(self, uri: str, version: int) -> list[Any]:
         """What is said next of that version of a text."""
+        said = self.said.setdefault(uri, [])
         while True:
-            await asyncio.wait_for(self.news.wait(), 60)
+            while said:
+                found, problems = said.pop(0)
+                if found == version:
+                    return list(problems)
             self.news.clear()
-            found, problems = self.said[uri][-1]
-            if found == version:
-                return list(problems)
+            await asyncio.wait_for(self.news.wait(), 60)
 
     def place(self, text: str, mark: str, shift: int = 0) -> Any:
         before = text[: text.index(mark) + shift]
@@ -110,12 +117,12 @@ def edited(text: str, edits: list[Any]) -> str:
     return text
 
 
-def session(talk: Callable[[Editor], Awaitable[None]]) -> None:
+def session(talk: Callable[[Editor], Awaitable[None]], aside: bool = False) -> None:
     """One conversation with a server, which ends as an editor ends it."""
 
     async def run() -> None:
         editor = Editor()
-        await editor.start()
+        await editor.start(aside)
         try:
             await asyncio.wait_for(talk(editor), 120)
         finally:
@@ -128,7 +135,8 @@ def session(talk: Callable[[Editor], Awaitable[None]]) -> None:
 URI = "untitled:spec.dl"
 
 
-def test_a_conversation() -> None:
+@pytest.mark.parametrize("aside", [False, True])
+def test_a_conversation(aside: bool) -> None:
     """Problems and their fixes, hover, definition, completion, rename, outline, formatting, colours and shapes."""
 
     async def talk(editor: Editor) -> None:
@@ -171,7 +179,7 @@ def test_a_conversation() -> None:
         assert edited(loose, list(edits or ())) == format_source(make_source(loose))
 
         broken = DIGITS.replace("dense(10)", "dnse(10)")
-        [problem, *_] = await editor.change(broken, 3)
+        [problem, *_] = await editor.wrong(broken, 3)
         assert problem.code == "E0201" and "`dnse` is not defined" in problem.message and problem.source == "dlc"
         assert problem.range.start == editor.place(broken, "dnse")
         asked = lsp.CodeActionParams(editor.document(URI), problem.range, lsp.CodeActionContext([problem]))
@@ -189,7 +197,7 @@ def test_a_conversation() -> None:
         resolved = await client.completion_item_resolve_async(item)
         assert resolved.documentation
 
-    session(talk)
+    session(talk, aside)
 
 
 def test_problems_with_derivatives_follow() -> None:

@@ -345,6 +345,7 @@ def test_nothing_hostile_runs_in_a_browser(chromium: Any, tmp_path: Path) -> Non
 
 FRAMES = (SPECS.parent / "tests" / "frames.js").read_text("utf-8")
 MISPLACED = (SPECS.parent / "tests" / "misplaced.js").read_text("utf-8")
+TOUCHING = (SPECS.parent / "tests" / "touching.js").read_text("utf-8")
 
 
 def smooth(opened: Opened) -> None:
@@ -365,6 +366,24 @@ def test_everything_opened_has_a_place_of_its_own(chromium: Any, files: dict[str
             )
             assert opened.tab.evaluate(MISPLACED) == [], (view, level)
             assert took < 8_000, (view, level)  # a second or less on an idle machine
+    opened.done()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["digits", "gpt", "lstm", "vae", "gan"])
+def test_shapes_and_arrows_stand_clear_of_boxes_and_each_other(
+    chromium: Any, files: dict[str, Path], name: str
+) -> None:
+    """Shapes wherever there is room: a step of many open layers has none for some. Arrows of the model itself: those
+    out of groups, and those into updates, may cut a box."""
+    opened = Opened(chromium, files[name])
+    for view, levels in {"forward": (0, 1), "backward": (0, 1), "step": (0,)}.items():
+        opened.tab.evaluate(f"show('{view}')")
+        for level in levels:
+            opened.tab.evaluate(f"now.level({level}); draw(); fit()")
+            assert opened.tab.locator("#scene .shape").count() > 2
+            found = opened.tab.evaluate(TOUCHING)
+            assert [one for one in found if view == "forward" or "through" not in one] == [], (view, level)
     opened.done()
 
 

@@ -267,7 +267,6 @@ def test_every_word_is_said():
         "fan_out",
         "gamma_like",
         "poisson_like",
-        "to_int",
         "gate_bias",
         "armijo",
         "by_score",

@@ -265,6 +265,10 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["train", str(spec), "--find-lr", "--json", *runs]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert len(found["rates"]) == 14 and math.isfinite(found["suggested"])
+    assert main(["train", str(spec), "--find-lr", *runs]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    [best] = [line for line in lines if "<- suggested" in line]
+    assert lines[0].split() == ["lr", "loss"] and lines[-1] == f"suggested: --set lr={float(best.split()[0]):.3g}"
     assert not (tmp_path / "runs").exists()
     assert main(["train", str(spec), "--max-time", "1h", "--quiet", *runs]) == 0
     assert len(list((tmp_path / "runs").iterdir())) == 1

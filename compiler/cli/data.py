@@ -60,7 +60,7 @@ def shown(found: Description) -> list[str]:
         if one.classes:
             counts = [f"{_class(one, k)} {count:,}" for k, count in list(one.classes.items())[:CLASSES]]
             lines.append("  rows " + ", ".join(counts) + (", ..." if len(one.classes) > CLASSES else ""))
-        lines.append(f"  first {', '.join(_cell(row) for row in one.first)}")
+        lines.append(f"  first {', '.join(_cell(row, one.numbers) for row in one.first)}")
     lines += [""] if found.warnings else []
     return lines + [f"warning: {text}" for text in found.warnings]
 
@@ -79,7 +79,7 @@ def _listed(names: Any) -> str:
     return ", ".join(names[:CLASSES]) + (f", ... ({len(names):,})" if len(names) > CLASSES else "")
 
 
-def _cell(row: Any) -> str:
+def _cell(row: Any, numbers: int = 1) -> str:
     if isinstance(row, list):
-        return "[" + ", ".join(_cell(item) for item in row) + "]"
+        return "[" + ", ".join(map(_cell, row)) + (", ...]" if len(row) < numbers else "]")
     return "(empty)" if row is None or row == "" else f"{row:.6g}" if isinstance(row, float) else str(row)

@@ -111,8 +111,10 @@ def find_lr(spec: Path, data: Path | None, compilation: Compilation, device: str
         return
     finite = [one.loss for one in found if one.loss < float("inf")]
     low, high = min(finite), max(finite)
+    report.say(f"{name:>9}  {'loss':>10}")
     for one in found:
         share = (one.loss - low) / (high - low) if high > low and one.loss < float("inf") else 0.0
         bar = "-" * round(WIDTH * share) if one.loss < float("inf") else "blew up"
-        report.say(f"{one.rate:9.2e}  {one.loss:10.5g}  {bar}")
+        bar += " <- suggested" if one.rate == best else ""
+        report.say(f"{one.rate:9.2e}  {one.loss:10.5g}  {bar.strip()}".rstrip())
     report.say(f"suggested: --set {name}={best:.3g}")

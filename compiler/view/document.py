@@ -23,10 +23,10 @@ HEAD = """<!DOCTYPE html>
 
 
 def asset(name: str) -> str:
-    """A file of `assets/`, as it stands between tags, without the lines that are comments: nothing in ours ends a
-    script."""
+    """A file of `assets/`, as it stands between tags, without indentation and the lines that are comments: nothing in
+    ours ends a script."""
     lines = (files(__package__) / "assets" / name).read_text("utf-8").splitlines(keepends=True)
-    text = "".join(line for line in lines if not line.lstrip().startswith("//"))
+    text = "".join(line.lstrip(" ") for line in lines if not line.lstrip().startswith("//"))
     assert "</" not in text.replace("</g>", "")
     return text
 

@@ -22,7 +22,15 @@ from .picture import TRAINING, primitives
 
 KINDS = ("forward", "backward", "update", "kept", "serving", "next")  # of arrows
 UNROLLED = 20_000  # boxes of a model whose repeated parts the page can show one by one
-SCRIPTS = ("dagre.min", "tree", "layout", "draw", "move", "page")  # they share their names, and run in this order
+SCRIPTS = (
+    "dagre.min",
+    "tree",
+    "layout",
+    "labels",
+    "draw",
+    "move",
+    "page",
+)  # they share their names, and run in this order
 COLOURS = {
     "forward": "edge",
     "backward": "gradient-line",

@@ -130,6 +130,18 @@ def is_nan(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
     return Tensor(ops.is_nan(value.node), value.labels)
 
 
+@builtin
+def to_int(c: Context, frame: Frame, span: Span, x: Argument) -> Value:
+    """Towards zero; 0 of NaN and of what is beyond the integers, of which a kernel's Cast makes anything."""
+    if isinstance(x.value, int | float):
+        return int(x.value) if abs(x.value) < 2.0**63 else 0
+    value = tensor(c, x)
+    node = value.node
+    if node.dtype == "float":
+        node = ops.where(ops.lt(ops.abs_(node), 2.0**63), node, 0.0)
+    return Tensor(ops.cast(node, dtype="int"), value.labels, value.along)
+
+
 # --- reductions
 
 

@@ -29,15 +29,21 @@ function around(a, b) {  // from the end of an iteration back to the beginning o
   return `M${x1} ${y1}C${out} ${y1} ${out} ${y2} ${x2} ${y2}`;
 }
 
-function drawArrow(arrow) {
+// The line of an arrow, and what kind of one it is.
+function lined(arrow) {
   const a = placed.boxes.get(arrow.from), b = placed.boxes.get(arrow.to);
   const sides = now.items[arrow.from].side + ">" + now.items[arrow.to].side;
-  const kind = arrow.next ? "next" : arrow.starts ? "backward" : arrow.serving ? "serving" : sides === "forward>backward" ? "kept"
+  arrow.kind = arrow.next ? "next" : arrow.starts ? "backward" : arrow.serving ? "serving" : sides === "forward>backward" ? "kept"
     : sides === "forward>forward" ? "forward" : sides === "forward>update" ? "kept" : sides.endsWith("update") ? "update" : "backward";
+  arrow.d = arrow.points ? curve(arrow.points) : arrow.next ? around(a, b) : across(a, b, arrow.kind === "update");
+}
+
+function drawArrow(arrow) {
+  const a = placed.boxes.get(arrow.from), b = placed.boxes.get(arrow.to), { kind, d } = arrow;
   const ends = arrow.points || [a, b, ...[a, b].map(box => ({ x: box.x + box.width, y: box.y + box.height }))];
   const x = ends.map(p => p.x), y = ends.map(p => p.y), wide = arrow.next ? 60 : 10;
   part("arrows", Math.min(...x) - wide, Math.min(...y) - wide, Math.max(...x) + wide, Math.max(...y) + wide, () => {
-    const path = make("path", { class: "edge " + kind, d: arrow.points ? curve(arrow.points) : arrow.next ? around(a, b) : across(a, b, kind === "update"), "marker-end": `url(#head-${kind})` });
+    const path = make("path", { class: "edge " + kind, d, "marker-end": `url(#head-${kind})` });
     path.dataset.from = arrow.from; path.dataset.to = arrow.to;
     return path;
   });
@@ -123,6 +129,8 @@ function outlined() {
 
 function draw() {
   placed = layout();
+  placed.arrows.forEach(lined);
+  labelled(placed);
   shades = scaled ? heat() : new Map();
   [parts, partOf, afar] = [[], new Map(), false];
   layers = Object.fromEntries(["far", "groups", "arrows", "boxes"].map(name => [name, make("g", { class: name })]));

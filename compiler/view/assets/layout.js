@@ -84,7 +84,18 @@ function byDagre({ sizes, flows, labels }) {
   sizes.forEach((size, n) => graph.setNode(String(n), { ...size }));
   flows.forEach(([a, b], n) => graph.setEdge(String(a), String(b), { ...labels[n] }, "e" + n));
   dagre.layout(graph);
-  return { boxes: sizes.map((_, n) => graph.node(String(n))), edges: flows.map(([a, b], n) => graph.edge(String(a), String(b), "e" + n)) };
+  const boxes = sizes.map((_, n) => graph.node(String(n))), tall = new Map();
+  for (const { y, height } of boxes) tall.set(y, Math.max(tall.get(y) || 0, height));
+  // An arrow leaves and enters upright, and turns beyond the tallest box of the row: else it would cut those beside.
+  const upright = (box, p, way) => {
+    const x = Math.max(box.x - box.width / 2 + 6, Math.min(box.x + box.width / 2 - 6, p.x));
+    return [{ x, y: box.y + way * box.height / 2 }, { x, y: box.y + way * (tall.get(box.y) / 2 + GAP / 4) }];
+  };
+  const edges = flows.map(([a, b], n) => {
+    const edge = graph.edge(String(a), String(b), "e" + n), p = edge.points;
+    return { ...edge, points: [...upright(boxes[a], p[0], 1), ...p.slice(1, -1), ...upright(boxes[b], p[p.length - 1], -1).reverse()] };
+  });
+  return { boxes, edges };
 }
 
 // Rows by how far a box is from what goes in, for a piece that is too long for dagre.

@@ -70,10 +70,11 @@ for (const on of ["pointerdown", "pointermove"]) map.addEventListener(on, e => {
 });
 
 function extent() {
-  const list = [...placed.boxes.values()];
-  const x = Math.min(...list.map(b => b.x)), y = Math.min(...list.map(b => b.y));
-  const labels = placed.arrows.filter(arrow => arrow.label).map(arrow => arrow.label.x + 3.2 * arrow.shape.length);
-  return { x, y, width: Math.max(...list.map(b => b.x + b.width), ...labels) - x, height: Math.max(...list.map(b => b.y + b.height)) - y };
+  const list = [...placed.boxes.values()], labels = placed.arrows.filter(arrow => arrow.label);
+  const x = Math.min(...list.map(b => b.x), ...labels.map(({ label, shape }) => label.x - 3.2 * shape.length));
+  const right = Math.max(...list.map(b => b.x + b.width), ...labels.map(({ label, shape }) => label.x + 3.2 * shape.length));
+  const y = Math.min(...list.map(b => b.y));
+  return { x, y, width: right - x, height: Math.max(...list.map(b => b.y + b.height)) - y };
 }
 
 const scale = all => Math.min(1.25, (view.clientWidth - 40) / all.width, (view.clientHeight - 60) / all.height);

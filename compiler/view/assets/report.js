@@ -31,6 +31,8 @@ function marked(marks) {  // upright lines where something happened: the best ep
   }] } };
 }
 
+const WHOLE = [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7].flatMap(k => [k, 2 * k, 5 * k]);  // between epochs or updates on the axis
+
 function draw(place, chart) {
   const ink = dark.matches ? "#b4bcc5" : "#4a5159", grid = dark.matches ? "#2b333b" : "#e3e8ed";
   const axis = label => ({ label, stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, labelSize: 18, labelFont: "12px system-ui, sans-serif", font: "11px system-ui, sans-serif", size: label ? 34 : 58 });
@@ -38,7 +40,7 @@ function draw(place, chart) {
     width: place.clientWidth, height: 260,
     cursor: { sync: { key: chart.x }, drag: { x: true, y: false } },
     scales: { x: { time: false }, y: chart.log ? { distr: 3 } : {} },
-    axes: [axis(chart.x), { ...axis(""), values: (u, all) => all.map(v => v === null ? "" : show(v)) }],
+    axes: [{ ...axis(chart.x), ...(chart.points.every(Number.isInteger) ? { incrs: WHOLE } : {}) }, { ...axis(""), values: (u, all) => all.map(v => v === null ? "" : show(v)) }],
     legend: { live: true },
     series: [{ label: chart.x, value: (u, v) => show(v) }, ...chart.series.map(one => ({
       label: one.label, stroke: one.colour, width: 1.8, dash: one.dash ? [6, 4] : undefined, spanGaps: true,
