@@ -136,6 +136,7 @@ class History:
                 if points:
                     axis.plot(*zip(*points, strict=True), line, label=side)
             axis.set_xlabel("epoch")
+            axis.xaxis.get_major_locator().set_params(integer=True)
             axis.set_title(name)
             axis.legend()
         return figure

@@ -56,6 +56,10 @@ def _figure(name: str, records: Sequence[Mapping[str, Any]]) -> str:
         f'<text x="{LEFT}" y="{TOP + HEIGHT + 12}" {text}>{first:,}</text>',
         f'<text x="{LEFT + WIDTH}" y="{TOP + HEIGHT + 12}" text-anchor="end" {text}>{last:,}</text>',
     ]
+    shown = [(side, dashes) for side, dashes in SIDES if lines[side]]
+    for k, (side, dashes) in enumerate(shown if len(shown) > 1 else ()):  # which line is whose, above at the right
+        x = LEFT + WIDTH - 120 + 50 * k
+        made.append(f'<path d="M{x} 9h14" stroke-width="1.5"{dashes}/><text x="{x + 17}" y="12" {text}>{side}</text>')
     for side, dashes in SIDES:
         path, pen = "", "M"
         for epoch, value in lines[side]:

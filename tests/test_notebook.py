@@ -89,7 +89,8 @@ def test_a_history_shows_curves_and_what_was_kept() -> None:
     picture = ElementTree.fromstring(page[: page.index("</svg>") + 6])
     words = " ".join("".join(picture.itertext()).split())
     assert "loss" in words and "<b>" in words and "<b>" not in page and "0.25" in words
-    [dashed] = [one for one in picture.iter("path") if one.get("stroke-dasharray")]
+    key, dashed = (one for one in picture.iter("path") if one.get("stroke-dasharray"))
+    assert (key.get("d") or "").count("h") == 1 and words.count("train") == 3  # beside the titles of both lines
     assert (dashed.get("d") or "").count("M") == 2 and "inf" not in (dashed.get("d") or "")  # a gap at infinity
     assert '<tr style="font-weight: bold"><td>2</td>' in page and page.count("bold") == 3
     assert page.endswith("20 updates in 0.0214 s, stopped early")
