@@ -308,7 +308,11 @@ class CompiledFile:
 
     def step(self, part: Part | None, outputs: Iterable[str], promote: Collection[str]) -> ModelProto:
         """The main graph and the algorithm of a part as one model (`graphs.concatenate`) for a session. A large message
-        is put away then: a session takes memory enough."""
+        is put away then: a session takes memory enough.
+
+            >>> [value.name for value in file.step(file.parts[0], ["loss"], ()).graph.output]
+            ['loss']
+        """
         made = graphs.concatenate(self.frame, part.algorithm if part is not None else None, outputs, promote)
         if self.fed:  # what of the message is asked for next
             self._frame.fold()
