@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -60,10 +61,19 @@ def cannot_write(path: Path, problem: OSError) -> Error:
 
 
 def why(path: Path, problem: OSError) -> str:
-    """What the system says; of a full disk also how much room there is, which was too little."""
+    """What the system says; of a full disk also how much of it is free, in bytes and in files."""
     said = problem.strerror or str(problem)
     if problem.errno == errno.ENOSPC:
         with suppress(OSError):
             folder = next(one for one in path.absolute().parents if one.exists())
-            said += f": {shutil.disk_usage(folder).free:,} bytes are free in `{folder}`, and more are needed"
+            said += f": {shutil.disk_usage(folder).free:,} bytes are free in `{folder}`"
+            said += ", and no inodes, one of which each file takes" if _without_inodes(folder) else ""
     return said
+
+
+def _without_inodes(folder: Path) -> bool:
+    """Whether the file system has a fixed number of inodes, and none left. Windows counts none."""
+    if sys.platform == "win32":
+        return False
+    found = os.statvfs(folder)
+    return found.f_files > 0 and found.f_favail == 0  # file systems that make them as needed say 0 of 0

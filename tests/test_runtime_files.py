@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 from dlc.runtime import CompiledFile, Error, external
+from dlc.runtime.atomic import why
 from hand_built import FEATURES, compiled
 from onnx import TensorProto
 
@@ -85,8 +89,23 @@ def test_saving_is_whole_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(Error) as caught:
         made.save(path, trained=3)
-    assert (caught.value.code, caught.value.notes) == ("E0739", ("No space left on device",))
+    (note,) = caught.value.notes
+    assert caught.value.code == "E0739"
+    assert re.fullmatch(rf"No space left on device: [\d,]+ bytes are free in `{re.escape(str(tmp_path))}`", note)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows counts no inodes")
+@pytest.mark.parametrize(("files", "left", "named"), [(4096, 0, True), (4096, 1, False), (0, 0, False)])
+def test_a_disk_without_inodes_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, left: int, named: bool
+) -> None:
+    """A file system that makes inodes as needed has 0 of 0, and none is lacking."""
+    monkeypatch.setattr("os.statvfs", lambda folder: SimpleNamespace(f_files=files, f_favail=left))
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=68_000_000_000))
+    said = why(tmp_path / "m.onnx", OSError(errno.ENOSPC, "No space left on device"))
+    end = ", and no inodes, one of which each file takes" if named else ""
+    assert said == f"No space left on device: 68,000,000,000 bytes are free in `{tmp_path}`{end}"
 
 
 def test_what_a_program_may_be(tmp_path: Path) -> None:
