@@ -20,7 +20,7 @@ from ..memory import free, refuse_endless, refuse_huge
 from . import packed
 from .check import Lines
 from .fields import Field
-from .files import Found, behind
+from .files import Found, behind, same_columns
 from .header import Header, check_names
 from .packed import pyarrow
 from .part import Part
@@ -112,6 +112,11 @@ def parquet(path: Path, fields: tuple[Field, ...], columns: Columns) -> Found:
         heads = [ParquetFile(file) for file in files]
         names = list(heads[0].schema_arrow.names)
         used = [names[i] for i in _used(names, str(path), fields, columns)]
+        made = [
+            _named(str(file), head.schema_arrow.names, fields, columns) for file, head in zip(files, heads, strict=True)
+        ]
+        for one in made[1:]:
+            same_columns(fields, made[0], one)
         size = 8 * sum(_values(head.metadata, set(used)) for head in heads)
         refuse_huge(size, str(path), "the columns that the model takes do not", "unpacked")
         table = pa.concat_tables([head.read(columns=used) for head in heads], promote_options="permissive")
@@ -175,7 +180,10 @@ def _values(metadata: Any, names: set[str]) -> int:
 def json_lines(path: Path, fields: tuple[Field, ...], columns: Columns) -> Found:
     """The values of a JSON Lines file, or of those in a folder: an object in each line. Raises `Error` as `given` does,
     E0604 and E0624."""
-    return behind([_objects(file, fields, columns) for file in packed.files(path, ".jsonl")], fields, str(path))
+    if not path.is_dir():
+        return _objects(path, fields, columns)
+    files = (file for file in packed.files(path, ".jsonl") if not packed.blank(file))
+    return behind((_objects(file, fields, columns) for file in files), fields, str(path))
 
 
 def _objects(path: Path, fields: tuple[Field, ...], columns: Columns) -> Found:
@@ -240,6 +248,12 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
 def _used(names: list[str], where: str, fields: tuple[Field, ...], columns: Columns) -> list[int]:
     found = [_places(field, names, columns, where) or [] for field in fields]
     return sorted({at for some in found for at in some})
+
+
+def _named(where: str, names: list[str], fields: tuple[Field, ...], columns: Columns) -> Rows:
+    """Which columns of a file make the fields; of none of its rows."""
+    found = {field.name: _places(field, names, columns, where) or [] for field in fields}
+    return Rows(where, range(0), {name: [names[i] for i in at] for name, at in found.items()})
 
 
 def _places(field: Field, names: list[str], columns: Columns, where: str) -> list[int] | None:

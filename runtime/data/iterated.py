@@ -57,7 +57,7 @@ def gathered(data: Iterator[Any], fields: tuple[Field, ...], columns: Mapping[st
     made = others
     for name, arrays in parts.items():
         axis = known[name].rows
-        made[name] = arrays[0] if axis is None else joined(arrays, axis, known[name])
+        made[name] = arrays[0] if axis is None else joined(arrays, axis, known[name], "the data given")
     return made
 
 

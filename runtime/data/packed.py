@@ -46,6 +46,18 @@ def files(path: Path, *endings: str) -> list[Path]:
     return found
 
 
+def blank(path: Path) -> bool:
+    """Whether nothing but blanks is in a file. Raises `Error` E0604, E0639."""
+    try:
+        with unpacked(path, whole=False) as file:
+            while some := file.read(BLOCK):
+                if some.strip():
+                    return False
+    except DAMAGE as problem:
+        raise damaged(path, problem) from None
+    return True
+
+
 def pyarrow(what: str) -> Any:
     """The module. Raises `Error` E0639."""
     try:

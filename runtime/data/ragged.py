@@ -3,8 +3,8 @@ to the longest. What counts of a row the spec says, by its lengths or by what is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -58,16 +58,23 @@ def listed(lengths: np.ndarray, values: np.ndarray) -> np.ndarray:
     return made
 
 
-def joined(arrays: Sequence[np.ndarray], axis: int, field: Field) -> np.ndarray:
-    """Pieces one behind the other along `axis`, filled up where they differ along a dimension that is free."""
-    for along, size in enumerate(field.shape):
-        if along != axis and not isinstance(size, int) and len({array.shape[along] for array in arrays}) > 1:
-            longest = max(array.shape[along] for array in arrays)
-            arrays = [up_to(array, longest, along) for array in arrays]
-    return np.concatenate(arrays, axis=axis)
-
-
-def up_to(array: np.ndarray, longest: int, axis: int) -> np.ndarray:
-    widths: list[Any] = [(0, 0)] * array.ndim
-    widths[axis] = (0, longest - array.shape[axis])
-    return np.pad(array, widths)
+def joined(arrays: Sequence[np.ndarray], axis: int, field: Field, where: str) -> np.ndarray:
+    """Pieces one behind the other along `axis`, filled up where they differ along a dimension that is free. Raises
+    `Error` E0624."""
+    free = [along for along, size in enumerate(field.shape) if along != axis and not isinstance(size, int)]
+    if all(array.shape[along] == arrays[0].shape[along] for array in arrays for along in free):
+        return np.concatenate(arrays, axis=axis)
+    shape = list(arrays[0].shape)
+    for along in free:
+        shape[along] = max(array.shape[along] for array in arrays)
+    shape[axis] = sum(array.shape[axis] for array in arrays)
+    kind = np.result_type(*arrays)
+    size = math.prod(shape) * kind.itemsize
+    help = "cut the longest rows: all are filled up to their length"
+    refuse_huge(size, where, f"the rows of `{field.name}` do not", "filled up", help)
+    made, start = np.zeros(shape, kind), 0
+    for array in arrays:
+        place = [slice(0, size) for size in array.shape]
+        place[axis] = slice(start, start := start + array.shape[axis])
+        made[tuple(place)] = array
+    return made

@@ -18,6 +18,7 @@ from .ahead import Waits, ahead
 from .batch import Batch, Ready
 from .check import Columns, no_rows
 from .fields import Field
+from .files import same_columns
 from .iterated import named, pieces as pieces_of
 from .part import Part
 from .piecewise import kind, parts
@@ -143,11 +144,15 @@ def cannot(where: str, why: str, instead: str | None = None) -> Error:
 
 
 def _checked(pieces: Iterator[object], fields: tuple[Field, ...], read: Read) -> Iterator[Columns]:
-    """Pieces as the graph takes them; those of one row many at a time."""
+    """Pieces as the graph takes them; those of one row many at a time. Those of tables have the same columns."""
     waiting: list[dict[str, np.ndarray]] = []
+    first: Columns | None = None
     for piece in pieces:
         if arrow.exports(piece) or isinstance(piece, Part):
-            yield read(piece)
+            columns = read(piece)
+            first = first or columns
+            same_columns(fields, first.where, columns.where)
+            yield columns
             continue
         arrays = named(piece, fields, len(waiting))
         single = [f for f in fields if f.name in arrays and arrays[f.name].ndim == len(f.shape) - 1]
@@ -259,5 +264,7 @@ def _joined(parts: Sequence[Columns]) -> Columns:
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
-    arrays = {f.name: joined([part.arrays[f.name] for part in parts], f.rows or 0, f) for f in first.fields}
+    arrays = {
+        f.name: joined([part.arrays[f.name] for part in parts], f.rows or 0, f, first.where) for f in first.fields
+    }
     return Columns(first.fields, arrays, sum(part.rows for part in parts), first.where)

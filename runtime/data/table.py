@@ -37,7 +37,10 @@ def read(path: Path, fields: tuple[Field, ...], columns: Mapping[str, Sequence[s
 
     Raises `Error` E0604, E0606 to E0609, E0611, E0623, E0624, E0627, E0639, E0645.
     """
-    return behind([_read(file, fields, columns) for file in packed.files(path, ".csv")], fields, str(path))
+    if not path.is_dir():
+        return _read(path, fields, columns)
+    files = (file for file in packed.files(path, ".csv") if not packed.blank(file))
+    return behind((_read(file, fields, columns) for file in files), fields, str(path))
 
 
 def _read(path: Path, fields: tuple[Field, ...], columns: Mapping[str, Sequence[str]]) -> Found:
