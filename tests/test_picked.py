@@ -105,6 +105,12 @@ def test_batches_are_the_rows_in_their_order(cursor: int) -> None:
         assert all(b.arrays[name].dtype == given[name].dtype for b in found)
 
 
+@pytest.mark.parametrize("past", [0, 5, 1 << 31])
+def test_there_is_no_batch_past_the_end(past: int) -> None:
+    fields = (Field("x", np.dtype("float32"), ("batch", 3), 0), Field("known", np.dtype(bool), ("batch",), 0))
+    assert not list(ArraySource(check(data(), fields, "here"), BATCH, seed=3).batches(2, ROWS + past))
+
+
 def test_a_batch_is_a_mapping_of_arrays_of_ones_own() -> None:
     table = np.arange(12, dtype=np.float32).reshape(4, 3)
     batch = Picked(Picker({"x": table, "y": np.arange(4)}, 2), np.array([3, 1]))

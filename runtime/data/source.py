@@ -173,7 +173,7 @@ class ArraySource:
 
     def _picked(self, order: np.ndarray, cursor: int) -> Generator[Batch, None, None]:
         arrays, size = {name: array for name, _, array in self._rowed}, self.batch
-        picker, left = Picker(arrays, size), (len(order) - cursor) % size
+        picker, left = Picker(arrays, size), max(0, len(order) - cursor) % size  # a cursor may lie past the end
         for first in range(cursor, len(order) - left, size):
             yield Picked(picker, order[first : first + size])
         if left:
