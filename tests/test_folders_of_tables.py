@@ -123,3 +123,32 @@ def test_lists_are_filled_up_only_where_memory_holds_them(tmp_path: Path, monkey
     monkeypatch.setattr(memory, "free", lambda: 1_000_000)
     error = refused(trainer("n", ""), path)
     assert error.code == "E0624" and "filled up" in str(error)
+
+
+@BOTH
+@pytest.mark.parametrize("second", ["b.jsonl", "a.csv.gz"])
+def test_a_folder_of_two_kinds_is_refused(second: str, lines: str, tmp_path: Path) -> None:
+    content = LINE if second.endswith("jsonl") else gzip.compress(FEW)
+    error = refused(trainer("2", lines), folder(tmp_path, {"a.csv": FEW, second: content}))
+    assert error.code == "E0603" and second in str(error) and "a.csv" in str(error)
+
+
+@BOTH
+def test_what_is_hidden_and_what_explains_tables_is_not_read(lines: str, tmp_path: Path) -> None:
+    others = {".b.csv": b"damaged", "README.txt": b"Two tables."}
+    path = folder(tmp_path, {"a.csv": FEW, "b.csv": FEW, **others})
+    (path / "c.csv").mkdir()
+    [batch] = Request(trainer("2", lines), path).source.batches(0)
+    assert batch.arrays["x"].tolist() == [[7, 8], [7, 8]]
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.gz"])
+def test_a_line_without_end_is_refused_before_it_is_in_memory(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    path = tmp_path / name
+    with gzip.open(path, "wb", 1) as file:
+        file.write(FEW if "csv" in name else LINE)
+        for _ in range(80):
+            file.write(b" " * (1 << 20))
+    error = refused(trainer("2", "stream: 16"), path)
+    assert error.code == "E0624" and error.where == str(path) and "end of line" in str(error)

@@ -8,7 +8,7 @@ import dlc
 import numpy as np
 import pytest
 from dlc.lower import start
-from dlc.runtime import CompiledFile, memory
+from dlc.runtime import CompiledFile, left, memory
 from onnx import ModelProto, numpy_helper
 
 SPECS = Path(__file__).parent.parent / "specs"
@@ -132,3 +132,18 @@ def test_memory_is_given_back_where_the_system_can(monkeypatch: pytest.MonkeyPat
         assert memory._trimmer() is None
         memory.give_back()
     memory._trimmer.cache_clear()
+
+
+def test_a_model_that_is_too_large_without_its_state_is_left_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protobuf refuses to write a message of more than 2 GB."""
+    model = dlc.compile(LARGE).model_proto()
+    state = {(None, held.name) for held in model.graph.initializer}
+    whole = data(model)
+
+    def refuse(*_: object) -> bytes:
+        raise ValueError("exceeds 2 GB")
+
+    monkeypatch.setattr(left, "written", refuse)
+    made, taken = left.lightened(model, state)
+    assert made is model and taken == {}
+    assert data(made) == whole

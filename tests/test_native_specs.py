@@ -16,7 +16,7 @@ from test_random_specs import distance, feeds_of
 
 pytestmark = pytest.mark.skipif(not native.works(), reason="the native library was not built")
 BOUND = {"float32": 1e-5, "float64": 1e-12}  # of the largest entry of a tensor
-CANCELLED = 1e-3  # of the largest entry: no sum of these specs cancels more
+NEIGHBOURS = 16
 CHUNK = 20
 
 
@@ -50,16 +50,36 @@ def exact(seed: int) -> dict[str, np.ndarray]:
     return dict(zip(names, Session(joined, Options(fused=True, native=False)).run(names, given), strict=True))
 
 
+@cache
+def rounding(seed: int) -> dict[str, float]:
+    """How far ONNX Runtime's own step in float32 comes from that in float64, at neighbours of what a random spec is
+    given: each number one unit in the last place away. What a few sums cancel to is a matter of chance at one input."""
+    names, joined, given = step_of(seed, "float32", "float32")
+    session, rng, worst = Session(joined, Options(fused=True, native=False)), np.random.default_rng(seed), {}
+    for _ in range(NEIGHBOURS):
+        near = {
+            name: np.asarray(np.nextafter(value, np.where(rng.random(value.shape) < 0.5, np.inf, -np.inf).astype("f4")))
+            if value.dtype == np.float32
+            else value
+            for name, value in given.items()
+        }
+        for name, value in zip(names, session.run(names, near), strict=True):
+            worst[name] = max(worst.get(name, 0.0), distance(exact(seed)[name], value.astype("float64")))
+    return worst
+
+
 def parts(seed: int, precision: str, name: str, plain: np.ndarray, fused: np.ndarray, largest: float) -> bool:
     """Whether two computations are further apart than the bound. Where sums of float32 cancel, neither is exact to it:
-    then the library's must be at least as near to the same step in float64 as ONNX Runtime's own."""
+    then the library's must be no further from the same step in float64 than ONNX Runtime's own, there or at neighbours
+    of what it is given."""
     apart = distance(plain, fused)
     if apart <= BOUND[precision] * largest:
         return False
-    if precision == "float64" or not apart <= CANCELLED * largest:
+    if precision == "float64" or not np.isfinite(apart):
         return True
     truth = exact(seed)[name]
-    return not distance(truth, fused.astype("float64")) <= distance(truth, plain.astype("float64"))
+    off = distance(truth, fused.astype("float64"))
+    return not (off <= distance(truth, plain.astype("float64")) or off <= rounding(seed)[name])
 
 
 def both(seed: int, precision: str) -> tuple[list[str], int]:

@@ -16,6 +16,7 @@ ENDINGS = (".gz", ".zst")
 DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a damaged file raises
 AGAIN = "pack it again, or give it unpacked, without the ending"
 BLOCK = 1 << 20
+LONGEST = 1 << 26  # bytes of a line, where a packed file is read line by line
 
 
 def unpacked(path: Path, whole: bool = True) -> BinaryIO:
@@ -36,14 +37,30 @@ def text(path: Path, whole: bool = True) -> TextIO:
 
 
 def files(path: Path, *endings: str) -> list[Path]:
-    """The files in a folder that end so, packed or not, in the order of their names; of a file itself."""
+    """The files in a folder that end so, packed or not, in the order of their names, without hidden ones; of a file
+    itself. Raises `Error` E0603 where one is there packed and unpacked: its rows would count twice."""
     if not path.is_dir():
         return [path]
     every = tuple(ending + more for ending in endings for more in ("", *ENDINGS))
-    found = sorted(file for file in path.iterdir() if file.name.lower().endswith(every))
+    found = sorted(f for f in path.iterdir() if f.name.lower().endswith(every) and f.name[0] != "." and not f.is_dir())
+    alike: dict[str, Path] = {}
     for file in found:
         memory.refuse_endless(file)
+        bare = file.name.removesuffix(file.suffix if file.suffix.lower() in ENDINGS else "")
+        if (other := alike.setdefault(bare, file)) is not file:
+            raise two(path, other, file)
     return found
+
+
+def two(path: Path, first: Path, second: Path) -> Error:
+    """E0603 of a folder with two files that are not read together."""
+    return Error(
+        "E0603",
+        f"the folder `{path.name}` holds data of two kinds",
+        where=str(path),
+        notes=[f"found `{first.name}` and `{second.name}`"],
+        help="leave one kind of files in the folder, and each of them once, packed or not",
+    )
 
 
 def blank(path: Path) -> bool:
@@ -78,10 +95,13 @@ def damaged(path: Path, problem: Exception) -> Error:
 
 
 class _Bounded(io.RawIOBase):
-    """What is unpacked, until it passes what memory holds: a few bytes can stand for any number of them."""
+    """What is unpacked, until it passes what memory holds, or one line does, where it is read line by line: a few bytes
+    can stand for any number of them."""
 
     def __init__(self, inner: Any, path: Path, whole: bool = True) -> None:
-        self.inner, self.path, self.count, self.most = inner, path, 0, memory.free() if whole else math.inf
+        self.inner, self.path, self.count, self.line = inner, path, 0, 0
+        self.most: float = memory.free() if whole else math.inf
+        self.longest: float = math.inf if whole else LONGEST
 
     def readable(self) -> bool:
         return True
@@ -97,6 +117,16 @@ class _Bounded(io.RawIOBase):
         self.count += len(data)
         if self.count > self.most:
             memory.refuse_huge(self.count, str(self.path), "this file does not", "unpacked so far")
+        end = data.rfind(b"\n")
+        self.line = self.line + len(data) if end < 0 else len(data) - end - 1
+        if self.line > self.longest:
+            raise Error(
+                "E0624",
+                "a line of this file does not fit into the memory that is free for one",
+                where=str(self.path),
+                notes=[f"found {self.line} bytes without an end of line, {self.longest} at most"],
+                help="write each row on a line of its own",
+            )
         return len(data)
 
     def close(self) -> None:

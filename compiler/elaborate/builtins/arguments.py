@@ -168,7 +168,7 @@ def shape_of(argument: Argument) -> tuple[Size, ...]:
                 argument.span,
                 f"this is {kind(item)}",
                 help="`/` makes a float: `//` divides integers"
-                if isinstance(item, float) and item == int(item or 0)
+                if isinstance(item, float) and item.is_integer()
                 else "write `[batch, 8]`",
             )
     return tuple(plain(item) for item in items)
