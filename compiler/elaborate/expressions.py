@@ -161,7 +161,8 @@ def named(c: Context, frame: Frame, expr: syntax.Name, otherwise: str | None = N
             help="a name is known below the line that defines it: change the order"
             if below
             else foreign.lookup(expr.name, [foreign.NAMES, foreign.SETTINGS], known, [*frame.names, *frame.dims])
-            or otherwise,
+            or otherwise
+            or f"give it a value on a line above, `{expr.name} = ...`, or make it an argument of the declaration",
         )
     return None if value is NOTHING else value
 

@@ -14,14 +14,18 @@ from ..syntax import tree as syntax
 
 def defined_below(name: syntax.Name) -> Span | None:
     """Where a name that is not known yet is given a value, in the same declaration below."""
-    text, word = name.span.source.text, re.escape(name.name)
+    text, word, blank = name.span.source.text, re.escape(name.name), r"[ \t]*+"
     end = text.find("\n}", name.span.end)
-    found = re.compile(
-        rf"^[ \t]*(?:(?:input|target|param|state)[ \t]+(?P<a>{word})[ \t]*:"
-        rf"|(?:\w+[ \t]*,[ \t]*)*(?P<b>{word})\b(?:[ \t]*,[ \t]*\w+)*[ \t]*(?:\[\w+\])?[ \t]*(?::[^=\n]*)?=(?!=))",
+    given = re.compile(
+        rf"^{blank}(?:(?:input|target|param|state)[ \t]++(?P<a>{word}){blank}:"
+        rf"|(?:\w+{blank},{blank})*(?P<b>{word})\b(?:{blank},{blank}\w+)*{blank}(?:\[\w+\])?{blank}(?::[^=\n]*)?=(?!=))",
         re.MULTILINE,
-    ).search(text, name.span.end, len(text) if end < 0 else end)
-    return found and Span(name.span.source, *found.span("a" if found["a"] else "b"))
+    )
+    for found in given.finditer(text, name.span.end, len(text) if end < 0 else end):
+        above = re.sub(r"#.*", "", text[: found.start()])
+        if sum(above.count(mark) for mark in "([") <= sum(above.count(mark) for mark in ")]"):  # else an argument
+            return Span(name.span.source, *found.span("a" if found["a"] else "b"))
+    return None
 
 
 def instead(problem: TypeProblem, operands: Sequence[Any]) -> str | None:
