@@ -208,6 +208,7 @@ def test_no_derivative_leads_through_the_choice_of_a_maximum():
         ("conv_transpose(8, stride = 2, output_pad = 2)(x)", "E0364"),
         ("conv_transpose(8, 1, pad = 8)(x)", "E0362"),
         ("convolve_transpose(x, x[0])", "E0361"),
+        ("convolve_transpose(x, 1.0)", "E0361"),
         ("avg_pool(x, 2, count_pad = 3)", "E0302"),
         ("tiled_conv(4, tile = 3)(x)", "E0342"),
     ],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import dlc
 import numpy as np
 import pytest
+from dlc.diagnostics import CompileError
 from dlc.ir import interpret
 from spec_cases import SGD, Spec, X, body, codes, value
 
@@ -367,6 +369,17 @@ def test_expression(expression: str, expected: Any) -> None:
 )
 def test_broken_expression(expression: str, code: str) -> None:
     assert code in codes(f"model m {{\ninput x: float[batch, 3]\noutput z = {expression}\n}}")
+
+
+@pytest.mark.parametrize(
+    ("size", "advised"), [("nan", False), ("inf", False), ("-inf", False), ("0.5", False), ("12 / 4", True)]
+)
+def test_a_float_is_no_size(size: str, advised: bool) -> None:
+    """To divide integers is the way out where the float is one."""
+    with pytest.raises(CompileError) as caught:
+        dlc.compile(f"model m {{\ninput x: float[batch, 3]\noutput z = reshape(x, [batch, {size}])\n}}")
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "E0335" and ("divides integers" in (problem.help or "")) == advised
 
 
 # --- dimensions

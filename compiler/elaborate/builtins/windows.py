@@ -199,7 +199,7 @@ def convolve_transpose(
                 f"{more}, and the stride is {s}",
                 help="it chooses among the sizes that a convolution of this stride takes to the same size",
             )
-    if value.node.shape[1] != weights.node.shape[0] or weights.node.rank != n + 2:
+    if weights.node.rank != n + 2 or value.node.shape[1] != weights.node.shape[0]:
         raise error(
             "E0361",
             "the kernel of a transposed convolution is [channels, out / groups, ...kernel]",
