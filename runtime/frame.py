@@ -18,8 +18,8 @@ class Frame:
     def __init__(self, message: ModelProto) -> None:
         self._message: ModelProto | None = message
         self._data: bytes | None = None
-        graphs = [message.graph, *(graph for i in message.training_info for graph in (i.algorithm, i.initialization))]
-        self._many = sum(len(graph.node) for graph in graphs) >= MANY
+        parts = [message.graph, *(graph for i in message.training_info for graph in (i.algorithm, i.initialization))]
+        self._many = sum(len(graph.node) for graph in parts) >= MANY
 
     def __call__(self) -> ModelProto:
         message = self._message
@@ -40,9 +40,8 @@ class Frame:
         if message is None or not self._many:
             return
         if self._data is None:
-            try:
-                self._data = message.SerializeToString()
-            except Exception:  # protobuf has no class of its own for a message over 2 GB
+            self._data = graphs.serialized(message)
+            if self._data is None:
                 return
         self._message = None
 

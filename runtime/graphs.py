@@ -217,6 +217,15 @@ def raw_size(held: TensorProto) -> int | None:
     return int(prod(held.dims)) * dtype_of(held.data_type).itemsize
 
 
+def serialized(model: ModelProto) -> bytes | None:
+    """None of a message over 2 GB, which protobuf does not write."""
+    try:
+        data: bytes = model.SerializeToString()
+    except Exception:  # protobuf has no class of its own for that
+        return None
+    return data
+
+
 def inferred(model: ModelProto) -> ModelProto:
     """The model with the types and shapes that ONNX's inference finds, in bodies too."""
     try:

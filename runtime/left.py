@@ -22,30 +22,22 @@ def initializers(model: ModelProto) -> Iterator[tuple[int | None, TensorProto]]:
         yield from ((index, held) for held in info.algorithm.initializer)
 
 
-def written(model: ModelProto) -> bytes:
-    """The message as bytes, which raises what protobuf raises of one over 2 GB: no class of its own."""
-    return bytes(model.SerializeToString())
-
-
 def lightened(
     model: ModelProto, state: Collection[tuple[int | None, str]]
 ) -> tuple[ModelProto, dict[tuple[int | None, str], Callable[[], bytes]]]:
-    """A model without the large values of its state, and what gives them; the one that is given has lost them, too.
-    The model itself where what it would keep is more than a message can be."""
+    """A model without the large values of its state, and what gives them. The one that is given has lost them, too;
+    it comes back as it was, and nothing beside it, where the rest is over 2 GB."""
     taken: dict[tuple[int | None, str], Callable[[], bytes]] = {}
     for part, held in initializers(model):
         if (part, held.name) in state and (graphs.raw_size(held) or 0) >= LONG:
             taken[part, held.name] = partial(bytes, held.raw_data)  # of bytes these are the same bytes
             held.ClearField("raw_data")
-    try:
-        left = written(model)
-    except Exception:
-        for part, held in initializers(model):
-            if (part, held.name) in taken:
-                held.raw_data = taken[part, held.name]()
+    data = graphs.serialized(model)
+    if data is None:
+        _put_back(model, taken, taken)
         return model, {}
     made = ModelProto()
-    made.ParseFromString(left)  # what a message has lost keeps its memory until all of it goes
+    made.ParseFromString(data)  # what a message has lost keeps its memory until all of it goes
     return made, taken
 
 
@@ -56,7 +48,11 @@ def whole(model: ModelProto, left: Left, but: Collection[tuple[int | None, str]]
         return model
     made = ModelProto()
     made.CopyFrom(model)
-    for part, held in initializers(made):
+    _put_back(made, left, lacking)
+    return made
+
+
+def _put_back(model: ModelProto, left: Left, lacking: Collection[tuple[int | None, str]]) -> None:
+    for part, held in initializers(model):
         if (part, held.name) in lacking:
             held.raw_data = left[part, held.name]()
-    return made

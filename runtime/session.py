@@ -216,12 +216,10 @@ class Prepared:
         if self.native:
             self.places = regions.places(model.graph, self.sources)
         self.profiled = model.graph if how.profile is not None else None  # whose nodes a profile names
-        try:
-            self.data: bytes = model.SerializeToString()
-        except Exception:  # protobuf has no class of its own for a message over 2 GB
-            raise Error(
-                "E0805", "the constants of this model exceed 2 GB", help="make them parameters or inputs"
-            ) from None
+        data = graphs.serialized(model)
+        if data is None:
+            raise Error("E0805", "the constants of this model exceed 2 GB", help="make them parameters or inputs")
+        self.data = data
 
 
 class Session:

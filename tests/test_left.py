@@ -6,9 +6,10 @@ from pathlib import Path
 
 import dlc
 import numpy as np
+import onnx
 import pytest
 from dlc.lower import start
-from dlc.runtime import CompiledFile, left, memory
+from dlc.runtime import CompiledFile, Error, graphs, memory
 from onnx import ModelProto, numpy_helper
 
 SPECS = Path(__file__).parent.parent / "specs"
@@ -124,6 +125,24 @@ train { minimize loss using sgd(0.1); batch: 2; epochs: 2 }
     assert all(np.array_equal(held[name], array) for name, array in trainer.parameters.items())
 
 
+def test_what_is_over_two_gigabytes_without_its_state_stays_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """protobuf does not write such a message: large constants that are not state."""
+    path = dlc.compile(LARGE).save(tmp_path / "m.onnx")
+    whole = onnx.load(path)
+    light = CompiledFile.load(path)
+    assert light.model is not light.frame
+    monkeypatch.setattr(graphs, "serialized", lambda model: None)
+    file = CompiledFile.load(path)
+    assert file.model is file.frame and data(file.frame) == data(whole)
+    values = file.values()
+    assert all(np.array_equal(values[name], array) for name, array in light.values().items())
+    with pytest.raises(Error) as caught:
+        dlc.Trainer(file, device="cpu").predictor()
+    assert caught.value.code == "E0805"
+
+
 def test_memory_is_given_back_where_the_system_can(monkeypatch: pytest.MonkeyPatch) -> None:
     memory.give_back()
     for platform in ("darwin", "win32"):
@@ -132,18 +151,3 @@ def test_memory_is_given_back_where_the_system_can(monkeypatch: pytest.MonkeyPat
         assert memory._trimmer() is None
         memory.give_back()
     memory._trimmer.cache_clear()
-
-
-def test_a_model_that_is_too_large_without_its_state_is_left_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Protobuf refuses to write a message of more than 2 GB."""
-    model = dlc.compile(LARGE).model_proto()
-    state = {(None, held.name) for held in model.graph.initializer}
-    whole = data(model)
-
-    def refuse(*_: object) -> bytes:
-        raise ValueError("exceeds 2 GB")
-
-    monkeypatch.setattr(left, "written", refuse)
-    made, taken = left.lightened(model, state)
-    assert made is model and taken == {}
-    assert data(made) == whole
