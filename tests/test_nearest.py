@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 import time
 
+import dlc
+import pytest
+from dlc.diagnostics import CompileError, Problems
+from dlc.elaborate import meant
 from dlc.runtime.nearest import did_you_mean, distance, nearest
 
 
@@ -48,3 +52,15 @@ def test_long_names_cost_nothing() -> None:
     for _ in range(200):
         did_you_mean("".join(r.choice("ijklmn_") for _ in range(10)), [*long, *short])
     assert time.process_time() - before < 2
+
+
+def test_names_are_sought_for_as_many_errors_as_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each seeks among all names of the text, so all of them would take the square of it."""
+    sought: list[str] = []
+    below = meant.defined_below
+    monkeypatch.setattr(meant, "defined_below", lambda frame, name: sought.append(name.name) or below(frame, name))
+    lines = "\n".join(f"    h{i} = name{i}q * 2" for i in range(200))
+    with pytest.raises(CompileError) as caught:
+        dlc.check(f"model m {{\n    input x: float[batch, 4]\n{lines}\n    output z = x\n}}")
+    assert len(caught.value.diagnostics) == Problems.LIMIT
+    assert sought == [f"name{i}q" for i in range(Problems.LIMIT)]

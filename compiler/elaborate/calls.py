@@ -13,6 +13,7 @@ from ..source import Span
 from ..syntax import foreign, tree as syntax
 from . import (
     activation,
+    assignments,
     custom,
     expressions,
     inside,
@@ -438,7 +439,7 @@ def apply_layer(c: Context, frame: Frame, instance: Instance, given: list[Argume
         c.applied.add(path)
     elif path in c.applied:  # what it makes is made already, in every graph
         inner.conditional = None
-    own = statements.made_names(declaration.body)
+    own = assignments.made_names(declaration.body)
     bound, missing = bind(c, inner, declaration.flow, given, what, span, extra=("training", *own), of="layer")
     require(missing, what, declaration.flow, span)
     flows = {parameter.name for parameter in declaration.flow}
@@ -472,8 +473,8 @@ def part(c: Context, frame: Frame, instance: Instance, name: str, span: Span) ->
     given = instance.configuration.names
     if name in given:
         return given[name]
-    own = statements.made_names(instance.declaration.body)
-    if name in own or (name in statements.assigned(instance.declaration.body) and not inside.holds(c, path)):
+    own = assignments.made_names(instance.declaration.body)
+    if name in own or (name in assignments.assigned(instance.declaration.body) and not inside.holds(c, path)):
         lookahead.make(c, frame, instance)
         made = inside.at_path(c, f"{path}.{name}")
         if made is not None:

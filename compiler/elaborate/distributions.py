@@ -9,7 +9,7 @@ from .. import ops
 from ..diagnostics import CompileError, did_you_mean, error
 from ..source import Span
 from ..syntax import tree as syntax
-from . import calls, statements
+from . import assignments, calls, statements
 from .context import Context, to_node
 from .scope import Frame
 from .values import Argument, Distributed, Tensor, Value, kind
@@ -106,7 +106,7 @@ def _parts(body: Sequence[syntax.Statement]) -> list[syntax.Statement]:
         if isinstance(statement, syntax.Term) and statement.kind != "loss":
             continue
         if isinstance(statement, syntax.Assign | syntax.Typed | syntax.If | syntax.For):
-            if _defined(statement) in EQUATIONS or read.isdisjoint(statements.assigned([statement])):
+            if _defined(statement) in EQUATIONS or read.isdisjoint(assignments.assigned([statement])):
                 continue
             read |= _names(statement)
         found.append(statement)

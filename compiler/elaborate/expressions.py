@@ -151,7 +151,7 @@ def named(c: Context, frame: Frame, expr: syntax.Name, otherwise: str | None = N
             raise error("E0244", f"`{expr.name}` is not in this version", expr.span, later[0], help=later[1])
         known = list(frame.names) + list(frame.dims) + c.library.known(frame.unit) + list(builtins.BUILTINS)
         known += list(c.functions) if frame.kind in ("train", "configuration") else []
-        below = meant.defined_below(expr)
+        below = meant.defined_below(frame, expr)
         raise scan.unfinished(c, expr) or error(
             "E0201",
             f"`{expr.name}` is not defined",

@@ -10,21 +10,23 @@ from ..ir.graph import Node
 from ..ir.types import Dim, Size, TensorType, TypeProblem, show_shape
 from ..source import Span
 from ..syntax import tree as syntax
+from . import assignments
+from .scope import Frame
 
 
-def defined_below(name: syntax.Name) -> Span | None:
+def defined_below(frame: Frame, name: syntax.Name) -> Span | None:
     """Where a name that is not known yet is given a value, in the same declaration below."""
-    text, word, blank = name.span.source.text, re.escape(name.name), r"[ \t]*+"
-    end = text.find("\n}", name.span.end)
-    given = re.compile(
-        rf"^{blank}(?:(?:input|target|param|state)[ \t]++(?P<a>{word}){blank}:"
-        rf"|(?:\w+{blank},{blank})*(?P<b>{word})\b(?:{blank},{blank}\w+)*{blank}(?:\[\w+\])?{blank}(?::[^=\n]*)?=(?!=))",
-        re.MULTILINE,
-    )
-    for found in given.finditer(text, name.span.end, len(text) if end < 0 else end):
-        above = re.sub(r"#.*", "", text[: found.start()])
-        if sum(above.count(mark) for mark in "([") <= sum(above.count(mark) for mark in ")]"):  # else an argument
-            return Span(name.span.source, *found.span("a" if found["a"] else "b"))
+    around: Frame | None = frame
+    while around is not None:
+        for word, span in assignments.targets(around.bodies[0] if around.bodies else ()):
+            if (
+                word == name.name
+                and span is not None
+                and span.source is name.span.source
+                and span.start > name.span.start
+            ):
+                return span
+        around = around.home
     return None
 
 

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dlc.runtime.metadata import RESERVED
 
 from .. import ops
-from ..diagnostics import CompileError, error
+from ..diagnostics import CompileError, Diagnostic, Problems, error
 from ..ir.types import TypeProblem
 from ..source import Span
 from ..syntax import tree as syntax
-from . import builtins, calls, columns, control, expressions, indexing, likelihood, parameters, scan, support, types
+from . import (
+    assignments,
+    builtins,
+    calls,
+    columns,
+    control,
+    expressions,
+    indexing,
+    likelihood,
+    parameters,
+    scan,
+    support,
+    types,
+)
 from .context import Context, located, poisoned, to_node
 from .scope import Frame
 from .values import POISON, Declared, Indexed, Instance, Reported, Tensor, Value, kind
 
 
 def run(c: Context, frame: Frame, body: Sequence[syntax.Statement]) -> None:
-    """Runs statements until one returns. Each statement's errors are kept, so that several are reported."""
+    """Runs statements until one returns. Each statement's errors are kept, so that several are reported; when there are
+    as many as a report has, the others would only take time."""
     errors: list[CompileError] = []
+    kept: set[Diagnostic] = set()
     frame.bodies.append(body)
     try:
         for statement in body:
-            if frame.result is not None:
+            if frame.result is not None or len(c.problems.errors) + len(kept) >= Problems.LIMIT:
                 break
             try:
                 execute(c, frame, statement)
@@ -32,6 +47,7 @@ def run(c: Context, frame: Frame, body: Sequence[syntax.Statement]) -> None:
                 if problem.code == "E0220":  # too large: going on would only take time
                     raise
                 errors.append(problem)
+                kept.update(problem.diagnostics)
                 poison(frame, [statement])
             except Reported:
                 poison(frame, [statement])
@@ -84,47 +100,11 @@ def _note(c: Context, frame: Frame, statement: syntax.Statement) -> None:
 
 def poison(frame: Frame, body: Sequence[syntax.Statement]) -> None:
     """Names that broken statements would have made are poison: their uses stay silent."""
-    for name in assigned(body):
+    for name in assignments.assigned(body):
         frame.names[name] = POISON
     for statement in body:
         if isinstance(statement, syntax.Return):
             frame.result = [POISON] * len(statement.values)
-
-
-def assigned(body: Sequence[syntax.Statement]) -> Iterator[str]:
-    for statement in body:
-        if isinstance(statement, syntax.Assign):
-            for target in statement.targets:
-                name = target.value if isinstance(target, syntax.Index) else target
-                if isinstance(name, syntax.Name):
-                    yield name.name
-        elif isinstance(statement, syntax.Input | syntax.Target | syntax.Param | syntax.State | syntax.Typed):
-            yield statement.name
-        elif isinstance(statement, syntax.Local):
-            yield statement.declaration.name
-        elif isinstance(statement, syntax.If):
-            yield from assigned(statement.yes)
-            yield from assigned(statement.no)
-        elif isinstance(statement, syntax.For | syntax.Scan):
-            yield statement.name
-            yield from assigned(statement.body)
-        elif isinstance(statement, syntax.Checkpoint):
-            yield from assigned(statement.body)
-
-
-def made_names(body: Sequence[syntax.Statement]) -> list[str]:
-    """The params and states a body may make, for `f.W` and `f(x, W = ...)`."""
-    names: dict[str, None] = {}
-    for statement in body:
-        if isinstance(statement, syntax.Param | syntax.State):
-            names[statement.name] = None
-        elif isinstance(statement, syntax.If):
-            names.update(dict.fromkeys(made_names(statement.yes) + made_names(statement.no)))
-        elif isinstance(statement, syntax.For | syntax.Checkpoint):
-            names.update(dict.fromkeys(made_names(statement.body)))
-        elif isinstance(statement, syntax.Scan):  # its states are its own
-            names.update((s.name, None) for s in statement.body if isinstance(s, syntax.Param))
-    return list(names)
 
 
 # --- assignment

@@ -13,7 +13,19 @@ from ..ir.graph import Node
 from ..ir.module import Supplied
 from ..source import Span
 from ..syntax import foreign, tree as syntax
-from . import averaging, batches, by_row, expressions, judging, loading, statements, sweeping, turns, weighing
+from . import (
+    assignments,
+    averaging,
+    batches,
+    by_row,
+    expressions,
+    judging,
+    loading,
+    statements,
+    sweeping,
+    turns,
+    weighing,
+)
 from .context import Context
 from .scope import Frame
 from .values import POISON, Argument, Value, plain
@@ -85,6 +97,7 @@ def read(
     c.sums = turns.reported(block)
     if before is None:
         c.module.rows = batches.named(block) or c.module.rows
+    frame.bodies.append(block.body)
     for statement in block.body:
         try:
             with c.at(frame, statement.span), c.within("part", "update", None):
@@ -107,7 +120,7 @@ def read(
                     statements.execute(c, frame, statement)
         except CompileError as problem:
             c.problems.add(problem)
-            for name in statements.assigned([statement]):
+            for name in assignments.assigned([statement]):
                 frame.names[name] = POISON
     for name, value in overrides.items():
         if name in judging.SETTINGS:
