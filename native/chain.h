@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { LINE = 64 }; /* bytes of a line of memory */
+
 /* Asks for a line of memory that is read soon. */
 #if defined(__GNUC__) || defined(__clang__)
 #define PREFETCH(ADDRESS) __builtin_prefetch(ADDRESS)
@@ -70,9 +72,10 @@ typedef struct {
     Lane fill[TYPES];      /* n copies of one element */
     void (*product)(const Product *product);
     void (*product_pack)(const Product *product, float *room);
-    /* Some rows and columns of a large product, with room of its own: how many rows at most, and how many numbers. */
+    /* Some rows and columns of a large product, with room of its own: how many rows at most, and how many numbers; how
+     * many rows and columns are laid out beside each other, in multiples of which the result is divided. */
     void (*large)(const Product *product, size_t row, size_t rows, size_t column, size_t columns, float *room);
-    size_t large_rows, large_room;
+    size_t large_rows, large_room, large_side, large_panel;
     void (*softmax)(size_t rows, size_t n, float *to, const float *x); /* of rows of n > 0 numbers; `to` may be x */
     void (*log_softmax)(size_t rows, size_t n, float *to, const float *x);
     void (*stream)(size_t bytes, void *to, const void *from); /* a copy past the caches, 0 bytes at the end of all; or NULL */

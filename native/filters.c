@@ -4,13 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chain.h"
 #include "filters.h"
 
 enum {
     BLOCK = 96 * 1024,  /* bytes of g in blocks of channels, of a piece */
     IMAGE = 128 * 1024, /* bytes of padded x, of a piece */
-    SHARES = 8,         /* into which the work is cut */
-    LINE = 64
+    SHARES = 8          /* into which the work is cut */
 };
 #define LARGEST ((size_t)1 << 24) /* of a stride, a dilation, a pad or a size of a filter */
 #define MOST_ROOM ((size_t)1 << 32)

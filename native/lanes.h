@@ -363,6 +363,8 @@ const Lanes LANES = {
     .large = large,
     .large_rows = LARGE_ROWS,
     .large_room = LARGE_ROOM,
+    .large_side = SIDE,
+    .large_panel = PANEL,
     .softmax = softmax,
     .log_softmax = log_softmax,
     .fill = {[F32] = fill_4, [F64] = fill_8, [I32] = fill_4, [I64] = fill_8, [U8] = fill_1, [U32] = fill_4, [U64] = fill_8},

@@ -20,14 +20,14 @@
 #define ALIGNED_FREE free
 #endif
 
-enum { LINE = 64, PARTS = 6, MOST_THREADS = 4096, PANELS = 48, NARROWEST = 2 * PANELS, EVEN = 4 };
+enum { PARTS = 6, MOST_THREADS = 4096, NARROWEST = 2 /* panels of a block */, EVEN = 4 };
 static const char *const NAME = "Product";
 
 typedef struct {
     Table table;
     int turned[2];
     float alpha, beta;
-    size_t threads;
+    size_t threads, inputs; /* of which there are two or three */
 } Kernel;
 
 static void *idle[ROOMS]; /* rooms of earlier calls, for the next ones */
@@ -39,23 +39,36 @@ static void destroy(void *of) {
         for (int i = 0; i < ROOMS; i++) ALIGNED_FREE(EXCHANGE(&idle[i], NULL));
 }
 
+/* What is wrong with a node; NULL: nothing. */
+static const char *unfit(const Text *text) {
+    const int64_t *words = text->words;
+    if (text->length != PARTS) return "a program of another length";
+    if (words[0] != VERSION) return "a version that this library does not know";
+    for (int i = 1; i < PARTS; i++)
+        if (words[i] < 0 || words[i] > (i < 3 ? 1 : i < 5 ? (int64_t)UINT32_MAX : MOST_THREADS) || (i == 5 && !words[i]))
+            return "a number of its program is out of range";
+    if (text->inputs != 2 && text->inputs != 3) return "other inputs than two or three";
+    return NULL;
+}
+
 static Status create(const Op *op, Table table, const void *info, void **made) {
     (void)op;
-    size_t length = 0;
-    int64_t text[PARTS];
-    Status status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, "program", NULL, &length);
-    if (!status && length != PARTS) status = failed(table, INVALID_GRAPH, NAME, "a program of another length");
-    if (!status) status = CALL(table, GET_ATTRIBUTE_ARRAY_INT64, GetIntegers)(info, "program", text, &length);
+    Text text;
+    Status status = program_of(table, info, NAME, PARTS, &text);
+    const char *wrong = status ? NULL : unfit(&text);
+    if (wrong) status = failed(table, INVALID_GRAPH, NAME, wrong);
     if (!status) status = declared(table, info, 0, F32, NAME);
-    if (status) return status;
-    if (text[0] != VERSION) return failed(table, INVALID_GRAPH, NAME, "a version that this library does not know");
-    for (int i = 1; i < PARTS; i++)
-        if (text[i] < 0 || text[i] > (i < 3 ? 1 : i < 5 ? (int64_t)UINT32_MAX : MOST_THREADS) || (i == 5 && !text[i]))
-            return failed(table, INVALID_GRAPH, NAME, "a number of its program is out of range");
-    Kernel *kernel = malloc(sizeof *kernel);
-    if (!kernel) return failed(table, FAIL, NAME, "no memory");
-    *kernel = (Kernel){.table = table, .turned = {(int)text[1], (int)text[2]}, .threads = (size_t)text[5]};
-    const uint32_t alpha = (uint32_t)text[3], beta = (uint32_t)text[4];
+    Kernel *kernel = status ? NULL : malloc(sizeof *kernel);
+    if (!status && !kernel) status = failed(table, FAIL, NAME, "no memory");
+    if (status) {
+        free(text.words);
+        return status;
+    }
+    const int64_t *words = text.words;
+    *kernel = (Kernel){.table = table, .turned = {(int)words[1], (int)words[2]}, .inputs = text.inputs};
+    kernel->threads = (size_t)words[5];
+    const uint32_t alpha = (uint32_t)words[3], beta = (uint32_t)words[4];
+    free(text.words);
     memcpy(&kernel->alpha, &alpha, sizeof alpha);
     memcpy(&kernel->beta, &beta, sizeof beta);
     ADDED(&kernels, 1);
@@ -75,15 +88,16 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 /* As few blocks as give all threads as much, since each lays its factors out for itself. */
 static void divide(Job *job, size_t threads) {
     const Product *p = &job->product;
-    const size_t most = lanes_here()->large_rows;
+    const Lanes *lanes = lanes_here();
+    const size_t most = lanes->large_rows, side = lanes->large_side, panel = lanes->large_panel;
     job->down = (p->m + most - 1) / most;
-    job->rows = ((p->m + job->down - 1) / job->down + 15) / 16 * 16;
+    job->rows = ((p->m + job->down - 1) / job->down + side - 1) / side * side;
     job->down = (p->m + job->rows - 1) / job->rows;
     job->across = 1;
     while (job->down * job->across < EVEN * threads && job->down * job->across % threads &&
-           p->n / (job->across + 1) >= NARROWEST)
+           p->n / (job->across + 1) >= NARROWEST * panel)
         job->across++;
-    job->columns = ((p->n + job->across - 1) / job->across + PANELS - 1) / PANELS * PANELS;
+    job->columns = ((p->n + job->across - 1) / job->across + panel - 1) / panel * panel;
     job->across = (p->n + job->columns - 1) / job->columns;
 }
 
@@ -106,11 +120,8 @@ static Status compute(void *of, void *context) {
     Job job = {.failed = 0};
     Product *p = &job.product;
     Tensor x[3];
-    size_t given = 0;
-    Status status = CALL(table, CONTEXT_GET_INPUT_COUNT, ContextCount)(context, &given);
-    if (!status && given != 2 && given != 3)
-        status = failed(table, INVALID_ARGUMENT, NAME, "other inputs than two or three");
-    for (size_t i = 0; i < given && !status; i++) {
+    Status status = NULL;
+    for (size_t i = 0; i < kernel->inputs && !status; i++) {
         status = input_typed(table, context, i, NAME, F32, &x[i]);
         if (!status && (x[i].rank > 2 || (i < 2 && x[i].rank != 2)))
             status = failed(table, INVALID_ARGUMENT, NAME, "an input that is no matrix");
@@ -123,7 +134,7 @@ static Status compute(void *of, void *context) {
     p->a = x[0].data, p->a_row = ta ? 1 : a_wide, p->a_column = ta ? a_wide : 1;
     p->b = x[1].data, p->b_row = tb ? 1 : b_wide, p->b_column = tb ? b_wide : 1;
     p->alpha = kernel->alpha, p->beta = kernel->beta, p->to_row = p->n;
-    if (given == 3) {
+    if (kernel->inputs == 3) {
         const size_t rows = x[2].rank == 2 ? (size_t)x[2].size[0] : 1;
         const size_t columns = x[2].rank ? (size_t)x[2].size[x[2].rank - 1] : 1;
         if ((rows != 1 && rows != p->m) || (columns != 1 && columns != p->n))

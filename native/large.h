@@ -8,12 +8,11 @@
 enum {
     LARGE_DEPTH = 512, LARGE_ROWS = 256, /* of the first factor in a block: half a second-level cache */
     SIDE = ROWS > WIDTH ? ROWS : WIDTH,  /* rows that are laid out beside each other */
-    WIDEST = 3,                          /* vectors of a panel */
+    WIDEST = 3, PANEL = WIDEST * WIDTH,  /* vectors and columns of a panel */
     STRETCH = 16,                        /* numbers of each column that are laid out at a time */
     AHEAD = 2,                           /* tiles between asking for them and that */
     PACE = 8, EACH_TIME = 3,             /* lines asked for after so many products */
-    SOON = LARGE_DEPTH / PACE * EACH_TIME,
-    LINE = 64                            /* bytes of a line */
+    SOON = LARGE_DEPTH / PACE * EACH_TIME
 };
 
 typedef struct {
@@ -96,7 +95,7 @@ static Panel panel(const Product *p, size_t from, size_t column, size_t end, flo
     const size_t left = end - column, vectors = (left + WIDTH - 1) / WIDTH;
     Panel q = {p, from, p->k - from, column, left, vectors, room};
     if (q.depth > LARGE_DEPTH) q.depth = LARGE_DEPTH;
-    if (q.vectors > WIDEST) q.vectors = WIDEST, q.columns = WIDEST * WIDTH;
+    if (q.vectors > WIDEST) q.vectors = WIDEST, q.columns = PANEL;
     return q;
 }
 
@@ -120,7 +119,7 @@ static void ask_ahead(const Panel *q, size_t stretch, LargeTile *t, size_t most)
 static void large(const Product *p, size_t row, size_t rows, size_t column, size_t columns, float *room) {
     static void (*const tiles[])(const LargeTile *) = {large_narrow, large_middle, large_wide};
     const Product first = {.b = p->a, .b_row = p->a_column, .b_column = p->a_row}; /* for `pack`, its rows as columns */
-    float *a = room, *spare = room + LARGE_DEPTH * (LARGE_ROWS + SIDE), *other = spare + LARGE_DEPTH * WIDEST * WIDTH;
+    float *a = room, *spare = room + LARGE_DEPTH * (LARGE_ROWS + SIDE), *other = spare + LARGE_DEPTH * PANEL;
     const size_t count = (rows + ROWS - 1) / ROWS, end = column + columns;
     Panel now = panel(p, 0, column, end, spare);
     for (size_t i = 0; i < stretches(&now); i++) lay(&now, i);
@@ -157,4 +156,4 @@ static void large(const Product *p, size_t row, size_t rows, size_t column, size
         other = now.room, now = next;
     }
 }
-enum { LARGE_ROOM = LARGE_DEPTH * (LARGE_ROWS + SIDE + 2 * WIDEST * WIDTH) };
+enum { LARGE_ROOM = LARGE_DEPTH * (LARGE_ROWS + SIDE + 2 * PANEL) };

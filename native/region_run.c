@@ -12,7 +12,7 @@
 #define ALIGNED_FREE free
 #endif
 
-enum { LINE = 64, SPARE = 1 << 20 };
+enum { SPARE = 1 << 20 };
 
 const char NO_MEMORY[] = "no memory", NO_FIT[] = "shapes that do not fit each other";
 

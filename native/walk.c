@@ -14,7 +14,6 @@ enum {
     SHARES = 32,     /* the most of one call */
     FAR = 1 << 21,   /* bytes of inputs that come from beyond the second-level cache */
     LARGE = 1 << 22, /* bytes of last outputs that no cache keeps until the next step */
-    LINE = 64,
     BYTES = SHORTEST * 8 * MOST_VALUES + LINE /* of the registers of a tile; more than CACHE, too */
 };
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import dlc
 import numpy as np
+import onnxruntime
 import pytest
 from dlc.runtime import graphs, large, native, programs
 from native_cases import Array, mangled, runs_or_says
@@ -171,8 +172,6 @@ def test_products_declared_as_another_type_are_refused() -> None:
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ([(2, 3)], "two or three"),
-        ([(2, 3), (3, 4), (2, 4), (2, 4)], "two or three"),
         ([(2, 3), (4, 3)], "do not fit"),
         ([(2, 3, 1), (3, 4)], "no matrix"),
         ([(3,), (3, 4)], "no matrix"),
@@ -187,6 +186,16 @@ def test_tensors_that_are_no_products_are_refused(shapes: list[tuple[int, ...]],
     feeds = {name: np.ones(shape, np.float32) for name, shape in zip("abcd", shapes, strict=False)}
     with pytest.raises(Exception, match=message):
         run(model(program(), len(shapes)), feeds)
+
+
+@there
+@pytest.mark.parametrize("inputs", [1, 4])
+def test_other_inputs_than_two_or_three_are_refused_before_a_call(inputs: int) -> None:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    native.register(options)
+    with pytest.raises(Exception, match="two or three"):
+        onnxruntime.InferenceSession(model(program(), inputs).SerializeToString(), options)
 
 
 # --- in a graph
