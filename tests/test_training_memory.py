@@ -43,7 +43,7 @@ def peak(*words: object) -> float:
     return int(told.stdout) / 1024
 
 
-@pytest.mark.skipif(sys.platform != "linux" or not native.works(), reason="reads /proc; regions hold less")
+@pytest.mark.skipif(sys.platform != "linux" or not native.wanted(None), reason="reads /proc; regions hold less")
 def test_a_thousand_layers_take_little_more_than_their_state(tmp_path: Path) -> None:
     """2,000 parameters of 16.6 MB, which a step reads and writes: twice that, and 10 that it keeps of the forward pass,
     are 44. It was 150, and 165 read from a file; what remains is ONNX Runtime's, Python's and the compiler's."""
