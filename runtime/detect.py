@@ -139,12 +139,18 @@ class Detector(Callback):
     ) -> Iterator[Found]:
         """What is seen in the iterations of a scan, one after another."""
         key = (part.index, scan.output[0])
-        with suppress(Exception):  # a look ends no training: of a body that does not run by itself the outputs are seen
+        for made in self._turns(key, scan, values):
+            for node in self._bodies[key].nodes:
+                yield from self._node(part, node, made, forwards)
+
+    def _turns(
+        self, key: tuple[int, str], scan: NodeProto, values: Mapping[str, np.ndarray]
+    ) -> Iterator[Mapping[str, np.ndarray]]:
+        """All values of each iteration; none of a body that does not run by itself, whose outputs are seen anyway."""
+        with suppress(Exception):  # of ONNX Runtime, which have no common base: a look ends no training
             if key not in self._bodies:
                 self._bodies[key] = Body(scan, values)
-            for made in self._bodies[key].turns(values):
-                for node in self._bodies[key].nodes:
-                    yield from self._node(part, node, made, forwards)
+            yield from self._bodies[key].turns(values)
 
     def _all(self, kind: str, part: Part, node: NodeProto, so: bool, said: str, where: str) -> None:
         """Notes of a value whether something is so in all of this look."""
