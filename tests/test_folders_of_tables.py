@@ -10,6 +10,7 @@ import dlc
 import numpy as np
 import pytest
 from dlc.runtime import Error, Stream, Trainer, memory
+from dlc.runtime.data.load import kind_of
 from dlc.runtime.request import Request
 
 SPEC = """model m {
@@ -152,3 +153,10 @@ def test_a_line_without_end_is_refused_before_it_is_in_memory(name: str, tmp_pat
             file.write(b" " * (1 << 20))
     error = refused(trainer("2", "stream: 16"), path)
     assert error.code == "E0624" and error.where == str(path) and "end of line" in str(error)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "a.parquet"])
+def test_tables_beside_other_data_do_not_matter(name: str, tmp_path: Path) -> None:
+    """A folder of arrays or of Parquet files is read as that, whatever describes it."""
+    folder(tmp_path, {name: b"", "labels.csv": FEW, "log.jsonl": LINE})
+    assert kind_of(tmp_path) == f"/{Path(name).suffix}"

@@ -20,7 +20,7 @@ from ..memory import free, refuse_endless, refuse_huge
 from . import packed
 from .check import Lines
 from .fields import Field
-from .files import Found, behind, same_columns
+from .files import Found, each, same_columns
 from .header import Header, check_names
 from .packed import pyarrow
 from .part import Part
@@ -180,10 +180,7 @@ def _values(metadata: Any, names: set[str]) -> int:
 def json_lines(path: Path, fields: tuple[Field, ...], columns: Columns) -> Found:
     """The values of a JSON Lines file, or of those in a folder: an object in each line. Raises `Error` as `given` does,
     E0604 and E0624."""
-    if not path.is_dir():
-        return _objects(path, fields, columns)
-    files = (file for file in packed.files(path, ".jsonl") if not packed.blank(file))
-    return behind((_objects(file, fields, columns) for file in files), fields, str(path))
+    return each(path, ".jsonl", lambda file: _objects(file, fields, columns), fields)
 
 
 def _objects(path: Path, fields: tuple[Field, ...], columns: Columns) -> Found:
@@ -214,12 +211,12 @@ class Some(Part):
 def lines(path: Path) -> Iterator[Some]:
     """A JSON Lines file, or those of a folder, some lines at a time. Raises `Error` E0604, E0639."""
     pyarrow("a JSON Lines file")
-    for each in packed.files(path, ".jsonl"):
+    for one in packed.files(path, ".jsonl"):
         start = 0
-        with _whole(each, "JSON Lines"), packed.unpacked(each, whole=False) as file:
+        with _whole(one, "JSON Lines"), packed.unpacked(one, whole=False) as file:
             while some := file.readlines(LINES):
                 if full := [line for line in some if line.strip()]:  # none in a stretch of blank lines, which is no end
-                    yield Some(each, b"".join(full), start)
+                    yield Some(one, b"".join(full), start)
                     start += len(full)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 
 from ..failures import Error
 from ..memory import free, refuse_huge
+from . import packed
 from .check import Lines, check_shape, no_rows
 from .fields import Field
 from .header import plain
@@ -30,10 +32,18 @@ class Files(Lines):
         return self.files[file].at(row - (self.ends[file - 1] if file else 0))
 
 
+def each(path: Path, ending: str, read: Callable[[Path], Found], fields: tuple[Field, ...]) -> Found:
+    """The table of a file, or of those in a folder that end so, packed or not. Raises `Error` as `read` and `behind`
+    do, and E0603."""
+    if not path.is_dir():
+        return read(path)
+    return behind((read(file) for file in packed.files(path, ending) if not packed.blank(file)), fields, str(path))
+
+
 def behind(found: Iterable[Found], fields: tuple[Field, ...], where: str) -> Found:
-    """The rows of several files as one table. A file without rows adds none. Of files
-    that do not have the same fields that is the one which lacks some: the check then refuses it by its name. Raises
-    `Error` E0609 to E0611 for a file that does not fit to the others, E0618, E0624."""
+    """The rows of several files as one table. A file without rows adds none. Of files that do not have the same fields
+    that is the one which lacks some: the check then refuses it by its name. Raises `Error` E0609 to E0611 for a file
+    that does not fit to the others, E0618, E0624."""
     tables: list[Found] = []
     parts: list[dict[str, np.ndarray]] = []  # the arrays of each
     size, most = 0, free()

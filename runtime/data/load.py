@@ -87,13 +87,13 @@ def kind_of(path: Path) -> str | None:
     """The ending by which a path is read, `/` and that of the files in a folder; None for what is no data."""
     if path.is_dir():
         known = next((f"/{ending}" for ending in (".npy", ".parquet") if any(path.glob(f"*{ending}"))), None)
-        tables = {ending: files for ending in (".csv", ".jsonl") if (files := packed.files(path, ending))}
+        known = known or folders.kind(path)
+        if known not in (None, f"/{folders.TEXT}"):
+            return known
+        tables = {f"/{ending}": files for ending in (".csv", ".jsonl") if (files := packed.files(path, ending))}
         if len(tables) > 1:
             raise packed.two(path, *(files[0] for files in tables.values()))
-        seen = known or folders.kind(path)
-        if tables and seen in (None, f"/{folders.TEXT}"):  # texts beside tables say what these are
-            return f"/{next(iter(tables))}"
-        return seen
+        return next(iter(tables), known)  # texts beside tables say what these are
     name = path.name.lower()
     return next((ending for ending in READERS if name.endswith(ending)), None)
 

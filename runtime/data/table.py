@@ -21,7 +21,7 @@ from ..nearest import did_you_mean
 from . import packed
 from .check import Lines
 from .fields import Field
-from .files import Found, behind
+from .files import Found, each
 from .header import Header, check_names, opened, plain
 from .part import Part as Parted
 from .raw import EMPTY, GAP, Raw, written
@@ -37,10 +37,7 @@ def read(path: Path, fields: tuple[Field, ...], columns: Mapping[str, Sequence[s
 
     Raises `Error` E0604, E0606 to E0609, E0611, E0623, E0624, E0627, E0639, E0645.
     """
-    if not path.is_dir():
-        return _read(path, fields, columns)
-    files = (file for file in packed.files(path, ".csv") if not packed.blank(file))
-    return behind((_read(file, fields, columns) for file in files), fields, str(path))
+    return each(path, ".csv", lambda file: _read(file, fields, columns), fields)
 
 
 def _read(path: Path, fields: tuple[Field, ...], columns: Mapping[str, Sequence[str]]) -> Found:
