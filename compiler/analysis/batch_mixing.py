@@ -23,6 +23,19 @@ def times(size: Size, rows: Rows) -> int:
     return max(1, *(sum(atom in rows for atom in monomial) for monomial, _ in size.terms))
 
 
+def has_pairs(node: Node, rows: Rows) -> bool:
+    """Whether a value has elements for pairs of rows."""
+    return sum(times(size, rows) for size in node.shape) > 1
+
+
+def made_a_vector(batch: str) -> str:
+    """What is mostly meant where rows are paired."""
+    return (
+        f"a column [{batch}, 1] and a vector [{batch}] broadcast to all pairs of rows: "
+        "`z[:, 0]` makes a vector of a column"
+    )
+
+
 def meetings(order: Sequence[Node], rows: Rows, given: str = "input") -> dict[Node, Node]:
     """The values in which rows met, each with the node at which they did. `order`: inputs first. `given`: the leaves
     that hold data. Linear.
@@ -41,7 +54,7 @@ def meetings(order: Sequence[Node], rows: Rows, given: str = "input") -> dict[No
         before = next((met[source] for source in node.inputs if source in met), None)
         if before is not None:
             met[node] = before
-        elif node in data and (sum(times(size, rows) for size in node.shape) > 1 or _mixes(node, rows, data, places)):
+        elif node in data and (has_pairs(node, rows) or _mixes(node, rows, data, places)):
             met[node] = node
     return {**{node: node for node in places}, **met}
 

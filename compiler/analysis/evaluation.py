@@ -23,7 +23,7 @@ from ..ir.types import Dim, TensorType, names_of
 from ..source import Span
 from . import epoch
 from .aggregation import REDUCES, additive, cancels, counts, kinds, measured
-from .batch_mixing import Rows, meetings, times
+from .batch_mixing import Rows, has_pairs, made_a_vector, meetings, times
 
 KEPT, OF_ALL = "evaluate/rows/part/", "evaluate/rows/value/"  # what is kept of all rows, and figures of it
 
@@ -140,14 +140,13 @@ def _closed(module: Module, name: str, value: Node, totals: dict[tuple[Node, boo
 
 def _apart(part: Node, rows: Rows) -> bool:
     """Whether the values of a part do not combine, or are of pairs of rows, of which batches have not all."""
-    paired = part.inputs and any(sum(times(size, rows) for size in x.shape) > 1 for x in part.inputs)
-    return paired or _combines(part, rows) is None
+    return any(has_pairs(x, rows) for x in part.inputs) or _combines(part, rows) is None
 
 
 def _by_mistake(order: Sequence[Node], rows: Rows) -> bool:
     """Whether pairs of rows come of a column and a vector, of which the broadcast of a deliberate `a[:, none]` with
     `b[none, :]` has neither."""
-    pair = next((node for node in order if sum(times(size, rows) for size in node.shape) > 1), None)
+    pair = next((node for node in order if has_pairs(node, rows)), None)
     return pair is not None and any(x.rank < pair.rank for x in _operands(pair, rows))
 
 
@@ -172,11 +171,7 @@ def _reduce(module: Module, name: str, value: Node, part: Node, met: dict[Node, 
     rows = module.rows
     reduce = _combines(part, rows)
     if reduce is None or part in met:
-        pairs = (
-            node
-            for node in module.graph.order([part if part in met else value])
-            if sum(times(size, rows) for size in node.shape) > 1
-        )
+        pairs = (node for node in module.graph.order([part if part in met else value]) if has_pairs(node, rows))
         removed = (name for x in part.inputs for size in x.shape for name in names_of(size) if name in rows)
         batch = next(removed, rows[0])
         if (pair := next(pairs, None)) is not None:
@@ -188,9 +183,7 @@ def _reduce(module: Module, name: str, value: Node, part: Node, met: dict[Node, 
                 pair.span or value.span,
                 _combined(pair, rows),
                 more=[(span, f"this is `{x.type}`") for x in _operands(pair, rows) if (span := _written(x, pair))],
-                help=f"a column [{batch}, 1] and a vector [{batch}] broadcast to all pairs of rows: "
-                "`z[:, 0]` makes a vector of a column"
-                f"; pairs that are meant are of {meant}"
+                help=f"{made_a_vector(batch)}; pairs that are meant are of {meant}"
                 if len(set(of)) == 1
                 else "an evaluation that keeps a value of every row in memory makes all pairs: "
                 "`all_rows(p)[:, none]` with `all_rows(q)[none, :]`",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .. import ops
+from ..analysis.batch_mixing import made_a_vector
 from ..diagnostics import error
 from ..ir.graph import Node
 from ..ir.module import Supplied
 from ..ir.op import total
-from ..ir.types import Dim
+from ..ir.types import Dim, names_of
 from ..source import Span
 from ..syntax import tree as syntax
 from . import calls, distributions, expressions, scan, supplied
@@ -182,13 +183,15 @@ def _same_rows(current: Pass) -> None:
     """Beside a prior an observation is a row: a likelihood of several values a row must say `joint`."""
     for density, span in current.rows:
         if density.rank != 1:
+            names = [name for size in density.shape for name in names_of(size)]
+            twice = next((name for name in names if names.count(name) > 1), None)
             raise error(
                 "E0502",
                 "with a prior, it must be clear what one observation is",
                 span,
                 f"this likelihood has log densities of shape `{density.type}`",
                 more=[(current.priors[0], "the prior is shared among the observations")],
-                help="`joint(...)` makes all of a row one observation",
+                help=made_a_vector(twice) if twice else "`joint(...)` makes all of a row one observation",
             )
 
 
